@@ -1,0 +1,1 @@
+"""The resource kinds refmesh understands: parsing and validation, no I/O."""

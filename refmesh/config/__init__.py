@@ -1,0 +1,1 @@
+"""Ingestion: watches of the cluster, one immutable snapshot per batch of changes, status written back."""

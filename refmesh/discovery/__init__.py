@@ -1,0 +1,1 @@
+"""From snapshot to proxies: pure functions that make xDS resources, and the delta ADS server that delivers them."""

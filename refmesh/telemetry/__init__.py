@@ -1,0 +1,1 @@
+"""What the control plane says about itself: metrics, health and debug pages."""

@@ -1,0 +1,339 @@
+"""A small asynchronous Kubernetes client: get, list, create, replace, patch, delete and watch.
+
+The control plane speaks to the API server through this and nothing else, because the official client costs a second of
+start-up and tens of megabytes for its generated models. Objects are plain dictionaries, as the API server sends them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import ssl
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from refmesh.errors import EnvironmentProblem, RefmeshError
+
+__all__ = ["Conflict", "Expired", "Kube", "KubeError", "NotServed", "Page", "WatchEvent"]
+
+JSON = dict[str, Any]
+# Inside the class `list` is the method, so the annotation needs a name of its own.
+Objects = list[JSON]
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+# The kubelet rotates the token well before it expires; reading it again every minute is plenty.
+_TOKEN_AGE_SECONDS = 60.0
+# The API server sends a bookmark about once a minute on every watch. Longer silence is a dead connection.
+_WATCH_SILENCE_SECONDS = 100.0
+_WATCH_SECONDS = 290
+_REQUEST_SECONDS = 30.0
+
+
+class KubeError(RefmeshError):
+    """The API server answered with an error status."""
+
+    def __init__(self, status: int, problem: str) -> None:
+        super().__init__(problem)
+        self.status = status
+
+
+class Conflict(KubeError):
+    """409: the object exists already, or was changed by somebody else meanwhile."""
+
+
+class NotServed(KubeError):
+    """404 on a collection: the API server does not serve this kind (yet)."""
+
+
+class Expired(KubeError):
+    """410: the resourceVersion is too old to resume a watch or a paged list; list again."""
+
+
+@dataclass(frozen=True)
+class WatchEvent:
+    """One event of a watch. `kind` is ADDED, MODIFIED, DELETED or BOOKMARK."""
+
+    kind: str
+    object: JSON
+
+    @property
+    def version(self) -> str:
+        """The resourceVersion to resume from after this event."""
+        return str(self.object.get("metadata", {}).get("resourceVersion", ""))
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole collection and the resourceVersion it was read at."""
+
+    items: list[JSON]
+    version: str
+
+
+@dataclass
+class _Token:
+    """A bearer token, fixed or read again from a file that is rotated under us."""
+
+    value: str = ""
+    path: Path | None = None
+    read_at: float = 0.0
+
+    def header(self) -> dict[str, str]:
+        if self.path is not None and time.monotonic() - self.read_at > _TOKEN_AGE_SECONDS:
+            self.value = self.path.read_text(encoding="utf-8").strip()
+            self.read_at = time.monotonic()
+        return {"Authorization": f"Bearer {self.value}"} if self.value else {}
+
+
+def _kind_path(api_version: str, plural: str, namespace: str | None) -> str:
+    root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+    return f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
+
+
+def _problem(status: int, body: bytes, path: str) -> tuple[str, bool]:
+    """The API server's own sentence, and whether it is one (a proxy's 404 page is not)."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return f"The API server answered {status} to {path}.", False
+    message = str(answer.get("message", "")) if isinstance(answer, dict) else ""
+    return message or f"The API server answered {status} to {path}.", isinstance(answer, dict)
+
+
+def _raise(status: int, body: bytes, path: str, *, collection: bool) -> None:
+    problem, genuine = _problem(status, body, path)
+    if status == 409:
+        raise Conflict(status, problem)
+    if status == 410:
+        raise Expired(status, problem)
+    if status == 404 and collection and (genuine or b"404 page not found" in body):
+        raise NotServed(status, problem)
+    raise KubeError(status, problem)
+
+
+class Kube:
+    """One API server. Build it with `in_cluster` or `from_kubeconfig`; close it when done."""
+
+    def __init__(
+        self, server: str, context: ssl.SSLContext | None, token: str = "", token_file: Path | None = None
+    ) -> None:
+        self._server = server.rstrip("/")
+        self._ssl = context
+        self._token = _Token(token, token_file)
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def in_cluster(cls) -> Kube:
+        """The API server of the cluster this process runs in, with the pod's service account."""
+        host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+        if not host or not (_SERVICE_ACCOUNT / "token").exists():
+            raise EnvironmentProblem(
+                "This process does not run in a pod with a service account.", fix="Give --kubeconfig."
+            )
+        context = ssl.create_default_context(cafile=str(_SERVICE_ACCOUNT / "ca.crt"))
+        host = f"[{host}]" if ":" in host else host
+        return cls(f"https://{host}:{port}", context, token_file=_SERVICE_ACCOUNT / "token")
+
+    @classmethod
+    def from_kubeconfig(cls, path: Path | None = None, context: str | None = None) -> Kube:
+        """The API server of a kubeconfig context (the current one by default)."""
+        where = path or Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
+        return _from_kubeconfig(where, context)
+
+    # ------------------------------------------------------------------------------------------------------ requests
+    def session(self) -> aiohttp.ClientSession:
+        """The connection pool, made on first use inside the running loop."""
+        if self._session is None:
+            connector = aiohttp.TCPConnector(ssl=self._ssl if self._ssl is not None else True, limit=64)
+            self._session = aiohttp.ClientSession(connector=connector)
+        return self._session
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+        collection: bool = False,
+    ) -> JSON:
+        """One request; the answer's JSON. Raises a `KubeError` for an error status."""  # fmt: skip
+        headers = {**self._token.header(), "Accept": "application/json"}
+        data = None
+        if body is not None:
+            data, headers["Content-Type"] = json.dumps(body).encode(), content_type
+        timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
+        url = self._server + path
+        async with self.session().request(
+            method, url, data=data, headers=headers, params=query, timeout=timeout
+        ) as reply:
+            content = await reply.read()
+        if reply.status >= 400:
+            _raise(reply.status, content, path, collection=collection)
+        answer = json.loads(content)
+        return answer if isinstance(answer, dict) else {}
+
+    async def get(self, api_version: str, plural: str, name: str, namespace: str | None = None) -> JSON | None:
+        """The object, or None where there is none."""
+        try:
+            return await self.request("GET", f"{_kind_path(api_version, plural, namespace)}/{name}")
+        except KubeError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(self, api_version: str, plural: str, namespace: str | None = None, selector: str = "") -> Objects:
+        """Every object of a kind. Raises `NotServed` where the API server does not know the kind."""
+        return (await self.page(api_version, plural, namespace, selector)).items
+
+    async def page(self, api_version: str, plural: str, namespace: str | None = None, selector: str = "") -> Page:
+        """Every object of a kind with the resourceVersion to watch from; read in chunks to keep the peak small."""
+        query = {"limit": "500"} | ({"labelSelector": selector} if selector else {})
+        path = _kind_path(api_version, plural, namespace)
+        items: Objects = []
+        while True:
+            answer = await self.request("GET", path, query=query, collection=True)
+            items.extend(answer.get("items") or [])
+            metadata = answer.get("metadata") or {}
+            if not metadata.get("continue"):
+                return Page(items, str(metadata.get("resourceVersion", "")))
+            query["continue"] = metadata["continue"]
+
+    async def create(self, api_version: str, plural: str, body: JSON, namespace: str | None = None) -> JSON:
+        """Create an object (a TokenReview too) and return what the API server made of it."""
+        return await self.request("POST", _kind_path(api_version, plural, namespace), body, collection=True)
+
+    async def replace(self, api_version: str, plural: str, name: str, body: JSON, namespace: str | None = None) -> JSON:
+        """Replace an object; with a resourceVersion in it, only if nobody changed it meanwhile."""
+        return await self.request("PUT", f"{_kind_path(api_version, plural, namespace)}/{name}", body)
+
+    async def patch(
+        self,
+        api_version: str,
+        plural: str,
+        name: str,
+        body: Any,
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+        content_type: str = "application/merge-patch+json",
+    ) -> JSON:
+        """Patch an object or one of its subresources."""  # fmt: skip
+        path = f"{_kind_path(api_version, plural, namespace)}/{name}" + (f"/{subresource}" if subresource else "")
+        return await self.request("PATCH", path, body, content_type=content_type)
+
+    async def delete(self, api_version: str, plural: str, name: str, namespace: str | None = None) -> None:
+        """Delete an object; deleting what is not there is fine."""
+        try:
+            await self.request("DELETE", f"{_kind_path(api_version, plural, namespace)}/{name}")
+        except KubeError as error:
+            if error.status != 404:
+                raise
+
+    async def watch(
+        self, api_version: str, plural: str, version: str, namespace: str | None = None
+    ) -> AsyncIterator[WatchEvent]:
+        """Events after `version`, until the API server ends the watch. Raises `Expired` when it is too old."""
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        }
+        path = _kind_path(api_version, plural, namespace)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_SILENCE_SECONDS)
+        headers = {**self._token.header(), "Accept": "application/json"}
+        async with self.session().get(self._server + path, params=query, headers=headers, timeout=timeout) as reply:
+            if reply.status >= 400:
+                _raise(reply.status, await reply.read(), path, collection=True)
+            async for line in _lines(reply.content):
+                event = json.loads(line)
+                if event.get("type") == "ERROR":
+                    status = event.get("object") or {}
+                    _raise(int(status.get("code") or 500), json.dumps(status).encode(), path, collection=True)
+                yield WatchEvent(event["type"], event["object"])
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            # TLS transports finish closing one loop turn later; without it the loop warns of unclosed sockets.
+            await asyncio.sleep(0)
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length; the reader's own `readline` refuses long ones, and an object may have a megabyte."""
+    parts: list[bytes] = []
+    async for chunk in stream.iter_any():
+        *complete, rest = chunk.split(b"\n")
+        for piece in complete:
+            line = b"".join([*parts, piece])
+            parts.clear()
+            if line.strip():
+                yield line
+        if rest:
+            parts.append(rest)
+
+
+# ----------------------------------------------------------------------------------------------------- kubeconfig
+def _from_kubeconfig(path: Path, context: str | None) -> Kube:
+    import yaml  # in the pod there is no kubeconfig, and no need to load a YAML parser
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"The kubeconfig {path} cannot be read: {error.strerror}.", fix="Give --kubeconfig."
+        ) from error
+    except yaml.YAMLError as error:
+        raise EnvironmentProblem(f"The kubeconfig {path} is not valid YAML.") from error
+    if not isinstance(config, dict):
+        raise EnvironmentProblem(f"The kubeconfig {path} is empty.")
+    name = context or config.get("current-context") or ""
+    chosen = _entry(config, "contexts", "context", name, path)
+    cluster = _entry(config, "clusters", "cluster", chosen.get("cluster", ""), path)
+    user = _entry(config, "users", "user", chosen.get("user", ""), path)
+    if "exec" in user or "auth-provider" in user:
+        raise EnvironmentProblem(
+            f"The kubeconfig user of context {name!r} uses a login plugin, which this client does not run."
+        )
+    return Kube(cluster.get("server", ""), _tls(cluster, user, path.parent), token=user.get("token", ""))
+
+
+def _entry(config: JSON, section: str, key: str, name: str, path: Path) -> JSON:
+    for entry in config.get(section) or []:
+        if entry.get("name") == name:
+            return dict(entry.get(key) or {})
+    raise EnvironmentProblem(f"The kubeconfig {path} has no entry {name!r} in {section}.")
+
+
+def _tls(cluster: JSON, user: JSON, folder: Path) -> ssl.SSLContext | None:
+    if not str(cluster.get("server", "")).startswith("https"):
+        return None
+    authority = _pem(cluster, "certificate-authority", folder)
+    context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+    if cluster.get("insecure-skip-tls-verify"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    certificate, key = _pem(user, "client-certificate", folder), _pem(user, "client-key", folder)
+    if certificate and key:
+        # ssl loads client certificates from files only; this one lives as long as the call.
+        with tempfile.NamedTemporaryFile(mode="wb") as both:
+            both.write(certificate + b"\n" + key)
+            both.flush()
+            context.load_cert_chain(both.name)
+    return context
+
+
+def _pem(section: JSON, key: str, folder: Path) -> bytes:
+    if section.get(f"{key}-data"):
+        return base64.b64decode(section[f"{key}-data"])
+    return (folder / section[key]).read_bytes() if section.get(key) else b""
