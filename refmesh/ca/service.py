@@ -1,0 +1,140 @@
+"""The signing service: gRPC over TLS, one method, a token in, a certificate chain out.
+
+Everything an unauthenticated peer can send is bounded: message and header size by gRPC options, the token's and the
+CSR's length before they are parsed. Signing (about 0.2 ms) runs on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import grpc
+import grpc.aio
+from prometheus_client import Counter, Histogram
+
+from refmesh.ca import messages, wire
+from refmesh.ca.signing import BadRequest
+from refmesh.ca.tokens import Unauthenticated, identity_of_token
+from refmesh.errors import EnvironmentProblem
+from refmesh.kubeclient import KubeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from refmesh.ca.authority import Authority
+    from refmesh.kubeclient import Kube
+
+__all__ = ["Service", "start"]
+
+log = logging.getLogger(__name__)
+
+_SIGNED = Counter("refmesh_ca_csr_total", "Certificate requests by outcome", ["result"])
+_SECONDS = Histogram("refmesh_ca_sign_seconds", "Time from a certificate request to its answer")
+
+RENEW_SERVER_SECONDS = 12 * 3600.0
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 * 1024),
+    ("grpc.max_metadata_size", 32 * 1024),
+    ("grpc.max_concurrent_streams", 100),
+    ("grpc.so_reuseport", 0),
+)
+
+
+class Service:
+    """A running signing port."""
+
+    def __init__(self, server: grpc.aio.Server, port: int) -> None:
+        self._server = server
+        self.port = port
+
+    async def close(self) -> None:
+        """Stop; requests under way get a second to finish."""
+        await self._server.stop(grace=1.0)
+
+
+async def start(
+    *, authority: Authority, kube: Kube, names: Sequence[str], host: str, port: int, trust_domain: str
+) -> Service:
+    """Serve `CreateCertificate` on host:port (0: any free port). Raises `EnvironmentProblem` if the port is taken."""
+    server = grpc.aio.server(options=_OPTIONS)
+    handler = _Handler(authority, kube, trust_domain)
+    server.add_generic_rpc_handlers((handler,))
+    try:
+        bound = server.add_secure_port(f"{host}:{port}", _credentials(authority, names))
+    except RuntimeError as error:
+        raise EnvironmentProblem(
+            f"the CA's port {port} cannot be opened: {error}", fix="choose another --ca-port"
+        ) from error
+    await server.start()
+    return Service(server, bound)
+
+
+def _credentials(authority: Authority, names: Sequence[str]) -> grpc.ServerCredentials:
+    """Credentials that are made anew every 12 hours, long before they end, without a restart."""
+    issued_at = asyncio.get_running_loop().time()
+    loop = asyncio.get_running_loop()
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        chain, key = authority.server_credentials(names)
+        return grpc.ssl_server_certificate_configuration([(key, chain)])
+
+    def fetch() -> Any:
+        # gRPC calls this for each new connection; None keeps what is there, which the stubs do not know
+        nonlocal issued_at
+        if loop.time() - issued_at < RENEW_SERVER_SECONDS:
+            return None
+        issued_at = loop.time()
+        return configuration()
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), fetch, require_client_authentication=False)
+
+
+class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
+    """Routes the one method there is."""
+
+    def __init__(self, authority: Authority, kube: Kube, trust_domain: str) -> None:
+        self._authority, self._kube, self._trust_domain = authority, kube, trust_domain
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return the handler of the called method; None makes gRPC answer UNIMPLEMENTED."""
+        if handler_call_details.method != messages.METHOD:
+            return None
+        return grpc.unary_unary_rpc_method_handler(self._create_certificate)
+
+    async def _create_certificate(self, request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        with _SECONDS.time():
+            try:
+                identity, chain = await self._answer(request, bearer_token(context.invocation_metadata()))
+            except Unauthenticated as error:
+                _SIGNED.labels("unauthenticated").inc()
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            except (BadRequest, wire.Malformed) as error:
+                _SIGNED.labels("invalid").inc()
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            except (KubeError, aiohttp.ClientError, TimeoutError) as error:
+                _SIGNED.labels("unavailable").inc()
+                log.warning("the API server could not review a token: %s", error)
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the token cannot be reviewed now")
+        _SIGNED.labels("signed").inc()
+        log.info("signed a certificate for %s", identity)
+        return messages.CertificateResponse(chain).encode()
+
+    async def _answer(self, request: bytes, token: str) -> tuple[str, tuple[str, ...]]:
+        message = messages.CertificateRequest.decode(request)
+        identity = await identity_of_token(self._kube, token, self._trust_domain)
+        return identity, self._authority.sign(message.csr, identity, message.validity_seconds)
+
+
+def bearer_token(metadata: Any) -> str:
+    """Return the token of `authorization: Bearer …`, or an empty string."""
+    for key, value in metadata or ():
+        if key == "authorization" and isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                scheme, token = value.split(" ", 1)
+                if scheme.lower() == "bearer":
+                    return token.strip()
+    return ""

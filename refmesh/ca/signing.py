@@ -1,0 +1,255 @@
+"""Certificates without I/O: a root, an issuing certificate, and the rules by which a leaf is signed.
+
+What a leaf may say is decided here: its identity comes from the caller (who took it from a verified token), its usages
+are fixed, its lifetime is capped. From the CSR only the public key is taken, and only after its signature was checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["BadRequest", "Keyring", "LeafPolicy", "check_request", "subject_uri"]
+
+BACKDATE = timedelta(minutes=2)
+"""Leaves are valid from a little before they are signed: clocks of nodes differ."""
+ROOT_LIFETIME = timedelta(days=3650)
+ISSUER_LIFETIME = timedelta(days=1825)
+MAX_CSR_BYTES = 16 * 1024
+MIN_RSA_BITS, MAX_RSA_BITS = 2048, 4096
+
+_SECRET_KEYS = ("root-cert.pem", "root-key.pem", "ca-cert.pem", "ca-key.pem")
+
+
+class BadRequest(ValueError):
+    """The signing request cannot be honoured; the message says why, without internals, and may go to the caller."""
+
+
+@dataclass(frozen=True)
+class LeafPolicy:
+    """Bounds on a leaf's lifetime."""
+
+    default: timedelta = timedelta(hours=24)
+    maximum: timedelta = timedelta(hours=24)
+    minimum: timedelta = timedelta(minutes=1)
+
+    def lifetime(self, wanted_seconds: int) -> timedelta:
+        """Return the lifetime for a wish in seconds; a wish of 0 or less is no wish."""
+        if wanted_seconds <= 0:
+            return min(self.default, self.maximum)
+        # compared as numbers: a wish of 2^62 s would overflow a timedelta
+        seconds = min(float(wanted_seconds), self.maximum.total_seconds())
+        return timedelta(seconds=max(seconds, self.minimum.total_seconds()))
+
+
+def subject_uri(token_identity: str, csr: x509.CertificateSigningRequest) -> str:
+    """Return the URI a leaf is issued for: the identity the token proved, whatever the CSR asks for."""
+    del csr  # in the signature to show what is deliberately not used
+    return token_identity
+
+
+class Keyring:
+    """Root and issuing certificate with their keys. Immutable; rotation makes a new one."""
+
+    def __init__(
+        self,
+        *,
+        root: x509.Certificate,
+        root_key: ec.EllipticCurvePrivateKey,
+        issuer: x509.Certificate,
+        issuer_key: ec.EllipticCurvePrivateKey,
+        policy: LeafPolicy | None = None,
+    ) -> None:
+        self._root, self._root_key = root, root_key
+        self._issuer, self._issuer_key = issuer, issuer_key
+        self.policy = policy or LeafPolicy()
+
+    @classmethod
+    def create(cls, trust_domain: str = "cluster.local", *, policy: LeafPolicy | None = None) -> Keyring:
+        """Make a new root and an issuing certificate signed by it (ECDSA P-256)."""
+        now = datetime.now(UTC)
+        root_key, issuer_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        root_name, issuer_name = _name(trust_domain, "refmesh root CA"), _name(trust_domain, "refmesh issuing CA")
+        root = _ca_builder(root_name, root_name, root_key, now, ROOT_LIFETIME, path_length=1).sign(
+            root_key, hashes.SHA256()
+        )
+        builder = _ca_builder(issuer_name, root_name, issuer_key, now, ISSUER_LIFETIME, path_length=0)
+        issuer = builder.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False
+        ).sign(root_key, hashes.SHA256())
+        return cls(root=root, root_key=root_key, issuer=issuer, issuer_key=issuer_key, policy=policy)
+
+    @classmethod
+    def load(cls, data: Mapping[str, bytes], *, policy: LeafPolicy | None = None) -> Keyring:
+        """Read what `dump` wrote. Raises ValueError that names the entry that is missing or unreadable."""
+        missing = [key for key in _SECRET_KEYS if key not in data]
+        if missing:
+            raise ValueError(f"the CA's Secret lacks {', '.join(missing)}")
+        try:
+            root, issuer = (x509.load_pem_x509_certificate(data[key]) for key in ("root-cert.pem", "ca-cert.pem"))
+            root_key, issuer_key = (_load_key(data[key]) for key in ("root-key.pem", "ca-key.pem"))
+            issuer.verify_directly_issued_by(root)
+        except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
+            raise ValueError(
+                f"the CA's Secret cannot be read: {str(error) or 'its certificates do not belong together'}"
+            ) from error
+        return cls(root=root, root_key=root_key, issuer=issuer, issuer_key=issuer_key, policy=policy)
+
+    def dump(self) -> dict[str, bytes]:
+        """Return keys and certificates as the data of a Secret."""
+        return dict(
+            zip(
+                _SECRET_KEYS,
+                (_pem(self._root), _key_pem(self._root_key), _pem(self._issuer), _key_pem(self._issuer_key)),
+                strict=True,
+            )
+        )
+
+    @property
+    def root_pem(self) -> bytes:
+        """The trust bundle that peers verify against."""
+        return _pem(self._root)
+
+    def sign(
+        self, csr_pem: str, identity: str, wanted_seconds: int = 0, *, now: datetime | None = None
+    ) -> tuple[str, ...]:
+        """Return leaf, issuer and root (PEM) for a checked CSR. Raises `BadRequest`."""
+        request = check_request(csr_pem)
+        leaf = self._leaf(
+            request.public_key(),
+            [x509.UniformResourceIdentifier(subject_uri(identity, request))],
+            self.policy.lifetime(wanted_seconds),
+            now or datetime.now(UTC),
+        )
+        return tuple(_pem(certificate).decode() for certificate in (leaf, self._issuer, self._root))
+
+    def server_pair(self, dns_names: Sequence[str], identity: str, lifetime: timedelta) -> tuple[bytes, bytes]:
+        """Return a fresh certificate chain (leaf, issuer) and its key, both PEM, for the control plane itself."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [*(x509.DNSName(name) for name in dns_names), x509.UniformResourceIdentifier(identity)]
+        leaf = self._leaf(key.public_key(), names, lifetime, datetime.now(UTC))
+        return _pem(leaf) + _pem(self._issuer), _key_pem(key)
+
+    def _leaf(
+        self, public_key: object, names: Sequence[x509.GeneralName], lifetime: timedelta, now: datetime
+    ) -> x509.Certificate:
+        if not isinstance(public_key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+            raise BadRequest("the key must be ECDSA P-256/P-384 or RSA")
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([]))
+            .issuer_name(self._issuer.subject)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATE)
+            .not_valid_after(min(now + lifetime, self._issuer.not_valid_after_utc))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            # critical because the subject is empty (RFC 5280, 4.2.1.6)
+            .add_extension(x509.SubjectAlternativeName(names), critical=True)
+            .add_extension(_key_usage(digital_signature=True), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                critical=False,
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._issuer_key.public_key()), critical=False
+            )
+            .sign(self._issuer_key, hashes.SHA256())
+        )
+
+
+def check_request(csr_pem: str) -> x509.CertificateSigningRequest:
+    """Parse a CSR and check its size, its signature (proof of possession) and its key. Raises `BadRequest`."""
+    if len(csr_pem) > MAX_CSR_BYTES:
+        raise BadRequest(f"the CSR is larger than {MAX_CSR_BYTES} bytes")
+    try:
+        request = x509.load_pem_x509_csr(csr_pem.encode())
+        valid, key = request.is_signature_valid, request.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise BadRequest("the CSR is not a readable PKCS#10 request in PEM") from error
+    if not valid:
+        raise BadRequest("the CSR's signature does not fit its key")
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        if not isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
+            raise BadRequest(f"the curve {key.curve.name} is not accepted; use P-256 or P-384")
+    elif isinstance(key, rsa.RSAPublicKey):
+        if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+            raise BadRequest(f"an RSA key must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, not {key.key_size}")
+    else:
+        raise BadRequest("the key must be ECDSA P-256/P-384 or RSA")
+    return request
+
+
+def _name(trust_domain: str, common_name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, trust_domain),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+def _ca_builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    now: datetime,
+    lifetime: timedelta,
+    *,
+    path_length: int,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(now + lifetime)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _key_usage(
+    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError("the key is not an ECDSA key")
+    return key

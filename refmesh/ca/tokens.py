@@ -1,0 +1,52 @@
+"""Who is calling: a service-account token, verified by the API server, becomes a SPIFFE identity."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from refmesh.kubeclient import Kube
+
+__all__ = ["AUDIENCE", "Unauthenticated", "identity_of_review", "identity_of_token"]
+
+AUDIENCE = "istio-ca"
+MAX_TOKEN_BYTES = 16 * 1024
+_USERNAME = re.compile(r"system:serviceaccount:([a-z0-9-]{1,63}):([a-z0-9.-]{1,253})")
+
+
+class Unauthenticated(Exception):
+    """The caller did not prove an identity; the message may go to the caller."""
+
+
+async def identity_of_token(kube: Kube, token: str, trust_domain: str) -> str:
+    """Ask the API server about a token made for audience `istio-ca`. Raises `Unauthenticated`."""
+    if not token or len(token) > MAX_TOKEN_BYTES:
+        raise Unauthenticated("a bearer token of a service account is needed")
+    body = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "spec": {"token": token, "audiences": [AUDIENCE]},
+    }
+    review = await kube.create("authentication.k8s.io/v1", "tokenreviews", body)
+    return identity_of_review(review, trust_domain)
+
+
+def identity_of_review(review: Mapping[str, Any], trust_domain: str) -> str:
+    """Turn the API server's answer into an identity. Raises `Unauthenticated`.
+
+    The audience is looked at again although it was asked for: an API server without audience support authenticates the
+    token and leaves `status.audiences` out.
+    """
+    status = review.get("status") or {}
+    if not status.get("authenticated"):
+        raise Unauthenticated("the token is not valid")
+    if AUDIENCE not in (status.get("audiences") or []):
+        raise Unauthenticated(f"the token was not made for audience {AUDIENCE}")
+    match = _USERNAME.fullmatch(str((status.get("user") or {}).get("username", "")))
+    if match is None:
+        raise Unauthenticated("the token is not a service account's")
+    namespace, account = match.groups()
+    return f"spiffe://{trust_domain}/ns/{namespace}/sa/{account}"

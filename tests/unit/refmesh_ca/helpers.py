@@ -1,0 +1,48 @@
+"""Signing requests of all sorts for the CA's tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+IDENTITY = "spiffe://cluster.local/ns/shop/sa/cart"
+
+
+def csr(key: Any = None, uri: str | None = None) -> str:
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    if uri:
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=True
+        )
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+class FakeKube:
+    """Answers TokenReviews and keeps Secrets, as an API server would."""
+
+    def __init__(self, users: dict[str, tuple[str, str]] | None = None) -> None:
+        self.users = users or {}
+        self.secrets: dict[str, dict[str, Any]] = {}
+        self.race: dict[str, Any] | None = None
+
+    async def get(self, api_version: str, plural: str, name: str, namespace: str | None = None) -> Any:
+        return self.secrets.get(name)
+
+    async def create(self, api_version: str, plural: str, body: Any, namespace: str | None = None) -> Any:
+        if plural == "secrets":
+            from refmesh.kubeclient import Conflict
+
+            if self.race is not None:
+                self.secrets[body["metadata"]["name"]] = self.race
+                raise Conflict(409, "it exists")
+            self.secrets[body["metadata"]["name"]] = body
+            return body
+        user, audience = self.users.get(body["spec"]["token"], ("", ""))
+        granted = [a for a in body["spec"]["audiences"] if a == audience]
+        if not user or not granted:
+            return {"status": {"authenticated": False}}
+        return {"status": {"authenticated": True, "user": {"username": user}, "audiences": granted}}

@@ -1,0 +1,88 @@
+"""The real service over real TLS and gRPC on loopback; only the API server is played."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+import pytest
+from cryptography import x509
+
+from refmesh.ca import service
+from refmesh.ca.authority import SECRET, Authority
+from refmesh.ca.messages import METHOD, CertificateRequest, CertificateResponse
+from refmesh.ca.signing import Keyring
+from refmesh.kubeclient import Kube
+from tests.unit.refmesh_ca.helpers import IDENTITY, FakeKube, csr
+
+CART = ("system:serviceaccount:shop:cart", "istio-ca")
+
+
+@pytest.fixture
+async def call():
+    kube = cast("Kube", FakeKube({"good": CART, "api": (CART[0], "https://kubernetes"), "human": ("ada", "istio-ca")}))
+    authority = await Authority.load_or_create(kube, "refmesh-system", "cluster.local")
+    running = await service.start(
+        authority=authority, kube=kube, names=["refmesh"], host="127.0.0.1", port=0, trust_domain="cluster.local"
+    )
+    credentials = grpc.ssl_channel_credentials(authority.trust_bundle_pem())
+    options = (("grpc.ssl_target_name_override", "refmesh"),)
+    async with grpc.aio.secure_channel(f"127.0.0.1:{running.port}", credentials, options=options) as channel:
+
+        async def invoke(request: bytes, token: str | None = "good", method: str = METHOD) -> bytes:
+            metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
+            return cast("bytes", await channel.unary_unary(method)(request, metadata=metadata, timeout=5))
+
+        yield invoke
+    await running.close()
+
+
+async def status_of(awaitable: Any) -> grpc.StatusCode:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await awaitable
+    return caught.value.code()
+
+
+async def test_a_token_and_a_csr_become_a_chain(call):
+    reply = CertificateResponse.decode(await call(CertificateRequest(csr(uri="spiffe://x/y"), 600).encode()))
+    leaf = x509.load_pem_x509_certificate(reply.chain[0].encode())
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [IDENTITY]
+    assert len(reply.chain) == 3
+
+
+@pytest.mark.parametrize("token", [None, "", "bad", "api", "human", "x" * 20_000])
+async def test_without_a_fitting_token_nothing_is_signed(call, token):
+    code = await status_of(call(CertificateRequest(csr()).encode(), token))
+    assert code == grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("request_bytes", [b"", b"\xff\xff", CertificateRequest("nonsense").encode()])
+async def test_garbage_is_an_invalid_argument(call, request_bytes):
+    assert await status_of(call(request_bytes)) == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_huge_message_is_refused_unread(call):
+    assert await status_of(call(b"x" * 200_000)) == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_other_methods_are_unimplemented(call):
+    assert await status_of(call(b"", method="/a.B/C")) == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_replicas_that_race_agree_on_the_winner_s_keys():
+    winner = Keyring.create()
+    kube = FakeKube()
+    kube.race = {"data": {key: base64.b64encode(value).decode() for key, value in winner.dump().items()}}
+    authority = await Authority.load_or_create(cast("Kube", kube), "refmesh-system", "cluster.local")
+    assert authority.trust_bundle_pem() == winner.root_pem
+
+
+async def test_keys_survive_a_restart():
+    kube = FakeKube()
+    first = await Authority.load_or_create(cast("Kube", kube), "refmesh-system", "cluster.local")
+    again = await Authority.load_or_create(cast("Kube", kube), "refmesh-system", "cluster.local")
+    assert first.trust_bundle_pem() == again.trust_bundle_pem()
+    assert set(kube.secrets) == {SECRET}
