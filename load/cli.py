@@ -1,0 +1,95 @@
+"""`meshproof load`: measurements of proxy latency."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from fixtures.kube import Kube
+from load.latency import Plan, measure
+from load.meshing import Meshing
+from reports.console import step
+from reports.errors import ExitCode, UsageProblem
+from reports.model import Result, Verdict, result_to_json
+
+__all__ = ["Output", "app", "use_meshes"]
+
+app = typer.Typer(help="Measure what the proxies cost in latency.", no_args_is_help=True)
+
+_resolve: list[Callable[[str], Meshing]] = []
+
+
+class Output(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `latency` a subcommand although it is the only one."""
+
+
+def use_meshes(resolve: Callable[[str], Meshing]) -> None:
+    """Tell the command line how a mesh's name becomes a Meshing; the adapters belong to another room."""
+    _resolve[:] = [resolve]
+
+
+@app.command()
+def latency(
+    mesh: Annotated[str, typer.Option(help="Mesh whose sidecars are measured.")] = "refmesh",
+    pairs: Annotated[int, typer.Option(min=6, help="Pairs of blocks.")] = 20,
+    rate: Annotated[float, typer.Option(min=1, help="Requests per second in every arm.")] = 200.0,
+    block_seconds: Annotated[float, typer.Option(min=0.1, help="Length of a block.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of the order of the blocks and of the bootstrap.")] = 1,
+    kubeconfig: Annotated[Path | None, typer.Option(help="Cluster to use; default as kubectl.")] = None,
+    context: Annotated[str | None, typer.Option(help="Context in the kubeconfig.")] = None,
+    image: Annotated[str | None, typer.Option(help="Image of the workloads; default: this product's own.")] = None,
+    output: Annotated[Output, typer.Option("-o", "--output", help="table, json or yaml.")] = Output.TABLE,
+) -> None:
+    """Compare latency without and with sidecars, in interleaved pairs of blocks."""
+    plan = replace(Plan(), pairs=pairs, rate=rate, block_seconds=block_seconds, seed=seed)
+    if not _resolve:
+        raise UsageProblem("no mesh is known here", fix="use `meshproof load latency`")
+    meshing = _resolve[0](mesh)
+    kube = Kube.connect(kubeconfig, context)
+    if image is None:
+        from fixtures.images import image_reference
+
+        image = image_reference()
+    with step(f"latency of {mesh}") as shown:
+        result = measure(kube, meshing, image, plan, shown.update)
+    _print(result, output)
+    if result.verdict is not Verdict.PASS:
+        raise typer.Exit(int(ExitCode.NOT_PROVEN))
+
+
+def _print(result: Result, output: Output) -> None:
+    if output is Output.JSON:
+        print(json.dumps(result_to_json(result), indent=2))
+        return
+    if output is Output.YAML:
+        print(yaml.safe_dump(result_to_json(result), sort_keys=False, allow_unicode=True), end="")
+        return
+    console = Console()
+    for evidence in result.evidence:
+        if isinstance(evidence.data, list):
+            rows: list[dict[str, Any]] = evidence.data
+            table = Table(title=evidence.title, title_justify="left")
+            for name in rows[0] if rows else ():
+                table.add_column(name)
+            for row in rows:
+                table.add_row(*(str(value) for value in row.values()))
+            console.print(table)
+    console.print(f"{result.verdict.value}: {result.reason}", markup=False)

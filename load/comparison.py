@@ -1,0 +1,210 @@
+"""From recorded blocks to intervals and a verdict. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from load.histograms import curve, decode
+from load.statistics import Interval, bootstrap_interval
+from reports.model import JSON, ErrorRate, Evidence, Plot, Result, Verdict
+
+__all__ = ["AGAIN", "BASE", "MESHED", "QUANTILES", "Block", "Comparison", "compare", "measurement"]
+
+BASE = "no-sidecar"
+MESHED = "sidecar-mtls"
+AGAIN = "no-sidecar-again"
+"""The A/A arm: the same pods as BASE, measured as if they were another treatment."""
+
+QUANTILES = (50.0, 90.0, 99.0)
+NULL_CONFIDENCE = 0.999
+"""Confidence at which the A/A arm must show no difference; above it the measurement counts as disturbed."""
+NULL_FLOOR_US = 20.0
+"""Differences of the A/A arm below this, in µs, are under the resolution that is claimed and never disturb."""
+MIN_PAIRS = 6
+
+
+@dataclass(frozen=True)
+class Block:
+    """One arm of one pair. Histograms are encoded, in µs."""
+
+    pair: int
+    arm: str
+    requests: int
+    """How many were counted."""
+    sent: int
+    """The same with the warm-up."""
+    errors: int
+    latency: str
+    service: str
+    lag: str
+
+    def quantiles(self) -> dict[float, float]:
+        """Latency from the intended send in µs at each of QUANTILES."""
+        values = decode(self.latency)
+        return {q: float(values.get_value_at_percentile(q)) for q in QUANTILES}
+
+    def problem(self, lag_budget_us: float) -> str:
+        """Why the block does not count; empty when it does."""
+        if self.requests == 0:
+            return "no request was recorded"
+        if self.errors:
+            return f"{self.errors} of {self.requests} requests failed"
+        lag = decode(self.lag).get_value_at_percentile(90)
+        if lag > lag_budget_us:
+            return f"the driver was late: p90 of its lag was {lag} µs, the budget is {lag_budget_us:.0f} µs"
+        return ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arms compared pair by pair, in µs."""
+
+    arm: str
+    against: str
+    differences: Mapping[float, Interval]
+    null: Mapping[float, Interval]
+    """The same differences at NULL_CONFIDENCE."""
+
+
+def compare(blocks: Sequence[Block], arm: str, against: str, *, lag_budget_us: float, seed: int) -> Comparison | None:
+    """Paired differences `arm` minus `against`; None when fewer than MIN_PAIRS pairs have both blocks valid."""
+    valid = {(b.pair, b.arm): b.quantiles() for b in blocks if not b.problem(lag_budget_us)}
+    pairs = [pair for pair, name in valid if name == arm and (pair, against) in valid]
+    if len(pairs) < MIN_PAIRS:
+        return None
+    gaps = {q: [valid[pair, arm][q] - valid[pair, against][q] for pair in sorted(pairs)] for q in QUANTILES}
+    return Comparison(
+        arm,
+        against,
+        {q: bootstrap_interval(values, seed=seed) for q, values in gaps.items()},
+        {q: bootstrap_interval(values, seed=seed, confidence=NULL_CONFIDENCE) for q, values in gaps.items()},
+    )
+
+
+def measurement(
+    blocks: Sequence[Block],
+    *,
+    id: str,  # noqa: A002 - the result model's own word
+    title: str,
+    lag_budget_us: float,
+    seed: int,
+    started: float,
+    seconds: float,
+    meshed: bool,
+    usage: Mapping[str, float],
+    detail: Mapping[str, Any],
+    reproduce: str,
+) -> Result:
+    """The Result: pass when the measurement is valid (whatever it found), inconclusive when it is disturbed."""
+    null = compare(blocks, AGAIN, BASE, lag_budget_us=lag_budget_us, seed=seed)
+    cost = compare(blocks, MESHED, BASE, lag_budget_us=lag_budget_us, seed=seed) if meshed else None
+    verdict, reason = _verdict(blocks, null, cost, meshed)
+    arms = [name for name in (BASE, AGAIN, MESHED) if any(b.arm == name for b in blocks)]
+    invalid: list[JSON] = [
+        {"pair": b.pair, "arm": b.arm, "why": why} for b in blocks if (why := b.problem(lag_budget_us))
+    ]
+    good = [b for b in blocks if not b.problem(lag_budget_us)]
+    metrics: dict[str, float] = {"blocks": len(blocks), "invalid_blocks": len(invalid)}
+    for found, name in ((cost, "added"), (null, "aa")):
+        for q, interval in (found.differences if found else {}).items():
+            metrics |= {
+                f"{name}_p{q:.0f}_us": interval.estimate,
+                f"{name}_p{q:.0f}_low_us": interval.low,
+                f"{name}_p{q:.0f}_high_us": interval.high,
+            }
+    metrics |= _usage(blocks, usage)
+    evidence = [
+        Evidence(
+            "differences in µs, paired, 95 % interval", [_row(c, q) for c in (cost, null) if c for q in QUANTILES]
+        ),
+        Evidence("arms in µs, all valid blocks together", [_arm_row(good, name) for name in arms]),
+        Evidence("how it was measured", dict(detail)),
+    ]
+    if invalid:
+        evidence.append(Evidence("blocks that do not count", invalid))
+    plots: list[JSON] = [
+        {"name": name, "unit": "µs", "points": curve(decode(*(b.latency for b in good if b.arm == name)))}
+        for name in arms
+    ]
+    return Result(
+        id=id,
+        title=title,
+        kind="measurement",
+        group="latency",
+        level="extended",
+        verdict=verdict,
+        reason=reason,
+        proves=("proxy-latency",),
+        started=started,
+        seconds=seconds,
+        evidence=tuple(evidence),
+        error_rates=(
+            ErrorRate(
+                test="A/A arm: bootstrap interval of the paired differences holds zero",
+                alpha=1 - NULL_CONFIDENCE,
+                beta=None,
+                detectable=f"{NULL_FLOOR_US:.0f} µs or the half width of the interval, whichever is larger",
+                samples=sum(b.requests for b in good),
+            ),
+        ),
+        plots=(Plot("percentiles", "latency from the intended send", {"arms": plots}),),
+        reproduce=reproduce,
+        metrics=metrics,
+    )
+
+
+def _verdict(
+    blocks: Sequence[Block], null: Comparison | None, cost: Comparison | None, meshed: bool
+) -> tuple[Verdict, str]:
+    if not blocks:
+        return Verdict.INCONCLUSIVE, "no block was measured"
+    if null is None:
+        return Verdict.INCONCLUSIVE, f"fewer than {MIN_PAIRS} pairs without a sidecar are valid"
+    for q, interval in null.null.items():
+        if not interval.holds_zero and abs(interval.estimate) > NULL_FLOOR_US:
+            return (
+                Verdict.INCONCLUSIVE,
+                f"the machine was not quiet: equal arms differ by {interval.estimate:+.0f} µs at p{q:.0f}",
+            )
+    if not meshed:
+        return Verdict.UNSUPPORTED, "there is no mesh whose sidecars could be measured; the A/A arm shows no difference"
+    if cost is None:
+        return Verdict.INCONCLUSIVE, f"fewer than {MIN_PAIRS} pairs with and without a sidecar are valid"
+    said = ", ".join(f"p{q:.0f} {i.estimate:+.0f} µs [{i.low:.0f}, {i.high:.0f}]" for q, i in cost.differences.items())
+    return Verdict.PASS, f"two sidecars with mutual TLS add {said}; equal arms show no difference"
+
+
+def _row(found: Comparison, q: float) -> JSON:
+    interval = found.differences[q]
+    return {
+        "difference": f"{found.arm} - {found.against}",
+        "percentile": f"p{q:.0f}",
+        "estimate": round(interval.estimate, 1),
+        "low": round(interval.low, 1),
+        "high": round(interval.high, 1),
+        "pairs": interval.pairs,
+        "zero possible": interval.holds_zero,
+    }
+
+
+def _arm_row(good: Sequence[Block], arm: str) -> dict[str, Any]:
+    mine = [b for b in good if b.arm == arm]
+    row: dict[str, Any] = {"arm": arm, "blocks": len(mine), "requests": sum(b.requests for b in mine)}
+    for name in ("latency", "service", "lag"):
+        values = decode(*(getattr(b, name) for b in mine))
+        for q in QUANTILES:
+            row[f"{name} p{q:.0f}"] = values.get_value_at_percentile(q) if mine else None
+    return row
+
+
+def _usage(blocks: Sequence[Block], usage: Mapping[str, float]) -> dict[str, float]:
+    """The proxies' CPU per 1,000 requests (both sidecars of the path together) and their memory."""
+    requests = sum(b.sent for b in blocks if b.arm == MESHED)
+    if not requests or not usage:
+        return {}
+    return {
+        "proxy_cpu_ms_per_1000_requests": 1e6 * usage["cpu_seconds"] / requests,
+        "proxy_memory_mib": usage["memory_bytes"] / 2**20,
+    }
