@@ -31,7 +31,7 @@ __all__ = [
     "to_json",
 ]
 
-JSON: TypeAlias = "None | bool | int | float | str | Sequence[JSON] | Mapping[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 SCHEMA = "meshproof.results/v1"
 """Name and major version of the published schema; fields may be added within a major version, never changed."""

@@ -1,0 +1,56 @@
+"""results.json and results.yaml: the whole run in the published schema."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from reports.errors import UsageProblem
+from reports.files import write_text
+from reports.model import Run, from_json, to_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["json_text", "read_results", "write_json", "write_yaml", "yaml_text"]
+
+
+def json_text(run: Run) -> str:
+    """The run as JSON text."""
+    return json.dumps(to_json(run), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def yaml_text(run: Run) -> str:
+    """The run as YAML text, the same document as the JSON."""
+    import yaml  # only this writer needs it
+
+    text: str = yaml.safe_dump(to_json(run), sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def write_json(run: Run, directory: Path) -> Path:
+    """Write `results.json`."""
+    path = directory / "results.json"
+    write_text(path, json_text(run))
+    return path
+
+
+def write_yaml(run: Run, directory: Path) -> Path:
+    """Write `results.yaml`."""
+    path = directory / "results.yaml"
+    write_text(path, yaml_text(run))
+    return path
+
+
+def read_results(path: Path) -> Run:
+    """Read a `results.json`. Raises `UsageProblem` when it is not one."""
+    fix = "give the results.json that a run wrote"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageProblem(f"cannot read {path}: {error.strerror or error}", fix=fix) from error
+    except ValueError as error:  # malformed JSON and malformed UTF-8 alike
+        raise UsageProblem(f"{path} is not JSON: {error}", fix=fix) from error
+    except RecursionError as error:
+        raise UsageProblem(f"{path} is nested too deeply to be a results file", fix=fix) from error
+    return from_json(document)

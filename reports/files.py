@@ -1,0 +1,81 @@
+"""Writing report files: whole or not at all, and one clear sentence when the disk refuses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reports.errors import EnvironmentProblem, UsageProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["MARKER", "claim_directory", "clear_directory", "write_text"]
+
+MARKER = ".meshproof-report"
+_MARKER_TEXT = "This directory holds a meshproof report; the next run may replace everything in it.\n"
+
+
+@contextmanager
+def _one_sentence(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"cannot write {path}: {error.strerror or error}",
+            fix="free some space or name another place with --report-dir",
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 by way of a temporary neighbour, so that a reader never sees half a file.
+
+    Raises `EnvironmentProblem` when the file system refuses.
+    """
+    neighbour = path.with_name(f".{path.name}.part")
+    with _one_sentence(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            neighbour.write_text(text, encoding="utf-8", errors="replace")
+            neighbour.replace(path)
+        except OSError:
+            neighbour.unlink(missing_ok=True)
+            raise
+
+
+def claim_directory(path: Path) -> Path:
+    """Make `path` ours for a report, without touching what is in it yet; returns it absolute.
+
+    Raises `UsageProblem` when it holds something that is not an earlier report, `EnvironmentProblem` when it cannot be
+    written.
+    """
+    absolute = path.absolute()
+    if absolute.exists() and not absolute.is_dir():
+        raise UsageProblem(f"the report directory {path} is a file", fix="name a directory with --report-dir")
+    with _one_sentence(absolute):
+        absolute.mkdir(parents=True, exist_ok=True)
+        foreign = not (absolute / MARKER).is_file() and any(absolute.iterdir())
+    if foreign:
+        raise UsageProblem(
+            f"the report directory {path} holds files that are not an earlier report",
+            fix="empty it yourself or name another with --report-dir",
+        )
+    if not os.access(absolute, os.W_OK | os.X_OK):
+        raise EnvironmentProblem(f"the report directory {path} is not writable", fix="name another with --report-dir")
+    write_text(absolute / MARKER, _MARKER_TEXT)
+    return absolute
+
+
+def clear_directory(path: Path) -> None:
+    """Remove an earlier report from a claimed directory; the marker stays, links are removed and not followed."""
+    with _one_sentence(path):
+        for child in path.iterdir():
+            if child.name == MARKER:
+                continue
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child)
+            else:
+                child.unlink()

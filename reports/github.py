@@ -1,0 +1,94 @@
+"""GitHub Actions: a step summary in Markdown and one annotation per result that went wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reports.files import write_text
+from reports.words import SYMBOLS, clean, duration, headline, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reports.model import Run
+
+__all__ = ["commands", "publish", "summary_markdown", "write_summary"]
+
+_LIMIT = 900_000  # GitHub refuses a step summary above 1 MiB
+
+
+def summary_markdown(run: Run) -> str:
+    """The run as Markdown for a step summary."""
+    lines = [
+        f"## {_cell(run.mesh)} {_cell(run.mesh_version)}: {run.conclusion}",
+        "",
+        f"{_cell(headline(run))} Cluster {_cell(run.cluster)}, {duration(run.seconds)}.",
+        "",
+        "| verdict | id | title | reason | time |",
+        "|---|---|---|---|---:|",
+    ]
+    ordered = sorted(run.results, key=lambda result: (not result.failed, not result.unproven))
+    used = 0
+    for position, result in enumerate(ordered):
+        row = (
+            f"| {SYMBOLS[result.verdict]} {_cell(shown(result))} | {_cell(result.id)} | {_cell(result.title)} "
+            f"| {_cell(result.reason, 300)} | {duration(result.seconds)} |"
+        )
+        used += len(row.encode())
+        if used > _LIMIT // 2:
+            lines.append(f"| | | … {len(ordered) - position} more in results.json | | |")
+            break
+        lines.append(row)
+    wrong = [result for result in ordered if (result.failed or result.unproven) and result.reproduce]
+    if wrong:
+        lines += ["", "<details><summary>Reproduce</summary>", ""]
+        lines += [f"<p>{_cell(one.id)}<br><code>{_cell(one.reproduce, 1000)}</code></p>" for one in wrong[:100]]
+        lines += ["", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def commands(run: Run) -> list[str]:
+    """Workflow commands: an error per failed result, a warning per unproven one."""
+    lines = []
+    for result in run.results:
+        if result.failed or result.unproven:
+            level = "error" if result.failed else "warning"
+            title = _command(f"{result.id} {result.title}: {result.verdict.value}", in_property=True)
+            lines.append(f"::{level} title={title}::{_command(result.reason)}")
+    return lines
+
+
+def write_summary(run: Run, directory: Path) -> Path:
+    """Write `summary.md`."""
+    path = directory / "summary.md"
+    write_text(path, summary_markdown(run))
+    return path
+
+
+def publish(run: Run, environ: Mapping[str, str] | None = None) -> list[str]:
+    """Inside a GitHub job: append the step summary, and give back the annotation lines to print on stdout."""
+    environ = os.environ if environ is None else environ
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return []
+    target = environ.get("GITHUB_STEP_SUMMARY")
+    if target:
+        with Path(target).open("a", encoding="utf-8", errors="replace") as file:
+            file.write(summary_markdown(run))
+    return commands(run)
+
+
+def _cell(text: str, limit: int = 200) -> str:
+    """`text` as inert Markdown in one table cell."""
+    line = " ".join(clean(text).split())
+    if len(line) > limit:
+        line = line[: limit - 1] + "…"
+    return re.sub(r"[\\`*_{}\[\]()#+!|~$@<>&\"']", lambda match: f"&#{ord(match[0])};", line)
+
+
+def _command(text: str, *, in_property: bool = False) -> str:
+    """`text` escaped for a workflow command, as the runner's own toolkit does."""
+    escaped = clean(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return escaped.replace(":", "%3A").replace(",", "%2C") if in_property else escaped
