@@ -1,0 +1,58 @@
+"""A few HTTP/1.1 requests on a blocking socket: Envoy's admin port, and an application's own probes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+from refmesh.agent.settings import ADMIN_PORT
+
+__all__ = ["active_connections", "admin", "exchange", "ready"]
+
+_MAX_REPLY_BYTES = 1 << 20
+
+
+def exchange(connection: socket.socket, request: bytes, *, limit: int = _MAX_REPLY_BYTES) -> tuple[int, bytes]:
+    """Send a request that closes its connection; return (status, body up to `limit`). Raises OSError, ValueError."""
+    connection.sendall(request)
+    reply = bytearray()
+    while len(reply) < limit and (chunk := connection.recv(65536)):
+        reply += chunk
+    head, _, body = bytes(reply).partition(b"\r\n\r\n")
+    parts = head.split(b" ", 2)
+    if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1][:3].isdigit():
+        raise ValueError("the reply is not HTTP/1.1")
+    return int(parts[1][:3]), body
+
+
+def admin(method: str, path: str, *, timeout: float = 2.0) -> tuple[int, bytes]:
+    """Ask Envoy's admin port. Raises OSError if Envoy is not there, ValueError if the reply is not HTTP."""
+    with socket.create_connection(("127.0.0.1", ADMIN_PORT), timeout=timeout) as connection:
+        request = f"{method} {path} HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        return exchange(connection, request.encode())
+
+
+def ready() -> bool:
+    """Whether Envoy has its configuration and serves."""
+    with contextlib.suppress(OSError, ValueError):
+        return admin("GET", "/ready")[0] == 200
+    return False
+
+
+def active_connections() -> int:
+    """Return how many connections of peers and of the application Envoy has open; 0 if it cannot be asked."""
+    with contextlib.suppress(OSError, ValueError):
+        _, body = admin("GET", "/stats?usedonly&filter=^listener%5C.(0%5C.0%5C.0%5C.0_1500%5B16%5D).*cx_active$")
+        return sum(int(line.rpartition(b":")[2]) for line in body.splitlines() if b"worker" not in line)
+    return 0
+
+
+def wait_ready(timeout: float, *, interval: float = 0.02) -> bool:
+    """Wait until Envoy serves, looking every 20 ms: it is the last step before the application may start."""
+    deadline = time.monotonic() + timeout
+    while not ready():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(interval)
+    return True

@@ -1,0 +1,183 @@
+"""Envoy's static configuration as a pure function of the sidecar's settings.
+
+Static is only what Envoy needs to reach its sources: the control plane (delta ADS over mTLS), the agent (secrets), its
+own admin port and the readiness listener. Everything else comes over ADS.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from refmesh.agent.settings import ADMIN_PORT, READY_PORT
+
+if TYPE_CHECKING:
+    from refmesh.agent.settings import Settings
+
+__all__ = ["bootstrap", "sds_config"]
+
+_TYPE = "type.googleapis.com/"
+_HTTP_OPTIONS = f"{_TYPE}envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def bootstrap(settings: Settings) -> dict[str, Any]:
+    """Return the bootstrap as JSON-able data."""
+    # Without a limit: a proxy that has no configuration yet must not call itself ready.
+    ads = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+    return {
+        "node": _node(settings),
+        "admin": {"address": _address("127.0.0.1", ADMIN_PORT)},
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": True,
+                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
+            },
+            "cds_config": ads,
+            "lds_config": ads,
+        },
+        "static_resources": {
+            "clusters": [_xds_cluster(settings), _sds_cluster(settings), _admin_cluster()],
+            "listeners": [_ready_listener()],
+        },
+    }
+
+
+def sds_config() -> dict[str, Any]:
+    """Where secrets come from: the agent's socket, state of the world."""
+    return {
+        "resource_api_version": "V3",
+        "initial_fetch_timeout": "0s",
+        "api_config_source": {
+            "api_type": "GRPC",
+            "transport_api_version": "V3",
+            "set_node_on_first_message_only": True,
+            "grpc_services": [{"envoy_grpc": {"cluster_name": "sds-grpc"}}],
+        },
+    }
+
+
+def _node(settings: Settings) -> dict[str, Any]:
+    return {
+        "id": f"sidecar~{settings.pod_ip}~{settings.pod}.{settings.namespace}~{settings.namespace}.svc.cluster.local",
+        "cluster": f"{settings.app or settings.pod}.{settings.namespace}",
+        "metadata": {
+            "NAME": settings.pod,
+            "NAMESPACE": settings.namespace,
+            "SERVICE_ACCOUNT": settings.service_account,
+            "POD_IP": settings.pod_ip,
+        },
+    }
+
+
+def _xds_cluster(settings: Settings) -> dict[str, Any]:
+    return {
+        "name": "xds-grpc",
+        "type": "STRICT_DNS",
+        "dns_lookup_family": "V4_ONLY",
+        "connect_timeout": "2s",
+        "load_assignment": _endpoint("xds-grpc", _address(settings.control_plane, settings.ads_port)),
+        "typed_extension_protocol_options": _http2(keepalive=True),
+        "upstream_connection_options": {
+            "tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}
+        },
+        "transport_socket": {
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": f"{_TYPE}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": settings.control_plane,
+                "common_tls_context": {
+                    "alpn_protocols": ["h2"],
+                    "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                    "tls_certificate_sds_secret_configs": [{"name": "default", "sds_config": sds_config()}],
+                    "combined_validation_context": {
+                        "default_validation_context": {
+                            "match_typed_subject_alt_names": [
+                                {"san_type": "DNS", "matcher": {"exact": settings.control_plane}}
+                            ]
+                        },
+                        "validation_context_sds_secret_config": {"name": "ROOTCA", "sds_config": sds_config()},
+                    },
+                },
+            },
+        },
+    }
+
+
+def _sds_cluster(settings: Settings) -> dict[str, Any]:
+    return {
+        "name": "sds-grpc",
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": _endpoint("sds-grpc", {"pipe": {"path": settings.sds_socket}}),
+        "typed_extension_protocol_options": _http2(),
+    }
+
+
+def _admin_cluster() -> dict[str, Any]:
+    return {
+        "name": "admin",
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": _endpoint("admin", _address("127.0.0.1", ADMIN_PORT)),
+    }
+
+
+def _ready_listener() -> dict[str, Any]:
+    """`GET :15021/healthz/ready` from outside is `GET /ready` of the admin port, and nothing else of it is."""
+    return {
+        "name": "ready",
+        "address": _address("0.0.0.0", READY_PORT),  # noqa: S104  (the kubelet comes from outside the pod)
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": {
+                            "@type": _TYPE
+                            + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                            "stat_prefix": "ready",
+                            "route_config": {
+                                "virtual_hosts": [
+                                    {
+                                        "name": "ready",
+                                        "domains": ["*"],
+                                        "routes": [
+                                            {
+                                                "match": {"path": "/healthz/ready"},
+                                                "route": {"cluster": "admin", "prefix_rewrite": "/ready"},
+                                            }
+                                        ],
+                                    }
+                                ]
+                            },
+                            "http_filters": [
+                                {
+                                    "name": "envoy.filters.http.router",
+                                    "typed_config": {"@type": f"{_TYPE}envoy.extensions.filters.http.router.v3.Router"},
+                                }
+                            ],
+                        },
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def _http2(*, keepalive: bool = False) -> dict[str, Any]:
+    options: dict[str, Any] = {"connection_keepalive": {"interval": "30s", "timeout": "10s"}} if keepalive else {}
+    return {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": _HTTP_OPTIONS,
+            "explicit_http_config": {"http2_protocol_options": options},
+        }
+    }
+
+
+def _endpoint(cluster: str, address: dict[str, Any]) -> dict[str, Any]:
+    return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}
+
+
+def _address(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}

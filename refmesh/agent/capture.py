@@ -1,0 +1,145 @@
+"""Traffic capture: the iptables rules of an injected pod, as one document for `iptables-restore --noflush`.
+
+Run once, before anything else in the pod, by the init container that alone has NET_ADMIN: `python -m
+refmesh.agent.capture`. With `--print` it only shows the document. Settings come as environment variables
+(REFMESH_EXCLUDE_INBOUND_PORTS, REFMESH_EXCLUDE_OUTBOUND_PORTS, REFMESH_EXCLUDE_OUTBOUND_RANGES).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from refmesh.agent.settings import (
+    AGENT_PORT,
+    INBOUND_PORT,
+    INBOUND_SOURCE,
+    OUTBOUND_PORT,
+    PROXY_UID,
+    READY_PORT,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["main", "ports", "ranges", "rules"]
+
+_NEVER_CAPTURED_INBOUND = (22, AGENT_PORT, READY_PORT)
+
+
+def rules(
+    *,
+    exclude_inbound: Iterable[int] = (),
+    exclude_outbound: Iterable[int] = (),
+    exclude_ranges: Iterable[str] = (),
+    ipv6: bool = False,
+) -> str:
+    """Return the document for one address family. The ranges of the other family are left out."""
+    loopback, inbound_source = ("::1/128", "::6/128") if ipv6 else ("127.0.0.1/32", f"{INBOUND_SOURCE}/32")
+    family = 6 if ipv6 else 4
+    lines = [
+        "*nat",
+        *(f":{chain} - [0:0]" for chain in ("REFMESH_INBOUND", "REFMESH_OUTPUT", "REFMESH_IN", "REFMESH_OUT")),
+        f"-A REFMESH_IN -p tcp -j REDIRECT --to-ports {INBOUND_PORT}",
+        f"-A REFMESH_OUT -p tcp -j REDIRECT --to-ports {OUTBOUND_PORT}",
+        *(
+            f"-A REFMESH_INBOUND -p tcp --dport {port} -j RETURN"
+            for port in sorted({*_NEVER_CAPTURED_INBOUND, *exclude_inbound})
+        ),
+        "-A REFMESH_INBOUND -p tcp -j REFMESH_IN",
+        # From Envoy (or the agent's probes) to the application, over the pod's own address: never captured again.
+        f"-A REFMESH_OUTPUT -o lo -s {inbound_source} -j RETURN",
+        # Envoy calls a service and has chosen its own pod: in through the inbound listener, as from any other pod.
+        f"-A REFMESH_OUTPUT -o lo ! -d {loopback} -m owner --uid-owner {PROXY_UID} -j REFMESH_IN",
+        # Containers of the pod among themselves.
+        f"-A REFMESH_OUTPUT -o lo -m owner ! --uid-owner {PROXY_UID} -j RETURN",
+        # Whatever else Envoy sends is on its way out.
+        f"-A REFMESH_OUTPUT -m owner --uid-owner {PROXY_UID} -j RETURN",
+        f"-A REFMESH_OUTPUT -d {loopback} -j RETURN",
+        *(f"-A REFMESH_OUTPUT -p tcp --dport {port} -j RETURN" for port in sorted(set(exclude_outbound))),
+        *(f"-A REFMESH_OUTPUT -d {net} -j RETURN" for net in exclude_ranges if ip_network(net).version == family),
+        "-A REFMESH_OUTPUT -p tcp -j REFMESH_OUT",
+        "-A PREROUTING -p tcp -j REFMESH_INBOUND",
+        "-A OUTPUT -p tcp -j REFMESH_OUTPUT",
+        "COMMIT",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def ports(text: str) -> tuple[int, ...]:
+    """Parse `80, 8080` into port numbers. Raises ValueError that names the bad part."""
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        if not (part.isascii() and part.isdecimal() and 0 < int(part) < 65536):
+            raise ValueError(f"{part!r} is not a port number")
+        found.append(int(part))
+    return tuple(found)
+
+
+def ranges(text: str) -> tuple[str, ...]:
+    """Parse `10.0.0.0/8, 1.2.3.4` into networks in CIDR form. Raises ValueError that names the bad part."""
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            found.append(str(ip_network(part, strict=False)))
+        except ValueError as error:
+            raise ValueError(f"{part!r} is not an IP range") from error
+    return tuple(found)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Apply (or print) the rules of this pod; returns the exit code."""
+    try:
+        inbound = ports(os.environ.get("REFMESH_EXCLUDE_INBOUND_PORTS", ""))
+        outbound = ports(os.environ.get("REFMESH_EXCLUDE_OUTBOUND_PORTS", ""))
+        nets = ranges(os.environ.get("REFMESH_EXCLUDE_OUTBOUND_RANGES", ""))
+    except ValueError as error:
+        sys.stderr.write(f"refmesh-init: {error}\n")
+        return 2
+    families = [False, True] if _has_ipv6() else [False]
+    for ipv6 in families:
+        document = rules(exclude_inbound=inbound, exclude_outbound=outbound, exclude_ranges=nets, ipv6=ipv6)
+        if "--print" in arguments:
+            sys.stdout.write(document)
+        elif not _apply(document, ipv6=ipv6):
+            return 1
+    return 0
+
+
+def _has_ipv6() -> bool:
+    """Whether the pod has an IPv6 address besides loopback and link-local ones."""
+    try:
+        with open("/proc/net/if_inet6", encoding="ascii") as table:  # noqa: PTH123  (pathlib costs 5 ms of a pod's start)
+            # columns: address, index, prefix length, scope (00 global), flags, device
+            return any(line.split()[3] == "00" for line in table)
+    except OSError:
+        return False
+
+
+def _apply(document: str, *, ipv6: bool) -> bool:
+    """Feed the document to iptables-restore; where the kernel lacks nf_tables, to its legacy sibling."""
+    prefix = "ip6tables" if ipv6 else "iptables"
+    for program in (f"{prefix}-restore", f"{prefix}-legacy-restore"):
+        file = os.memfd_create("rules")
+        os.write(file, document.encode())
+        os.lseek(file, 0, os.SEEK_SET)
+        try:
+            child = os.posix_spawnp(
+                program, [program, "--noflush"], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, file, 0)]
+            )
+        except FileNotFoundError:
+            sys.stderr.write(f"refmesh-init: {program} is not installed in this image\n")
+            continue
+        finally:
+            os.close(file)
+        _, status = os.waitpid(child, 0)
+        if os.waitstatus_to_exitcode(status) == 0:
+            return True
+        sys.stderr.write(f"refmesh-init: {program} failed with exit code {os.waitstatus_to_exitcode(status)}\n")
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

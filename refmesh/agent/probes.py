@@ -1,0 +1,142 @@
+"""Health checks of the application, done by the agent so that they work whatever mTLS mode is in force.
+
+The kubelet has no mesh certificate. The injector therefore points its probes at the agent's port, which no capture rule
+touches; the agent then does the probe the user wrote, from the address that goes straight to the application.
+Only probes that were in the pod's spec can be asked for; requests and their number are bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from refmesh.agent import admin
+from refmesh.agent.settings import AGENT_PORT, INBOUND_SOURCE, log
+from refmesh.ca import wire
+
+__all__ = ["ProbeServer", "perform"]
+
+_MAX_HEADER_BYTES = 8192
+_MAX_AT_ONCE = 32
+_REQUEST_SECONDS = 5.0
+_HEALTH_METHOD = "/grpc.health.v1.Health/Check"
+_SERVING = 1
+
+
+def perform(probe: dict[str, Any], pod_ip: str, *, source: str = INBOUND_SOURCE) -> tuple[int, str]:
+    """Do one probe; return an HTTP status that tells the kubelet how it went, and a word of explanation."""
+    kind = next((kind for kind in ("httpGet", "tcpSocket", "grpc") if kind in probe), "")
+    if not kind:
+        return 500, "the probe has none of httpGet, tcpSocket, grpc"
+    spec = probe[kind]
+    address = (spec.get("host") or pod_ip, int(spec["port"]))
+    timeout = float(probe.get("timeoutSeconds") or 1)
+    try:
+        with socket.create_connection(address, timeout=timeout, source_address=(source, 0)) as connection:
+            if kind == "tcpSocket":
+                return 200, "connected"
+            if kind == "grpc":
+                return _grpc(connection, spec)
+            return _http(connection, spec, f"{address[0]}:{address[1]}")
+    except (OSError, ValueError) as error:
+        return 503, f"{kind} on port {address[1]}: {error}"
+
+
+def _http(connection: socket.socket, spec: dict[str, Any], host: str) -> tuple[int, str]:
+    if str(spec.get("scheme", "HTTP")).upper() == "HTTPS":
+        import ssl  # 5 MB that only pods with https probes pay
+
+        # As the kubelet does: a probe asks whether something answers, not who.
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001
+        connection = context.wrap_socket(connection)
+    headers = {"Host": host, "User-Agent": "kube-probe/refmesh", "Accept": "*/*"}
+    for header in spec.get("httpHeaders") or ():
+        name = next((known for known in headers if known.lower() == header["name"].lower()), header["name"])
+        headers[name] = header["value"]
+    lines = [f"GET {spec.get('path') or '/'} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    status, _ = admin.exchange(connection, "\r\n".join([*lines, "Connection: close", "", ""]).encode(), limit=16384)
+    return status, f"the application answered {status}"
+
+
+def _grpc(connection: socket.socket, spec: dict[str, Any]) -> tuple[int, str]:
+    from refmesh.agent.grpc import CallFailed, unary  # imported by then; keeps the tools' start short
+
+    try:
+        request = wire.text(1, str(spec.get("service") or ""))
+        reply = dict(wire.fields(unary(connection, "probe", _HEALTH_METHOD, request, scheme="http")))
+    except CallFailed as failure:
+        return 503, f"gRPC health check: {failure}"
+    return (200, "serving") if reply.get(1) == _SERVING else (503, f"gRPC health status {reply.get(1, 0)!r}")
+
+
+@dataclass
+class ProbeServer:
+    """Serves `GET /app-health/<container>/<kind>` and `GET /healthz/ready` on the agent's port."""
+
+    probes: dict[str, dict[str, Any]]
+    pod_ip: str
+    port: int = AGENT_PORT
+    source: str = INBOUND_SOURCE
+
+    @classmethod
+    def from_json(cls, text: str, pod_ip: str) -> ProbeServer:
+        """Read the injector's list of probes. Raises ValueError."""
+        probes = json.loads(text)
+        if not isinstance(probes, dict):
+            raise ValueError("REFMESH_PROBES is not a JSON object")  # noqa: TRY004  (a value's fault, not a type's)
+        return cls(probes, pod_ip)
+
+    def start(self) -> int:
+        """Listen and return the port."""
+        listener = socket.create_server(("", self.port), backlog=64)
+        threading.Thread(target=self._accept, args=(listener,), name="probes", daemon=True).start()
+        return int(listener.getsockname()[1])
+
+    def _accept(self, listener: socket.socket) -> None:
+        room = threading.BoundedSemaphore(_MAX_AT_ONCE)
+        while True:
+            connection, _ = listener.accept()
+            # beyond the limit callers wait in the kernel's queue, and past that they are refused
+            room.acquire()
+            threading.Thread(target=self._serve, args=(connection, room), name="probe", daemon=True).start()
+
+    def _serve(self, connection: socket.socket, room: threading.BoundedSemaphore) -> None:
+        try:
+            with connection:
+                connection.settimeout(_REQUEST_SECONDS)
+                status, text = self._answer(_request_path(connection))
+                body = f"{text}\n".encode()
+                head = f"HTTP/1.1 {status} .\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+                connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
+        except (OSError, ValueError):
+            return  # the caller went away or sent no HTTP; the kubelet counts that by itself
+        finally:
+            room.release()
+
+    def _answer(self, path: str) -> tuple[int, str]:
+        if path == "/healthz/ready":
+            return (200, "ready") if admin.ready() else (503, "the proxy is not ready")
+        probe = self.probes.get(path)
+        if probe is None:
+            return 404, "no such probe"
+        status, text = perform(probe, self.pod_ip, source=self.source)
+        if status >= 400:
+            log(f"probe {path}: {text}")
+        return status, text
+
+
+def _request_path(connection: socket.socket) -> str:
+    """Read one request's head and return the path of a GET. Raises ValueError or OSError."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        chunk = connection.recv(4096)
+        head += chunk
+        if not chunk or len(head) > _MAX_HEADER_BYTES:
+            raise ValueError("not an HTTP request")
+    method, path, _ = head.split(b"\r\n", 1)[0].decode("ascii", "replace").split(" ", 2)
+    if method != "GET":
+        raise ValueError("only GET")
+    return path
