@@ -1,0 +1,141 @@
+"""The two containers and two volumes that an injected pod gets, as data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from refmesh.agent.settings import PROXY_UID, READY_PORT, RUN_DIR, TOKEN_PATH
+from refmesh.injector.policy import PROXY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["INIT", "Config", "init_container", "proxy_container", "volumes"]
+
+INIT = "refmesh-init"
+AUDIENCE = "istio-ca"
+_TOKEN_SECONDS = 43200
+_EXCLUDES = {
+    "traffic.sidecar.istio.io/excludeInboundPorts": "REFMESH_EXCLUDE_INBOUND_PORTS",
+    "traffic.sidecar.istio.io/excludeOutboundPorts": "REFMESH_EXCLUDE_OUTBOUND_PORTS",
+    "traffic.sidecar.istio.io/excludeOutboundIPRanges": "REFMESH_EXCLUDE_OUTBOUND_RANGES",
+}
+_TUNING = {
+    "proxy.refmesh.io/concurrency": "REFMESH_CONCURRENCY",
+    "proxy.refmesh.io/drainSeconds": "REFMESH_DRAIN_SECONDS",
+    "proxy.refmesh.io/logLevel": "REFMESH_LOG_LEVEL",
+    "proxy.refmesh.io/certificateSeconds": "REFMESH_CERTIFICATE_SECONDS",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What all pods of a mesh have in common."""
+
+    image: str
+    root_pem: str
+    control_plane: str = "refmesh.refmesh-system.svc"
+    trust_domain: str = "cluster.local"
+    pull_policy: str = "IfNotPresent"
+
+
+def init_container(config: Config, annotations: Mapping[str, str]) -> dict[str, Any]:
+    """Return the container that writes the capture rules: alone in having capabilities, gone before the others start."""
+    return {
+        "name": INIT,
+        "image": config.image,
+        "imagePullPolicy": config.pull_policy,
+        "command": ["python", "-m", "refmesh.agent.capture"],
+        "env": [_env(variable, annotations[key]) for key, variable in _EXCLUDES.items() if annotations.get(key)],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "privileged": False,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        # iptables takes a lock in /run; the root file system is read-only
+        "volumeMounts": [{"name": "refmesh-run", "mountPath": "/run"}],
+    }
+
+
+def proxy_container(
+    config: Config, annotations: Mapping[str, str], app: str, service_account: str, probes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the native sidecar: started before the application, stopped after it, restarted alone."""
+    env = [
+        _field("POD_NAME", "metadata.name"),
+        _field("POD_NAMESPACE", "metadata.namespace"),
+        _field("POD_IP", "status.podIP"),
+        _env("SERVICE_ACCOUNT", service_account),
+        _env("REFMESH_ROOT_CERT", config.root_pem),
+        _env("REFMESH_CONTROL_PLANE", config.control_plane),
+        _env("REFMESH_TRUST_DOMAIN", config.trust_domain),
+        *([_env("REFMESH_APP", app)] if app else []),
+        *([_env("REFMESH_PROBES", json.dumps(probes, separators=(",", ":")))] if probes else []),
+        *(_env(variable, annotations[key]) for key, variable in _TUNING.items() if annotations.get(key)),
+    ]
+    return {
+        "name": PROXY,
+        "image": config.image,
+        "imagePullPolicy": config.pull_policy,
+        "restartPolicy": "Always",
+        "command": ["python", "-m", "refmesh.agent"],
+        "env": env,
+        "resources": {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": {
+            "runAsUser": PROXY_UID,
+            "runAsGroup": PROXY_UID,
+            "runAsNonRoot": True,
+            "privileged": False,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        # The kubelet starts the application when this hook returns: 20 ms after Envoy is ready. A startup probe would
+        # look once a second.
+        "lifecycle": {
+            "postStart": {"exec": {"command": ["python", "-m", "refmesh.agent.hooks", "wait"]}},
+            "preStop": {"exec": {"command": ["python", "-m", "refmesh.agent.hooks", "drain"]}},
+        },
+        "readinessProbe": {
+            "httpGet": {"path": "/healthz/ready", "port": READY_PORT, "scheme": "HTTP"},
+            "periodSeconds": 5,
+            "timeoutSeconds": 3,
+            "failureThreshold": 3,
+        },
+        "volumeMounts": [
+            {"name": "refmesh-run", "mountPath": RUN_DIR},
+            {"name": "refmesh-token", "mountPath": TOKEN_PATH.rpartition("/")[0], "readOnly": True},
+        ],
+    }
+
+
+def volumes() -> list[dict[str, Any]]:
+    """Return the volumes: the agent's sockets in memory, and a token that is good for the mesh's CA only."""
+    token = {
+        "serviceAccountToken": {
+            "audience": AUDIENCE,
+            "expirationSeconds": _TOKEN_SECONDS,
+            "path": TOKEN_PATH.rpartition("/")[2],
+        }
+    }
+    return [
+        {"name": "refmesh-run", "emptyDir": {"medium": "Memory"}},
+        {"name": "refmesh-token", "projected": {"sources": [token]}},
+    ]
+
+
+def _env(name: str, value: str) -> dict[str, Any]:
+    return {"name": name, "value": value}
+
+
+def _field(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}

@@ -1,0 +1,137 @@
+"""The pod patch as a pure function: a pod in, JSON Patch operations or the reason for none out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from refmesh.agent.capture import ports, ranges
+from refmesh.agent.settings import PROXY_UID
+from refmesh.injector import policy
+from refmesh.injector.containers import INIT, Config, init_container, proxy_container, volumes
+from refmesh.injector.probes import KINDS, rewrite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["BadPod", "Config", "Operation", "Skip", "patch", "warnings"]
+
+Operation = dict[str, Any]
+TLS_MODE_LABEL = "security.istio.io/tlsMode"
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Nothing is to be changed, and why."""
+
+    reason: str
+
+
+class BadPod(ValueError):
+    """The pod asks for something that cannot be done; the message names the field."""
+
+
+def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: Config) -> list[Operation] | Skip:
+    """Return the operations that make a pod part of the mesh. Raises `BadPod`.
+
+    Of the application's containers only probes over the network change.
+    """
+    decision = policy.decide(namespace_labels, pod)
+    if not decision.inject:
+        return Skip(decision.reason)
+    metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
+    annotations = metadata.get("annotations") or {}
+    _check_annotations(annotations)
+    probe_operations, probes = _probes(spec)
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+    init = init_container(config, annotations)
+    proxy = proxy_container(config, annotations, app_name(metadata), account, probes)
+    status = {"containers": [policy.PROXY], "initContainers": [INIT], "revision": "default"}
+    return [
+        *([] if "metadata" in pod else [_add("/metadata", {})]),
+        *_merge("/metadata/labels", metadata.get("labels"), {TLS_MODE_LABEL: "istio"}),
+        *_merge("/metadata/annotations", annotations or None, {policy.STATUS_ANNOTATION: _compact(status)}),
+        *probe_operations,
+        *_prepend("/spec/initContainers", spec.get("initContainers"), [init, proxy]),
+        *_append("/spec/volumes", spec.get("volumes"), volumes()),
+    ]
+
+
+def warnings(pod: Mapping[str, Any]) -> list[str]:
+    """Return what the user should know about an injected pod, for `kubectl` to show."""
+    spec = pod.get("spec") or {}
+    default = (spec.get("securityContext") or {}).get("runAsUser")
+    return [
+        f"container {container.get('name')} runs as user {PROXY_UID}, the proxy's own: its traffic bypasses the mesh"
+        for container in spec.get("containers") or ()
+        if (container.get("securityContext") or {}).get("runAsUser", default) == PROXY_UID
+    ]
+
+
+def app_name(metadata: Mapping[str, Any]) -> str:
+    """Return what the workload is called: its app label, or its name without the generated part."""
+    labels = metadata.get("labels") or {}
+    name = labels.get("app") or labels.get("app.kubernetes.io/name") or metadata.get("name")
+    return str(name or str(metadata.get("generateName") or "").rstrip("-"))
+
+
+def _check_annotations(annotations: Mapping[str, str]) -> None:
+    for suffix, parse in (("InboundPorts", ports), ("OutboundPorts", ports), ("OutboundIPRanges", ranges)):
+        name = f"traffic.sidecar.istio.io/exclude{suffix}"
+        try:
+            parse(annotations.get(name) or "")
+        except ValueError as error:
+            raise BadPod(f"annotation {name}: {error}") from error
+    for suffix in ("concurrency", "drainSeconds", "certificateSeconds"):
+        name = f"proxy.refmesh.io/{suffix}"
+        value = annotations.get(name) or "1"
+        if not (value.isascii() and value.isdecimal() and len(value) < 7):
+            raise BadPod(f"annotation {name}: {value!r} is not a whole number below 1000000")
+    level = annotations.get("proxy.refmesh.io/logLevel") or "warning"
+    if level not in {"trace", "debug", "info", "warning", "error", "critical", "off"}:
+        raise BadPod(f"annotation proxy.refmesh.io/logLevel: {level!r} is no log level of Envoy")
+
+
+def _probes(spec: Mapping[str, Any]) -> tuple[list[Operation], dict[str, Any]]:
+    operations, originals = list[Operation](), dict[str, Any]()
+    # Sidecars of the user's own are init containers and may have probes as well.
+    for group in ("initContainers", "containers"):
+        for index, container in enumerate(spec.get(group) or ()):
+            for kind in KINDS:
+                if (rewritten := rewrite(container, kind)) is None:
+                    continue
+                probe, path, original = rewritten
+                originals[path] = original
+                operations.append({"op": "replace", "path": f"/spec/{group}/{index}/{kind}", "value": probe})
+    return operations, originals
+
+
+def _merge(path: str, existing: Mapping[str, str] | None, extra: Mapping[str, str]) -> list[Operation]:
+    if not existing:
+        return [_add(path, dict(extra))]
+    return [_add(f"{path}/{_escape(key)}", value) for key, value in extra.items()]
+
+
+def _prepend(path: str, existing: Sequence[Any] | None, items: Sequence[Any]) -> list[Operation]:
+    if not existing:
+        return [_add(path, list(items))]
+    return [_add(f"{path}/0", item) for item in reversed(items)]
+
+
+def _append(path: str, existing: Sequence[Any] | None, items: Sequence[Any]) -> list[Operation]:
+    if not existing:
+        return [_add(path, list(items))]
+    return [_add(f"{path}/-", item) for item in items]
+
+
+def _add(path: str, value: Any) -> Operation:
+    return {"op": "add", "path": path, "value": value}
+
+
+def _escape(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,52 @@
+"""Whether a pod is injected. Pure; the webhook's selectors at install are built from the same words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["NAMESPACE_LABEL", "POD_LABEL", "PROXY", "STATUS_ANNOTATION", "Decision", "decide", "opt_out_values"]
+
+NAMESPACE_LABEL = "istio-injection"
+POD_LABEL = "sidecar.istio.io/inject"
+STATUS_ANNOTATION = "sidecar.istio.io/status"
+PROXY = "refmesh-proxy"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Inject or not, and why."""
+
+    inject: bool
+    reason: str
+
+
+def opt_out_values() -> tuple[str, ...]:
+    """Return the values of the pod's label that keep it out of the mesh."""
+    return ("false",)
+
+
+def decide(namespace_labels: Mapping[str, str], pod: Mapping[str, Any]) -> Decision:
+    """Decide about one pod: what cannot be injected is not; then the pod's own word; then its namespace's."""
+    metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
+    if spec.get("hostNetwork"):
+        return Decision(inject=False, reason="it uses the node's network, which must not be captured")
+    if STATUS_ANNOTATION in (metadata.get("annotations") or {}) or _has_proxy(spec):
+        return Decision(inject=False, reason="it is injected already")
+    # Istio reads the label first and the older annotation of the same name after it.
+    word = (metadata.get("labels") or {}).get(POD_LABEL) or (metadata.get("annotations") or {}).get(POD_LABEL)
+    if word in opt_out_values():
+        return Decision(inject=False, reason=f"it says {POD_LABEL}={word}")
+    if word == "true":
+        return Decision(inject=True, reason=f"it says {POD_LABEL}=true")
+    if namespace_labels.get(NAMESPACE_LABEL) == "enabled":
+        return Decision(inject=True, reason=f"its namespace says {NAMESPACE_LABEL}=enabled")
+    return Decision(inject=False, reason=f"its namespace does not say {NAMESPACE_LABEL}=enabled")
+
+
+def _has_proxy(spec: Mapping[str, Any]) -> bool:
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    return any(container.get("name") == PROXY for container in containers)

@@ -1,0 +1,46 @@
+"""Probes of an injected pod: the kubelet asks the agent, the agent asks the application (`refmesh.agent.probes`).
+
+Without this, a probe of the kubelet (which has no mesh certificate) is reset in STRICT mode.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from refmesh.agent.settings import AGENT_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["KINDS", "rewrite"]
+
+KINDS = {"startupProbe": "startupz", "readinessProbe": "readyz", "livenessProbe": "livez"}
+_NETWORK = ("httpGet", "tcpSocket", "grpc")
+
+
+def rewrite(container: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], str, dict[str, Any]] | None:
+    """Return (probe for the kubelet, path at the agent, the application's probe), or None where nothing must change.
+
+    Probes by exec do not use the network, and a probe of another host is that host's business.
+    """
+    probe = container.get(kind)
+    action = next((name for name in _NETWORK if isinstance(probe, dict) and isinstance(probe.get(name), dict)), None)
+    if probe is None or action is None or probe[action].get("host"):
+        return None
+    port = _port_number(container, probe[action].get("port"))
+    if port is None:
+        return None  # the API server rejects such a pod by itself
+    path = f"/app-health/{container.get('name', '')}/{KINDS[kind]}"
+    original = {action: probe[action] | {"port": port}, "timeoutSeconds": probe.get("timeoutSeconds") or 1}
+    others = {name: value for name, value in probe.items() if name not in _NETWORK}
+    return others | {"httpGet": {"path": path, "port": AGENT_PORT, "scheme": "HTTP"}}, path, original
+
+
+def _port_number(container: Mapping[str, Any], port: object) -> int | None:
+    if isinstance(port, int):
+        return port
+    named = (entry for entry in container.get("ports") or () if entry.get("name") == port)
+    number = next((entry.get("containerPort") for entry in named), None)
+    if number is None and isinstance(port, str) and port.isdecimal():
+        return int(port)
+    return number if isinstance(number, int) else None
