@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["SECRET", "Authority"]
+__all__ = ["ROOT_CONFIG_MAP", "SECRET", "Authority"]
 
 SECRET = "refmesh-ca"  # noqa: S105  (a Secret's name)
+ROOT_CONFIG_MAP = "refmesh-ca-root-cert"
+"""The mesh's roots for whoever wants to verify it; public, so a ConfigMap."""
+ROOT_KEY = "root-cert.pem"
 SERVER_LIFETIME = timedelta(days=30)
 
 
@@ -32,21 +35,9 @@ class Authority:
     @classmethod
     async def load_or_create(cls, kube: Kube, namespace: str, trust_domain: str) -> Authority:
         """Read the mesh's keys, or make them. Replicas that start together agree: the API server accepts one create."""
-        secret = await kube.get("v1", "secrets", SECRET, namespace)
-        if secret is None:
-            fresh = Keyring.create(trust_domain)
-            try:
-                await kube.create("v1", "secrets", _secret(fresh, namespace), namespace)
-            except Conflict:
-                secret = await kube.get("v1", "secrets", SECRET, namespace)
-            else:
-                return cls(fresh, trust_domain=trust_domain, namespace=namespace)
-        if secret is None:
-            raise EnvironmentProblem(
-                f"Secret {namespace}/{SECRET} vanished while it was read",
-                fix="make sure that nothing else manages this Secret, then restart the control plane",
-            )
-        return cls(Keyring.load(_decode(secret)), trust_domain=trust_domain, namespace=namespace)
+        keyring = await _load_or_create(kube, namespace, trust_domain)
+        await _publish_root(kube, namespace, keyring.root_pem.decode())
+        return cls(keyring, trust_domain=trust_domain, namespace=namespace)
 
     def sign(self, csr_pem: str, identity: str, wanted_seconds: int = 0) -> tuple[str, ...]:
         """Return leaf, issuer and root (PEM). Raises `signing.BadRequest`."""
@@ -59,6 +50,52 @@ class Authority:
     def trust_bundle_pem(self) -> bytes:
         """Return the roots that certificates of this mesh are verified against."""
         return self._keyring.root_pem
+
+
+async def _load_or_create(kube: Kube, namespace: str, trust_domain: str) -> Keyring:
+    secret = await kube.get("v1", "secrets", SECRET, namespace)
+    if secret is None:
+        fresh = Keyring.create(trust_domain)
+        try:
+            await kube.create("v1", "secrets", _secret(fresh, namespace), namespace)
+        except Conflict:
+            secret = await kube.get("v1", "secrets", SECRET, namespace)
+        else:
+            return fresh
+    if secret is None:
+        raise EnvironmentProblem(
+            f"Secret {namespace}/{SECRET} vanished while it was read.",
+            fix="Make sure that nothing else manages this Secret, then restart the control plane.",
+        )
+    try:
+        return Keyring.load(_decode(secret))
+    except ValueError as error:
+        raise EnvironmentProblem(
+            f"Secret {namespace}/{SECRET} is damaged: {error}.", fix="Restore it, or delete it for new keys."
+        ) from error
+
+
+async def _publish_root(kube: Kube, namespace: str, root_pem: str) -> None:
+    existing = await kube.get("v1", "configmaps", ROOT_CONFIG_MAP, namespace)
+    if existing is not None and (existing.get("data") or {}).get(ROOT_KEY) == root_pem:
+        return
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": ROOT_CONFIG_MAP,
+            "namespace": namespace,
+            "labels": {"app.kubernetes.io/part-of": "refmesh"},
+        },
+        "data": {ROOT_KEY: root_pem},
+    }
+    try:
+        if existing is None:
+            await kube.create("v1", "configmaps", body, namespace)
+        else:
+            await kube.replace("v1", "configmaps", ROOT_CONFIG_MAP, body, namespace)
+    except Conflict:
+        return  # another replica wrote the same root at the same time
 
 
 def _secret(keyring: Keyring, namespace: str) -> dict[str, object]:

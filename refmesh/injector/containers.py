@@ -42,7 +42,7 @@ class Config:
 
 
 def init_container(config: Config, annotations: Mapping[str, str]) -> dict[str, Any]:
-    """Return the container that writes the capture rules: alone in having capabilities, gone before the others start."""
+    """Return the container that writes the capture rules: alone in having capabilities, gone before the others run."""
     return {
         "name": INIT,
         "image": config.image,

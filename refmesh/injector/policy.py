@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NAMESPACE_LABEL", "POD_LABEL", "PROXY", "STATUS_ANNOTATION", "Decision", "decide", "opt_out_values"]
+__all__ = [
+    "CONFIGURATION",
+    "NAMESPACE_LABEL",
+    "POD_LABEL",
+    "PROXY",
+    "STATUS_ANNOTATION",
+    "Decision",
+    "decide",
+    "opt_out_values",
+]
 
+CONFIGURATION = "refmesh-injector"
+"""Name of the MutatingWebhookConfiguration."""
 NAMESPACE_LABEL = "istio-injection"
 POD_LABEL = "sidecar.istio.io/inject"
 STATUS_ANNOTATION = "sidecar.istio.io/status"

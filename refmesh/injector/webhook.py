@@ -20,7 +20,7 @@ from prometheus_client import Counter, Histogram
 
 from refmesh.errors import EnvironmentProblem
 from refmesh.injector.patch import BadPod, Config, Skip, patch, warnings
-from refmesh.injector.policy import NAMESPACE_LABEL
+from refmesh.injector.policy import CONFIGURATION, NAMESPACE_LABEL
 from refmesh.kubeclient import Conflict, KubeError
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ __all__ = ["CONFIGURATION", "Service", "review", "start"]
 
 log = logging.getLogger(__name__)
 
-CONFIGURATION = "refmesh-injector"
 MAX_BODY_BYTES = 4 << 20
 _CHECK_SECONDS, _RETRY_SECONDS = 60.0, 0.5
 _RENEW_SECONDS = 12 * 3600.0

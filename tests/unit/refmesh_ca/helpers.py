@@ -8,6 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from refmesh.kubeclient import Conflict
+
 IDENTITY = "spiffe://cluster.local/ns/shop/sa/cart"
 
 
@@ -26,20 +28,18 @@ class FakeKube:
 
     def __init__(self, users: dict[str, tuple[str, str]] | None = None) -> None:
         self.users = users or {}
-        self.secrets: dict[str, dict[str, Any]] = {}
+        self.stored: dict[str, dict[str, Any]] = {}
         self.race: dict[str, Any] | None = None
 
     async def get(self, api_version: str, plural: str, name: str, namespace: str | None = None) -> Any:
-        return self.secrets.get(name)
+        return self.stored.get(name)
 
     async def create(self, api_version: str, plural: str, body: Any, namespace: str | None = None) -> Any:
-        if plural == "secrets":
-            from refmesh.kubeclient import Conflict
-
-            if self.race is not None:
-                self.secrets[body["metadata"]["name"]] = self.race
+        if plural in {"secrets", "configmaps"}:
+            if plural == "secrets" and self.race is not None:
+                self.stored[body["metadata"]["name"]] = self.race
                 raise Conflict(409, "it exists")
-            self.secrets[body["metadata"]["name"]] = body
+            self.stored[body["metadata"]["name"]] = body
             return body
         user, audience = self.users.get(body["spec"]["token"], ("", ""))
         granted = [a for a in body["spec"]["audiences"] if a == audience]

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from refmesh.ca import service
-from refmesh.ca.authority import SECRET, Authority
+from refmesh.ca.authority import ROOT_CONFIG_MAP, SECRET, Authority
 from refmesh.ca.messages import METHOD, CertificateRequest, CertificateResponse
 from refmesh.ca.signing import Keyring
 from refmesh.kubeclient import Kube
@@ -85,4 +85,5 @@ async def test_keys_survive_a_restart():
     first = await Authority.load_or_create(cast("Kube", kube), "refmesh-system", "cluster.local")
     again = await Authority.load_or_create(cast("Kube", kube), "refmesh-system", "cluster.local")
     assert first.trust_bundle_pem() == again.trust_bundle_pem()
-    assert set(kube.secrets) == {SECRET}
+    assert set(kube.stored) == {SECRET, ROOT_CONFIG_MAP}
+    assert kube.stored[ROOT_CONFIG_MAP]["data"] == {"root-cert.pem": first.trust_bundle_pem().decode()}

@@ -38,7 +38,7 @@ def test_identity_comes_from_the_token_never_from_the_csr():
 
 
 def test_seam_for_the_defect_is_used(monkeypatch):
-    monkeypatch.setattr(signing, "subject_uri", lambda identity, csr: "spiffe://other/x")
+    monkeypatch.setattr(signing, "subject_uri", lambda _identity, _csr: "spiffe://other/x")
     assert uris(leaf_of(KEYRING.sign(csr(), IDENTITY))) == ["spiffe://other/x"]
 
 

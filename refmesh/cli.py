@@ -1,0 +1,230 @@
+"""The command line of refmesh: install, uninstall, check, inject, defects; istioctl's words where it has them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import aiohttp
+import typer
+import yaml
+
+from refmesh import defects
+from refmesh.errors import RefmeshError, UsageProblem
+from refmesh.injector.patch import BadPod, Config
+from refmesh.install import installer, options
+from refmesh.install.check import check as look
+from refmesh.install.offline import inject_object
+from refmesh.kubeclient import Kube
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["app", "main"]
+
+T = TypeVar("T")
+
+
+class Output(StrEnum):
+    """How results are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+app = typer.Typer(
+    name="refmesh",
+    help="A small, complete service mesh: install it, look after it, learn from it.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Kubeconfig = Annotated[Path | None, typer.Option("--kubeconfig", help="Kubeconfig file; KUBECONFIG otherwise.")]
+Context = Annotated[str | None, typer.Option("--context", help="Context in the kubeconfig; the current one otherwise.")]
+Form = Annotated[Output, typer.Option("--output", "-o", help="table, json or yaml.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", "--skip-confirmation", help="Do not ask.")]
+
+
+def _say(text: str) -> None:
+    """Progress goes to standard error, results to standard output."""
+    typer.echo(text, err=True)
+
+
+def _run(kubeconfig: Path | None, context: str | None, work: Callable[[Kube], Awaitable[T]]) -> T:
+    async def body() -> T:
+        kube = Kube.from_kubeconfig(kubeconfig, context)
+        try:
+            await installer.reachable(kube)
+            return await work(kube)
+        finally:
+            await kube.close()
+
+    return asyncio.run(body())
+
+
+def _show(rows: list[dict[str, Any]], form: Output) -> None:
+    """Write rows of equal keys as a table, JSON or YAML."""
+    if form is Output.JSON:
+        typer.echo(json.dumps(rows, indent=2))
+    elif form is Output.YAML:
+        typer.echo(yaml.safe_dump(rows, sort_keys=False), nl=False)
+    elif rows:
+        heads = list(rows[0])
+        widths = [max(len(head), *(len(str(row[head])) for row in rows)) for head in heads]
+        for line in [heads, *([str(row[head]) for head in heads] for row in rows)]:
+            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _confirm(question: str, yes: bool) -> None:
+    """Ask a person; a script that calls this command has decided already."""
+    if not yes and sys.stdin.isatty() and not typer.confirm(question):
+        raise typer.Exit(code=1)
+
+
+@app.command()
+def install(
+    image: Annotated[str | None, typer.Option("--image", help="Image of control plane and proxies.")] = None,
+    profile: Annotated[str | None, typer.Option("--profile", help="minimal, default or demo.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, may be repeated.")] = None,
+    defect: Annotated[
+        str | None, typer.Option("--defect", help="Switch on one seeded defect (refmesh defects).")
+    ] = None,
+    gateway_api_crds: Annotated[Path | None, typer.Option(help="File or folder with Gateway API's CRDs.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the objects and change nothing.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds until the control plane must serve.", min=1.0)] = 120.0,
+    output: Form = Output.TABLE,
+    yes: Yes = False,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Install refmesh on a cluster (or bring an installation up to date) and wait until it serves."""
+    chosen = options.parse(profile, settings or [])
+    if defect is not None:
+        _switch_on(defect)
+    named = installer.check_image(image or os.environ.get("REFMESH_IMAGE"))
+    plan = installer.Plan(named, chosen, defect, gateway_api_crds, timeout)
+    if dry_run:
+        objects = plan.objects()
+        as_json = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2)
+        typer.echo(as_json if output is Output.JSON else yaml.safe_dump_all(objects, sort_keys=False).rstrip())
+        return
+    _confirm(f"This installs refmesh (profile {chosen.profile}) on the cluster. Go on?", yes)
+    started = time.monotonic()
+    _run(kubeconfig, context, lambda kube: installer.install(kube, plan, lambda text: _say(f"  ✔ {text}")))
+    seconds = round(time.monotonic() - started, 2)
+    if output is Output.TABLE:
+        _say(
+            f"refmesh serves after {seconds} s. Label a namespace: kubectl label namespace NAME istio-injection=enabled"
+        )
+    else:
+        _show([{"installed": True, "image": named, "profile": chosen.profile, "seconds": seconds}], output)
+
+
+def _switch_on(defect: str) -> None:
+    """Switch the defect on here as well: some objects of the installation come from the same seams."""
+    known = {entry.name for entry in defects.catalogue()}
+    if defect not in known:
+        raise UsageProblem(f"There is no defect {defect!r}.", fix=f"Choose one of {', '.join(sorted(known))}.")
+    defects.switch_on(defect)
+
+
+@app.command()
+def uninstall(
+    purge: Annotated[bool, typer.Option("--purge", help="Delete the kinds even if there are objects of them.")] = False,
+    yes: Yes = False,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Take refmesh off a cluster. Injected pods keep their proxy until they are created anew."""
+    _confirm("This removes refmesh from the cluster. Go on?", yes)
+    _run(kubeconfig, context, lambda kube: installer.uninstall(kube, lambda text: _say(f"  ✔ {text}"), purge=purge))
+    _say("refmesh is gone.")
+
+
+@app.command()
+def check(output: Form = Output.TABLE, kubeconfig: Kubeconfig = None, context: Context = None) -> None:
+    """Look whether the mesh is well; exit code 1 if something is not."""
+    findings = _run(kubeconfig, context, look)
+    if output is Output.TABLE:
+        for finding in findings:
+            typer.echo(f"{'ok    ' if finding.ok else 'not ok'}  {finding.name}: {finding.detail}")
+    else:
+        _show([{"name": f.name, "ok": f.ok, "detail": f.detail} for f in findings], output)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(code=1)
+
+
+@app.command("defects")
+def list_defects(output: Form = Output.TABLE) -> None:
+    """List the seeded defects that `install --defect NAME` can switch on."""
+    _show(
+        [{"name": d.name, "capability": d.capability, "summary": d.summary} for d in defects.catalogue()],
+        output,
+    )
+
+
+@app.command()
+def inject(
+    file: Annotated[str, typer.Option("--filename", "-f", help="YAML with pods or workloads; - for standard input.")],
+    image: Annotated[
+        str | None, typer.Option("--image", help="Image of the proxy; the installed one otherwise.")
+    ] = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Inject the pods of a file without the webhook, and print the result."""
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageProblem(f"{file} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise UsageProblem(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not all(isinstance(document, dict) for document in documents):
+        raise UsageProblem(f"{file} has a document that is no Kubernetes object.")
+    config = _run(kubeconfig, context, lambda kube: _config(kube, image))
+    try:
+        injected = [inject_object(document, config) for document in documents]
+    except BadPod as error:
+        raise UsageProblem(f"{file}: {error}.") from error
+    typer.echo(yaml.safe_dump_all(injected, sort_keys=False), nl=False)
+
+
+async def _config(kube: Kube, image: str | None) -> Config:
+    """The installed mesh's image and root."""
+    roots = await kube.get("v1", "configmaps", "refmesh-ca-root-cert", options.NAMESPACE)
+    named = image or await installer.installed_image(kube)
+    if roots is None or named is None:
+        raise UsageProblem("refmesh is not installed on this cluster.", fix="Run refmesh install first.")
+    return Config(image=named, root_pem=str(roots["data"]["root-cert.pem"]))
+
+
+@app.command()
+def version(output: Form = Output.TABLE, kubeconfig: Kubeconfig = None, context: Context = None) -> None:
+    """Show the image of the installed control plane."""
+    image = _run(kubeconfig, context, installer.installed_image)
+    _show([{"control plane": image or "not installed"}], output)
+
+
+def main() -> NoReturn:
+    """Run the command line; a user's mistake ends in one sentence and exit code 2 or 3, never in a traceback."""
+    try:
+        app(standalone_mode=True)
+    except RefmeshError as error:
+        _say(f"refmesh: {error}")
+        sys.exit(error.exit_code)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        _say(
+            f"refmesh: The API server does not answer: {str(error) or 'it took too long'}. Check --kubeconfig and --context."
+        )
+        sys.exit(3)
+    sys.exit(0)

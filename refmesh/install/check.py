@@ -1,0 +1,119 @@
+"""`refmesh check`: is the mesh on this cluster well? Each finding is one line that a person can act on."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+
+from refmesh.injector.policy import CONFIGURATION
+from refmesh.install.crds import crds
+from refmesh.install.installer import installed_image, reachable
+from refmesh.install.manifests import DEPLOYMENT
+from refmesh.install.options import NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from refmesh.kubeclient import Kube
+
+__all__ = ["Finding", "check", "judge_secret", "judge_webhooks"]
+
+_MIN_ISSUER_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+async def check(kube: Kube) -> list[Finding]:
+    """Look at everything; the list is complete even where things are missing."""
+    version = await reachable(kube)
+    findings = [Finding("cluster", ok=True, detail=f"Kubernetes {version}")]
+    image = await installed_image(kube)
+    if image is None:
+        return [*findings, Finding("control plane", ok=False, detail="refmesh is not installed")]
+    deployment = await kube.get("apps/v1", "deployments", DEPLOYMENT, NAMESPACE) or {}
+    status = deployment.get("status") or {}
+    wanted, available = (deployment.get("spec") or {}).get("replicas", 1), status.get("availableReplicas", 0)
+    findings.append(
+        Finding("control plane", ok=available >= wanted > 0, detail=f"{available} of {wanted} replicas ready")
+    )
+    findings.append(Finding("version", ok=True, detail=image))
+    defect = _defect(deployment)
+    findings.append(Finding("defects", ok=defect is None, detail=f"{defect} is switched on" if defect else "none"))
+    secret = await kube.get("v1", "secrets", "refmesh-ca", NAMESPACE)
+    findings.append(judge_secret(secret, datetime.now(UTC)))
+    configuration = await kube.get("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", CONFIGURATION)
+    findings.append(judge_webhooks(configuration, secret))
+    findings.extend([await _kind(kube, definition["metadata"]["name"]) for definition in crds()])
+    routes = await _kind(kube, "httproutes.gateway.networking.k8s.io")
+    findings.append(
+        routes if routes.ok else Finding(routes.name, ok=True, detail="not installed: Gateway API is not used")
+    )
+    findings.append(await _proxies(kube))
+    return findings
+
+
+def judge_secret(secret: Mapping[str, Any] | None, now: datetime) -> Finding:
+    """Judge the CA's certificates by their remaining time."""
+    if secret is None:
+        return Finding("certificates", ok=False, detail="the control plane has not made its CA yet")
+    try:
+        found = [
+            x509.load_pem_x509_certificate(base64.b64decode(secret["data"][key]))
+            for key in ("root-cert.pem", "ca-cert.pem")
+        ]
+    except (KeyError, ValueError, TypeError):
+        return Finding("certificates", ok=False, detail="Secret refmesh-ca is damaged")
+    end = min(certificate.not_valid_after_utc for certificate in found)
+    days = (end - now).days
+    return Finding("certificates", ok=days >= _MIN_ISSUER_DAYS, detail=f"root and issuer are valid for {days} days")
+
+
+def judge_webhooks(configuration: Mapping[str, Any] | None, secret: Mapping[str, Any] | None) -> Finding:
+    """Judge whether the API server trusts the injector: the bundle must be the CA's own root."""
+    if configuration is None:
+        return Finding("injection webhook", ok=False, detail="it is not registered")
+    root = ((secret or {}).get("data") or {}).get("root-cert.pem", "")
+    hooks = configuration.get("webhooks") or []
+    wrong = [hook["name"] for hook in hooks if not root or hook["clientConfig"].get("caBundle") != root]
+    if wrong or not hooks:
+        return Finding(
+            "injection webhook", ok=False, detail=f"{', '.join(wrong) or 'no hook'} does not trust the CA's root"
+        )
+    return Finding("injection webhook", ok=True, detail=f"{len(hooks)} hooks trust the CA's root")
+
+
+def _defect(deployment: Mapping[str, Any]) -> str | None:
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0].get("args") or []
+    return str(arguments[arguments.index("--defect") + 1]) if "--defect" in arguments[:-1] else None
+
+
+async def _kind(kube: Kube, name: str) -> Finding:
+    found = await kube.get("apiextensions.k8s.io/v1", "customresourcedefinitions", name)
+    if found is None:
+        return Finding(name, ok=False, detail="the kind is not installed")
+    served = [version["name"] for version in found["spec"]["versions"] if version["served"]]
+    return Finding(name, ok=True, detail=f"served as {', '.join(served)}")
+
+
+async def _proxies(kube: Kube) -> Finding:
+    injected = await kube.list("v1", "pods", selector="security.istio.io/tlsMode=istio")
+    running = [pod for pod in injected if (pod.get("status") or {}).get("phase") == "Running"]
+    ready = [pod for pod in running if _proxy_ready(pod)]
+    detail = f"{len(ready)} of {len(running)} running injected pods have a ready proxy"
+    return Finding("proxies", ok=len(ready) == len(running), detail=detail)
+
+
+def _proxy_ready(pod: Mapping[str, Any]) -> bool:
+    statuses = pod["status"].get("initContainerStatuses") or []
+    return any(status["name"] == "refmesh-proxy" and status.get("ready") for status in statuses)

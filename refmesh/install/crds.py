@@ -1,0 +1,146 @@
+"""CustomResourceDefinitions of the Istio-shaped kinds.
+
+The schemas pin down the types of the fields refmesh reads, so that the API server refuses a string where a number
+belongs with its own clear message; what a field may mean is checked by `refmesh.api`. Fields refmesh does not read are
+preserved: manifests written for Istio can be applied unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from refmesh.install.manifests import LABELS
+
+__all__ = ["crds"]
+
+Schema = dict[str, Any]
+
+_STRING: Schema = {"type": "string"}
+_INTEGER: Schema = {"type": "integer"}
+_BOOLEAN: Schema = {"type": "boolean"}
+_DURATION: Schema = {"type": "string"}
+_STRINGS: Schema = {"type": "object", "additionalProperties": _STRING}
+_PRESERVE = "x-kubernetes-preserve-unknown-fields"
+
+
+def _object(**properties: Schema) -> Schema:
+    return (
+        {"type": "object", "properties": properties, _PRESERVE: True}
+        if properties
+        else {"type": "object", _PRESERVE: True}
+    )
+
+
+def _list(item: Schema) -> Schema:
+    return {"type": "array", "items": item}
+
+
+def _destination() -> Schema:
+    return _object(host=_STRING, subset=_STRING, port=_object(number=_INTEGER))
+
+
+def _virtual_service() -> Schema:
+    weighted = _object(destination=_destination(), weight=_INTEGER, headers=_object())
+    match = _object(
+        name=_STRING, uri=_object(), headers={"type": "object", "additionalProperties": _object()}, port=_INTEGER
+    )
+    http = _object(
+        name=_STRING,
+        match=_list(match),
+        route=_list(weighted),
+        timeout=_DURATION,
+        retries=_object(attempts=_INTEGER, perTryTimeout=_DURATION, retryOn=_STRING),
+        fault=_object(),
+        mirror=_destination(),
+    )
+    return _object(
+        hosts=_list(_STRING),
+        gateways=_list(_STRING),
+        exportTo=_list(_STRING),
+        http=_list(http),
+        tcp=_list(_object(route=_list(weighted))),
+        tls=_list(_object(route=_list(weighted))),
+    )
+
+
+def _traffic_policy() -> Schema:
+    pool = _object(
+        tcp=_object(maxConnections=_INTEGER, connectTimeout=_DURATION),
+        http=_object(
+            http1MaxPendingRequests=_INTEGER,
+            http2MaxRequests=_INTEGER,
+            maxRequestsPerConnection=_INTEGER,
+            maxRetries=_INTEGER,
+            idleTimeout=_DURATION,
+        ),
+    )
+    outliers = _object(
+        consecutive5xxErrors=_INTEGER,
+        consecutiveGatewayErrors=_INTEGER,
+        interval=_DURATION,
+        baseEjectionTime=_DURATION,
+        maxEjectionPercent=_INTEGER,
+        minHealthPercent=_INTEGER,
+    )
+    return _object(loadBalancer=_object(), connectionPool=pool, outlierDetection=outliers, tls=_object(mode=_STRING))
+
+
+def _destination_rule() -> Schema:
+    subset = _object(name=_STRING, labels=_STRINGS, trafficPolicy=_traffic_policy())
+    return _object(host=_STRING, exportTo=_list(_STRING), trafficPolicy=_traffic_policy(), subsets=_list(subset))
+
+
+def _peer_authentication() -> Schema:
+    mode = {"type": "string", "enum": ["UNSET", "DISABLE", "PERMISSIVE", "STRICT"]}
+    mtls = {"type": "object", "properties": {"mode": mode}}
+    return _object(
+        selector=_object(matchLabels=_STRINGS),
+        mtls=mtls,
+        portLevelMtls={"type": "object", "additionalProperties": mtls},
+    )
+
+
+def _crd(
+    kind: str, plural: str, group: str, versions: tuple[str, ...], spec: Schema, short: list[str]
+) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"spec": spec, "status": _object()}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}", "labels": dict(LABELS)},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": short,
+                "categories": ["istio-io", group.replace(".", "-")],
+            },
+            "versions": [
+                {
+                    "name": version,
+                    "served": True,
+                    # Every version has the same fields, so any may be the stored one; Istio stores v1.
+                    "storage": version == "v1",
+                    "subresources": {"status": {}},
+                    "schema": {"openAPIV3Schema": schema},
+                }
+                for version in versions
+            ],
+        },
+    }
+
+
+def crds() -> list[dict[str, Any]]:
+    """Return the definitions of VirtualService, DestinationRule and PeerAuthentication."""
+    networking, security = ("v1", "v1beta1", "v1alpha3"), ("v1", "v1beta1")
+    return [
+        _crd("VirtualService", "virtualservices", "networking.istio.io", networking, _virtual_service(), ["vs"]),
+        _crd("DestinationRule", "destinationrules", "networking.istio.io", networking, _destination_rule(), ["dr"]),
+        _crd(
+            "PeerAuthentication", "peerauthentications", "security.istio.io", security, _peer_authentication(), ["pa"]
+        ),
+    ]

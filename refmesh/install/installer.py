@@ -1,0 +1,236 @@
+"""Install and uninstall: what is put on the cluster, in which order, and what is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from refmesh.errors import EnvironmentProblem, UsageProblem
+from refmesh.install import gateway_api, manifests
+from refmesh.install.apply import apply, delete, plural_of, wait_for, wait_gone
+from refmesh.install.crds import crds
+from refmesh.install.options import NAMESPACE
+from refmesh.kubeclient import KubeError, NotServed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from refmesh.install.options import Options
+    from refmesh.kubeclient import Kube
+
+__all__ = ["Plan", "install", "installed_image", "uninstall"]
+
+Object = dict[str, Any]
+_CRD_API = "apiextensions.k8s.io/v1"
+_GATEWAY_GROUP = "gateway.networking.k8s.io"
+_PODS_GONE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to install."""
+
+    image: str
+    options: Options
+    defect: str | None = None
+    gateway_api: Path | None = None
+    timeout: float = 120.0
+    """Seconds until the control plane must serve."""
+
+    def objects(self) -> list[Object]:
+        """Everything but Gateway API's CRDs."""
+        return [*crds(), *manifests.control_plane(self.image, self.options, self.defect)]
+
+
+async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None:
+    """Put refmesh on the cluster and wait until it serves. Raises `EnvironmentProblem`."""
+    namespace, *rest = manifests.control_plane(plan.image, plan.options, plan.defect)
+    await apply(kube, namespace)
+    # Definitions and control plane side by side: when its process listens, the kinds are long established.
+    await asyncio.gather(
+        _install_definitions(kube, crds(), report),
+        _install_gateway_api(kube, plan.gateway_api, report),
+        _install_control_plane(kube, rest, plan, report),
+    )
+
+
+async def _install_control_plane(
+    kube: Kube, objects: Sequence[Object], plan: Plan, report: Callable[[str], None]
+) -> None:
+    *others, deployment = objects
+    await asyncio.gather(*(apply(kube, obj) for obj in others))
+    applied = await apply(kube, deployment)
+    report(f"control plane {plan.image}")
+    generation = applied["metadata"]["generation"]
+    waiting = asyncio.create_task(
+        wait_for(
+            kube,
+            deployment,
+            lambda state: _rolled_out(state, generation),
+            timeout=plan.timeout,
+            what="The control plane did not become ready",
+        )
+    )
+    failing = asyncio.create_task(_image_trouble(kube))
+    done, pending = await asyncio.wait({waiting, failing}, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    for task in done:
+        await task
+    report("control plane ready")
+    await wait_for(
+        kube,
+        manifests.webhooks(),
+        lambda state: all(
+            hook["clientConfig"].get("caBundle") for hook in state.get("webhooks", [{"clientConfig": {}}])
+        ),
+        timeout=10.0,
+        what="The control plane did not enter its certificate into the webhook configuration",
+    )
+    report("injection webhook trusted")
+
+
+def _rolled_out(state: Object, generation: int) -> bool:
+    status = state.get("status") or {}
+    wanted = (state.get("spec") or {}).get("replicas", 1)
+    return (
+        int(status.get("observedGeneration", 0)) >= generation
+        and status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted
+        and status.get("availableReplicas", 0) >= wanted
+    )
+
+
+async def _image_trouble(kube: Kube) -> None:
+    """Watch for a pod that cannot get its image or cannot run: no need to wait for the time-out then."""
+    while True:
+        for pod in await kube.list("v1", "pods", NAMESPACE, "app=refmesh"):
+            if (pod["metadata"].get("deletionTimestamp")) is not None:
+                continue
+            for container in (pod.get("status") or {}).get("containerStatuses") or ():
+                waiting = (container.get("state") or {}).get("waiting") or {}
+                reason = waiting.get("reason", "")
+                if reason in {"ErrImagePull", "ImagePullBackOff", "InvalidImageName"}:
+                    raise EnvironmentProblem(
+                        f"The image {container.get('image')} is not on the node and cannot be pulled.",
+                        fix="Load it into the cluster first, or give another --image.",
+                    )
+                if reason == "CrashLoopBackOff":
+                    raise EnvironmentProblem(
+                        "The control plane ends as soon as it starts.",
+                        fix=f"Read why: kubectl -n {NAMESPACE} logs {pod['metadata']['name']} --previous",
+                    )
+        await asyncio.sleep(0.5)
+
+
+async def _install_definitions(kube: Kube, definitions: Sequence[Object], report: Callable[[str], None]) -> None:
+    await asyncio.gather(*(apply(kube, definition) for definition in definitions))
+    await asyncio.gather(
+        *(
+            wait_for(kube, crd, _established, timeout=30.0, what=f"{crd['metadata']['name']} was not established")
+            for crd in definitions
+        )
+    )
+    report(f"{len(definitions)} kinds")
+
+
+def _established(state: Object) -> bool:
+    conditions = (state.get("status") or {}).get("conditions") or []
+    return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
+
+
+async def _install_gateway_api(kube: Kube, path: Path | None, report: Callable[[str], None]) -> None:
+    """Install Gateway API's CRDs unless the cluster has them; without any, the mesh works with Istio's kinds alone."""
+    present = await kube.get(_CRD_API, "customresourcedefinitions", f"httproutes.{_GATEWAY_GROUP}")
+    if present is not None and path is None:
+        report("Gateway API: the cluster has it")
+        return
+    found, where = await asyncio.to_thread(gateway_api.definitions, path)
+    if not found:
+        report(f"Gateway API: not installed, {where}; HTTPRoute is not understood. Give --gateway-api-crds FILE")
+        return
+    for definition in found:
+        metadata = definition["metadata"]
+        metadata["labels"] = (metadata.get("labels") or {}) | manifests.LABELS
+    await _install_definitions(kube, found, lambda _: None)
+    report(f"Gateway API: {len(found)} kinds from {where}")
+
+
+async def installed_image(kube: Kube) -> str | None:
+    """Return the image of the control plane on the cluster, or None where there is none."""
+    found = await kube.get("apps/v1", "deployments", manifests.DEPLOYMENT, NAMESPACE)
+    return str(found["spec"]["template"]["spec"]["containers"][0]["image"]) if found else None
+
+
+async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = False) -> None:
+    """Take refmesh off the cluster. CRDs it installed go too unless objects of theirs are left (`purge`: even then)."""
+    # The webhook first: from then on pods can be created whatever else happens.
+    await delete(kube, manifests.webhooks())
+    report("injection webhook")
+    image = await installed_image(kube) or "none"
+    namespace, *rest = manifests.control_plane(image, _any_options())
+    deployment = rest[-1]
+    if await delete(kube, deployment):
+        report("control plane")
+    cluster_wide = [obj for obj in rest if "namespace" not in obj["metadata"]]
+    await asyncio.gather(*(delete(kube, obj) for obj in cluster_wide))
+    await asyncio.gather(delete(kube, namespace), _delete_definitions(kube, report, purge=purge))
+    await wait_gone(kube, namespace, timeout=_PODS_GONE_SECONDS)
+    report(f"namespace {NAMESPACE}")
+
+
+def _any_options() -> Options:
+    from refmesh.install.options import Options  # for names only: nothing of its values is deleted
+
+    return Options()
+
+
+async def _delete_definitions(kube: Kube, report: Callable[[str], None], *, purge: bool) -> None:
+    selector = "app.kubernetes.io/managed-by=refmesh"
+    mine = await kube.list(_CRD_API, plural_of("CustomResourceDefinition"), selector=selector)
+    removed, kept = list[Object](), list[Object]()
+    for definition in mine:
+        # kubeclient's list leaves the kind out, as the API server does in lists
+        definition |= {"apiVersion": _CRD_API, "kind": "CustomResourceDefinition"}
+        (removed if purge or not await _has_objects(kube, definition) else kept).append(definition)
+    await asyncio.gather(*(delete(kube, definition) for definition in removed))
+    await asyncio.gather(*(wait_gone(kube, definition, timeout=30.0) for definition in removed))
+    if removed:
+        report(f"{len(removed)} kinds")
+    for definition in kept:
+        report(f"kept {definition['metadata']['name']}: there are objects of this kind (--purge deletes them)")
+
+
+async def _has_objects(kube: Kube, definition: Object) -> bool:
+    spec = definition["spec"]
+    version = next(version["name"] for version in spec["versions"] if version["served"])
+    try:
+        return bool(await kube.list(f"{spec['group']}/{version}", spec["names"]["plural"]))
+    except NotServed:
+        return False
+
+
+def check_image(image: str | None) -> str:
+    """Return the image, or raise `UsageProblem` that says how to give one."""
+    if not image:
+        raise UsageProblem(
+            "No image of the control plane was named.",
+            fix="Give --image REF, or set REFMESH_IMAGE; the image must be on the nodes or in a registry they reach.",
+        )
+    return image
+
+
+async def reachable(kube: Kube) -> str:
+    """Return the API server's version. Raises `EnvironmentProblem` in one sentence if it does not answer."""
+    try:
+        return str((await kube.request("GET", "/version")).get("gitVersion", "unknown"))
+    except KubeError as error:
+        raise EnvironmentProblem(f"The API server refuses: {error.problem}") from error
+    except (OSError, TimeoutError) as error:
+        raise EnvironmentProblem(
+            f"The API server does not answer: {error}.", fix="Check --kubeconfig and --context."
+        ) from error

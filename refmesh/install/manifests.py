@@ -1,0 +1,229 @@
+"""The objects of an installation as data: pure functions of the image and the options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from refmesh.injector import policy
+from refmesh.install.options import NAMESPACE
+
+if TYPE_CHECKING:
+    from refmesh.install.options import Options
+
+__all__ = ["DEPLOYMENT", "LABELS", "control_plane", "deployment", "rbac", "webhooks"]
+
+Object = dict[str, Any]
+DEPLOYMENT = "refmesh"
+LABELS = {
+    "app.kubernetes.io/name": "refmesh",
+    "app.kubernetes.io/part-of": "refmesh",
+    "app.kubernetes.io/managed-by": "refmesh",
+}
+_SELECTOR = {"app": "refmesh"}
+_PORTS = {"grpc-ads": 15011, "grpc-ca": 15012, "http-monitoring": 15014, "https-webhook": 15017}
+_SYSTEM_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease", NAMESPACE]
+_NON_ROOT = 65532
+
+
+def control_plane(image: str, options: Options, defect: str | None = None) -> list[Object]:
+    """Return everything but the CRDs, in an order in which each object finds what it needs."""
+    return [_namespace(), *rbac(), _service(), webhooks(), deployment(image, options, defect)]
+
+
+def _metadata(name: str, *, namespace: str | None = None, **extra: Any) -> Object:
+    return {"name": name, **({"namespace": namespace} if namespace else {}), "labels": dict(LABELS), **extra}
+
+
+def _namespace() -> Object:
+    metadata = _metadata(NAMESPACE)
+    metadata["labels"] |= {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def _rule(group: str, resources: str, verbs: str, names: str = "") -> Object:
+    rule: Object = {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
+    return rule | {"resourceNames": names.split()} if names else rule
+
+
+def rbac() -> list[Object]:
+    """Return the least that the control plane needs: read what it serves, write status, sign, keep its CA bundle."""
+    api = "rbac.authorization.k8s.io"
+    read = "get list watch"
+    cluster_rules = [
+        _rule("", "services pods namespaces serviceaccounts", read),
+        _rule("discovery.k8s.io", "endpointslices", read),
+        _rule("networking.istio.io", "virtualservices destinationrules", read),
+        _rule("security.istio.io", "peerauthentications", read),
+        _rule("gateway.networking.k8s.io", "httproutes", read),
+        _rule("gateway.networking.k8s.io", "httproutes/status", "update patch"),
+        _rule("authentication.k8s.io", "tokenreviews", "create"),
+        _rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get update", policy.CONFIGURATION),
+    ]
+    # A create cannot be limited to a name; reading and changing can.
+    local_rules = [
+        _rule("", "secrets configmaps", "create"),
+        _rule("", "secrets", "get", "refmesh-ca"),
+        _rule("", "configmaps", "get update", "refmesh-ca-root-cert"),
+    ]
+    subjects = [{"kind": "ServiceAccount", "name": DEPLOYMENT, "namespace": NAMESPACE}]
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(DEPLOYMENT, namespace=NAMESPACE)},
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "ClusterRole",
+            "metadata": _metadata("refmesh-control-plane"),
+            "rules": cluster_rules,
+        },
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": _metadata("refmesh-control-plane"),
+            "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": "refmesh-control-plane"},
+            "subjects": subjects,
+        },
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "Role",
+            "metadata": _metadata("refmesh-control-plane", namespace=NAMESPACE),
+            "rules": local_rules,
+        },
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": _metadata("refmesh-control-plane", namespace=NAMESPACE),
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": "refmesh-control-plane"},
+            "subjects": subjects,
+        },
+    ]
+
+
+def _service() -> Object:
+    ports = [{"name": name, "port": port, "targetPort": port, "protocol": "TCP"} for name, port in _PORTS.items()]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(DEPLOYMENT, namespace=NAMESPACE),
+        "spec": {"selector": dict(_SELECTOR), "ports": ports},
+    }
+
+
+def deployment(image: str, options: Options, defect: str | None = None) -> Object:
+    """Return the control plane's Deployment; its pod fits the restricted profile."""
+    arguments = [
+        "-m",
+        "refmesh.server",
+        "--namespace",
+        NAMESPACE,
+        "--trust-domain",
+        options.trust_domain,
+        "--image",
+        image,
+        "--log-level",
+        options.log_level,
+        *(["--defect", defect] if defect else []),
+    ]
+    container = {
+        "name": "refmesh",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python"],
+        "args": arguments,
+        "env": [{"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}],
+        "ports": [{"name": name, "containerPort": port} for name, port in _PORTS.items()],
+        # once a second: the mesh is usable a second after the control plane, not ten
+        "readinessProbe": {
+            "httpGet": {"path": "/ready", "port": 15014},
+            "periodSeconds": 1,
+            "timeoutSeconds": 2,
+            "failureThreshold": 5,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": "/live", "port": 15014},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+        "resources": {
+            "requests": {"cpu": options.cpu, "memory": options.memory},
+            "limits": {"memory": "1Gi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  (a mount point)
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(DEPLOYMENT, namespace=NAMESPACE),
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": dict(_SELECTOR)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {"labels": {**_SELECTOR, **LABELS, policy.POD_LABEL: "false"}},
+                "spec": {
+                    "serviceAccountName": DEPLOYMENT,
+                    "terminationGracePeriodSeconds": 10,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": _NON_ROOT,
+                        "runAsGroup": _NON_ROOT,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [container],
+                    "volumes": [{"name": "tmp", "emptyDir": {}}],
+                },
+            },
+        },
+    }
+
+
+def webhooks() -> Object:
+    """Return the webhook configuration: one hook for opted-in namespaces, one for pods that opt in by themselves.
+
+    The selectors decide who is affected at all: never a system namespace, so that a broken mesh cannot stop a cluster
+    from healing; and where nobody opted in, a failing webhook fails nobody. The control plane adds the CA bundle.
+    """
+    outside = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": _SYSTEM_NAMESPACES}
+    opted_in = {"key": policy.NAMESPACE_LABEL, "operator": "In", "values": ["enabled"]}
+    not_opted_in = {"key": policy.NAMESPACE_LABEL, "operator": "NotIn", "values": ["enabled"]}
+    out = policy.opt_out_values()
+    stays = [{"key": policy.POD_LABEL, "operator": "NotIn", "values": list(out)}] if out else []
+    wants = [{"key": policy.POD_LABEL, "operator": "In", "values": ["true"]}]
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": _metadata(policy.CONFIGURATION),
+        "webhooks": [
+            _webhook("namespace.injector.refmesh.io", [opted_in, outside], stays),
+            _webhook("pod.injector.refmesh.io", [not_opted_in, outside], wants),
+        ],
+    }
+
+
+def _webhook(name: str, namespaces: list[Object], pods: list[Object]) -> Object:
+    return {
+        "name": name,
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": {"service": {"name": DEPLOYMENT, "namespace": NAMESPACE, "path": "/inject", "port": 15017}},
+        "rules": [
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE"],
+                "resources": ["pods"],
+                "scope": "Namespaced",
+            }
+        ],
+        "namespaceSelector": {"matchExpressions": namespaces},
+        "objectSelector": {"matchExpressions": pods},
+        # A pod without its proxy would speak plaintext where mTLS was asked for: better no pod, and an event with why.
+        "failurePolicy": "Fail",
+        "matchPolicy": "Equivalent",
+        "reinvocationPolicy": "IfNeeded",
+        "sideEffects": "None",
+        "timeoutSeconds": 10,
+    }

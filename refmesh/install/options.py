@@ -1,0 +1,62 @@
+"""What a user can choose at install: profiles, `--set` values, and their check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from refmesh.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["NAMESPACE", "PROFILES", "Options", "parse"]
+
+NAMESPACE = "refmesh-system"
+PROFILES = ("minimal", "default", "demo")
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every choice with its default. The field names are the keys of `--set`."""
+
+    profile: str = "default"
+    """minimal, default or demo: how much the control plane asks for, and how much it logs."""
+    trust_domain: str = "cluster.local"
+    log_level: str = "info"
+    cpu: str = "50m"
+    memory: str = "96Mi"
+
+
+_BY_PROFILE = {
+    "minimal": Options(profile="minimal", log_level="warning", cpu="10m", memory="64Mi"),
+    "default": Options(),
+    "demo": Options(profile="demo", log_level="debug", cpu="10m", memory="64Mi"),
+}
+
+
+def parse(profile: str | None, settings: Sequence[str]) -> Options:
+    """Combine a profile with `key=value` settings. Raises `UsageProblem` that names the key."""
+    values = dict(_split(setting) for setting in settings)
+    if profile is not None:
+        values.setdefault("profile", profile)
+    chosen = values.pop("profile", "default")
+    if chosen not in _BY_PROFILE:
+        raise UsageProblem(f"There is no profile {chosen!r}.", fix=f"Choose one of {', '.join(PROFILES)}.")
+    known = {field.name for field in fields(Options)}
+    for key in values:
+        if key not in known:
+            raise UsageProblem(f"There is no setting {key!r}.", fix=f"Choose one of {', '.join(sorted(known))}.")
+    options = replace(_BY_PROFILE[chosen], **values)
+    if options.log_level not in _LEVELS:
+        raise UsageProblem(f"log_level={options.log_level!r} is no level.", fix=f"Choose one of {', '.join(_LEVELS)}.")
+    return options
+
+
+def _split(setting: str) -> tuple[str, str]:
+    key, equals, value = setting.partition("=")
+    if not equals or not key or not value:
+        raise UsageProblem(f"--set {setting!r} is not of the form key=value.")
+    # istioctl's users write trustDomain; both spellings are understood
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key), value

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from hypothesis import given
+
+from refmesh.injector import policy
+from refmesh.injector.patch import BadPod, Skip, patch, warnings
+from refmesh.install.offline import apply_operations
+from tests.unit.refmesh_injector.pods import CONFIG, ENABLED, PODS, pod
+
+
+def injected(original):
+    operations = patch(original, ENABLED, CONFIG)
+    assert not isinstance(operations, Skip)
+    result = copy.deepcopy(original)
+    apply_operations(result, operations)
+    return result
+
+
+@given(PODS)
+def test_a_second_injection_changes_nothing(original):
+    once = injected(original)
+    assert isinstance(patch(once, ENABLED, CONFIG), Skip)
+
+
+@given(PODS)
+def test_the_application_keeps_everything_but_its_network_probes(original):
+    result = injected(original)
+    before = [*(original["spec"].get("initContainers") or []), *original["spec"]["containers"]]
+    after = [*result["spec"]["initContainers"][2:], *result["spec"]["containers"]]
+    probes = {"readinessProbe", "livenessProbe", "startupProbe"}
+    for old, new in zip(before, after, strict=True):
+        assert {k: v for k, v in old.items() if k not in probes} == {k: v for k, v in new.items() if k not in probes}
+        for kind in probes & old.keys():
+            assert old[kind].get("periodSeconds") == new[kind].get("periodSeconds")
+    assert result["spec"]["volumes"][: len(original["spec"].get("volumes") or [])] == (
+        original["spec"].get("volumes") or []
+    )
+
+
+@given(PODS)
+def test_every_rewritten_probe_is_known_to_the_agent(original):
+    result = injected(original)
+    proxy = result["spec"]["initContainers"][1]
+    known = json.loads(next((e["value"] for e in proxy["env"] if e["name"] == "REFMESH_PROBES"), "{}"))
+    asked = {
+        probe["httpGet"]["path"]
+        for container in [*result["spec"]["initContainers"][2:], *result["spec"]["containers"]]
+        for kind in ("readinessProbe", "livenessProbe", "startupProbe")
+        if (probe := container.get(kind)) and probe.get("httpGet", {}).get("port") == 15020
+    }
+    assert asked == set(known)
+    assert all(isinstance(next(iter(p[k]["port"] for k in p if k != "timeoutSeconds")), int) for p in known.values())
+
+
+def test_capture_comes_first_then_the_native_sidecar_then_the_users_own():
+    result = injected(pod(initContainers=[{"name": "migrate"}]))
+    assert [c["name"] for c in result["spec"]["initContainers"]] == ["refmesh-init", "refmesh-proxy", "migrate"]
+    assert result["spec"]["initContainers"][1]["restartPolicy"] == "Always"
+
+
+def test_only_the_capture_container_has_capabilities():
+    init, proxy = injected(pod())["spec"]["initContainers"]
+    assert init["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]}
+    context = proxy["securityContext"]
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["runAsUser"] == 1337
+    assert context["runAsNonRoot"]
+    assert context["readOnlyRootFilesystem"]
+    assert not context["allowPrivilegeEscalation"]
+
+
+def test_the_token_is_for_the_ca_alone():
+    token = next(v for v in injected(pod())["spec"]["volumes"] if v["name"] == "refmesh-token")
+    assert token["projected"]["sources"][0]["serviceAccountToken"]["audience"] == "istio-ca"
+
+
+def test_a_named_port_is_resolved_for_the_agent():
+    original = pod()
+    original["spec"]["containers"][0]["readinessProbe"] = {"httpGet": {"port": "http", "path": "/ok"}}
+    result = injected(original)
+    probe = result["spec"]["containers"][0]["readinessProbe"]
+    assert probe == {"httpGet": {"path": "/app-health/app/readyz", "port": 15020, "scheme": "HTTP"}}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "label", "inject"),
+    [
+        (ENABLED, None, True),
+        (ENABLED, "false", False),
+        (ENABLED, "true", True),
+        ({}, None, False),
+        ({}, "true", True),
+        ({"istio-injection": "disabled"}, None, False),
+        ({"istio-injection": "disabled"}, "true", True),
+    ],
+)
+def test_the_pods_label_wins_over_the_namespaces(namespace, label, inject):
+    original = pod()
+    if label:
+        original["metadata"]["labels"]["sidecar.istio.io/inject"] = label
+    assert policy.decide(namespace, original).inject is inject
+
+
+def test_a_pod_on_the_nodes_network_is_left_alone_whatever_it_says():
+    original = pod(hostNetwork=True)
+    original["metadata"]["labels"]["sidecar.istio.io/inject"] = "true"
+    assert isinstance(patch(original, ENABLED, CONFIG), Skip)
+
+
+def test_seam_for_the_defect_is_used(monkeypatch):
+    monkeypatch.setattr(policy, "opt_out_values", lambda: ())
+    original = pod()
+    original["metadata"]["labels"]["sidecar.istio.io/inject"] = "false"
+    assert policy.decide(ENABLED, original).inject
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        ("traffic.sidecar.istio.io/excludeInboundPorts", "http"),
+        ("traffic.sidecar.istio.io/excludeOutboundPorts", "70000"),
+        ("traffic.sidecar.istio.io/excludeOutboundIPRanges", "10.0.0.0/40"),
+        ("proxy.refmesh.io/concurrency", "-1"),
+        ("proxy.refmesh.io/logLevel", "loud"),
+    ],
+)
+def test_a_bad_annotation_is_named(annotation, value):
+    original = pod()
+    original["metadata"]["annotations"] = {annotation: value}
+    with pytest.raises(BadPod, match=annotation):
+        patch(original, ENABLED, CONFIG)
+
+
+def test_an_application_that_runs_as_the_proxys_user_is_warned_about():
+    assert "1337" in warnings(pod(securityContext={"runAsUser": 1337}))[0]
+    assert warnings(pod()) == []
