@@ -1,0 +1,89 @@
+"""kind: the config it is given, the archives it loads, and what is said where no Docker engine answers."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures.cluster.kind import engine
+from fixtures.cluster.kind.archives import NodeImage, program_layer, write_archive
+from fixtures.cluster.kind.base_image import containerd_config, debian_mirror
+from fixtures.cluster.kind.provider import KindProvider, cluster_config
+from reports.errors import EnvironmentProblem, UsageProblem
+
+
+def test_a_cgroup_v1_host_gets_the_kubelet_told_and_the_users_patches_stay() -> None:
+    user = "kind: Cluster\nkubeadmConfigPatches: ['mine']\nnodes: [{role: control-plane}, {role: worker}]\n"
+    config = yaml.safe_load(cluster_config(user, cgroup_v1=True))
+    assert config["kubeadmConfigPatches"][0] == "mine"
+    assert yaml.safe_load(config["kubeadmConfigPatches"][1])["failCgroupV1"] is False
+    assert len(config["nodes"]) == 2
+    assert "kubeadmConfigPatches" not in yaml.safe_load(cluster_config(None, cgroup_v1=False))
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("a: [", "not YAML"),
+        ("[]", "'kind'"),
+        ("kind: Pod", "'kind'"),
+        ("kind: Cluster\nkubeadmConfigPatches: no", "'kubeadmConfigPatches'"),
+    ],
+)
+def test_a_broken_config_gets_one_sentence_that_names_file_and_field(text: str, field: str) -> None:
+    with pytest.raises(UsageProblem, match="kind.yaml") as raised:
+        cluster_config(text, cgroup_v1=True, source="kind.yaml")
+    assert field in raised.value.problem
+    assert "\n" not in raised.value.problem
+
+
+@given(st.text(max_size=200))
+def test_no_text_makes_the_config_reader_raise_anything_else(text: str) -> None:
+    try:
+        assert yaml.safe_load(cluster_config(text, cgroup_v1=True))["kind"] == "Cluster"
+    except UsageProblem as error:
+        assert "\n" not in error.problem
+
+
+def test_an_archive_holds_every_image_once_and_reads_back(tmp_path: Path) -> None:
+    program = tmp_path / "tool"
+    program.write_bytes(b"\x7fELF")
+    layer = program_layer(program, tmp_path / "tool.tar")
+    images = [NodeImage("a.local/one:1", (), (layer,)), NodeImage("a.local/two:v2", ("/usr/local/bin/tool",), (layer,))]
+    with tarfile.open(write_archive(images, tmp_path / "all.tar")) as archive:
+        names = archive.getnames()
+        assert len(names) == len(set(names))
+        assert names[0] == "repositories"
+        manifest = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+        assert [entry["RepoTags"] for entry in manifest] == [["a.local/one:1"], ["a.local/two:v2"]]
+        assert manifest[0]["Layers"] == manifest[1]["Layers"]
+        config = json.load(archive.extractfile(manifest[1]["Config"]))  # type: ignore[arg-type]
+        assert config["config"]["Entrypoint"] == ["/usr/local/bin/tool"]
+
+
+def test_the_mirror_is_the_one_apt_uses_for_the_suite() -> None:
+    assert debian_mirror("sid http://x/\nbookworm http://mirror/debian/\n") == "http://mirror/debian/"
+    assert debian_mirror("") is None
+
+
+def test_containerd_may_not_lower_oom_scores() -> None:
+    assert containerd_config("a\nrestrict_oom_score_adj = false\n") == "a\nrestrict_oom_score_adj = true\n"
+
+
+def test_without_an_engine_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "docker_answers", lambda: False)
+    with pytest.raises(EnvironmentProblem, match="no Docker engine answers") as raised:
+        KindProvider().create("x")
+    assert "embedded" in raised.value.fix
+    assert KindProvider().list() == []
+
+
+def test_a_name_kind_does_not_take_is_a_usage_problem() -> None:
+    with pytest.raises(UsageProblem, match="cluster name"):
+        KindProvider().create("Not_A_Name")
