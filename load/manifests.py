@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from load.spec import CONTROL_PORT
-
 __all__ = ["driver_pod"]
 
 
@@ -21,9 +19,8 @@ def driver_pod(
 ) -> dict[str, Any]:
     """A pod with `load.driver`; its control port is on loopback only, reached by port-forward.
 
-    Ready when the driver answers: the probe runs inside the container, because nothing outside may reach the port.
+    No readiness probe: nothing outside may reach the port, and `load.remote.Driver` waits for the driver by itself.
     """
-    probe = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{CONTROL_PORT}/clock', timeout=2)"
     spec: dict[str, Any] = {
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": 1,
@@ -35,12 +32,6 @@ def driver_pod(
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["python", "-m", "load.driver"],
-                "startupProbe": {
-                    "exec": {"command": ["python", "-S", "-c", probe]},
-                    "periodSeconds": 1,
-                    "timeoutSeconds": 3,
-                    "failureThreshold": 60,
-                },
                 "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
                 "securityContext": {
                     "allowPrivilegeEscalation": False,

@@ -43,7 +43,7 @@ def parse_cgroup(text: str) -> Usage | None:
     cpu, numbers = 0.0, []
     for line in text.splitlines():
         name, _, value = line.strip().rpartition(" ")
-        if not value.isdigit():
+        if not (value.isascii() and value.isdigit()):
             return None
         if name == "usage_usec":
             cpu = int(value) / 1e6

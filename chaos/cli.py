@@ -1,0 +1,109 @@
+"""`meshproof chaos`: run experiments, put a cluster back."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from chaos.restore import restore as put_back
+from chaos.suite import run as run_experiments
+from fixtures.kube import Kube
+from reports.console import say, step
+from reports.errors import ExitCode
+from reports.model import Result, Run, result_to_json
+
+__all__ = ["Output", "app"]
+
+app = typer.Typer(help="Break a mesh under load, and put it back.", no_args_is_help=True)
+
+Kubeconfig = Annotated[Path | None, typer.Option(help="Cluster to use; default as kubectl.")]
+Context = Annotated[str | None, typer.Option(help="Context in the kubeconfig.")]
+
+
+class Output(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+@app.command()
+def run(
+    experiments: Annotated[list[str] | None, typer.Argument(help="Ids such as C1 P1; default: all.")] = None,
+    mesh: Annotated[str, typer.Option(help="Mesh to break.")] = "refmesh",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    image: Annotated[str | None, typer.Option(help="Image of the workloads; default: this product's own.")] = None,
+    output: Annotated[Output, typer.Option("-o", "--output", help="table, json or yaml.")] = Output.TABLE,
+) -> None:
+    """Run experiments one after the other; exit code 0 when each came out as it must on a sound mesh."""
+    kube = Kube.connect(kubeconfig, context)
+    if image is None:
+        from fixtures.images import image_reference
+
+        image = image_reference()
+    with step(f"chaos on {mesh}") as shown:
+        results = run_experiments(kube, mesh, image, experiments or None, shown.update)
+    _print(results, output)
+    code = Run(
+        mesh=mesh,
+        mesh_version="",
+        cluster=kube.host,
+        environment={},
+        started=0,
+        seconds=0,
+        stages=(),
+        results=results,
+        options={},
+        product_version="",
+    ).exit_code
+    if code is not ExitCode.CONFORMANT:
+        raise typer.Exit(int(code))
+
+
+@app.command()
+def restore(
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    force: Annotated[bool, typer.Option(help="Even while another run is at work.")] = False,
+) -> None:
+    """Take back every fault that a dead run left, and remove its namespaces."""
+    undone = put_back(Kube.connect(kubeconfig, context), force=force)
+    for undo in undone:
+        say(f"took back {undo.fault}: {', '.join(f'{k}={v}' for k, v in undo.arguments.items())}")
+    say(f"{len(undone)} entries taken back" if undone else "nothing was left to take back")
+
+
+def _print(results: tuple[Result, ...], output: Output) -> None:
+    documents = [result_to_json(result) for result in results]
+    if output is Output.JSON:
+        print(json.dumps(documents, indent=2))
+        return
+    if output is Output.YAML:
+        print(yaml.safe_dump(documents, sort_keys=False, allow_unicode=True), end="")
+        return
+    table = Table("id", "verdict", "reason", "success", "p99 ms before/during/after", "recovered s", "unauthorised")
+    for result in results:
+        figures = result.metrics
+        p99 = "/".join(
+            f"{figures[key]:.0f}" if key in figures else "-"
+            for key in ("p99_ms_before", "p99_ms_during", "p99_ms_after")
+        )
+        table.add_row(
+            result.id,
+            result.verdict.value + (" (as it must)" if result.right and result.expected != "pass" else ""),
+            result.reason,
+            f"{figures['success_during']:.2%}" if "success_during" in figures else "-",
+            p99,
+            f"{figures['seconds_to_recover']:.1f}" if "seconds_to_recover" in figures else "-",
+            f"{figures['unauthorised_successes']:.0f}" if "unauthorised_successes" in figures else "-",
+        )
+    Console().print(table)

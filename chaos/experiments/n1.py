@@ -1,0 +1,108 @@
+"""N1: latency between two workloads, by toxiproxy. Timeouts are honoured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chaos.experiment import Experiment, Setup
+from chaos.faults import Toxic
+from chaos.judging import judged
+from chaos.meshing import route_timeout
+from chaos.model import History, Judgement, Sample
+from chaos.objects import BETWEEN, BETWEEN_PORT, ECHO
+from chaos.scene import Scene
+from conformance.intents import RouteTimeout
+from fixtures.kube import eventually
+from load.histograms import percentile
+from load.spec import LoadSpec
+from reports.errors import EnvironmentProblem
+from reports.model import Verdict
+
+__all__ = ["EXPERIMENT", "TIMEOUT_SECONDS", "TOLERANCE", "judge"]
+
+TIMEOUT_SECONDS = 0.5
+LATENCY_MS = 1500
+TOLERANCE = 0.10
+MIN_CUT = 50
+"""Requests under the fault below which their p99 says nothing."""
+
+
+def judge(history: History) -> Judgement:
+    """The p99 of the requests under the fault is at most the timeout and a tenth of it."""
+    marks, limit = history.marks, float(str(history.facts["timeout seconds"]))
+    end = marks.undone - limit  # what left later may have been answered after the undo
+    mine = [s for s in history.samples if marks.landed is not None and marks.landed <= s.intended < end]
+    if len(mine) < MIN_CUT:
+        return Judgement(Verdict.INCONCLUSIVE, f"{len(mine)} requests under the fault are fewer than {MIN_CUT}")
+    cut = sum(not s.good for s in mine)
+    p99 = percentile(sorted(s.latency for s in mine), 99)
+    if p99 > limit * (1 + TOLERANCE):
+        return Judgement(
+            Verdict.FAIL, f"p99 was {p99 * 1000:.0f} ms under a timeout of {limit * 1000:.0f} ms and 10 % tolerance"
+        )
+    if cut < 0.9 * len(mine):
+        return Judgement(
+            Verdict.INCONCLUSIVE,
+            f"only {cut} of {len(mine)} requests met the latency of {LATENCY_MS} ms: the timeout was hardly tested",
+        )
+    early = sum(1 for s in mine if not s.good and s.latency < limit * (1 - TOLERANCE))
+    if early > 0.1 * len(mine):
+        return Judgement(Verdict.FAIL, f"{early} of {len(mine)} requests failed before their timeout had passed")
+    return Judgement(
+        Verdict.PASS,
+        f"{cut} of {len(mine)} delayed requests were cut off, p99 {p99 * 1000:.0f} ms "
+        f"under a timeout of {limit * 1000:.0f} ms ({history.facts['timeout by']})",
+    )
+
+
+def _prepare(scene: Scene) -> Setup:
+    pods = scene.pods(BETWEEN)
+    if not pods:
+        raise EnvironmentProblem(f"toxiproxy does not run in {scene.space}")
+    url = f"http://{BETWEEN}.{scene.space}:{BETWEEN_PORT}/"
+    objects = route_timeout(scene.adapter, RouteTimeout(scene.space, BETWEEN, BETWEEN_PORT, TIMEOUT_SECONDS))
+    if objects:
+        scene.kube.apply(*objects)
+        eventually(
+            _cut_off(scene, url), timeout=scene.settings.strict_timeout, what="the mesh's route timeout is in force"
+        )
+    return Setup(
+        fault=Toxic(
+            namespace=scene.space,
+            pod=pods[0]["metadata"]["name"],
+            proxy=ECHO,
+            port=BETWEEN_PORT,
+            toxic="latency",
+            attributes={"latency": LATENCY_MS, "jitter": 0},
+        ),
+        url=url,
+        rate=60.0,
+        users=64,
+        timeout=5.0 if objects else TIMEOUT_SECONDS,
+        facts={
+            "timeout seconds": TIMEOUT_SECONDS,
+            "timeout by": "route timeout of the mesh" if objects else "the client's own timeout",
+        },
+    )
+
+
+def _cut_off(scene: Scene, url: str) -> Callable[[], bool]:
+    """Whether the mesh answers a request whose server is too slow, in time and with an error."""
+
+    def asked() -> bool:
+        spec = LoadSpec(f"{url}?delay=1500ms", 10, 0.1, users=1, timeout=4.0, record="requests")
+        samples: tuple[Sample, ...] = scene.driver.start(spec).wait().samples
+        return len(samples) == 1 and samples[0].status == 504 and samples[0].seconds < 1.0
+
+    return asked
+
+
+EXPERIMENT = Experiment(
+    id="N1",
+    title="latency between two workloads: timeouts are honoured",
+    hypothesis="p99 <= timeout + 10 %",
+    fault=Toxic.name,
+    prepare=_prepare,
+    judge=judged(judge),
+    proves=("route-timeout",),
+)

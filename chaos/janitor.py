@@ -1,0 +1,66 @@
+"""The janitor that runs in the cluster: `python -m chaos.janitor`. Undoes faults whose runner has died.
+
+It holds no state. Staleness is judged by its own clock: the heartbeat is dead when it has not changed for
+STALE_SECONDS, whatever time it claims, so clocks that differ between runner and cluster do no harm.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from chaos.incluster import InCluster
+from chaos.log import STALE_SECONDS, read_heartbeat, replay
+from chaos.model import Cluster
+from reports.errors import MeshproofError
+
+__all__ = ["Watchdog", "main", "tend"]
+
+LOOK_SECONDS = 2.0
+"""Between two looks at the heartbeat."""
+
+
+@dataclass
+class Watchdog:
+    """Tells when a heartbeat has stood still for too long."""
+
+    limit: float
+    """Seconds."""
+    _last: tuple[str, str] | None = None
+    _since: float = 0.0
+
+    def dead(self, beat: tuple[str, str], now: float) -> bool:
+        """Whether the runner is dead, given its heartbeat (holder and time) as read at `now` (a monotonic clock).
+
+        A lease that was let go (no holder) is that of a run which ended: what it left in the log is nobody's.
+        """
+        if beat != self._last:
+            self._last, self._since = beat, now
+        return now - self._since >= self.limit
+
+
+def tend(cluster: Cluster, watchdog: Watchdog, now: float) -> list[str]:
+    """One look: replay the log if its runner is dead. Gives the names of the faults that were undone."""
+    if not watchdog.dead(read_heartbeat(cluster), now):
+        return []
+    return [undo.fault for undo in replay(cluster)]
+
+
+def main() -> None:
+    """Look until SIGTERM."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    cluster, watchdog = InCluster.connect(), Watchdog(STALE_SECONDS)
+    while not stop.wait(LOOK_SECONDS):
+        try:
+            for fault in tend(cluster, watchdog, time.monotonic()):
+                print(f"undid {fault}: its runner is dead", flush=True)  # noqa: T201 - the pod's log
+        except MeshproofError as problem:
+            print(problem, file=sys.stderr, flush=True)  # noqa: T201 - the next look tries again
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Judgements that experiments share. Pure: a history in, a verdict out; no data is never a pass."""
+
+from __future__ import annotations
+
+from chaos.measures import added_errors, before, disturbed, during, safety
+from chaos.model import History, Judge, Judgement
+from reports.model import Verdict
+
+__all__ = ["MIN_REFUSALS", "MIN_REQUESTS", "judged", "no_added_errors"]
+
+MIN_REQUESTS = 100
+"""Requests from the injection to the end below which nothing is said: with none of n lost, the 95 % bound is 3/n."""
+MIN_REFUSALS = 2
+"""Refusals of each attack while the fault is on, below which safety is not shown."""
+
+
+def judged(own: Judge) -> Judge:
+    """Wrap an experiment's own judgement in what holds for all.
+
+    A breach of safety fails whatever else happened. A fault that did not land, a shaky baseline or too little data
+    is inconclusive. Only then is the experiment's hypothesis asked for, and last whether safety was tested at all.
+    """
+
+    def judge(history: History) -> Judgement:
+        marks = history.marks
+        safe = safety(history.attempts, marks.injected, marks.ended)
+        if safe.through:
+            return Judgement(
+                Verdict.FAIL, f"{safe.through} requests without rights were served, the first by {safe.first}"
+            )
+        if not history.landed:
+            return Judgement(Verdict.INCONCLUSIVE, "the fault did not land: nothing but its own injection shows it")
+        base, rest = before(history), disturbed(history)
+        if base.requests == 0:
+            return Judgement(Verdict.INCONCLUSIVE, "no request was recorded before the fault")
+        if base.errors:
+            return Judgement(
+                Verdict.INCONCLUSIVE, f"no steady state: {base.errors} of {base.requests} requests failed before it"
+            )
+        if rest.requests < MIN_REQUESTS or during(history).requests == 0:
+            return Judgement(
+                Verdict.INCONCLUSIVE,
+                f"{rest.requests} requests from the fault on are too few (at least {MIN_REQUESTS} are needed)",
+            )
+        verdict = own(history)
+        if verdict.verdict is not Verdict.PASS:
+            return verdict
+        if marks.recovered is None:
+            return Judgement(Verdict.FAIL, "traffic was not steady again after the fault was taken back")
+        untested = sorted(name for name, count in safe.refusals.items() if count < MIN_REFUSALS)
+        if untested or not safe.refusals:
+            return Judgement(
+                Verdict.INCONCLUSIVE,
+                f"{verdict.reason}; but safety was not tested: too few refusals of "
+                f"{', '.join(untested) or 'any attack'}",
+            )
+        total = sum(safe.refusals.values())
+        return Judgement(Verdict.PASS, f"{verdict.reason}; {total} attempts without rights, all refused")
+
+    return judge
+
+
+def no_added_errors(history: History) -> Judgement:
+    """The hypothesis that traffic goes on: not one error from the injection to the end."""
+    errors, rest = added_errors(history), disturbed(history)
+    if errors:
+        return Judgement(Verdict.FAIL, f"{errors} of {rest.requests} requests failed from the fault on")
+    return Judgement(Verdict.PASS, f"none of {rest.requests} requests failed")

@@ -1,0 +1,123 @@
+"""The write-ahead log in the cluster, as its readers see it: undo entries and the runner's heartbeat.
+
+An entry (a ConfigMap) is written before its fault acts and removed after it was taken back, so the entries that exist
+are what is still to be undone. Whoever finds the heartbeat stopped may replay them; every undo is harmless when done
+twice. Read by the runner and by the janitor in its pod, so it imports little.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from chaos.faults import FAULTS
+from chaos.faults.space import Space
+from chaos.model import Cluster, Undo
+from reports.errors import EnvironmentProblem, MeshproofError
+from reports.model import JSON
+
+__all__ = [
+    "LEASE",
+    "LOG_NAMESPACE",
+    "PENDING",
+    "STALE_SECONDS",
+    "UNDOS",
+    "Entry",
+    "age",
+    "parse_entry",
+    "pending",
+    "read_heartbeat",
+    "remove",
+    "replay",
+]
+
+LOG_NAMESPACE = "meshproof-chaos"
+LEASE = "runner"
+PENDING = {"meshproof.io/undo": "pending"}
+STALE_SECONDS = 30.0
+"""A heartbeat that has not moved for this long is that of a dead runner."""
+
+UNDOS: Mapping[str, Callable[[Cluster, Mapping[str, JSON]], None]] = {
+    **{name: fault.undo for name, fault in FAULTS.items()},
+    Space.name: Space.undo,
+}
+"""How each kind of entry is taken back."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the log."""
+
+    name: str
+    """Of its ConfigMap; later entries sort later."""
+    undo: Undo
+
+
+def parse_entry(item: Mapping[str, Any]) -> Entry:
+    """Read an entry's ConfigMap. Raises EnvironmentProblem when somebody damaged it."""
+    name = item["metadata"]["name"]
+    try:
+        arguments = json.loads(item["data"]["arguments"])
+        fault = str(item["data"]["fault"])
+    except (KeyError, TypeError, ValueError) as problem:
+        raise EnvironmentProblem(
+            f"the undo entry {LOG_NAMESPACE}/{name} cannot be read: {problem!r}",
+            fix="look at the ConfigMap, take the fault it names back by hand and delete it",
+        ) from problem
+    if fault not in UNDOS or not isinstance(arguments, dict):
+        raise EnvironmentProblem(
+            f"the undo entry {LOG_NAMESPACE}/{name} names the fault {fault!r}, which this version does not know",
+            fix="run `meshproof chaos restore` of the version that wrote it",
+        )
+    return Entry(name, Undo(fault, arguments))
+
+
+def pending(cluster: Cluster) -> list[Entry]:
+    """What is still to be undone, in the order it was written."""
+    selector = ",".join(f"{name}={value}" for name, value in PENDING.items())
+    items = cluster.list("v1", "ConfigMap", LOG_NAMESPACE, selector)
+    return sorted((parse_entry(item) for item in items), key=lambda entry: entry.name)
+
+
+def remove(cluster: Cluster, entry: Entry) -> None:
+    """Remove an entry whose fault was taken back."""
+    cluster.delete("v1", "ConfigMap", entry.name, LOG_NAMESPACE)
+
+
+def replay(cluster: Cluster) -> list[Undo]:
+    """Undo everything pending, the latest first, and remove each entry. Gives what was undone.
+
+    One undo that fails does not keep the others from being tried; its entry stays and the first error is raised.
+    """
+    undone: list[Undo] = []
+    failed: list[MeshproofError] = []
+    for entry in reversed(pending(cluster)):
+        try:
+            UNDOS[entry.undo.fault](cluster, entry.undo.arguments)
+        except MeshproofError as problem:
+            failed.append(problem)
+            continue
+        remove(cluster, entry)
+        undone.append(entry.undo)
+    if failed:
+        raise failed[0]
+    return undone
+
+
+def read_heartbeat(cluster: Cluster) -> tuple[str, str]:
+    """The holder and the time of the last beat; empty texts where there is none."""
+    lease = cluster.get("coordination.k8s.io/v1", "Lease", LEASE, LOG_NAMESPACE)
+    spec = lease["spec"] if lease else {}
+    return str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or "")
+
+
+def age(beat: str) -> float:
+    """Seconds since a heartbeat by this machine's clock; infinite where the text is no time."""
+    try:
+        return time.time() - datetime.fromisoformat(beat).timestamp()
+    except ValueError:
+        return float("inf")

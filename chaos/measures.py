@@ -1,0 +1,156 @@
+"""Numbers drawn from a recorded history. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from chaos.model import Attempt, History, Sample
+from load.histograms import percentile
+from reports.model import JSON
+
+__all__ = ["Window", "added_errors", "metrics", "most_in_flight", "safety", "steady", "timeline", "window"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The requests intended within a span of time. Milliseconds; None where there is no data."""
+
+    seconds: float
+    requests: int
+    errors: int
+    p50: float | None
+    p99: float | None
+
+    @property
+    def success(self) -> float | None:
+        """Share of good answers."""
+        return (self.requests - self.errors) / self.requests if self.requests else None
+
+
+def window(samples: Sequence[Sample], start: float, end: float) -> Window:
+    """Sum up the requests meant to leave in [start, end)."""
+    mine = [s for s in samples if start <= s.intended < end]
+    took = sorted(s.latency * 1000 for s in mine)
+    return Window(
+        seconds=max(0.0, end - start),
+        requests=len(mine),
+        errors=sum(not s.good for s in mine),
+        p50=percentile(took, 50) if took else None,
+        p99=percentile(took, 99) if took else None,
+    )
+
+
+def before(history: History) -> Window:
+    """From the start to the injection."""
+    return window(history.samples, history.marks.started, history.marks.injected)
+
+
+def during(history: History) -> Window:
+    """From the injection to the undo."""
+    return window(history.samples, history.marks.injected, history.marks.undone)
+
+
+def after(history: History) -> Window:
+    """From the recovery to the end; from the undo where there was no recovery."""
+    marks = history.marks
+    return window(history.samples, marks.undone if marks.recovered is None else marks.recovered, marks.ended)
+
+
+def disturbed(history: History) -> Window:
+    """From the injection to the end: a fault may do its harm while it is taken back."""
+    return window(history.samples, history.marks.injected, history.marks.ended)
+
+
+def added_errors(history: History) -> int:
+    """Errors from the injection to the end."""
+    return disturbed(history).errors
+
+
+def most_in_flight(samples: Sequence[Sample], start: float, end: float) -> int:
+    """The largest number of requests under way at one time, among those alive within [start, end]."""
+    edges = sorted(edge for s in samples if s.start <= end and s.end >= start for edge in ((s.start, 1), (s.end, -1)))
+    most = now = 0
+    for _, step in edges:
+        now += step
+        most = max(most, now)
+    return most
+
+
+def steady(samples: Sequence[Sample], now: float, span: float, rate: float) -> bool:
+    """Whether the last `span` seconds were served in full: no error, and at least four fifths of the offered rate."""
+    last = [s for s in samples if s.end >= now - span]
+    return len(last) >= 0.8 * span * rate and all(s.good for s in last)
+
+
+@dataclass(frozen=True)
+class Safety:
+    """What became of the clients without rights."""
+
+    through: int
+    """Served although they must not be."""
+    refusals: Mapping[str, int]
+    """Refused while the fault was on, by attack; connections that never came about do not count."""
+    first: str
+    """The first breach in words."""
+
+
+def safety(attempts: Sequence[Attempt], start: float, end: float) -> Safety:
+    """Breaches over all attempts; refusals within [start, end]."""
+    refusals: dict[str, int] = {attempt.attack: 0 for attempt in attempts}
+    for attempt in attempts:
+        if attempt.reached and not attempt.through and start <= attempt.at <= end:
+            refusals[attempt.attack] += 1
+    breaches = [attempt for attempt in attempts if attempt.through]
+    first = f"{breaches[0].attack}: {breaches[0].detail}" if breaches else ""
+    return Safety(len(breaches), refusals, first)
+
+
+def metrics(history: History) -> dict[str, float]:
+    """The figures every verdict carries; a figure without data is left out."""
+    marks = history.marks
+    spans = {"before": before(history), "during": during(history), "after": after(history)}
+    found: dict[str, float | None] = {
+        "success_during": spans["during"].success,
+        "added_errors": added_errors(history),
+        "unauthorised_successes": safety(history.attempts, marks.injected, marks.ended).through,
+        "seconds_to_detect": None if marks.landed is None else marks.landed - marks.injected,
+        "seconds_to_recover": None if marks.recovered is None else marks.recovered - marks.undone,
+        "retry_amplification": (
+            history.arrivals / len(history.samples) if history.arrivals is not None and history.samples else None
+        ),
+    }
+    for name, span in spans.items():
+        found |= {f"p50_ms_{name}": span.p50, f"p99_ms_{name}": span.p99, f"requests_{name}": span.requests}
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def timeline(history: History, bucket: float = 0.5) -> JSON:
+    """The data of a timeline plot: percentiles, throughput and errors by `bucket` seconds, the fault shaded."""
+    marks = history.marks
+    buckets: dict[int, list[Sample]] = {}
+    for sample in history.samples:
+        buckets.setdefault(int((sample.intended - marks.started) // bucket), []).append(sample)
+    series: dict[tuple[str, str], list[JSON]] = {
+        ("p50", "ms"): [],
+        ("p99", "ms"): [],
+        ("throughput", "1/s"): [],
+        ("errors", "1/s"): [],
+    }
+    for index, mine in sorted(buckets.items()):
+        at = round((index + 0.5) * bucket, 3)
+        took = sorted(s.latency * 1000 for s in mine)
+        good = sum(s.good for s in mine)
+        series["p50", "ms"].append([at, percentile(took, 50)])
+        series["p99", "ms"].append([at, percentile(took, 99)])
+        series["throughput", "1/s"].append([at, good / bucket])
+        series["errors", "1/s"].append([at, (len(mine) - good) / bucket])
+    at_marks = {"landed": marks.landed, "undone": marks.undone, "steady again": marks.recovered}
+    breaches: list[JSON] = [
+        {"name": f"unauthorised: {a.attack}", "t": a.at - marks.started} for a in history.attempts if a.through
+    ]
+    return {
+        "series": [{"name": name, "unit": unit, "points": points} for (name, unit), points in series.items()],
+        "windows": [{"name": "fault", "start": marks.injected - marks.started, "end": marks.undone - marks.started}],
+        "marks": [{"name": n, "t": t - marks.started} for n, t in at_marks.items() if t is not None] + breaches[:5],
+    }

@@ -1,0 +1,153 @@
+"""The objects of the experiments' namespaces. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from chaos.faults.toxic import API_PORT
+from fixtures.workloads import echo_deployment
+from load.manifests import driver_pod
+from load.meshing import Meshing
+
+__all__ = ["BETWEEN", "BETWEEN_PORT", "DECOY", "ECHO", "ECHO_PORT", "inside", "outside"]
+
+Manifest = Mapping[str, Any]
+
+ECHO, ECHO_PORT = "echo", 8080
+BETWEEN, BETWEEN_PORT = "between", 8081
+RAW_PORT = 9191
+DECOY = "decoy"
+
+_SAFE = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+}
+
+
+def inside(namespace: str, image: str, meshing: Meshing) -> list[Manifest]:
+    """The meshed side: strict mutual TLS, two echo servers, toxiproxy between, the load driver, a decoy."""
+    labels, annotations = dict(meshing.pod_labels), dict(meshing.pod_annotations)
+    return [
+        *(meshing.strict(namespace) or ()),
+        _service(ECHO, namespace, ECHO, "http", ECHO_PORT, ECHO_PORT),
+        # Toxiproxy forwards bytes and leaves the Host header as it is. A service port that is plain TCP to the mesh
+        # keeps its sidecar from routing by that header, which would lead back to toxiproxy.
+        _service(f"{ECHO}-raw", namespace, ECHO, "tcp", RAW_PORT, ECHO_PORT),
+        _service(BETWEEN, namespace, BETWEEN, "http", BETWEEN_PORT, BETWEEN_PORT),
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": DECOY, "namespace": namespace},
+            "data": {"why": "nobody reads this; a fault here must not be taken for one"},
+        },
+        *_toxiproxy(namespace, image, labels, annotations),
+        *echo_deployment(ECHO, namespace, image=image, replicas=2, labels=labels, annotations=annotations),
+        driver_pod("driver", namespace, image=image, labels=labels, annotations=annotations),
+    ]
+
+
+def outside(namespace: str, image: str, target: str, identity: str) -> list[Manifest]:
+    """The client without rights, in a namespace that is not in the mesh."""
+    container = {
+        "name": "prober",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-m", "chaos.prober", target, "--identity", identity],
+        "resources": {"requests": {"cpu": "20m", "memory": "48Mi"}},
+        "securityContext": _SAFE,
+    }
+    return [_pod("prober", namespace, [container])]
+
+
+def _toxiproxy(namespace: str, image: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> list[Manifest]:
+    """A toxiproxy server whose API listens on loopback only; its proxy comes from a file, so a new pod has it too."""
+    proxies = [
+        {
+            "name": ECHO,
+            "listen": f"0.0.0.0:{BETWEEN_PORT}",
+            "upstream": f"{ECHO}-raw.{namespace}:{RAW_PORT}",
+            "enabled": True,
+        }
+    ]
+    container = {
+        "name": BETWEEN,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": [
+            "toxiproxy-server",
+            "-host",
+            "127.0.0.1",
+            "-port",
+            str(API_PORT),
+            "-config",
+            "/config/proxies.json",
+        ],
+        "volumeMounts": [{"name": "config", "mountPath": "/config", "readOnly": True}],
+        "resources": {"requests": {"cpu": "20m", "memory": "16Mi"}},
+        "securityContext": _SAFE,
+    }
+    pod = _pod(BETWEEN, namespace, [container], labels, annotations)
+    pod["spec"]["volumes"] = [{"name": "config", "configMap": {"name": BETWEEN}}]
+    del pod["spec"]["restartPolicy"]
+    metadata = {"name": BETWEEN, "namespace": namespace}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "data": {"proxies.json": json.dumps(proxies)},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": metadata,
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"app": BETWEEN}},
+                "template": {"metadata": _template(pod), "spec": pod["spec"]},
+            },
+        },
+    ]
+
+
+def _template(pod: Manifest) -> dict[str, Any]:
+    return {key: pod["metadata"][key] for key in ("labels", "annotations")}
+
+
+def _pod(
+    name: str,
+    namespace: str,
+    containers: list[dict[str, Any]],
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {"app": name, **(labels or {})},
+            "annotations": dict(annotations or {}),
+        },
+        "spec": {
+            "restartPolicy": "Always",
+            "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "containers": containers,
+        },
+    }
+
+
+def _service(name: str, namespace: str, app: str, protocol: str, port: int, target: int) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": {"app": app}, "ports": [{"name": protocol, "port": port, "targetPort": target}]},
+    }

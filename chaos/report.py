@@ -1,0 +1,93 @@
+"""From a history and its judgement to a Result. Pure."""
+
+from __future__ import annotations
+
+import traceback
+
+from chaos.experiment import Experiment
+from chaos.judging import MIN_REFUSALS
+from chaos.measures import disturbed, metrics, safety, timeline
+from chaos.model import History, Judgement
+from reports.model import JSON, ErrorRate, Evidence, Plot, Result, Verdict
+
+__all__ = ["result_of", "without_history"]
+
+
+def result_of(experiment: Experiment, history: History, mesh: str) -> Result:
+    """Judge and report. A judge that crashes has judged nothing: inconclusive, with the reason."""
+    evidence: list[Evidence] = []
+    try:
+        judgement = experiment.judge(history)
+    except Exception as crash:  # noqa: BLE001 - a defect of ours must neither pass nor fail a mesh
+        judgement = Judgement(Verdict.INCONCLUSIVE, f"the judge crashed: {crash!r}")
+        evidence.append(Evidence("crash of the judge", traceback.format_exc()))
+    marks, rest = history.marks, disturbed(history)
+    safe = safety(history.attempts, marks.injected, marks.ended)
+    refusals: list[JSON] = [{"attack": name, "refused": count} for name, count in sorted(safe.refusals.items())]
+    failures: dict[str, int] = {}
+    for sample in history.samples:
+        if not sample.good:
+            word = sample.error or str(sample.status)
+            failures[word] = failures.get(word, 0) + 1
+    evidence += [
+        Evidence("fault", {"name": experiment.fault, "shown by": history.landed or "nothing", **history.facts}),
+        Evidence("attempts without rights, refused from the fault on", refusals),
+        Evidence("errors by kind", dict(sorted(failures.items()))),
+    ]
+    return Result(
+        id=experiment.id,
+        title=experiment.title,
+        kind="experiment",
+        group="chaos",
+        level="core",
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        proves=experiment.proves,
+        started=marks.started,
+        seconds=marks.ended - marks.started,
+        evidence=tuple(evidence),
+        error_rates=(
+            ErrorRate(
+                test="no error among n requests (rule of three)",
+                alpha=0.0,
+                beta=0.05,
+                detectable=f"an error rate of {3 / rest.requests:.2%}" if rest.requests else "nothing: no request",
+                samples=rest.requests,
+            ),
+            ErrorRate(
+                test=f"at least {MIN_REFUSALS} refusals of each attack and no success (rule of three)",
+                alpha=0.0,
+                beta=0.05,
+                detectable=(
+                    f"a bypass that works in {min(1.0, 3 / sum(safe.refusals.values())):.1%} of attempts"
+                    if sum(safe.refusals.values())
+                    else "nothing: no attempt"
+                ),
+                samples=sum(safe.refusals.values()),
+            ),
+        ),
+        plots=(Plot("timeline", f"{experiment.id}: {experiment.title}", timeline(history)),),
+        reproduce=f"meshproof chaos run {experiment.id} --mesh {mesh}",
+        metrics=metrics(history),
+        expected=experiment.expected,
+    )
+
+
+def without_history(
+    experiment: Experiment, verdict: Verdict, reason: str, mesh: str, started: float, seconds: float
+) -> Result:
+    """The Result of an experiment that recorded nothing that could be judged."""
+    return Result(
+        id=experiment.id,
+        title=experiment.title,
+        kind="experiment",
+        group="chaos",
+        level="core",
+        verdict=verdict,
+        reason=reason,
+        proves=experiment.proves,
+        started=started,
+        seconds=seconds,
+        reproduce=f"meshproof chaos run {experiment.id} --mesh {mesh}",
+        expected=experiment.expected,
+    )

@@ -1,0 +1,134 @@
+"""The scene of a run's experiments: namespaces, pods, the load driver and the client without rights, all ready."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from chaos.faults.space import SPACE_PREFIX, Space
+from chaos.janitor_objects import janitor_objects, remove_rights, rights_objects
+from chaos.log import LOG_NAMESPACE, remove
+from chaos.meshing import meshing
+from chaos.model import Attempt, Right
+from chaos.objects import ECHO, ECHO_PORT, inside, outside
+from chaos.prober import CONTROL_PORT as PROBER_PORT
+from chaos.settings import Settings
+from chaos.wal import append, heartbeat
+from conformance.adapters import Adapter, Unsupported
+from fixtures.kube import Kube
+from load.control import PodControl
+from load.remote import Driver
+
+__all__ = ["Outsider", "Scene", "scene"]
+
+ECHO_CONTROL_PORT = 16000
+
+
+class Outsider(PodControl):
+    """The client without rights, as seen from the runner."""
+
+    what = "safety prober"
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        super().__init__(kube, namespace, "prober", PROBER_PORT, "/attempts?since=1000000000")
+        self._seen: list[Attempt] = []
+
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Everything it has tried so far."""
+        told = self.call("GET", f"/attempts?since={len(self._seen)}")["attempts"]
+        self._seen += [
+            Attempt(row["at"] + self.skew, row["attack"], row["reached"], row["through"], row["detail"]) for row in told
+        ]
+        return tuple(self._seen)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What an experiment finds when it begins."""
+
+    kube: Kube
+    adapter: Adapter
+    space: str
+    """The meshed namespace."""
+    driver: Driver
+    outsider: Outsider
+    settings: Settings
+
+    def pods(self, app: str) -> list[dict[str, Any]]:
+        """The running pods of a workload, by name."""
+        found = self.kube.list("v1", "Pod", self.space, f"app={app}")
+        alive = [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
+        return sorted(alive, key=lambda pod: str(pod["metadata"]["name"]))
+
+    def served(self) -> dict[str, int]:
+        """How many requests each echo server has answered since it started, by pod; pods that do not say are absent."""
+        counts: dict[str, int] = {}
+        for pod in self.pods(ECHO):
+            name = pod["metadata"]["name"]
+            try:
+                counts[name] = self._asked(name)
+            except (OSError, ValueError, KeyError):
+                continue  # a pod that is just coming or going
+        return counts
+
+    def _asked(self, pod: str) -> int:
+        with closing(self.kube.dial(self.space, pod, ECHO_CONTROL_PORT)) as stream:
+            stream.socket.settimeout(5)
+            stream.socket.sendall(b"GET /behaviour HTTP/1.1\r\nHost: echo\r\nConnection: close\r\n\r\n")
+            with stream.socket.makefile("rb") as file:
+                head, _, body = file.read().partition(b"\r\n\r\n")
+        if not head:
+            raise OSError("no answer")
+        return int(json.loads(body)["served"])
+
+    def allow(self, *rights: Right) -> None:
+        """Give the janitor what it needs to take a fault back."""
+        if rights:
+            self.kube.apply(*rights_objects(rights))
+
+
+@contextmanager
+def scene(
+    kube: Kube, adapter: Adapter, image: str, settings: Settings, report: Callable[[str], None]
+) -> Iterator[Scene]:
+    """Make the scene, and take it away at the end. The janitor and the log stand before anything else does."""
+    token = secrets.token_hex(3)
+    space, out = f"{SPACE_PREFIX}{token}", f"{SPACE_PREFIX}{token}-out"
+    mesh = meshing(adapter)
+    with ExitStack() as stack:
+        _fresh_log(kube)
+        stack.callback(lambda: kube.delete("v1", "Namespace", LOG_NAMESPACE))
+        stack.enter_context(heartbeat(kube, f"runner-{token}"))
+        kube.apply(*janitor_objects(image))
+        stack.callback(remove_rights, kube)
+        kube.apply(*rights_objects([Space.rights(space, out)]))
+        for name, labels, annotations in (
+            (space, mesh.namespace_labels, mesh.namespace_annotations),
+            (out, {}, {}),
+        ):
+            entry = append(kube, Space.plan(name))
+            stack.callback(remove, kube, entry)
+            stack.enter_context(kube.namespace(name, labels=labels, annotations=annotations))
+        identity = adapter.identity(space, "default")
+        report("starting the pods")
+        kube.apply(*inside(space, image, mesh))
+        forged = f"spiffe://cluster.local/ns/{space}/sa/default" if isinstance(identity, Unsupported) else identity
+        kube.apply(*outside(out, image, f"{ECHO}.{space}:{ECHO_PORT}", forged))
+        kube.wait_pods_ready(space, count=4, timeout=settings.ready_timeout)
+        kube.wait_pods_ready(out, count=1, timeout=settings.ready_timeout)
+        driver = stack.enter_context(Driver(kube, space, "driver"))
+        outsider = stack.enter_context(Outsider(kube, out))
+        kube.wait_pods_ready(LOG_NAMESPACE, count=1, timeout=settings.ready_timeout)
+        yield Scene(kube, adapter, space, driver, outsider, settings)
+
+
+def _fresh_log(kube: Kube) -> None:
+    """The log's namespace; one that is just being deleted is waited for."""
+    found = kube.get("v1", "Namespace", LOG_NAMESPACE)
+    if found is not None and found["metadata"].get("deletionTimestamp"):
+        kube.wait_gone("v1", "Namespace", LOG_NAMESPACE)
+    kube.create_namespace(LOG_NAMESPACE)

@@ -1,0 +1,37 @@
+"""One request of a load job. Imports nothing, for pods and runner alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Sample"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What became of one request. Times are epoch seconds of the runner's clock."""
+
+    intended: float
+    start: float
+    seconds: float
+    """Service time: from the send to the last byte."""
+    status: int | None
+    error: str | None
+    """refused, reset, timeout, eof or protocol; None when a reply came."""
+    pod: str | None
+    """The pod that answered, as it says itself."""
+
+    @property
+    def end(self) -> float:
+        """When the reply was complete, or the request given up."""
+        return self.start + self.seconds
+
+    @property
+    def latency(self) -> float:
+        """Seconds from the intended send to the end."""
+        return self.end - self.intended
+
+    @property
+    def good(self) -> bool:
+        """Whether a reply came that is no server error."""
+        return self.error is None and self.status is not None and self.status < 500
