@@ -31,10 +31,10 @@ class FakeKube:
         self.stored: dict[str, dict[str, Any]] = {}
         self.race: dict[str, Any] | None = None
 
-    async def get(self, api_version: str, plural: str, name: str, namespace: str | None = None) -> Any:
+    async def get(self, _api: str, _plural: str, name: str, _namespace: str | None = None) -> Any:
         return self.stored.get(name)
 
-    async def create(self, api_version: str, plural: str, body: Any, namespace: str | None = None) -> Any:
+    async def create(self, _api: str, plural: str, body: Any, _namespace: str | None = None) -> Any:
         if plural in {"secrets", "configmaps"}:
             if plural == "secrets" and self.race is not None:
                 self.stored[body["metadata"]["name"]] = self.race

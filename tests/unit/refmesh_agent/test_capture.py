@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from refmesh.agent import capture
+
+CHAIN = "REFMESH_OUTPUT"
+
+
+def of_chain(document: str, chain: str) -> list[str]:
+    return [line.removeprefix(f"-A {chain} ") for line in document.splitlines() if line.startswith(f"-A {chain} ")]
+
+
+def test_outbound_rules_come_in_the_order_that_prevents_loops():
+    assert of_chain(capture.rules(), CHAIN) == [
+        "-o lo -s 127.0.0.6/32 -j RETURN",
+        "-o lo ! -d 127.0.0.1/32 -m owner --uid-owner 1337 -j REFMESH_IN",
+        "-o lo -m owner ! --uid-owner 1337 -j RETURN",
+        "-m owner --uid-owner 1337 -j RETURN",
+        "-d 127.0.0.1/32 -j RETURN",
+        "-p tcp -j REFMESH_OUT",
+    ]
+
+
+def test_the_agents_own_ports_are_never_captured():
+    inbound = of_chain(capture.rules(), "REFMESH_INBOUND")
+    assert inbound == [*(f"-p tcp --dport {port} -j RETURN" for port in (22, 15020, 15021)), "-p tcp -j REFMESH_IN"]
+
+
+def test_exclusions_come_before_the_capture():
+    document = capture.rules(
+        exclude_inbound=[9000], exclude_outbound=[3306], exclude_ranges=["10.1.0.0/16", "fd00::/8"]
+    )
+    assert "-p tcp --dport 9000 -j RETURN" in of_chain(document, "REFMESH_INBOUND")[:-1]
+    assert of_chain(document, CHAIN)[-3:] == [
+        "-p tcp --dport 3306 -j RETURN",
+        "-d 10.1.0.0/16 -j RETURN",
+        "-p tcp -j REFMESH_OUT",
+    ]
+
+
+def test_each_family_gets_its_own_ranges():
+    document = capture.rules(exclude_ranges=["10.1.0.0/16", "fd00::/8"], ipv6=True)
+    assert "-d fd00::/8 -j RETURN" in document
+    assert "10.1" not in document
+    assert "127.0.0" not in document
+
+
+@pytest.mark.parametrize("text", ["http", "0", "65536", "-1", "80 81", "²"])
+def test_bad_ports_are_named(text):
+    with pytest.raises(ValueError, match="not a port number"):
+        capture.ports(text)
+
+
+def test_lists_may_have_blanks():
+    assert capture.ports(" 80, ,443 ") == (80, 443)
+    assert capture.ranges("10.1.2.3/8, 1.2.3.4") == ("10.0.0.0/8", "1.2.3.4/32")
+
+
+def test_a_bad_setting_ends_with_a_sentence_and_exit_code_2(monkeypatch, capsys):
+    monkeypatch.setenv("REFMESH_EXCLUDE_OUTBOUND_RANGES", "everything")
+    assert capture.main(["--print"]) == 2
+    assert capsys.readouterr().err == "refmesh-init: 'everything' is not an IP range\n"
+
+
+def test_print_shows_the_document_and_changes_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(capture, "_has_ipv6", lambda: False)
+    assert capture.main(["--print"]) == 0
+    assert capsys.readouterr().out == capture.rules()

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import contextlib
+import http.server
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent import futures
+from typing import Any
+
+import grpc
+import pytest
+
+from refmesh.agent import admin
+from refmesh.agent.probes import ProbeServer, perform
+from refmesh.ca import wire
+
+LOOPBACK = "127.0.0.1"
+
+
+class App(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        healthy = self.path == "/ok" and self.headers["Host"] != "sick"
+        self.send_response(200 if healthy else 500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def app_port() -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer((LOOPBACK, 0), App)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def grpc_port() -> Iterator[int]:
+    def check(request: bytes, _context: Any) -> bytes:
+        service = dict(wire.fields(request)).get(1, b"")
+        return wire.varint_field(1, 2 if service == b"sick" else 1)
+
+    class Health(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+        def service(self, details: Any) -> Any:
+            return grpc.unary_unary_rpc_method_handler(check) if details.method.endswith("Health/Check") else None
+
+    server = grpc.server(futures.ThreadPoolExecutor(2), handlers=(Health(),))
+    port = server.add_insecure_port(f"{LOOPBACK}:0")
+    server.start()
+    yield port
+    server.stop(0).wait()
+
+
+@pytest.fixture(scope="module")
+def closed_port() -> int:
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def test_http_probes_pass_the_applications_own_answer_on(app_port):
+    assert perform({"httpGet": {"port": app_port, "path": "/ok"}}, LOOPBACK)[0] == 200
+    assert perform({"httpGet": {"port": app_port, "path": "/no"}}, LOOPBACK)[0] == 500
+    sick = {"httpGet": {"port": app_port, "path": "/ok", "httpHeaders": [{"name": "host", "value": "sick"}]}}
+    assert perform(sick, LOOPBACK)[0] == 500
+
+
+def test_tcp_probes_connect(app_port, closed_port):
+    assert perform({"tcpSocket": {"port": app_port}}, LOOPBACK)[0] == 200
+    assert perform({"tcpSocket": {"port": closed_port}}, LOOPBACK)[0] == 503
+
+
+def test_grpc_probes_read_the_health_status(grpc_port, closed_port):
+    assert perform({"grpc": {"port": grpc_port}}, LOOPBACK) == (200, "serving")
+    assert perform({"grpc": {"port": grpc_port, "service": "sick"}}, LOOPBACK)[0] == 503
+    assert perform({"grpc": {"port": closed_port}}, LOOPBACK)[0] == 503
+
+
+def test_a_port_that_speaks_no_grpc_is_not_healthy(app_port):
+    assert perform({"grpc": {"port": app_port}, "timeoutSeconds": 1}, LOOPBACK)[0] == 503
+
+
+def test_a_silent_port_ends_at_the_probes_own_timeout():
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        probe = {"httpGet": {"port": silent.getsockname()[1]}, "timeoutSeconds": 0.05}
+        status, text = perform(probe, LOOPBACK)
+        assert status == 503
+        assert "timed out" in text
+
+
+def test_a_probe_without_an_action_says_so():
+    assert perform({}, LOOPBACK)[0] == 500
+
+
+@pytest.fixture(scope="module")
+def agent_port(app_port) -> int:
+    probes = {"/app-health/app/readyz": {"httpGet": {"port": app_port, "path": "/ok"}, "timeoutSeconds": 1}}
+    return ProbeServer(probes, LOOPBACK, port=0).start()
+
+
+def get(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}{path}", timeout=5) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_the_agent_does_the_probes_of_the_pod_and_no_others(agent_port):
+    assert get(agent_port, "/app-health/app/readyz") == 200
+    assert get(agent_port, "/app-health/app/livez") == 404
+    assert get(agent_port, "/") == 404
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\r\n\r\n", b"POST / HTTP/1.1\r\n\r\n", b"\xff" * 100 + b"\r\n\r\n", b"x" * 20_000]
+)
+def test_garbage_is_cut_off_and_does_no_harm(agent_port, garbage):
+    with socket.create_connection((LOOPBACK, agent_port), timeout=5) as connection:
+        connection.sendall(garbage)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
+    assert get(agent_port, "/app-health/app/readyz") == 200
+
+
+def test_the_admin_client_survives_an_absent_envoy(monkeypatch, closed_port):
+    monkeypatch.setattr(admin, "ADMIN_PORT", closed_port)
+    assert not admin.ready()
+    assert admin.active_connections() == 0
