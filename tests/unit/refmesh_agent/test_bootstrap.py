@@ -47,7 +47,7 @@ def test_the_control_plane_must_show_its_name():
 @pytest.mark.parametrize("name", ["POD_NAME", "POD_NAMESPACE", "SERVICE_ACCOUNT", "POD_IP", "REFMESH_ROOT_CERT"])
 def test_a_missing_variable_is_named(name):
     env = dict.fromkeys(("POD_NAME", "POD_NAMESPACE", "SERVICE_ACCOUNT", "POD_IP", "REFMESH_ROOT_CERT"), "x")
-    assert Settings.from_environment(env)
+    assert Settings.from_environment(env).pod == "x"
     del env[name]
     with pytest.raises(ValueError, match=name):
         Settings.from_environment(env)

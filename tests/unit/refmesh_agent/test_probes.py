@@ -48,11 +48,11 @@ def grpc_port() -> Iterator[int]:
         service = dict(wire.fields(request)).get(1, b"")
         return wire.varint_field(1, 2 if service == b"sick" else 1)
 
-    class Health(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    class Health(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
         def service(self, details: Any) -> Any:
             return grpc.unary_unary_rpc_method_handler(check) if details.method.endswith("Health/Check") else None
 
-    server = grpc.server(futures.ThreadPoolExecutor(2), handlers=(Health(),))
+    server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[Health()])
     port = server.add_insecure_port(f"{LOOPBACK}:0")
     server.start()
     yield port

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2
-from google.rpc import status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,10 +25,9 @@ SECOND = Identity(b"key-2", b"chain-2", b"roots-2", 2e9)
 
 @given(st.lists(st.text(), max_size=4), st.text(), st.text(min_size=1) | st.none())
 def test_requests_are_read_as_protobuf_writes_them(names, nonce, error):
-    status = status_pb2.Status(code=3, message=error) if error else None
-    message = discovery_pb2.DiscoveryRequest(
-        version_info="v", resource_names=names, type_url="t", response_nonce=nonce, error_detail=status
-    )
+    message = discovery_pb2.DiscoveryRequest(version_info="v", resource_names=names, type_url="t", response_nonce=nonce)
+    if error:
+        message.error_detail.code, message.error_detail.message = 3, error
     request = secrets.read_request(message.SerializeToString())
     assert request == secrets.Request(tuple(names), nonce, error or "")
 
@@ -65,7 +64,7 @@ class Subscriber:
     def __init__(self, channel: grpc.Channel) -> None:
         self._outbox: queue.Queue[bytes | None] = queue.Queue()
         stream = channel.stream_stream(secrets.METHOD, None, None)
-        self._replies = stream(iter(self._outbox.get, None), timeout=5)
+        self._replies: Any = stream(iter(self._outbox.get, None), timeout=5)
 
     def ask(self, *names: str, nonce: str = "") -> None:
         request = discovery_pb2.DiscoveryRequest(resource_names=names, response_nonce=nonce)
