@@ -1,0 +1,90 @@
+"""What an adapter is: it renders intents into a mesh's own objects, or says that the mesh cannot express them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from conformance.intents import Intent
+from fixtures.kube import Kube
+
+__all__ = ["Adapter", "Authority", "Manifest", "Rendered", "Unsupported"]
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Where a mesh's certificate authority listens: Istio's CreateCertificate over TLS with a bearer token."""
+
+    namespace: str
+    selector: str
+    """Label selector of its pods."""
+    port: int
+    """Container port."""
+    audience: str
+    """Audience of the service-account token it wants."""
+    server_name: str
+    """The DNS name in its own certificate."""
+    roots: tuple[str, str, str]
+    """ConfigMap with its root certificates: namespace, name, key."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """An intent in a mesh's words."""
+
+    objects: tuple[Manifest, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    authority: Authority | None = None
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """The mesh declares that it cannot express an intent, and why."""
+
+    reason: str
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """One mesh, as the checks see it. Third parties offer theirs by an entry point of group `meshproof.adapters`.
+
+    The entry point names a class or function that is called without arguments and returns an adapter.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the user types after `--mesh`."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """Name for people, one line."""
+        ...
+
+    def render(self, intent: Intent) -> Rendered | Unsupported:
+        """The intent in the mesh's words. Pure: no cluster is asked."""
+        ...
+
+    def identity(self, namespace: str, service_account: str) -> str | Unsupported:
+        """The URI or DNS name that a workload's certificate must carry, and no other."""
+        ...
+
+    def control_plane(self) -> tuple[str, str] | None:
+        """Namespace and name of the control plane's Deployment; None where there is none."""
+        ...
+
+    def version(self, kube: Kube) -> str:
+        """The installed version, "" where none is found. Reads only."""
+        ...
+
+    def problem(self, kube: Kube) -> str:
+        """Why the mesh cannot be judged (not installed, not serving), "" where it can. Reads only."""
+        ...
+
+    def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:
+        """Files for a failure's bundle: the proxy's configuration and statistics by file name. Reads only."""
+        ...

@@ -1,0 +1,202 @@
+"""CB: hosts that fail are ejected and come back; a cap on connections and requests refuses at once.
+
+CB-01, 02, 03 and 07 judge one episode: steady traffic to three hosts, one of them starts to fail, is healed while it
+is ejected, and must come back. The episode is collected once.
+"""
+
+from __future__ import annotations
+
+from conformance.catalogue import check, place
+from conformance.checks.ejection import (
+    Answer,
+    Count,
+    Episode,
+    judge_ejected,
+    judge_healthy_unaffected,
+    judge_nothing_while_ejected,
+    judge_returns,
+)
+from conformance.checks.limits import Burst, Cap, judge_cap
+from conformance.context import LIMITS, Context, Pod
+from conformance.ground import Ground, Place, Svc, Workload
+from conformance.intents import Backend, ConnectionLimit, OutlierEjection
+from fixtures.workloads.traffic import Batch, Job, Record
+
+__all__ = ["GROUND"]
+
+GROUND = place(
+    Ground(
+        name="cb",
+        order=4,
+        places=(Place("in", meshed=True), Place("out")),
+        workloads=(
+            Workload("client", "in", kind="client"),
+            Workload("steady", "in", app="pool", version="v1", replicas=2),
+            Workload("faulty", "in", app="pool", version="v2"),
+            Workload("outsider", "out", kind="client"),
+        ),
+        services=(Svc("pool", "in", "pool"), Svc("capped", "in", "pool")),
+        server="faulty",
+    )
+)
+
+FAULTY = Backend("faulty host", version="v2")
+HOSTS = 3
+CONSECUTIVE = 5
+INTERVAL, EJECTION = 1.0, 2.0
+RATE = 120.0
+LATEST = EJECTION + 2 * INTERVAL + 3.0
+"""The host must be back this long after its ejection: the ejection time, one interval until it is looked at again, one
+of grace, and slack for a busy machine."""
+LONGEST = 25.0
+"""Seconds after which the traffic ends whatever happened."""
+MOST_IN_FLIGHT = 16
+
+
+def episode(ctx: Context) -> Episode:
+    """Let one of three hosts fail under steady traffic, heal it once it has failed enough, and watch it come back."""
+    space = ctx.space("in")
+    pod = ctx.pod("faulty")
+    marker = ctx.marker(FAULTY)
+    ctx.apply(OutlierEjection(space, "pool", 8080, CONSECUTIVE, INTERVAL, EJECTION, 50, marker))
+    ctx.gate("pool", marker, among=HOSTS)
+    batch = Batch(
+        url=ctx.url("pool"),
+        rate=RATE,
+        duration=LONGEST,
+        concurrency=MOST_IN_FLIGHT,
+        timeout=LIMITS.probe,
+        fields=("pod",),
+    )
+    job = ctx.client().start(batch)
+    try:
+        return _fail_and_return(ctx, job, pod)
+    finally:
+        job.stop()
+        ctx.behave(pod, codes="")
+
+
+def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
+    seen: list[Record] = []
+
+    def records() -> list[Record]:
+        seen.extend(job.records(len(seen)))
+        return seen
+
+    def answers(since: float = 0.0, *, failing: bool | None = None) -> int:
+        of_pod = [one for one in records() if one.pod == pod.name and one.start >= since]
+        return sum(failing is None or (one.status == 500) is failing for one in of_pod)
+
+    ctx.until(lambda: answers() >= 5, "the host that will fail serves", LIMITS.in_force)
+    broken = ctx.now()
+    ctx.behave(pod, codes="500:100")
+    ctx.until(lambda: answers(broken, failing=True) >= CONSECUTIVE, "the host fails", LIMITS.in_force)
+    ctx.behave(pod, codes="")
+    healed = ctx.now()
+    # The host's own count, early and late in its ejection: a witness that does not depend on what the client saw.
+    counts = []
+    for moment in (healed + 0.2 * EJECTION, healed + 0.7 * EJECTION):
+        ctx.until(lambda moment=moment: ctx.now() >= moment, "time passes", EJECTION)  # type: ignore[misc]
+        counts.append(Count(ctx.now(), ctx.behave(pod)))
+    # Beyond the ejection time, so that the history covers all of it even where the host was never ejected.
+    ctx.watch(lambda: answers(healed + EJECTION) >= 3, LATEST + 1.0)
+    return Episode(
+        host=pod.name,
+        hosts=tuple(one.name for name in ("steady", "faulty") for one in ctx.pods(name)),
+        consecutive=CONSECUTIVE,
+        ejection=EJECTION,
+        latest=LATEST,
+        in_flight=MOST_IN_FLIGHT,
+        broken=broken,
+        healed=healed,
+        ended=ctx.now(),
+        counts=tuple(counts),
+        answers=tuple(Answer(one.start, one.seconds, one.pod or "", one.status, one.error) for one in records()),
+    )
+
+
+@check(
+    id="CB-01",
+    title="Consecutive server errors eject a host",
+    proves=("outlier ejection",),
+    judge=judge_ejected,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def consecutive_errors(ctx: Context) -> Episode:
+    """The episode."""
+    return ctx.shared(episode)
+
+
+@check(
+    id="CB-02",
+    title="An ejected host gets nothing",
+    proves=("outlier ejection",),
+    judge=judge_nothing_while_ejected,
+    ground=GROUND,
+    requires=("INJ-01", "CB-01"),
+)
+def nothing_while_ejected(ctx: Context) -> Episode:
+    """The episode."""
+    return ctx.shared(episode)
+
+
+@check(
+    id="CB-03",
+    title="An ejected host returns after the ejection time",
+    proves=("outlier ejection",),
+    judge=judge_returns,
+    ground=GROUND,
+    requires=("INJ-01", "CB-01"),
+)
+def returns(ctx: Context) -> Episode:
+    """The episode."""
+    return ctx.shared(episode)
+
+
+@check(
+    id="CB-07",
+    title="Healthy hosts are unaffected by an ejection",
+    proves=("outlier ejection",),
+    judge=judge_healthy_unaffected,
+    ground=GROUND,
+    requires=("INJ-01", "CB-01"),
+)
+def healthy_unaffected(ctx: Context) -> Episode:
+    """The episode."""
+    return ctx.shared(episode)
+
+
+BURST, DELAY = 24, 0.6
+CONNECTIONS, PENDING, REQUESTS = 2, 1, 2
+
+
+@check(
+    id="CB-05",
+    title="A cap on connections and requests answers 503 at once",
+    proves=("connection limit",),
+    judge=judge_cap,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def cap(ctx: Context) -> Cap:
+    """Bursts far beyond the cap, and single requests that are within it."""
+    marker = ctx.marker(FAULTY)
+    ctx.apply(ConnectionLimit(ctx.space("in"), "capped", 8080, CONNECTIONS, PENDING, REQUESTS, marker))
+    ctx.gate("capped", marker, among=HOSTS)
+    calm = Batch(url=ctx.url("capped"), count=20, timeout=LIMITS.request, fields=("pod",))
+    crowd = Batch(
+        url=ctx.url("capped", path=f"/?delay={round(DELAY * 1000)}ms"),
+        count=BURST,
+        concurrency=BURST,
+        timeout=LIMITS.request,
+        fields=("pod",),
+    )
+    client = ctx.client()
+    return Cap(
+        allowed=CONNECTIONS + PENDING,
+        delay=DELAY,
+        before=Burst.of(client.batch(calm)),
+        bursts=tuple(Burst.of(client.batch(crowd)) for _ in range(2)),
+        after=Burst.of(client.batch(calm)),
+    )

@@ -1,0 +1,261 @@
+"""INJ: pods get a proxy where they opt in, and nowhere else.
+
+Two independent proofs each time: what the API server says the pod consists of, and how its network behaves: a proxy in
+the path answers a TLS handshake on a port where the application speaks plaintext only, and hides the caller's address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from conformance.catalogue import check, place
+from conformance.context import LIMITS, Context, Pod
+from conformance.ground import Ground, Place, Svc, Workload
+from conformance.model import Judgement, failed, inconclusive, passed
+from fixtures.workloads.traffic import Batch
+from reports.model import Evidence
+
+__all__ = ["GROUND", "judge_injected", "judge_left_alone", "judge_untouched"]
+
+GROUND = place(
+    Ground(
+        name="inj",
+        order=1,
+        places=(Place("in", meshed=True), Place("out")),
+        workloads=(
+            Workload("client", "in", kind="client"),
+            Workload("server", "in"),
+            Workload("optout", "in", pod="no-inject"),
+            Workload("optin", "out", pod="inject"),
+            Workload("plain", "out"),
+            Workload("outsider", "out", kind="client"),
+        ),
+        services=(Svc("server", "in", "server"),),
+    )
+)
+
+OURS = {"echo", "client", "sniffer"}
+"""Containers of our own workloads; whatever else a pod has, somebody added."""
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """One pod, as the API server and the network show it."""
+
+    pod: str
+    added: tuple[str, ...]
+    """Containers that its template does not have."""
+    caller: str
+    """Address of the client that asked."""
+    peers: tuple[str, ...]
+    """The caller's address as the application saw it, once per request."""
+    tls_answered: bool
+    """Whether a TLS handshake was answered on a port where the application speaks plaintext."""
+
+    @property
+    def proxied(self) -> bool:
+        """The network's testimony: somebody stands between the caller and the application."""
+        return bool(self.peers) and (self.tls_answered or all(peer != self.caller for peer in self.peers))
+
+    @property
+    def evidence(self) -> Evidence:
+        """For the report."""
+        return Evidence(
+            f"pod {self.pod}",
+            {
+                "containers added": list(self.added),
+                "TLS answered on the plaintext port": self.tls_answered,
+                "caller": self.caller,
+                "caller as the application saw it": sorted(set(self.peers)),
+                "requests": len(self.peers),
+            },
+        )
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """A pod that must have no proxy beside one in the same run that must have one."""
+
+    pod: Behaviour | None
+    beside: Behaviour | None
+
+
+def observe(ctx: Context, workload: str) -> Behaviour:
+    """Look at one echo pod from the API server and, from outside of the mesh, over the network."""
+    pod = ctx.pod(workload)
+    where = f"{pod.ip}:8080"
+    outsider = ctx.outsider()
+    asked = outsider.batch(Batch(url=f"http://{where}/", count=5, timeout=LIMITS.probe, fresh=True))
+    shaken = outsider.batch(Batch(url=f"tls://{where}", protocol="tls", count=2, timeout=LIMITS.probe))
+    outside = ctx.pod(ctx.ground.outsider)
+    return Behaviour(
+        pod=f"{pod.namespace}/{pod.name}",
+        added=_added(pod),
+        caller=outside.ip,
+        peers=tuple(str(one.reply["peer"]).rpartition(":")[0] for one in asked if one.reply is not None),
+        tls_answered=any(one.tls is not None and one.tls.get("server_certificate") for one in shaken),
+    )
+
+
+def _added(pod: Pod) -> tuple[str, ...]:
+    spec = pod.object["spec"]
+    names = [one["name"] for one in [*spec.get("initContainers", []), *spec["containers"]]]
+    return tuple(name for name in names if name not in OURS)
+
+
+def judge_injected(seen: Behaviour | None) -> Judgement:
+    """The pod has containers that nobody but the mesh put there, and its network shows a proxy in the path."""
+    if seen is None or not seen.peers:
+        return inconclusive("no answer came from the pod", *([seen.evidence] if seen else []))
+    if not seen.added:
+        return failed("the pod opted in and consists of its own containers only", seen.evidence)
+    if not seen.proxied:
+        return failed(
+            f"containers were added ({', '.join(seen.added)}), but the application sees its callers directly and "
+            "nobody answers TLS: no proxy is in the path",
+            seen.evidence,
+        )
+    how = "answers TLS on the plaintext port" if seen.tls_answered else "hides the caller's address"
+    return passed(f"added {', '.join(seen.added)}; the pod's network {how}", seen.evidence)
+
+
+def judge_left_alone(history: LeftAlone) -> Judgement:
+    """The pod has no proxy, by facts and by behaviour, while one beside it that opted in has."""
+    pod, beside = history.pod, history.beside
+    if pod is None or beside is None or not pod.peers or not beside.peers:
+        return inconclusive("no answer came from one of the pods", *[one.evidence for one in (pod, beside) if one])
+    shown = (pod.evidence, beside.evidence)
+    if not (beside.added and beside.proxied):
+        return failed("nothing is injected beside it either: leaving this pod alone proves nothing", *shown)
+    if pod.added:
+        return failed(f"the pod opted out and was given {', '.join(pod.added)}", *shown)
+    if pod.proxied:
+        return failed("the pod has no added container, yet a proxy stands in its path", *shown)
+    return passed("the pod has its own containers only and is reached directly", *shown)
+
+
+@check(
+    id="INJ-01",
+    title="A namespace's opt-in injects its pods",
+    proves=("injection",),
+    judge=judge_injected,
+    ground=GROUND,
+    anywhere=True,
+    reference="Kubernetes admission: mutating webhook on pod create",
+)
+def namespace_opt_in(ctx: Context) -> Behaviour:
+    """Look at a server pod of the opted-in namespace."""
+    return observe(ctx, ctx.ground.server)
+
+
+@check(
+    id="INJ-02",
+    title="A pod's opt-out wins over its namespace's opt-in",
+    proves=("injection", "opt-out"),
+    judge=judge_left_alone,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def pod_opt_out(ctx: Context) -> LeftAlone:
+    """Look at a pod that opts out, and at its neighbour."""
+    return LeftAlone(observe(ctx, "optout"), observe(ctx, "server"))
+
+
+@check(
+    id="INJ-03",
+    title="A pod's own opt-in injects it in a namespace without one",
+    proves=("injection", "pod opt-in"),
+    judge=judge_injected,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def pod_opt_in(ctx: Context) -> Behaviour:
+    """Look at a pod that opts in by itself."""
+    return observe(ctx, "optin")
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """The same pod three times: as the API server completes it, without and with an opt-in around it."""
+
+    template: Mapping[str, Any] | None
+    without: Mapping[str, Any] | None
+    within: Mapping[str, Any] | None
+
+
+PLACED_BY_SERVER = ("nodeName", "priority", "preemptionPolicy", "serviceAccount")
+"""Fields that the API server's own admission sets on every pod and not on a template."""
+
+
+def essence(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels, annotations and specification, without what the API server itself adds to any pod."""
+    spec = {key: value for key, value in item["spec"].items() if key not in PLACED_BY_SERVER}
+    meta = item.get("metadata", {})
+    return {"labels": meta.get("labels") or {}, "annotations": meta.get("annotations") or {}, "spec": spec}
+
+
+def differences(one: Any, two: Any, path: str = "") -> list[str]:
+    """Paths at which two JSON values differ."""
+    if isinstance(one, Mapping) and isinstance(two, Mapping):
+        found: list[str] = []
+        for key in sorted({*one, *two}):
+            if (key in one) != (key in two):
+                found.append(f"{path}.{key} {'removed' if key in one else 'added'}")
+            else:
+                found.extend(differences(one[key], two[key], f"{path}.{key}"))
+        return found
+    if isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
+        return [at for i, pair in enumerate(zip(one, two, strict=True)) for at in differences(*pair, f"{path}[{i}]")]
+    return [] if one == two else [f"{path} changed"]
+
+
+def judge_untouched(history: Untouched) -> Judgement:
+    """Without an opt-in the created pod equals its template; with one around it, it does not."""
+    template, without, within = history.template, history.without, history.within
+    if template is None or without is None or within is None:
+        return inconclusive("one of the three objects could not be read")
+    changed = differences(essence(template), essence(without))
+    injected = differences(essence(template), essence(within))
+    evidence = Evidence(
+        "differences from the template", {"without an opt-in": list(changed), "within an opt-in": list(injected)}
+    )
+    if changed:
+        return failed(f"without an opt-in the pod was changed: {', '.join(changed[:5])}", evidence)
+    if not injected:
+        return failed("within an opt-in it stays the same too: leaving it alone proves nothing", evidence)
+    return passed(f"identical without an opt-in; {len(injected)} differences within one", evidence)
+
+
+@check(
+    id="INJ-04",
+    title="Without an opt-in a pod stays byte-identical",
+    proves=("injection", "no side effects"),
+    judge=judge_untouched,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def no_opt_in(ctx: Context) -> Untouched:
+    """Create `untouched.yaml` as a template, which no mesh touches, and as a pod in both namespaces."""
+    body = yaml.safe_load(Path(__file__).with_name("untouched.yaml").read_text())
+    body["spec"]["containers"][0]["image"] = ctx.image
+    name, inside, outside = body["metadata"]["name"], ctx.space("in"), ctx.space("out")
+    template = {
+        "apiVersion": "v1",
+        "kind": "PodTemplate",
+        "metadata": {"name": name},
+        "template": {"metadata": {"labels": body["metadata"]["labels"]}, "spec": body["spec"]},
+    }
+    ctx.kube.apply(template, namespace=outside)
+    ctx.kube.apply(body, namespace=outside)
+    ctx.kube.apply(body, namespace=inside)
+    found = ctx.kube.get("v1", "PodTemplate", name, outside)
+    return Untouched(
+        template=found["template"] if found else None,
+        without=ctx.kube.get("v1", "Pod", name, outside),
+        within=ctx.kube.get("v1", "Pod", name, inside),
+    )

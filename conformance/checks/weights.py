@@ -1,0 +1,259 @@
+"""WT: routing weights hold, each request drawn on its own.
+
+Shares are judged by a sequential exact test (`conformance.statistics.Sprt`): it asks for more requests until the
+history decides, so that a correct mesh is told from one that is five points off at a third of the traffic of a fixed
+plan. The route's own marker shows that it is in force before the first judged request is sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from conformance.catalogue import check, place
+from conformance.context import LIMITS, Context
+from conformance.ground import Ground, Place, Svc, Workload
+from conformance.intents import Backend, WeightedRoute
+from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.statistics import Decision, Sprt, never_seen_samples, shares_decision
+from fixtures.workloads.traffic import Batch, Record
+from reports.model import ErrorRate, Evidence
+
+__all__ = ["GROUND", "Split", "judge_nothing_else", "judge_split"]
+
+GROUND = place(
+    Ground(
+        name="wt",
+        order=3,
+        places=(Place("in", meshed=True), Place("out")),
+        workloads=(
+            Workload("client", "in", kind="client"),
+            Workload("web-v1", "in", app="web", version="v1"),
+            Workload("web-v2", "in", app="web", version="v2"),
+            Workload("web-v3", "in", app="web", version="v3"),
+            Workload("outsider", "out", kind="client"),
+        ),
+        # One service a check: each has a route of its own, over the same pods.
+        services=(
+            *(Svc(name, "in", "web") for name in ("two", "zero", "three", "within")),
+            *(Svc(f"web-{version}", "in", "web", version) for version in ("v1", "v2", "v3")),
+        ),
+        server="web-v1",
+    )
+)
+
+VERSIONS = tuple(Backend(version, version=version, service=f"web-{version}") for version in ("v1", "v2", "v3"))
+BATCH, WORKERS = 400, 8
+DELTA = 0.05
+"""A share that is off by this much is found but for `BETA`."""
+BETA = 1e-3
+RARE = 0.01
+"""Something that gets this share of the requests is seen at least once but for `BETA`."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What was declared, and which backend answered each request."""
+
+    declared: Mapping[str, int]
+    answers: tuple[str, ...]
+    """By request: the version that answered, or `error: …`."""
+    alpha: float
+    delta: float = DELTA
+    beta: float = BETA
+    rare: float = RARE
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Answers by backend or error."""
+        return Counter(self.answers)
+
+    @property
+    def errors(self) -> int:
+        """Requests that no backend answered."""
+        return sum(count for name, count in self.counts.items() if name.startswith("error"))
+
+    @property
+    def stray(self) -> dict[str, int]:
+        """Answers of backends with no share."""
+        return {
+            name: count
+            for name, count in self.counts.items()
+            if not name.startswith("error") and not self.declared.get(name)
+        }
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """The backends with a share."""
+        return {name: weight for name, weight in self.declared.items() if weight}
+
+    @property
+    def evidence(self) -> Evidence:
+        """For the report."""
+        whole, total = sum(self.declared.values()), len(self.answers)
+        names = [*self.declared, *(name for name in self.counts if name not in self.declared)]
+        return Evidence(
+            "answers by backend",
+            [
+                {
+                    "backend": name,
+                    "declared %": round(100 * self.declared.get(name, 0) / whole, 1),
+                    "seen %": round(100 * self.counts[name] / total, 2) if total else None,
+                    "answers": self.counts[name],
+                    "requests": total,
+                }
+                for name in names
+            ],
+        )
+
+
+def _name(record: Record) -> str:
+    if record.ok and record.version:
+        return str(record.version)
+    return f"error: {record.error or record.status}"
+
+
+def split(
+    ctx: Context, service: str, weights: Mapping[str, int], *, by: Literal["version", "service"], samples: int = 0
+) -> Split:
+    """Declare weights, wait for the route's mark, then send requests: `samples`, or until the shares are decided."""
+    backends = {one.name: one for one in VERSIONS}
+    marker = ctx.marker(backends["v3"])
+    declared = tuple((backends[name], weight) for name, weight in weights.items())
+    ctx.apply(WeightedRoute(ctx.space("in"), service, 8080, declared, marker, by))
+    ctx.gate(service, marker, among=len(VERSIONS))
+    positive = {name: weight for name, weight in weights.items() if weight}
+    most = samples or max(test.most_samples for test in _decision({}, positive, ctx.alpha)[1])
+    answers: list[str] = []
+    while len(answers) < most:
+        batch = Batch(
+            url=ctx.url(service),
+            count=min(BATCH, most - len(answers)),
+            concurrency=WORKERS,
+            timeout=LIMITS.request,
+            fields=("version",),
+        )
+        answers.extend(map(_name, ctx.client().batch(batch)))
+        if not samples and _decision(Counter(answers), positive, ctx.alpha)[0] is not Decision.GO_ON:
+            break
+    return Split(dict(weights), tuple(answers), ctx.alpha)
+
+
+def _decision(counts: Mapping[str, int], weights: Mapping[str, int], alpha: float) -> tuple[Decision, tuple[Sprt, ...]]:
+    decision, _, tests = shares_decision(counts, weights, delta=DELTA, alpha=alpha, beta=BETA)
+    return decision, tests
+
+
+def judge_split(history: Split) -> Judgement:
+    """Every declared share is the true one."""
+    total = len(history.answers)
+    if not total:
+        return inconclusive("no request was sent", history.evidence)
+    decision, proportions, tests = shares_decision(
+        history.counts, history.shares, delta=history.delta, alpha=history.alpha, beta=history.beta
+    )
+    rates = tuple(
+        ErrorRate(
+            f"sequential probability ratio test of {100 * test.declared:g} %",
+            test.alpha,
+            test.beta,
+            f"a share off by {100 * test.delta:g} points",
+            total,
+        )
+        for test in tests
+    )
+    said = "; ".join(one.text for one in proportions)
+    if history.stray:
+        stray = ", ".join(f"{name} {count}×" for name, count in history.stray.items())
+        return failed(f"backends without a share answered: {stray}", history.evidence, error_rates=rates)
+    if history.errors:
+        return inconclusive(
+            f"{history.errors} of {total} requests failed: the shares of the rest prove nothing about them",
+            history.evidence,
+            error_rates=rates,
+        )
+    if decision is Decision.REJECT:
+        worst = min(one.p_value for one in proportions)
+        return failed(f"{said} (exact two-sided p = {worst:.1e})", history.evidence, error_rates=rates)
+    if decision is Decision.GO_ON:
+        return inconclusive(f"undecided after {total} requests: {said}", history.evidence, error_rates=rates)
+    return passed(said, history.evidence, error_rates=rates)
+
+
+def judge_nothing_else(history: Split) -> Judgement:
+    """Backends without a share get nothing, and each with one gets something."""
+    total, enough = len(history.answers), never_seen_samples(history.rare, history.beta)
+    rates = (
+        ErrorRate(
+            "no answer of a backend without a share", 0.0, history.beta, f"a share of {100 * history.rare:g} %", total
+        ),
+    )
+    if not total:
+        return inconclusive("no request was sent", history.evidence)
+    if history.stray:
+        stray = ", ".join(f"{name} {count}×" for name, count in history.stray.items())
+        return failed(f"of {total} requests, backends without a share answered: {stray}",
+                      history.evidence, error_rates=rates)  # fmt: skip
+    if history.errors:
+        return inconclusive(f"{history.errors} of {total} requests failed", history.evidence, error_rates=rates)
+    if total < enough:
+        return inconclusive(f"{total} requests are too few, {enough} are needed", history.evidence, error_rates=rates)
+    if silent := [name for name in history.shares if not history.counts[name]]:
+        return failed(f"{', '.join(silent)} has a share and got nothing", history.evidence, error_rates=rates)
+    return passed(f"all {total} requests went to {', '.join(history.shares)}", history.evidence, error_rates=rates)
+
+
+@check(
+    id="WT-01",
+    title="A two-way split keeps its weights",
+    proves=("weights",),
+    judge=judge_split,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def two_way(ctx: Context) -> Split:
+    """90 to 10, by version."""
+    return split(ctx, "two", {"v1": 90, "v2": 10}, by="version")
+
+
+@check(
+    id="WT-02",
+    title="A backend of weight 0 gets nothing",
+    proves=("weights",),
+    judge=judge_nothing_else,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def zero(ctx: Context) -> Split:
+    """100 to 0, by version."""
+    samples = never_seen_samples(RARE, BETA)
+    return split(ctx, "zero", {"v1": 100, "v2": 0}, by="version", samples=samples)
+
+
+@check(
+    id="WT-05",
+    title="A three-way split keeps its weights",
+    proves=("weights", "weights by service"),
+    judge=judge_split,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def three_way(ctx: Context) -> Split:
+    """70 to 20 to 10, by service."""
+    return split(ctx, "three", {"v1": 70, "v2": 20, "v3": 10}, by="service")
+
+
+@check(
+    id="WT-08",
+    title="No request leaves the declared backends",
+    proves=("weights", "weights by service"),
+    judge=judge_nothing_else,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def nothing_else(ctx: Context) -> Split:
+    """Half and half by service, in front of a service whose own pods would answer too."""
+    samples = never_seen_samples(RARE, BETA)
+    return split(ctx, "within", {"v1": 50, "v2": 50}, by="service", samples=samples)

@@ -1,0 +1,236 @@
+"""What a check's body works with: its ground's pods and clients, intents, gates. All effects of a check pass here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.request import Request, urlopen
+
+from conformance.adapters import Adapter, Rendered, Unsupported
+from conformance.ground import Ground, space_name
+from conformance.intents import Backend, Intent, Marker
+from fixtures.kube import Kube, NotEventually, eventually
+from fixtures.workloads.traffic import Batch, Client, Record
+
+__all__ = ["LIMITS", "Context", "Limits", "NotExpressible", "NotInForce", "Pod"]
+
+T = TypeVar("T")
+ECHO_CONTROL = 16000
+SNIFFER_CONTROL = 16002
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Every time limit of the checks, seconds. Bounds are generous: a clean run never comes near them."""
+
+    in_force: float = 10.0
+    """A configuration shows its mark."""
+    ground_ready: float = 90.0
+    """The pods of a ground are Ready."""
+    probe: float = 3.0
+    """One request of a gate or of a plaintext attempt."""
+    request: float = 10.0
+    """One request of judged traffic."""
+    readiness: float = 15.0
+    """A pod's readiness follows its application."""
+    control: float = 10.0
+    """One call to a control port of a workload."""
+
+
+LIMITS = Limits()
+
+
+class NotExpressible(Exception):
+    """The adapter declares that the mesh cannot express an intent."""
+
+
+class NotInForce(Exception):
+    """A configuration was accepted and yet its mark never showed."""
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A running pod, as far as checks care."""
+
+    name: str
+    namespace: str
+    ip: str
+    object: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Pod:
+        """From its object."""
+        meta = item["metadata"]
+        return cls(meta["name"], meta["namespace"], item.get("status", {}).get("podIP", ""), item)
+
+
+class Context:
+    """One ground in one run. Not for several threads."""
+
+    def __init__(self, kube: Kube, adapter: Adapter, ground: Ground, *, run: str, image: str, alpha: float) -> None:
+        self.kube = kube
+        self.adapter = adapter
+        self.ground = ground
+        self.run = run
+        self.image = image
+        self.alpha = alpha
+        """False-alarm probability granted to each check."""
+        self.applied: list[Mapping[str, Any]] = []
+        self._clients: dict[str, Client] = {}
+        self._shared: dict[Callable[..., Any], Any] = {}
+        self._exits = contextlib.ExitStack()
+        self._forwards: dict[tuple[str, str, int], str] = {}
+
+    def close(self) -> None:
+        """End port-forwards and clients."""
+        self._exits.close()
+        self._clients.clear()
+        self._forwards.clear()
+
+    # -- places and workloads --------------------------------------------------------------------------------------
+
+    def space(self, place: str) -> str:
+        """The namespace of a place."""
+        return space_name(self.run, self.ground.name, place)
+
+    def pods(self, workload: str) -> list[Pod]:
+        """The Ready pods of a workload."""
+        one = self.ground.workload(workload)
+        selector = f"app={one.app or one.name}" + (f",version={one.version}" if one.kind == "echo" else "")
+        found = self.kube.wait_pods_ready(
+            self.space(one.place), selector, count=one.replicas, timeout=LIMITS.ground_ready
+        )
+        return [Pod.of(item) for item in found]
+
+    def pod(self, workload: str) -> Pod:
+        """The only pod of a workload."""
+        return self.pods(workload)[0]
+
+    def client(self, workload: str = "") -> Client:
+        """The traffic client of a client workload, the meshed one by default."""
+        name = workload or self.ground.client
+        if name not in self._clients:
+            space = self.space(self.ground.workload(name).place)
+            self._clients[name] = self._exits.enter_context(Client(self.kube, space, name))
+        return self._clients[name]
+
+    def outsider(self) -> Client:
+        """The traffic client outside of the mesh."""
+        return self.client(self.ground.outsider)
+
+    def url(self, service: str, port: int = 8080, path: str = "/", scheme: str = "http") -> str:
+        """URL of one of the ground's services by its full name."""
+        place = next(one.place for one in self.ground.services if one.name == service)
+        return f"{scheme}://{service}.{self.space(place)}.svc.cluster.local:{port}{path}"
+
+    # -- intents and gates -----------------------------------------------------------------------------------------
+
+    def render(self, intent: Intent) -> Rendered:
+        """An intent in the mesh's words; `NotExpressible` where it has none."""
+        rendered = self.adapter.render(intent)
+        if isinstance(rendered, Unsupported):
+            raise NotExpressible(rendered.reason)
+        return rendered
+
+    def apply(self, *intents: Intent) -> None:
+        """Put intents into the cluster. They go with the ground's namespaces."""
+        rendered = [self.render(intent) for intent in intents]
+        for one in rendered:
+            self.applied.extend(one.objects)
+            self.kube.apply(*one.objects)
+
+    def marker(self, backend: Backend) -> Marker:
+        """A fresh mark: no earlier configuration can show it."""
+        return Marker("x-meshproof-mark", secrets.token_hex(8), backend)
+
+    def gate(self, service: str, marker: Marker, *, among: int) -> None:
+        """Wait until the marked request reaches the marked backend many times in a row, each on a new connection.
+
+        `among` is how many backends an unmarked request could reach. The row is so long that without the
+        configuration it would come about with a probability below 1e-9.
+        """
+        row = next(n for n in range(1, 64) if among**-n < 1e-9)
+        batch = Batch(
+            url=self.url(service),
+            count=row,
+            headers={marker.header: marker.value},
+            timeout=LIMITS.probe,
+            fresh=True,
+        )
+
+        def shows() -> bool:
+            return all(_reached(record, marker.backend) for record in self.client().batch(batch))
+
+        self.in_force(shows, f"the mark of the configuration for {service} ({row} answers of {marker.backend.name})")
+
+    def in_force(self, probe: Callable[[], bool], what: str, *, successes: int = 1) -> None:
+        """Wait for an observable mark; `NotInForce` where it does not show in time."""
+        try:
+            eventually(probe, timeout=LIMITS.in_force, what=what, successes=successes)
+        except NotEventually as error:
+            raise NotInForce(error.problem) from error
+
+    def until(self, probe: Callable[[], bool], what: str, timeout: float) -> None:
+        """Wait for the course of the test itself (not of the mesh); `NotEventually` makes the check inconclusive."""
+        eventually(probe, timeout=timeout, what=what)
+
+    def watch(self, probe: Callable[[], bool], timeout: float) -> None:
+        """Go on collecting until `probe` is true or the time is over; which of the two, the judge finds out."""
+        with contextlib.suppress(NotEventually):
+            eventually(probe, timeout=timeout, what="")
+
+    def shared(self, collect: Callable[[Context], T]) -> T:
+        """The history that several checks of a ground judge; collected once."""
+        if collect not in self._shared:
+            self._shared[collect] = collect(self)
+        found: T = self._shared[collect]
+        return found
+
+    # -- control ports ---------------------------------------------------------------------------------------------
+
+    def behave(self, pod: Pod, **behaviour: str) -> int:
+        """Tell one echo pod how to answer from now on (`codes="500:100"`, `codes=""`, nothing: as before).
+
+        Returns how many requests it has answered so far, by its own count.
+        """
+        return int(self._control(pod, ECHO_CONTROL, "/behaviour", behaviour).get("served", 0))
+
+    def sniff(self, pod: Pod, port: int, marker: str, traffic: Callable[[], Sequence[Record]]) -> dict[str, Any]:
+        """What the pod's interface carried on a port while `traffic` ran, and the traffic's records."""
+        self._control(pod, SNIFFER_CONTROL, "/start", {"port": port, "marker": marker})
+        try:
+            records = traffic()
+        finally:
+            seen = self._control(pod, SNIFFER_CONTROL, "/stop", {})
+        return {**seen, "records": list(records)}
+
+    def _control(self, pod: Pod, port: int, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        key = (pod.namespace, pod.name, port)
+        if key not in self._forwards:
+            host, local = self._exits.enter_context(self.kube.forward(pod.namespace, pod.name, port))
+            self._forwards[key] = f"http://{host}:{local}"
+        data = json.dumps(body).encode()
+        request = Request(  # noqa: S310 - loopback
+            self._forwards[key] + path, data=data, headers={"content-type": "application/json"}
+        )
+        with urlopen(request, timeout=LIMITS.control) as answer:  # noqa: S310 - loopback
+            text = answer.read()
+        found: dict[str, Any] = json.loads(text) if text.strip() else {}
+        return found
+
+    @staticmethod
+    def now() -> float:
+        """Epoch seconds, the clock of the records."""
+        return time.time()
+
+
+def _reached(record: Record, backend: Backend) -> bool:
+    reply = record.reply
+    if record.status != 200 or reply is None:
+        return False
+    return bool(reply.get("version") == backend.version) if backend.version else True

@@ -1,0 +1,171 @@
+"""A ground: the namespaces and workloads that the checks of one group share, as data. Rendering is pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from conformance.adapters import Adapter, Rendered, Unsupported
+from conformance.intents import Inject, Intent, NoInject, Scope
+
+__all__ = ["Ground", "Layer", "Place", "Svc", "Workload", "render_ground", "space_name"]
+
+Manifest = Mapping[str, Any]
+
+ECHO_PORTS = (("http", 8080), ("grpc", 7070), ("tcp", 9090), ("https", 8443))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A namespace of a ground."""
+
+    name: str
+    meshed: bool = False
+    """Whether it opts into the mesh as a whole."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A client pod, or an echo deployment."""
+
+    name: str
+    place: str
+    kind: Literal["client", "echo"] = "echo"
+    app: str = ""
+    """Value of its label `app`; its own name unless several workloads share a service."""
+    version: str = "v1"
+    replicas: int = 1
+    sniffer: bool = False
+    pod: Literal["", "inject", "no-inject"] = ""
+    """What the pod itself says, against its namespace."""
+    probe: str = ""
+    """Path of its readiness probe, asked every second; "" keeps the workload's own."""
+
+
+@dataclass(frozen=True)
+class Svc:
+    """A service: several may select the same pods, so that each check has a route of its own."""
+
+    name: str
+    place: str
+    app: str
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Namespaces, workloads and services, and the intents that hold before the first pod starts."""
+
+    name: str
+    places: tuple[Place, ...]
+    workloads: tuple[Workload, ...]
+    services: tuple[Svc, ...] = ()
+    standing: Callable[[Mapping[str, str]], tuple[Intent, ...]] = lambda spaces: ()  # noqa: ARG005 - most have none
+    """Given the namespaces by place: intents that are in force from the start."""
+    order: int = 0
+    """Lower grounds come earlier."""
+    client: str = "client"
+    """The meshed client that `Context.client()` means."""
+    outsider: str = "outsider"
+    """The client outside of the mesh."""
+    server: str = "server"
+    """The meshed server on which a requirement of another ground is judged."""
+
+    def workload(self, name: str) -> Workload:
+        """The workload with this name."""
+        return next(one for one in self.workloads if one.name == name)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The objects of one namespace, the namespace itself apart."""
+
+    namespace: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    objects: tuple[Manifest, ...]
+
+
+def space_name(run: str, ground: str, place: str) -> str:
+    """The namespace of a place in a run: `mp-<run>-<ground>-<place>`."""
+    return f"mp-{run}-{ground}-{place}".lower()
+
+
+def _metadata(adapter: Adapter, intent: Intent) -> Rendered:
+    """Labels and annotations of an injection intent. A mesh without the intent marks nothing; its checks say so."""
+    rendered = adapter.render(intent)
+    return Rendered() if isinstance(rendered, Unsupported) else rendered
+
+
+def _pod_metadata(adapter: Adapter, workload: Workload) -> Rendered:
+    if workload.pod == "inject":
+        return _metadata(adapter, Inject(Scope.POD))
+    if workload.pod == "no-inject":
+        return _metadata(adapter, NoInject(Scope.POD))
+    return Rendered()
+
+
+def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> tuple[Layer, ...]:
+    """Every object of a ground. Standing intents come before the workloads, so that no pod starts without them."""
+    spaces = {one.name: space_name(run, ground.name, one.name) for one in ground.places}
+    standing: list[Manifest] = []
+    for intent in ground.standing(spaces):
+        rendered = adapter.render(intent)
+        if isinstance(rendered, Rendered):
+            standing.extend(rendered.objects)
+    layers = []
+    for one in ground.places:
+        space = spaces[one.name]
+        marks = _metadata(adapter, Inject(Scope.NAMESPACE)) if one.meshed else Rendered()
+        objects: list[Manifest] = [item for item in standing if item["metadata"]["namespace"] == space]
+        objects.extend(_service(svc, space) for svc in ground.services if svc.place == one.name)
+        for workload in (workload for workload in ground.workloads if workload.place == one.name):
+            objects.extend(_workload(workload, space, adapter, image))
+        layers.append(Layer(space, marks.labels, marks.annotations, tuple(objects)))
+    return tuple(layers)
+
+
+def _service(svc: Svc, space: str) -> Manifest:
+    from fixtures.workloads import service
+
+    selector = {"app": svc.app} | ({"version": svc.version} if svc.version else {})
+    return service(svc.name, space, selector, ECHO_PORTS)
+
+
+def _workload(workload: Workload, space: str, adapter: Adapter, image: str) -> Sequence[Manifest]:
+    from fixtures.workloads import client_pod, echo_deployment
+
+    marks = _pod_metadata(adapter, workload)
+    if workload.kind == "client":
+        return [
+            client_pod(
+                workload.name,
+                space,
+                image=image,
+                labels={"app": workload.app or workload.name, **marks.labels},
+                annotations=dict(marks.annotations),
+            )
+        ]
+    objects = echo_deployment(
+        workload.name,
+        space,
+        image=image,
+        version=workload.version,
+        replicas=workload.replicas,
+        labels={"app": workload.app or workload.name, **marks.labels},
+        annotations=dict(marks.annotations),
+        sniffer=workload.sniffer,
+    )
+    return [_probed(item, workload.probe) for item in objects] if workload.probe else objects
+
+
+def _probed(item: Manifest, path: str) -> Manifest:
+    """The same object; a deployment's first container is asked on `path` every second."""
+    if item["kind"] != "Deployment":
+        return item
+    changed: dict[str, Any] = copy.deepcopy(dict(item))
+    probe = {"httpGet": {"path": path, "port": 8080}, "periodSeconds": 1, "failureThreshold": 1}
+    changed["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = probe
+    return changed

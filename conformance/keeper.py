@@ -1,0 +1,156 @@
+"""Grounds in the cluster: created early and side by side, waited for, and swept away afterwards.
+
+Everything made here carries the label `meshproof.io/run`. Namespaces also name the runner that made them, so that the
+next run on the same machine can sweep what a killed one left.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from conformance.adapters import Adapter
+from conformance.context import LIMITS
+from conformance.ground import Ground, render_ground, space_name
+from fixtures.kube import Kube, eventually
+from reports.errors import EnvironmentProblem, MeshproofError
+
+__all__ = ["Keeper", "runner_name", "sweep", "sweep_dead"]
+
+RUN_LABEL = "meshproof.io/run"
+RUNNER = "meshproof.io/runner"
+STATE = "meshproof.io/state"
+READY = "applied"
+GONE_SECONDS = 60.0
+
+
+def runner_name() -> str:
+    """This process: host, process id and its start time, so that a reused process id is no alibi."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+
+
+def _started(pid: int) -> str:
+    """Start time of a process in clock ticks since boot; "" where it is gone or the system does not say."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def is_dead(runner: str) -> bool:
+    """Whether a runner was on this machine and is no more. Runners elsewhere are presumed alive."""
+    host, _, rest = runner.partition("/")
+    pid, _, started = rest.partition("/")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    return _started(int(pid)) != started
+
+
+class Keeper:
+    """The grounds of one run, as one process sees them."""
+
+    def __init__(self, kube: Kube, adapter: Adapter, *, run: str, image: str, runner: str) -> None:
+        self.kube = kube
+        self.adapter = adapter
+        self.run = run
+        self.image = image
+        self.runner = runner
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="ground")
+        self._begun: dict[str, Future[None]] = {}
+
+    def begin(self, grounds: Iterable[Ground]) -> None:
+        """Start to create grounds in the background."""
+        for ground in grounds:
+            if ground.name not in self._begun:
+                self._begun[ground.name] = self._pool.submit(self._create, ground)
+
+    def _create(self, ground: Ground) -> None:
+        layers = render_ground(ground, self.adapter, run=self.run, image=self.image)
+        problem = READY
+        try:
+            for layer in layers:
+                self.kube.create_namespace(
+                    layer.namespace,
+                    {RUN_LABEL: self.run, "meshproof.io/ground": ground.name, **layer.labels},
+                    {RUNNER: self.runner, **layer.annotations},
+                )
+            for layer in layers:
+                self.kube.apply(*layer.objects, namespace=layer.namespace)
+        except MeshproofError as error:
+            problem = error.problem
+            raise
+        finally:
+            self._say(ground, problem)
+
+    def _say(self, ground: Ground, state: str) -> None:
+        """Tell the other processes of the run how the creation went."""
+        first = space_name(self.run, ground.name, ground.places[0].name)
+        body = {"metadata": {"annotations": {STATE: state}}}
+        self.kube.patch("v1", "Namespace", first, body)
+
+    def ensure(self, ground: Ground) -> None:
+        """Return when every pod of the ground is Ready. `EnvironmentProblem` says why it does not come about."""
+        if ground.name in self._begun:
+            self._begun[ground.name].result()
+        else:
+            self._await_creation(ground)
+        for one in ground.places:
+            expected = sum(workload.replicas for workload in ground.workloads if workload.place == one.name)
+            if expected:
+                self.kube.wait_pods_ready(
+                    space_name(self.run, ground.name, one.name), count=expected, timeout=LIMITS.ground_ready
+                )
+
+    def _await_creation(self, ground: Ground) -> None:
+        """Another process creates the ground."""
+        first = space_name(self.run, ground.name, ground.places[0].name)
+
+        def state() -> str:
+            found = self.kube.get("v1", "Namespace", first)
+            return str((found or {}).get("metadata", {}).get("annotations", {}).get(STATE, ""))
+
+        said = eventually(state, timeout=LIMITS.ground_ready, interval=0.2, what=f"the ground {ground.name} created")
+        if said != READY:
+            raise EnvironmentProblem(said)
+
+    def release(self, ground: Ground) -> None:
+        """Begin to delete a ground that is no longer needed."""
+        for one in ground.places:
+            self.kube.delete("v1", "Namespace", space_name(self.run, ground.name, one.name))
+
+    def close(self) -> None:
+        """Wait for creations under way to end; what they made, the sweep removes."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def sweep(kube: Kube, run: str) -> list[str]:
+    """Delete every namespace of a run and wait until they are gone. Returns the names of those that are not."""
+    names = [item["metadata"]["name"] for item in kube.list("v1", "Namespace", selector=f"{RUN_LABEL}={run}")]
+    for name in names:
+        kube.delete("v1", "Namespace", name)
+    deadline = time.monotonic() + GONE_SECONDS
+    stuck = []
+    for name in names:
+        try:
+            kube.wait_gone("v1", "Namespace", name, timeout=max(1.0, deadline - time.monotonic()))
+        except EnvironmentProblem:
+            stuck.append(name)
+    return stuck
+
+
+def sweep_dead(kube: Kube) -> list[str]:
+    """Delete what killed runs of this machine left. Returns the namespaces; their deletion is not awaited."""
+    found = kube.list("v1", "Namespace", selector=RUN_LABEL)
+    left = [
+        item["metadata"]["name"]
+        for item in found
+        if is_dead(item["metadata"].get("annotations", {}).get(RUNNER, ""))
+        and not item["metadata"].get("deletionTimestamp")
+    ]
+    for name in left:
+        kube.delete("v1", "Namespace", name)
+    return left

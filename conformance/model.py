@@ -1,0 +1,66 @@
+"""What a check is and what judging gives. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from reports.model import ErrorRate, Evidence, Plot, Verdict
+
+if TYPE_CHECKING:
+    from conformance.context import Context
+
+__all__ = ["Check", "Judgement", "failed", "inconclusive", "passed"]
+
+Level = Literal["core", "extended"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge says of a history."""
+
+    verdict: Verdict
+    reason: str
+    evidence: tuple[Evidence, ...] = ()
+    error_rates: tuple[ErrorRate, ...] = ()
+    plots: tuple[Plot, ...] = ()
+
+
+def passed(reason: str, *evidence: Evidence, error_rates: tuple[ErrorRate, ...] = ()) -> Judgement:
+    """The history proves the claim."""
+    return Judgement(Verdict.PASS, reason, evidence, error_rates)
+
+
+def failed(reason: str, *evidence: Evidence, error_rates: tuple[ErrorRate, ...] = ()) -> Judgement:
+    """The history contradicts the claim."""
+    return Judgement(Verdict.FAIL, reason, evidence, error_rates)
+
+
+def inconclusive(reason: str, *evidence: Evidence, error_rates: tuple[ErrorRate, ...] = ()) -> Judgement:
+    """The history says neither: no data, or too little."""
+    return Judgement(Verdict.INCONCLUSIVE, reason, evidence, error_rates)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: data, a body that collects a history, and a pure judge of it."""
+
+    id: str
+    title: str
+    proves: tuple[str, ...]
+    requires: tuple[str, ...]
+    """Ids of checks that must pass first; they are run where they have not been asked for."""
+    level: Level
+    reference: str
+    ground: str
+    """Name of the namespaces and workloads it runs on; checks of one ground run one after the other."""
+    collect: Callable[[Context], Any] = field(repr=False)
+    judge: Callable[[Any], Judgement] = field(repr=False)
+    anywhere: bool = False
+    """Whether it can be run on any ground, so that checks of other grounds may require it."""
+
+    @property
+    def group(self) -> str:
+        """The capability it belongs to: the id without its number."""
+        return self.id.rpartition("-")[0]

@@ -1,0 +1,196 @@
+"""The pytest plugin: `pytest --pyargs conformance --mesh NAME` judges a mesh, one test item a check.
+
+Inert unless `--mesh` is given or conformance tests are collected. Safe under pytest-xdist: checks of one ground form
+one `xdist_group`, the first worker creates the namespaces of all, the controller sweeps them and writes `results.json`.
+pass = passed; fail and inconclusive = failed; unsupported and not-run = skipped, with the reason.
+
+Imports stay light here: this file is loaded by every pytest on a machine that has the product installed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conformance.model import Check
+    from conformance.session import Session
+
+__all__ = ["meshproof_session"]
+
+SESSION = pytest.StashKey["Session"]()
+ITEM = "mesh_check"
+REPORT = "meshproof"
+"""Attribute of a test report that carries a result from a worker to the controller."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The flags of the suite."""
+    group = parser.getgroup("meshproof", "service-mesh conformance")
+    group.addoption("--mesh", metavar="NAME", help="the mesh to judge; `none` is the negative control")
+    group.addoption("--kubeconfig", metavar="FILE", type=Path, help="kubeconfig of the cluster (default: as kubectl)")
+    group.addoption("--context", metavar="NAME", help="context of the kubeconfig")
+    group.addoption("--only", metavar="IDS", default="", help="checks or groups to run, such as WT,CB-01")
+    group.addoption("--skip", metavar="IDS", default="", help="checks or groups to leave out")
+    group.addoption("--image", metavar="REF", help="image of the workloads (default: this product's own)")
+    group.addoption(
+        "--report-dir", metavar="DIR", type=Path, default=Path("meshproof-report"), help="results.json and bundles"
+    )
+    group.addoption(
+        "--alpha", metavar="P", type=float, default=1e-5, help="probability of a false alarm per check (default 1e-5)"
+    )
+    group.addoption(
+        "--ignore-requires",
+        action="store_true",
+        help="judge every check on its own, even where a requirement failed: the sharper negative control",
+    )
+
+
+def _asked(config: pytest.Config) -> bool:
+    return bool(config.getoption("--mesh", None))
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the flags before anything starts. `pytest.UsageError` is pytest's exit code 4."""
+    config.addinivalue_line("markers", "xdist_group(name): tests that share a worker")
+    if not _asked(config) or config.getoption("collectonly"):
+        return
+    if not _is_worker(config):
+        _share_workers_by_ground(config)
+    from conformance.session import open_session
+
+    ours = open_session(config)
+    config.stash[SESSION] = ours
+    if not _is_worker(config):
+        config.pluginmanager.register(Gatherer(ours), "meshproof_gatherer")
+
+
+def _share_workers_by_ground(config: pytest.Config) -> None:
+    """Checks of one ground must not be spread over workers."""
+    if not getattr(config.option, "numprocesses", None) and not getattr(config.option, "tx", None):
+        return
+    dist = getattr(config.option, "dist", "no")
+    if dist not in {"no", "load", "loadgroup"}:
+        raise pytest.UsageError(f"--mesh cannot be distributed by --dist {dist}: use --dist loadgroup")
+    config.option.dist = "loadgroup"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist: hand the run's id and its findings to a worker."""
+    session = node.config.stash.get(SESSION, None)
+    if session is not None:
+        node.workerinput[REPORT] = session.for_workers()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Reach the cluster and the mesh, once, before workers are asked for anything."""
+    ours = session.config.stash.get(SESSION, None)
+    if ours is not None:
+        ours.start()
+
+
+# -- collection --------------------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item for each selected check."""
+    if ITEM not in metafunc.fixturenames:
+        return
+    if not _asked(metafunc.config):
+        metafunc.parametrize(ITEM, [None], ids=["no-mesh"])
+        return
+    from conformance.session import selection
+
+    chosen = selection(metafunc.config)
+    params = [pytest.param(one, id=one.id, marks=pytest.mark.xdist_group(one.ground)) for one in chosen]
+    metafunc.parametrize(ITEM, params)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without a mesh there is nothing to judge: say so in one sentence."""
+    if not _asked(config) and any(_check_of(item) is not None or "[no-mesh]" in item.nodeid for item in items):
+        from conformance.adapters import known
+
+        raise pytest.UsageError(f"conformance needs --mesh NAME (known meshes: {', '.join(known())})")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Now it is known which grounds are needed: start to create them all."""
+    ours = session.config.stash.get(SESSION, None)
+    if ours is not None:
+        ours.prepare([check for check in map(_check_of, session.items) if check is not None])
+
+
+def _check_of(item: pytest.Item | None) -> Check | None:
+    callspec = getattr(item, "callspec", None)
+    found: Check | None = callspec.params.get(ITEM) if callspec is not None else None
+    return found
+
+
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def meshproof_session(pytestconfig: pytest.Config) -> Session:
+    """What the checks of this process share."""
+    return pytestconfig.stash[SESSION]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the result on the report, which xdist carries to the controller."""
+    report = yield
+    check = _check_of(item)
+    if check is not None and report.when == "call":
+        setattr(report, REPORT, item.config.stash[SESSION].for_report(check))
+    return report
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Let a ground go as soon as its last check is done."""
+    check, following = _check_of(item), _check_of(nextitem)
+    if check is not None and (following is None or following.ground != check.ground):
+        item.config.stash[SESSION].release(check.ground)
+
+
+class Gatherer:
+    """Registered where results come together: the controller, or the only process."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """One check is done."""
+        found = getattr(report, REPORT, None)
+        if found is not None:
+            self.session.gather(found)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The table of verdicts."""
+        for line in self.session.summary():
+            terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Sweep, and write `results.json`."""
+    ours = session.config.stash.get(SESSION, None)
+    if ours is not None:
+        ours.finish()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Nothing of ours outlives the session, even where it ended in an error before its finish."""
+    ours = config.stash.get(SESSION, None)
+    if ours is not None and os.getpid() == ours.pid:
+        ours.finish()

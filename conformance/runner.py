@@ -1,0 +1,173 @@
+"""Runs checks: requirements first, then collect, judge, and keep a bundle of what did not pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from conformance.adapters import Adapter
+from conformance.bundle import write_bundle
+from conformance.catalogue import checks, ground_of
+from conformance.context import Context, NotExpressible, NotInForce
+from conformance.keeper import Keeper
+from conformance.model import Check, Judgement, failed, inconclusive
+from fixtures.kube import ApiProblem, Kube
+from reports.errors import MeshproofError
+from reports.model import Evidence, Result, Verdict
+
+__all__ = ["Options", "Runner"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one run of the suite is asked for."""
+
+    mesh: str
+    run: str
+    """Short id: part of every namespace's name."""
+    image: str
+    report_dir: Path
+    alpha: float = 1e-5
+    ignore_requires: bool = False
+    """Judge every check on its own, even where a requirement failed: the sharper negative control."""
+    reproduce: str = ""
+    """The command line that runs one check again; `{id}` stands for its id."""
+
+
+class Runner:
+    """Checks of one process. A check is evaluated once for each ground it is asked for on."""
+
+    def __init__(self, kube: Kube, adapter: Adapter, options: Options, keeper: Keeper) -> None:
+        self.kube = kube
+        self.adapter = adapter
+        self.options = options
+        self.keeper = keeper
+        self.waited: dict[str, float] = {}
+        """Seconds that each ground was waited for."""
+        self._contexts: dict[str, Context | MeshproofError] = {}
+        self._results: dict[tuple[str, str], Result] = {}
+        self._by_id = {one.id: one for one in checks()}
+
+    def result(self, check: Check) -> Result:
+        """The verdict of a check on its own ground."""
+        return self._evaluate(check, check.ground)
+
+    def release(self, ground: str) -> None:
+        """No more checks will be asked for on a ground."""
+        context = self._contexts.pop(ground, None)
+        if isinstance(context, Context):
+            context.close()
+        self.keeper.release(ground_of(ground))
+
+    def close(self) -> None:
+        """End every port-forward."""
+        for context in self._contexts.values():
+            if isinstance(context, Context):
+                context.close()
+        self._contexts.clear()
+
+    def _context(self, name: str) -> Context:
+        """The ground's context; its pods are Ready. Raises the same problem to every check of the ground."""
+        found = self._contexts.get(name)
+        if found is None:
+            started = time.monotonic()
+            try:
+                self.keeper.ensure(ground_of(name))
+                options = self.options
+                found = Context(
+                    self.kube,
+                    self.adapter,
+                    ground_of(name),
+                    run=options.run,
+                    image=options.image,
+                    alpha=options.alpha,
+                )
+            except MeshproofError as error:
+                found = error
+            self.waited[name] = time.monotonic() - started
+            self._contexts[name] = found
+        if isinstance(found, MeshproofError):
+            raise found
+        return found
+
+    def _evaluate(self, check: Check, ground: str) -> Result:
+        key = (check.id, ground)
+        if key not in self._results:
+            self._results[key] = self._run(check, ground)
+        return self._results[key]
+
+    def _unmet(self, check: Check, ground: str) -> str:
+        """The first requirement that did not pass, in words; "" if all did."""
+        for required in check.requires:
+            one = self._by_id[required]
+            result = self._evaluate(one, ground if one.anywhere else one.ground)
+            if result.verdict is not Verdict.PASS:
+                return f"requires {required} ({one.title}), whose verdict is {result.verdict}: {result.reason}"
+        return ""
+
+    def _run(self, check: Check, ground: str) -> Result:
+        context: Context | None = None
+        history: object = None
+        problem: BaseException | None = None
+        wall = time.time()
+        started = time.monotonic()
+        try:
+            context = self._context(ground)
+            wall, started = time.time(), time.monotonic()
+            unmet = "" if self.options.ignore_requires else self._unmet(check, ground)
+            if unmet:
+                judgement = Judgement(Verdict.NOT_RUN, unmet)
+            else:
+                history = check.collect(context)
+                judgement = _judged(check.judge, history)
+        except (MeshproofError, NotExpressible, NotInForce) as error:
+            problem, judgement = error, _told(error)
+        except Exception as error:  # noqa: BLE001 - a check that crashes has no verdict, and the run goes on
+            problem, judgement = error, inconclusive(f"the check itself failed: {type(error).__name__}: {error}")
+        result = self._as_result(check, judgement, wall, time.monotonic() - started)
+        if result.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE} and ground == check.ground:
+            folder = write_bundle(self.options.report_dir, context, result, history, problem)
+            kept = Evidence("bundle", str(folder))
+            result = replace(result, evidence=(*result.evidence, kept))
+        return result
+
+    def _as_result(self, check: Check, judgement: Judgement, started: float, seconds: float) -> Result:
+        return Result(
+            id=check.id,
+            title=check.title,
+            kind="check",
+            group=check.group,
+            level=check.level,
+            verdict=judgement.verdict,
+            reason=judgement.reason,
+            proves=check.proves,
+            requires=check.requires,
+            reference=check.reference,
+            started=started,
+            seconds=seconds,
+            evidence=judgement.evidence,
+            error_rates=judgement.error_rates,
+            plots=judgement.plots,
+            reproduce=self.options.reproduce.replace("{id}", check.id),
+        )
+
+
+def _judged(judge: Callable[[object], Judgement], history: object) -> Judgement:
+    """A judge that crashes gives no verdict."""
+    try:
+        return judge(history)
+    except Exception as error:  # noqa: BLE001 - whatever a judge stumbles over, the verdict is unknown
+        return inconclusive(f"the judge itself failed: {type(error).__name__}: {error}")
+
+
+def _told(error: MeshproofError | NotExpressible | NotInForce) -> Judgement:
+    """What an expected end of a collection means."""
+    if isinstance(error, NotExpressible):
+        return Judgement(Verdict.UNSUPPORTED, str(error))
+    if isinstance(error, NotInForce):
+        return failed(str(error))
+    if isinstance(error, ApiProblem) and error.status in {400, 403, 404, 409, 422}:
+        return failed(f"the configuration was refused: {error.message or error.problem}")
+    return inconclusive(error.problem)

@@ -1,0 +1,267 @@
+"""One run of the suite under pytest: what the flags say, what the cluster says, and what comes of it.
+
+Three roles share this class: the only process, xdist's controller (which runs no check) and xdist's workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance.adapters import Adapter, load
+from conformance.catalogue import ground_of, select
+from conformance.keeper import Keeper, runner_name, sweep, sweep_dead
+from conformance.model import Check
+from conformance.runner import Options, Runner
+from fixtures.kube import Kube
+from reports.errors import EnvironmentProblem, MeshproofError
+from reports.model import Result, Run, Stage, Verdict, result_from_json, result_to_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Session", "open_session", "selection"]
+
+RESULTS = "results.json"
+
+
+def selection(config: pytest.Config) -> tuple[Check, ...]:
+    """The checks that the flags ask for; a wrong id is a usage error."""
+    with _as_usage():
+        return select(config.getoption("--only"), config.getoption("--skip"))
+
+
+@contextlib.contextmanager
+def _as_usage() -> Iterator[None]:
+    """Our one-sentence errors as pytest's: exit code 4 and no traceback."""
+    try:
+        yield
+    except MeshproofError as error:
+        raise pytest.UsageError(f"{error.problem} ({error.fix})" if error.fix else error.problem) from error
+
+
+def open_session(config: pytest.Config) -> Session:
+    """Read the flags. `pytest.UsageError` for a wrong one."""
+    handed: dict[str, Any] = getattr(config, "workerinput", {}).get("meshproof", {})
+    with _as_usage():
+        adapter = load(config.getoption("--mesh"))
+        selection(config)
+        alpha = config.getoption("--alpha")
+        if not 0 < alpha <= 0.05:
+            raise pytest.UsageError(f"--alpha {alpha:g} is no error rate: give a number above 0, at most 0.05")
+        image = config.getoption("--image") or handed.get("image") or _own_image()
+        options = Options(
+            mesh=adapter.name,
+            run=handed.get("run") or secrets.token_hex(3),
+            image=image,
+            report_dir=config.invocation_params.dir / config.getoption("--report-dir"),
+            alpha=alpha,
+            ignore_requires=config.getoption("--ignore-requires"),
+            reproduce=_reproduce(config),
+        )
+    worker = getattr(config, "workerinput", {}).get("workerid", "")
+    distributed = bool(getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None))
+    return Session(
+        adapter,
+        options,
+        kubeconfig=config.getoption("--kubeconfig"),
+        context=config.getoption("--context"),
+        worker=worker,
+        distributed=distributed,
+        runner=handed.get("runner") or runner_name(),
+    )
+
+
+def _own_image() -> str:
+    from fixtures.images import image_reference
+
+    return image_reference()
+
+
+def _reproduce(config: pytest.Config) -> str:
+    words = ["pytest", "--pyargs", "conformance", "--mesh", config.getoption("--mesh")]
+    for flag in ("--kubeconfig", "--context", "--image"):
+        value = config.getoption(flag)
+        if value:
+            words += [flag, str(value)]
+    return shlex.join([*words, "--only"]) + " {id}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found out about the cluster and the mesh."""
+
+    cluster: str
+    kubernetes: str
+    mesh_version: str
+
+
+class Session:
+    """See the module."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        options: Options,
+        *,
+        kubeconfig: Path | None,
+        context: str | None,
+        worker: str,
+        distributed: bool,
+        runner: str,
+    ) -> None:
+        self.pid = os.getpid()
+        self.adapter = adapter
+        self.options = options
+        self._where = (kubeconfig, context)
+        self._worker = worker
+        self._controller = distributed and not worker
+        self._runner_name = runner
+        self._kube: Kube | None = None
+        self._runner: Runner | None = None
+        self._keeper: Keeper | None = None
+        self._facts: Facts | None = None
+        self._started = time.time()
+        self._clock = time.monotonic()
+        self._results: dict[str, Result] = {}
+        self._waited: dict[str, float] = {}
+        self._sweep_seconds = 0.0
+        self._stuck: list[str] = []
+        self._finished = False
+
+    # -- before ----------------------------------------------------------------------------------------------------
+
+    def for_workers(self) -> dict[str, str]:
+        """What every worker must know."""
+        return {"run": self.options.run, "image": self.options.image, "runner": self._runner_name}
+
+    def start(self) -> None:
+        """Reach the cluster; where results come together also look whether the mesh is there."""
+        with _as_usage():
+            self._kube = Kube.connect(*self._where)
+            if self._worker:
+                return
+            sweep_dead(self._kube)
+            if problem := self.adapter.problem(self._kube):
+                raise EnvironmentProblem(problem)
+            self._facts = Facts(self._kube.host, self._kube.version, self.adapter.version(self._kube))
+
+    def prepare(self, chosen: Sequence[Check]) -> None:
+        """Create the grounds of the collected checks, all at once, by one process of the run."""
+        if self._controller or self._kube is None or not chosen:
+            return
+        self._keeper = Keeper(
+            self._kube,
+            self.adapter,
+            run=self.options.run,
+            image=self.options.image,
+            runner=self._runner_name,
+        )
+        self._runner = Runner(self._kube, self.adapter, self.options, self._keeper)
+        if self._worker in {"", "gw0"}:
+            self._keeper.begin(ground_of(name) for name in dict.fromkeys(check.ground for check in chosen))
+
+    # -- while -----------------------------------------------------------------------------------------------------
+
+    def result(self, check: Check) -> Result:
+        """The verdict of a check."""
+        if self._runner is None:
+            raise RuntimeError("checks were not collected by pytest_collection_finish")
+        return self._runner.result(check)
+
+    def for_report(self, check: Check) -> dict[str, Any] | None:
+        """A check's result on its way to the controller."""
+        if self._runner is None:
+            return None
+        waited = self._runner.waited.get(check.ground, 0.0)
+        return {"result": result_to_json(self.result(check)), "ground": check.ground, "waited": waited}
+
+    def release(self, ground: str) -> None:
+        """The ground is no longer needed."""
+        if self._runner is not None:
+            with contextlib.suppress(MeshproofError):  # the sweep at the end finds whatever is left
+                self._runner.release(ground)
+
+    def gather(self, found: dict[str, Any]) -> None:
+        """A result has come in."""
+        result = result_from_json(found["result"])
+        self._results[result.id] = result
+        self._waited[found["ground"]] = max(found["waited"], self._waited.get(found["ground"], 0.0))
+
+    # -- after -----------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """End port-forwards; where results come together sweep the cluster and write them. Twice is once."""
+        if self._finished:
+            return
+        self._finished = True
+        if self._runner is not None:
+            self._runner.close()
+        if self._keeper is not None:
+            self._keeper.close()
+        if self._worker or self._kube is None:
+            return
+        started = time.monotonic()
+        self._stuck = sweep(self._kube, self.options.run)
+        self._sweep_seconds = time.monotonic() - started
+        if self._results:
+            self.options.report_dir.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(to_json(self.run()), indent=1, ensure_ascii=False)
+            (self.options.report_dir / RESULTS).write_text(text + "\n")
+
+    def run(self) -> Run:
+        """Everything found out, in the published model."""
+        facts = self._facts or Facts("", "", "")
+        order = {one.id: i for i, one in enumerate(select())}
+        results = tuple(sorted(self._results.values(), key=lambda one: order.get(one.id, 0)))
+        try:
+            own = version("meshproof")
+        except PackageNotFoundError:
+            own = "unknown"
+        return Run(
+            mesh=self.options.mesh,
+            mesh_version=facts.mesh_version,
+            cluster=facts.cluster,
+            environment={"kubernetes": facts.kubernetes, "image": self.options.image},
+            started=self._started,
+            seconds=time.monotonic() - self._clock,
+            stages=(*self._stages(), Stage("clean-up", self._sweep_seconds, problem=self._left())),
+            results=results,
+            options={"alpha": self.options.alpha, "ignore_requires": self.options.ignore_requires},
+            product_version=own,
+        )
+
+    def _left(self) -> str:
+        return f"namespaces not gone: {', '.join(self._stuck)}" if self._stuck else ""
+
+    def _stages(self) -> list[Stage]:
+        grounds = {one.id: one.ground for one in select()}
+        stages = []
+        for name, waited in self._waited.items():
+            of_ground = [one for one in self._results.values() if grounds.get(one.id) == name]
+            seconds = sum(one.seconds for one in of_ground)
+            detail = f"{len(of_ground)} checks {seconds:.1f} s, waited {waited:.1f} s for pods"
+            stages.append(Stage(f"checks {name}", waited + seconds, detail))
+        return stages
+
+    def summary(self) -> list[str]:
+        """The table of verdicts, as lines."""
+        if not self._results:
+            return []
+        run = self.run()
+        lines = [f"{one.id:8} {one.verdict:12} {one.seconds:5.1f} s  {one.title}: {one.reason}" for one in run.results]
+        counts = ", ".join(f"{run.count(verdict)} {verdict}" for verdict in Verdict if run.count(verdict))
+        where = self.options.report_dir / RESULTS
+        stages = [f"{one.name}: {one.seconds:.1f} s {one.detail}" for one in run.stages]
+        return ["", *lines, "", *stages, f"{run.mesh}: {counts}; {where}"]

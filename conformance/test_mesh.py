@@ -1,0 +1,28 @@
+"""The items of `pytest --pyargs conformance --mesh NAME`: one for each check of the catalogue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reports.model import Verdict
+
+if TYPE_CHECKING:
+    from conformance.model import Check
+    from conformance.session import Session
+
+
+def test_mesh(mesh_check: Check, meshproof_session: Session, request: pytest.FixtureRequest) -> None:
+    """One check; its verdict is the outcome."""
+    result = meshproof_session.result(mesh_check)
+    if request.config.getoption("--alluredir", None):
+        from conformance.allure_glue import describe
+
+        describe(result)
+    if result.verdict is Verdict.FAIL:
+        pytest.fail(result.reason, pytrace=False)
+    if result.verdict is Verdict.INCONCLUSIVE:
+        pytest.fail(f"inconclusive: {result.reason}", pytrace=False)
+    if result.verdict is not Verdict.PASS:
+        pytest.skip(f"{result.verdict}: {result.reason}")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+
+from conformance.adapters import load
+from conformance.catalogue import check, checks, ground_of, grounds, place, select
+from conformance.ground import render_ground
+from reports.errors import UsageProblem
+
+FIRST_THREAD = [
+    *(f"INJ-0{number}" for number in (1, 2, 3, 4, 5)),
+    *(f"MTLS-0{number}" for number in (1, 2, 3, 4, 5)),
+    *(f"WT-0{number}" for number in (1, 2, 5, 8)),
+    *(f"CB-0{number}" for number in (1, 2, 3, 5, 7)),
+    "ID-01",
+]
+
+
+def test_the_first_thread_is_complete():
+    assert sorted(one.id for one in checks()) == sorted(FIRST_THREAD)
+
+
+def test_requirements_exist_are_acyclic_and_can_be_run_where_they_are_needed():
+    by_id = {one.id: one for one in checks()}
+
+    def depth(name: str, above: tuple[str, ...] = ()) -> int:
+        assert name not in above, f"{name} requires itself"
+        return 1 + max((depth(other, (*above, name)) for other in by_id[name].requires), default=0)
+
+    for one in checks():
+        depth(one.id)
+        for required in one.requires:
+            assert by_id[required].anywhere or by_id[required].ground == one.ground
+
+
+def test_every_ground_has_what_a_requirement_of_another_ground_looks_at():
+    for ground in grounds():
+        for name in (ground.client, ground.outsider, ground.server):
+            assert ground.workload(name).replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("only", "skip", "expected"),
+    [
+        ("", "", FIRST_THREAD),
+        ("wt", "", ["WT-01", "WT-02", "WT-05", "WT-08"]),
+        ("INJ-01, cb", "CB-05", ["INJ-01", "CB-01", "CB-02", "CB-03", "CB-07"]),
+        ("", "INJ,MTLS,WT,CB", ["ID-01"]),
+    ],
+)
+def test_selection_by_id_and_group(only, skip, expected):
+    assert sorted(one.id for one in select(only, skip)) == sorted(expected)
+
+
+@pytest.mark.parametrize(("only", "skip"), [("XX", ""), ("", "WT-99")])
+def test_a_wrong_id_is_one_sentence(only, skip):
+    with pytest.raises(UsageProblem, match="no check or group is called"):
+        select(only, skip)
+
+
+def test_an_id_or_a_ground_cannot_be_taken_twice():
+    ground = ground_of("wt")
+    with pytest.raises(ValueError, match="twice"):
+        place(ground)
+    with pytest.raises(ValueError, match="twice"):
+        check(id="WT-01", title="", proves=(), judge=lambda _: None, ground=ground)(lambda _: None)
+
+
+@pytest.mark.parametrize("mesh", ["refmesh", "none"])
+def test_grounds_render_into_namespaces_of_their_own(mesh):
+    seen: set[str] = set()
+    for ground in grounds():
+        layers = render_ground(ground, load(mesh), run="abc123", image="img:1")
+        names = {layer.namespace for layer in layers}
+        assert not names & seen
+        seen |= names
+        assert all(name.startswith("mp-abc123-") and len(name) <= 63 for name in names)
+        for layer in layers:
+            assert all(item["metadata"]["namespace"] == layer.namespace for item in layer.objects)
+            first_pod = next(i for i, item in enumerate(layer.objects) if item["kind"] in {"Pod", "Deployment"})
+            policies = [i for i, item in enumerate(layer.objects) if item["kind"] == "PeerAuthentication"]
+            assert all(i < first_pod for i in policies)  # no pod starts before the policy that it must obey
+            marked = "istio-injection" in layer.labels
+            assert marked == (mesh == "refmesh" and not layer.namespace.endswith("-out"))

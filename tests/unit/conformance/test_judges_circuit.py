@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from conformance.checks.ejection import (
+    Answer,
+    Count,
+    Episode,
+    judge_ejected,
+    judge_healthy_unaffected,
+    judge_nothing_while_ejected,
+    judge_returns,
+)
+from conformance.checks.limits import Burst, Cap, judge_cap
+from reports.model import Verdict
+
+JUDGES = [judge_ejected, judge_nothing_while_ejected, judge_returns, judge_healthy_unaffected]
+
+
+def course(*, away: float = 2.6, ended: float = 12.0, healthy_status: int = 200, leak: int = 0) -> Episode:
+    """120 requests a second to three hosts in turn; from second 1 the third fails, is ejected for `away` seconds."""
+    found, errors, at = [], 0, None
+    for i in range(int(ended * 120)):
+        start = i / 120
+        out = at is not None and at <= start < at + away
+        host = "abc"[i % 3]
+        if out and host == "c":
+            if leak and i % (3 * leak) == 2:
+                found.append(Answer(start, 0.002, "c", 200, None))
+                continue
+            host = "ab"[(i // 3) % 2]
+        status = 200
+        if host == "c" and start >= 1 and errors < 5:
+            status, errors = 500, errors + 1
+            if errors == 5:
+                at = start + 0.002
+        elif host != "c" and start > 2:
+            status = healthy_status
+        found.append(Answer(start, 0.002, host, status, None))
+    at = at or 0.0
+    counts = (Count(at + 0.5, 40), Count(at + 1.5, 40))
+    return Episode("c", ("a", "b", "c"), 5, 2.0, 7.0, 16, 1.0, at + 0.1, ended, tuple(found), counts)
+
+
+NOTHING = Episode("c", ("a", "b", "c"), 5, 2.0, 7.0, 16, 1.0, 1.2, 2.0, ())
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_no_data_is_never_a_pass(judge):
+    assert judge(NOTHING).verdict is Verdict.INCONCLUSIVE
+    no_errors = replace(course(), answers=tuple(one for one in course().answers if one.status == 200))
+    assert judge(no_errors).verdict is Verdict.INCONCLUSIVE
+    cut = replace(course(), answers=tuple(one for one in course().answers if one.start < 1.4))
+    assert judge(cut).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_a_sound_mesh_passes(judge):
+    assert judge(course()).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_plain_kubernetes_fails(judge):
+    assert judge(course(away=0.0)).verdict is Verdict.FAIL
+
+
+def test_a_host_that_never_returns_fails_one_judge_only():
+    never = course(away=1000.0)
+    assert [judge(never).verdict for judge in JUDGES] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL, Verdict.PASS]
+    assert judge_returns(course(away=1000.0, ended=4.0)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_too_early_and_too_late_are_found():
+    assert judge_returns(course(away=1.0)).verdict is Verdict.FAIL
+    assert judge_returns(course(away=9.0)).verdict is Verdict.FAIL
+
+
+def test_a_trickle_to_the_ejected_host_is_found():
+    trickle = course(leak=20)
+    assert judge_ejected(trickle).verdict is Verdict.PASS
+    assert judge_nothing_while_ejected(trickle).verdict is Verdict.FAIL
+    counted = replace(course(), counts=(Count(course().counts[0].at, 40), Count(course().counts[1].at, 41)))
+    assert judge_nothing_while_ejected(counted).verdict is Verdict.FAIL
+    assert judge_nothing_while_ejected(replace(course(), counts=())).verdict is Verdict.INCONCLUSIVE
+
+
+def test_healthy_hosts_must_not_suffer():
+    assert judge_healthy_unaffected(course(healthy_status=503)).verdict is Verdict.FAIL
+    lost = course()
+    lost = replace(lost, answers=(*lost.answers, Answer(2.0, 0.1, "", None, "reset")))
+    assert judge_healthy_unaffected(lost).verdict is Verdict.FAIL
+
+
+def test_the_plot_counts_every_answer():
+    history = course()
+    data: Any = history.plot.data
+    series = data["series"]
+    assert sum(value for one in series for _, value in one["points"]) / 4 == len(history.answers)
+
+
+CALM = Burst(((0.003, 200, None, True),) * 20)
+
+
+def burst(served: int, refused: int, seconds: float = 0.01) -> Burst:
+    return Burst(((0.61, 200, None, True),) * served + ((seconds, 503, None, False),) * refused)
+
+
+GOOD = Cap(3, 0.6, CALM, (burst(3, 21), burst(2, 22)), CALM)
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (GOOD, Verdict.PASS),
+        (replace(GOOD, bursts=(burst(6, 18),)), Verdict.PASS),  # a little overrun is the worker threads'
+        (replace(GOOD, bursts=()), Verdict.INCONCLUSIVE),
+        (replace(GOOD, before=Burst(())), Verdict.INCONCLUSIVE),
+        (replace(GOOD, bursts=(burst(3, 2),)), Verdict.INCONCLUSIVE),
+        (replace(GOOD, bursts=(burst(24, 0),)), Verdict.FAIL),  # limit ignored, or plain Kubernetes
+        (replace(GOOD, bursts=(burst(7, 17),)), Verdict.FAIL),
+        (replace(GOOD, bursts=(burst(0, 24),)), Verdict.FAIL),
+        (replace(GOOD, bursts=(burst(3, 21, seconds=0.5),)), Verdict.FAIL),
+        (replace(GOOD, bursts=(Burst(((1.0, None, "reset", False),) * 24),)), Verdict.FAIL),
+        (replace(GOOD, bursts=(Burst(((0.6, 200, None, True),) * 3 + ((0.6, 503, None, True),) * 21),)), Verdict.FAIL),
+        (replace(GOOD, after=Burst(((0.01, 503, None, False),) * 20)), Verdict.FAIL),
+    ],
+)
+def test_cap(history, verdict):
+    assert judge_cap(history).verdict is verdict

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from conformance.certificates import Answer
+from conformance.checks.identity import Identity, judge_identity
+from conformance.checks.injection import (
+    Behaviour,
+    LeftAlone,
+    Untouched,
+    judge_injected,
+    judge_left_alone,
+    judge_untouched,
+)
+from conformance.checks.probes import Probes, judge_probes
+from reports.model import Verdict
+from tests.unit.conformance.helpers import strange
+
+MESHED = Behaviour("ns/server", ("proxy",), "10.0.0.9", ("127.0.0.6",) * 5, tls_answered=True)
+PLAIN = Behaviour("ns/plain", (), "10.0.0.9", ("10.0.0.9",) * 5, tls_answered=False)
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict"),
+    [
+        (None, Verdict.INCONCLUSIVE),
+        (replace(MESHED, peers=()), Verdict.INCONCLUSIVE),
+        (MESHED, Verdict.PASS),
+        (replace(MESHED, tls_answered=False), Verdict.PASS),
+        (replace(MESHED, peers=PLAIN.peers), Verdict.PASS),
+        (PLAIN, Verdict.FAIL),
+        (replace(PLAIN, added=("proxy",)), Verdict.FAIL),  # a container alone proves nothing
+        (replace(MESHED, added=()), Verdict.FAIL),  # and neither does behaviour alone
+    ],
+)
+def test_injection_needs_facts_and_behaviour(seen, verdict):
+    assert judge_injected(seen).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("pod", "beside", "verdict"),
+    [
+        (None, None, Verdict.INCONCLUSIVE),
+        (replace(PLAIN, peers=()), MESHED, Verdict.INCONCLUSIVE),
+        (PLAIN, MESHED, Verdict.PASS),
+        (PLAIN, PLAIN, Verdict.FAIL),  # plain Kubernetes
+        (MESHED, MESHED, Verdict.FAIL),  # opt-out ignored
+        (replace(PLAIN, tls_answered=True), MESHED, Verdict.FAIL),
+    ],
+)
+def test_opt_out_is_judged_beside_a_pod_that_is_injected(pod, beside, verdict):
+    assert judge_left_alone(LeftAlone(pod, beside)).verdict is verdict
+
+
+TEMPLATE = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "echo", "ports": [1, 2]}]}}
+
+
+def pod(**spec):
+    made: dict[str, Any] = copy.deepcopy(TEMPLATE)
+    made["spec"] |= {"nodeName": "n", "priority": 0, "preemptionPolicy": "PreemptLowerPriority"} | spec
+    return made
+
+
+def test_untouched_pod_equals_its_template():
+    assert judge_untouched(Untouched(TEMPLATE, pod(), pod(initContainers=[{}]))).verdict is Verdict.PASS
+    assert judge_untouched(Untouched(TEMPLATE, pod(), pod())).verdict is Verdict.FAIL  # plain Kubernetes
+    changed = judge_untouched(Untouched(TEMPLATE, pod(hostNetwork=True), pod(initContainers=[{}])))
+    assert changed.verdict is Verdict.FAIL
+    assert ".spec.hostNetwork added" in changed.reason
+    deep = pod(initContainers=[{}])
+    deep["spec"]["containers"][0]["ports"][1] = 3
+    assert ".spec.containers[0].ports[1] changed" in judge_untouched(Untouched(TEMPLATE, deep, deep)).reason
+    assert judge_untouched(Untouched(TEMPLATE, None, pod())).verdict is Verdict.INCONCLUSIVE
+
+
+def test_labels_and_annotations_count_too():
+    marked = pod()
+    marked["metadata"]["annotations"] = {"mesh": "was here"}
+    assert judge_untouched(Untouched(TEMPLATE, marked, marked)).verdict is Verdict.FAIL
+
+
+GOOD = Probes(strange(8080, answered=0), ready=True, restarts=0, went_unready=True, came_back=True)
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (GOOD, Verdict.PASS),
+        (replace(GOOD, plaintext=strange(8080, sent=0, answered=0)), Verdict.INCONCLUSIVE),
+        (replace(GOOD, plaintext=strange(8080, answered=20)), Verdict.FAIL),
+        (replace(GOOD, ready=False), Verdict.FAIL),
+        (replace(GOOD, restarts=1), Verdict.FAIL),
+        (replace(GOOD, went_unready=False), Verdict.FAIL),
+        (replace(GOOD, came_back=False), Verdict.FAIL),
+    ],
+)
+def test_probes_must_follow_the_application_under_strict(history, verdict):
+    assert judge_probes(history).verdict is verdict
+
+
+ME, OTHER = "spiffe://t/ns/a/sa/me", "spiffe://t/ns/kube-system/sa/default"
+HONEST = Answer((ME,), (ME,), own_key=True)
+IDENTITY = Identity(ME, OTHER, (ME,), HONEST, Answer((OTHER,), (ME,), own_key=True))
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (IDENTITY, Verdict.PASS),
+        (replace(IDENTITY, lying=Answer((OTHER,), (), own_key=False, refusal="PERMISSION_DENIED: no")), Verdict.PASS),
+        (replace(IDENTITY, lying=Answer((OTHER,), (OTHER,), own_key=True)), Verdict.FAIL),  # SAN taken from the CSR
+        (replace(IDENTITY, lying=Answer((OTHER,), (ME, OTHER), own_key=True)), Verdict.FAIL),
+        (replace(IDENTITY, shown=()), Verdict.FAIL),
+        (replace(IDENTITY, shown=(OTHER,)), Verdict.FAIL),
+        (replace(IDENTITY, honest=replace(HONEST, own_key=False)), Verdict.FAIL),
+        (replace(IDENTITY, honest=replace(HONEST, issued=(), refusal="UNAUTHENTICATED: no")), Verdict.FAIL),
+        (replace(IDENTITY, honest=None), Verdict.INCONCLUSIVE),
+        (replace(IDENTITY, lying=None), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_identity_comes_from_the_token(history, verdict):
+    assert judge_identity(history).verdict is verdict

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from conformance.checks.mtls import (
+    Handshake,
+    Refusal,
+    judge_encrypted,
+    judge_permissive,
+    judge_strict,
+    summarise,
+)
+from fixtures.workloads.traffic import Record
+from reports.model import Verdict
+from tests.unit.conformance.helpers import meshed, strange
+
+ASKED = Handshake(8080, answered=True, client_certificate_requested=True, version="TLSv1.3")
+UNASKED = replace(ASKED, client_certificate_requested=False)
+EMPTY = Refusal((), ())
+
+
+@pytest.mark.parametrize("judge", [judge_encrypted, judge_strict, judge_permissive])
+@pytest.mark.parametrize(
+    "history",
+    [EMPTY, Refusal((meshed(8080, sent=0, answered=0),), (ASKED,)), Refusal((meshed(8080, packets=0),), (ASKED,))],
+)
+def test_no_data_is_never_a_pass(judge, history):
+    assert judge(history).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (Refusal((meshed(8080),), (ASKED,)), Verdict.PASS),
+        (Refusal((meshed(8080),), ()), Verdict.INCONCLUSIVE),  # one proof is not two
+        (Refusal((meshed(8080),), (UNASKED,)), Verdict.FAIL),
+        (Refusal((meshed(8080, hits=1),), (ASKED,)), Verdict.FAIL),
+        (Refusal((meshed(8080, hits=20, tls=0),), (UNASKED,)), Verdict.FAIL),  # plain Kubernetes
+        (Refusal((meshed(8080, tls=0),), (ASKED,)), Verdict.FAIL),
+        (Refusal((meshed(8080, answered=19),), (ASKED,)), Verdict.FAIL),
+        (Refusal((strange(8080, answered=20),), (ASKED,)), Verdict.FAIL),  # nobody meshed asked
+    ],
+)
+def test_encrypted(history, verdict):
+    assert judge_encrypted(history).verdict is verdict
+
+
+STRICT = Refusal((strange(8080, answered=0), meshed(8080)), (ASKED,), (8080,))
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (STRICT, Verdict.PASS),
+        (replace(STRICT, attempts=(strange(8080, answered=20), meshed(8080))), Verdict.FAIL),  # served as permissive
+        (replace(STRICT, attempts=(strange(8080, answered=1), meshed(8080))), Verdict.FAIL),
+        (replace(STRICT, attempts=(strange(8080, answered=0), meshed(8080, answered=0))), Verdict.FAIL),  # all dead
+        (replace(STRICT, attempts=(strange(8080, answered=0), meshed(8080, hits=3))), Verdict.FAIL),
+        (replace(STRICT, attempts=(strange(8080, answered=0, packets=0), meshed(8080))), Verdict.INCONCLUSIVE),
+        (replace(STRICT, attempts=(strange(8080, answered=0),)), Verdict.FAIL),
+        (replace(STRICT, attempts=(meshed(8080),)), Verdict.INCONCLUSIVE),
+        (replace(STRICT, strict_ports=()), Verdict.INCONCLUSIVE),
+        (replace(STRICT, handshakes=()), Verdict.FAIL),
+        (replace(STRICT, handshakes=(UNASKED,)), Verdict.FAIL),
+    ],
+)
+def test_strict(history, verdict):
+    assert judge_strict(history).verdict is verdict
+
+
+OVERRIDE = Refusal(
+    (strange(8080, answered=0), meshed(8080), strange(9090, answered=20), meshed(9090)), (ASKED,), (8080,), (9090,)
+)
+
+
+def test_port_override():
+    assert judge_strict(OVERRIDE).verdict is Verdict.PASS
+    closed = replace(OVERRIDE, attempts=(*OVERRIDE.attempts[:2], strange(9090, answered=0), meshed(9090)))
+    assert "exempt" in judge_strict(closed).reason
+    everywhere = replace(OVERRIDE, attempts=(strange(8080, answered=20), *OVERRIDE.attempts[1:]))
+    assert judge_strict(everywhere).verdict is Verdict.FAIL
+    unasked = replace(OVERRIDE, attempts=OVERRIDE.attempts[:2])
+    assert judge_strict(unasked).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("attempts", "verdict"),
+    [
+        ((strange(8080, answered=20), meshed(8080)), Verdict.PASS),
+        ((strange(8080, answered=20, hits=0), meshed(8080)), Verdict.INCONCLUSIVE),  # the capture is blind
+        ((strange(8080, answered=0), meshed(8080)), Verdict.FAIL),
+        ((strange(8080, answered=20), meshed(8080, hits=20, tls=0)), Verdict.FAIL),  # plain Kubernetes
+        ((meshed(8080),), Verdict.INCONCLUSIVE),
+        ((strange(8080, answered=20),), Verdict.FAIL),
+    ],
+)
+def test_permissive(attempts, verdict):
+    assert judge_permissive(Refusal(attempts, (ASKED,))).verdict is verdict
+
+
+def test_only_the_applications_own_answers_count():
+    seen = {
+        "packets": 9,
+        "tls_records": 2,
+        "plaintext_hits": 1,
+        "records": [
+            Record(0, 0.1, status=200, reply={"path": "/mark-1"}),
+            Record(0, 0.1, status=200, reply={"path": "/other"}),
+            Record(0, 0.1, status=200),  # somebody else's 200
+            Record(0, 0.1, status=503),
+            Record(0, 0.1, error="reset"),
+        ],
+    }
+    found = summarise(seen, port=8080, meshed=True, token="mark-1")
+    assert (found.sent, found.answered, found.carried) == (5, 2, 1)
+    assert found.ends == {"status 200": 1, "status 503": 1, "reset": 1}
+    assert (found.packets, found.tls_records, found.plaintext_hits) == (9, 2, 1)

@@ -1,0 +1,146 @@
+"""The runner with a cluster that nobody asks: grounds are ready at once, checks are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from conformance.adapters import load
+from conformance.catalogue import checks, ground_of
+from conformance.context import NotExpressible, NotInForce
+from conformance.keeper import Keeper, is_dead, runner_name
+from conformance.model import Check, Judgement, failed, inconclusive, passed
+from conformance.runner import Options, Runner
+from fixtures.kube import ApiProblem, Kube
+from reports.errors import EnvironmentProblem
+from reports.model import Verdict
+
+
+class ReadyKeeper:
+    """Every ground is ready, but for those named."""
+
+    def __init__(self, broken: str = "") -> None:
+        self.broken = broken
+
+    def ensure(self, ground) -> None:
+        if ground.name == self.broken:
+            raise EnvironmentProblem("2 pods are not ready")
+
+
+class EmptyKube:
+    """A cluster without objects."""
+
+    def list(self, *_: object, **__: object) -> list[dict[str, Any]]:
+        return []
+
+
+def runner(tmp_path, *, broken: str = "", **options) -> Runner:
+    made = Options(mesh="none", run="r", image="i", report_dir=tmp_path, reproduce="pytest --only {id}", **options)
+    return Runner(cast("Kube", EmptyKube()), load("none"), made, cast("Keeper", ReadyKeeper(broken)))
+
+
+def made_up(
+    collect: Callable[[Any], Any] = lambda _: "history",
+    judge: Callable[[Any], Judgement] = passed,
+    name: str = "XX-01",
+    requires: tuple[str, ...] = (),
+    ground: str = "wt",
+    anywhere: bool = False,
+) -> Check:
+    return Check(name, "t", ("f",), requires, "core", "", ground, collect, judge, anywhere)
+
+
+def ends_with(error: Exception) -> Callable[[Any], Any]:
+    def collect(ctx: object) -> None:
+        raise error
+
+    return collect
+
+
+@pytest.mark.parametrize(
+    ("collect", "judge", "verdict"),
+    [
+        (lambda _: "fine", passed, Verdict.PASS),
+        (lambda _: "bad", failed, Verdict.FAIL),
+        (lambda _: "thin", inconclusive, Verdict.INCONCLUSIVE),
+        (ends_with(NotExpressible("no words")), passed, Verdict.UNSUPPORTED),
+        (ends_with(NotInForce("no mark")), passed, Verdict.FAIL),
+        (ends_with(ApiProblem("refused", status=422, message="spec.x: bad")), passed, Verdict.FAIL),
+        (ends_with(ApiProblem("down", status=503)), passed, Verdict.INCONCLUSIVE),
+        (ends_with(EnvironmentProblem("gone")), passed, Verdict.INCONCLUSIVE),
+        (ends_with(ZeroDivisionError("bug")), passed, Verdict.INCONCLUSIVE),
+        (lambda _: "fine", lambda _: 1 / 0, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_every_end_of_a_check_has_its_verdict(tmp_path, collect, judge, verdict):
+    result = runner(tmp_path).result(made_up(collect, judge))
+    assert result.verdict is verdict
+    assert result.reason
+    bundled = (tmp_path / "bundles" / "XX-01" / "history.json").exists()
+    assert bundled == (verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE})
+
+
+def test_a_result_says_how_to_see_it_again(tmp_path):
+    assert runner(tmp_path).result(made_up()).reproduce == "pytest --only XX-01"
+
+
+def wired(tmp_path, needed: Verdict, **options) -> tuple[Runner, list[str]]:
+    """A check XX-02 that requires XX-01, and who was collected."""
+    asked: list[str] = []
+
+    def collect(name: str) -> Callable[[Any], str]:
+        return lambda ctx: asked.append(f"{name} on {ctx.ground.name}") or name
+
+    judges = {Verdict.PASS: passed, Verdict.FAIL: failed, Verdict.INCONCLUSIVE: inconclusive}
+    made = runner(tmp_path, **options)
+    first = made_up(collect("XX-01"), judges[needed], anywhere=True, ground="inj")
+    second = made_up(collect("XX-02"), passed, name="XX-02", requires=("XX-01",))
+    made._by_id = {"XX-01": first, "XX-02": second}
+    return made, asked
+
+
+@pytest.mark.parametrize("needed", [Verdict.FAIL, Verdict.INCONCLUSIVE])
+def test_without_its_requirement_a_check_is_not_run(tmp_path, needed):
+    made, asked = wired(tmp_path, needed)
+    result = made.result(made._by_id["XX-02"])
+    assert result.verdict is Verdict.NOT_RUN
+    assert "requires XX-01" in result.reason
+    assert asked == ["XX-01 on wt"]  # the requirement is looked at where the dependant runs
+
+
+def test_a_requirement_is_evaluated_once_a_ground(tmp_path):
+    made, asked = wired(tmp_path, Verdict.PASS)
+    assert made.result(made._by_id["XX-02"]).verdict is Verdict.PASS
+    made.result(made._by_id["XX-02"])
+    made.result(made._by_id["XX-01"])
+    assert asked == ["XX-01 on wt", "XX-02 on wt", "XX-01 on inj"]
+
+
+def test_requirements_can_be_ignored(tmp_path):
+    made, asked = wired(tmp_path, Verdict.FAIL, ignore_requires=True)
+    assert made.result(made._by_id["XX-02"]).verdict is Verdict.PASS
+    assert asked == ["XX-02 on wt"]
+
+
+def test_a_ground_that_does_not_come_up_gives_no_verdict(tmp_path):
+    made = runner(tmp_path, broken="wt")
+    result = made.result(made_up())
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "2 pods are not ready" in result.reason
+
+
+def test_a_runner_is_dead_only_if_it_was_here_and_is_gone():
+    assert not is_dead(runner_name())
+    host, pid, started = runner_name().split("/")
+    assert is_dead(f"{host}/{pid}/{int(started) + 1}")  # the process id was given to another
+    assert is_dead(f"{host}/999999999/1")
+    assert not is_dead("another-machine/1/1")
+    assert not is_dead("")
+
+
+def test_the_real_catalogue_is_wired(tmp_path):
+    made = runner(tmp_path)
+    assert set(made._by_id) == {one.id for one in checks()}
+    assert ground_of("wt").name == "wt"
