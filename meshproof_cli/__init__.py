@@ -1,0 +1,1 @@
+"""The command line `meshproof`: thin commands over the rooms, and `run`, the whole job."""

@@ -1,35 +1,44 @@
 """Progress for people: rich on a terminal, plain lines without one; always on stderr so that stdout stays data.
 
+Steps may nest and may run in several threads: one line is live at a time, and it names every step under way.
 `NO_COLOR` and `TERM=dumb` are honoured by rich itself.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 __all__ = ["Step", "console", "say", "step"]
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
+_QUIET_SECONDS = 10  # without a terminal, at most one line of progress per step in this time
+
+# The steps under way and the line that shows them; rich allows one live display per console.
+_lock = threading.RLock()
+_under_way: list[Step] = []
+_live: list[Status] = []
+
 
 def say(text: str) -> None:
-    """One line of narration."""
+    """One line of narration, rich markup allowed."""
     console.print(text)
 
 
 class Step:
     """A piece of long work under way; `update` says how far it is."""
 
-    def __init__(self, title: str, status: Status | None) -> None:
+    def __init__(self, title: str) -> None:
         self.title = title
         self.detail = ""
         self.started = time.monotonic()
-        self._status = status
         self._said = self.started
 
     @property
@@ -40,9 +49,9 @@ class Step:
     def update(self, detail: str) -> None:
         """Show `detail` beside the title; without a terminal at most one line in ten seconds."""
         self.detail = detail
-        if self._status is not None:
-            self._status.update(f"{self.title}  [dim]{detail}  {self.seconds:.0f} s[/dim]")
-        elif time.monotonic() - self._said >= 10:
+        if console.is_terminal:
+            _show()
+        elif time.monotonic() - self._said >= _QUIET_SECONDS:
             self._said = time.monotonic()
             console.print(f"   … {self.title}: {detail} ({self.seconds:.0f} s)", markup=False)
 
@@ -50,21 +59,48 @@ class Step:
 @contextmanager
 def step(title: str) -> Iterator[Step]:
     """Run a piece of long work: shows that it runs, how far it is, how long it took, or that it failed."""
-    if console.is_terminal:
-        with console.status(title) as status:
-            current = Step(title, status)
-            try:
-                yield current
-            except BaseException:
-                console.print(f"[red]✗[/red] {title}  [dim]{current.seconds:.1f} s[/dim]")
-                raise
-    else:
-        current = Step(title, None)
-        console.print(f"-- {title}", markup=False)
-        try:
-            yield current
-        except BaseException:
-            console.print(f"!! {title} failed after {current.seconds:.1f} s", markup=False)
-            raise
-    tail = f"  {current.detail}" if current.detail else ""
-    console.print(f"[green]✓[/green] {title}{tail}  [dim]{current.seconds:.1f} s[/dim]")
+    current = Step(title)
+    _begin(current)
+    try:
+        yield current
+    except BaseException as error:
+        _end(current)
+        word = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        if console.is_terminal:
+            console.print(f"[red]✗[/red] {escape(title)}  [dim]{word} after {current.seconds:.1f} s[/dim]")
+        else:
+            console.print(f"!! {title} {word} after {current.seconds:.1f} s", markup=False)
+        raise
+    _end(current)
+    tail = f"  {escape(current.detail)}" if current.detail else ""
+    console.print(f"[green]✓[/green] {escape(title)}{tail}  [dim]{current.seconds:.1f} s[/dim]")
+
+
+def _begin(current: Step) -> None:
+    with _lock:
+        _under_way.append(current)
+        if not console.is_terminal:
+            console.print(f"-- {current.title}", markup=False)
+        elif not _live:
+            status = console.status("")
+            status.start()
+            _live.append(status)
+        _show()
+
+
+def _end(current: Step) -> None:
+    with _lock:
+        _under_way.remove(current)
+        if _live and not _under_way:
+            _live.pop().stop()
+        _show()
+
+
+def _show() -> None:
+    with _lock:
+        if _live:
+            parts = []
+            for one in _under_way:
+                detail = f"  [dim]{escape(one.detail)}[/dim]" if one.detail else ""
+                parts.append(f"{escape(one.title)}{detail}")
+            _live[0].update("  ·  ".join(parts))

@@ -124,7 +124,7 @@ def headline(run: Run) -> str:
         of_kind = [one for one in run.results if one.kind == kind]
         if of_kind:
             right = sum(one.right for one in of_kind)
-            parts.append(f"{right} of {len(of_kind)} {kind}{'s' if len(of_kind) > 1 else ''} came out right")
+            parts.append(f"{right} of {len(of_kind)} {kind}s")
     failed = [one.id for one in run.results if one.failed]
     unproven = [one.id for one in run.results if one.unproven]
     unsupported = run.count(Verdict.UNSUPPORTED)
@@ -136,7 +136,7 @@ def headline(run: Run) -> str:
     broken = [stage.name for stage in run.stages if stage.problem]
     if broken:
         tail.append(f"the {' and '.join(broken)} stage broke off")
-    return f"{', '.join(parts)}; {', '.join(tail)}."
+    return f"{' and '.join(filter(None, [', '.join(parts[:-1]), parts[-1]]))} came out right; {', '.join(tail)}."
 
 
 def _listed(ids: list[str]) -> str:

@@ -1,0 +1,58 @@
+"""`meshproof list`: what there is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from meshproof_cli.output import Output, show
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List the checks, experiments, faults or meshes there are.", no_args_is_help=True)
+
+_Output = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
+
+
+@app.command()
+def checks(output: _Output = Output.TABLE) -> None:
+    """List the conformance checks."""
+    from conformance.catalogue import checks as every
+
+    show([_check(one, output) for one in every()], output)
+
+
+def _check(one: Any, output: Output) -> dict[str, Any]:
+    row = {"id": one.id, "title": one.title, "level": one.level, "requires": list(one.requires)}
+    if output is not Output.TABLE:
+        row |= {"proves": list(one.proves), "reference": one.reference}
+    return row
+
+
+@app.command()
+def experiments(output: _Output = Output.TABLE) -> None:
+    """List the chaos experiments."""
+    import chaos
+
+    show([dict(one) for one in _rows(chaos.catalogue(), ("id", "title", "hypothesis", "fault"))], output)
+
+
+@app.command()
+def faults(output: _Output = Output.TABLE) -> None:
+    """List the faults that experiments are made of."""
+    from chaos.faults import catalogue
+
+    show([dict(one) for one in _rows(catalogue(), ("name", "summary"))], output)
+
+
+@app.command()
+def meshes(output: _Output = Output.TABLE) -> None:
+    """List the meshes that can be judged."""
+    from conformance.adapters import known, load
+
+    show([{"name": name, "title": load(name).title} for name in known()], output)
+
+
+def _rows(values: Any, fields: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [{field: getattr(value, field) for field in fields if hasattr(value, field)} for value in values]

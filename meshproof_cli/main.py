@@ -1,0 +1,124 @@
+"""`meshproof`: the entry point. Turns errors into one sentence, a fix and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meshproof_cli.lazy import LAZY, Lazy, LazyGroup
+from reports.errors import ExitCode, MeshproofError
+
+__all__ = ["app", "main", "product_version"]
+
+LAZY.update(
+    {
+        "run": Lazy("meshproof_cli.run", "Do the whole job: cluster, mesh, conformance, chaos, latency, report."),
+        "list": Lazy("meshproof_cli.listing", "List the checks, experiments, faults or meshes there are."),
+        "report": Lazy("meshproof_cli.rewrite", "Write the report of an earlier run again, in any format."),
+        "cluster": Lazy("fixtures.cluster.cli", "Create, list and delete clusters; load images into them."),
+        "load": Lazy("load.cli", "Measure what the proxies cost in latency.", "meshproof_cli.wiring:load_knows_meshes"),
+        "chaos": Lazy("chaos.cli", "Break things under load and judge how the mesh takes it."),
+        "refmesh": Lazy("meshproof_cli.refmesh_command", "The reference mesh's own command line."),
+        "test": Lazy("meshproof_cli.test", "Run the tests and checks of meshproof itself."),
+    }
+)
+
+app = typer.Typer(
+    name="meshproof",
+    cls=LazyGroup,
+    help="Prove what a service mesh does: conformance, chaos and proxy latency, with stated error rates.",
+    epilog=(
+        "Exit codes: 0 conformant, 1 not conformant, 2 wrong call, 3 machine or cluster lacks something, "
+        "4 not proven, 70 a bug in meshproof, 130 interrupted."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def product_version() -> str:
+    """The installed version; from a clone that is not installed, the one in pyproject.toml."""
+    try:
+        return version("meshproof")
+    except PackageNotFoundError:
+        import tomllib
+
+        project = Path(__file__).parent.parent / "pyproject.toml"
+        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"meshproof {product_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="meshproof")
+    except MeshproofError as error:
+        _complain(error.problem, error.fix)
+        sys.exit(int(error.exit_code))
+    except KeyboardInterrupt:
+        sys.exit(int(ExitCode.INTERRUPTED))
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing to tell anyone, and the interpreter must not try on exit either.
+        sys.stderr.close()
+        sys.exit(int(ExitCode.CONFORMANT))
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug is kept for a report, not thrown at the user
+        _complain(
+            f"this is a bug in meshproof: {type(error).__name__}: {_first_line(error)}",
+            f"report it with the traceback in {_keep_traceback()}",
+        )
+        sys.exit(int(ExitCode.INTERNAL))
+
+
+def _complain(problem: str, fix: str) -> None:
+    from reports.console import console
+
+    console.print(f"[bold red]error:[/bold red] {_escaped(problem)}")
+    if fix:
+        console.print(f"  [bold]fix:[/bold] {_escaped(fix)}")
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    from reports.words import clean
+
+    return escape(clean(text))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
+
+
+def _keep_traceback() -> str:
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="meshproof-traceback-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(f"meshproof {product_version()}, Python {sys.version}\n{sys.argv!r}\n")
+            file.write(traceback.format_exc())
+        return file.name
+    except OSError as error:
+        return f"nowhere: it could not be written ({error.strerror})"

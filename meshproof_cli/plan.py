@@ -1,0 +1,191 @@
+"""What a run will do, decided before it does anything. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reports.errors import UsageProblem
+
+__all__ = ["CLUSTERS", "Known", "Options", "Plan", "Selection", "choose", "make_plan", "select"]
+
+CLUSTERS = ("embedded", "kind", "existing")
+NONE = "none"
+REFMESH = "refmesh"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for."""
+
+    mesh: str = REFMESH
+    cluster: str | None = None
+    kubeconfig: Path | None = None
+    context: str | None = None
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    report_dir: Path = Path("meshproof-report")
+    keep_cluster: bool = False
+    defect: str | None = None
+    image: str | None = None
+    workers: int | None = None
+    yes: bool = False
+
+
+@dataclass(frozen=True)
+class Known:
+    """What there is to ask for."""
+
+    checks: Mapping[str, str]
+    """Id -> group of every check."""
+    experiments: Sequence[str]
+    measurements: Sequence[str]
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Id -> title of all of them."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was asked for, in the catalogues' order."""
+
+    checks: tuple[str, ...]
+    experiments: tuple[str, ...]
+    measurements: tuple[str, ...]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All of it."""
+        return (*self.checks, *self.experiments, *self.measurements)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done."""
+
+    options: Options
+    selection: Selection
+    provider: str
+    create: bool
+    """Whether the run makes a cluster of its own, and deletes it afterwards."""
+    build_image: bool
+    workers: int
+
+    @property
+    def installs_mesh(self) -> bool:
+        """Whether the run installs the mesh; other meshes than refmesh are expected to be there."""
+        return self.options.mesh == REFMESH
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The plan for people: stage, what it does."""
+        options, chosen = self.options, self.selection
+        where = f" from {options.kubeconfig}" if options.kubeconfig else ""
+        context = f", context {options.context}" if options.context else ""
+        cluster = f"create a {self.provider} cluster" if self.create else f"use the existing cluster{where}{context}"
+        image = "build or take from the cache, and load" if self.build_image else f"use {options.image}"
+        if options.mesh == NONE:
+            mesh = "install nothing: the negative control"
+        elif self.installs_mesh:
+            mesh = f"install refmesh{f' with the defect {options.defect}' if options.defect else ''}"
+        else:
+            mesh = f"expect {options.mesh} to be installed"
+        keep = "keep the cluster" if options.keep_cluster else "delete the cluster"
+        return [
+            ("preflight", "options, report directory, machine"),
+            ("cluster", cluster),
+            ("image", image),
+            ("mesh", mesh),
+            (
+                "conformance",
+                _count(chosen.checks, "check") + f", {self.workers} at a time" if chosen.checks else "nothing",
+            ),
+            ("chaos", _count(chosen.experiments, "experiment")),
+            ("latency", _count(chosen.measurements, "measurement")),
+            ("report", str(options.report_dir)),
+            ("clean-up", keep if self.create else "remove what the run installed"),
+        ]
+
+
+def _count(ids: Sequence[str], what: str) -> str:
+    if not ids:
+        return "nothing"
+    return f"{len(ids)} {what}{'s' if len(ids) > 1 else ''}: {', '.join(ids)}"
+
+
+def choose(word: str, among: Iterable[str], what: str, fix: str = "") -> str:
+    """`word` if it is one of `among`; else a `UsageProblem` that suggests close matches."""
+    pool = list(among)
+    if word in pool:
+        return word
+    near = difflib.get_close_matches(word.lower(), [name.lower() for name in pool], n=3, cutoff=0.5)
+    close = [name for name in pool if name.lower() in near]
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise UsageProblem(f"there is no {what} called {word!r}", fix=hint + (fix or f"known: {', '.join(pool)}"))
+
+
+def select(known: Known, only: Sequence[str], skip: Sequence[str]) -> Selection:
+    """What `only` and `skip` leave: ids, check groups (`WT`), or `conformance`, `chaos`, `latency`, in any case.
+
+    Raises `UsageProblem` for a word that is none of these, or when nothing is left.
+    """
+    kinds = {
+        "conformance": tuple(known.checks),
+        "chaos": tuple(known.experiments),
+        "latency": tuple(known.measurements),
+    }
+    meaning: dict[str, tuple[str, ...]] = {}
+    for group in dict.fromkeys(known.checks.values()):
+        meaning[group] = tuple(one for one, its in known.checks.items() if its == group)
+    meaning |= {one: (one,) for one in (*known.checks, *known.experiments, *known.measurements)}
+    meaning |= kinds
+    wanted = _expand(meaning, only) if only else {one for ids in kinds.values() for one in ids}
+    wanted -= _expand(meaning, skip)
+    if not wanted:
+        raise UsageProblem("--only and --skip leave nothing to judge", fix="see `meshproof list checks`")
+    return Selection(*(tuple(one for one in ids if one in wanted) for ids in kinds.values()))
+
+
+def _expand(meaning: Mapping[str, tuple[str, ...]], words: Sequence[str]) -> set[str]:
+    names = {name.lower(): name for name in meaning}
+    found: set[str] = set()
+    for word in words:
+        name = names.get(word.lower()) or choose(
+            word, meaning, "check, experiment or measurement", "see `meshproof list checks` and `list experiments`"
+        )
+        found.update(meaning[name])
+    return found
+
+
+def make_plan(options: Options, known: Known, meshes: Sequence[str], default_provider: str, cores: int) -> Plan:
+    """The plan for `options`. Raises `UsageProblem` where they contradict each other or name what there is not."""
+    choose(options.mesh, meshes, "mesh")
+    if options.cluster is not None:
+        choose(options.cluster, CLUSTERS, "kind of cluster")
+    given = options.kubeconfig is not None or options.context is not None
+    if given and options.cluster not in (None, "existing"):
+        raise UsageProblem(
+            f"--kubeconfig and --context name an existing cluster, but --cluster is {options.cluster}",
+            fix="leave one of them out",
+        )
+    provider = "existing" if given else options.cluster or default_provider
+    create = provider != "existing"
+    if create and options.mesh not in (REFMESH, NONE):
+        raise UsageProblem(
+            f"{options.mesh} is judged where it is installed, and a new {provider} cluster has no mesh",
+            fix="name its cluster with --kubeconfig or --context",
+        )
+    if options.defect is not None and options.mesh != REFMESH:
+        raise UsageProblem("--defect is for refmesh only", fix="leave it out or take --mesh refmesh")
+    if options.keep_cluster and not create:
+        raise UsageProblem("--keep-cluster makes no sense for an existing cluster", fix="leave it out")
+    if options.workers is not None and options.workers < 1:
+        raise UsageProblem(f"--workers must be at least 1, not {options.workers}", fix="leave it out")
+    selection = select(known, options.only, options.skip)
+    if options.mesh == NONE and not options.only:
+        # The negative control asks whether checks can fail; without a mesh there is nothing to break or to measure.
+        selection = Selection(selection.checks, (), ())
+        if not selection.checks:
+            raise UsageProblem("--skip leaves nothing to judge", fix="skip less")
+    workers = options.workers or max(1, min(4, cores * 2, len(selection.checks)))
+    return Plan(options, selection, provider, create, options.image is None, workers)

@@ -1,0 +1,24 @@
+"""Starting our own modules as programs, from a clone as well as installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["module_command", "module_environment"]
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """The command that runs `module`. `-P` keeps the user's directory, which may hold a `reports`, off the path."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def module_environment(extra: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
+    """Our environment, with the place we were imported from first on the path."""
+    path = os.environ.get("PYTHONPATH", "")
+    parts = [str(_ROOT), *(part for part in path.split(os.pathsep) if part and part != str(_ROOT))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(parts), **dict(extra)}
