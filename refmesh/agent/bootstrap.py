@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["bootstrap", "sds_config"]
 
 _TYPE = "type.googleapis.com/"
+_MAX_CONNECTIONS = 50_000
 _HTTP_OPTIONS = f"{_TYPE}envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -39,6 +40,19 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
         "static_resources": {
             "clusters": [_xds_cluster(settings), _sds_cluster(settings), _admin_cluster()],
             "listeners": [_ready_listener()],
+        },
+        # Peers cannot use up the proxy's memory with connections alone.
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": f"{_TYPE}envoy.extensions.resource_monitors.downstream_connections.v3"
+                        ".DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": _MAX_CONNECTIONS,
+                    },
+                }
+            ]
         },
     }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from refmesh.agent import admin
@@ -80,6 +80,7 @@ class ProbeServer:
     pod_ip: str
     port: int = AGENT_PORT
     source: str = INBOUND_SOURCE
+    _last: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str, pod_ip: str) -> ProbeServer:
@@ -123,7 +124,9 @@ class ProbeServer:
         if probe is None:
             return 404, "no such probe"
         status, text = perform(probe, self.pod_ip, source=self.source)
-        if status >= 400:
+        if self._last.get(path) != status:
+            # changes only: a probe comes every few seconds
+            self._last[path] = status
             log(f"probe {path}: {text}")
         return status, text
 
