@@ -27,6 +27,7 @@ Object = dict[str, Any]
 _CRD_API = "apiextensions.k8s.io/v1"
 _GATEWAY_GROUP = "gateway.networking.k8s.io"
 _PODS_GONE_SECONDS = 60.0
+_STUCK = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CrashLoopBackOff"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ async def _install_control_plane(
     kube: Kube, objects: Sequence[Object], plan: Plan, report: Callable[[str], None]
 ) -> None:
     *others, deployment = objects
-    await asyncio.gather(*(apply(kube, obj) for obj in others))
+    await asyncio.gather(_remove_stuck_pods(kube), *(apply(kube, obj) for obj in others))
     applied = await apply(kube, deployment)
     report(f"control plane {plan.image}")
     generation = applied["metadata"]["generation"]
@@ -108,23 +109,35 @@ def _rolled_out(state: Object, generation: int) -> bool:
 async def _image_trouble(kube: Kube) -> None:
     """Watch for a pod that cannot get its image or cannot run: no need to wait for the time-out then."""
     while True:
-        for pod in await kube.list("v1", "pods", NAMESPACE, "app=refmesh"):
-            if (pod["metadata"].get("deletionTimestamp")) is not None:
-                continue
-            for container in (pod.get("status") or {}).get("containerStatuses") or ():
-                waiting = (container.get("state") or {}).get("waiting") or {}
-                reason = waiting.get("reason", "")
-                if reason in {"ErrImagePull", "ImagePullBackOff", "InvalidImageName"}:
-                    raise EnvironmentProblem(
-                        f"The image {container.get('image')} is not on the node and cannot be pulled.",
-                        fix="Load it into the cluster first, or give another --image.",
-                    )
-                if reason == "CrashLoopBackOff":
-                    raise EnvironmentProblem(
-                        "The control plane ends as soon as it starts.",
-                        fix=f"Read why: kubectl -n {NAMESPACE} logs {pod['metadata']['name']} --previous",
-                    )
+        for name, reason, image in await _stuck_pods(kube):
+            if reason == "CrashLoopBackOff":
+                raise EnvironmentProblem(
+                    "The control plane ends as soon as it starts.",
+                    fix=f"Read why: kubectl -n {NAMESPACE} logs {name} --previous",
+                )
+            raise EnvironmentProblem(
+                f"The image {image} is not on the node and cannot be pulled.",
+                fix="Load it into the cluster first, or give another --image.",
+            )
         await asyncio.sleep(0.5)
+
+
+async def _remove_stuck_pods(kube: Kube) -> None:
+    """Delete pods that an earlier attempt left waiting: the kubelet would look again only minutes later."""
+    for name, _, _ in await _stuck_pods(kube):
+        await kube.delete("v1", "pods", name, NAMESPACE)
+
+
+async def _stuck_pods(kube: Kube) -> list[tuple[str, str, str]]:
+    """Return (pod, reason, image) of control plane pods that cannot start."""
+    pods = await kube.list("v1", "pods", NAMESPACE, "app=refmesh")
+    return [
+        (pod["metadata"]["name"], reason, str(container.get("image")))
+        for pod in pods
+        if "deletionTimestamp" not in pod["metadata"]
+        for container in (pod.get("status") or {}).get("containerStatuses") or ()
+        if (reason := ((container.get("state") or {}).get("waiting") or {}).get("reason", "")) in _STUCK
+    ]
 
 
 async def _install_definitions(kube: Kube, definitions: Sequence[Object], report: Callable[[str], None]) -> None:
