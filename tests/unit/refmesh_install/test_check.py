@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import yaml
+
+from refmesh.ca.signing import ISSUER_LIFETIME, Keyring
+from refmesh.errors import UsageProblem
+from refmesh.install import gateway_api
+from refmesh.install.check import judge_secret, judge_webhooks
+from refmesh.install.offline import inject_object
+from tests.unit.refmesh_injector.pods import CONFIG, pod
+
+SECRET = {"data": {key: base64.b64encode(value).decode() for key, value in Keyring.create().dump().items()}}
+ROOT = SECRET["data"]["root-cert.pem"]
+NOW = datetime.now(UTC)
+CRD = {"kind": "CustomResourceDefinition", "metadata": {"name": "httproutes.gateway.networking.k8s.io"}}
+
+
+def test_certificates_are_judged_by_what_is_left():
+    assert judge_secret(SECRET, NOW).ok
+    assert not judge_secret(SECRET, NOW + ISSUER_LIFETIME - timedelta(days=10)).ok
+
+
+@pytest.mark.parametrize("secret", [None, {}, {"data": {}}, {"data": {"root-cert.pem": "x", "ca-cert.pem": "!"}}])
+def test_missing_or_damaged_keys_are_found(secret):
+    assert not judge_secret(secret, NOW).ok
+
+
+def hooks(*bundles: str | None) -> dict[str, Any]:
+    return {
+        "webhooks": [{"name": f"h{i}", "clientConfig": {"caBundle": b} if b else {}} for i, b in enumerate(bundles)]
+    }
+
+
+def test_webhooks_must_trust_the_cas_root():
+    assert judge_webhooks(hooks(ROOT, ROOT), SECRET).ok
+    assert "h1" in judge_webhooks(hooks(ROOT, "other"), SECRET).detail
+    assert "h0" in judge_webhooks(hooks(None), SECRET).detail
+    assert not judge_webhooks(None, SECRET).ok
+    assert not judge_webhooks(hooks(), SECRET).ok
+    assert not judge_webhooks(hooks(ROOT), None).ok
+
+
+def test_gateway_definitions_come_from_a_file_or_a_folder(tmp_path):
+    other = {"kind": "ConfigMap", "metadata": {"name": "x"}}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump_all([other, None, CRD]))
+    assert gateway_api.from_path(tmp_path) == gateway_api.from_path(tmp_path / "a.yaml") == [CRD]
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "kind: ConfigMap", "\x00"])
+def test_a_file_without_definitions_is_named(tmp_path, text):
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageProblem, match=str(file)):
+        gateway_api.from_path(file)
+
+
+def test_a_missing_path_is_named(tmp_path):
+    with pytest.raises(UsageProblem, match="nowhere"):
+        gateway_api.from_path(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [
+        {"kind": "Deployment", "spec": {"template": pod()}},
+        {"kind": "CronJob", "spec": {"jobTemplate": {"spec": {"template": pod()}}}},
+        {"kind": "Pod", **pod()},
+        {"kind": "List", "items": [{"kind": "Pod", **pod()}]},
+    ],
+)
+def test_offline_injection_finds_the_pod_of_every_workload(workload):
+    assert "refmesh-proxy" in yaml.safe_dump(inject_object(workload, CONFIG))
+
+
+@pytest.mark.parametrize("other", [{"kind": "Service", "spec": {}}, {"kind": "Deployment", "spec": None}, {}])
+def test_offline_injection_leaves_the_rest_alone(other):
+    assert inject_object(other, CONFIG) == other

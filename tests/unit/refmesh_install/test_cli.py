@@ -1,0 +1,78 @@
+"""The command line as a user meets it: a process, its output and its exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+
+
+def refmesh(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in {"KUBECONFIG", "REFMESH_IMAGE"}}
+    return subprocess.run(
+        [sys.executable, "-m", "refmesh", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=environment | env,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["install"], 2, "--image"),
+        (["install", "--image", "x", "--set", "color=red"], 2, "color"),
+        (["install", "--image", "x", "--profile", "huge"], 2, "huge"),
+        (["install", "--image", "x", "--defect", "no-such"], 2, "no-such"),
+        (["install", "--image", "x", "--kubeconfig", "/nowhere/config"], 3, "/nowhere/config"),
+        (["check", "--kubeconfig", "/nowhere/config"], 3, "/nowhere/config"),
+        (["inject", "-f", "/nowhere/pods.yaml"], 2, "/nowhere/pods.yaml"),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence(arguments, code, word):
+    done = refmesh(*arguments)
+    assert done.returncode == code, done.stderr
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_cluster_is_one_sentence(tmp_path):
+    config = tmp_path / "config"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "current-context": "c",
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
+                "users": [{"name": "u", "user": {}}],
+            }
+        )
+    )
+    done = refmesh("check", "--kubeconfig", str(config))
+    assert done.returncode == 3
+    assert "does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_broken_yaml_is_one_sentence(tmp_path):
+    file = tmp_path / "pods.yaml"
+    file.write_text("a: [")
+    done = refmesh("inject", "-f", str(file))
+    assert (done.returncode, "not valid YAML" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+
+def test_dry_run_prints_objects_and_needs_no_cluster():
+    done = refmesh("install", "--image", "mesh:1", "--dry-run", "--kubeconfig", "/nowhere")
+    assert done.returncode == 0, done.stderr
+    kinds = [obj["kind"] for obj in yaml.safe_load_all(done.stdout)]
+    assert {"Deployment", "MutatingWebhookConfiguration", "CustomResourceDefinition"} <= set(kinds)

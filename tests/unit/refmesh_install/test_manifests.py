@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from refmesh.errors import UsageProblem
+from refmesh.injector import policy
+from refmesh.install import manifests, options
+from refmesh.install.apply import path_of
+from refmesh.install.crds import crds
+from refmesh.install.options import Options
+
+OBJECTS = manifests.control_plane("mesh:1", Options())
+
+
+def by_kind(kind: str) -> list[dict[str, Any]]:
+    return [obj for obj in OBJECTS if obj["kind"] == kind]
+
+
+def test_every_object_has_a_path_and_the_labels_that_uninstall_looks_for():
+    for obj in [*OBJECTS, *crds()]:
+        assert path_of(obj).startswith(("/api/", "/apis/"))
+        assert obj["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "refmesh"
+
+
+def test_the_control_plane_fits_the_restricted_profile():
+    pod = by_kind("Deployment")[0]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    context = pod["containers"][0]["securityContext"]
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["readOnlyRootFilesystem"] is True
+
+
+def test_no_rule_has_a_wildcard_and_what_can_be_named_is():
+    rules = [rule for kind in ("ClusterRole", "Role") for role in by_kind(kind) for rule in role["rules"]]
+    for rule in rules:
+        assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+        if {"secrets", "mutatingwebhookconfigurations"} & set(rule["resources"]) and rule["verbs"] != ["create"]:
+            assert rule["resourceNames"]
+
+
+def test_cluster_wide_nothing_about_secrets():
+    assert not any("secrets" in rule["resources"] for role in by_kind("ClusterRole") for rule in role["rules"])
+
+
+def matches(expressions: list[dict[str, Any]], labels: dict[str, str]) -> bool:
+    """Label selection as the API server does it, for In and NotIn."""
+    return all(
+        (labels.get(e["key"]) in e["values"]) if e["operator"] == "In" else (labels.get(e["key"]) not in e["values"])
+        for e in expressions
+    )
+
+
+def called(namespace: str, namespace_labels: dict[str, str], pod_labels: dict[str, str]) -> int:
+    """How many hooks are called for such a pod."""
+    labels = {"kubernetes.io/metadata.name": namespace, **namespace_labels}
+    return sum(
+        matches(hook["namespaceSelector"]["matchExpressions"], labels)
+        and matches(hook["objectSelector"]["matchExpressions"], pod_labels)
+        for hook in manifests.webhooks()["webhooks"]
+    )
+
+
+ENABLED = {"istio-injection": "enabled"}
+
+
+@pytest.mark.parametrize("namespace_labels", [{}, ENABLED, {"istio-injection": "disabled"}])
+@pytest.mark.parametrize("word", [None, "true", "false"])
+def test_selectors_and_policy_agree(namespace_labels, word):
+    labels = {"sidecar.istio.io/inject": word} if word else {}
+    decision = policy.decide(namespace_labels, {"metadata": {"labels": labels}, "spec": {"containers": []}})
+    assert called("shop", namespace_labels, labels) == int(decision.inject)
+
+
+@pytest.mark.parametrize("namespace", ["kube-system", "kube-public", "kube-node-lease", "refmesh-system"])
+def test_system_namespaces_are_never_affected(namespace):
+    assert called(namespace, ENABLED, {"sidecar.istio.io/inject": "true"}) == 0
+
+
+def test_the_opt_out_defect_reaches_the_selectors(monkeypatch):
+    monkeypatch.setattr(policy, "opt_out_values", lambda: ())
+    assert called("shop", ENABLED, {"sidecar.istio.io/inject": "false"}) == 1
+
+
+def test_kinds_are_served_in_the_versions_that_manifests_use():
+    served = {crd["metadata"]["name"]: [v["name"] for v in crd["spec"]["versions"]] for crd in crds()}
+    assert served["peerauthentications.security.istio.io"] == ["v1", "v1beta1"]
+    assert served["virtualservices.networking.istio.io"] == ["v1", "v1beta1", "v1alpha3"]
+    assert all(sum(v["storage"] for v in crd["spec"]["versions"]) == 1 for crd in crds())
+
+
+def test_a_defect_reaches_the_control_plane_and_a_normal_install_has_none():
+    args = manifests.deployment("mesh:1", Options(), "san-from-csr")["spec"]["template"]["spec"]["containers"][0][
+        "args"
+    ]
+    assert args[-2:] == ["--defect", "san-from-csr"]
+    assert "--defect" not in by_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_everything_is_plain_yaml():
+    assert list(yaml.safe_load_all(yaml.safe_dump_all(OBJECTS))) == OBJECTS
+
+
+def test_profiles_and_settings():
+    assert options.parse(None, []) == Options()
+    assert options.parse(None, ["profile=demo"]).log_level == "debug"
+    assert options.parse("minimal", ["trustDomain=example.org", "log_level=info"]).trust_domain == "example.org"
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("nonsense", "nonsense"),
+        ("=x", "=x"),
+        ("key=", "key="),
+        ("color=red", "color"),
+        ("profile=huge", "huge"),
+        ("log_level=loud", "loud"),
+    ],
+)
+def test_a_bad_setting_is_named(setting, named):
+    with pytest.raises(UsageProblem, match=named):
+        options.parse(None, [setting])
