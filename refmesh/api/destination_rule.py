@@ -1,0 +1,191 @@
+"""DestinationRule: subsets of a host, load balancing, limits and outlier detection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+
+from refmesh.api.fields import Field, Invalid
+from refmesh.api.meta import Meta, short_host
+
+__all__ = ["ConnectionPool", "DestinationRule", "OutlierDetection", "Subset", "TrafficPolicy"]
+
+_BALANCERS = ("UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN", "RANDOM", "ROUND_ROBIN", "PASSTHROUGH")
+
+
+@dataclass(frozen=True)
+class ConnectionPool:
+    """Limits that one client proxy keeps towards a host. None means no limit."""
+
+    max_connections: int | None = None
+    connect_timeout: timedelta | None = None
+    max_pending_requests: int | None = None
+    max_requests: int | None = None
+    max_requests_per_connection: int | None = None
+    max_retries: int | None = None
+    idle_timeout: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class OutlierDetection:
+    """When an endpoint is taken out, and for how long. None leaves Istio's default, 0 switches a detector off."""
+
+    consecutive_5xx: int | None = None
+    consecutive_gateway_errors: int | None = None
+    split_local_errors: bool = False
+    consecutive_local_failures: int | None = None
+    interval: timedelta | None = None
+    base_ejection_time: timedelta | None = None
+    max_ejection_percent: int | None = None
+    min_health_percent: int | None = None
+
+
+@dataclass(frozen=True)
+class TrafficPolicy:
+    """How traffic to a host, a port or a subset is handled. None inherits from the wider level."""
+
+    balancer: str | None = None
+    pool: ConnectionPool | None = None
+    outlier: OutlierDetection | None = None
+    tls_mode: str | None = None
+    ports: Mapping[int, TrafficPolicy] = MappingProxyType({})
+
+    def over(self, wider: TrafficPolicy) -> TrafficPolicy:
+        """This policy with the gaps filled from a wider one, whole blocks at a time as Istio does."""
+        return TrafficPolicy(
+            balancer=self.balancer if self.balancer is not None else wider.balancer,
+            pool=self.pool if self.pool is not None else wider.pool,
+            outlier=self.outlier if self.outlier is not None else wider.outlier,
+            tls_mode=self.tls_mode if self.tls_mode is not None else wider.tls_mode,
+            ports=self.ports or wider.ports,
+        )
+
+    def for_port(self, port: int) -> TrafficPolicy:
+        """The policy for one port: port settings win over general ones."""
+        special = self.ports.get(port)
+        return special.over(self) if special is not None else self
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The endpoints of a host whose pods have these labels."""
+
+    name: str
+    labels: Mapping[str, str]
+    policy: TrafficPolicy = TrafficPolicy()
+
+
+@dataclass(frozen=True)
+class DestinationRule:
+    """Policies for one host; `host` is a full name."""
+
+    meta: Meta
+    host: str
+    policy: TrafficPolicy = TrafficPolicy()
+    subsets: tuple[Subset, ...] = ()
+
+    @classmethod
+    def parse(cls, obj: Any, domain: str) -> DestinationRule:
+        """Read the object. Raises `Invalid`."""
+        meta = Meta.read(obj, "DestinationRule")
+        spec = Field(obj, "").get("spec").only("host", "trafficPolicy", "subsets")
+        subsets = tuple(_subset(item) for item in spec.get("subsets").each())
+        names = [subset.name for subset in subsets]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise Invalid(f"spec.subsets[{index}].name", f"{name!r} is used twice")
+        return cls(
+            meta=meta,
+            host=short_host(spec.get("host").text(), meta.namespace, domain),
+            policy=_policy(spec.get("trafficPolicy")),
+            subsets=subsets,
+        )
+
+    def subset(self, name: str) -> Subset | None:
+        """The subset of that name."""
+        return next((subset for subset in self.subsets if subset.name == name), None)
+
+
+def _subset(item: Field) -> Subset:
+    item.only("name", "labels", "trafficPolicy")
+    labels = {key: value.text("") for key, value in item.get("labels").entries().items()}
+    return Subset(item.get("name").text(), MappingProxyType(labels), _policy(item.get("trafficPolicy")))
+
+
+def _policy(field: Field, *, port_level: bool = False) -> TrafficPolicy:
+    if port_level:
+        field.only("port", "loadBalancer", "connectionPool", "outlierDetection", "tls")
+    else:
+        field.only("loadBalancer", "connectionPool", "outlierDetection", "tls", "portLevelSettings")
+    ports = {
+        item.get("port").only("number").get("number").integer(low=1, high=65535): _policy(item, port_level=True)
+        for item in field.get("portLevelSettings").each()
+    }
+    tls, balancer = field.get("tls").only("mode"), field.get("loadBalancer").only("simple")
+    return TrafficPolicy(
+        balancer=balancer.get("simple").choice(*_BALANCERS) if balancer.present else None,
+        pool=_pool(field.get("connectionPool")) if field.get("connectionPool").present else None,
+        outlier=_outlier(field.get("outlierDetection")) if field.get("outlierDetection").present else None,
+        tls_mode=tls.get("mode").choice("DISABLE", "ISTIO_MUTUAL") if tls.present else None,
+        ports=MappingProxyType(ports),
+    )
+
+
+def _limit(field: Field) -> int | None:
+    """A limit; 0 and absent both mean none, as in Istio."""
+    return field.integer(0) or None
+
+
+def _pool(pool: Field) -> ConnectionPool:
+    pool.only("tcp", "http")
+    tcp = pool.get("tcp").only("maxConnections", "connectTimeout")
+    http = pool.get("http").only(
+        "http1MaxPendingRequests", "http2MaxRequests", "maxRequestsPerConnection", "maxRetries", "idleTimeout"
+    )
+    return ConnectionPool(
+        max_connections=_limit(tcp.get("maxConnections")),
+        connect_timeout=tcp.get("connectTimeout").duration(),
+        max_pending_requests=_limit(http.get("http1MaxPendingRequests")),
+        max_requests=_limit(http.get("http2MaxRequests")),
+        max_requests_per_connection=_limit(http.get("maxRequestsPerConnection")),
+        max_retries=_limit(http.get("maxRetries")),
+        idle_timeout=http.get("idleTimeout").duration(),
+    )
+
+
+def _count(field: Field) -> int | None:
+    return field.integer() if field.present else None
+
+
+def _outlier(outlier: Field) -> OutlierDetection:
+    outlier.only(
+        "consecutive5xxErrors",
+        "consecutiveGatewayErrors",
+        "splitExternalLocalOriginErrors",
+        "consecutiveLocalOriginFailures",
+        "interval",
+        "baseEjectionTime",
+        "maxEjectionPercent",
+        "minHealthPercent",
+    )
+    percent, healthy = outlier.get("maxEjectionPercent"), outlier.get("minHealthPercent")
+    return OutlierDetection(
+        consecutive_5xx=_count(outlier.get("consecutive5xxErrors")),
+        consecutive_gateway_errors=_count(outlier.get("consecutiveGatewayErrors")),
+        split_local_errors=outlier.get("splitExternalLocalOriginErrors").boolean(),
+        consecutive_local_failures=_count(outlier.get("consecutiveLocalOriginFailures")),
+        interval=_positive(outlier.get("interval")),
+        base_ejection_time=_positive(outlier.get("baseEjectionTime")),
+        max_ejection_percent=percent.integer(high=100) if percent.present else None,
+        min_health_percent=healthy.integer(high=100) if healthy.present else None,
+    )
+
+
+def _positive(field: Field) -> timedelta | None:
+    value = field.duration()
+    if value is not None and value < timedelta(milliseconds=1):
+        raise Invalid(field.path, "must be at least 1ms")
+    return value

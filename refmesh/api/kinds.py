@@ -1,0 +1,48 @@
+"""The list of refmesh's own kinds: where the API server keeps them, and how each is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from refmesh.api.destination_rule import DestinationRule
+from refmesh.api.fields import Invalid
+from refmesh.api.http_route import HTTPRoute
+from refmesh.api.meta import Meta, Rejected
+from refmesh.api.peer_authentication import PeerAuthentication
+from refmesh.api.virtual_service import VirtualService
+
+__all__ = ["KINDS", "Kind", "Policy", "parse"]
+
+Policy = PeerAuthentication | VirtualService | DestinationRule | HTTPRoute
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of object that users write."""
+
+    name: str
+    api_version: str
+    plural: str
+    read: Callable[[Any, str], Policy]
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind("PeerAuthentication", "security.istio.io/v1", "peerauthentications", PeerAuthentication.parse),
+    Kind("VirtualService", "networking.istio.io/v1", "virtualservices", VirtualService.parse),
+    Kind("DestinationRule", "networking.istio.io/v1", "destinationrules", DestinationRule.parse),
+    Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes", HTTPRoute.parse),
+)
+
+
+def parse(kind: Kind, obj: Any, domain: str) -> Policy | Rejected:
+    """Read an object of a kind. A bad one comes back as `Rejected` with the reason; nothing else is raised."""
+    try:
+        meta = Meta.read(obj, kind.name)
+    except Invalid as problem:
+        return Rejected(Meta(kind.name, "", ""), str(problem))
+    try:
+        return kind.read(obj, domain)
+    except Invalid as problem:
+        return Rejected(meta, str(problem))

@@ -1,0 +1,134 @@
+"""The one routing model that VirtualService and HTTPRoute are both read into; discovery knows one kind of rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+__all__ = [
+    "NO_CHANGE",
+    "Destination",
+    "Fault",
+    "HeaderChange",
+    "Match",
+    "NamedMatch",
+    "Redirect",
+    "Retry",
+    "Rewrite",
+    "Rule",
+    "TextMatch",
+]
+
+MatchKind = Literal["exact", "prefix", "segment-prefix", "regex", "present"]
+
+
+@dataclass(frozen=True)
+class TextMatch:
+    """How a text is compared. `segment-prefix` ends at a `/`, as Gateway API's PathPrefix does; `prefix` does not."""
+
+    kind: MatchKind
+    value: str = ""
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True)
+class NamedMatch:
+    """A header or query parameter with a value that must match (or, inverted, must not)."""
+
+    name: str
+    match: TextMatch
+    invert: bool = False
+
+
+@dataclass(frozen=True)
+class Match:
+    """All of it must hold. An empty match holds for every request."""
+
+    path: TextMatch | None = None
+    method: TextMatch | None = None
+    authority: TextMatch | None = None
+    headers: tuple[NamedMatch, ...] = ()
+    query: tuple[NamedMatch, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeaderChange:
+    """Headers set (replacing), added (beside what is there) and removed."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+NO_CHANGE = HeaderChange()
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A share of the traffic. `host` is a full name; no port means the port the request came for."""
+
+    host: str
+    port: int | None = None
+    subset: str = ""
+    weight: int = 1
+    request_headers: HeaderChange = NO_CHANGE
+    response_headers: HeaderChange = NO_CHANGE
+    invalid: str = ""
+    """Why the reference cannot be resolved; its share is answered 500. Empty for a good one."""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and when a failed request is tried again. `on` empty: refmesh's safe default."""
+
+    attempts: int
+    per_try_timeout: timedelta | None = None
+    on: str = ""
+    statuses: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Injected trouble, in percent of the requests."""
+
+    delay: timedelta | None = None
+    delay_percent: float = 0.0
+    abort_status: int = 0
+    abort_percent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """Answer with a Location instead of forwarding. Empty fields keep the request's own."""
+
+    scheme: str = ""
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    prefix: str | None = None
+    status: int = 301
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """Change the path or host before forwarding. `prefix` replaces what the match consumed, `path` the whole path."""
+
+    host: str = ""
+    path: str = ""
+    prefix: str | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Requests for which any of `matches` holds (no matches: every request) go to `destinations` by weight."""
+
+    matches: tuple[Match, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    timeout: timedelta | None = None
+    retry: Retry | None = None
+    fault: Fault | None = None
+    request_headers: HeaderChange = NO_CHANGE
+    response_headers: HeaderChange = NO_CHANGE
+    redirect: Redirect | None = None
+    rewrite: Rewrite | None = None

@@ -1,0 +1,176 @@
+"""The cluster as discovery sees it: small frozen values, and the `Snapshot` that holds all of them at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from refmesh.api.destination_rule import DestinationRule
+from refmesh.api.http_route import HTTPRoute
+from refmesh.api.meta import Rejected
+from refmesh.api.peer_authentication import PeerAuthentication
+from refmesh.api.virtual_service import VirtualService
+
+__all__ = [
+    "ContainerPort",
+    "Endpoint",
+    "Key",
+    "Pod",
+    "Protocol",
+    "Service",
+    "ServicePort",
+    "Slice",
+    "Snapshot",
+    "key_of",
+]
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+class Protocol(StrEnum):
+    """What a port speaks, as far as its Service says. AUTO is found out connection by connection."""
+
+    HTTP = "http"
+    HTTP2 = "http2"
+    TCP = "tcp"
+    AUTO = "auto"
+
+    @property
+    def is_http(self) -> bool:
+        """Whether requests on this port can be routed one by one."""
+        return self in {Protocol.HTTP, Protocol.HTTP2}
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A TCP port of a Service. `target` is a number or the name of a container port."""
+
+    name: str
+    port: int
+    target: int | str
+    protocol: Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service. Headless ones have no address."""
+
+    namespace: str
+    name: str
+    addresses: tuple[str, ...]
+    ports: tuple[ServicePort, ...]
+    selector: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return (self.namespace, self.name)
+
+    def host(self, domain: str) -> str:
+        """The full DNS name."""
+        return f"{self.name}.{self.namespace}.svc.{domain}"
+
+    def port(self, number: int | None) -> ServicePort | None:
+        """The port of that number."""
+        return next((port for port in self.ports if port.port == number), None)
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Whether a pod with these labels (in the same namespace) is behind the Service."""
+        return bool(self.selector) and all(labels.get(key) == value for key, value in self.selector)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPort:
+    """A TCP port that a container declares."""
+
+    name: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod that has not finished. `meshed`: it carries refmesh's proxy."""
+
+    namespace: str
+    name: str
+    address: str
+    labels: Mapping[str, str]
+    service_account: str
+    ports: tuple[ContainerPort, ...]
+    meshed: bool
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return (self.namespace, self.name)
+
+    def port(self, target: int | str) -> int | None:
+        """The number of a port given by number or by name."""
+        if isinstance(target, int):
+            return target
+        return next((port.port for port in self.ports if port.name == target), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of a slice; `pod` is the pod's name where it is a pod."""
+
+    address: str
+    ready: bool
+    pod: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """An EndpointSlice: every endpoint has every port. `ports` maps port names to numbers."""
+
+    namespace: str
+    name: str
+    service: str
+    endpoints: tuple[Endpoint, ...]
+    ports: tuple[tuple[str, int], ...]
+
+
+def key_of(obj: Any) -> Key:
+    """Namespace and name of an object as the API server sends it."""
+    metadata = obj.get("metadata") or {}
+    return (str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
+
+
+_NONE: Mapping[Any, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that generation depends on, at one moment. Nothing in it ever changes."""
+
+    version: int = 0
+    services: Mapping[Key, Service] = field(default_factory=lambda: _NONE)
+    slices: Mapping[Key, Mapping[str, Slice]] = field(default_factory=lambda: _NONE)
+    """By service, then by the slice's name."""
+    pods: Mapping[Key, Pod] = field(default_factory=lambda: _NONE)
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _NONE)
+    peer_authentications: Mapping[Key, PeerAuthentication] = field(default_factory=lambda: _NONE)
+    virtual_services: Mapping[Key, VirtualService] = field(default_factory=lambda: _NONE)
+    destination_rules: Mapping[Key, DestinationRule] = field(default_factory=lambda: _NONE)
+    http_routes: Mapping[Key, HTTPRoute] = field(default_factory=lambda: _NONE)
+    rejected: Mapping[tuple[str, str, str], Rejected] = field(default_factory=lambda: _NONE)
+
+    @cached_property
+    def services_of_namespace(self) -> Mapping[str, tuple[Service, ...]]:
+        """Services by namespace."""
+        found: dict[str, list[Service]] = {}
+        for service in self.services.values():
+            found.setdefault(service.namespace, []).append(service)
+        return {namespace: tuple(sorted(services, key=lambda s: s.name)) for namespace, services in found.items()}
+
+    def services_of(self, pod: Pod) -> tuple[Service, ...]:
+        """The Services that a pod is behind, by name."""
+        return tuple(
+            service for service in self.services_of_namespace.get(pod.namespace, ()) if service.selects(pod.labels)
+        )

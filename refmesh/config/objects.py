@@ -1,0 +1,134 @@
+"""Reads the cluster's own objects (Service, EndpointSlice, Pod, Namespace) into the model, keeping only what is needed.
+
+The API server has validated these, so there is nothing to complain about; what is missing simply counts as empty.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from refmesh.config.model import ContainerPort, Endpoint, Pod, Protocol, Service, ServicePort, Slice, key_of
+
+__all__ = ["PROXY_CONTAINER", "pod", "protocol_of", "service", "slice_of"]
+
+PROXY_CONTAINER = "refmesh-proxy"
+_FINISHED = {"Succeeded", "Failed"}
+_SERVICE_LABEL = "kubernetes.io/service-name"
+
+_BY_NAME = {
+    "http": Protocol.HTTP,
+    "http2": Protocol.HTTP2,
+    "h2c": Protocol.HTTP2,
+    "grpc": Protocol.HTTP2,
+    "grpc-web": Protocol.HTTP,
+    "kubernetes.io/h2c": Protocol.HTTP2,
+    "kubernetes.io/ws": Protocol.HTTP,
+    "tcp": Protocol.TCP,
+    # TLS that the application ends itself is bytes to the mesh.
+    "tls": Protocol.TCP,
+    "https": Protocol.TCP,
+    "kubernetes.io/wss": Protocol.TCP,
+    # Protocols in which the server may speak first must not wait for the client's first bytes.
+    "mysql": Protocol.TCP,
+    "mongo": Protocol.TCP,
+    "redis": Protocol.TCP,
+    "postgres": Protocol.TCP,
+}
+
+
+def protocol_of(name: str, app_protocol: str = "") -> Protocol:
+    """What a port speaks: its appProtocol decides, then its name up to the first dash."""
+    if app_protocol:
+        return _BY_NAME.get(app_protocol.lower(), Protocol.TCP)
+    lower = name.lower()
+    if lower.startswith("grpc-web"):
+        return Protocol.HTTP
+    return _BY_NAME.get(lower.partition("-")[0], Protocol.AUTO)
+
+
+def service(obj: Any) -> Service | None:
+    """A Service, or None for one without cluster-internal endpoints (ExternalName)."""
+    spec = obj.get("spec") or {}
+    if spec.get("type") == "ExternalName":
+        return None
+    namespace, name = key_of(obj)
+    addresses = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
+    ports = [
+        ServicePort(
+            name=port.get("name") or "",
+            port=port["port"],
+            target=port.get("targetPort") or port["port"],
+            protocol=protocol_of(port.get("name") or "", port.get("appProtocol") or ""),
+        )
+        for port in spec.get("ports") or []
+        if port.get("protocol", "TCP") == "TCP"
+    ]
+    return Service(
+        namespace=sys.intern(namespace),
+        name=name,
+        addresses=tuple(address for address in addresses if address and address != "None"),
+        ports=tuple(ports),
+        selector=tuple(sorted((spec.get("selector") or {}).items())),
+    )
+
+
+def slice_of(obj: Any) -> Slice | None:
+    """An EndpointSlice of a Service, or None for one that belongs to none or is not IPv4."""
+    metadata = obj.get("metadata") or {}
+    owner = (metadata.get("labels") or {}).get(_SERVICE_LABEL)
+    if not owner or obj.get("addressType") != "IPv4":
+        return None
+    namespace, name = key_of(obj)
+    endpoints: list[Endpoint] = []
+    for item in obj.get("endpoints") or []:
+        conditions, target = item.get("conditions") or {}, item.get("targetRef") or {}
+        pod_name = target.get("name", "") if target.get("kind") == "Pod" else ""
+        # "ready" absent means unknown, which Kubernetes asks consumers to read as ready.
+        ready = conditions.get("ready") is not False
+        endpoints.extend(Endpoint(address, ready, pod_name) for address in item.get("addresses") or [])
+    ports = [
+        (port.get("name") or "", port["port"])
+        for port in obj.get("ports") or []
+        if port.get("port") and port.get("protocol", "TCP") == "TCP"
+    ]
+    return Slice(
+        namespace=sys.intern(namespace),
+        name=name,
+        service=owner,
+        endpoints=tuple(sorted(endpoints, key=lambda endpoint: endpoint.address)),
+        ports=tuple(ports),
+    )
+
+
+def pod(obj: Any) -> Pod | None:
+    """A pod with its own address, or None for one that is finished or lives in the host's network."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    if status.get("phase") in _FINISHED or spec.get("hostNetwork"):
+        return None
+    namespace, name = key_of(obj)
+    containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+    application = [container for container in containers if container.get("name") != PROXY_CONTAINER]
+    ports = [
+        ContainerPort(port.get("name") or "", port["containerPort"])
+        for container in application
+        for port in container.get("ports") or []
+        if port.get("containerPort") and port.get("protocol", "TCP") == "TCP"
+    ]
+    return Pod(
+        namespace=sys.intern(namespace),
+        name=name,
+        address=status.get("podIP") or "",
+        labels=labels_of(obj),
+        service_account=sys.intern(spec.get("serviceAccountName") or "default"),
+        ports=tuple(ports),
+        meshed=len(application) < len(containers),
+    )
+
+
+def labels_of(obj: Any) -> Mapping[str, str]:
+    """The labels, with the texts shared: ten thousand pods carry the same few hundred."""
+    labels = (obj.get("metadata") or {}).get("labels") or {}
+    return MappingProxyType({sys.intern(str(key)): sys.intern(str(value)) for key, value in labels.items()})

@@ -1,0 +1,151 @@
+"""Collects what the watches report and turns it into snapshots. No I/O: the watcher and the tests feed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from refmesh.api.kinds import KINDS, Kind, parse
+from refmesh.api.meta import Rejected
+from refmesh.config import objects
+from refmesh.config.model import Key, Slice, Snapshot, key_of
+
+__all__ = ["SOURCES", "Source", "Store"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of object to watch. `optional` kinds may not be served (yet)."""
+
+    name: str
+    api_version: str
+    plural: str
+    optional: bool = False
+
+
+SOURCES: tuple[Source, ...] = (
+    Source("Namespace", "v1", "namespaces"),
+    Source("Service", "v1", "services"),
+    Source("EndpointSlice", "discovery.k8s.io/v1", "endpointslices"),
+    Source("Pod", "v1", "pods"),
+    *(Source(kind.name, kind.api_version, kind.plural, optional=True) for kind in KINDS),
+)
+
+_FIELD_OF_POLICY = {
+    "PeerAuthentication": "peer_authentications",
+    "VirtualService": "virtual_services",
+    "DestinationRule": "destination_rules",
+    "HTTPRoute": "http_routes",
+}
+_FIELD_OF_OBJECT = {"Service": "services", "Pod": "pods", "Namespace": "namespaces"}
+
+
+class Store:
+    """The newest known state of every object, parsed. Not thread-safe: it lives in one event loop."""
+
+    def __init__(self, domain: str = "cluster.local") -> None:
+        self._domain = domain
+        self._kinds: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
+        self._readers: Mapping[str, Callable[[Any], Any]] = {"Service": objects.service, "Pod": objects.pod}
+        self._tables: dict[str, dict[Any, Any]] = {
+            name: {} for name in (*_FIELD_OF_OBJECT.values(), *_FIELD_OF_POLICY.values(), "rejected", "slices")
+        }
+        self._slice_owner: dict[Key, str] = {}
+        self._published: dict[str, Mapping[Any, Any]] = {}
+        self._changed: set[str] = set(self._tables)
+        self._version = 0
+        self.raw_routes: dict[Key, Any] = {}
+        """HTTPRoutes as the API server sent them, for the status writer, which must keep what others wrote."""
+
+    def put(self, source: str, obj: Any) -> bool:
+        """Take in an object that was added or changed. Says whether anything that matters did change."""
+        key = key_of(obj)
+        if source == "EndpointSlice":
+            return self._put_slice(key, objects.slice_of(obj))
+        if source in _FIELD_OF_POLICY:
+            return self._put_policy(source, key, obj)
+        if source == "Namespace":
+            return self._set("namespaces", key[1], objects.labels_of(obj))
+        return self._set(_FIELD_OF_OBJECT[source], key, self._readers[source](obj))
+
+    def drop(self, source: str, key: Key) -> bool:
+        """Forget an object that is gone. Says whether it was known."""
+        if source == "EndpointSlice":
+            return self._put_slice(key, None)
+        if source in _FIELD_OF_POLICY:
+            self.raw_routes.pop(key, None) if source == "HTTPRoute" else None
+            gone = self._set("rejected", (source, *key), None)
+            return self._set(_FIELD_OF_POLICY[source], key, None) or gone
+        return self._set(_FIELD_OF_OBJECT[source], key[1] if source == "Namespace" else key, None)
+
+    def replace(self, source: str, items: Iterable[Any]) -> bool:
+        """Take in a complete list: what is not in it is gone."""
+        present, changed = set(), False
+        for obj in items:
+            present.add(key_of(obj))
+            changed |= self.put(source, obj)
+        for key in self._known(source) - present:
+            changed |= self.drop(source, key)
+        return changed
+
+    def snapshot(self) -> Snapshot:
+        """The state as an immutable snapshot; tables that did not change are shared with the one before."""
+        for name in self._changed:
+            self._published[name] = MappingProxyType(dict(self._tables[name]))
+        if self._changed:
+            self._version += 1
+            self._changed.clear()
+        return Snapshot(version=self._version, **self._published)
+
+    # ------------------------------------------------------------------------------------------------------- internals
+    def _set(self, table: str, key: Any, value: Any) -> bool:
+        rows = self._tables[table]
+        if value is None:
+            if rows.pop(key, None) is None:
+                return False
+        elif rows.get(key) == value:
+            return False
+        else:
+            rows[key] = value
+        self._changed.add(table)
+        return True
+
+    def _put_policy(self, source: str, key: Key, obj: Any) -> bool:
+        if source == "HTTPRoute":
+            self.raw_routes[key] = obj
+        parsed = parse(self._kinds[source], obj, self._domain)
+        good = None if isinstance(parsed, Rejected) else parsed
+        bad = parsed if isinstance(parsed, Rejected) else None
+        changed = self._set(_FIELD_OF_POLICY[source], key, good)
+        return self._set("rejected", (source, *key), bad) or changed
+
+    def _put_slice(self, key: Key, value: Slice | None) -> bool:
+        changed = False
+        owner = self._slice_owner.get(key)
+        if owner is not None and (value is None or value.service != owner):
+            rest = {name: item for name, item in self._slices_of(key[0], owner).items() if name != key[1]}
+            changed = self._set("slices", (key[0], owner), MappingProxyType(rest) if rest else None)
+            del self._slice_owner[key]
+        if value is None:
+            return changed
+        self._slice_owner[key] = value.service
+        slices = self._slices_of(key[0], value.service)
+        if slices.get(key[1]) == value:
+            return changed
+        return self._set("slices", (key[0], value.service), MappingProxyType({**slices, key[1]: value}))
+
+    def _slices_of(self, namespace: str, service: str) -> Mapping[str, Slice]:
+        found: Mapping[str, Slice] = self._tables["slices"].get((namespace, service), {})
+        return found
+
+    def _known(self, source: str) -> set[Key]:
+        if source == "EndpointSlice":
+            return set(self._slice_owner)
+        if source == "Namespace":
+            return {("", name) for name in self._tables["namespaces"]}
+        if source in _FIELD_OF_OBJECT:
+            return set(self._tables[_FIELD_OF_OBJECT[source]])
+        rejected = {(namespace, name) for kind, namespace, name in self._tables["rejected"] if kind == source}
+        return set(self._tables[_FIELD_OF_POLICY[source]]) | rejected

@@ -1,0 +1,118 @@
+"""Follows the API server and publishes one snapshot per batch of changes.
+
+A dead API server, a cut watch or an expired version never empties anything: what was known stays known until the API
+server itself says otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+import aiohttp
+
+from refmesh.config.model import Snapshot, key_of
+from refmesh.config.store import SOURCES, Source, Store
+from refmesh.kubeclient import Expired, Kube, KubeError, NotServed
+from refmesh.telemetry import metrics
+
+__all__ = ["Watcher"]
+
+log = logging.getLogger(__name__)
+
+_DEBOUNCE_SECONDS = 0.02
+_DEBOUNCE_LIMIT_SECONDS = 0.1
+_ABSENT_KIND_SECONDS = 2.0
+_BACKOFF_SECONDS = (0.1, 5.0)
+
+
+class Watcher:
+    """Keeps a `Store` current and calls `publish` with a new snapshot 20 to 100 ms after something changed."""
+
+    def __init__(self, kube: Kube, store: Store, publish: Callable[[Snapshot], None]) -> None:
+        self._kube = kube
+        self._store = store
+        self._publish = publish
+        self._waiting = {source.name for source in SOURCES}
+        self._synced = asyncio.Event()
+        self._dirty = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.raw_changed = asyncio.Event()
+        """Set when an object was seen, even if nothing that matters for traffic changed (its status may have)."""
+
+    async def start(self) -> None:
+        """Begin watching; returns once every kind has been listed and the first snapshot is published."""
+        self._tasks = [asyncio.create_task(self._follow(source), name=f"watch {source.name}") for source in SOURCES]
+        await self._synced.wait()
+        self._dirty.clear()
+        self._publish(self._store.snapshot())
+        self._tasks.append(asyncio.create_task(self._publish_batches(), name="publish snapshots"))
+
+    async def close(self) -> None:
+        """Stop watching."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _publish_batches(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._dirty.wait()
+            latest = loop.time() + _DEBOUNCE_LIMIT_SECONDS
+            while self._dirty.is_set() and loop.time() < latest:
+                self._dirty.clear()
+                await asyncio.sleep(_DEBOUNCE_SECONDS)
+            self._dirty.clear()
+            self._publish(self._store.snapshot())
+
+    def _note(self, source: Source, *, changed: bool) -> None:
+        if source.name in self._waiting:
+            self._waiting.discard(source.name)
+            if not self._waiting:
+                self._synced.set()
+        self.raw_changed.set()
+        if changed:
+            self._dirty.set()
+
+    async def _follow(self, source: Source) -> None:
+        """List, then watch, for ever. Every way a watch can end leads back here, and none loses what is known."""
+        version, delay = "", _BACKOFF_SECONDS[0]
+        while True:
+            try:
+                if not version:
+                    page = await self._kube.page(source.api_version, source.plural)
+                    self._note(source, changed=self._store.replace(source.name, page.items))
+                    version = page.version
+                    metrics.WATCH_LISTS.labels(source.name).inc()
+                async for event in self._kube.watch(source.api_version, source.plural, version):
+                    version, delay = event.version or version, _BACKOFF_SECONDS[0]
+                    if event.kind == "DELETED":
+                        self._note(source, changed=self._store.drop(source.name, key_of(event.object)))
+                    elif event.kind != "BOOKMARK":
+                        self._note(source, changed=self._store.put(source.name, event.object))
+                continue
+            except Expired:
+                version = ""
+                continue
+            except NotServed:
+                if source.optional:
+                    self._note(source, changed=self._store.replace(source.name, ()))
+                    version = ""
+                    await asyncio.sleep(_ABSENT_KIND_SECONDS)
+                    continue
+                log.warning("the API server does not serve %s", source.plural)
+            except KubeError as error:
+                # Also "too large resource version" after a restored etcd: a fresh list is always right.
+                version = ""
+                log.warning("the API server refused the watch of %s (%s)", source.plural, _short(error))
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                log.warning("watch of %s was cut (%s); what is known stays in force", source.plural, _short(error))
+            metrics.WATCH_ERRORS.labels(source.name).inc()
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(delay * 2, _BACKOFF_SECONDS[1])
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:200]

@@ -1,0 +1,198 @@
+"""Clusters: where requests can go, with limits, outlier detection and, per endpoint, mutual TLS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.cluster.v3.outlier_detection_pb2 import OutlierDetection as OutlierProto
+from envoy.config.core.v3.address_pb2 import BindConfig, SocketAddress
+from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
+from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions as UpstreamHttp
+from envoy.type.v3.percent_pb2 import Percent
+from google.protobuf.struct_pb2 import Struct
+
+from refmesh.api.destination_rule import ConnectionPool, OutlierDetection, TrafficPolicy
+from refmesh.config.model import Protocol
+from refmesh.discovery import names, tls
+from refmesh.discovery.packing import duration, pack, uint32
+from refmesh.discovery.settings import MeshSettings
+
+__all__ = [
+    "LAST_HOP_SOURCE",
+    "OutboundCluster",
+    "circuit_breakers",
+    "inbound_cluster",
+    "outbound_cluster",
+    "outlier_detection",
+    "static_clusters",
+]
+
+LAST_HOP_SOURCE = "127.0.0.6"
+"""The source address of the hop from proxy to application; the redirect rules let it pass, so it cannot loop."""
+
+_NO_LIMIT = 2**32 - 1
+_CONNECT_SECONDS = 10.0
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_BALANCERS = {
+    None: Cluster.LEAST_REQUEST,
+    "UNSPECIFIED": Cluster.LEAST_REQUEST,
+    "LEAST_REQUEST": Cluster.LEAST_REQUEST,
+    "LEAST_CONN": Cluster.LEAST_REQUEST,
+    "RANDOM": Cluster.RANDOM,
+    "ROUND_ROBIN": Cluster.ROUND_ROBIN,
+}
+
+
+@dataclass(frozen=True)
+class OutboundCluster:
+    """All that an outbound cluster depends on; equal inputs give an equal cluster."""
+
+    host: str
+    port: int
+    subset: str
+    protocol: Protocol
+    policy: TrafficPolicy
+    identities: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return names.outbound_cluster(self.port, self.subset, self.host)
+
+
+def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
+    """The cluster for a service port or subset."""
+    pool = spec.policy.pool or ConnectionPool()
+    cluster = Cluster(
+        name=spec.name,
+        connect_timeout=duration(pool.connect_timeout or _CONNECT_SECONDS),
+        circuit_breakers=circuit_breakers(pool),
+        typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(spec.protocol, pool)},
+    )
+    if spec.policy.balancer == "PASSTHROUGH":
+        cluster.type, cluster.lb_policy = Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED
+        return cluster
+    cluster.type, cluster.lb_policy = Cluster.EDS, _BALANCERS[spec.policy.balancer]
+    cluster.eds_cluster_config.CopyFrom(
+        Cluster.EdsClusterConfig(
+            service_name=spec.name,
+            eds_config=ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3),
+        )
+    )
+    if spec.policy.outlier is not None:
+        cluster.outlier_detection.CopyFrom(outlier_detection(spec.policy.outlier))
+        # Without it Envoy spreads traffic over ejected hosts once half of them are out.
+        cluster.common_lb_config.healthy_panic_threshold.CopyFrom(
+            Percent(value=spec.policy.outlier.min_health_percent or 0)
+        )
+    _transport(cluster, spec, settings)
+    return cluster
+
+
+def _transport(cluster: Any, spec: OutboundCluster, settings: MeshSettings) -> None:
+    """TLS towards endpoints that are known to have a proxy, plaintext towards the others."""
+    if spec.policy.tls_mode == "DISABLE":
+        return
+    # No known identity means no endpoint either; a name that nobody can have keeps the check closed until one appears.
+    identities = spec.identities or (f"spiffe://{settings.trust_domain}/none",)
+    alpn = (tls.MESH_ALPN_HTTP, tls.MESH_ALPN_TCP) if spec.protocol.is_http else (tls.MESH_ALPN_TCP,)
+    secured = tls.upstream(names.sni(spec.port, spec.subset, spec.host), identities, alpn)
+    if spec.policy.tls_mode == "ISTIO_MUTUAL":
+        cluster.transport_socket.CopyFrom(secured)
+        return
+    meshed = Struct()
+    meshed.update({"tlsMode": "istio"})
+    cluster.transport_socket_matches.extend(
+        [
+            Cluster.TransportSocketMatch(name="tlsMode-istio", match=meshed, transport_socket=secured),
+            Cluster.TransportSocketMatch(name="tlsMode-disabled", match=Struct(), transport_socket=tls.plaintext()),
+        ]
+    )
+
+
+def circuit_breakers(pool: ConnectionPool) -> Any:
+    """Limits; what is not limited is not limited by Envoy's own defaults either."""
+
+    def limit(value: int | None) -> Any:
+        return uint32(value if value is not None else _NO_LIMIT)
+
+    return CircuitBreakers(
+        thresholds=[
+            CircuitBreakers.Thresholds(
+                max_connections=limit(pool.max_connections),
+                max_pending_requests=limit(pool.max_pending_requests),
+                max_requests=limit(pool.max_requests),
+                max_retries=limit(pool.max_retries),
+                track_remaining=True,
+            )
+        ]
+    )
+
+
+def outlier_detection(outlier: OutlierDetection) -> Any:
+    """When endpoints are ejected. Only counted errors eject; Envoy's statistical detectors stay off, as in Istio."""
+    found = OutlierProto(enforcing_success_rate=uint32(0), enforcing_failure_percentage=uint32(0))
+    if outlier.consecutive_5xx is not None:
+        found.consecutive_5xx.value = outlier.consecutive_5xx
+        found.enforcing_consecutive_5xx.value = 100 if outlier.consecutive_5xx else 0
+    if outlier.consecutive_gateway_errors is not None:
+        found.consecutive_gateway_failure.value = outlier.consecutive_gateway_errors
+        found.enforcing_consecutive_gateway_failure.value = 100 if outlier.consecutive_gateway_errors else 0
+    found.split_external_local_origin_errors = outlier.split_local_errors
+    if outlier.split_local_errors and outlier.consecutive_local_failures is not None:
+        found.consecutive_local_origin_failure.value = outlier.consecutive_local_failures
+        found.enforcing_consecutive_local_origin_failure.value = 100 if outlier.consecutive_local_failures else 0
+        found.enforcing_local_origin_success_rate.value = 0
+    if outlier.interval is not None:
+        found.interval.CopyFrom(duration(outlier.interval))
+    if outlier.base_ejection_time is not None:
+        found.base_ejection_time.CopyFrom(duration(outlier.base_ejection_time))
+    if outlier.max_ejection_percent is not None:
+        found.max_ejection_percent.value = outlier.max_ejection_percent
+    return found
+
+
+def _http_options(protocol: Protocol, pool: ConnectionPool) -> Any:
+    common = HttpProtocolOptions()
+    if pool.idle_timeout is not None:
+        common.idle_timeout.CopyFrom(duration(pool.idle_timeout))
+    if pool.max_requests_per_connection is not None:
+        common.max_requests_per_connection.value = pool.max_requests_per_connection
+    options = UpstreamHttp(common_http_protocol_options=common)
+    if protocol is Protocol.HTTP2:
+        options.explicit_http_config.http2_protocol_options.CopyFrom(Http2ProtocolOptions())
+    else:
+        options.use_downstream_protocol_config.http_protocol_options.CopyFrom(Http1ProtocolOptions())
+        options.use_downstream_protocol_config.http2_protocol_options.CopyFrom(Http2ProtocolOptions())
+    return pack(options)
+
+
+def inbound_cluster(name: str) -> Any:
+    """The hop from proxy to application: the address that the client asked for, from a source that is not captured."""
+    return Cluster(
+        name=name,
+        type=Cluster.ORIGINAL_DST,
+        lb_policy=Cluster.CLUSTER_PROVIDED,
+        connect_timeout=duration(_CONNECT_SECONDS),
+        circuit_breakers=circuit_breakers(ConnectionPool()),
+        upstream_bind_config=BindConfig(source_address=SocketAddress(address=LAST_HOP_SOURCE, port_value=0)),
+        typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(Protocol.AUTO, ConnectionPool())},
+    )
+
+
+def static_clusters() -> list[Any]:
+    """The clusters that every proxy has."""
+    passthrough = Cluster(
+        name=names.PASSTHROUGH,
+        type=Cluster.ORIGINAL_DST,
+        lb_policy=Cluster.CLUSTER_PROVIDED,
+        connect_timeout=duration(_CONNECT_SECONDS),
+        circuit_breakers=circuit_breakers(ConnectionPool()),
+        typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(Protocol.AUTO, ConnectionPool())},
+    )
+    black_hole = Cluster(name=names.BLACK_HOLE, type=Cluster.STATIC, connect_timeout=duration(1.0))
+    return [passthrough, black_hole, inbound_cluster(names.INBOUND_PASSTHROUGH)]

@@ -1,0 +1,95 @@
+"""Endpoints: the ready addresses of a service port, each marked with whether it speaks mutual TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from envoy.config.core.v3.address_pb2 import Address, SocketAddress
+from envoy.config.core.v3.base_pb2 import Metadata
+from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint as EndpointProto
+from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from google.protobuf.struct_pb2 import Struct
+
+from refmesh.api.peer_authentication import MtlsMode
+from refmesh.config.model import Pod, Service, ServicePort, Snapshot
+from refmesh.discovery import policy
+
+__all__ = ["Backend", "assignment", "backends", "identities"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One address that gets traffic. `pod` is None for addresses that are not pods."""
+
+    address: str
+    port: int
+    mtls: bool
+    pod: Pod | None
+
+
+def backends(
+    snapshot: Snapshot, policies: policy.MtlsPolicies, service: Service, port: ServicePort
+) -> tuple[Backend, ...]:
+    """The ready backends of a service port, by address.
+
+    An endpoint that names a pod which is not known (any more) is left out: its slice is only late, and traffic to an
+    address that may belong to another pod by now would be wrong.
+    """
+    found: dict[tuple[str, int], Backend] = {}
+    for piece in snapshot.slices.get(service.key, {}).values():
+        number = next((number for name, number in piece.ports if name == port.name), None)
+        if number is None:
+            continue
+        for endpoint in piece.endpoints:
+            if not endpoint.ready:
+                continue
+            pod = snapshot.pods.get((service.namespace, endpoint.pod)) if endpoint.pod else None
+            if endpoint.pod and (pod is None or pod.address != endpoint.address):
+                continue
+            found[endpoint.address, number] = Backend(endpoint.address, number, _mtls(policies, pod, number), pod)
+    return tuple(found[key] for key in sorted(found))
+
+
+def _mtls(policies: policy.MtlsPolicies, pod: Pod | None, port: int) -> bool:
+    if pod is None or not pod.meshed:
+        return False
+    return policy.mode_in_force(policies, pod, port) is not MtlsMode.DISABLE
+
+
+def identities(snapshot: Snapshot, service: Service) -> tuple[str, ...]:
+    """The service accounts of everything behind the service, ready or not, so that a new one is known in time."""
+    accounts = set()
+    for piece in snapshot.slices.get(service.key, {}).values():
+        for endpoint in piece.endpoints:
+            pod = snapshot.pods.get((service.namespace, endpoint.pod)) if endpoint.pod else None
+            if pod is not None and pod.meshed:
+                accounts.add(pod.service_account)
+    return tuple(sorted(accounts))
+
+
+def in_subset(backend: Backend, labels: Mapping[str, str]) -> bool:
+    """Whether a backend's pod has the labels of a subset."""
+    if backend.pod is None:
+        return not labels
+    own = backend.pod.labels
+    return all(own.get(key) == value for key, value in labels.items())
+
+
+def assignment(name: str, addresses: tuple[tuple[str, int, bool], ...]) -> Any:
+    """The load assignment for (address, port, speaks mTLS) triples."""
+    meshed = Struct()
+    meshed.update({"tlsMode": "istio"})
+    metadata = Metadata(filter_metadata={"envoy.transport_socket_match": meshed})
+    endpoints = [
+        LbEndpoint(
+            endpoint=EndpointProto(address=Address(socket_address=SocketAddress(address=address, port_value=port))),
+            metadata=metadata if mtls else None,
+        )
+        for address, port, mtls in addresses
+    ]
+    # A locality without endpoints would be refused by no one, but none says "no endpoints" more plainly.
+    localities = [LocalityLbEndpoints(lb_endpoints=endpoints)] if endpoints else []
+    return ClusterLoadAssignment(cluster_name=name, endpoints=localities)

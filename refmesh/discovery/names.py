@@ -1,0 +1,37 @@
+"""How resources are called. Istio's names, because people and tools know them."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BLACK_HOLE",
+    "INBOUND_PASSTHROUGH",
+    "PASSTHROUGH",
+    "inbound_cluster",
+    "outbound_cluster",
+    "route_name",
+    "sni",
+]
+
+PASSTHROUGH = "PassthroughCluster"
+INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
+BLACK_HOLE = "BlackHoleCluster"
+
+
+def outbound_cluster(port: int, subset: str, host: str) -> str:
+    """The cluster for a port of a host, or of one of its subsets."""
+    return f"outbound|{port}|{subset}|{host}"
+
+
+def inbound_cluster(port: int) -> str:
+    """The cluster for a port of the pod's own application."""
+    return f"inbound|{port}||"
+
+
+def route_name(host: str, port: int) -> str:
+    """The route configuration for requests to a port of a host."""
+    return f"{host}:{port}"
+
+
+def sni(port: int, subset: str, host: str) -> str:
+    """The server name that a mesh client sends."""
+    return f"outbound_.{port}_.{subset}_.{host}"

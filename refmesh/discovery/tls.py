@@ -1,0 +1,82 @@
+"""Transport sockets for mutual TLS. Keys and roots come from the agent over SDS; no secret ever passes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from envoy.config.core.v3.base_pb2 import TransportSocket
+from envoy.config.core.v3.config_source_pb2 import ApiConfigSource, ApiVersion, ConfigSource
+from envoy.config.core.v3.grpc_service_pb2 import GrpcService
+from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
+from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
+    CertificateValidationContext,
+    SubjectAltNameMatcher,
+    TlsParameters,
+)
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext, UpstreamTlsContext
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from refmesh.discovery.packing import pack
+
+__all__ = ["MESH_ALPN_HTTP", "MESH_ALPN_TCP", "downstream", "plaintext", "upstream"]
+
+MESH_ALPN_TCP = "istio"
+MESH_ALPN_HTTP = "istio-http"
+"""What a mesh client offers when requests, not bytes, follow. The server never answers with an ALPN of its own, so the
+codec is chosen by the first bytes inside TLS, and HTTP/1.1, h2c and gRPC share one connection type."""
+
+_LEAF, _ROOTS, _SDS_CLUSTER = "default", "ROOTCA", "sds-grpc"
+
+
+def _secret(name: str) -> Any:
+    source = ApiConfigSource(
+        api_type=ApiConfigSource.GRPC,
+        transport_api_version=ApiVersion.V3,
+        set_node_on_first_message_only=True,
+        grpc_services=[GrpcService(envoy_grpc=GrpcService.EnvoyGrpc(cluster_name=_SDS_CLUSTER))],
+    )
+    # Wait for the secret however long it takes: starting without it would mean refusing or, worse, plaintext.
+    config = ConfigSource(
+        api_config_source=source, initial_fetch_timeout=Duration(), resource_api_version=ApiVersion.V3
+    )
+    return SdsSecretConfig(name=name, sds_config=config)
+
+
+def _common(matchers: Sequence[Any], alpn: Sequence[str] = ()) -> Any:
+    names = [SubjectAltNameMatcher(san_type=SubjectAltNameMatcher.URI, matcher=matcher) for matcher in matchers]
+    return CommonTlsContext(
+        tls_params=TlsParameters(
+            tls_minimum_protocol_version=TlsParameters.TLSv1_2, tls_maximum_protocol_version=TlsParameters.TLSv1_3
+        ),
+        tls_certificate_sds_secret_configs=[_secret(_LEAF)],
+        combined_validation_context=CommonTlsContext.CombinedCertificateValidationContext(
+            default_validation_context=CertificateValidationContext(match_typed_subject_alt_names=names),
+            validation_context_sds_secret_config=_secret(_ROOTS),
+        ),
+        alpn_protocols=alpn,
+    )
+
+
+def upstream(server_name: str, identities: Sequence[str], alpn: Sequence[str]) -> Any:
+    """The client's side: present our leaf, accept exactly the given identities."""
+    common = _common([StringMatcher(exact=identity) for identity in identities], alpn)
+    return TransportSocket(
+        name="envoy.transport_sockets.tls",
+        typed_config=pack(UpstreamTlsContext(common_tls_context=common, sni=server_name)),
+    )
+
+
+def downstream(trust_domain: str) -> Any:
+    """The server's side: demand a certificate of our trust domain."""
+    common = _common([StringMatcher(prefix=f"spiffe://{trust_domain}/")])
+    context = DownstreamTlsContext(common_tls_context=common, require_client_certificate=BoolValue(value=True))
+    return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
+
+
+def plaintext() -> Any:
+    """No TLS."""
+    return TransportSocket(name="envoy.transport_sockets.raw_buffer", typed_config=pack(RawBuffer()))
