@@ -35,15 +35,15 @@ def experiments(output: _Output = Output.TABLE) -> None:
     """List the chaos experiments."""
     import chaos
 
-    show([dict(one) for one in _rows(chaos.catalogue(), ("id", "title", "hypothesis", "fault"))], output)
+    show(chaos.catalogue().experiments, output)
 
 
 @app.command()
 def faults(output: _Output = Output.TABLE) -> None:
     """List the faults that experiments are made of."""
-    from chaos.faults import catalogue
+    import chaos
 
-    show([dict(one) for one in _rows(catalogue(), ("name", "summary"))], output)
+    show(chaos.catalogue().faults, output)
 
 
 @app.command()
@@ -52,7 +52,3 @@ def meshes(output: _Output = Output.TABLE) -> None:
     from conformance.adapters import known, load
 
     show([{"name": name, "title": load(name).title} for name in known()], output)
-
-
-def _rows(values: Any, fields: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [{field: getattr(value, field) for field in fields if hasattr(value, field)} for value in values]

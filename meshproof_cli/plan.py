@@ -82,7 +82,11 @@ class Plan:
         options, chosen = self.options, self.selection
         where = f" from {options.kubeconfig}" if options.kubeconfig else ""
         context = f", context {options.context}" if options.context else ""
-        cluster = f"create a {self.provider} cluster" if self.create else f"use the existing cluster{where}{context}"
+        cluster = (
+            f"create {'a kind' if self.provider == 'kind' else 'an embedded'} cluster"
+            if self.create
+            else f"use the existing cluster{where}{context}"
+        )
         image = "build or take from the cache, and load" if self.build_image else f"use {options.image}"
         if options.mesh == NONE:
             mesh = "install nothing: the negative control"

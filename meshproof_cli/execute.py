@@ -1,0 +1,172 @@
+"""Carries a plan out: ground, judging, report, clean-up. Whatever fails, the report is written and nothing is left."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from fixtures.cluster import provider
+from meshproof_cli import judging
+from meshproof_cli.ground import Ground, clean, facts, prepare
+from meshproof_cli.plan import Known, Plan
+from meshproof_cli.stages import Stages, one_sentence
+from reports.console import Step, say
+from reports.errors import MeshproofError
+from reports.files import clear_directory
+from reports.model import Result, Run, Verdict
+from reports.writers import write
+
+__all__ = ["execute", "finished"]
+
+
+def execute(plan: Plan, known: Known, directory: Path, version: str) -> tuple[Run, BaseException | None]:
+    """Do the run; what was found out, and what stopped it if something did. The report is in `directory` either way."""
+    started, clock = time.time(), time.monotonic()
+    stages = Stages()
+    options = plan.options
+    ground = Ground(provider(plan.provider, kubeconfig=options.kubeconfig, context=options.context))
+    found: list[Result] = []
+    about: dict[str, str] = {}
+    trouble: list[BaseException] = []
+
+    def run_now() -> Run:
+        return Run(
+            mesh=options.mesh,
+            mesh_version=about.get("mesh version", ""),
+            cluster=plan.provider if ground.cluster is None else f"{plan.provider} ({ground.cluster.name})",
+            environment={name: value for name, value in about.items() if name != "mesh version"},
+            started=started,
+            seconds=time.monotonic() - clock,
+            stages=stages.done,
+            results=finished(plan, known, found, trouble[0] if trouble else None),
+            options=_options(plan),
+            product_version=version,
+        )
+
+    clear_directory(directory)
+    try:
+        prepare(plan, stages, ground)
+        about.update(_about(plan, ground))
+        for name, wanted, judge in _judges(plan, ground, directory):
+            if wanted:
+                _judge(name, judge, stages, found, trouble)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - kept for the end: first the report and the clean-up
+        trouble.append(error)
+        _keep_logs(ground, directory)
+    try:
+        with stages.stage("report") as shown:
+            write(run_now(), directory)
+            shown.update(str(directory))
+    except MeshproofError as error:
+        trouble.append(error)
+    try:
+        with stages.stage("clean-up") as shown:
+            shown.update(clean(plan, ground))
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - as above
+        trouble.append(error)
+    run = run_now()
+    with suppress(MeshproofError):  # said above already; this time only the last two stages are new
+        write(run, directory)
+    return run, trouble[0] if trouble else None
+
+
+def finished(plan: Plan, known: Known, found: Iterable[Result], stopped_by: BaseException | None) -> tuple[Result, ...]:
+    """The results with the catalogue's order, a reproduce command each, and not-run for what was never reached."""
+    by_id = {result.id: result for result in found}
+    why = f"the run ended before: {one_sentence(stopped_by)}" if stopped_by else "nothing was reported for it"
+    results = []
+    for one in dict.fromkeys([*plan.selection.ids, *by_id]):
+        result = by_id.get(one)
+        if result is None:
+            kind, group = _kind(plan, known, one)
+            result = Result(one, known.titles.get(one, one), kind, group, "core", Verdict.NOT_RUN, why)
+        if plan.create or not result.reproduce:
+            result = replace(result, reproduce=_again(plan, one))
+        results.append(result)
+    order = {one: position for position, one in enumerate(known.titles)}
+    kinds = ("check", "experiment", "measurement")
+    return tuple(sorted(results, key=lambda one: (kinds.index(one.kind), order.get(one.id, len(order)))))
+
+
+def _judges(
+    plan: Plan, ground: Ground, directory: Path
+) -> list[tuple[str, bool, Callable[[Step], tuple[Result, ...]]]]:
+    chosen = plan.selection
+    return [
+        (
+            "conformance",
+            bool(chosen.checks),
+            lambda shown: judging.conformance(plan, ground, directory / "conformance", shown.update),
+        ),
+        ("chaos", bool(chosen.experiments), lambda shown: judging.chaos(plan, ground, shown.update)),
+        ("latency", bool(chosen.measurements), lambda shown: judging.latency(plan, ground, shown.update)),
+    ]
+
+
+def _judge(
+    name: str,
+    judge: Callable[[Step], tuple[Result, ...]],
+    stages: Stages,
+    found: list[Result],
+    trouble: list[BaseException],
+) -> None:
+    """One judging stage; its failure is kept, and the next stage is tried all the same."""
+    try:
+        with stages.stage(name) as shown:
+            found.extend(judge(shown))
+    except Exception as error:  # noqa: BLE001 - raised again at the end, after report and clean-up
+        trouble.append(error)
+        say(f"   {one_sentence(error)}")
+
+
+def _about(plan: Plan, ground: Ground) -> dict[str, str]:
+    from conformance.adapters import load
+
+    _, kube = ground.ready
+    return {"mesh version": load(plan.options.mesh).version(kube), **facts(kube), "image": ground.image}
+
+
+def _keep_logs(ground: Ground, directory: Path) -> None:
+    """The cluster's logs, where the ground could not be made; best effort, the first failure is what counts."""
+    if ground.cluster is not None:
+        with suppress(Exception):
+            ground.provider.logs(ground.cluster.name, directory / "cluster-logs")
+
+
+def _kind(plan: Plan, known: Known, one: str) -> tuple[Literal["check", "experiment", "measurement"], str]:
+    if one in plan.selection.experiments:
+        return "experiment", "chaos"
+    if one in plan.selection.measurements:
+        return "measurement", "latency"
+    return "check", known.checks.get(one, "")
+
+
+def _again(plan: Plan, one: str) -> str:
+    options = plan.options
+    words = ["meshproof", "run", "--mesh", options.mesh, "--cluster", plan.provider]
+    if options.kubeconfig:
+        words += ["--kubeconfig", str(options.kubeconfig)]
+    if options.context:
+        words += ["--context", options.context]
+    if options.defect:
+        words += ["--defect", options.defect]
+    if options.image:
+        words += ["--image", options.image]
+    return shlex.join([*words, "--only", one])
+
+
+def _options(plan: Plan) -> dict[str, str | list[str]]:
+    options = plan.options
+    given: dict[str, str | list[str]] = {"mesh": options.mesh, "cluster": plan.provider}
+    if options.only:
+        given["only"] = list(options.only)
+    if options.skip:
+        given["skip"] = list(options.skip)
+    if options.defect:
+        given["defect"] = options.defect
+    return given

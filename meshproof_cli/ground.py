@@ -1,0 +1,222 @@
+"""The ground of a run: its cluster, the image in it and the mesh on it; made in stages, cleaned up whatever happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fixtures.cluster import Cluster, Provider, programs, provider
+from fixtures.images import Archive, build_archive, image_reference
+from fixtures.kube import Kube
+from meshproof_cli.plan import NONE, Plan
+from meshproof_cli.processes import module_command, module_environment
+from meshproof_cli.refmesh_setting import refmesh_variables
+from meshproof_cli.stages import Stages
+from reports.errors import EnvironmentProblem, ExitCode, MeshproofError, UsageProblem
+
+__all__ = ["Ground", "clean", "facts", "prepare", "program_parts"]
+
+_NAME = re.compile(r"run-(\d+)")
+_MESH_NAMESPACE = "refmesh-system"
+
+
+@dataclass
+class Ground:
+    """What has been made so far. Filled step by step, so that cleaning up knows how far it came."""
+
+    provider: Provider
+    cluster: Cluster | None = None
+    kube: Kube | None = None
+    image: str = ""
+    installed_mesh: bool = False
+
+    @property
+    def ready(self) -> tuple[Cluster, Kube]:
+        """The cluster and its client; only asked for after `prepare`."""
+        if self.cluster is None or self.kube is None:
+            raise RuntimeError("the ground was asked for before it was made")
+        return self.cluster, self.kube
+
+    @property
+    def access(self) -> list[str]:
+        """The flags that lead a program of ours to the cluster."""
+        cluster, _ = self.ready
+        flags = ["--kubeconfig", str(cluster.kubeconfig)]
+        return [*flags, "--context", cluster.context] if cluster.context else flags
+
+
+def program_parts(kind_of_cluster: str) -> list[str]:
+    """The programs that must be on this machine before a run starts."""
+    if kind_of_cluster == "embedded":
+        from fixtures.cluster.embedded.provider import EMBEDDED_PARTS
+
+        return [*EMBEDDED_PARTS, "toxiproxy", "gateway-api"]
+    return ["kind", "toxiproxy", "gateway-api"] if kind_of_cluster == "kind" else ["toxiproxy", "gateway-api"]
+
+
+def prepare(plan: Plan, stages: Stages, ground: Ground) -> None:
+    """Make the cluster, bring the image into it, install the mesh. Raises a `MeshproofError` where one cannot be."""
+    missing = programs.missing(program_parts(plan.provider))
+    if missing:
+        with stages.stage("programs") as shown:
+            programs.ensure(missing, shown.update)
+            shown.update(", ".join(missing))
+    with ThreadPoolExecutor(1, "image") as pool:
+        # Built while the cluster starts: both wait for other programs most of the time.
+        building = pool.submit(build_archive) if plan.build_image else None
+        with stages.stage("cluster") as shown:
+            ground.cluster = _cluster(plan, ground.provider)
+            ground.kube = Kube.connect(ground.cluster.kubeconfig, ground.cluster.context)
+            shown.update(f"{plan.provider}, Kubernetes {ground.kube.version}")
+        with stages.stage("image") as shown:
+            ground.image = _image(plan, ground, building, shown.update)
+    with stages.stage("mesh") as shown:
+        _mesh(plan, ground, shown.update)
+
+
+def clean(plan: Plan, ground: Ground) -> str:
+    """Remove what `prepare` made; what was done, in words."""
+    if ground.kube is not None:
+        with suppress(Exception):  # a connection to a cluster that is about to go
+            if plan.create:
+                ground.kube.close()
+    if plan.create:
+        if ground.cluster is None:
+            return "nothing to remove"
+        if plan.options.keep_cluster:
+            return f"kept: export KUBECONFIG={ground.cluster.kubeconfig}"
+        ground.provider.delete(ground.cluster.name)
+        return "cluster deleted"
+    if ground.installed_mesh:
+        _refmesh("uninstall", "--yes", *ground.access, progress=lambda _: None)
+        return "refmesh uninstalled"
+    return "the cluster stays as it was"
+
+
+def _cluster(plan: Plan, maker: Provider) -> Cluster:
+    if not plan.create:
+        return maker.create("")
+    if plan.options.keep_cluster:
+        return maker.create(f"kept-{os.getpid()}")
+    name = f"run-{os.getpid()}"
+    if plan.provider == "embedded":
+        from fixtures.cluster.embedded.provider import EmbeddedProvider
+
+        return EmbeddedProvider().create(name, ephemeral_owner=os.getpid())
+    # kind knows no owner: the clusters of runs that are no more are recognised by the number in their name.
+    for left in maker.list():
+        found = _NAME.fullmatch(left.name)
+        if found and not Path(f"/proc/{found[1]}").exists():
+            maker.delete(left.name)
+    return maker.create(name)
+
+
+def _image(plan: Plan, ground: Ground, building: Future[Archive] | None, progress: Callable[[str], None]) -> str:
+    cluster, kube = ground.ready
+    if building is None:
+        progress(plan.options.image or "")
+        return plan.options.image or ""
+    if not plan.create and _nodes_have(kube, image_reference()):
+        progress("on every node already")
+        return image_reference()
+    archive = building.result()
+    progress("loading")
+    _loader(plan, ground).load(cluster.name, archive.path)
+    progress(f"{archive.path.stat().st_size / 1e6:.0f} MB")
+    return archive.reference
+
+
+def _nodes_have(kube: Kube, reference: str) -> bool:
+    nodes = kube.list("v1", "Node")
+    held = [{name for image in node["status"].get("images", []) for name in image.get("names", [])} for node in nodes]
+    return bool(held) and all(reference in names for names in held)
+
+
+def _loader(plan: Plan, ground: Ground) -> Provider:
+    """Who can load an image: for an existing cluster that is one of ours, the provider that made it."""
+    cluster, _ = ground.ready
+    if plan.create:
+        return ground.provider
+    for name in ("embedded", "kind"):
+        maker = provider(name)
+        for known in maker.list():
+            if known.kubeconfig.resolve() == cluster.kubeconfig.resolve():
+                ground.cluster = known
+                return maker
+    return ground.provider
+
+
+def _mesh(plan: Plan, ground: Ground, progress: Callable[[str], None]) -> None:
+    from conformance.adapters import load
+
+    _, kube = ground.ready
+    mesh = plan.options.mesh
+    if mesh == NONE:
+        progress("none")
+        return
+    adapter = load(mesh)
+    if plan.installs_mesh and (plan.create or kube.get("v1", "Namespace", _MESH_NAMESPACE) is None):
+        if not plan.create:
+            from fixtures.cluster.existing import agree
+
+            agree("refmesh is not on this cluster; install it, and remove it afterwards?", yes=plan.options.yes)
+        defect = ["--defect", plan.options.defect] if plan.options.defect else []
+        ground.installed_mesh = True
+        _refmesh("install", "--yes", *ground.access, "--image", ground.image, *defect, progress=progress)
+    elif plan.options.defect:
+        raise UsageProblem(
+            "refmesh is installed on this cluster already, and a defect is switched on when it is installed",
+            fix="`meshproof refmesh uninstall` first, or leave --defect out",
+        )
+    if problem := adapter.problem(kube):
+        raise EnvironmentProblem(problem, fix=f"install {mesh} first, or choose another cluster")
+    progress(f"{mesh} {adapter.version(kube)}")
+
+
+def _refmesh(*arguments: str, progress: Callable[[str], None]) -> None:
+    """Run refmesh's own program; its complaint becomes ours."""
+    lines: list[str] = []
+    environment = module_environment(refmesh_variables())
+    with subprocess.Popen(
+        module_command("refmesh", *arguments),
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        for line in process.stderr or ():
+            if line.strip():
+                lines.append(line.strip())
+                progress(line.strip().lstrip("✔ "))
+    if process.returncode:
+        complaint = next(
+            (line for line in lines if line.startswith("refmesh:")), lines[-1] if lines else "no reason given"
+        )
+        fix = next((line.removeprefix("fix:").strip() for line in lines if line.startswith("fix:")), "")
+        kinds: dict[int, type[MeshproofError]] = {
+            int(ExitCode.USAGE): UsageProblem,
+            int(ExitCode.ENVIRONMENT): EnvironmentProblem,
+        }
+        raise kinds.get(process.returncode, EnvironmentProblem)(complaint.removeprefix("refmesh:").strip(), fix=fix)
+
+
+def facts(kube: Kube) -> dict[str, str]:
+    """What a reader must know of the cluster to compare runs."""
+    nodes: list[Any] = kube.list("v1", "Node")
+    found = {"Kubernetes": kube.version, "nodes": str(len(nodes))}
+    for title, field in (
+        ("container runtime", "containerRuntimeVersion"),
+        ("kernel", "kernelVersion"),
+        ("node", "osImage"),
+    ):
+        values = sorted({str(node["status"]["nodeInfo"].get(field, "")) for node in nodes} - {""})
+        if values:
+            found[title] = ", ".join(values)
+    cores = sorted({str(node["status"].get("capacity", {}).get("cpu", "")) for node in nodes} - {""})
+    if cores:
+        found["CPUs per node"] = ", ".join(cores)
+    return found

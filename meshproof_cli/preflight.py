@@ -1,0 +1,58 @@
+"""What can be found wrong before anything is made: each with one sentence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from fixtures.paths import cache_dir, state_dir
+from meshproof_cli.plan import Plan, choose
+from meshproof_cli.processes import module_command, module_environment
+from reports.errors import EnvironmentProblem
+
+__all__ = ["check"]
+
+_ROOM = {"embedded": 2_000, "kind": 4_000, "existing": 200}
+"""Free megabytes that a run needs for images and the cluster's files."""
+
+
+def check(plan: Plan) -> None:
+    """Raise the first problem there is: an unknown defect, no room, a machine or a kubeconfig that will not do."""
+    if plan.options.defect is not None:
+        choose(plan.options.defect, _defects(), "defect", "see `meshproof refmesh defects`")
+    for place in (cache_dir(), state_dir()):
+        _room(place, _ROOM[plan.provider])
+    if plan.provider == "existing":
+        from fixtures.cluster import provider
+        from fixtures.kube import Kube
+
+        cluster = provider("existing", kubeconfig=plan.options.kubeconfig, context=plan.options.context).create("")
+        Kube.connect(cluster.kubeconfig, cluster.context).close()
+    elif plan.provider == "embedded":
+        from fixtures.cluster.embedded.preflight import check as machine_check
+
+        machine_check()
+
+
+def _room(place: Path, megabytes: int) -> None:
+    existing = next(path for path in (place, *place.parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free // 1_000_000
+    if free < megabytes:
+        raise EnvironmentProblem(
+            f"only {free} MB are free for {place}, and a run needs {megabytes} MB",
+            fix="free some space, or set XDG_CACHE_HOME and XDG_STATE_HOME to a disk with room",
+        )
+
+
+def _defects() -> list[str]:
+    """The names of refmesh's seeded defects, asked of its own program."""
+    done = subprocess.run(
+        module_command("refmesh", "defects", "-o", "json"),
+        check=False, capture_output=True, text=True, env=module_environment(),
+    )  # fmt: skip
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise EnvironmentProblem(f"refmesh cannot list its defects: {reason}")
+    return [str(one["name"]) for one in json.loads(done.stdout)]
