@@ -18,7 +18,7 @@ import yaml
 from refmesh import defects
 from refmesh.errors import RefmeshError, UsageProblem
 from refmesh.injector.patch import BadPod, Config
-from refmesh.install import installer, options
+from refmesh.install import installer, options, proxies
 from refmesh.install.check import check as look
 from refmesh.install.offline import inject_object
 from refmesh.kubeclient import Kube
@@ -208,6 +208,38 @@ async def _config(kube: Kube, image: str | None) -> Config:
     return Config(image=named, root_pem=str(roots["data"]["root-cert.pem"]))
 
 
+@app.command("proxy-status")
+def proxy_status(output: Form = Output.JSON, kubeconfig: Kubeconfig = None, context: Context = None) -> None:
+    """Show what each connected proxy was sent and has acknowledged."""
+    found = _run(kubeconfig, context, proxies.proxy_status)
+    _dump(found, output)
+
+
+@app.command("proxy-config")
+def proxy_config(
+    part: Annotated[str, typer.Argument(help=", ".join(proxies.PARTS))],
+    pod: Annotated[str, typer.Argument(help="Pod, or POD.NAMESPACE.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The pod's namespace.")] = "default",
+    output: Form = Output.TABLE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show the configuration that a proxy has in force."""
+    chosen = part.rstrip("s")
+    if chosen not in proxies.PARTS:
+        raise UsageProblem(f"There is no part {part!r}.", fix=f"Choose one of {', '.join(proxies.PARTS)}.")
+    name, dot, rest = pod.partition(".")
+    dump = _run(kubeconfig, context, lambda kube: proxies.envoy_config(kube, name, rest if dot else namespace))
+    if output is Output.TABLE and chosen != "bootstrap":
+        _show(proxies.rows_of(dump, chosen), output)
+    else:
+        _dump(proxies.section(dump, chosen), output)
+
+
+def _dump(value: Any, form: Output) -> None:
+    typer.echo(yaml.safe_dump(value, sort_keys=False) if form is Output.YAML else json.dumps(value, indent=2))
+
+
 @app.command()
 def version(output: Form = Output.TABLE, kubeconfig: Kubeconfig = None, context: Context = None) -> None:
     """Show the image of the installed control plane."""
@@ -223,8 +255,7 @@ def main() -> NoReturn:
         _say(f"refmesh: {error}")
         sys.exit(error.exit_code)
     except (aiohttp.ClientError, TimeoutError) as error:
-        _say(
-            f"refmesh: The API server does not answer: {str(error) or 'it took too long'}. Check --kubeconfig and --context."
-        )
+        why = str(error) or "it took too long"
+        _say(f"refmesh: The API server does not answer: {why}. Check --kubeconfig and --context.")
         sys.exit(3)
     sys.exit(0)

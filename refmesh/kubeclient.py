@@ -13,7 +13,7 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -261,6 +261,28 @@ class Kube:
                     status = event.get("object") or {}
                     _raise(int(status.get("code") or 500), json.dumps(status).encode(), path, collection=True)
                 yield WatchEvent(event["type"], event["object"])
+
+    async def exec(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> bytes:
+        """Run a command in a container and return its output. Raises `KubeError` if it cannot start or fails."""
+        query = [("container", container), ("stdout", "1"), ("stderr", "1"), *(("command", part) for part in command)]
+        url = f"{self._server}/api/v1/namespaces/{namespace}/pods/{pod}/exec"
+        output: dict[int, bytearray] = {1: bytearray(), 2: bytearray(), 3: bytearray()}
+        try:
+            async with self.session().ws_connect(
+                url, params=query, headers=self._token.header(), protocols=("v5.channel.k8s.io",), max_msg_size=0
+            ) as socket:
+                async for message in socket:
+                    if message.type == aiohttp.WSMsgType.BINARY and message.data:
+                        # the first byte says which stream: 1 output, 2 errors, 3 how the command ended
+                        output.setdefault(message.data[0], bytearray()).extend(message.data[1:])
+        except aiohttp.WSServerHandshakeError as error:
+            raise KubeError(
+                error.status, f"No command can be run in container {container} of pod {namespace}/{pod}."
+            ) from error
+        end = json.loads(output[3] or b"{}")
+        if end.get("status") == "Failure":
+            raise KubeError(500, output[2].decode(errors="replace").strip() or str(end.get("message")))
+        return bytes(output[1])
 
     async def close(self) -> None:
         """Close the connections."""

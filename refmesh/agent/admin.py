@@ -10,7 +10,7 @@ from refmesh.agent.settings import ADMIN_PORT
 
 __all__ = ["active_connections", "admin", "exchange", "ready"]
 
-_MAX_REPLY_BYTES = 1 << 20
+_MAX_REPLY_BYTES = 64 << 20
 
 
 def exchange(connection: socket.socket, request: bytes, *, limit: int = _MAX_REPLY_BYTES) -> tuple[int, bytes]:
@@ -23,7 +23,18 @@ def exchange(connection: socket.socket, request: bytes, *, limit: int = _MAX_REP
     parts = head.split(b" ", 2)
     if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1][:3].isdigit():
         raise ValueError("the reply is not HTTP/1.1")
+    if b"transfer-encoding: chunked" in head.lower():
+        body = _unchunk(body)
     return int(parts[1][:3]), body
+
+
+def _unchunk(body: bytes) -> bytes:
+    """Undo HTTP/1.1's chunking, which Envoy's admin port uses for its longer pages."""
+    parts, at = list[bytes](), 0
+    while (end := body.find(b"\r\n", at)) >= 0 and (size := int(body[at:end].split(b";")[0], 16)):
+        parts.append(body[end + 2 : end + 2 + size])
+        at = end + 2 + size + 2
+    return b"".join(parts)
 
 
 def admin(method: str, path: str, *, timeout: float = 2.0) -> tuple[int, bytes]:

@@ -1,4 +1,7 @@
-"""The container's life-cycle hooks: `python -m refmesh.agent.hooks wait` after start, `… drain` before stop."""
+"""What is run inside the sidecar from outside: `python -m refmesh.agent.hooks wait` after start, `… drain` before stop.
+
+`… admin PATH` prints a page of Envoy's admin port, for `refmesh proxy-config`: the port itself stays on loopback.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,20 @@ def main(arguments: Sequence[str]) -> int:
         except (OSError, ValueError) as error:
             sys.stderr.write(f"the proxy could not be drained: {error}\n")
         return 0
-    sys.stderr.write("usage: python -m refmesh.agent.hooks wait|drain\n")
+    if len(arguments) == 2 and arguments[0] == "admin":
+        return _show(arguments[1])
+    sys.stderr.write("usage: python -m refmesh.agent.hooks wait | drain | admin PATH\n")
     return 2
+
+
+def _show(path: str) -> int:
+    try:
+        status, body = admin("GET", path, timeout=10.0)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"the proxy's admin port does not answer: {error}\n")
+        return 1
+    sys.stdout.buffer.write(body)
+    return 0 if status == 200 else 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""`refmesh proxy-status` and `refmesh proxy-config`: what the control plane sent, and what a proxy has."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from refmesh.errors import UsageProblem
+from refmesh.injector.policy import PROXY
+from refmesh.install.manifests import DEPLOYMENT
+from refmesh.install.options import NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from refmesh.kubeclient import Kube
+
+__all__ = ["PARTS", "envoy_config", "proxy_status", "rows_of"]
+
+PARTS = ("bootstrap", "cluster", "endpoint", "listener", "route", "secret")
+Row = dict[str, Any]
+
+
+async def proxy_status(kube: Kube) -> Any:
+    """Return the control plane's own account of its proxies."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/services/{DEPLOYMENT}:15014/proxy/debug/proxies"
+    return await kube.request("GET", path)
+
+
+async def envoy_config(kube: Kube, pod: str, namespace: str) -> dict[str, Any]:
+    """Return a proxy's whole configuration, as its admin port shows it. Raises `UsageProblem` if it has no proxy."""
+    found = await kube.get("v1", "pods", pod, namespace)
+    if found is None:
+        raise UsageProblem(f"There is no pod {pod} in namespace {namespace}.")
+    containers = [*(found["spec"].get("initContainers") or []), *found["spec"]["containers"]]
+    if all(container["name"] != PROXY for container in containers):
+        raise UsageProblem(f"Pod {namespace}/{pod} is not injected.")
+    page = "/config_dump?include_eds"
+    output = await kube.exec(namespace, pod, PROXY, ["python", "-m", "refmesh.agent.hooks", "admin", page])
+    return dict(json.loads(output))
+
+
+def rows_of(dump: dict[str, Any], part: str) -> list[Row]:
+    """Return one line for each resource of a kind, for a table. Secrets come without their content."""
+    return sorted(_rows(dump, part), key=lambda row: [str(value) for value in row.values()])
+
+
+def _rows(dump: dict[str, Any], part: str) -> Iterator[Row]:
+    for section in dump.get("configs") or ():
+        kind = str(section.get("@type", "")).rpartition(".")[2]
+        for state, entry in _entries(section):
+            if part == "cluster" and kind == "ClustersConfigDump":
+                cluster = entry.get("cluster") or {}
+                yield {"name": cluster.get("name"), "type": cluster.get("type", "EDS"), "state": state}
+            elif part == "listener" and kind == "ListenersConfigDump":
+                listener = (entry.get("active_state") or entry).get("listener") or {}
+                address = (listener.get("address") or {}).get("socket_address") or {}
+                where = f"{address.get('address')}:{address.get('port_value')}"
+                yield {"name": entry.get("name") or listener.get("name"), "address": where, "state": state}
+            elif part == "route" and kind == "RoutesConfigDump":
+                route = entry.get("route_config") or {}
+                hosts = [host.get("name") for host in route.get("virtual_hosts") or ()]
+                yield {"name": route.get("name", ""), "virtual hosts": ", ".join(map(str, hosts)), "state": state}
+            elif part == "endpoint" and kind == "EndpointsConfigDump":
+                yield from _endpoints(entry.get("endpoint_config") or {})
+            elif part == "secret" and kind == "SecretsConfigDump":
+                yield {"name": entry.get("name"), "updated": entry.get("last_updated", ""), "state": state}
+
+
+def _entries(section: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, entries in section.items():
+        if isinstance(entries, list):
+            state = key.partition("_")[0]
+            yield from ((state, entry) for entry in entries if isinstance(entry, dict))
+
+
+def _endpoints(assignment: dict[str, Any]) -> Iterator[Row]:
+    for locality in assignment.get("endpoints") or ():
+        for host in locality.get("lb_endpoints") or ():
+            address = host.get("endpoint", {}).get("address", {}).get("socket_address", {})
+            yield {
+                "cluster": assignment.get("cluster_name"),
+                "address": f"{address.get('address')}:{address.get('port_value')}",
+                "health": host.get("health_status", "UNKNOWN"),
+            }
+
+
+def section(dump: dict[str, Any], part: str) -> list[dict[str, Any]]:
+    """Return the sections of a kind as Envoy gives them, for JSON and YAML."""
+    wanted = {"bootstrap": "BootstrapConfigDump"}.get(part, f"{part.capitalize()}sConfigDump")
+    return [entry for entry in dump.get("configs") or () if str(entry.get("@type", "")).endswith(wanted)]
