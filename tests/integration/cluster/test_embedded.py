@@ -95,9 +95,9 @@ def test_the_node_is_ready_and_dns_answers_inside(cluster: Cluster) -> None:
     assert [node["metadata"]["name"] for node in nodes] == [cluster.name]
     assert any(c["type"] == "Ready" and c["status"] == "True" for c in nodes[0]["status"]["conditions"])
     init = EmbeddedProvider().node_process(cluster.name)
-    service = Addresses(0).dns_service
+    arguments = [str(Addresses(0).dns_service), dns.question("example.org").hex()]
     asked = subprocess.run(
-        ["nsenter", f"--target={init}", "--net", sys.executable, "-c", ASK, str(service), dns.question("example.org").hex()],
+        ["nsenter", f"--target={init}", "--net", sys.executable, "-c", ASK, *arguments],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     # A name outside the cluster: no such domain, at once.
