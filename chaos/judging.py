@@ -48,11 +48,10 @@ def judged(own: Judge) -> Judge:
         if marks.recovered is None:
             return Judgement(Verdict.FAIL, "traffic was not steady again after the fault was taken back")
         untested = sorted(name for name, count in safe.refusals.items() if count < MIN_REFUSALS)
-        if untested or not safe.refusals:
+        if untested:
             return Judgement(
                 Verdict.INCONCLUSIVE,
-                f"{verdict.reason}; but safety was not tested: too few refusals of "
-                f"{', '.join(untested) or 'any attack'}",
+                f"{verdict.reason}; but safety was not tested: too few refusals of {', '.join(untested)}",
             )
         total = sum(safe.refusals.values())
         return Judgement(Verdict.PASS, f"{verdict.reason}; {total} attempts without rights, all refused")

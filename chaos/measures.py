@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chaos.model import Attempt, History, Sample
+from chaos.model import ATTACKS, Attempt, History, Sample
 from load.histograms import percentile
 from reports.model import JSON
 
@@ -97,10 +97,10 @@ class Safety:
 
 def safety(attempts: Sequence[Attempt], start: float, end: float) -> Safety:
     """Breaches over all attempts; refusals within [start, end]."""
-    refusals: dict[str, int] = {attempt.attack: 0 for attempt in attempts}
+    refusals: dict[str, int] = dict.fromkeys(ATTACKS, 0)
     for attempt in attempts:
         if attempt.reached and not attempt.through and start <= attempt.at <= end:
-            refusals[attempt.attack] += 1
+            refusals[attempt.attack] = refusals.get(attempt.attack, 0) + 1
     breaches = [attempt for attempt in attempts if attempt.through]
     first = f"{breaches[0].attack}: {breaches[0].detail}" if breaches else ""
     return Safety(len(breaches), refusals, first)

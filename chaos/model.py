@@ -12,7 +12,23 @@ from reports.model import JSON, Verdict
 if TYPE_CHECKING:
     from fixtures.kube import Kube  # the janitor's pod has no Kubernetes client
 
-__all__ = ["Attempt", "Cluster", "Fault", "History", "Judge", "Judgement", "Marks", "Right", "Sample", "Undo"]
+__all__ = [
+    "ATTACKS",
+    "Attempt",
+    "Cluster",
+    "Fault",
+    "History",
+    "Judge",
+    "Judgement",
+    "Marks",
+    "Right",
+    "Sample",
+    "Undo",
+]
+
+
+ATTACKS = ("plaintext", "tls-no-certificate", "tls-foreign-certificate")
+"""What the client without rights tries; each must have been refused before safety counts as tested."""
 
 
 @dataclass(frozen=True)

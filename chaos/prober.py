@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from chaos.model import ATTACKS
+
 __all__ = ["CONTROL_PORT", "attempt", "foreign_certificate", "main"]
 
 CONTROL_PORT = 16004
@@ -131,7 +133,7 @@ async def _run(target: str, identity: str, port: int) -> None:
     host, _, number = target.rpartition(":")
     with tempfile.TemporaryDirectory() as directory:
         foreign = _context(foreign_certificate(identity, Path(directory)), ["istio", "http/1.1"])
-    contexts = {"plaintext": None, "tls-no-certificate": _context(None, []), "tls-foreign-certificate": foreign}
+    contexts = dict(zip(ATTACKS, (None, _context(None, []), foreign), strict=True))
     rows: list[Row] = []
     async with await _serve(port, rows):
         await _attack(host, int(number), contexts, rows)

@@ -114,7 +114,7 @@ class Job:
                     exception=error,
                 )
         finally:
-            connection.close()
+            connection.release()
             pacer.close()
 
     def _sample(self, *, context: dict[str, Any], response: bytes, exception: Any = None, **_: Any) -> None:

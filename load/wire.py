@@ -1,19 +1,31 @@
 """The smallest HTTP/1.1 client that can carry a measurement: one kept-alive connection, bytes prepared beforehand.
 
-Why not locust's FastHttpUser: its session builds headers, cookies and response objects inside the timed span, which
-costs ten times what a loopback round trip costs (numbers in benchmarks/load_overhead.py).
+Why not locust's FastHttpUser: its session builds headers, cookies and response objects inside the timed span
+(numbers in benchmarks/load_overhead.py).
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
+from gevent import monkey
 from httptools import HttpParserError, HttpResponseParser
 
 __all__ = ["Connection", "Reply", "RequestFailed", "Target"]
+
+
+_plain_socket: Any = monkey.get_original("socket", "socket")
+_READ, _WRITE = 1, 2
+
+
+class _TimedOut(BaseException):
+    """Thrown into the greenlet that waits too long; no handler between may take it for an error of its own."""
 
 
 class RequestFailed(Exception):
@@ -46,48 +58,47 @@ class Target:
 class Reply:
     """Callbacks of the parser; one a response."""
 
-    __slots__ = ("body", "complete", "keep")
+    __slots__ = ("body", "complete", "keep", "parser")
 
     def __init__(self) -> None:
         self.body: list[bytes] = []
         self.complete = False
         self.keep = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Notice that the far side will close."""
-        if name.lower() == b"connection" and value.lower() == b"close":
-            self.keep = False
+        """Whether the far side lets the connection be used again."""
+        self.parser = HttpResponseParser(self)
 
     def on_body(self, data: bytes) -> None:
         """Keep the body."""
         self.body.append(data)
 
     def on_message_complete(self) -> None:
-        """The last byte has come."""
+        """The last byte has come. The parser knows only until now whether the connection may be kept."""
+        self.keep = self.parser.should_keep_alive()
         self.complete = True
 
 
 class Connection:
-    """One connection to a target, opened when needed, reopened after an error."""
+    """One connection to a target, opened when needed, reopened after an error. Belongs to one greenlet.
+
+    A plain socket with watchers made once, instead of gevent's socket and Timeout: those cost 30 to 90 µs a request
+    where this was measured, as much as the loopback round trip itself (benchmarks/load_overhead.py).
+    """
 
     def __init__(self, target: Target, timeout: float) -> None:
         self._target = target
-        self._timeout = timeout
-        self._socket: socket.socket | None = None
+        self._hub = gevent.get_hub()
+        self._timer = self._hub.loop.timer(timeout)
+        self._socket: Any = None
+        self._readable: Any = None
 
     def exchange(self) -> tuple[int, bytes]:
         """Send one request and read its reply: (status, body). Raises RequestFailed."""
-        timer = gevent.Timeout.start_new(self._timeout)
+        self._timer.start(gevent.getcurrent().throw, _TimedOut)
         try:
             return self._exchange()
-        except gevent.Timeout as fired:
+        except _TimedOut:
             self.close()
-            if fired is not timer:
-                raise
             raise RequestFailed("timeout") from None
-        except ConnectionRefusedError as problem:
-            self.close()
-            raise RequestFailed("refused") from problem
         except (ConnectionResetError, BrokenPipeError) as problem:
             self.close()
             raise RequestFailed("reset") from problem
@@ -98,30 +109,62 @@ class Connection:
             self.close()
             raise RequestFailed("refused") from problem
         finally:
-            timer.close()
+            self._timer.stop()
 
     def _exchange(self) -> tuple[int, bytes]:
-        connection = self._socket
-        if connection is None:
-            connection = socket.socket(self._target.family, socket.SOCK_STREAM)
-            self._socket = connection
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.connect(self._target.address)
+        connection = self._socket or self._connect()
         reply = Reply()
-        parser = HttpResponseParser(reply)
-        connection.sendall(self._target.request)
+        self._send(connection, self._target.request)
         while not reply.complete:
+            self._hub.wait(self._readable)
             data = connection.recv(65536)
             if not data:
                 self.close()
                 raise RequestFailed("eof")
-            parser.feed_data(data)
-        if not (reply.keep and parser.should_keep_alive()):
+            reply.parser.feed_data(data)
+        if not reply.keep:
             self.close()
-        return parser.get_status_code(), b"".join(reply.body)
+        status = reply.parser.get_status_code()
+        del reply.parser  # the two refer to each other, and the driver runs without the garbage collector
+        return status, b"".join(reply.body)
+
+    def _connect(self) -> Any:
+        connection = _plain_socket(self._target.family, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connection
+        self._readable = self._hub.loop.io(connection.fileno(), _READ)
+        began = connection.connect_ex(self._target.address)
+        if began not in (0, errno.EINPROGRESS):
+            raise OSError(began, os.strerror(began))
+        self._writable(connection)
+        if failed := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(failed, os.strerror(failed))
+        return connection
+
+    def _send(self, connection: Any, data: bytes) -> None:
+        while data:
+            try:
+                data = data[connection.send(data) :]
+            except BlockingIOError:
+                self._writable(connection)
+
+    def _writable(self, connection: Any) -> None:
+        watcher = self._hub.loop.io(connection.fileno(), _WRITE)
+        try:
+            self._hub.wait(watcher)
+        finally:
+            watcher.close()
 
     def close(self) -> None:
         """Close the connection; the next exchange opens another."""
         if self._socket is not None:
+            self._readable.stop()
+            self._readable.close()
             self._socket.close()
             self._socket = None
+
+    def release(self) -> None:
+        """Close for good, the timer too."""
+        self.close()
+        self._timer.close()

@@ -1,5 +1,7 @@
 import random
 
+import pytest
+
 from load.comparison import AGAIN, BASE, MESHED, QUANTILES, Block, compare, measurement
 from load.histograms import encode, histogram
 from reports.model import Result, Verdict, result_from_json, result_to_json
@@ -49,7 +51,7 @@ def test_a_quiet_measurement_passes_and_says_what_it_found():
     assert 195 < result.metrics["added_p50_us"] < 205
     assert abs(result.metrics["aa_p50_us"]) < 5
     assert result.metrics["proxy_memory_mib"] == 64
-    assert result.metrics["proxy_cpu_ms_per_1000_requests"] == 500 / 1.1
+    assert result.metrics["proxy_cpu_ms_per_1000_requests"] == pytest.approx(500 / 1.1)
     assert [arm["name"] for arm in result.plots[0].data["arms"]] == [BASE, AGAIN, MESHED]
     assert result_from_json(result_to_json(result)) is not None
 

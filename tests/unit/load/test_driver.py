@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -16,8 +17,10 @@ from load.histograms import decode
 
 class Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    connections: ClassVar[set] = set()
 
     def do_GET(self):
+        self.connections.add(self.client_address)
         if self.path.startswith("/slow"):
             time.sleep(0.3)
         if self.path.startswith("/close"):
@@ -92,6 +95,13 @@ def test_every_request_is_recorded_with_its_backend(driver, server):
     assert all(r["status"] == 200 and r["error"] is None and r["start"] >= r["intended"] - 1e-4 for r in records)
     spacing = sorted(r["intended"] for r in records)
     assert spacing[-1] - spacing[0] == pytest.approx(0.49, abs=1e-4)
+
+
+def test_connections_are_kept(driver, server):
+    Answer.connections.clear()
+    told = run(driver, url=server + "/", rate=100, duration=0.5, users=3)
+    assert told["errors"] == 0
+    assert 1 <= len(Answer.connections) <= 3
 
 
 def test_a_stall_is_charged_to_the_requests_that_queued_behind_it(driver, server):

@@ -1,0 +1,42 @@
+"""Hand-made histories."""
+
+from dataclasses import replace
+
+from chaos.model import ATTACKS, Attempt, History, Marks, Sample
+
+START, INJECTED, UNDONE, ENDED = 1000.0, 1002.0, 1006.0, 1008.0
+
+
+def sample(at, *, took=0.005, status=200, error=None, pod="echo-1"):
+    return Sample(at, at, took, status if error is None else None, error, pod if error is None else None)
+
+
+def traffic(start=START, end=ENDED, rate=100, **wanted):
+    count = round((end - start) * rate)
+    return tuple(sample(start + index / rate, **wanted) for index in range(count))
+
+
+def refusals(start=START, end=ENDED, every=0.25):
+    return tuple(
+        Attempt(start + index * every, attack, True, False, "reset")
+        for index in range(round((end - start) / every))
+        for attack in ATTACKS
+    )
+
+
+def history(**changes):
+    """A calm history: steady traffic, every attack refused, the fault landed and was taken back."""
+    calm = History(
+        samples=traffic(),
+        attempts=refusals(),
+        marks=Marks(START, INJECTED, INJECTED + 0.5, UNDONE, UNDONE + 0.3, ENDED),
+        landed="it shows",
+        arrivals=800,
+    )
+    marks = {name: changes.pop(name) for name in ("started", "undone", "recovered", "ended") if name in changes}
+    return replace(calm, marks=replace(calm.marks, **marks), **changes)
+
+
+def replaced(samples, start, end, **wanted):
+    """The same traffic, with other outcomes within [start, end)."""
+    return tuple(sample(s.intended, **wanted) if start <= s.intended < end else s for s in samples)

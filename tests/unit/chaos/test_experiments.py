@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+from chaos.experiments import EXPERIMENTS, n1, p1
+from chaos.model import Marks
+from reports.model import Verdict
+from tests.unit.chaos.helpers import INJECTED, UNDONE, history, replaced, sample, traffic
+
+KILLED = {"killed": "echo-1"}
+TIMED = {"timeout seconds": 0.5, "timeout by": "the client's own timeout"}
+
+
+def killed(samples=None, **changes):
+    if samples is None:
+        samples = replaced(traffic(), INJECTED + 0.4, 2000, pod="echo-2")
+    return history(samples=samples, facts=KILLED, **changes)
+
+
+def test_p1_passes_when_the_pod_leaves_quietly():
+    assert p1.judge(killed()).verdict is Verdict.PASS
+
+
+def test_p1_forgives_what_was_in_flight_and_no_more():
+    base = replaced(traffic(), INJECTED + 0.4, 2000, pod="echo-2")
+    flying = replaced(base, INJECTED, INJECTED + 0.4, took=0.025)  # three at a time
+    lost = replaced(flying, INJECTED + 0.1, INJECTED + 0.125, took=0.025, error="reset")
+    assert p1.judge(killed(lost)).verdict is Verdict.PASS
+    more = replaced(flying, INJECTED + 0.1, INJECTED + 0.3, took=0.025, error="reset")
+    judgement = p1.judge(killed(more))
+    assert judgement.verdict is Verdict.FAIL
+    assert "in flight" in judgement.reason
+
+
+def test_p1_fails_when_the_dead_pod_stays_an_endpoint():
+    late = killed()
+    late = replace(late, marks=replace(late.marks, landed=INJECTED + 5.1))
+    assert p1.judge(late).verdict is Verdict.FAIL
+
+
+def test_p1_fails_when_the_dead_pod_answers_late():
+    ghost = (*killed().samples, sample(INJECTED + 5.5, pod="echo-1"))
+    assert p1.judge(killed(ghost)).verdict is Verdict.FAIL
+
+
+def test_p1_says_nothing_about_an_idle_pod():
+    assert p1.judge(killed(traffic(pod="echo-2"))).verdict is Verdict.INCONCLUSIVE
+
+
+def delayed(took=0.5, status=504, **more):
+    base = replaced(traffic(), INJECTED, UNDONE, took=took, status=status)
+    return history(samples=base, facts=TIMED, **more)
+
+
+def test_n1_passes_when_requests_are_cut_off_in_time():
+    judgement = n1.judge(delayed())
+    assert judgement.verdict is Verdict.PASS
+    assert "500 ms" in judgement.reason
+
+
+def test_n1_allows_a_tenth_and_no_more():
+    assert n1.judge(delayed(took=0.549)).verdict is Verdict.PASS
+    assert n1.judge(delayed(took=0.56)).verdict is Verdict.FAIL
+
+
+def test_n1_fails_when_the_timeout_is_ignored():
+    assert n1.judge(delayed(took=1.5, status=200)).verdict is Verdict.FAIL
+
+
+def test_n1_fails_when_requests_die_at_once():
+    assert n1.judge(delayed(took=0.01, status=503)).verdict is Verdict.FAIL
+
+
+def test_n1_says_nothing_when_hardly_any_request_was_slow():
+    assert n1.judge(delayed(took=0.01, status=200)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_n1_says_nothing_without_requests_under_the_fault():
+    few = delayed()
+    few = replace(few, marks=Marks(1000, INJECTED, UNDONE - 0.6, UNDONE, None, 1008))
+    assert n1.judge(few).verdict is Verdict.INCONCLUSIVE
+
+
+def test_only_the_sham_expects_no_verdict():
+    assert {e.id for e in EXPERIMENTS.values() if e.expected is not Verdict.PASS} == {"A1"}

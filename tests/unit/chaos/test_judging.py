@@ -1,0 +1,140 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaos.experiments import EXPERIMENTS
+from chaos.judging import judged, no_added_errors
+from chaos.model import Attempt, History, Marks
+from reports.model import Verdict
+from tests.unit.chaos.helpers import ENDED, INJECTED, START, UNDONE, history, refusals, replaced, sample, traffic
+
+judge = judged(no_added_errors)
+EMPTY = History((), (), Marks(0, 0, None, 0, None, 0), "")
+
+
+def test_calm_passes():
+    judgement = judge(history())
+    assert judgement.verdict is Verdict.PASS
+    assert "none of 600" in judgement.reason
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=list(EXPERIMENTS))
+def test_nothing_recorded_is_inconclusive_everywhere(experiment):
+    assert experiment.judge(EMPTY).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=list(EXPERIMENTS))
+def test_a_fault_that_did_not_land_is_never_a_pass(experiment):
+    judgement = experiment.judge(history(landed="", facts={"killed": "echo-1", "timeout seconds": 0.5}))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "did not land" in judgement.reason
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=list(EXPERIMENTS))
+@pytest.mark.parametrize("landed", ["", "it shows"])
+def test_a_breach_fails_everywhere_even_without_traffic(experiment, landed):
+    breach = (*refusals(), Attempt(INJECTED + 1, "plaintext", True, True, "HTTP/1.1 200 OK"))
+    judgement = experiment.judge(history(samples=(), attempts=breach, landed=landed))
+    assert judgement.verdict is Verdict.FAIL
+    assert "plaintext" in judgement.reason
+
+
+def test_one_added_error_fails():
+    bad = replaced(traffic(), INJECTED + 1, INJECTED + 1.005, status=503)
+    judgement = judge(history(samples=bad))
+    assert judgement.verdict is Verdict.FAIL
+    assert "1 of 600" in judgement.reason
+
+
+def test_an_error_while_the_fault_is_taken_back_counts():
+    bad = replaced(traffic(), UNDONE + 0.1, UNDONE + 0.105, error="reset")
+    assert judge(history(samples=bad)).verdict is Verdict.FAIL
+
+
+def test_errors_before_the_fault_leave_nothing_to_judge():
+    bad = replaced(traffic(), START, START + 0.02, error="refused")
+    assert judge(history(samples=bad)).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    "given_samples",
+    [
+        (),
+        traffic(START, INJECTED),
+        traffic(INJECTED, ENDED),
+        traffic(rate=10),
+        traffic(START, INJECTED) + traffic(UNDONE, ENDED),
+    ],
+    ids=["none", "none after", "none before", "few", "none during"],
+)
+def test_too_little_traffic_is_inconclusive(given_samples):
+    assert judge(history(samples=given_samples)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_no_recovery_fails():
+    judgement = judge(history(recovered=None))
+    assert judgement.verdict is Verdict.FAIL
+    assert "steady" in judgement.reason
+
+
+@pytest.mark.parametrize(
+    "attempts",
+    [(), refusals(START, INJECTED), tuple(replace(a, reached=False) for a in refusals()), refusals()[::3]],
+    ids=["none", "only before", "never reached", "one attack only"],
+)
+def test_untested_safety_is_inconclusive(attempts):
+    assert judge(history(attempts=attempts)).verdict is Verdict.INCONCLUSIVE
+
+
+times = st.floats(START - 5, ENDED + 5)
+samples = st.lists(
+    st.builds(
+        sample,
+        times,
+        took=st.floats(0, 9),
+        status=st.sampled_from([200, 404, 503, 504]),
+        error=st.sampled_from([None, None, "reset", "timeout"]),
+        pod=st.sampled_from(["echo-1", "echo-2"]),
+    ),
+    max_size=300,
+)
+attempts = st.lists(
+    st.builds(
+        Attempt, times, st.sampled_from(["plaintext", "tls"]), st.booleans(), st.just(False), st.text(max_size=5)
+    ),
+    max_size=30,
+)
+
+
+@given(
+    samples,
+    attempts,
+    st.sampled_from(["", "it shows"]),
+    st.none() | st.floats(INJECTED, UNDONE),
+    st.none() | st.floats(UNDONE, ENDED),
+)
+def test_judges_never_crash_and_never_pass_what_did_not_land(some, tried, landed, landed_at, recovered):
+    facts = {"killed": "echo-1", "timeout seconds": 0.5, "timeout by": "the client"}
+    one = history(
+        samples=tuple(sorted(some, key=lambda s: s.intended)),
+        attempts=tuple(tried),
+        landed=landed,
+        facts=facts,
+        recovered=recovered,
+    )
+    one = replace(one, marks=replace(one.marks, landed=landed_at))
+    for experiment in EXPERIMENTS.values():
+        judgement = experiment.judge(one)
+        assert judgement.verdict in {Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE}
+        assert landed or judgement.verdict is not Verdict.PASS
+
+
+@given(samples)
+def test_more_errors_never_turn_a_fail_into_a_pass(some):
+    before = traffic(START, INJECTED)
+    after = tuple(s for s in some if INJECTED <= s.intended < ENDED)
+    worse = tuple(sample(s.intended, error="reset") for s in after)
+    if after:
+        assert judge(history(samples=before + traffic(INJECTED, ENDED) + worse)).verdict is Verdict.FAIL

@@ -1,0 +1,164 @@
+import json
+
+import pytest
+
+from chaos.faults import FAULTS
+from chaos.faults.space import Space
+from chaos.incluster import path_of
+from chaos.janitor import Watchdog, tend
+from chaos.janitor_objects import NAME, janitor_objects, rights_objects
+from chaos.log import LOG_NAMESPACE, UNDOS, age, parse_entry, pending, replay
+from chaos.model import Right
+from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
+
+
+def entry(name, fault, arguments):
+    return {
+        "metadata": {"name": name, "labels": {"meshproof.io/undo": "pending"}},
+        "data": {"fault": fault, "arguments": json.dumps(arguments)},
+    }
+
+
+class Memory:
+    """A cluster that remembers."""
+
+    def __init__(self, *entries, broken=()):
+        self.entries = {item["metadata"]["name"]: item for item in entries}
+        self.calls = []
+        self.lease = {"spec": {"holderIdentity": "runner-1", "renewTime": "2026-01-01T00:00:00.000000Z"}}
+        self.broken = broken
+
+    def get(self, _, kind, name, _namespace=None):
+        if kind == "Lease":
+            return self.lease
+        return {"metadata": {"name": name}}
+
+    def list(self, _, kind, namespace=None, selector=""):
+        assert (kind, namespace, selector) == ("ConfigMap", LOG_NAMESPACE, "meshproof.io/undo=pending")
+        return list(self.entries.values())
+
+    def patch(self, _, kind, name, body, namespace=None, subresource=""):
+        if name in self.broken:
+            raise EnvironmentProblem(f"no {name}")
+        self.calls.append(("patch", kind, name, namespace, subresource, body))
+        return {}
+
+    def delete(self, _, kind, name, namespace=None):
+        if kind == "ConfigMap":
+            return self.entries.pop(name, None) is not None
+        self.calls.append(("delete", kind, name, namespace))
+        return True
+
+
+SCALE = {"namespace": "mesh", "deployment": "plane", "replicas": 2}
+
+
+def test_entries_are_undone_latest_first_and_removed():
+    cluster = Memory(
+        entry("undo-1", "namespace", {"namespace": "meshproof-chaos-1"}), entry("undo-2", "scale-to-zero", SCALE)
+    )
+    assert [undo.fault for undo in replay(cluster)] == ["scale-to-zero", "namespace"]
+    assert cluster.calls == [
+        ("patch", "Deployment", "plane", "mesh", "scale", {"spec": {"replicas": 2}}),
+        ("delete", "Namespace", "meshproof-chaos-1", None),
+    ]
+    assert pending(cluster) == []
+    assert replay(cluster) == []
+
+
+def test_an_undo_that_fails_keeps_its_entry_and_lets_the_others_go_on():
+    cluster = Memory(
+        entry("undo-1", "sham", {"namespace": "a", "decoy": "d"}),
+        entry("undo-2", "scale-to-zero", SCALE),
+        broken=("plane",),
+    )
+    with pytest.raises(EnvironmentProblem, match="no plane"):
+        replay(cluster)
+    assert list(cluster.entries) == ["undo-2"]
+
+
+def test_the_janitor_replaces_toxiproxy_where_it_cannot_reach_it():
+    toxic = {"namespace": "a", "pod": "between-1", "proxy": "echo", "toxic": "meshproof-latency"}
+    cluster = Memory(entry("undo-1", "toxic", toxic))
+    replay(cluster)
+    assert cluster.calls == [("delete", "Pod", "between-1", "a")]
+
+
+def test_no_namespace_of_others_is_ever_deleted():
+    with pytest.raises(UsageProblem, match="kube-system"):
+        Space.undo(Memory(), {"namespace": "kube-system"})
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"metadata": {"name": "x"}},
+        {"metadata": {"name": "x"}, "data": {"fault": "sham", "arguments": "{"}},
+        {"metadata": {"name": "x"}, "data": {"fault": "sham", "arguments": "[]"}},
+        {"metadata": {"name": "x"}, "data": {"fault": "meteor", "arguments": "{}"}},
+    ],
+)
+def test_a_damaged_entry_is_named(item):
+    with pytest.raises(MeshproofError, match=r"meshproof-chaos/x"):
+        parse_entry(item)
+
+
+def test_every_fault_can_be_undone_from_the_log():
+    assert set(UNDOS) == {*FAULTS, "namespace"}
+
+
+def test_a_heartbeat_that_stands_still_is_dead_whatever_its_clock_says():
+    dog = Watchdog(30)
+    assert not dog.dead(("r", "t1"), 100)
+    assert not dog.dead(("r", "t1"), 129)
+    assert not dog.dead(("r", "t2"), 131)
+    assert not dog.dead(("r", "t2"), 160)
+    assert dog.dead(("r", "t2"), 161)
+    assert dog.dead(("r", "t2"), 200)
+    assert not dog.dead(("s", "t9"), 201)
+
+
+def test_the_janitor_waits_for_the_heartbeat_to_die():
+    cluster, dog = Memory(entry("undo-1", "scale-to-zero", SCALE)), Watchdog(30)
+    assert tend(cluster, dog, 0) == []
+    assert tend(cluster, dog, 29) == []
+    assert cluster.calls == []
+    assert tend(cluster, dog, 30) == ["scale-to-zero"]
+
+
+def test_age_of_a_heartbeat():
+    assert age("") == float("inf")
+    assert age("yesterday") == float("inf")
+    assert age("2020-01-01T00:00:00.000000Z") > 1e8
+
+
+def test_the_janitor_gets_the_rights_of_the_undo_and_no_others():
+    objects = rights_objects(
+        [
+            Right("mesh", "apps", ("deployments/scale",), ("get", "patch"), ("plane",)),
+            Space.rights("meshproof-chaos-1"),
+        ]
+    )
+    roles = {o["kind"]: o for o in objects}
+    assert roles["Role"]["metadata"]["namespace"] == "mesh"
+    assert roles["Role"]["rules"] == [
+        {
+            "apiGroups": ["apps"],
+            "resources": ["deployments/scale"],
+            "verbs": ["get", "patch"],
+            "resourceNames": ["plane"],
+        }
+    ]
+    assert roles["ClusterRole"]["rules"][0]["resourceNames"] == ["meshproof-chaos-1"]
+    assert all(o["metadata"]["name"] == NAME for o in objects)
+
+
+def test_no_rule_of_the_janitor_has_a_wildcard():
+    text = json.dumps([o for o in janitor_objects("image") if "Role" in o["kind"]])
+    assert "*" not in text
+
+
+def test_paths_of_objects():
+    assert path_of("v1", "ConfigMap", namespace="a") == "/api/v1/namespaces/a/configmaps"
+    assert path_of("apps/v1", "Deployment", "d", "a", "scale") == "/apis/apps/v1/namespaces/a/deployments/d/scale"
+    assert path_of("v1", "Namespace", "n") == "/api/v1/namespaces/n"

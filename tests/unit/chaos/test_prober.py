@@ -1,0 +1,71 @@
+import asyncio
+import ssl
+
+from cryptography import x509
+
+from chaos.prober import attempt, foreign_certificate
+
+OPEN = b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"pod": "echo-1"}'
+DENIED = b'HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n{"pod": "?"}'
+STRANGER = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello from a proxy"
+
+
+async def tried(answer, reset=False):
+    async def serve(reader, writer):
+        await reader.readline()
+        if reset:
+            writer.transport.abort()
+            return
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        return await attempt("plaintext", "127.0.0.1", server.sockets[0].getsockname()[1], None)
+
+
+async def test_the_workloads_own_answer_is_a_breach():
+    row = await tried(OPEN)
+    assert (row["reached"], row["through"]) == (True, True)
+
+
+async def test_a_refusal_by_status_or_reset_is_none():
+    assert (await tried(DENIED))["through"] is False
+    row = await tried(b"", reset=True)
+    assert (row["reached"], row["through"]) == (True, False)
+
+
+async def test_an_answer_of_somebody_else_is_none():
+    assert (await tried(STRANGER))["through"] is False
+
+
+async def test_nobody_there_is_not_reached():
+    row = await attempt("plaintext", "127.0.0.1", 1, None)
+    assert (row["reached"], row["through"]) == (False, False)
+
+
+async def test_tls_towards_a_plain_port_is_refused():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+
+    async def serve(reader, writer):
+        await reader.read(100)
+        writer.write(OPEN)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        row = await attempt("tls", "127.0.0.1", server.sockets[0].getsockname()[1], context)
+    assert (row["reached"], row["through"]) == (True, False)
+
+
+def test_the_foreign_certificate_names_the_stolen_identity(tmp_path):
+    path = foreign_certificate("spiffe://cluster.local/ns/a/sa/b", tmp_path)
+    leaf = x509.load_pem_x509_certificate(path.read_bytes())
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://cluster.local/ns/a/sa/b"]
+    assert leaf.issuer != leaf.subject
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_cert_chain(path)

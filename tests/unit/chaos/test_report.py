@@ -1,0 +1,51 @@
+from chaos.experiment import Experiment
+from chaos.experiments import EXPERIMENTS
+from chaos.report import result_of, without_history
+from chaos.suite import catalogue
+from reports.model import Verdict, result_from_json, result_to_json
+from tests.unit.chaos.helpers import history
+
+
+def test_a_result_carries_figures_plot_and_reproduction():
+    result = result_of(EXPERIMENTS["C1"], history(), "refmesh")
+    assert result.verdict is Verdict.PASS
+    assert result.plots[0].kind == "timeline"
+    assert result.metrics["success_during"] == 1
+    assert result.reproduce == "meshproof chaos run C1 --mesh refmesh"
+    assert result_from_json(result_to_json(result)).metrics == result.metrics
+
+
+def test_a_judge_that_crashes_judged_nothing():
+    def crash(_):
+        raise ZeroDivisionError("oops")
+
+    c1 = EXPERIMENTS["C1"]
+    broken = Experiment(c1.id, c1.title, c1.hypothesis, c1.fault, c1.prepare, crash)
+    result = result_of(broken, history(), "refmesh")
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "crashed" in result.reason
+    assert any("ZeroDivisionError" in str(e.data) for e in result.evidence)
+
+
+def test_an_empty_history_can_be_reported():
+    result = result_of(EXPERIMENTS["P1"], history(samples=(), attempts=(), landed=""), "refmesh")
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "no request" in result.error_rates[0].detectable
+
+
+def test_the_sham_is_right_when_inconclusive():
+    result = result_of(EXPERIMENTS["A1"], history(landed=""), "refmesh")
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.right
+    assert not result.unproven
+
+
+def test_what_was_not_run_says_why():
+    result = without_history(EXPERIMENTS["N1"], Verdict.NOT_RUN, "no mesh", "none", 1.0, 0.0)
+    assert (result.verdict, result.reason) == (Verdict.NOT_RUN, "no mesh")
+
+
+def test_the_catalogue_lists_experiments_and_faults():
+    found = catalogue()
+    assert [e["id"] for e in found.experiments] == ["C1", "P1", "N1", "A1"]
+    assert {e["fault"] for e in found.experiments} <= {f["name"] for f in found.faults}
