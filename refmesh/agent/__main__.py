@@ -81,6 +81,11 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     try:
         settings = Settings.from_environment(os.environ)
+    except ValueError as error:
+        log(str(error))
+        return 2
+    envoy = 0
+    try:
         publisher = _Publisher()
         enroller = Enroller(settings.root_pem, publisher)
         envoy = _start_envoy(settings)
@@ -94,6 +99,9 @@ def main() -> int:
         ProbeServer.from_json(settings.probes, settings.pod_ip).start()
     except (OSError, ValueError) as error:
         log(str(error))
+        if envoy:
+            os.kill(envoy, signal.SIGKILL)
+            os.waitpid(envoy, 0)
         return 2
     return _supervise(envoy, settings)
 

@@ -5,6 +5,7 @@ On failure it writes one sentence instead. Reads its settings from the environme
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -66,12 +67,13 @@ def main() -> int:
         settings = Settings.from_environment(os.environ)
         with open(settings.token_path, encoding="ascii") as file:  # noqa: PTH123  (pathlib costs 5 ms)
             token = file.read().strip()
-        output = enrol(settings, token)
+        output, code = enrol(settings, token), 0
     except (OSError, CallFailed, ValueError, wire.Malformed) as error:
-        sys.stdout.write(f"{type(error).__name__}: {error}\n")
-        return 1
-    sys.stdout.buffer.write(output)
-    return 0
+        output, code = f"{type(error).__name__}: {error}\n".encode(), 1
+    with contextlib.suppress(BrokenPipeError):  # the agent ended meanwhile
+        sys.stdout.buffer.write(output)
+        sys.stdout.flush()
+    return code
 
 
 if __name__ == "__main__":

@@ -1,0 +1,132 @@
+"""Injected pods on a real cluster: start, probes, identity, end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from fixtures.kube import eventually
+from fixtures.workloads import client_pod, echo_deployment, service
+from tests.integration.refmesh.conftest import Mesh
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("refmesh")]
+INJECT = {"istio-injection": "enabled"}
+
+
+@pytest.fixture
+def shop(mesh: Mesh) -> Iterator[str]:
+    with mesh.kube.namespace("refmesh-shop", labels=INJECT) as namespace:
+        yield namespace
+
+
+def strict(namespace: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "default", "namespace": namespace},
+        "spec": {"mtls": {"mode": "STRICT"}},
+    }
+
+
+def proxy_of(pod: dict[str, Any]) -> dict[str, Any] | None:
+    return next((c for c in pod["spec"].get("initContainers") or [] if c["name"] == "refmesh-proxy"), None)
+
+
+def job(name: str, namespace: str, image: str, code: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
+    container = {"name": "work", "image": image, "command": ["python", "-c", code]}
+    template = {"metadata": {"labels": labels or {}}, "spec": {"restartPolicy": "Never", "containers": [container]}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"backoffLimit": 0, "template": template},
+    }
+
+
+def test_probes_of_every_kind_work_under_strict(mesh, shop):
+    echo = echo_deployment("echo", shop, image=mesh.image)
+    container = echo[1]["spec"]["template"]["spec"]["containers"][0]
+    container["livenessProbe"] = {"tcpSocket": {"port": "tcp"}, "periodSeconds": 1}
+    container["startupProbe"] = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1}
+    mesh.kube.apply(strict(shop), *echo)
+    (pod,) = mesh.kube.wait_pods_ready(shop, "app=echo", count=1)
+    probes = {kind: pod["spec"]["containers"][0][kind] for kind in ("readinessProbe", "livenessProbe", "startupProbe")}
+    assert {probe["httpGet"]["port"] for probe in probes.values()} == {15020}
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_the_identity_is_the_service_accounts_and_the_key_stays_in_the_pod(mesh, shop):
+    mesh.kube.apply(*echo_deployment("echo", shop, image=mesh.image, service_account="cart"))
+    (pod,) = mesh.kube.wait_pods_ready(shop, "app=echo", count=1)
+    dump = json.loads(mesh.admin(shop, pod["metadata"]["name"], "/config_dump?resource=dynamic_active_secrets"))
+    secrets = {entry["name"]: entry["secret"] for entry in dump["configs"]}
+    assert set(secrets) == {"default", "ROOTCA"}
+    import base64
+
+    chain = base64.b64decode(secrets["default"]["tls_certificate"]["certificate_chain"]["inline_bytes"])
+    leaf = x509.load_pem_x509_certificates(chain)[0]
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [f"spiffe://cluster.local/ns/{shop}/sa/cart"]
+    listing = mesh.kube.exec(
+        shop,
+        pod["metadata"]["name"],
+        ["python", "-c", "import os; print(sorted(os.listdir('/var/run/refmesh')))"],
+        container="refmesh-proxy",
+    )
+    assert "bootstrap.json" in listing.stdout
+    assert "key" not in listing.stdout
+
+
+def test_a_job_ends_and_its_proxy_with_it(mesh, shop):
+    mesh.kube.apply(job("once", shop, mesh.image, "print('done')"))
+
+    def ended() -> dict[str, Any]:
+        pod: dict[str, Any] = mesh.kube.list("v1", "Pod", shop, "job-name=once")[0]
+        assert pod["status"]["phase"] == "Succeeded", pod["status"]
+        return pod
+
+    pod = eventually(ended, timeout=30, what="the job's pod ended")
+    assert proxy_of(pod) is not None
+
+
+@pytest.mark.parametrize(
+    ("namespace_labels", "pod_labels", "injected"),
+    [
+        (INJECT, {}, True),
+        (INJECT, {"sidecar.istio.io/inject": "false"}, False),
+        ({}, {}, False),
+        ({}, {"sidecar.istio.io/inject": "true"}, True),
+    ],
+)
+def test_labels_decide(mesh, namespace_labels, pod_labels, injected):
+    with mesh.kube.namespace("refmesh-labels", labels=namespace_labels) as namespace:
+        (pod,) = mesh.kube.apply(client_pod("client", namespace, image=mesh.image, labels=pod_labels))
+        assert (proxy_of(pod) is not None) is injected
+
+
+def test_a_pod_on_the_nodes_network_is_left_alone(mesh, shop):
+    pod = client_pod("client", shop, image=mesh.image)
+    pod["spec"]["hostNetwork"] = True
+    (created,) = mesh.kube.apply(pod)
+    assert proxy_of(created) is None
+
+
+def test_the_application_starts_when_the_proxy_is_ready(mesh, shop):
+    """The very first request of the application's very first instruction goes through the mesh."""
+    mesh.kube.apply(*echo_deployment("echo", shop, image=mesh.image), service("echo", shop, {"app": "echo"}))
+    mesh.kube.wait_pods_ready(shop, "app=echo", count=1)
+    code = (
+        "import urllib.request, json; r = json.load(urllib.request.urlopen('http://echo:8080/', timeout=5)); "
+        "assert any('xfcc' in k or k == 'x-forwarded-client-cert' for k in r['headers']), r['headers']"
+    )
+    mesh.kube.apply(job("early", shop, mesh.image, code))
+
+    def ended() -> None:
+        (pod,) = mesh.kube.list("v1", "Pod", shop, "job-name=early")
+        assert pod["status"]["phase"] == "Succeeded", mesh.kube.logs(shop, pod["metadata"]["name"], "work")
+
+    eventually(ended, timeout=30, what="the first request was answered through the mesh")

@@ -1,0 +1,73 @@
+"""Install, check, uninstall: what a user sees, and what is left."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fixtures.workloads import client_pod
+from tests.integration.refmesh.conftest import Mesh
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("refmesh")]
+LABEL = "app.kubernetes.io/managed-by=refmesh"
+KINDS = (
+    ("v1", "Namespace"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+)
+
+
+def leftovers(mesh: Mesh) -> list[str]:
+    return [
+        f"{kind} {obj['metadata']['name']}" for api, kind in KINDS for obj in mesh.kube.list(api, kind, selector=LABEL)
+    ]
+
+
+def test_check_finds_nothing_wrong(mesh):
+    findings = json.loads(mesh.run("check", "-o", "json").stdout)
+    assert [f for f in findings if not f["ok"]] == []
+
+
+def test_a_second_install_is_quick_and_changes_nothing(mesh):
+    before = mesh.kube.get("v1", "Secret", "refmesh-ca", "refmesh-system")
+    assert mesh.install() < 3
+    assert mesh.kube.get("v1", "Secret", "refmesh-ca", "refmesh-system") == before
+
+
+def test_a_missing_image_is_said_at_once(mesh):
+    done = mesh.run("install", "--image", "meshproof.local/no-such:1", "-y", code=3)
+    assert "meshproof.local/no-such:1" in done.stderr
+    assert "Traceback" not in done.stderr
+    mesh.install()
+
+
+def test_uninstall_leaves_nothing_and_pods_start_without_it(mesh):
+    mesh.run("uninstall", "-y")
+    assert leftovers(mesh) == []
+    with mesh.kube.namespace("refmesh-after", labels={"istio-injection": "enabled"}) as namespace:
+        (pod,) = mesh.kube.apply(client_pod("client", namespace, image=mesh.image))
+        assert not pod["spec"].get("initContainers")
+    findings = json.loads(mesh.run("check", "-o", "json", code=1).stdout)
+    assert findings[-1]["detail"] == "refmesh is not installed"
+    mesh.install()
+
+
+def test_uninstall_keeps_kinds_that_are_in_use(mesh):
+    with mesh.kube.namespace("refmesh-kept") as namespace:
+        mesh.kube.apply(
+            {
+                "apiVersion": "security.istio.io/v1beta1",
+                "kind": "PeerAuthentication",
+                "metadata": {"name": "default", "namespace": namespace},
+                "spec": {"mtls": {"mode": "STRICT"}},
+            }
+        )
+        done = mesh.run("uninstall", "-y")
+        assert "kept peerauthentications.security.istio.io" in done.stderr
+        assert leftovers(mesh) == ["CustomResourceDefinition peerauthentications.security.istio.io"]
+        mesh.run("uninstall", "-y", "--purge")
+        assert leftovers(mesh) == []
+    mesh.install()
