@@ -1,0 +1,73 @@
+"""Real echo and client processes on the loopback."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+class Program:
+    """A pod program in a process of its own."""
+
+    def __init__(self, module, **environment):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"fixtures.workloads.pod.{module}"],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        word, *ports = self.process.stdout.readline().split()
+        assert word == "ready"
+        self.ports = [int(port) for port in ports]
+
+    def status_kib(self, field):
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1])
+        raise AssertionError(field)
+
+    def cpu_seconds(self):
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout=10):
+        return self.process.wait(timeout)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Echo(Program):
+    def __init__(self, linger="0"):
+        super().__init__(
+            "echo",
+            ECHO_PORTS="0,0,0,0,0",
+            ECHO_ADDRESS="127.0.0.1",
+            ECHO_VERSION="v7",
+            ECHO_LINGER_SECONDS=linger,
+            POD_NAME="echo-0",
+            POD_NAMESPACE="shop",
+            POD_IP="10.0.0.7",
+        )
+        self.http, self.grpc, self.tcp, self.https, self.control = self.ports
+
+
+@contextmanager
+def running(program):
+    try:
+        yield program
+    finally:
+        program.close()
