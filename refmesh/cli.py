@@ -109,7 +109,8 @@ def install(
     """Install refmesh on a cluster (or bring an installation up to date) and wait until it serves."""
     chosen = options.parse(profile, settings or [])
     if defect is not None:
-        _switch_on(defect)
+        # here as well as in the control plane: the webhook's selectors come from a seam
+        defects.switch_on(defect)
     named = installer.check_image(image or os.environ.get("REFMESH_IMAGE"))
     plan = installer.Plan(named, chosen, defect, gateway_api_crds, timeout)
     if dry_run:
@@ -127,14 +128,6 @@ def install(
         )
     else:
         _show([{"installed": True, "image": named, "profile": chosen.profile, "seconds": seconds}], output)
-
-
-def _switch_on(defect: str) -> None:
-    """Switch the defect on here as well: some objects of the installation come from the same seams."""
-    known = {entry.name for entry in defects.catalogue()}
-    if defect not in known:
-        raise UsageProblem(f"There is no defect {defect!r}.", fix=f"Choose one of {', '.join(sorted(known))}.")
-    defects.switch_on(defect)
 
 
 @app.command()
