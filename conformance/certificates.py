@@ -166,7 +166,9 @@ def request_certificate(kube: Kube, authority: Authority, token: str, claims: tu
     ):
         call = channel.unary_unary(METHOD, request_serializer=bytes, response_deserializer=bytes)
         try:
-            data = call(encode_request(csr, 600), metadata=[("authorization", f"Bearer {token}")], timeout=CALL_SECONDS)
+            data = call(
+                encode_request(csr, 600), metadata=(("authorization", f"Bearer {token}"),), timeout=CALL_SECONDS
+            )
         except grpc.RpcError as error:
             status = error.code()
             if status in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.request import Request, urlopen
 
 from conformance.adapters import Adapter, Rendered, Unsupported
 from conformance.ground import Ground, space_name
 from conformance.intents import Backend, Intent, Marker
 from fixtures.kube import Kube, NotEventually, eventually
-from fixtures.workloads.traffic import Batch, Client, Record
+from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
+from fixtures.workloads.traffic import Batch, Client, Control, Record
 
 __all__ = ["LIMITS", "Context", "Limits", "NotExpressible", "NotInForce", "Pod"]
 
 T = TypeVar("T")
-ECHO_CONTROL = 16000
-SNIFFER_CONTROL = 16002
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Limits:
 
     in_force: float = 10.0
     """A configuration shows its mark."""
-    ground_ready: float = 90.0
+    ground_ready: float = 60.0
     """The pods of a ground are Ready."""
     probe: float = 3.0
     """One request of a gate or of a plaintext attempt."""
@@ -84,13 +81,13 @@ class Context:
         self._clients: dict[str, Client] = {}
         self._shared: dict[Callable[..., Any], Any] = {}
         self._exits = contextlib.ExitStack()
-        self._forwards: dict[tuple[str, str, int], str] = {}
+        self._controls: dict[tuple[str, str, int], Control] = {}
 
     def close(self) -> None:
         """End port-forwards and clients."""
         self._exits.close()
         self._clients.clear()
-        self._forwards.clear()
+        self._controls.clear()
 
     # -- places and workloads --------------------------------------------------------------------------------------
 
@@ -185,11 +182,18 @@ class Context:
             eventually(probe, timeout=timeout, what="")
 
     def shared(self, collect: Callable[[Context], T]) -> T:
-        """The history that several checks of a ground judge; collected once."""
+        """The history that several checks of a ground judge; collected once, and if that fails, it fails for all."""
         if collect not in self._shared:
-            self._shared[collect] = collect(self)
-        found: T = self._shared[collect]
-        return found
+            try:
+                self._shared[collect] = collect(self)
+            except Exception as error:
+                self._shared[collect] = error
+                raise
+        found = self._shared[collect]
+        if isinstance(found, Exception):
+            raise found
+        history: T = found
+        return history
 
     # -- control ports ---------------------------------------------------------------------------------------------
 
@@ -211,17 +215,10 @@ class Context:
 
     def _control(self, pod: Pod, port: int, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         key = (pod.namespace, pod.name, port)
-        if key not in self._forwards:
-            host, local = self._exits.enter_context(self.kube.forward(pod.namespace, pod.name, port))
-            self._forwards[key] = f"http://{host}:{local}"
-        data = json.dumps(body).encode()
-        request = Request(  # noqa: S310 - loopback
-            self._forwards[key] + path, data=data, headers={"content-type": "application/json"}
-        )
-        with urlopen(request, timeout=LIMITS.control) as answer:  # noqa: S310 - loopback
-            text = answer.read()
-        found: dict[str, Any] = json.loads(text) if text.strip() else {}
-        return found
+        if key not in self._controls:
+            self._controls[key] = Control.of_pod(self.kube, pod.namespace, pod.name, port)
+            self._exits.callback(self._controls[key].close)
+        return self._controls[key].order("POST", path, dict(body), LIMITS.control)
 
     @staticmethod
     def now() -> float:

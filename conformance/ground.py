@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 from conformance.adapters import Adapter, Rendered, Unsupported
 from conformance.intents import Inject, Intent, NoInject, Scope
+from fixtures.workloads.manifests import client_pod, echo_deployment, service
 
 __all__ = ["Ground", "Layer", "Place", "Svc", "Workload", "render_ground", "space_name"]
 
 Manifest = Mapping[str, Any]
-
-ECHO_PORTS = (("http", 8080), ("grpc", 7070), ("tcp", 9090), ("https", 8443))
 
 
 @dataclass(frozen=True)
@@ -128,15 +127,11 @@ def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> 
 
 
 def _service(svc: Svc, space: str) -> Manifest:
-    from fixtures.workloads import service
-
     selector = {"app": svc.app} | ({"version": svc.version} if svc.version else {})
-    return service(svc.name, space, selector, ECHO_PORTS)
+    return service(svc.name, space, selector)
 
 
 def _workload(workload: Workload, space: str, adapter: Adapter, image: str) -> Sequence[Manifest]:
-    from fixtures.workloads import client_pod, echo_deployment
-
     marks = _pod_metadata(adapter, workload)
     if workload.kind == "client":
         return [

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from conformance.adapters import Adapter
 from conformance.context import LIMITS
 from conformance.ground import Ground, render_ground, space_name
-from fixtures.kube import Kube, eventually
+from fixtures.kube import Kube, NotEventually, eventually
 from reports.errors import EnvironmentProblem, MeshproofError
 
 __all__ = ["Keeper", "runner_name", "sweep", "sweep_dead"]
@@ -26,6 +27,9 @@ RUNNER = "meshproof.io/runner"
 STATE = "meshproof.io/state"
 READY = "applied"
 GONE_SECONDS = 60.0
+LOOK_SECONDS = 8.0
+"""How often a wait for pods looks whether it is in vain."""
+NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 
 
 def runner_name() -> str:
@@ -101,9 +105,25 @@ class Keeper:
         for one in ground.places:
             expected = sum(workload.replicas for workload in ground.workloads if workload.place == one.name)
             if expected:
-                self.kube.wait_pods_ready(
-                    space_name(self.run, ground.name, one.name), count=expected, timeout=LIMITS.ground_ready
-                )
+                self._await_pods(space_name(self.run, ground.name, one.name), expected)
+
+    def _await_pods(self, space: str, count: int) -> None:
+        """Wait for pods, but not for an image that the cluster cannot get."""
+        deadline = time.monotonic() + LIMITS.ground_ready
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                self.kube.wait_pods_ready(space, count=count, timeout=min(left, LOOK_SECONDS))
+            except NotEventually:
+                if image := _image_that_is_missing(self.kube.list("v1", "Pod", space)):
+                    raise EnvironmentProblem(
+                        f"the cluster cannot get the image {image}",
+                        fix="load its archive into the nodes, or name one that they can pull with --image",
+                    ) from None
+                if left <= LOOK_SECONDS:
+                    raise
+            else:
+                return
 
     def _await_creation(self, ground: Ground) -> None:
         """Another process creates the ground."""
@@ -120,18 +140,38 @@ class Keeper:
     def release(self, ground: Ground) -> None:
         """Begin to delete a ground that is no longer needed."""
         for one in ground.places:
-            self.kube.delete("v1", "Namespace", space_name(self.run, ground.name, one.name))
+            _delete(self.kube, space_name(self.run, ground.name, one.name))
 
     def close(self) -> None:
         """Wait for creations under way to end; what they made, the sweep removes."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _image_that_is_missing(pods: Iterable[Mapping[str, Any]]) -> str:
+    for pod in pods:
+        status = pod.get("status", {})
+        for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+            if container.get("state", {}).get("waiting", {}).get("reason") in NO_IMAGE:
+                return str(container.get("image", ""))
+    return ""
+
+
+def _delete(kube: Kube, name: str) -> None:
+    """Begin to delete a namespace, its pods first and at once.
+
+    The namespace controller looks only after five seconds, and again much later if pods are still ending then. No new
+    pods can come meanwhile: the namespace is terminating.
+    """
+    kube.delete("v1", "Namespace", name)
+    for pod in kube.list("v1", "Pod", name):
+        kube.delete("v1", "Pod", pod["metadata"]["name"], name, grace=1)
+
+
 def sweep(kube: Kube, run: str) -> list[str]:
     """Delete every namespace of a run and wait until they are gone. Returns the names of those that are not."""
     names = [item["metadata"]["name"] for item in kube.list("v1", "Namespace", selector=f"{RUN_LABEL}={run}")]
     for name in names:
-        kube.delete("v1", "Namespace", name)
+        _delete(kube, name)
     deadline = time.monotonic() + GONE_SECONDS
     stuck = []
     for name in names:
@@ -152,5 +192,5 @@ def sweep_dead(kube: Kube) -> list[str]:
         and not item["metadata"].get("deletionTimestamp")
     ]
     for name in left:
-        kube.delete("v1", "Namespace", name)
+        _delete(kube, name)
     return left

@@ -19,6 +19,8 @@ from reports.model import Evidence, Result, Verdict
 
 __all__ = ["Options", "Runner"]
 
+LONGEST_REASON = 400
+
 
 @dataclass(frozen=True)
 class Options:
@@ -126,7 +128,8 @@ class Runner:
             problem, judgement = error, _told(error)
         except Exception as error:  # noqa: BLE001 - a check that crashes has no verdict, and the run goes on
             problem, judgement = error, inconclusive(f"the check itself failed: {type(error).__name__}: {error}")
-        result = self._as_result(check, judgement, wall, time.monotonic() - started)
+        seconds = time.monotonic() - started if context is not None else 0.0
+        result = self._as_result(check, judgement, wall, seconds)
         if result.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE} and ground == check.ground:
             folder = write_bundle(self.options.report_dir, context, result, history, problem)
             kept = Evidence("bundle", str(folder))
@@ -170,4 +173,9 @@ def _told(error: MeshproofError | NotExpressible | NotInForce) -> Judgement:
         return failed(str(error))
     if isinstance(error, ApiProblem) and error.status in {400, 403, 404, 409, 422}:
         return failed(f"the configuration was refused: {error.message or error.problem}")
-    return inconclusive(error.problem)
+    return inconclusive(_short(error.problem))
+
+
+def _short(text: str) -> str:
+    """The start of a long problem; the bundle has all of it."""
+    return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON].rstrip() + " …"

@@ -51,11 +51,11 @@ class Identity:
 def judge_identity(history: Identity) -> Judgement:
     """Every certificate names the declared identity only; a lying request is refused or given its own identity."""
     wanted = (history.declared,)
-    if history.honest is None or history.lying is None:
-        return inconclusive("the certificate authority was not asked", history.evidence)
     if history.shown != wanted:
         shown = ", ".join(history.shown) or "no certificate with a name"
         return failed(f"the workload shows {shown}, declared is {history.declared}", history.evidence)
+    if history.honest is None or history.lying is None:
+        return inconclusive("the certificate authority was not asked", history.evidence)
     if history.honest.issued != wanted:
         got = ", ".join(history.honest.issued) or history.honest.refusal
         return failed(f"an honest request was answered with {got}, declared is {history.declared}", history.evidence)

@@ -15,7 +15,7 @@ import yaml
 
 from conformance.catalogue import check, place
 from conformance.context import LIMITS, Context, Pod
-from conformance.ground import Ground, Place, Svc, Workload
+from conformance.ground import Ground, Place, Workload
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Batch
 from reports.model import Evidence
@@ -28,14 +28,11 @@ GROUND = place(
         order=1,
         places=(Place("in", meshed=True), Place("out")),
         workloads=(
-            Workload("client", "in", kind="client"),
             Workload("server", "in"),
             Workload("optout", "in", pod="no-inject"),
             Workload("optin", "out", pod="inject"),
-            Workload("plain", "out"),
             Workload("outsider", "out", kind="client"),
         ),
-        services=(Svc("server", "in", "server"),),
     )
 )
 

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.adapters import load
 from conformance.catalogue import checks, ground_of
-from conformance.context import NotExpressible, NotInForce
+from conformance.context import Context, NotExpressible, NotInForce
 from conformance.keeper import Keeper, is_dead, runner_name
 from conformance.model import Check, Judgement, failed, inconclusive, passed
 from conformance.runner import Options, Runner
@@ -91,7 +91,11 @@ def wired(tmp_path, needed: Verdict, **options) -> tuple[Runner, list[str]]:
     asked: list[str] = []
 
     def collect(name: str) -> Callable[[Any], str]:
-        return lambda ctx: asked.append(f"{name} on {ctx.ground.name}") or name
+        def note(ctx: Context) -> str:
+            asked.append(f"{name} on {ctx.ground.name}")
+            return name
+
+        return note
 
     judges = {Verdict.PASS: passed, Verdict.FAIL: failed, Verdict.INCONCLUSIVE: inconclusive}
     made = runner(tmp_path, **options)
