@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -51,7 +51,7 @@ class TrafficPolicy:
     pool: ConnectionPool | None = None
     outlier: OutlierDetection | None = None
     tls_mode: str | None = None
-    ports: Mapping[int, TrafficPolicy] = MappingProxyType({})
+    ports: Mapping[int, TrafficPolicy] = field(default_factory=lambda: MappingProxyType({}))
 
     def over(self, wider: TrafficPolicy) -> TrafficPolicy:
         """This policy with the gaps filled from a wider one, whole blocks at a time as Istio does."""
@@ -75,7 +75,7 @@ class Subset:
 
     name: str
     labels: Mapping[str, str]
-    policy: TrafficPolicy = TrafficPolicy()
+    policy: TrafficPolicy = field(default_factory=TrafficPolicy)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class DestinationRule:
 
     meta: Meta
     host: str
-    policy: TrafficPolicy = TrafficPolicy()
+    policy: TrafficPolicy = field(default_factory=TrafficPolicy)
     subsets: tuple[Subset, ...] = ()
 
     @classmethod
@@ -115,28 +115,28 @@ def _subset(item: Field) -> Subset:
     return Subset(item.get("name").text(), MappingProxyType(labels), _policy(item.get("trafficPolicy")))
 
 
-def _policy(field: Field, *, port_level: bool = False) -> TrafficPolicy:
+def _policy(block: Field, *, port_level: bool = False) -> TrafficPolicy:
     if port_level:
-        field.only("port", "loadBalancer", "connectionPool", "outlierDetection", "tls")
+        block.only("port", "loadBalancer", "connectionPool", "outlierDetection", "tls")
     else:
-        field.only("loadBalancer", "connectionPool", "outlierDetection", "tls", "portLevelSettings")
+        block.only("loadBalancer", "connectionPool", "outlierDetection", "tls", "portLevelSettings")
     ports = {
         item.get("port").only("number").get("number").integer(low=1, high=65535): _policy(item, port_level=True)
-        for item in field.get("portLevelSettings").each()
+        for item in block.get("portLevelSettings").each()
     }
-    tls, balancer = field.get("tls").only("mode"), field.get("loadBalancer").only("simple")
+    tls, balancer = block.get("tls").only("mode"), block.get("loadBalancer").only("simple")
     return TrafficPolicy(
         balancer=balancer.get("simple").choice(*_BALANCERS) if balancer.present else None,
-        pool=_pool(field.get("connectionPool")) if field.get("connectionPool").present else None,
-        outlier=_outlier(field.get("outlierDetection")) if field.get("outlierDetection").present else None,
+        pool=_pool(block.get("connectionPool")) if block.get("connectionPool").present else None,
+        outlier=_outlier(block.get("outlierDetection")) if block.get("outlierDetection").present else None,
         tls_mode=tls.get("mode").choice("DISABLE", "ISTIO_MUTUAL") if tls.present else None,
         ports=MappingProxyType(ports),
     )
 
 
-def _limit(field: Field) -> int | None:
+def _limit(item: Field) -> int | None:
     """A limit; 0 and absent both mean none, as in Istio."""
-    return field.integer(0) or None
+    return item.integer(0) or None
 
 
 def _pool(pool: Field) -> ConnectionPool:
@@ -156,8 +156,8 @@ def _pool(pool: Field) -> ConnectionPool:
     )
 
 
-def _count(field: Field) -> int | None:
-    return field.integer() if field.present else None
+def _count(item: Field) -> int | None:
+    return item.integer() if item.present else None
 
 
 def _outlier(outlier: Field) -> OutlierDetection:
@@ -184,8 +184,8 @@ def _outlier(outlier: Field) -> OutlierDetection:
     )
 
 
-def _positive(field: Field) -> timedelta | None:
-    value = field.duration()
+def _positive(item: Field) -> timedelta | None:
+    value = item.duration()
     if value is not None and value < timedelta(milliseconds=1):
-        raise Invalid(field.path, "must be at least 1ms")
+        raise Invalid(item.path, "must be at least 1ms")
     return value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
@@ -23,12 +25,12 @@ from refmesh.discovery.settings import MeshSettings
 
 __all__ = [
     "LAST_HOP_SOURCE",
+    "STATIC_CLUSTERS",
     "OutboundCluster",
     "circuit_breakers",
     "inbound_cluster",
     "outbound_cluster",
     "outlier_detection",
-    "static_clusters",
 ]
 
 LAST_HOP_SOURCE = "127.0.0.6"
@@ -184,9 +186,8 @@ def inbound_cluster(name: str) -> Any:
     )
 
 
-def static_clusters() -> list[Any]:
-    """The clusters that every proxy has."""
-    passthrough = Cluster(
+def _passthrough() -> Any:
+    return Cluster(
         name=names.PASSTHROUGH,
         type=Cluster.ORIGINAL_DST,
         lb_policy=Cluster.CLUSTER_PROVIDED,
@@ -194,5 +195,15 @@ def static_clusters() -> list[Any]:
         circuit_breakers=circuit_breakers(ConnectionPool()),
         typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(Protocol.AUTO, ConnectionPool())},
     )
-    black_hole = Cluster(name=names.BLACK_HOLE, type=Cluster.STATIC, connect_timeout=duration(1.0))
-    return [passthrough, black_hole, inbound_cluster(names.INBOUND_PASSTHROUGH)]
+
+
+def _black_hole() -> Any:
+    return Cluster(name=names.BLACK_HOLE, type=Cluster.STATIC, connect_timeout=duration(1.0))
+
+
+STATIC_CLUSTERS: Mapping[str, Callable[[], Any]] = {
+    names.PASSTHROUGH: _passthrough,
+    names.BLACK_HOLE: _black_hole,
+    names.INBOUND_PASSTHROUGH: partial(inbound_cluster, names.INBOUND_PASSTHROUGH),
+}
+"""The clusters that every proxy has, and how each is made."""

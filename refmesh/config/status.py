@@ -1,0 +1,163 @@
+"""Writes back to HTTPRoutes what became of them: attached or not, backends resolved or not.
+
+`wanted_parents` is the pure part. Entries of other controllers in the same status are kept as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from refmesh.api.http_route import HTTPRoute
+from refmesh.api.meta import Rejected
+from refmesh.config.model import Key, Snapshot
+from refmesh.config.references import backend_problem
+from refmesh.kubeclient import Kube, KubeError
+
+__all__ = ["CONTROLLER", "StatusWriter", "wanted_parents"]
+
+log = logging.getLogger(__name__)
+
+CONTROLLER = "refmesh.io/mesh-controller"
+_RETRY_SECONDS = 2.0
+_VOLATILE = ("lastTransitionTime",)
+
+
+def wanted_parents(snapshot: Snapshot, key: Key, raw: Mapping[str, Any], now: str) -> list[Any] | None:
+    """The list that `status.parents` should be; None where it is right already or the route is not ours."""
+    generation = int((raw.get("metadata") or {}).get("generation") or 0)
+    present = list(((raw.get("status") or {}).get("parents")) or [])
+    route, rejected = snapshot.http_routes.get(key), snapshot.rejected.get(("HTTPRoute", *key))
+    references = _service_parents(raw)
+    if not references:
+        return None
+    wanted = []
+    for reference in references:
+        conditions = _conditions(snapshot, reference, key, route, rejected)
+        entry = {
+            "parentRef": reference,
+            "controllerName": CONTROLLER,
+            "conditions": [_condition(*condition, generation, now) for condition in conditions],
+        }
+        wanted.append(_keep_times(entry, present))
+    others = [item for item in present if item.get("controllerName") != CONTROLLER]
+    complete = [*others, *wanted]
+    return None if complete == present else complete
+
+
+def _service_parents(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    references = (raw.get("spec") or {}).get("parentRefs") or []
+    return [item for item in references if item.get("kind") == "Service" and item.get("group") == ""]
+
+
+def _conditions(
+    snapshot: Snapshot, reference: Mapping[str, Any], key: Key, route: HTTPRoute | None, rejected: Rejected | None
+) -> list[tuple[str, bool, str, str]]:
+    """(type, status, reason, message) of each condition."""
+    namespace, name = reference.get("namespace") or key[0], reference.get("name") or ""
+    service = snapshot.services.get((namespace, name))
+    if rejected is not None:
+        accepted = ("Accepted", False, "UnsupportedValue", rejected.reason)
+    elif service is None:
+        accepted = ("Accepted", False, "NoMatchingParent", f"there is no Service {namespace}/{name}")
+    elif reference.get("port") and service.port(reference["port"]) is None:
+        accepted = ("Accepted", False, "NoMatchingParent", f"the Service has no TCP port {reference['port']}")
+    else:
+        accepted = ("Accepted", True, "Accepted", "the route is in force")
+    problems = [
+        problem
+        for rule in (route.rules if route is not None else ())
+        for destination in rule.destinations
+        if (problem := backend_problem(snapshot, destination))
+    ]
+    if problems:
+        reason, _, message = problems[0].partition(": ")
+        return [accepted, ("ResolvedRefs", False, reason, message)]
+    return [accepted, ("ResolvedRefs", True, "ResolvedRefs", "every backend is known")]
+
+
+def _condition(kind: str, status: bool, reason: str, message: str, generation: int, now: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": "True" if status else "False",
+        "reason": reason,
+        "message": message[:1024],
+        "observedGeneration": generation,
+        "lastTransitionTime": now,
+    }
+
+
+def _keep_times(entry: dict[str, Any], present: list[Any]) -> dict[str, Any]:
+    """A condition whose status did not change keeps the time of its last transition."""
+    before: dict[str, Any] = next(
+        (
+            item
+            for item in present
+            if item.get("controllerName") == CONTROLLER and item.get("parentRef") == entry["parentRef"]
+        ),
+        {},
+    )
+    times = {item.get("type"): item for item in before.get("conditions") or []}
+    for condition in entry["conditions"]:
+        known = times.get(condition["type"])
+        if known is not None and known.get("status") == condition["status"]:
+            condition["lastTransitionTime"] = known.get("lastTransitionTime", condition["lastTransitionTime"])
+    return entry
+
+
+class StatusWriter:
+    """Compares and writes after every snapshot; what fails is tried again."""
+
+    def __init__(self, kube: Kube, routes: Callable[[], Mapping[Key, Any]]) -> None:
+        self._kube = kube
+        self._routes = routes
+        self._snapshot: Snapshot | None = None
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin writing."""
+        self._task = asyncio.create_task(self._run(), name="write statuses")
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """A new snapshot to speak about."""
+        self._snapshot = snapshot
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Stop writing."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._snapshot is not None and not await self._write_all(self._snapshot):
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._wake.set()
+
+    async def _write_all(self, snapshot: Snapshot) -> bool:
+        complete = True
+        for key, raw in list(self._routes().items()):
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            parents = wanted_parents(snapshot, key, raw, now)
+            if parents is None:
+                continue
+            version = (raw.get("metadata") or {}).get("resourceVersion")
+            body = {"metadata": {"resourceVersion": version}, "status": {"parents": parents}}
+            try:
+                await self._kube.patch(
+                    "gateway.networking.k8s.io/v1", "httproutes", key[1], body, key[0], subresource="status"
+                )
+            except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                # A conflict means that a newer object is on its way to us.
+                complete = False
+                log.info("status of HTTPRoute %s/%s not written yet: %s", *key, error)
+        return complete

@@ -1,0 +1,54 @@
+"""The control plane's own TLS credentials for discovery: served by the mesh's CA, renewed without a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import grpc
+
+__all__ = ["Issuer", "RenewedCredentials"]
+
+_RENEW_SECONDS = 12 * 3600.0
+
+
+class Issuer(Protocol):
+    """What is needed of the CA."""
+
+    def server_credentials(self, names: Sequence[str]) -> tuple[bytes, bytes]:
+        """Certificate chain and key, PEM."""
+        ...
+
+    def trust_bundle_pem(self) -> bytes:
+        """The roots, PEM."""
+        ...
+
+
+class RenewedCredentials:
+    """gRPC server credentials that ask for a client certificate, and are replaced every twelve hours."""
+
+    def __init__(self, issuer: Issuer, names: Sequence[str]) -> None:
+        self._issuer = issuer
+        self._names = names
+        self._current = self._make()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> Any:
+        """The credentials to serve with. gRPC asks for the current certificate at each handshake."""
+        self._task = asyncio.create_task(self._renew(), name="renew discovery certificate")
+        return grpc.dynamic_ssl_server_credentials(self._current, lambda: self._current, True)
+
+    def close(self) -> None:
+        """Stop renewing."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _make(self) -> Any:
+        chain, key = self._issuer.server_credentials(self._names)
+        return grpc.ssl_server_certificate_configuration([(key, chain)], self._issuer.trust_bundle_pem())
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_SECONDS)
+            self._current = self._make()

@@ -1,0 +1,173 @@
+"""The filters that listeners are built from: HTTP connection manager, TCP proxy, access logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
+from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
+from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions
+from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
+from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFilter
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.access_loggers.stream.v3.stream_pb2 import StdoutAccessLog
+from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
+from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
+from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
+from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+    HttpFilter,
+    Rds,
+)
+from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 import Config as SetFilterState
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from refmesh.discovery import tls
+from refmesh.discovery.packing import pack
+from refmesh.discovery.routes import FAULT_FILTER
+from refmesh.discovery.settings import MeshSettings
+
+__all__ = [
+    "HTTP_SNIFFED",
+    "http_inbound",
+    "http_inspector",
+    "http_outbound",
+    "offer_http_alpn",
+    "original_dst",
+    "tcp",
+    "tls_inspector",
+]
+
+HTTP_SNIFFED = ("http/1.0", "http/1.1", "h2c")
+"""What the HTTP inspector reports for plaintext HTTP."""
+
+_HCM = "envoy.filters.network.http_connection_manager"
+_COMMON_LOG = {
+    "start_time": "%START_TIME%",
+    "duration": "%DURATION%",
+    "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+    "response_flags": "%RESPONSE_FLAGS%",
+    "connection_termination_details": "%CONNECTION_TERMINATION_DETAILS%",
+    "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
+    "downstream_peer_uri_san": "%DOWNSTREAM_PEER_URI_SAN%",
+    "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
+    "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_peer_uri_san": "%UPSTREAM_PEER_URI_SAN%",
+    "upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+}
+_HTTP_LOG = {
+    "method": "%REQ(:METHOD)%",
+    "path": "%REQ(:PATH)%",
+    "protocol": "%PROTOCOL%",
+    "authority": "%REQ(:AUTHORITY)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "user_agent": "%REQ(USER-AGENT)%",
+    "response_code": "%RESPONSE_CODE%",
+    "response_code_details": "%RESPONSE_CODE_DETAILS%",
+    "route_name": "%ROUTE_NAME%",
+}
+
+
+def _access_log(settings: MeshSettings, direction: str, *, http: bool) -> list[Any]:
+    if not settings.access_log:
+        return []
+    fields = Struct()
+    fields.update({"direction": direction, **_COMMON_LOG, **(_HTTP_LOG if http else {})})
+    line = SubstitutionFormatString(json_format=fields)
+    return [AccessLog(name="envoy.access_loggers.stdout", typed_config=pack(StdoutAccessLog(log_format=line)))]
+
+
+def _connection_manager(settings: MeshSettings, direction: str, stat_prefix: str) -> Any:
+    fault = HttpFilter(name=FAULT_FILTER, typed_config=pack(HTTPFault()))
+    manager = HttpConnectionManager(
+        stat_prefix=stat_prefix,
+        codec_type=HttpConnectionManager.AUTO,
+        http_filters=[
+            *([fault] if direction == "outbound" else []),
+            HttpFilter(name="envoy.filters.http.router", typed_config=pack(Router())),
+        ],
+        access_log=_access_log(settings, direction, http=True),
+        # The mesh adds no time limits of its own, and leaves alone what applications say to each other.
+        stream_idle_timeout=Duration(),
+        request_timeout=Duration(),
+        server_header_transformation=HttpConnectionManager.PASS_THROUGH,
+        preserve_external_request_id=True,
+        use_remote_address=BoolValue(value=False),
+        normalize_path=BoolValue(value=True),
+        http_protocol_options=Http1ProtocolOptions(accept_http_10=True),
+        upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
+    )
+    manager.common_http_protocol_options.idle_timeout.CopyFrom(Duration(seconds=3600))
+    return manager
+
+
+def http_outbound(settings: MeshSettings, route: str) -> Any:
+    """Requests of the application, routed by the named route configuration."""
+    manager = _connection_manager(settings, "outbound", "outbound")
+    source = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
+    manager.rds.CopyFrom(Rds(route_config_name=route, config_source=source))
+    # An application cannot vouch for a peer: what it puts into the header does not leave the pod.
+    manager.forward_client_cert_details = HttpConnectionManager.SANITIZE
+    return Filter(name=_HCM, typed_config=pack(manager))
+
+
+def http_inbound(settings: MeshSettings, port: int, routes: RouteConfiguration, *, verified: bool) -> Any:
+    """Requests to the application. `verified`: the connection showed a client certificate."""
+    manager = _connection_manager(settings, "inbound", f"inbound_{port}")
+    manager.route_config.CopyFrom(routes)
+    if verified:
+        manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
+        details = HttpConnectionManager.SetCurrentClientCertDetails(subject=BoolValue(value=True), uri=True, dns=True)
+        manager.set_current_client_cert_details.CopyFrom(details)
+    else:
+        manager.forward_client_cert_details = HttpConnectionManager.SANITIZE
+    return Filter(name=_HCM, typed_config=pack(manager))
+
+
+def tcp(settings: MeshSettings, direction: str, cluster: str) -> Any:
+    """Bytes to one cluster."""
+    proxy = TcpProxy(
+        stat_prefix=cluster,
+        cluster=cluster,
+        access_log=_access_log(settings, direction, http=False),
+        idle_timeout=Duration(seconds=3600),
+    )
+    return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))
+
+
+def offer_http_alpn() -> Any:
+    """Tells the upstream TLS socket that requests follow, on ports where that is known per connection only."""
+    text = SubstitutionFormatString()
+    text.text_format_source.inline_string = f"{tls.MESH_ALPN_HTTP},{tls.MESH_ALPN_TCP}"
+    value = FilterStateValue(
+        object_key="envoy.network.application_protocols",
+        format_string=text,
+        shared_with_upstream=FilterStateValue.ONCE,
+    )
+    return Filter(
+        name="envoy.filters.network.set_filter_state",
+        typed_config=pack(SetFilterState(on_new_connection=[value])),
+    )
+
+
+def original_dst() -> Any:
+    """Restores the address that the redirect rules replaced."""
+    return ListenerFilter(name="envoy.filters.listener.original_dst", typed_config=pack(OriginalDst()))
+
+
+def tls_inspector() -> Any:
+    """Tells TLS from plaintext."""
+    return ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=pack(TlsInspector()))
+
+
+def http_inspector() -> Any:
+    """Tells HTTP from other plaintext."""
+    return ListenerFilter(name="envoy.filters.listener.http_inspector", typed_config=pack(HttpInspector()))

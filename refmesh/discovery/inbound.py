@@ -1,0 +1,187 @@
+"""The inbound listener of a pod: who may connect to which port, and how.
+
+Every port gets its own filter chains. Mutual TLS of the mesh is known by what the client offers (ALPN), so that an
+application's own TLS on the same port goes through untouched in PERMISSIVE mode. The chain for the mesh's own clients
+is the same in PERMISSIVE and STRICT mode: switching does not disturb their connections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from envoy.config.core.v3.address_pb2 import Address, SocketAddress
+from envoy.config.core.v3.base_pb2 import TrafficDirection
+from envoy.config.listener.v3.listener_components_pb2 import (
+    FilterChain,
+    FilterChainMatch,
+    ListenerFilterChainMatchPredicate,
+)
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_components_pb2 import Decorator, Route, RouteAction, RouteMatch, VirtualHost
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.type.v3.range_pb2 import Int32Range
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from refmesh.api.peer_authentication import MtlsMode
+from refmesh.config.model import Pod, Protocol, Snapshot
+from refmesh.discovery import filters, names, policy, tls
+from refmesh.discovery.outbound import DETECTION_SECONDS
+from refmesh.discovery.packing import duration, uint32
+from refmesh.discovery.settings import INBOUND_PORT, RESERVED_PORTS, MeshSettings
+
+__all__ = ["INBOUND_LISTENER", "Inbound", "InboundPort", "inbound_listener", "inbound_of"]
+
+INBOUND_LISTENER = "virtualInbound"
+
+
+@dataclass(frozen=True, slots=True)
+class InboundPort:
+    """One port of the application."""
+
+    number: int
+    protocol: Protocol
+    mode: MtlsMode
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """All that a pod's inbound listener depends on: pods of one deployment share it."""
+
+    ports: tuple[InboundPort, ...]
+    other_ports: MtlsMode
+
+
+def inbound_of(snapshot: Snapshot, policies: policy.MtlsPolicies, pod: Pod) -> Inbound:
+    """The ports that Services or containers of the pod name, and the mode for each."""
+    found: dict[int, Protocol] = {}
+    for service in snapshot.services_of(pod):
+        for port in service.ports:
+            number = pod.port(port.target)
+            if number is None:
+                continue
+            known = found.get(number)
+            found[number] = port.protocol if known in {None, port.protocol} else Protocol.AUTO
+    for declared in pod.ports:
+        found.setdefault(declared.port, Protocol.AUTO)
+    ports = tuple(
+        InboundPort(number, protocol, policy.mode_in_force(policies, pod, number))
+        for number, protocol in sorted(found.items())
+        if number not in RESERVED_PORTS
+    )
+    return Inbound(ports, policy.mode_in_force(policies, pod, None))
+
+
+def inbound_listener(inbound: Inbound, settings: MeshSettings) -> Any:
+    """The listener for everything that comes to the pod."""
+    chains = [_loop_chain(settings)]
+    for port in inbound.ports:
+        chains.extend(_chains(settings, port))
+    # A port nobody named gets the workload's mode and is treated as bytes.
+    chains.extend(_chains(settings, InboundPort(0, Protocol.TCP, inbound.other_ports)))
+    inspector = filters.http_inspector()
+    sniffed = [port.number for port in inbound.ports if port.protocol is Protocol.AUTO]
+    inspector.filter_disabled.CopyFrom(_none_of(sniffed))
+    tls_inspector = filters.tls_inspector()
+    disabled = [port.number for port in inbound.ports if port.mode is MtlsMode.DISABLE]
+    if disabled:
+        tls_inspector.filter_disabled.CopyFrom(_any_of(disabled))
+    return Listener(
+        name=INBOUND_LISTENER,
+        address=Address(
+            socket_address=SocketAddress(address="0.0.0.0", port_value=INBOUND_PORT)  # noqa: S104 - see outbound.py
+        ),
+        traffic_direction=TrafficDirection.INBOUND,
+        listener_filters=[filters.original_dst(), tls_inspector, *([inspector] if sniffed else [])],
+        listener_filters_timeout=duration(DETECTION_SECONDS),
+        continue_on_listener_filters_timeout=True,
+        filter_chains=chains,
+    )
+
+
+def _loop_chain(settings: MeshSettings) -> Any:
+    """A connection made to the proxy's own port would be sent to itself for ever."""
+    match = FilterChainMatch(destination_port=uint32(INBOUND_PORT))
+    return FilterChain(
+        name="loop", filter_chain_match=match, filters=[filters.tcp(settings, "inbound", names.BLACK_HOLE)]
+    )
+
+
+def _chains(settings: MeshSettings, port: InboundPort) -> list[Any]:
+    """The chains of one port; number 0 stands for all ports without chains of their own."""
+    build = _ChainBuilder(settings, port)
+    secured: list[Any] = []
+    if port.mode is not MtlsMode.DISABLE:
+        if port.protocol is Protocol.AUTO:
+            secured.append(build.chain("mtls-http", alpn=[tls.MESH_ALPN_HTTP], secure=True, http=True))
+            secured.append(build.chain("mtls-tcp", alpn=[tls.MESH_ALPN_TCP], secure=True, http=False))
+        else:
+            alpn = [tls.MESH_ALPN_HTTP, tls.MESH_ALPN_TCP]
+            secured.append(build.chain("mtls", alpn=alpn, secure=True, http=port.protocol.is_http))
+    if port.mode is MtlsMode.STRICT:
+        # Any other TLS client must show a certificate of the mesh as well; plaintext matches nothing and is reset.
+        return [*secured, build.chain("mtls-any", transport="tls", secure=True, http=port.protocol.is_http)]
+    plain = []
+    if port.mode is MtlsMode.PERMISSIVE:
+        plain.append(build.chain("application-tls", transport="tls", secure=False, http=False))
+    if port.protocol is Protocol.AUTO:
+        plain.append(build.chain("http", transport="raw_buffer", alpn=filters.HTTP_SNIFFED, secure=False, http=True))
+    plain.append(build.chain("plaintext", transport="raw_buffer", secure=False, http=port.protocol.is_http))
+    return [*secured, *plain]
+
+
+@dataclass(frozen=True)
+class _ChainBuilder:
+    settings: MeshSettings
+    port: InboundPort
+
+    def chain(
+        self, name: str, *, secure: bool, http: bool, transport: str = "tls", alpn: list[str] | tuple[str, ...] = ()
+    ) -> Any:
+        number = self.port.number
+        match = FilterChainMatch(transport_protocol=transport, application_protocols=alpn)
+        if number:
+            match.destination_port.value = number
+        cluster = names.inbound_cluster(number) if number else names.INBOUND_PASSTHROUGH
+        if http:
+            network = filters.http_inbound(self.settings, number, _routes(number, cluster), verified=secure)
+        else:
+            network = filters.tcp(self.settings, "inbound", cluster)
+        return FilterChain(
+            name=f"{number or 'other'}-{name}",
+            filter_chain_match=match,
+            transport_socket=tls.downstream(self.settings.trust_domain) if secure else None,
+            filters=[network],
+        )
+
+
+def _routes(port: int, cluster: str) -> Any:
+    action = RouteAction(cluster=cluster, timeout=Duration())
+    route = Route(
+        name="default",
+        match=RouteMatch(prefix="/"),
+        route=action,
+        decorator=Decorator(operation=f"inbound:{port}"),
+    )
+    name = f"inbound:{port}"
+    return RouteConfiguration(
+        name=name,
+        virtual_hosts=[VirtualHost(name=name, domains=["*"], routes=[route])],
+        validate_clusters=BoolValue(value=False),
+    )
+
+
+def _any_of(ports: list[int]) -> Any:
+    rules = [
+        ListenerFilterChainMatchPredicate(destination_port_range=Int32Range(start=port, end=port + 1)) for port in ports
+    ]
+    if len(rules) == 1:
+        return rules[0]
+    return ListenerFilterChainMatchPredicate(or_match=ListenerFilterChainMatchPredicate.MatchSet(rules=rules))
+
+
+def _none_of(ports: list[int]) -> Any:
+    if not ports:
+        return ListenerFilterChainMatchPredicate(any_match=True)
+    return ListenerFilterChainMatchPredicate(not_match=_any_of(ports))

@@ -1,0 +1,252 @@
+"""The delta xDS protocol for one proxy, as a state machine without I/O.
+
+Requests, new worlds and the passing of time go in; responses come out of `responses`. What was sent is not kept per
+resource: a proxy is in step with a table, and the difference between that table and the current one is what it lacks.
+However many changes pile up while a proxy is slow, it costs nothing and gets one response.
+
+Order: clusters, endpoints, listeners, routes. Listeners and routes wait until what they name has been acknowledged;
+endpoints never wait, because Envoy acknowledges clusters only once it has their endpoints. Clusters are removed last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from refmesh.discovery.resource import Encoded, ResourceType, Table
+from refmesh.discovery.world import Tables, changes
+
+__all__ = ["STALL_SECONDS", "ProxyState", "Response"]
+
+STALL_SECONDS = 5.0
+"""How long an unanswered push may hold back others. A proxy that does not answer at all is the connection's problem."""
+
+_EMPTY: Table = MappingProxyType({})
+_WILDCARD = "*"
+_WAITS_FOR = {
+    ResourceType.CLUSTER: (),
+    ResourceType.ENDPOINT: (),
+    ResourceType.LISTENER: (ResourceType.CLUSTER, ResourceType.ENDPOINT),
+    ResourceType.ROUTE: (ResourceType.CLUSTER, ResourceType.ENDPOINT, ResourceType.LISTENER),
+}
+_MAX_NAMES = 200_000
+_MAX_OUTSTANDING = 64
+
+
+@dataclass(frozen=True)
+class Response:
+    """One delta response."""
+
+    kind: ResourceType
+    nonce: str
+    resources: tuple[Encoded, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass
+class _Subscription:
+    """What the proxy wants of one type, and which table it is in step with."""
+
+    kind: ResourceType
+    started: bool = False
+    wildcard: bool = False
+    names: set[str] = field(default_factory=set)
+    table: Table = field(default_factory=lambda: _EMPTY)
+    own: Table = field(default_factory=lambda: _EMPTY)
+    known: dict[str, str] = field(default_factory=dict)
+    """Versions the proxy said it has when it connected, until the first comparison."""
+    forced: set[str] = field(default_factory=set)
+    """Names to answer for even if nothing changed: newly subscribed, or needed again by an updated cluster."""
+    held: set[str] = field(default_factory=set)
+    """Clusters to remove once nothing names them any more."""
+    outstanding: dict[str, float] = field(default_factory=dict)
+    """Nonces without an answer, and when they were sent."""
+    nack: str = ""
+
+
+class ProxyState:
+    """One proxy's stream. Feed it with `request` and `offer`, then send what `responses` gives."""
+
+    def __init__(self) -> None:
+        self._subscriptions = {kind: _Subscription(kind) for kind in ResourceType}
+        self._shared: Tables = MappingProxyType({})
+        self._own: Tables = MappingProxyType({})
+        self._nonce = 0
+
+    # ---------------------------------------------------------------------------------------------------------- input
+    def offer(self, shared: Tables, own: Tables) -> None:
+        """Take the current world: what all proxies of the namespace share, and what is this proxy's alone."""
+        self._shared, self._own = shared, own
+
+    def request(self, request: Any) -> str | None:
+        """Take a request (DeltaDiscoveryRequest). Gives the error message of a NACK, else None."""
+        try:
+            subscription = self._subscriptions[ResourceType(request.type_url)]
+        except ValueError:
+            return None  # a type refmesh does not serve: silence is the protocol's way of saying so
+        nack = None
+        if request.response_nonce and request.response_nonce in subscription.outstanding:
+            del subscription.outstanding[request.response_nonce]
+            if request.HasField("error_detail"):
+                nack = subscription.nack = request.error_detail.message or "rejected without a reason"
+            else:
+                subscription.nack = ""
+        self._subscribe(subscription, request)
+        return nack
+
+    def _subscribe(self, subscription: _Subscription, request: Any) -> None:
+        added, dropped = list(request.resource_names_subscribe), list(request.resource_names_unsubscribe)
+        if not subscription.started:
+            subscription.started = True
+            # The first request without names asks for everything, as older clients do.
+            subscription.wildcard = not added
+            subscription.known = dict(request.initial_resource_versions)
+        if _WILDCARD in added:
+            added.remove(_WILDCARD)
+            if not subscription.wildcard:
+                subscription.wildcard = True
+                subscription.table, subscription.own = _EMPTY, _EMPTY
+        for name in dropped:
+            if name == _WILDCARD:
+                subscription.wildcard = False
+            subscription.names.discard(name)
+            subscription.forced.discard(name)
+        for name in added[: _MAX_NAMES - len(subscription.names)]:
+            subscription.names.add(name)
+            # Asking again for what one already has means: send it again.
+            if name not in subscription.known:
+                subscription.forced.add(name)
+
+    # --------------------------------------------------------------------------------------------------------- output
+    def responses(self, now: float) -> list[Response]:
+        """What to send now. Call it after every input, and again when `wake` says so."""
+        found = []
+        for kind in ResourceType:
+            if self._may_send(kind, now) and (response := self._respond(kind, now)) is not None:
+                found.append(response)
+                if kind is ResourceType.CLUSTER:
+                    # An updated cluster waits for its endpoints anew, even if they did not change.
+                    wanted = self._subscriptions[ResourceType.ENDPOINT]
+                    wanted.forced |= {item.name for item in response.resources} & wanted.names
+        if (removal := self._removal(now)) is not None:
+            found.append(removal)
+        return found
+
+    def wake(self, now: float) -> float | None:
+        """Seconds until waiting for an answer ends; None when nothing is waiting."""
+        sent = [at for subscription in self._subscriptions.values() for at in subscription.outstanding.values()]
+        late = [at + STALL_SECONDS - now for at in sent]
+        return min((seconds for seconds in late if seconds > 0), default=None)
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the proxy has acknowledged everything there is for it."""
+        return all(
+            not item.outstanding
+            and not item.held
+            and not item.forced
+            and item.table is self._shared.get(item.kind, _EMPTY)
+            for item in self._subscriptions.values()
+            if item.started
+        )
+
+    def status(self) -> dict[str, Any]:
+        """For people: per type, how many resources, whether acknowledged, the last rejection."""
+        return {
+            item.kind.short: {
+                "wanted": len(item.table) + len(item.own) if item.wildcard else len(item.names),
+                "acknowledged": not item.outstanding,
+                "rejected": item.nack,
+            }
+            for item in self._subscriptions.values()
+            if item.started
+        }
+
+    # ------------------------------------------------------------------------------------------------------ internals
+    def _waiting(self, kind: ResourceType, now: float) -> bool:
+        return any(now - at < STALL_SECONDS for at in self._subscriptions[kind].outstanding.values())
+
+    def _may_send(self, kind: ResourceType, now: float) -> bool:
+        subscription = self._subscriptions[kind]
+        if not subscription.started:
+            return False
+        if kind is ResourceType.ENDPOINT and subscription.forced:
+            return True
+        # One push of changes at a time: what happens meanwhile is sent in one piece afterwards.
+        return not self._waiting(kind, now) and not any(self._waiting(other, now) for other in _WAITS_FOR[kind])
+
+    def _respond(self, kind: ResourceType, now: float) -> Response | None:
+        subscription = self._subscriptions[kind]
+        table, own = self._shared.get(kind, _EMPTY), self._own.get(kind, _EMPTY)
+        changed, gone = _difference(subscription, table, own)
+        for name in subscription.forced:
+            item = own.get(name) or table.get(name)
+            if item is not None:
+                changed[name] = item
+            else:
+                gone.add(name)
+        subscription.forced = set()
+        subscription.table, subscription.own = table, own
+        if kind is ResourceType.CLUSTER:
+            subscription.held = (subscription.held | gone) - set(changed)
+            subscription.held = {name for name in subscription.held if name not in table and name not in own}
+            gone = set()
+        if not changed and not gone:
+            return None
+        return self._send(subscription, changed.values(), gone, now)
+
+    def _removal(self, now: float) -> Response | None:
+        """Remove clusters once everything that could name them has been replaced and acknowledged."""
+        subscription = self._subscriptions[ResourceType.CLUSTER]
+        if not subscription.held or any(self._waiting(kind, now) for kind in ResourceType):
+            return None
+        behind = [
+            kind
+            for kind in (ResourceType.LISTENER, ResourceType.ROUTE)
+            if self._subscriptions[kind].started
+            and self._subscriptions[kind].table is not self._shared.get(kind, _EMPTY)
+        ]
+        if behind:
+            return None
+        gone, subscription.held = subscription.held, set()
+        return self._send(subscription, (), gone, now)
+
+    def _send(
+        self, subscription: _Subscription, changed: Iterable[Encoded], gone: Iterable[str], now: float
+    ) -> Response:
+        self._nonce += 1
+        nonce = str(self._nonce)
+        while len(subscription.outstanding) >= _MAX_OUTSTANDING:
+            subscription.outstanding.pop(next(iter(subscription.outstanding)))
+        subscription.outstanding[nonce] = now
+        return Response(subscription.kind, nonce, tuple(changed), tuple(sorted(gone)))
+
+
+def _difference(subscription: _Subscription, table: Table, own: Table) -> tuple[dict[str, Encoded], set[str]]:
+    """What the proxy lacks, and what it has too many, of the names it wants."""
+    changed: dict[str, Encoded] = {}
+    gone: set[str] = set()
+    known, subscription.known = subscription.known, {}
+    if known:
+        # The first comparison after a reconnect is with what the proxy says it has.
+        wanted = {**table, **own} if subscription.wildcard else {}
+        wanted |= {name: item for name in subscription.names if (item := own.get(name) or table.get(name)) is not None}
+        changed = {name: item for name, item in wanted.items() if known.get(name) != item.version}
+        gone = {name for name in known if name not in wanted}
+        return changed, gone
+    for old, new in ((subscription.table, table), (subscription.own, own)):
+        different, leavers = changes(old, new)
+        if subscription.wildcard:
+            changed |= different
+        elif len(different) > len(subscription.names):
+            changed |= {name: item for name in subscription.names if (item := different.get(name)) is not None}
+        else:
+            changed |= {name: item for name, item in different.items() if name in subscription.names}
+        gone |= {
+            name
+            for name in leavers
+            if name not in table and name not in own and (subscription.wildcard or name in subscription.names)
+        }
+    return changed, gone

@@ -1,0 +1,301 @@
+"""From a snapshot to everything that proxies can be sent.
+
+A `Generator` remembers what each resource was made from; what did not change is neither built nor encoded again, and
+all proxies share the same bytes. A `World` is the result for one snapshot: tables shared by all proxies, tables for
+namespaces with routes or policies of their own, and the few resources that belong to single pods.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
+from refmesh.api.routing import Rule
+from refmesh.config.model import Pod, Protocol, Service, ServicePort, Snapshot
+from refmesh.discovery import clusters, endpoints, inbound, names, outbound, routes
+from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.policy import MtlsPolicies
+from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
+from refmesh.discovery.settings import MeshSettings
+from refmesh.telemetry import metrics
+
+__all__ = ["Generator", "Tables", "World", "changes"]
+
+Tables = Mapping[ResourceType, Table]
+_NO_POLICY = TrafficPolicy()
+
+
+@dataclass(frozen=True)
+class World:
+    """All resources for one snapshot."""
+
+    version: int
+    snapshot: Snapshot
+    shared: Tables
+    by_namespace: Mapping[str, Tables]
+    policies: MtlsPolicies
+    created: float
+    own: Callable[[Pod], Tables] = field(repr=False)
+    """The resources of one pod's proxy alone: its inbound listener and clusters."""
+
+    def tables(self, namespace: str) -> Tables:
+        """What proxies in a namespace share."""
+        return self.by_namespace.get(namespace, self.shared)
+
+
+@dataclass
+class _Memory:
+    """What a resource was made from last time, and what came of it."""
+
+    inputs: Any
+    result: Encoded
+
+
+class Generator:
+    """Builds worlds one after the other, reusing what did not change."""
+
+    def __init__(self, settings: MeshSettings) -> None:
+        self._settings = settings
+        self._memory: dict[tuple[ResourceType, str, str], _Memory] = {}
+        self._used: set[tuple[ResourceType, str, str]] = set()
+        self._tables: dict[tuple[str, ResourceType], Table] = {}
+        self._inbound: dict[inbound.Inbound, Tables] = {}
+
+    def build(self, snapshot: Snapshot) -> World:
+        """The world for a snapshot."""
+        started = time.monotonic()
+        attachments = Attachments.collect(snapshot, self._settings)
+        policies = MtlsPolicies.collect(snapshot.peer_authentications.values(), self._settings.root_namespace)
+        self._used = set()
+        shared = self._shared(snapshot, attachments, policies)
+        special = {
+            namespace: self._special(namespace, snapshot, attachments, policies, shared)
+            for namespace in sorted(attachments.namespaces_of_their_own())
+        }
+        self._forget_unused()
+        metrics.GENERATE_SECONDS.observe(time.monotonic() - started)
+        return World(
+            version=snapshot.version,
+            snapshot=snapshot,
+            shared=shared,
+            by_namespace=special,
+            policies=policies,
+            created=started,
+            own=lambda pod: self._own(snapshot, policies, pod),
+        )
+
+    # --------------------------------------------------------------------------------------------------------- shared
+    def _shared(self, snapshot: Snapshot, attachments: Attachments, policies: MtlsPolicies) -> Tables:
+        found: dict[ResourceType, dict[str, Encoded]] = {kind: {} for kind in ResourceType}
+        listeners = found[ResourceType.LISTENER]
+        for name, make in clusters.STATIC_CLUSTERS.items():
+            found[ResourceType.CLUSTER][name] = self._remember(ResourceType.CLUSTER, name, "", None, make)
+        listeners[outbound.CAPTURE_LISTENER] = self._remember(
+            ResourceType.LISTENER,
+            outbound.CAPTURE_LISTENER,
+            "",
+            None,
+            partial(outbound.capture_listener, self._settings),
+        )
+        for service in snapshot.services.values():
+            identities = self._identities(snapshot, service)
+            for port in service.ports:
+                self._add_listeners(listeners, service, port)
+                rule = attachments.destination_rule(service, "")
+                self._add_clusters(found, snapshot, policies, service, port, rule, identities, "")
+                self._add_route(found, service, port, attachments.rules(service, port, ""), "")
+        return self._publish("", found)
+
+    def _special(
+        self, namespace: str, snapshot: Snapshot, attachments: Attachments, policies: MtlsPolicies, shared: Tables
+    ) -> Tables:
+        found = {kind: dict(table) for kind, table in shared.items()}
+        for key in attachments.special_services(namespace):
+            service = snapshot.services.get(key)
+            if service is None:
+                continue
+            identities = self._identities(snapshot, service)
+            for port in service.ports:
+                rule = attachments.destination_rule(service, namespace)
+                for stale in [name for name in found[ResourceType.CLUSTER] if self._is_of(name, service, port)]:
+                    found[ResourceType.CLUSTER].pop(stale)
+                    found[ResourceType.ENDPOINT].pop(stale, None)
+                self._add_clusters(found, snapshot, policies, service, port, rule, identities, namespace)
+                self._add_route(found, service, port, attachments.rules(service, port, namespace), namespace)
+        return self._publish(namespace, found)
+
+    def _is_of(self, cluster: str, service: Service, port: ServicePort) -> bool:
+        prefix, host = f"outbound|{port.port}|", f"|{service.host(self._settings.domain)}"
+        return cluster.startswith(prefix) and cluster.endswith(host)
+
+    def _identities(self, snapshot: Snapshot, service: Service) -> tuple[str, ...]:
+        accounts = endpoints.identities(snapshot, service)
+        return tuple(self._settings.identity(service.namespace, account) for account in accounts)
+
+    def _add_listeners(self, table: dict[str, Encoded], service: Service, port: ServicePort) -> None:
+        for address in service.addresses:
+            if ":" in address:
+                continue  # the redirect rules capture IPv4 only
+            spec = outbound.OutboundListener(address, port.port, port.protocol, service.host(self._settings.domain))
+            table[spec.name] = self._remember(
+                ResourceType.LISTENER,
+                spec.name,
+                "",
+                spec,
+                partial(outbound.outbound_listener, spec, self._settings),
+            )
+
+    def _add_clusters(
+        self,
+        found: dict[ResourceType, dict[str, Encoded]],
+        snapshot: Snapshot,
+        policies: MtlsPolicies,
+        service: Service,
+        port: ServicePort,
+        rule: DestinationRule | None,
+        identities: tuple[str, ...],
+        scope: str,
+    ) -> None:
+        backends = endpoints.backends(snapshot, policies, service, port)
+        for subset, labels, policy in _variants(rule):
+            spec = clusters.OutboundCluster(
+                host=service.host(self._settings.domain),
+                port=port.port,
+                subset=subset,
+                protocol=port.protocol,
+                policy=policy.for_port(port.port),
+                identities=identities,
+            )
+            found[ResourceType.CLUSTER][spec.name] = self._remember(
+                ResourceType.CLUSTER,
+                spec.name,
+                scope,
+                spec,
+                partial(clusters.outbound_cluster, spec, self._settings),
+            )
+            addresses = tuple(
+                (backend.address, backend.port, backend.mtls)
+                for backend in backends
+                if not labels or endpoints.in_subset(backend, labels)
+            )
+            found[ResourceType.ENDPOINT][spec.name] = self._remember(
+                ResourceType.ENDPOINT,
+                spec.name,
+                scope,
+                addresses,
+                partial(endpoints.assignment, spec.name, addresses),
+            )
+
+    def _add_route(
+        self,
+        found: dict[ResourceType, dict[str, Encoded]],
+        service: Service,
+        port: ServicePort,
+        rules: tuple[Rule, ...] | None,
+        scope: str,
+    ) -> None:
+        if port.protocol is Protocol.TCP:
+            return
+        spec = routes.RouteSpec(service.host(self._settings.domain), port.port, rules)
+        name = names.route_name(spec.host, spec.port)
+        found[ResourceType.ROUTE][name] = self._remember(
+            ResourceType.ROUTE, name, scope, spec, partial(routes.route_configuration, spec)
+        )
+
+    # ------------------------------------------------------------------------------------------------------------ own
+    def _own(self, snapshot: Snapshot, policies: MtlsPolicies, pod: Pod) -> Tables:
+        spec = inbound.inbound_of(snapshot, policies, pod)
+        known = self._inbound.get(spec)
+        if known is not None:
+            return known
+        listener = encode(
+            ResourceType.LISTENER, inbound.INBOUND_LISTENER, inbound.inbound_listener(spec, self._settings)
+        )
+        own_clusters = {}
+        for port in spec.ports:
+            name = names.inbound_cluster(port.number)
+            own_clusters[name] = encode(ResourceType.CLUSTER, name, clusters.inbound_cluster(name))
+        found = MappingProxyType(
+            {
+                ResourceType.LISTENER: MappingProxyType({listener.name: listener}),
+                ResourceType.CLUSTER: MappingProxyType(own_clusters),
+            }
+        )
+        if len(self._inbound) > 1000:
+            self._inbound.clear()
+        self._inbound[spec] = found
+        return found
+
+    # --------------------------------------------------------------------------------------------------------- memory
+    def _remember(self, kind: ResourceType, name: str, scope: str, inputs: Any, make: Callable[[], Any]) -> Encoded:
+        key = (kind, name, scope)
+        self._used.add(key)
+        known = self._memory.get(key)
+        if known is not None and known.inputs == inputs:
+            return known.result
+        result = encode(kind, name, make())
+        if known is not None and known.result.version == result.version:
+            result = known.result
+        self._memory[key] = _Memory(inputs, result)
+        return result
+
+    def _publish(self, scope: str, found: Mapping[ResourceType, dict[str, Encoded]]) -> Tables:
+        """Keep the table object of last time where its content is the same: comparing tables then costs nothing."""
+        for kind, table in found.items():
+            if self._tables.get((scope, kind)) != table:
+                self._tables[scope, kind] = MappingProxyType(table)
+        return MappingProxyType({kind: self._tables[scope, kind] for kind in found})
+
+    def _forget_unused(self) -> None:
+        for key in self._memory.keys() - self._used:
+            del self._memory[key]
+
+
+def _variants(rule: DestinationRule | None) -> Iterator[tuple[str, Mapping[str, str], TrafficPolicy]]:
+    """The service as a whole, then each subset: (name, labels, policy)."""
+    if rule is None:
+        yield "", {}, _NO_POLICY
+        return
+    yield "", {}, rule.policy
+    for subset in rule.subsets:
+        yield subset.name, subset.labels, subset.policy.over(rule.policy)
+
+
+@dataclass
+class _DifferenceCache:
+    """The last differences between tables. A thousand proxies ask the same question; it is answered once."""
+
+    size: int
+    # The tables are kept beside the answer, so that their identities cannot be taken over by new ones.
+    answers: OrderedDict[tuple[int, int], tuple[Table, Table, dict[str, Encoded], frozenset[str]]] = field(
+        default_factory=OrderedDict
+    )
+
+    def ask(self, old: Table, new: Table) -> tuple[Mapping[str, Encoded], frozenset[str]]:
+        key = (id(old), id(new))
+        known = self.answers.get(key)
+        if known is None:
+            changed = {
+                name: item
+                for name, item in new.items()
+                if (before := old.get(name)) is None or before.version != item.version
+            }
+            known = (old, new, changed, frozenset(name for name in old if name not in new))
+            self.answers[key] = known
+            if len(self.answers) > self.size:
+                self.answers.popitem(last=False)
+        return known[2], known[3]
+
+
+_differences = _DifferenceCache(size=64)
+
+
+def changes(old: Table, new: Table) -> tuple[Mapping[str, Encoded], frozenset[str]]:
+    """Resources that are new or different, by name, and names that are gone."""
+    return ({}, frozenset()) if old is new else _differences.ask(old, new)

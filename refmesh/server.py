@@ -1,0 +1,196 @@
+"""The control plane as one process: `python -m refmesh.server`.
+
+Composes config, discovery, CA and injector in one event loop. Starts serving in well under a second, so that a restart
+is hardly noticed; proxies keep what they have meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from refmesh.ca import service as ca_service
+from refmesh.ca.authority import Authority
+from refmesh.config.model import Snapshot
+from refmesh.config.status import StatusWriter
+from refmesh.config.store import Store
+from refmesh.config.watcher import Watcher
+from refmesh.discovery import ads
+from refmesh.discovery.credentials import RenewedCredentials
+from refmesh.discovery.settings import MeshSettings
+from refmesh.discovery.world import Generator
+from refmesh.errors import EnvironmentProblem, RefmeshError
+from refmesh.injector import webhook
+from refmesh.kubeclient import Kube
+from refmesh.telemetry import metrics, pages
+
+__all__ = ["ControlPlane", "main"]
+
+log = logging.getLogger("refmesh")
+
+
+class ControlPlane:
+    """Everything that runs, and how it hangs together."""
+
+    def __init__(self, options: argparse.Namespace, kube: Kube) -> None:
+        self._options = options
+        self._kube = kube
+        self._settings = MeshSettings(
+            trust_domain=options.trust_domain,
+            root_namespace=options.namespace,
+            access_log=options.access_log == "on",
+        )
+        self._generator = Generator(self._settings)
+        self._hub = ads.Hub()
+        self._store = Store(self._settings.domain)
+        self._watcher = Watcher(kube, self._store, self._publish)
+        self._status = StatusWriter(kube, lambda: self._store.raw_routes)
+        self._ready = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that the control plane's Service answers to."""
+        base = f"refmesh.{self._options.namespace}"
+        return ("refmesh", base, f"{base}.svc", f"{base}.svc.{self._settings.domain}")
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Serve until the event is set."""
+        options, started = self._options, time.monotonic()
+        async with contextlib.AsyncExitStack() as stack:
+            runner = await pages.start(self._pages(), options.host, options.http_port)
+            stack.push_async_callback(runner.cleanup)
+            authority = await Authority.load_or_create(self._kube, options.namespace, options.trust_domain)
+            shared: dict[str, Any] = {
+                "authority": authority,
+                "kube": self._kube,
+                "names": self.names,
+                "host": options.host,
+                "trust_domain": options.trust_domain,
+            }
+            certificates = await ca_service.start(port=options.ca_port, **shared)
+            stack.push_async_callback(certificates.close)
+            injection = await webhook.start(
+                port=options.webhook_port, namespace=options.namespace, image=options.image, **shared
+            )
+            stack.push_async_callback(injection.close)
+            self._status.start()
+            stack.push_async_callback(self._status.close)
+            await self._watcher.start()
+            stack.push_async_callback(self._watcher.close)
+            await self._serve_discovery(stack, authority)
+            # What exists now stays: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+            self._ready = True
+            log.info("serving %s after %.2f s", options.namespace, time.monotonic() - started)
+            await until.wait()
+            self._ready = False
+            log.info("stopping")
+
+    async def _serve_discovery(self, stack: contextlib.AsyncExitStack, authority: Authority) -> None:
+        credentials = RenewedCredentials(authority, self.names)
+        stack.callback(credentials.close)
+        service = ads.DiscoveryService(self._hub, self._settings)
+        address = f"{self._options.host}:{self._options.ads_port}"
+        try:
+            server, _ = await ads.serve(service, address, credentials.start())
+        except RuntimeError as error:
+            raise EnvironmentProblem(
+                f"the discovery port {self._options.ads_port} cannot be opened: {error}",
+                fix="Choose another --ads-port.",
+            ) from error
+        stack.push_async_callback(ads.stop, server)
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        """A new snapshot: to the proxies first, then to the statuses and gauges."""
+        self._hub.publish(self._generator.build(snapshot))
+        self._status.offer(snapshot)
+        metrics.REJECTED_OBJECTS.clear()
+        for kind, namespace, name in snapshot.rejected:
+            metrics.REJECTED_OBJECTS.labels(kind).inc()
+            log.debug("%s %s/%s is not in force", kind, namespace, name)
+
+    def _pages(self) -> pages.Pages:
+        return pages.Pages(lambda: self._ready, {"proxies": self._show_proxies, "rejected": self._show_rejected})
+
+    def _show_proxies(self) -> Any:
+        return [
+            {"proxy": f"{key[1]}.{key[0]}", "peer": peer, "types": state.status(), "in_step": state.in_step}
+            for key, (state, peer) in sorted(self._hub.streams.items())
+        ]
+
+    def _show_rejected(self) -> Any:
+        world = self._hub.world
+        rejected = world.snapshot.rejected if world is not None else {}
+        return [
+            {"kind": kind, "namespace": namespace, "name": name, "reason": item.reason}
+            for (kind, namespace, name), item in sorted(rejected.items())
+        ]
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m refmesh.server", description="The control plane of refmesh.")
+    parser.add_argument("--namespace", default=os.environ.get("POD_NAMESPACE", "refmesh-system"))
+    parser.add_argument("--trust-domain", default="cluster.local")
+    parser.add_argument("--image", default=os.environ.get("REFMESH_IMAGE", ""), help="image of the sidecars")
+    parser.add_argument("--access-log", choices=("on", "off"), default="on", help="access logs of the sidecars")
+    parser.add_argument("--defect", default="", help="switch on a seeded defect")
+    parser.add_argument("--kubeconfig", type=Path, help="outside a pod: how to reach the cluster")
+    parser.add_argument("--context", help="context of the kubeconfig")
+    parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - it serves the whole cluster
+    parser.add_argument("--ads-port", type=int, default=15011)
+    parser.add_argument("--ca-port", type=int, default=15012)
+    parser.add_argument("--webhook-port", type=int, default=15017)
+    parser.add_argument("--http-port", type=int, default=15014)
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    return parser.parse_args(arguments)
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    until = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, until.set)
+    outside = options.kubeconfig is not None or options.context is not None
+    kube = Kube.from_kubeconfig(options.kubeconfig, options.context) if outside else Kube.in_cluster()
+    try:
+        await ControlPlane(options, kube).run(until)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise EnvironmentProblem(f"The API server cannot be reached: {error}.") from error
+    finally:
+        await kube.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the control plane; the exit code."""
+    options = _options(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
+    try:
+        if options.defect:
+            from refmesh import defects
+
+            log.warning("seeded defect in force: %s", defects.switch_on(options.defect).summary)
+        import uvloop
+
+        uvloop.run(_serve(options))
+    except RefmeshError as error:
+        print(f"refmesh: {error}", file=sys.stderr)  # noqa: T201 - the last word of a process that cannot start
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""Health, metrics and debug pages of the control plane, over plain HTTP inside the cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+__all__ = ["Pages", "start"]
+
+
+class Pages:
+    """What the pages show: readiness, and named functions that give JSON."""
+
+    def __init__(self, ready: Callable[[], bool], debug: dict[str, Callable[[], Any]]) -> None:
+        self._ready = ready
+        self._debug = debug
+
+    def application(self) -> web.Application:
+        """The web application."""
+        app = web.Application()
+        app.router.add_get("/live", self._live)
+        app.router.add_get("/ready", self._readiness)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/debug/{page}", self._show)
+        return app
+
+    async def _live(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readiness(self, _request: web.Request) -> web.Response:
+        ready = self._ready()
+        return web.Response(status=200 if ready else 503, text="ready\n" if ready else "not ready\n")
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        page = self._debug.get(request.match_info["page"])
+        if page is None:
+            raise web.HTTPNotFound(text=f"there is: {', '.join(sorted(self._debug))}\n")
+        return web.json_response(page(), dumps=lambda value: json.dumps(value, indent=1, sort_keys=True))
+
+
+async def start(pages: Pages, host: str, port: int) -> web.AppRunner:
+    """Serve the pages; close the result with `cleanup`."""
+    runner = web.AppRunner(pages.application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return runner
