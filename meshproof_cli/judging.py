@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from meshproof_cli.ground import Ground
-from meshproof_cli.plan import Plan
+from meshproof_cli.plan import NONE, Plan
 from meshproof_cli.processes import module_command, module_environment
 from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
@@ -38,7 +38,7 @@ def conformance(plan: Plan, ground: Ground, directory: Path, report: Report) -> 
     chosen = plan.selection.checks
     command = module_command(
         "pytest", "--pyargs", "conformance", "-v", "-c", "/dev/null", "--rootdir", str(directory),
-        "-p", "no:cacheprovider", *_plugin(),
+        "-p", "no:cacheprovider", *_plugin(), *(["--ignore-requires"] if plan.options.mesh == NONE else []),
         "--mesh", plan.options.mesh, *ground.access, "--image", ground.image, "--only", ",".join(chosen),
         "--report-dir", str(directory),
         *(["-n", str(plan.workers), "--dist", "loadgroup"] if plan.workers > 1 else ["-p", "no:xdist"]),

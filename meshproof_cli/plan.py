@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reports.errors import UsageProblem
 
-__all__ = ["CLUSTERS", "Known", "Options", "Plan", "Selection", "choose", "make_plan", "select"]
+__all__ = ["CLUSTERS", "NONE", "REFMESH", "Known", "Options", "Plan", "Selection", "choose", "make_plan", "select"]
 
 CLUSTERS = ("embedded", "kind", "existing")
 NONE = "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from reports.errors import UsageProblem
@@ -11,6 +12,8 @@ from reports.model import Run, from_json, to_json
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_LINE_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
 
 __all__ = ["json_text", "read_results", "write_json", "write_yaml", "yaml_text"]
 
@@ -24,7 +27,10 @@ def yaml_text(run: Run) -> str:
     """The run as YAML text, the same document as the JSON."""
     import yaml  # only this writer needs it
 
-    text: str = yaml.safe_dump(to_json(run), sort_keys=False, allow_unicode=True, width=120)
+    document = to_json(run)
+    # PyYAML writes Unicode's own line breaks in a way that it reads back as others; then everything is escaped.
+    readable = not _LINE_BREAKS.search(json.dumps(document, ensure_ascii=False))
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=readable, width=120)
     return text
 
 

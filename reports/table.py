@@ -71,7 +71,7 @@ def plain_table(run: Run, width: int = 120) -> str:
         lines.append(f"{row[0]:<{first}}  {row[1]:<{second}}  {title:<{room}}  {row[3]:>8}".rstrip())
         if _needs_reason(result):
             lines.append(f"{'':<{first}}  {'':<{second}}  {' '.join(clean(result.reason).split())}")
-    lines += ["", f"{clean(run.mesh)}: {run.conclusion}. {headline(run)}"]
+    lines += ["", " ".join(clean(f"{run.mesh}: {run.conclusion}. {headline(run)}").split())]
     return "\n".join(lines) + "\n"
 
 

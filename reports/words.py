@@ -44,12 +44,12 @@ MEANINGS = {
 }
 
 # What XML 1.0 cannot hold, and what would steer a terminal.
-_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_ILLEGAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def clean(text: str) -> str:
-    """`text` without characters that XML forbids or a terminal obeys; each becomes U+FFFD."""
-    return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", text)
+    """`text` without characters that XML forbids or a terminal obeys; each becomes U+FFFD, and CR LF becomes LF."""
+    return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from reports.words import micros, number
 __all__ = ["percentiles"]
 
 _TICKS = (0.0, 50.0, 75.0, 90.0, 99.0, 99.9, 99.99, 99.999)
+_LOWEST = 1e-3  # below this a value is no latency, and a logarithm of it no use
 _LOG_FROM = 12.0  # highest over lowest value from which a linear axis would flatten the lower arms
 
 
@@ -29,7 +30,7 @@ def percentiles(data: object, title: str, width: float = 860) -> str:
     legend_rows = _legend(arms, right - left)
     top = len(legend_rows) * 17 + 10.0
     values = [y for points in solid.values() for _, y in points]
-    logarithmic = min(values) > 0 and max(values) / min(values) > _LOG_FROM
+    logarithmic = min(values) >= _LOWEST and max(values) / min(values) > _LOG_FROM
     ticks = log_ticks(min(values), max(values)) if logarithmic else nice_ticks(0.0, max(*values, 1e-9), 6)
     low, high = ticks[0], ticks[-1]
 

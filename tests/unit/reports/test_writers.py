@@ -1,0 +1,253 @@
+"""The report writers: complete, well-formed, and deaf to whatever a field may hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+from allure_commons import model2
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reports.allure import write_allure
+from reports.data_files import json_text, read_results, write_json, yaml_text
+from reports.errors import EnvironmentProblem, UsageProblem
+from reports.files import MARKER, claim_directory, clear_directory, write_text
+from reports.github import commands, publish, summary_markdown
+from reports.html import _asset, html_text
+from reports.junit import junit_text
+from reports.model import JSON, Evidence, Result, Run, Stage, Verdict, to_json
+from reports.table import plain_table, print_table, rich_table
+from reports.writers import FORMATS, write
+
+RUNS = st.from_type(Run)
+few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def result(verdict: Verdict = Verdict.PASS, name: str = "WT-01", **changes: object) -> Result:
+    base = Result(name, "two-way split", "check", "WT", "core", verdict, "because")
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def run(*found: Result) -> Run:
+    return Run("refmesh", "1", "embedded", {"kernel": "6"}, 1e9, 5.0, (Stage("mesh", 1.0),), found, {}, "0.1.0")
+
+
+class Page(HTMLParser):
+    """Collects what a browser would see as elements and attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.scripts: list[str] = []
+        self.words: list[str] = []
+        self._inside = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        del tag
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts.append(data)
+        self.words.append(data)
+
+
+PAGE_TAGS = {
+    "b", "body", "button", "code", "dd", "details", "div", "dl", "dt", "em", "figcaption", "figure", "footer",
+    "h1", "h2", "h3", "h4", "head", "header", "html", "i", "input", "main", "meta", "nav", "p", "pre",
+    "script", "section", "span", "strong", "style", "summary", "table", "tbody", "td", "th", "thead", "title",
+    "tr", "line", "path", "rect", "svg", "text",
+}  # fmt: skip
+
+
+@given(RUNS)
+@few
+def test_nothing_in_a_run_becomes_markup(value: Run) -> None:
+    page = Page(html_text(value))
+    assert set(page.tags) <= PAGE_TAGS
+    assert page.tags.count("script") == 1
+    assert page.tags.count("style") == 1
+    assert "".join(page.scripts) == _asset("report.js")
+    names = {name for _, name, _ in page.attributes}
+    assert not {name for name in names if name.startswith("on")}
+    assert not names & {"href", "src", "srcdoc", "action", "formaction", "style", "xlink:href"}
+
+
+def test_page_asks_nobody_for_anything() -> None:
+    text = html_text(run(result()))
+    policies = [value for tag, name, value in Page(text).attributes if tag == "meta" and name == "content"]
+    assert any(value.startswith("default-src 'none'") for value in policies)
+    assert not re.search(r"https?://", text)
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_page_says_what_was_found() -> None:
+    rows: list[JSON] = [{"status": 200, "pod": "echo-1"}] * 200
+    found = result(
+        Verdict.FAIL,
+        evidence=(Evidence("records", rows), Evidence("log", "line one"), Evidence("facts", {"cipher": "AES"})),
+        reproduce="meshproof run --only WT-01",
+    )
+    words = " ".join(Page(html_text(run(found))).words)
+    for expected in (
+        "not conformant", "WT-01", "because", "echo-1", "line one", "AES", "meshproof run --only WT-01", "of 200",
+    ):  # fmt: skip
+        assert expected in words
+
+
+@given(RUNS)
+@few
+def test_junit_is_well_formed_and_counts(value: Run) -> None:
+    root = ET.fromstring(junit_text(value).encode())
+    assert len(root.findall("./testsuite/testcase")) == len(value.results) == int(root.get("tests", "-1"))
+    assert len(root.findall(".//failure")) == sum(one.failed for one in value.results)
+    assert len(root.findall(".//failure")) == int(root.get("failures", "-1"))
+
+
+@pytest.mark.parametrize(
+    ("found", "tag"),
+    [
+        (result(), None),
+        (result(Verdict.FAIL), "failure"),
+        (result(Verdict.INCONCLUSIVE), "error"),
+        (result(Verdict.INCONCLUSIVE, expected=Verdict.INCONCLUSIVE), None),
+        (result(Verdict.PASS, expected=Verdict.INCONCLUSIVE), "failure"),
+        (result(Verdict.UNSUPPORTED), "skipped"),
+        (result(Verdict.NOT_RUN), "skipped"),
+    ],
+)
+def test_junit_outcome(found: Result, tag: str | None) -> None:
+    case = ET.fromstring(junit_text(run(found)).encode()).find("./testsuite/testcase")
+    assert case is not None
+    assert [one.tag for one in case if one.tag != "system-out"] == ([tag] if tag else [])
+
+
+@given(RUNS)
+@few
+def test_yaml_and_json_are_the_same_document(value: Run) -> None:
+    assert yaml.safe_load(yaml_text(value)) == json.loads(json_text(value)) == to_json(value)
+
+
+@given(RUNS)
+@few
+def test_github_output_cannot_be_forged(value: Run) -> None:
+    lines = commands(value)
+    assert len(lines) == sum(one.failed or one.unproven for one in value.results)
+    assert all("\n" not in line and "\r" not in line for line in lines)
+    assert all(re.match(r"::(error|warning) title=[^:]*::", line) for line in lines)
+    summary = summary_markdown(value)
+    rows = [line for line in summary.splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + len(value.results)
+    assert all(len(re.findall(r"\|", row)) == 6 for row in rows)
+    assert not re.search(r"<(?!/?(details|summary|p|br|code)\b)", summary)
+
+
+def test_github_publishes_only_in_a_job(tmp_path: Path) -> None:
+    target = tmp_path / "summary"
+    wrong = run(result(Verdict.FAIL))
+    assert publish(wrong, {}) == []
+    assert publish(wrong, {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(target)}) == [
+        "::error title=WT-01 two-way split%3A fail::because"
+    ]
+    assert "not conformant" in target.read_text()
+
+
+@given(RUNS)
+@few
+def test_allure_results_keep_the_format(tmp_path_factory: pytest.TempPathFactory, value: Run) -> None:
+    target = write_allure(value, tmp_path_factory.mktemp("allure"))
+    files = sorted(target.glob("*-result.json"))
+    assert len(files) == len(value.results)
+    fields = {attribute.name for attribute in model2.TestResult.__attrs_attrs__}
+    for file in files:
+        document = json.loads(file.read_text())
+        assert set(document) <= fields
+        assert document["status"] in {"passed", "failed", "broken", "skipped"}
+        for step in document["steps"]:
+            assert all((target / one["source"]).is_file() for one in step["attachments"])
+
+
+@given(RUNS, st.integers(20, 200))
+@few
+def test_table_never_steers_the_terminal(value: Run, width: int) -> None:
+    text = plain_table(value, width)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
+    assert value.conclusion in text
+    rich_table(value)
+
+
+def test_table_without_a_terminal_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(run(result(), result(Verdict.FAIL, "WT-02")))
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "because" in out
+    assert "refmesh: not conformant. 1 of 2 checks came out right; WT-02 failed." in out
+
+
+def test_every_format_is_written(tmp_path: Path) -> None:
+    value = run(result())
+    written = write(value, tmp_path)
+    assert set(written) == set(FORMATS)
+    assert all(path.exists() for path in written.values())
+    assert read_results(written["json"]) == value
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_unknown_format() -> None:
+    with pytest.raises(UsageProblem, match="'pdf'"):
+        write(run(), Path(), ["pdf"])
+
+
+def test_full_disk_is_one_sentence() -> None:
+    with pytest.raises(EnvironmentProblem) as caught:
+        write_text(Path("/dev/full/report.html"), "x")
+    assert "\n" not in caught.value.problem
+
+
+@pytest.mark.parametrize("text", ["", "[", "3", '{"schema": "x"}', "[" * 100_000, "\ud800"])
+def test_broken_results_file(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(text, errors="surrogatepass")
+    with pytest.raises(UsageProblem) as caught:
+        read_results(file)
+    assert "\n" not in caught.value.problem
+
+
+def test_report_directory_is_replaced_only_when_ours(tmp_path: Path) -> None:
+    fresh = tmp_path / "a" / "report"
+    assert claim_directory(fresh) == fresh
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    (fresh / "old").mkdir()
+    (fresh / "link").symlink_to(outside)
+    claim_directory(fresh)
+    clear_directory(fresh)
+    assert [path.name for path in fresh.iterdir()] == [MARKER]
+    assert (outside / "precious").exists()
+    with pytest.raises(UsageProblem, match="not an earlier report"):
+        claim_directory(outside)
+    with pytest.raises(UsageProblem, match="is a file"):
+        claim_directory(outside / "precious")
+    with pytest.raises(EnvironmentProblem):
+        claim_directory(Path("/proc/nowhere/report"))
+
+
+def test_json_is_written_whole(tmp_path: Path) -> None:
+    assert read_results(write_json(run(result()), tmp_path)).results[0].id == "WT-01"
