@@ -1,0 +1,170 @@
+"""The real Envoy reads what is generated, and finds nothing wrong with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import envoy._bin
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from refmesh.discovery.resource import ResourceType
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, policy
+
+ENVOY = Path(envoy._bin.__path__[0]) / "envoy"
+SDS = {
+    "name": "sds-grpc",
+    "type": "STATIC",
+    "typed_extension_protocol_options": {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    },
+    "load_assignment": {
+        "cluster_name": "sds-grpc",
+        "endpoints": [
+            {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "/tmp/refmesh-none.sock"}}}}]}
+        ],
+    },
+}
+
+
+def inline_routes(listener: dict[str, Any], routes: dict[str, Any]) -> None:
+    """Static configuration has no discovery: put the routes where their names stand."""
+    for chain in [*listener.get("filterChains", []), listener.get("defaultFilterChain", {})]:
+        for item in chain.get("filters", []):
+            rds = item["typedConfig"].pop("rds", None)
+            if rds is not None:
+                item["typedConfig"]["routeConfig"] = routes[rds["routeConfigName"]]
+
+
+def static_bootstrap(cluster: MemoryCluster) -> dict[str, Any]:
+    world = cluster.world()
+    found = {
+        kind: {
+            name: MessageToDict(message) for name, message in all_messages(world, ("shop", "echo-v1"), kind).items()
+        }
+        for kind in ResourceType
+    }
+    clusters = []
+    for item in found[ResourceType.CLUSTER].values():
+        if item.get("type") == "EDS":
+            item["type"] = "STATIC"
+            item.pop("edsClusterConfig")
+            item["loadAssignment"] = found[ResourceType.ENDPOINT][item["name"]]
+        clusters.append(item)
+    for item in found[ResourceType.LISTENER].values():
+        inline_routes(item, found[ResourceType.ROUTE])
+    return {
+        "node": {"id": "test", "cluster": "test"},
+        "static_resources": {
+            "clusters": [SDS, *clusters],
+            "listeners": list(found[ResourceType.LISTENER].values()),
+        },
+    }
+
+
+def peer_authentication(mode: str, **more: Any) -> dict[str, Any]:
+    return policy("default", {"mtls": {"mode": mode}, **more})
+
+
+RICH_ROUTE = policy(
+    "rich",
+    {
+        "hosts": ["echo"],
+        "http": [
+            {
+                "match": [{"uri": {"prefix": "/a"}, "headers": {"x": {"regex": "b.*"}, "y": {}}}],
+                "route": [
+                    {"destination": {"host": "echo", "subset": "v1", "port": {"number": 80}}, "weight": 90},
+                    {"destination": {"host": "echo", "subset": "v2", "port": {"number": 80}}, "weight": 10},
+                ],
+                "timeout": "2s",
+                "retries": {"attempts": 3, "perTryTimeout": "1s", "retryOn": "5xx,503"},
+                "fault": {
+                    "delay": {"fixedDelay": "5s", "percentage": {"value": 10}},
+                    "abort": {"httpStatus": 418, "percentage": {"value": 0.1}},
+                },
+                "headers": {"request": {"set": {"a": "100%"}}, "response": {"remove": ["b"]}},
+                "rewrite": {"uri": "/b"},
+            },
+            {"match": [{"uri": {"exact": "/old"}}], "redirect": {"uri": "/new", "redirectCode": 308}},
+            {"route": [{"destination": {"host": "echo"}}]},
+        ],
+    },
+)
+RICH_RULE = policy(
+    "rich",
+    {
+        "host": "echo",
+        "trafficPolicy": {
+            "loadBalancer": {"simple": "ROUND_ROBIN"},
+            "connectionPool": {
+                "tcp": {"maxConnections": 1, "connectTimeout": "1s"},
+                "http": {"http1MaxPendingRequests": 1, "http2MaxRequests": 5, "maxRequestsPerConnection": 2},
+            },
+            "outlierDetection": {"consecutive5xxErrors": 3, "interval": "1s", "baseEjectionTime": "5s"},
+        },
+        "subsets": [{"name": "v1", "labels": {"version": "v1"}}, {"name": "v2", "labels": {"version": "v2"}}],
+    },
+)
+GATEWAY_ROUTE = policy(
+    "split",
+    {
+        "parentRefs": [{"group": "", "kind": "Service", "name": "echo", "port": 80}],
+        "rules": [
+            {
+                "matches": [{"path": {"type": "PathPrefix", "value": "/x"}, "method": "GET"}],
+                "filters": [
+                    {
+                        "type": "URLRewrite",
+                        "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
+                    }
+                ],
+                "backendRefs": [
+                    {"name": "echo", "port": 80, "weight": 3},
+                    {"name": "missing", "port": 80, "weight": 1},
+                ],
+            },
+            {
+                "filters": [{"type": "RequestRedirect", "requestRedirect": {"hostname": "x.example", "scheme": "https"}}],
+            },
+        ],
+    },
+)
+
+CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "plain": [],
+    "strict": [("PeerAuthentication", peer_authentication("STRICT"))],
+    "disable": [("PeerAuthentication", peer_authentication("DISABLE"))],
+    "ports": [
+        (
+            "PeerAuthentication",
+            peer_authentication(
+                "STRICT",
+                selector={"matchLabels": {"app": "echo"}},
+                portLevelMtls={"8080": {"mode": "PERMISSIVE"}, "9090": {"mode": "DISABLE"}, "7070": {"mode": "DISABLE"}},
+            ),
+        )
+    ],
+    "virtual service": [("VirtualService", RICH_ROUTE), ("DestinationRule", RICH_RULE)],
+    "http route": [("HTTPRoute", GATEWAY_ROUTE)],
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_envoy_accepts_what_is_generated(name: str, tmp_path: Path) -> None:
+    cluster = MemoryCluster().with_echo()
+    for source, item in CASES[name]:
+        cluster.put(source, item)
+    assert not cluster.snapshot().rejected
+    config = tmp_path / "envoy.json"
+    config.write_text(json.dumps(static_bootstrap(cluster)))
+    done = subprocess.run(
+        [ENVOY, "--mode", "validate", "-c", config, "-l", "error"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
