@@ -1,0 +1,49 @@
+"""What the pod programs cost, and what they must not drag along."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.unit.workloads.helpers import ROOT, Echo, Program, running
+
+HEAVY = {"kubernetes", "grpc", "aiohttp", "cryptography", "requests", "pydantic", "rich", "typer", "reports", "yaml"}
+
+
+@pytest.mark.parametrize("module", ["echo", "client", "sniffer"])
+def test_no_heavy_library_is_imported(module):
+    code = f"import fixtures.workloads.pod.{module}, sys; print(*{{m.partition('.')[0] for m in sys.modules}})"
+    listed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not HEAVY & set(listed.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        Echo,
+        lambda: Program("client", CLIENT_CONTROL_PORT="0"),
+        lambda: Program("sniffer", SNIFFER_CONTROL_PORT="0", SNIFFER_INTERFACE="lo"),
+    ],
+    ids=["echo", "client", "sniffer"],
+)
+def test_small_and_quick(start):
+    with running(start()) as program:
+        assert program.status_kib("VmRSS") < 40 * 1024
+        assert program.cpu_seconds() < 0.3, "in seconds of processor time, which a busy machine does not stretch"
+        program.terminate()
+        assert program.wait() == 0
+
+
+def test_a_taken_port_ends_the_program(tmp_path):
+    with running(Program("client", CLIENT_CONTROL_PORT="0")) as first:
+        second = subprocess.run(
+            [sys.executable, "-m", "fixtures.workloads.pod.client"],
+            cwd=ROOT,
+            env={"CLIENT_CONTROL_PORT": str(first.ports[0])},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    assert second.returncode != 0
+    assert "address already in use" in second.stderr
