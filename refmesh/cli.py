@@ -202,10 +202,9 @@ async def _config(kube: Kube, image: str | None) -> Config:
 
 
 @app.command("proxy-status")
-def proxy_status(output: Form = Output.JSON, kubeconfig: Kubeconfig = None, context: Context = None) -> None:
+def proxy_status(output: Form = Output.TABLE, kubeconfig: Kubeconfig = None, context: Context = None) -> None:
     """Show what each connected proxy was sent and has acknowledged."""
-    found = _run(kubeconfig, context, proxies.proxy_status)
-    _dump(found, output)
+    _show(_run(kubeconfig, context, proxies.proxy_status), output)
 
 
 @app.command("proxy-config")

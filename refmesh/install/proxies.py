@@ -15,16 +15,30 @@ if TYPE_CHECKING:
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["PARTS", "envoy_config", "proxy_status", "rows_of"]
+__all__ = ["PARTS", "envoy_config", "proxy_status", "rows_of", "section", "status_row"]
 
 PARTS = ("bootstrap", "cluster", "endpoint", "listener", "route", "secret")
 Row = dict[str, Any]
 
 
-async def proxy_status(kube: Kube) -> Any:
-    """Return the control plane's own account of its proxies."""
-    path = f"/api/v1/namespaces/{NAMESPACE}/services/{DEPLOYMENT}:15014/proxy/debug/proxies"
-    return await kube.request("GET", path)
+async def proxy_status(kube: Kube) -> list[Row]:
+    """Return the control plane's own account of its proxies, one row each."""
+    proxies = await kube.service_page(NAMESPACE, DEPLOYMENT, 15014, "debug/proxies")
+    return [status_row(proxy) for proxy in proxies]
+
+
+def status_row(proxy: dict[str, Any]) -> Row:
+    """Return one line: what each kind of resource stands at, in istioctl's words."""
+    types = proxy.get("types") or {}
+    return {"proxy": proxy.get("proxy")} | {kind: _word(types.get(kind)) for kind in ("CDS", "LDS", "EDS", "RDS")}
+
+
+def _word(state: dict[str, Any] | None) -> str:
+    if state is None:
+        return "NOT SENT"
+    if state.get("rejected"):
+        return f"REJECTED: {state['rejected']}"
+    return "SYNCED" if state.get("acknowledged") else "STALE"
 
 
 async def envoy_config(kube: Kube, pod: str, namespace: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from refmesh.agent.admin import _unchunk
-from refmesh.install.proxies import rows_of, section
+from refmesh.install.proxies import rows_of, section, status_row
 
 DUMP = {
     "configs": [
@@ -51,3 +51,18 @@ def test_a_part_can_be_had_whole():
 
 def test_chunked_pages_are_put_together():
     assert _unchunk(b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n") == b"hello world"
+
+
+def test_the_status_of_a_proxy_is_in_istioctls_words():
+    types = {
+        "CDS": {"acknowledged": True, "rejected": ""},
+        "LDS": {"acknowledged": False, "rejected": "bad"},
+        "EDS": {},
+    }
+    assert status_row({"proxy": "cart.shop", "types": types}) == {
+        "proxy": "cart.shop",
+        "CDS": "SYNCED",
+        "LDS": "REJECTED: bad",
+        "EDS": "STALE",
+        "RDS": "NOT SENT",
+    }
