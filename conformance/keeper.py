@@ -167,11 +167,16 @@ def _delete(kube: Kube, name: str) -> None:
         kube.delete("v1", "Pod", pod["metadata"]["name"], name, grace=1)
 
 
-def sweep(kube: Kube, run: str) -> list[str]:
-    """Delete every namespace of a run and wait until they are gone. Returns the names of those that are not."""
+def sweep(kube: Kube, run: str, *, wait: bool = True) -> list[str]:
+    """Delete every namespace of a run and wait until they are gone. Returns the names of those that are not.
+
+    Without `wait` the deletion is only begun, and nothing is returned.
+    """
     names = [item["metadata"]["name"] for item in kube.list("v1", "Namespace", selector=f"{RUN_LABEL}={run}")]
     for name in names:
         _delete(kube, name)
+    if not wait:
+        return []
     deadline = time.monotonic() + GONE_SECONDS
     stuck = []
     for name in names:

@@ -44,6 +44,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--alpha", metavar="P", type=float, default=1e-5, help="probability of a false alarm per check (default 1e-5)"
     )
     group.addoption(
+        "--no-wait", action="store_true", help="delete the namespaces at the end without waiting until they are gone"
+    )
+    group.addoption(
         "--ignore-requires",
         action="store_true",
         help="judge every check on its own, even where a requirement failed: the sharper negative control",

@@ -80,6 +80,7 @@ def open_session(config: pytest.Config) -> Session:
         worker=worker,
         distributed=distributed,
         runner=handed.get("runner") or runner_name(),
+        wait=not config.getoption("--no-wait"),
     )
 
 
@@ -120,6 +121,7 @@ class Session:
         worker: str,
         distributed: bool,
         runner: str,
+        wait: bool,
     ) -> None:
         self.pid = os.getpid()
         self.adapter = adapter
@@ -128,6 +130,7 @@ class Session:
         self._worker = worker
         self._controller = distributed and not worker
         self._runner_name = runner
+        self._wait = wait
         self._kube: Kube | None = None
         self._runner: Runner | None = None
         self._keeper: Keeper | None = None
@@ -213,7 +216,7 @@ class Session:
         if self._worker or self._kube is None:
             return
         started = time.monotonic()
-        self._stuck = sweep(self._kube, self.options.run)
+        self._stuck = sweep(self._kube, self.options.run, wait=self._wait)
         self._sweep_seconds = time.monotonic() - started
         if self._results:
             self.options.report_dir.mkdir(parents=True, exist_ok=True)
