@@ -26,6 +26,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.api.peer_authentication import MtlsMode
 from refmesh.config.model import Pod, Protocol, Snapshot
+from refmesh.config.objects import protocol_of
 from refmesh.discovery import filters, names, policy, tls
 from refmesh.discovery.outbound import DETECTION_SECONDS
 from refmesh.discovery.packing import duration, uint32
@@ -64,7 +65,8 @@ def inbound_of(snapshot: Snapshot, policies: policy.MtlsPolicies, pod: Pod) -> I
             known = found.get(number)
             found[number] = port.protocol if known in {None, port.protocol} else Protocol.AUTO
     for declared in pod.ports:
-        found.setdefault(declared.port, Protocol.AUTO)
+        # Without a Service the container's own name for the port is the only word on its protocol.
+        found.setdefault(declared.port, protocol_of(declared.name))
     ports = tuple(
         InboundPort(number, protocol, policy.mode_in_force(policies, pod, number))
         for number, protocol in sorted(found.items())
@@ -123,7 +125,10 @@ def _chains(settings: MeshSettings, port: InboundPort) -> list[Any]:
         # Any other TLS client must show a certificate of the mesh as well; plaintext matches nothing and is reset.
         return [*secured, build.chain("mtls-any", transport="tls", secure=True, http=port.protocol.is_http)]
     plain = []
-    if port.mode is MtlsMode.PERMISSIVE:
+    if port.mode is MtlsMode.PERMISSIVE and port.protocol.is_http:
+        # The application speaks plaintext HTTP here, so TLS without the mesh's ALPN can only be meant for the proxy.
+        secured.append(build.chain("mtls-any", transport="tls", secure=True, http=True))
+    elif port.mode is MtlsMode.PERMISSIVE:
         plain.append(build.chain("application-tls", transport="tls", secure=False, http=False))
     if port.protocol is Protocol.AUTO:
         plain.append(build.chain("http", transport="raw_buffer", alpn=filters.HTTP_SNIFFED, secure=False, http=True))
