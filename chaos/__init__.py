@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chaos.restore import restore
+    from chaos.restoring import restore
     from chaos.suite import catalogue, run
 
 __all__ = ["catalogue", "restore", "run"]
@@ -21,4 +21,4 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("chaos.restore" if name == "restore" else "chaos.suite"), name)
+    return getattr(import_module("chaos.restoring" if name == "restore" else "chaos.suite"), name)

@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from chaos.restore import restore as put_back
+from chaos.restoring import restore as put_back
 from chaos.suite import run as run_experiments
 from fixtures.kube import Kube
 from reports.console import say, step

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from chaos.experiment import Setup
+from chaos.guard import allow
 from chaos.log import Entry, remove
 from chaos.measures import steady
 from chaos.model import Fault, History, Marks, Sample
@@ -93,7 +94,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
     settings, kube = scene.settings, scene.kube
     if why := setup.fault.available(kube):
         raise EnvironmentProblem(f"the fault {setup.fault.name} cannot be injected: {why}")
-    scene.allow(*setup.fault.rights())
+    allow(kube, *setup.fault.rights())
     longest = settings.steady_timeout + settings.landed_timeout + settings.recover_timeout + 30
     spec = LoadSpec(
         setup.url,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import secrets
 from collections.abc import Callable, Iterator
@@ -10,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaos.faults.space import SPACE_PREFIX, Space
-from chaos.janitor_objects import janitor_objects, remove_rights, rights_objects
+from chaos.guard import allow, guard
 from chaos.log import LOG_NAMESPACE, remove
 from chaos.meshing import meshing
-from chaos.model import Attempt, Right
+from chaos.model import Attempt
 from chaos.objects import ECHO, ECHO_PORT, inside, outside
 from chaos.prober import CONTROL_PORT as PROBER_PORT
 from chaos.settings import Settings
-from chaos.wal import append, heartbeat
+from chaos.wal import append
 from conformance.adapters import Adapter, Unsupported
 from fixtures.kube import Kube
 from load.control import PodControl
@@ -71,24 +72,17 @@ class Scene:
             name = pod["metadata"]["name"]
             try:
                 counts[name] = self._asked(name)
-            except (OSError, ValueError, KeyError):
+            except (OSError, http.client.HTTPException, ValueError, KeyError):
                 continue  # a pod that is just coming or going
         return counts
 
     def _asked(self, pod: str) -> int:
         with closing(self.kube.dial(self.space, pod, ECHO_CONTROL_PORT)) as stream:
             stream.socket.settimeout(5)
-            stream.socket.sendall(b"GET /behaviour HTTP/1.1\r\nHost: echo\r\nConnection: close\r\n\r\n")
-            with stream.socket.makefile("rb") as file:
-                head, _, body = file.read().partition(b"\r\n\r\n")
-        if not head:
-            raise OSError("no answer")
-        return int(json.loads(body)["served"])
-
-    def allow(self, *rights: Right) -> None:
-        """Give the janitor what it needs to take a fault back."""
-        if rights:
-            self.kube.apply(*rights_objects(rights))
+            stream.socket.sendall(b"GET /behaviour HTTP/1.1\r\nHost: echo\r\n\r\n")
+            with http.client.HTTPResponse(stream.socket) as reply:
+                reply.begin()
+                return int(json.loads(reply.read())["served"])
 
 
 @contextmanager
@@ -100,12 +94,8 @@ def scene(
     space, out = f"{SPACE_PREFIX}{token}", f"{SPACE_PREFIX}{token}-out"
     mesh = meshing(adapter)
     with ExitStack() as stack:
-        _fresh_log(kube)
-        stack.callback(lambda: kube.delete("v1", "Namespace", LOG_NAMESPACE))
-        stack.enter_context(heartbeat(kube, f"runner-{token}"))
-        kube.apply(*janitor_objects(image))
-        stack.callback(remove_rights, kube)
-        kube.apply(*rights_objects([Space.rights(space, out)]))
+        stack.enter_context(guard(kube, image, f"runner-{token}"))
+        allow(kube, Space.rights(space, out))
         for name, labels, annotations in (
             (space, mesh.namespace_labels, mesh.namespace_annotations),
             (out, {}, {}),
@@ -124,11 +114,3 @@ def scene(
         outsider = stack.enter_context(Outsider(kube, out))
         kube.wait_pods_ready(LOG_NAMESPACE, count=1, timeout=settings.ready_timeout)
         yield Scene(kube, adapter, space, driver, outsider, settings)
-
-
-def _fresh_log(kube: Kube) -> None:
-    """The log's namespace; one that is just being deleted is waited for."""
-    found = kube.get("v1", "Namespace", LOG_NAMESPACE)
-    if found is not None and found["metadata"].get("deletionTimestamp"):
-        kube.wait_gone("v1", "Namespace", LOG_NAMESPACE)
-    kube.create_namespace(LOG_NAMESPACE)

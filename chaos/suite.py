@@ -12,7 +12,7 @@ from chaos.faults import FAULTS
 from chaos.model import Attempt
 from chaos.objects import ECHO, ECHO_PORT
 from chaos.report import result_of, without_history
-from chaos.restore import restore
+from chaos.restoring import restore
 from chaos.runner import conduct
 from chaos.scene import Scene, scene
 from chaos.settings import Settings

@@ -1,0 +1,22 @@
+"""A runner that dies in mid-fault: scales a deployment to 0 under guard, says so, and waits to be killed."""
+
+import sys
+import threading
+from pathlib import Path
+
+from chaos.faults import ScaleToZero
+from chaos.guard import allow, guard
+from chaos.log import LOG_NAMESPACE
+from chaos.runner import injected
+from fixtures.kube import Kube
+
+kubeconfig, image, namespace, deployment = sys.argv[1:]
+kube = Kube.connect(Path(kubeconfig))
+fault = ScaleToZero(namespace, deployment)
+with guard(kube, image, "dying"):
+    kube.wait_pods_ready(LOG_NAMESPACE, count=1)
+    allow(kube, *fault.rights())
+    with injected(kube, fault):
+        sys.stdout.write("injected\n")
+        sys.stdout.flush()
+        threading.Event().wait()
