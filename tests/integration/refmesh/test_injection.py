@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +21,7 @@ INJECT = {"istio-injection": "enabled"}
 
 @pytest.fixture
 def shop(mesh: Mesh) -> Iterator[str]:
-    with mesh.kube.namespace("refmesh-shop", labels=INJECT) as namespace:
+    with mesh.kube.namespace(f"refmesh-{uuid.uuid4().hex[:6]}", labels=INJECT) as namespace:
         yield namespace
 
 
@@ -65,8 +67,6 @@ def test_the_identity_is_the_service_accounts_and_the_key_stays_in_the_pod(mesh,
     dump = json.loads(mesh.admin(shop, pod["metadata"]["name"], "/config_dump?resource=dynamic_active_secrets"))
     secrets = {entry["name"]: entry["secret"] for entry in dump["configs"]}
     assert set(secrets) == {"default", "ROOTCA"}
-    import base64
-
     chain = base64.b64decode(secrets["default"]["tls_certificate"]["certificate_chain"]["inline_bytes"])
     leaf = x509.load_pem_x509_certificates(chain)[0]
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -103,7 +103,7 @@ def test_a_job_ends_and_its_proxy_with_it(mesh, shop):
     ],
 )
 def test_labels_decide(mesh, namespace_labels, pod_labels, injected):
-    with mesh.kube.namespace("refmesh-labels", labels=namespace_labels) as namespace:
+    with mesh.kube.namespace(f"refmesh-{uuid.uuid4().hex[:6]}", labels=namespace_labels) as namespace:
         (pod,) = mesh.kube.apply(client_pod("client", namespace, image=mesh.image, labels=pod_labels))
         assert (proxy_of(pod) is not None) is injected
 
@@ -125,8 +125,9 @@ def test_the_application_starts_when_the_proxy_is_ready(mesh, shop):
     )
     mesh.kube.apply(job("early", shop, mesh.image, code))
 
-    def ended() -> None:
+    def ended() -> bool:
         (pod,) = mesh.kube.list("v1", "Pod", shop, "job-name=early")
         assert pod["status"]["phase"] == "Succeeded", mesh.kube.logs(shop, pod["metadata"]["name"], "work")
+        return True
 
     eventually(ended, timeout=30, what="the first request was answered through the mesh")
