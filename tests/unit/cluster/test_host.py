@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fixtures.cluster.embedded import host
+from fixtures.cluster.embedded.host import Hierarchy
+from reports.errors import EnvironmentProblem
+
+V1 = """\
+tmpfs /sys/fs/cgroup tmpfs rw 0 0
+cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0
+cgroup /sys/fs/cgroup/cpuset cgroup rw,relatime,cpuset 0 0
+cgroup /sys/fs/cgroup/systemd cgroup rw,relatime,name=systemd 0 0
+cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0
+"""
+
+
+def test_hierarchies_of_both_versions_are_found() -> None:
+    found = {hierarchy.root.name: hierarchy.controllers for hierarchy in host.cgroup_hierarchies(V1)}
+    assert found == {
+        "cpu,cpuacct": {"cpu", "cpuacct"}, "cpuset": {"cpuset"}, "systemd": {"name=systemd"}, "unified": set(),
+    }  # fmt: skip
+
+
+def test_a_group_of_version_1_takes_its_processors_from_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "cpuset.cpus").write_text("0-1")
+    (tmp_path / "cpuset.mems").write_text("0")
+    made = Hierarchy(tmp_path, ["cpuset"]).make("one/system")
+    assert made == tmp_path / "one" / "system"
+    assert (tmp_path / "one" / "cpuset.cpus").read_text() == "0-1"
+    assert (made / "cpuset.mems").read_text() == "0"
+
+
+def fake_v2(path: Path, controllers: str) -> None:
+    path.mkdir(exist_ok=True)
+    (path / "cgroup.controllers").write_text(controllers)
+    (path / "cgroup.subtree_control").write_text("")
+
+
+def test_a_group_of_version_2_has_its_controllers_passed_on(tmp_path: Path) -> None:
+    fake_v2(tmp_path, "cpu memory pids")
+    fake_v2(tmp_path / "one", "cpu memory pids")
+    Hierarchy(tmp_path).make("one/system")
+    # The kernel adds up what is written; a plain file keeps the last.
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+pids"
+    assert (tmp_path / "one" / "cgroup.subtree_control").read_text() == "+pids"
+
+
+def test_a_group_of_version_2_that_cannot_pass_on_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_v2(tmp_path, "cpu")
+    real = Path.write_text
+
+    def busy(path: Path, text: str, **options: str) -> int:
+        if path.name == "cgroup.subtree_control":
+            raise OSError(16, "Device or resource busy")
+        return real(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", busy)
+    with pytest.raises(EnvironmentProblem, match="cannot pass on the controller cpu"):
+        Hierarchy(tmp_path).make("one")
+
+
+def test_removing_groups_removes_them_leaves_first(tmp_path: Path) -> None:
+    (tmp_path / "one" / "pods" / "a").mkdir(parents=True)
+    host.end_cgroups([Hierarchy(tmp_path)], "one")
+    assert not (tmp_path / "one").exists()
+    host.end_cgroups([Hierarchy(tmp_path)], "one")
+
+
+def sleeper() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+
+
+def test_a_process_is_ended_and_collected() -> None:
+    process = sleeper()
+    start = host.process_start(process.pid)
+    assert start is not None
+    host.end_process(process.pid, start)
+    assert not Path(f"/proc/{process.pid}").exists()
+    process.communicate()
+
+
+def test_a_process_that_took_over_the_number_is_left_alone() -> None:
+    process = sleeper()
+    start = host.process_start(process.pid)
+    assert start is not None
+    host.end_process(process.pid, start - 1)
+    assert process.poll() is None
+    process.communicate()
+
+
+def test_a_process_is_given_time_to_end_by_itself() -> None:
+    process = sleeper()
+    start = host.process_start(process.pid)
+    assert start is not None
+    assert process.stdin is not None
+    process.stdin.close()
+    host.end_process(process.pid, start, patience=20)
+    assert not Path(f"/proc/{process.pid}").exists()
+    process.wait()
+
+
+def test_a_process_that_does_not_exist_never_began() -> None:
+    assert host.process_start(2**22 + 1) is None
+    assert host.process_start(os.getpid()) is not None
+
+
+def test_memory_is_told() -> None:
+    assert host.available_memory() > 1 << 20

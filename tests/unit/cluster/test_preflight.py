@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.cluster.embedded import preflight
+from reports.errors import EnvironmentProblem
+
+
+def root() -> int:
+    return 0
+
+
+def test_another_system_is_named_with_the_alternative() -> None:
+    with pytest.raises(EnvironmentProblem, match="needs Linux, and this is darwin") as caught:
+        preflight.check(platform="darwin", user=root)
+    assert "--cluster kind" in caught.value.fix
+    assert "--kubeconfig" in caught.value.fix
+
+
+def test_who_is_not_root_is_told() -> None:
+    with pytest.raises(EnvironmentProblem, match="needs root"):
+        preflight.check(platform="linux", user=lambda: 1000)
+
+
+def test_missing_programs_are_named_with_the_command_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda tool, **_: None if tool in {"runc", "ip"} else f"/usr/bin/{tool}")
+    with pytest.raises(EnvironmentProblem, match="iproute2, runc") as caught:
+        preflight.check(platform="linux", user=root)
+    assert caught.value.fix.startswith("apt-get install iproute2 runc")
+
+
+@pytest.mark.parametrize(
+    ("broken", "feature"),
+    [("veth", "veth links"), ("type bridge", "bridges"), ("REDIRECT", "REDIRECT"), ("statistic", "statistic")],
+)
+def test_a_missing_kernel_feature_is_named(monkeypatch: pytest.MonkeyPatch, broken: str, feature: str) -> None:
+    def inside(word: str) -> Callable[[str], str | None]:
+        return lambda command: "operation not supported" if word in command else None
+
+    monkeypatch.setattr(preflight, "missing_packages", list)
+    monkeypatch.setattr(preflight, "_inside", inside(broken))
+    with pytest.raises(EnvironmentProblem, match=feature) as caught:
+        preflight.check(platform="linux", user=root)
+    assert "operation not supported" in caught.value.problem
+
+
+def test_a_missing_overlay_file_system_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "missing_packages", list)
+    monkeypatch.setattr(preflight, "_has_overlay", lambda: False)
+    with pytest.raises(EnvironmentProblem, match="overlay file system"):
+        preflight.check(platform="linux", user=root)
