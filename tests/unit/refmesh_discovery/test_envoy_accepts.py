@@ -26,9 +26,7 @@ SDS = {
     },
     "load_assignment": {
         "cluster_name": "sds-grpc",
-        "endpoints": [
-            {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "/tmp/refmesh-none.sock"}}}}]}
-        ],
+        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "/tmp/refmesh-none.sock"}}}}]}],
     },
 }
 
@@ -45,9 +43,7 @@ def inline_routes(listener: dict[str, Any], routes: dict[str, Any]) -> None:
 def static_bootstrap(cluster: MemoryCluster) -> dict[str, Any]:
     world = cluster.world()
     found = {
-        kind: {
-            name: MessageToDict(message) for name, message in all_messages(world, ("shop", "echo-v1"), kind).items()
-        }
+        kind: {name: MessageToDict(message) for name, message in all_messages(world, ("shop", "echo-v1"), kind).items()}
         for kind in ResourceType
     }
     clusters = []
@@ -131,7 +127,9 @@ GATEWAY_ROUTE = policy(
                 ],
             },
             {
-                "filters": [{"type": "RequestRedirect", "requestRedirect": {"hostname": "x.example", "scheme": "https"}}],
+                "filters": [
+                    {"type": "RequestRedirect", "requestRedirect": {"hostname": "x.example", "scheme": "https"}}
+                ],
             },
         ],
     },
@@ -147,7 +145,11 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
             peer_authentication(
                 "STRICT",
                 selector={"matchLabels": {"app": "echo"}},
-                portLevelMtls={"8080": {"mode": "PERMISSIVE"}, "9090": {"mode": "DISABLE"}, "7070": {"mode": "DISABLE"}},
+                portLevelMtls={
+                    "8080": {"mode": "PERMISSIVE"},
+                    "9090": {"mode": "DISABLE"},
+                    "7070": {"mode": "DISABLE"},
+                },
             ),
         )
     ],
@@ -165,6 +167,10 @@ def test_envoy_accepts_what_is_generated(name: str, tmp_path: Path) -> None:
     config = tmp_path / "envoy.json"
     config.write_text(json.dumps(static_bootstrap(cluster)))
     done = subprocess.run(
-        [ENVOY, "--mode", "validate", "-c", config, "-l", "error"], capture_output=True, text=True, timeout=60, check=False
+        [ENVOY, "--mode", "validate", "-c", config, "-l", "error"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr

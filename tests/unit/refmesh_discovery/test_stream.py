@@ -1,0 +1,167 @@
+"""The delta protocol: whatever happens, and in whatever order, a proxy ends up with exactly what there is for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refmesh.discovery.resource import ResourceType
+from refmesh.discovery.stream import STALL_SECONDS, ProxyState
+from tests.unit.refmesh_discovery.simulated import SimulatedProxy, Toy, exchange
+
+C, E, L, R = ResourceType
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, flaws: bool) -> Toy:
+    clusters = draw(st.dictionaries(NAMES, st.integers(0, 2), max_size=4))
+    listeners = draw(st.dictionaries(NAMES, st.integers(0, 2), max_size=4)) if clusters else {}
+    return Toy(
+        clusters=clusters,
+        endpoints=draw(st.dictionaries(NAMES, st.integers(0, 2), max_size=4)),
+        listeners=listeners,
+        routes={name: draw(st.sampled_from(sorted(clusters))) for name in listeners},
+        bad=frozenset(draw(st.sets(NAMES, max_size=2))) if flaws else frozenset(),
+    )
+
+
+def steps(*, flaws: bool) -> st.SearchStrategy[list[tuple[str, object]]]:
+    return st.lists(
+        st.one_of(
+            st.tuples(st.just("world"), worlds(flaws=flaws)),
+            st.tuples(st.just("talk"), st.integers(0, 4)),
+            st.tuples(st.just("reconnect"), st.none()),
+        ),
+        max_size=25,
+    )
+
+
+def play(script: list[tuple[str, object]], last: Toy) -> SimulatedProxy:
+    """Run a script, then let the last world settle."""
+    server, proxy, now = ProxyState(), SimulatedProxy(), 0.0
+    tables = Toy().tables()
+    server.offer(tables, {})
+    for request in proxy.connect():
+        server.request(request)
+    for kind, value in [*script, ("world", last)]:
+        now += 0.01
+        if isinstance(value, Toy):
+            tables = value.tables(tables)
+            server.offer(tables, {})
+        elif kind == "talk":
+            assert isinstance(value, int)
+            exchange(server, proxy, now, answers=value)
+        else:
+            server = ProxyState()
+            server.offer(tables, {})
+            for request in proxy.connect():
+                server.request(request)
+    exchange(server, proxy, now)
+    assert server.in_step
+    assert server.responses(now) == []
+    assert server.wake(now) is None
+    for table_kind in (C, L):
+        assert proxy.has[table_kind] == {name: item.version for name, item in tables[table_kind].items()}
+    for table_kind in (E, R):
+        wanted = proxy.subscribed[table_kind]
+        assert proxy.has[table_kind] == {
+            name: item.version for name, item in tables[table_kind].items() if name in wanted
+        }
+    return proxy
+
+
+@settings(max_examples=400, deadline=None)
+@given(script=steps(flaws=False), last=worlds(flaws=False))
+def test_a_proxy_ends_equal_to_a_fresh_one_and_nothing_breaks_on_the_way(script, last):
+    assert play(script, last).violations == []
+
+
+@settings(max_examples=400, deadline=None)
+@given(script=steps(flaws=True), last=worlds(flaws=False))
+def test_rejected_pushes_heal_with_the_next_good_version(script, last):
+    play(script, last)
+
+
+def test_a_rejection_is_reported_and_the_next_version_sent() -> None:
+    server, proxy = ProxyState(), SimulatedProxy()
+    bad = Toy(clusters={"a": 1, "b": 1}, bad=frozenset({"a"}))
+    tables = bad.tables()
+    server.offer(tables, {})
+    for request in proxy.connect():
+        server.request(request)
+    exchange(server, proxy, 0.0)
+    assert proxy.has[C] == {"b": "1"}
+    assert server.status()["CDS"]["rejected"] == "bad ['a']"
+    server.offer(replace(bad, clusters={"a": 2, "b": 1}, bad=frozenset()).tables(tables), {})
+    exchange(server, proxy, 0.1)
+    assert proxy.has[C] == {"a": "2", "b": "1"}
+    assert server.status()["CDS"]["rejected"] == ""
+
+
+def test_changes_that_pile_up_become_one_response() -> None:
+    server = ProxyState()
+    tables = Toy(clusters={"a": 0}).tables()
+    server.offer(tables, {})
+    server.request(DeltaDiscoveryRequest(type_url=C.value))
+    first = server.responses(0.0)
+    assert [response.kind for response in first] == [C]
+    for version in range(1, 50):
+        tables = Toy(clusters={"a": version}).tables(tables)
+        server.offer(tables, {})
+        assert server.responses(0.1) == []
+    server.request(DeltaDiscoveryRequest(type_url=C.value, response_nonce=first[0].nonce))
+    (second,) = server.responses(0.2)
+    assert [item.version for item in second.resources] == ["49"]
+
+
+def test_a_proxy_that_does_not_answer_delays_others_only_for_a_while() -> None:
+    server = ProxyState()
+    server.offer(Toy(clusters={"a": 0}, listeners={"l": 0}).tables(), {})
+    for kind in (C, L):
+        server.request(DeltaDiscoveryRequest(type_url=kind.value))
+    assert [response.kind for response in server.responses(0.0)] == [C]
+    assert server.responses(STALL_SECONDS / 2) == []
+    assert server.wake(0.0) == STALL_SECONDS
+    assert [response.kind for response in server.responses(STALL_SECONDS)] == [L]
+
+
+def test_what_a_proxy_asks_for_again_is_sent_again_and_what_is_missing_is_named() -> None:
+    server = ProxyState()
+    server.offer(Toy(clusters={"a": 0}).tables(), {})
+    asked = DeltaDiscoveryRequest(type_url=E.value, resource_names_subscribe=["a", "nobody"])
+    for _ in range(2):
+        server.request(asked)
+        (response,) = server.responses(0.0)
+        assert [item.name for item in response.resources] == ["a"]
+        assert response.removed == ("nobody",)
+
+
+def test_a_stale_nonce_acknowledges_nothing() -> None:
+    server = ProxyState()
+    server.offer(Toy(clusters={"a": 0}).tables(), {})
+    server.request(DeltaDiscoveryRequest(type_url=C.value))
+    server.responses(0.0)
+    server.request(DeltaDiscoveryRequest(type_url=C.value, response_nonce="999"))
+    assert not server.in_step
+
+
+def test_an_unknown_type_is_ignored() -> None:
+    server = ProxyState()
+    assert server.request(DeltaDiscoveryRequest(type_url="type.googleapis.com/nobody")) is None
+    assert server.responses(0.0) == []
+
+
+def test_after_a_reconnect_only_the_difference_is_sent() -> None:
+    tables = Toy(clusters={"a": 1, "b": 1}).tables()
+    server = ProxyState()
+    server.offer(tables, {})
+    server.request(DeltaDiscoveryRequest(type_url=C.value, initial_resource_versions={"a": "1", "b": "0", "gone": "1"}))
+    first, second = server.responses(0.0), []
+    assert [[item.name for item in response.resources] for response in first] == [["b"]]
+    server.request(DeltaDiscoveryRequest(type_url=C.value, response_nonce=first[0].nonce))
+    second = server.responses(0.1)
+    assert [response.removed for response in second] == [("gone",)]
