@@ -29,6 +29,7 @@ __all__ = ["Refmesh"]
 
 SYSTEM = "refmesh-system"
 ADMIN_PORT = 15000
+PROXY = "refmesh-proxy"
 DUMPS = {"config_dump.json": "/config_dump", "clusters.txt": "/clusters?format=json", "stats.txt": "/stats?usedonly"}
 
 
@@ -161,6 +162,9 @@ class Refmesh:
         from urllib.request import urlopen
 
         found: dict[str, str] = {}
+        item = kube.get("v1", "Pod", pod, namespace) or {"spec": {}}
+        if PROXY not in [one["name"] for one in item["spec"].get("initContainers", [])]:
+            return found
         with contextlib.suppress(ApiProblem, ForwardProblem), kube.forward(namespace, pod, ADMIN_PORT) as (host, port):
             for name, path in DUMPS.items():
                 try:

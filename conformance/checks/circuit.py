@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from conformance.catalogue import check, place
 from conformance.checks.ejection import (
+    GRACE,
     Answer,
     Count,
     Episode,
@@ -43,7 +44,7 @@ GROUND = place(
 FAULTY = Backend("faulty host", version="v2")
 HOSTS = 3
 CONSECUTIVE = 5
-INTERVAL, EJECTION = 1.0, 2.0
+INTERVAL, EJECTION = 1.0, 3.0
 RATE = 120.0
 LATEST = EJECTION + 2 * INTERVAL + 3.0
 """The host must be back this long after its ejection: the ejection time, one interval until it is looked at again, one
@@ -95,7 +96,7 @@ def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
     healed = ctx.now()
     # The host's own count, early and late in its ejection: a witness that does not depend on what the client saw.
     counts = []
-    for moment in (healed + 0.2 * EJECTION, healed + 0.7 * EJECTION):
+    for moment in (healed + GRACE, healed + 0.65 * EJECTION):
         ctx.until(lambda moment=moment: ctx.now() >= moment, "time passes", EJECTION)  # type: ignore[misc]
         counts.append(Count(ctx.now(), ctx.behave(pod)))
     # Beyond the ejection time, so that the history covers all of it even where the host was never ejected.

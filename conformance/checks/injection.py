@@ -15,7 +15,7 @@ import yaml
 
 from conformance.catalogue import check, place
 from conformance.context import LIMITS, Context, Pod
-from conformance.ground import Ground, Place, Workload
+from conformance.ground import Ground, Place, Svc, Workload
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Batch
 from reports.model import Evidence
@@ -33,6 +33,7 @@ GROUND = place(
             Workload("optin", "out", pod="inject"),
             Workload("outsider", "out", kind="client"),
         ),
+        services=(Svc("server", "in", "server"), Svc("optout", "in", "optout"), Svc("optin", "out", "optin")),
     )
 )
 

@@ -20,7 +20,7 @@ from reports.model import Verdict
 JUDGES = [judge_ejected, judge_nothing_while_ejected, judge_returns, judge_healthy_unaffected]
 
 
-def course(*, away: float = 2.6, ended: float = 12.0, healthy_status: int = 200, leak: int = 0) -> Episode:
+def course(*, away: float = 3.6, ended: float = 14.0, healthy_status: int = 200, leak: int = 0) -> Episode:
     """120 requests a second to three hosts in turn; from second 1 the third fails, is ejected for `away` seconds."""
     found, errors, at = [], 0, None
     for i in range(int(ended * 120)):
@@ -41,11 +41,11 @@ def course(*, away: float = 2.6, ended: float = 12.0, healthy_status: int = 200,
             status = healthy_status
         found.append(Answer(start, 0.002, host, status, None))
     at = at or 0.0
-    counts = (Count(at + 0.5, 40), Count(at + 1.5, 40))
-    return Episode("c", ("a", "b", "c"), 5, 2.0, 7.0, 16, 1.0, at + 0.1, ended, tuple(found), counts)
+    counts = (Count(at + 1.4, 40), Count(at + 2.3, 40))
+    return Episode("c", ("a", "b", "c"), 5, 3.0, 8.0, 16, 1.0, at + 0.1, ended, tuple(found), counts)
 
 
-NOTHING = Episode("c", ("a", "b", "c"), 5, 2.0, 7.0, 16, 1.0, 1.2, 2.0, ())
+NOTHING = Episode("c", ("a", "b", "c"), 5, 3.0, 8.0, 16, 1.0, 1.2, 2.0, ())
 
 
 @pytest.mark.parametrize("judge", JUDGES)
@@ -70,12 +70,12 @@ def test_plain_kubernetes_fails(judge):
 def test_a_host_that_never_returns_fails_one_judge_only():
     never = course(away=1000.0)
     assert [judge(never).verdict for judge in JUDGES] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL, Verdict.PASS]
-    assert judge_returns(course(away=1000.0, ended=4.0)).verdict is Verdict.INCONCLUSIVE
+    assert judge_returns(course(away=1000.0, ended=5.0)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_too_early_and_too_late_are_found():
     assert judge_returns(course(away=1.0)).verdict is Verdict.FAIL
-    assert judge_returns(course(away=9.0)).verdict is Verdict.FAIL
+    assert judge_returns(course(away=10.0)).verdict is Verdict.FAIL
 
 
 def test_a_trickle_to_the_ejected_host_is_found():
