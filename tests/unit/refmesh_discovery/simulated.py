@@ -90,7 +90,7 @@ class SimulatedProxy:
         if kind is C:
             self.warming |= {item.name for item in response.resources if item.name not in flaws}
             self.warming -= set(response.removed)
-            self.follow(E, {name for name in self.has[C]})
+            self.follow(E, set(self.has[C]))
             self.held_ack.append(answer)
         else:
             self.answers.append(answer)
