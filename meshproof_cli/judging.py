@@ -39,6 +39,8 @@ def conformance(plan: Plan, ground: Ground, directory: Path, report: Report) -> 
     command = module_command(
         "pytest", "--pyargs", "conformance", "-v", "-c", "/dev/null", "--rootdir", str(directory),
         "-p", "no:cacheprovider", *_plugin(), *(["--ignore-requires"] if plan.options.mesh == NONE else []),
+        # The next stage and the end of the cluster need not wait for namespaces to go.
+        *(["--no-wait"] if plan.create else []),
         "--mesh", plan.options.mesh, *ground.access, "--image", ground.image, "--only", ",".join(chosen),
         "--report-dir", str(directory),
         *(["-n", str(plan.workers), "--dist", "loadgroup"] if plan.workers > 1 else ["-p", "no:xdist"]),

@@ -30,6 +30,12 @@ __all__ = ["html_text", "write_html"]
 
 _MOST_ROWS = 60
 _MOST_CHARACTERS = 12_000
+_TITLES = {
+    "INJ": "Injection", "MTLS": "Mutual TLS", "ID": "Identity", "AZ": "Authorization", "RT": "Routing", "WT": "Weights",
+    "CB": "Circuit breaking", "RS": "Resilience", "LB": "Load balancing", "TEL": "Telemetry", "GW": "Gateway",
+    "LC": "Life cycle",
+}  # fmt: skip
+_PHASES = ("before", "during", "after")
 _KINDS = {"check": "Conformance", "experiment": "Chaos experiments", "measurement": "Measurements"}
 
 
@@ -40,6 +46,11 @@ class Group:
     kind: str
     name: str
     results: tuple[Result, ...]
+
+    @property
+    def title(self) -> str:
+        """The group's name in words, where it has some."""
+        return _TITLES.get(self.name, self.name)
 
     @property
     def right(self) -> int:
@@ -123,6 +134,39 @@ def _cell(value: Any) -> str:
     return text if len(text) <= 400 else text[:399] + "…"
 
 
+def figures(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The single metrics, named and with their units: those measured before, during and after are shown elsewhere."""
+    phased = {name for row in phases(metrics) for name in row[2]}
+    return [(_metric_name(name), _metric_value(name, value)) for name, value in metrics.items() if name not in phased]
+
+
+def phases(metrics: Mapping[str, float]) -> list[tuple[str, list[str], list[str]]]:
+    """Rows of what was measured before, during and after: the name, the three values, the metrics they come from."""
+    stems = dict.fromkeys(
+        name.removesuffix(f"_{phase}") for name in metrics for phase in _PHASES if name.endswith(phase)
+    )
+    rows = []
+    for stem in stems:
+        names = [f"{stem}_{phase}" for phase in _PHASES]
+        if sum(name in metrics for name in names) > 1:
+            values = [_metric_value(name, metrics[name]) if name in metrics else "–" for name in names]
+            rows.append((_metric_name(stem), values, names))
+    return rows
+
+
+def _metric_name(name: str) -> str:
+    text = name.replace("_", " ").removeprefix("seconds ").removesuffix(" mib").removesuffix(" us").removesuffix(" ms")
+    return text.removesuffix(" seconds")
+
+
+def _metric_value(name: str, value: float) -> str:
+    if name.startswith("success") and 0 <= value <= 1:
+        return f"{value * 100:.4g} %"
+    units = {"ms": "ms", "seconds": "s", "mib": "MiB", "us": "µs"}
+    unit = next((units[word] for word in name.split("_") if word in units and not name.startswith("proxy_cpu")), "")
+    return f"{words.number(float(f'{value:.3g}') if abs(value) < 1000 else value)} {unit}".strip()
+
+
 def _groups(run: Run, kind: str) -> list[Group]:
     found: dict[str, list[Result]] = {}
     for result in run.results:
@@ -157,7 +201,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         duration=words.duration, number=words.number, rate=words.rate, when=words.when, shown=words.shown,
-        exhibit=exhibit, drawings=_drawings, tone=_tone, cell=_cell,
+        exhibit=exhibit, drawings=_drawings, tone=_tone, cell=_cell, figures=figures, phases=phases,
     )  # fmt: skip
     environment.globals.update(symbols=words.SYMBOLS, meanings=words.MEANINGS)
     return environment

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["timeline"]
 
 _ROW = 15.0
+_WITH_UNIT = ("%", "ms", "s", "µs")  # units that every tick carries; others are written once, at the panel's corner
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ def _panel(
             x = frame.left + offset
             drawn.append(svg.line(x, y - 4, x + 14, y - 4, f"s{(colour + index) % 6} key"))
             drawn.append(svg.text(one.name, x + 19, y, "legend"))
+    if unit and unit not in _WITH_UNIT:
+        drawn.append(svg.text(unit, frame.right, top + 8, "tick", "end"))
     top += len(legend) * _ROW
     values = [y for one in group for _, y in one.points if y is not None]
     highest = max(100.0 if unit == "%" else 0.0, *values)
@@ -155,6 +158,6 @@ def _panel(
 def _form(unit: str) -> Callable[[float], str]:
     if unit == "µs":
         return micros
-    if unit in ("%", "ms", "s"):
+    if unit in _WITH_UNIT:
         return lambda value: f"{number(value)} {unit}"
     return number
