@@ -77,7 +77,9 @@ def _show(rows: list[dict[str, Any]], form: Output) -> None:
         typer.echo(json.dumps(rows, indent=2))
     elif form is Output.YAML:
         typer.echo(yaml.safe_dump(rows, sort_keys=False), nl=False)
-    elif rows:
+    elif not rows:
+        _say("There is nothing to show.")
+    else:
         heads = list(rows[0])
         widths = [max(len(head), *(len(str(row[head])) for row in rows)) for head in heads]
         for line in [heads, *([str(row[head]) for head in heads] for row in rows)]:

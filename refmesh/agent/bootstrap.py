@@ -32,7 +32,7 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": True,
-                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
+                "grpc_services": [_grpc_service("xds-grpc", max_backoff="5s")],
             },
             "cds_config": ads,
             "lds_config": ads,
@@ -66,9 +66,15 @@ def sds_config() -> dict[str, Any]:
             "api_type": "GRPC",
             "transport_api_version": "V3",
             "set_node_on_first_message_only": True,
-            "grpc_services": [{"envoy_grpc": {"cluster_name": "sds-grpc"}}],
+            "grpc_services": [_grpc_service("sds-grpc", max_backoff="1s")],
         },
     }
+
+
+def _grpc_service(cluster: str, *, max_backoff: str) -> dict[str, Any]:
+    """A source of configuration. Envoy's own limit of 30 s between attempts would delay recovery by as much."""
+    backoff = {"base_interval": "0.2s", "max_interval": max_backoff}
+    return {"envoy_grpc": {"cluster_name": cluster, "retry_policy": {"retry_back_off": backoff}}}
 
 
 def _node(settings: Settings) -> dict[str, Any]:
