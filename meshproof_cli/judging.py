@@ -19,7 +19,7 @@ from reports.model import Result
 __all__ = ["chaos", "conformance", "latency"]
 
 _OUTCOME = re.compile(
-    r"\b(PASSED|FAILED|SKIPPED|ERROR)\b.*?\[([A-Z]+-\d+)\]|\[([A-Z]+-\d+)[\]@].*?\b(PASSED|FAILED|SKIPPED)"
+    r"\b(PASSED|FAILED|SKIPPED|ERROR)\b.*?\[([A-Z]+-\d+)[\]@]|\[([A-Z]+-\d+)[\]@].*?\b(PASSED|FAILED|SKIPPED)"
 )
 _PYTEST_RAN = (0, 1)
 _PYTEST_USAGE = 4

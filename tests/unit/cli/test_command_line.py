@@ -1,0 +1,191 @@
+"""The command line: fast help, one-sentence errors, exit codes, output forms."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from meshproof_cli import lazy, main
+from meshproof_cli.judging import _OUTCOME
+from meshproof_cli.processes import module_command, module_environment
+from meshproof_cli.stages import Stages
+from reports.errors import EnvironmentProblem, UsageProblem
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main.main(arguments)
+    out, err = capsys.readouterr()
+    code = ended.value.code
+    return (code if isinstance(code, int) else int(code is not None)), out, err
+
+
+def test_help_imports_no_room() -> None:
+    program = (
+        "import sys; from meshproof_cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "rooms = {'fixtures', 'conformance', 'chaos', 'load', 'kubernetes', 'jinja2', 'yaml', 'pytest', 'scipy'}\n"
+        "print(sorted(rooms & set(sys.modules)), file=sys.stderr)"
+    )
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=module_environment()
+    )
+    assert done.stderr.strip() == "[]"
+    for name in lazy.LAZY:
+        assert name in done.stdout
+    assert time.monotonic() - started < 10
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "--version")
+    assert code == 0
+    assert out.startswith("meshproof ")
+
+
+def test_unknown_command_suggests(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "rnu")
+    assert code == 2
+    assert "'run'" in err
+
+
+@pytest.mark.parametrize("what", ["checks", "experiments", "faults", "meshes"])
+def test_lists(capsys: pytest.CaptureFixture[str], what: str) -> None:
+    code, out, _ = call(capsys, "list", what, "-o", "json")
+    assert code == 0
+    rows = json.loads(out)
+    assert rows
+    code, out, _ = call(capsys, "list", what, "-o", "yaml")
+    assert yaml.safe_load(out) == rows
+    code, out, _ = call(capsys, "list", what)
+    assert len(out.splitlines()) == len(rows) + 1
+
+
+def test_dry_run_says_what_would_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "run", "--dry-run", "--cluster", "embedded", "--only", "WT-01,C1", "--skip", "C1")
+    assert code == 0
+    assert "WT-01" in out
+    assert "C1" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("run", "--mesh", "refmsh"), "refmesh"),
+        (("run", "--only", "WT-99"), "WT-99"),
+        (("run", "--cluster", "minikube"), "minikube"),
+        (("run", "--kubeconfig", "/nowhere/config"), "/nowhere/config"),
+        (("report", "/nowhere/results.json"), "/nowhere/results.json"),
+        (("report", "/nowhere/results.json", "-f", "pdf"), "pdf"),
+    ],
+)
+def test_wrong_calls_are_one_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], named: str) -> None:
+    code, out, err = call(capsys, *arguments)
+    assert code == 2
+    assert named in err
+    assert "Traceback" not in out + err
+    assert sum(line.startswith("error:") for line in err.splitlines()) == 1
+
+
+def test_broken_kubeconfig_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    broken = tmp_path / "config"
+    broken.write_text("contexts: [}")
+    code, _, err = call(capsys, "run", "--kubeconfig", str(broken), "--report-dir", str(tmp_path / "report"))
+    assert code == 2
+    assert "not YAML" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UsageProblem("wrong [flag]", fix="right it"), 2, "error: wrong [flag]\n  fix: right it"),
+        (EnvironmentProblem("no root"), 3, "error: no root"),
+        (KeyboardInterrupt(), 130, ""),
+        (ValueError("odd\nsecond line"), 70, "this is a bug in meshproof: ValueError: odd"),
+    ],
+)
+def test_errors_become_exit_codes(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main, "app", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    got, out, err = call(capsys)
+    assert got == code
+    assert said in err
+    assert "Traceback" not in out + err
+    kept = list(tmp_path.glob("meshproof-traceback-*"))
+    assert len(kept) == (code == 70)
+    if kept:
+        assert "ValueError: odd" in kept[0].read_text()
+        assert str(kept[0]) in err
+
+
+def test_report_is_written_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from reports.data_files import write_json
+    from reports.model import Result, Run, Verdict
+
+    found = (Result("WT-01", "two", "check", "WT", "core", Verdict.PASS, ""),)
+    write_json(Run("refmesh", "1", "embedded", {}, 0.0, 1.0, (), found, {}, "0.1.0"), tmp_path)
+    code, out, _ = call(capsys, "report", str(tmp_path / "results.json"), "-f", "junit", "-f", "html", "-f", "table")
+    assert code == 0
+    assert (tmp_path / "junit.xml").is_file()
+    assert (tmp_path / "report.html").is_file()
+    assert "refmesh: conformant" in out
+
+
+def test_refmesh_gets_its_arguments_untouched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen = SimpleNamespace(command=[], environment={})
+
+    def execve(_path: str, command: list[str], environment: dict[str, str]) -> None:
+        seen.command, seen.environment = command, environment
+
+    monkeypatch.setattr(os, "execve", execve)
+    monkeypatch.setenv("REFMESH_GATEWAY_API_CRDS", str(tmp_path))
+    with pytest.raises(SystemExit):
+        main.main(["refmesh", "install", "--help", "--set", "a=b", "-o", "json"])
+    assert seen.command == module_command("refmesh", "install", "--help", "--set", "a=b", "-o", "json")
+    assert seen.environment["REFMESH_GATEWAY_API_CRDS"] == str(tmp_path)
+
+
+def test_stages_keep_what_went_wrong() -> None:
+    stages = Stages()
+    with stages.stage("cluster") as shown:
+        shown.update("ready")
+    with pytest.raises(UsageProblem), stages.stage("mesh"):
+        raise UsageProblem("no such mesh")
+    assert [(one.name, one.detail, one.problem) for one in stages.done] == [
+        ("cluster", "ready", ""),
+        ("mesh", "", "no such mesh"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("[gw0] [  5%] PASSED test_mesh.py::test_mesh[INJ-01]@inj ", "INJ-01"),
+        ("[gw3] [ 10%] FAILED test_mesh.py::test_mesh[MTLS-02] ", "MTLS-02"),
+        ("test_mesh.py::test_mesh[CB-05] SKIPPED (why)          [ 40%]", "CB-05"),
+        ("test_mesh.py::test_mesh[INJ-01] ", None),
+        ("FAILED to load", None),
+    ],
+)
+def test_progress_is_read_from_pytest(line: str, found: str | None) -> None:
+    match = _OUTCOME.search(line)
+    assert (match and (match[2] or match[3])) == found

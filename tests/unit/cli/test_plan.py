@@ -1,0 +1,142 @@
+"""What a run will do, decided from options and catalogues."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshproof_cli.execute import finished
+from meshproof_cli.plan import Known, Options, Plan, choose, make_plan, select
+from reports.errors import EnvironmentProblem, UsageProblem
+from reports.model import Result, Verdict
+
+KNOWN = Known(
+    checks={"INJ-01": "INJ", "WT-01": "WT", "WT-02": "WT", "CB-01": "CB"},
+    experiments=("C1", "A1"),
+    measurements=("LAT01",),
+    titles={
+        "INJ-01": "in",
+        "WT-01": "two",
+        "WT-02": "zero",
+        "CB-01": "cut",
+        "C1": "gone",
+        "A1": "sham",
+        "LAT01": "lat",
+    },
+)
+MESHES = ("refmesh", "other", "none")
+EVERY = (*KNOWN.checks, "C1", "A1", "LAT01")
+
+
+def plan(**options: object) -> Plan:
+    return make_plan(replace(Options(), **options), KNOWN, MESHES, "embedded", 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("only", "skip", "left"),
+    [
+        ((), (), EVERY),
+        (("WT",), (), ("WT-01", "WT-02")),
+        (("wt-01", "c1"), (), ("WT-01", "C1")),
+        (("chaos",), ("A1",), ("C1",)),
+        (("latency", "INJ"), (), ("INJ-01", "LAT01")),
+        ((), ("conformance", "latency"), ("C1", "A1")),
+    ],
+)
+def test_selection(only: tuple[str, ...], skip: tuple[str, ...], left: tuple[str, ...]) -> None:
+    assert select(KNOWN, only, skip).ids == left
+
+
+@given(st.lists(st.sampled_from(EVERY), min_size=1), st.lists(st.sampled_from(EVERY)))
+def test_selection_is_only_less_skip(only: list[str], skip: list[str]) -> None:
+    expected = set(only) - set(skip)
+    if expected:
+        assert set(select(KNOWN, only, skip).ids) == expected
+    else:
+        with pytest.raises(UsageProblem, match="nothing"):
+            select(KNOWN, only, skip)
+
+
+def test_unknown_words_suggest_close_ones() -> None:
+    with pytest.raises(UsageProblem) as caught:
+        select(KNOWN, ("WT-03",), ())
+    assert "WT-03" in caught.value.problem
+    assert "did you mean WT or WT-01" in caught.value.fix
+    with pytest.raises(UsageProblem) as caught:
+        choose("refmseh", MESHES, "mesh")
+    assert "did you mean refmesh?" in caught.value.fix
+
+
+def test_the_default_is_the_whole_job() -> None:
+    whole = plan()
+    assert (whole.provider, whole.create, whole.build_image, whole.installs_mesh) == ("embedded", True, True, True)
+    assert whole.selection.ids == EVERY
+    assert [stage for stage, _ in whole.lines()] == [
+        "preflight", "cluster", "image", "mesh", "conformance", "chaos", "latency", "report", "clean-up",
+    ]  # fmt: skip
+
+
+def test_only_narrows_the_other_stages() -> None:
+    lines = dict(plan(only=("WT-01",)).lines())
+    assert lines["conformance"] == "1 check: WT-01, 1 at a time"
+    assert lines["chaos"] == lines["latency"] == "nothing"
+    lines = dict(plan(only=("C1",)).lines())
+    assert lines["conformance"] == "nothing"
+
+
+def test_the_negative_control_breaks_and_measures_nothing() -> None:
+    control = plan(mesh="none")
+    assert control.selection.experiments == control.selection.measurements == ()
+    assert not control.installs_mesh
+    assert plan(mesh="none", only=("C1",)).selection.experiments == ("C1",)
+
+
+def test_a_kubeconfig_means_an_existing_cluster() -> None:
+    there = plan(kubeconfig=Path("x"), mesh="other")
+    assert (there.provider, there.create) == ("existing", False)
+    assert dict(there.lines())["mesh"] == "expect other to be installed"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"mesh": "istoi"}, "istoi"),
+        ({"cluster": "minikube"}, "minikube"),
+        ({"cluster": "kind", "kubeconfig": Path("x")}, "--cluster is kind"),
+        ({"mesh": "other"}, "no mesh"),
+        ({"mesh": "none", "defect": "d"}, "--defect"),
+        ({"context": "c", "keep_cluster": True}, "--keep-cluster"),
+        ({"workers": 0}, "--workers"),
+        ({"mesh": "none", "skip": ("conformance",)}, "nothing to judge"),
+    ],
+)
+def test_contradictions_are_one_sentence(options: dict[str, object], named: str) -> None:
+    with pytest.raises(UsageProblem) as caught:
+        plan(**options)
+    assert named in caught.value.problem
+    assert "\n" not in caught.value.problem
+    assert caught.value.fix
+
+
+def test_what_was_not_reached_is_not_run() -> None:
+    found = [Result("WT-01", "two", "check", "WT", "core", Verdict.PASS, "")]
+    results = finished(plan(only=("WT", "C1")), KNOWN, found, EnvironmentProblem("the cluster died"))
+    assert [(one.id, one.kind, one.verdict.value) for one in results] == [
+        ("WT-01", "check", "pass"),
+        ("WT-02", "check", "not-run"),
+        ("C1", "experiment", "not-run"),
+    ]
+    assert results[1].reason == "the run ended before: the cluster died"
+    assert results[1].title == "zero"
+
+
+def test_every_result_says_how_to_ask_again() -> None:
+    found = [Result("WT-01", "two", "check", "WT", "core", Verdict.PASS, "", reproduce="pytest --kubeconfig gone")]
+    made = finished(plan(only=("WT-01",), defect="x"), KNOWN, found, None)
+    assert made[0].reproduce == "meshproof run --mesh refmesh --cluster embedded --defect x --only WT-01"
+    there = finished(plan(only=("WT-01",), context="c"), KNOWN, found, None)
+    assert there[0].reproduce == "pytest --kubeconfig gone"
