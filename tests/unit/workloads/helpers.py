@@ -2,9 +2,12 @@
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -71,3 +74,51 @@ def running(program):
         yield program
     finally:
         program.close()
+
+
+@contextmanager
+def serving(behave):
+    """A server whose every connection is handled by `behave(socket)` in a thread; gives its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    threads = []
+
+    def accept():
+        while True:
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=handle, args=(peer,))
+            thread.start()
+            threads.append(thread)
+
+    def handle(peer):
+        with peer, suppress(OSError):
+            behave(peer)
+
+    accepting = threading.Thread(target=accept)
+    accepting.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for thread in [accepting, *threads]:
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def reset(peer):
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+URLS = {
+    "http1": "http://127.0.0.1:{http}/a?x=1",
+    "h2c": "http://127.0.0.1:{http}/a?x=1",
+    "grpc": "grpc://127.0.0.1:{grpc}",
+    "tcp": "tcp://127.0.0.1:{tcp}",
+}
+
+
+def url(echo, protocol):
+    return URLS[protocol].format(http=echo.http, grpc=echo.grpc, tcp=echo.tcp)
