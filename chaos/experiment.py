@@ -30,6 +30,8 @@ class Setup:
     timeout: float = 5.0
     """The client's own, seconds."""
     landed_timeout: float | None = None
+    hold: float = 1.5
+    """Seconds that the fault is held at least after it has landed."""
     facts: Mapping[str, JSON] = field(default_factory=dict)
 
 

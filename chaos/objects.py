@@ -11,7 +11,7 @@ from fixtures.workloads import echo_deployment
 from load.manifests import driver_pod
 from load.meshing import Meshing
 
-__all__ = ["BETWEEN", "BETWEEN_PORT", "DECOY", "ECHO", "ECHO_PORT", "inside", "outside"]
+__all__ = ["BETWEEN", "BETWEEN_PORT", "DECOY", "ECHO", "ECHO_PORT", "inside", "outside", "service"]
 
 Manifest = Mapping[str, Any]
 
@@ -33,11 +33,11 @@ def inside(namespace: str, image: str, meshing: Meshing) -> list[Manifest]:
     labels, annotations = dict(meshing.pod_labels), dict(meshing.pod_annotations)
     return [
         *(meshing.strict(namespace) or ()),
-        _service(ECHO, namespace, ECHO, "http", ECHO_PORT, ECHO_PORT),
+        service(ECHO, namespace, ECHO, "http", ECHO_PORT, ECHO_PORT),
         # Toxiproxy forwards bytes and leaves the Host header as it is. A service port that is plain TCP to the mesh
         # keeps its sidecar from routing by that header, which would lead back to toxiproxy.
-        _service(f"{ECHO}-raw", namespace, ECHO, "tcp", RAW_PORT, ECHO_PORT),
-        _service(BETWEEN, namespace, BETWEEN, "http", BETWEEN_PORT, BETWEEN_PORT),
+        service(f"{ECHO}-raw", namespace, ECHO, "tcp", RAW_PORT, ECHO_PORT),
+        service(BETWEEN, namespace, BETWEEN, "http", BETWEEN_PORT, BETWEEN_PORT),
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -144,7 +144,8 @@ def _pod(
     }
 
 
-def _service(name: str, namespace: str, app: str, protocol: str, port: int, target: int) -> Manifest:
+def service(name: str, namespace: str, app: str, protocol: str, port: int, target: int) -> Manifest:
+    """A service with one port, named by its protocol as meshes expect it."""
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -118,7 +118,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
             landed, landed_at = _landed(kube, setup, settings.landed_timeout)
             if landed:
                 report(f"holding: {landed}")
-                _hold_until(max(injected_at + settings.during, time.time() + settings.during / 2))
+                _hold_until(max(injected_at + settings.during, time.time() + setup.hold))
             undone = time.time()
         report("recovering")
         recovered = _recovery(recorder, setup, undone, settings.steady_span, settings.recover_timeout)

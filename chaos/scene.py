@@ -23,6 +23,8 @@ from conformance.adapters import Adapter, Unsupported
 from fixtures.kube import Kube
 from load.control import PodControl
 from load.remote import Driver
+from load.spec import LoadSpec
+from reports.errors import EnvironmentProblem
 
 __all__ = ["Outsider", "Scene", "scene"]
 
@@ -58,6 +60,15 @@ class Scene:
     driver: Driver
     outsider: Outsider
     settings: Settings
+
+    def reaches(self, url: str) -> bool:
+        """Whether the meshed driver gets a good answer from a URL; may be asked while the load is on."""
+        spec = LoadSpec(url, 10, 0.1, users=1, timeout=1.0, record="requests")
+        try:
+            samples = self.driver.start(spec).wait().samples
+        except EnvironmentProblem:
+            return False  # the name does not resolve yet
+        return len(samples) == 1 and samples[0].good and samples[0].status == 200
 
     def pods(self, app: str) -> list[dict[str, Any]]:
         """The running pods of a workload, by name."""

@@ -42,6 +42,11 @@ __all__ = ["Job", "main"]
 LEAD_SECONDS = 0.1
 """Time between the order and the first intended send, so that the users are up before it."""
 
+PROBE_REQUESTS = 10
+"""A job of at most so many requests is a probe, and may run beside a load job."""
+KEPT_JOBS = 8
+"""Jobs whose records stay readable; older ones are forgotten to bound the memory."""
+
 _POD = re.compile(rb'"pod"\s*:\s*"([^"]*)"')
 
 Row = tuple[float, float, float, int | None, str | None, bytes]
@@ -64,8 +69,9 @@ class Job:
         self.environment = Environment(events=Events(), user_classes=[self._user_class()])
         self.environment.events.request.add_listener(self._sample)
         self._runner = self.environment.create_local_runner()
-        gc.collect()
-        gc.disable()
+        if spec.count > PROBE_REQUESTS:
+            gc.collect()
+            gc.disable()
         self._runner.start(spec.users, spawn_rate=spec.users)
         self._watch = gevent.spawn(self._wait)
 
@@ -133,7 +139,8 @@ class Job:
             self.state = "done" if self.finished >= self.spec.count else "failed"
             self.problem = "" if self.state == "done" else f"{self.finished} of {self.spec.count} requests came back"
         self._runner.quit()
-        gc.enable()
+        if self.spec.count > PROBE_REQUESTS:
+            gc.enable()
 
     def stop(self) -> None:
         """End the job; what was recorded stays readable."""
@@ -197,13 +204,14 @@ class Control:
         if (method, path) == ("GET", "/clock"):
             return "200 OK", {"now": time.time()}
         if (method, path) == ("POST", "/run"):
-            if any(job.state == "running" for job in self.jobs.values()):
+            spec = LoadSpec.from_json(json.loads(environ["wsgi.input"].read()))
+            busy = [job for job in self.jobs.values() if job.state == "running"]
+            if busy and spec.count > PROBE_REQUESTS:
                 return "409 Conflict", {"problem": "a load job is running; two at once would measure each other"}
-            job = Job(LoadSpec.from_json(json.loads(environ["wsgi.input"].read())))
             name = str(len(self.jobs) + 1)
-            for old in self.jobs.values():
-                old.rows = old.rows if old.spec.record == "histogram" else []
-            self.jobs[name] = job
+            self.jobs[name] = Job(spec)
+            for old in list(self.jobs.values())[:-KEPT_JOBS]:
+                old.rows = old.rows if old.state == "running" else []
             return "200 OK", {"id": name}
         found = self.jobs.get(path.removeprefix("/run/"))
         if not path.startswith("/run/") or found is None or method not in ("GET", "DELETE"):

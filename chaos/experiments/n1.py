@@ -20,22 +20,29 @@ from reports.model import Verdict
 
 __all__ = ["EXPERIMENT", "TIMEOUT_SECONDS", "TOLERANCE", "judge"]
 
-TIMEOUT_SECONDS = 0.5
-LATENCY_MS = 1500
+TIMEOUT_SECONDS = 1.0
+LATENCY_MS = 2500
 TOLERANCE = 0.10
 MIN_CUT = 50
 """Requests under the fault below which their p99 says nothing."""
 
 
 def judge(history: History) -> Judgement:
-    """The p99 of the requests under the fault is at most the timeout and a tenth of it."""
+    """The p99 of the requests under the fault is at most the timeout and a tenth of it.
+
+    Counted from the send: a driver that was late is no fault of the mesh, and makes the run inconclusive if it was
+    late by as much as the tolerance.
+    """
     marks, limit = history.marks, float(str(history.facts["timeout seconds"]))
     end = marks.undone - limit  # what left later may have been answered after the undo
     mine = [s for s in history.samples if marks.landed is not None and marks.landed <= s.intended < end]
     if len(mine) < MIN_CUT:
         return Judgement(Verdict.INCONCLUSIVE, f"{len(mine)} requests under the fault are fewer than {MIN_CUT}")
     cut = sum(not s.good for s in mine)
-    p99 = percentile(sorted(s.latency for s in mine), 99)
+    p99 = percentile(sorted(s.seconds for s in mine), 99)
+    late = percentile(sorted(s.start - s.intended for s in mine), 90)
+    if late > limit * TOLERANCE:
+        return Judgement(Verdict.INCONCLUSIVE, f"the load driver was late by {late * 1000:.0f} ms at its p90")
     if p99 > limit * (1 + TOLERANCE):
         return Judgement(
             Verdict.FAIL, f"p99 was {p99 * 1000:.0f} ms under a timeout of {limit * 1000:.0f} ms and 10 % tolerance"
@@ -45,7 +52,7 @@ def judge(history: History) -> Judgement:
             Verdict.INCONCLUSIVE,
             f"only {cut} of {len(mine)} requests met the latency of {LATENCY_MS} ms: the timeout was hardly tested",
         )
-    early = sum(1 for s in mine if not s.good and s.latency < limit * (1 - TOLERANCE))
+    early = sum(1 for s in mine if not s.good and s.seconds < limit * (1 - TOLERANCE))
     if early > 0.1 * len(mine):
         return Judgement(Verdict.FAIL, f"{early} of {len(mine)} requests failed before their timeout had passed")
     return Judgement(
@@ -77,7 +84,8 @@ def _prepare(scene: Scene) -> Setup:
         ),
         url=url,
         rate=60.0,
-        users=64,
+        users=100,
+        hold=TIMEOUT_SECONDS + 1.4,
         timeout=5.0 if objects else TIMEOUT_SECONDS,
         facts={
             "timeout seconds": TIMEOUT_SECONDS,
@@ -90,9 +98,9 @@ def _cut_off(scene: Scene, url: str) -> Callable[[], bool]:
     """Whether the mesh answers a request whose server is too slow, in time and with an error."""
 
     def asked() -> bool:
-        spec = LoadSpec(f"{url}?delay=1500ms", 10, 0.1, users=1, timeout=4.0, record="requests")
+        spec = LoadSpec(f"{url}?delay=2500ms", 10, 0.1, users=1, timeout=4.0, record="requests")
         samples: tuple[Sample, ...] = scene.driver.start(spec).wait().samples
-        return len(samples) == 1 and samples[0].status == 504 and samples[0].seconds < 1.0
+        return len(samples) == 1 and samples[0].status == 504 and samples[0].seconds < 2.0
 
     return asked
 

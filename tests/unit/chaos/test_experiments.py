@@ -47,7 +47,7 @@ def test_p1_says_nothing_about_an_idle_pod():
 
 def delayed(took=0.5, status=504, **more):
     base = replaced(traffic(), INJECTED, UNDONE, took=took, status=status)
-    return history(samples=base, facts=TIMED, **more)
+    return history(**{"samples": base, "facts": TIMED, **more})
 
 
 def test_n1_passes_when_requests_are_cut_off_in_time():
@@ -59,6 +59,11 @@ def test_n1_passes_when_requests_are_cut_off_in_time():
 def test_n1_allows_a_tenth_and_no_more():
     assert n1.judge(delayed(took=0.549)).verdict is Verdict.PASS
     assert n1.judge(delayed(took=0.56)).verdict is Verdict.FAIL
+
+
+def test_n1_blames_no_mesh_for_a_late_driver():
+    late = tuple(replace(s, start=s.start + 0.2) for s in delayed().samples)
+    assert n1.judge(delayed(samples=late)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_n1_fails_when_the_timeout_is_ignored():
