@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.cluster.embedded import plan
+from fixtures.cluster.embedded import site as places
+from fixtures.cluster.embedded.configuration import kubelet_configuration
 from fixtures.cluster.embedded.network import Addresses
-from fixtures.cluster.embedded.plan import Layout, Site, kubelet_configuration, node_plan, write_files
+from fixtures.cluster.embedded.plan import node_plan, write_files
+from fixtures.cluster.embedded.site import Layout, Site
 from fixtures.cluster.parts import PARTS
 
 
@@ -74,7 +76,7 @@ def test_the_files_are_what_the_programs_read(site: Site) -> None:
     runtime = containerd["plugins"]["io.containerd.cri.v1.runtime"]
     assert runtime["disable_apparmor"] is True
     assert runtime["cni"] == {"bin_dirs": ["/cache/cni"], "conf_dir": str(etc / "cni")}
-    assert containerd["plugins"]["io.containerd.cri.v1.images"]["pinned_images"]["sandbox"] == plan.PAUSE_IMAGE
+    assert containerd["plugins"]["io.containerd.cri.v1.images"]["pinned_images"]["sandbox"] == places.PAUSE_IMAGE
     network = json.loads((etc / "cni" / "10-meshproof.conflist").read_text())
     assert network["plugins"][0]["ipam"]["ranges"] == [[{"subnet": "10.244.0.0/24"}]]
     admin = yaml.safe_load(site.layout.kubeconfig.read_text())
@@ -87,7 +89,7 @@ def test_the_files_are_what_the_programs_read(site: Site) -> None:
                 assert path.exists(), argument
 
 
-@pytest.mark.parametrize(("in_memory", "where"), [(True, plan.SNAPSHOTS), (False, "containerd/snapshots")])
+@pytest.mark.parametrize(("in_memory", "where"), [(True, places.SNAPSHOTS), (False, "containerd/snapshots")])
 def test_images_are_unpacked_where_there_is_room(site: Site, in_memory: bool, where: str) -> None:
     from dataclasses import replace
 
@@ -95,4 +97,4 @@ def test_images_are_unpacked_where_there_is_room(site: Site, in_memory: bool, wh
     write_files(chosen)
     text = (site.layout.etc / "containerd.toml").read_text()
     assert tomllib.loads(text)["plugins"]["io.containerd.snapshotter.v1.overlayfs"]["root_path"].endswith(where)
-    assert node_plan(chosen, None)["memory"] == ([plan.SNAPSHOTS] if in_memory else [])
+    assert node_plan(chosen, None)["memory"] == ([places.SNAPSHOTS] if in_memory else [])
