@@ -108,8 +108,8 @@ WORDS = st.sampled_from(
         "destination", "host", "subset", "port", "number", "weight", "timeout", "retries", "attempts", "fault", "delay",
         "fixedDelay", "percentage", "value", "abort", "httpStatus", "mtls", "mode", "selector", "matchLabels",
         "portLevelMtls", "trafficPolicy", "connectionPool", "tcp", "maxConnections", "outlierDetection", "interval",
-        "subsets", "labels", "parentRefs", "group", "kind", "rules", "backendRefs", "filters", "type", "matches", "path",
-        "headers", "set", "add", "remove", "redirect", "rewrite", "80", "",
+        "subsets", "labels", "parentRefs", "group", "kind", "rules", "backendRefs", "filters", "type", "matches",
+        "path", "headers", "set", "add", "remove", "redirect", "rewrite", "80", "",
     ]
 )  # fmt: skip
 SCALARS = st.one_of(

@@ -27,7 +27,7 @@ CLUSTER = names.outbound_cluster(80, "", HOST)
 
 
 def encodes() -> float:
-    return sum(metrics.ENCODES.labels(kind.short)._value.get() for kind in ResourceType)
+    return float(sum(metrics.ENCODES.labels(kind.short)._value.get() for kind in ResourceType))
 
 
 def addresses(message: Any) -> list[tuple[str, int]]:

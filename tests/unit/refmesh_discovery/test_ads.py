@@ -1,0 +1,213 @@
+"""The discovery server over real gRPC: who is let in, and what they get."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+
+from refmesh.discovery import ads
+from refmesh.discovery.credentials import RenewedCredentials
+from refmesh.discovery.resource import ResourceType
+from refmesh.discovery.settings import MeshSettings
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, pod
+
+C, E, L, R = ResourceType
+METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+NODE = "sidecar~10.1.0.1~echo-v1.shop~shop.svc.cluster.local"
+IDENTITY = "spiffe://cluster.local/ns/shop/sa/echo"
+
+
+@dataclass
+class TestAuthority:
+    """A CA in a few lines, so that these tests depend on nobody else's."""
+
+    __test__ = False
+
+    def __post_init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = self.build("ca", self.key, x509.BasicConstraints(ca=True, path_length=None), [])
+
+    def build(self, name: str, key: Any, constraints: x509.BasicConstraints, names: list[x509.GeneralName]) -> Any:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ca")]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(constraints, critical=True)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+    def issue(self, names: list[x509.GeneralName]) -> tuple[bytes, bytes]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = self.build("leaf", key, x509.BasicConstraints(ca=False, path_length=None), names)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return leaf.public_bytes(serialization.Encoding.PEM), pem
+
+    def server_credentials(self, names: Sequence[str]) -> tuple[bytes, bytes]:
+        return self.issue([x509.DNSName(name) for name in names])
+
+    def trust_bundle_pem(self) -> bytes:
+        found: bytes = self.certificate.public_bytes(serialization.Encoding.PEM)
+        return found
+
+    def client(self, identity: str) -> Any:
+        chain, key = self.issue([x509.UniformResourceIdentifier(identity)])
+        return grpc.ssl_channel_credentials(self.trust_bundle_pem(), key, chain)
+
+
+class Serving:
+    def __init__(self, cluster: MemoryCluster) -> None:
+        self.cluster = cluster
+        self.authority = TestAuthority()
+        self.hub = ads.Hub()
+        self.port = 0
+
+    def publish(self) -> None:
+        self.hub.publish(self.cluster.world())
+
+    @asynccontextmanager
+    async def stream(self, credentials: Any) -> AsyncIterator[Any]:
+        options = [("grpc.ssl_target_name_override", "refmesh")]
+        async with grpc.aio.secure_channel(f"127.0.0.1:{self.port}", credentials, options) as channel:
+            method: Any = channel.stream_stream(
+                METHOD,
+                request_serializer=DeltaDiscoveryRequest.SerializeToString,
+                response_deserializer=DeltaDiscoveryResponse.FromString,
+            )
+            call = method()
+            yield call
+            call.cancel()
+
+
+@pytest.fixture
+async def serving() -> AsyncIterator[Serving]:
+    found = Serving(MemoryCluster().with_echo())
+    credentials = RenewedCredentials(found.authority, ["refmesh"])
+    service = ads.DiscoveryService(found.hub, MeshSettings())
+    server, found.port = await ads.serve(service, "127.0.0.1:0", credentials.start())
+    found.publish()
+    yield found
+    credentials.close()
+    await ads.stop(server)
+
+
+def first(kind: ResourceType, node: str = NODE, **more: Any) -> Any:
+    request = DeltaDiscoveryRequest(type_url=kind.value, **more)
+    request.node.id = node
+    return request
+
+
+async def refusal(call: Any) -> grpc.StatusCode:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    code: grpc.StatusCode = caught.value.code()
+    return code
+
+
+async def test_a_proxy_gets_what_its_pod_needs_and_then_only_changes(serving: Serving) -> None:
+    async with serving.stream(serving.authority.client(IDENTITY)) as call:
+        await call.write(first(C))
+        response = await call.read()
+        names = {item.name for item in response.resources}
+        assert {"outbound|80||echo.shop.svc.cluster.local", "inbound|8080||", "PassthroughCluster"} <= names
+        assert response.type_url == C.value
+        await call.write(DeltaDiscoveryRequest(type_url=C.value, response_nonce=response.nonce))
+        name = "outbound|80||echo.shop.svc.cluster.local"
+        await call.write(DeltaDiscoveryRequest(type_url=E.value, resource_names_subscribe=[name]))
+        while name not in {item.name for item in response.resources}:
+            response = await call.read()
+            await call.write(DeltaDiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce))
+        serving.cluster.drop("Pod", "echo-v2")
+        serving.publish()
+        response = await call.read()
+        assert [item.name for item in response.resources] == [name]
+
+
+@pytest.mark.parametrize(
+    ("identity", "node", "expected"),
+    [
+        ("spiffe://cluster.local/ns/shop/sa/other", NODE, grpc.StatusCode.PERMISSION_DENIED),
+        ("spiffe://cluster.local/ns/other/sa/echo", NODE, grpc.StatusCode.PERMISSION_DENIED),
+        ("spiffe://elsewhere/ns/shop/sa/echo", NODE, grpc.StatusCode.PERMISSION_DENIED),
+        (IDENTITY, "nonsense", grpc.StatusCode.INVALID_ARGUMENT),
+        (IDENTITY, "~" * 100_000, grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+async def test_who_is_not_the_pod_gets_nothing(
+    serving: Serving, identity: str, node: str, expected: grpc.StatusCode
+) -> None:
+    async with serving.stream(serving.authority.client(identity)) as call:
+        await call.write(first(C, node))
+        assert await refusal(call) is expected
+
+
+async def test_a_pod_that_nobody_knows_is_refused(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ads, "_UNKNOWN_POD_SECONDS", 0.1)
+    async with serving.stream(serving.authority.client(IDENTITY)) as call:
+        await call.write(first(C, "sidecar~10.1.0.1~nobody.shop~x"))
+        assert await refusal(call) is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_pod_that_is_quicker_than_the_watch_is_waited_for(serving: Serving) -> None:
+    async with serving.stream(serving.authority.client(IDENTITY)) as call:
+        await call.write(first(C, "sidecar~10.1.0.3~late.shop~x"))
+        reading = asyncio.ensure_future(call.read())
+        serving.cluster.put("Pod", pod("late", "10.1.0.3"))
+        serving.publish()
+        assert len((await reading).resources) > 0
+
+
+async def test_without_a_certificate_of_the_mesh_there_is_no_connection(serving: Serving) -> None:
+    stranger = TestAuthority()
+    chain, key = stranger.issue([x509.UniformResourceIdentifier(IDENTITY)])
+    for credentials in (
+        grpc.ssl_channel_credentials(serving.authority.trust_bundle_pem()),
+        grpc.ssl_channel_credentials(serving.authority.trust_bundle_pem(), key, chain),
+    ):
+        async with serving.stream(credentials) as call:
+            assert await refusal(call) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_stream_that_ends_is_forgotten(serving: Serving) -> None:
+    async with serving.stream(serving.authority.client(IDENTITY)) as call:
+        await call.write(first(C))
+        await call.read()
+        assert ("shop", "echo-v1") in serving.hub.streams
+    async with asyncio.timeout(5):
+        while serving.hub.streams:  # noqa: ASYNC110 - the server has no hook for this, and needs none
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (NODE, ("shop", "echo-v1")),
+        ("sidecar~1~a.b.c~d", ("c", "a.b")),
+        ("", None),
+        ("a~b~c", None),
+        ("sidecar~1~.x~d", None),
+        ("sidecar~1~x~d", None),
+    ],
+)
+def test_pod_of_node(node: str, expected: tuple[str, str] | None) -> None:
+    assert ads.pod_of_node(node) == expected

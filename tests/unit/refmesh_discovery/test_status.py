@@ -1,0 +1,60 @@
+"""Statuses say what is, keep what others wrote, and are written only when something changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from refmesh.config.status import CONTROLLER, wanted_parents
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy
+
+NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+PARENT = {"group": "", "kind": "Service", "name": "echo", "port": 80}
+
+
+def route(backend: str = "echo", parent: dict[str, Any] = PARENT, **rule: Any) -> dict[str, Any]:
+    rules = [{"backendRefs": [{"name": backend, "port": 80}], **rule}]
+    return policy("r", {"parentRefs": [parent], "rules": rules}, generation=3)
+
+
+def conditions(raw: dict[str, Any], cluster: MemoryCluster | None = None) -> dict[str, tuple[str, str]]:
+    snapshot = (cluster or MemoryCluster().with_echo()).put("HTTPRoute", raw).snapshot()
+    parents = wanted_parents(snapshot, ("shop", "r"), raw, NOW)
+    assert parents is not None
+    assert parents[-1]["controllerName"] == CONTROLLER
+    return {item["type"]: (item["status"], item["reason"]) for item in parents[-1]["conditions"]}
+
+
+def test_a_sound_route_is_accepted_and_resolved() -> None:
+    assert conditions(route()) == {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs")}
+
+
+def test_what_is_wrong_is_said() -> None:
+    assert conditions(route("missing"))["ResolvedRefs"] == ("False", "BackendNotFound")
+    assert conditions(route(parent={**PARENT, "port": 81}))["Accepted"] == ("False", "NoMatchingParent")
+    assert conditions(route(parent={**PARENT, "name": "nobody"}))["Accepted"] == ("False", "NoMatchingParent")
+    assert conditions(route(filters=[{"type": "Nope"}]))["Accepted"] == ("False", "UnsupportedValue")
+
+
+def test_a_status_that_is_right_is_not_written_again() -> None:
+    raw = route()
+    snapshot = MemoryCluster().with_echo().put("HTTPRoute", raw).snapshot()
+    raw["status"] = {"parents": wanted_parents(snapshot, ("shop", "r"), raw, NOW)}
+    assert wanted_parents(snapshot, ("shop", "r"), raw, LATER) is None
+
+
+def test_other_controllers_entries_stay_and_times_change_only_with_the_status() -> None:
+    raw = route()
+    other = {"controllerName": "example.com/other", "parentRef": PARENT, "conditions": []}
+    snapshot = MemoryCluster().with_echo().put("HTTPRoute", raw).snapshot()
+    raw["status"] = {"parents": [other, *(wanted_parents(snapshot, ("shop", "r"), raw, NOW) or [])]}
+    broken = MemoryCluster().with_echo().drop("Service", "echo").put("HTTPRoute", raw).snapshot()
+    parents = wanted_parents(broken, ("shop", "r"), raw, LATER)
+    assert parents is not None
+    assert parents[0] == other
+    assert {item["lastTransitionTime"] for item in parents[1]["conditions"]} == {LATER}
+
+
+def test_a_route_of_a_gateway_is_none_of_our_business() -> None:
+    raw = policy("r", {"parentRefs": [{"name": "a-gateway"}], "rules": []})
+    snapshot = MemoryCluster().with_echo().put("HTTPRoute", raw).snapshot()
+    assert wanted_parents(snapshot, ("shop", "r"), raw, NOW) is None

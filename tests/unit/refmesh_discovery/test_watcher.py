@@ -1,0 +1,167 @@
+"""Following the API server: nothing it does, short of saying so, makes refmesh forget what it knew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refmesh.config import watcher as watcher_module
+from refmesh.config.model import Snapshot
+from refmesh.config.store import Store
+from refmesh.config.watcher import Watcher
+from refmesh.kubeclient import Kube
+from tests.unit.refmesh_discovery.apiserver import ApiServer
+from tests.unit.refmesh_discovery.helpers import endpoint_slice, pod, policy, service
+
+PODS, SERVICES = "/api/v1/pods", "/api/v1/services"
+PEERS = "/apis/security.istio.io/v1/peerauthentications"
+
+
+class Follower:
+    """A watcher with the snapshots that it published."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self.kube = Kube(server.url, None)
+        self.snapshots: list[Snapshot] = []
+        self.published = asyncio.Event()
+        self.watcher = Watcher(self.kube, Store(), self.publish)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        self.snapshots.append(snapshot)
+        self.published.set()
+
+    async def until(self, holds: Callable[[Snapshot], Any]) -> Snapshot:
+        async with asyncio.timeout(10):
+            while not (self.snapshots and holds(self.snapshots[-1])):
+                self.published.clear()
+                await self.published.wait()
+        return self.snapshots[-1]
+
+
+@asynccontextmanager
+async def following(server: ApiServer) -> AsyncIterator[Follower]:
+    follower = Follower(server)
+    try:
+        await follower.watcher.start()
+        yield follower
+    finally:
+        await follower.watcher.close()
+        await follower.kube.close()
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ApiServer]:
+    monkeypatch.setattr(watcher_module, "_BACKOFF_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr(watcher_module, "_ABSENT_KIND_SECONDS", 0.02)
+    async with ApiServer().serving() as found:
+        found.items[SERVICES] = [service("echo")]
+        found.items[PODS] = [pod("a")]
+        yield found
+
+
+async def test_the_first_snapshot_is_complete(server: ApiServer) -> None:
+    async with following(server) as follower:
+        assert set(follower.snapshots[0].pods) == {("shop", "a")}
+        assert set(follower.snapshots[0].services) == {("shop", "echo")}
+
+
+async def test_events_change_it_and_a_burst_becomes_few_snapshots(server: ApiServer) -> None:
+    async with following(server) as follower:
+        await server.watched(PODS, 1)
+        for index in range(100):
+            server.push(PODS, "ADDED", pod(f"p{index}", f"10.2.0.{index}"))
+        server.push(PODS, "DELETED", pod("a"))
+        await follower.until(lambda snapshot: len(snapshot.pods) == 100 and ("shop", "a") not in snapshot.pods)
+        assert len(follower.snapshots) < 10
+
+
+async def test_a_dead_api_server_empties_nothing(server: ApiServer) -> None:
+    async with following(server) as follower:
+        await server.watched(PODS, 1)
+        server.failing = True
+        server.cut()
+        lists = len(server.lists)
+        await asyncio.sleep(0.2)
+        assert all(snapshot.pods for snapshot in follower.snapshots)
+        server.failing = False
+        server.items[PODS] = [pod("b", "10.1.0.7")]
+        await follower.until(lambda snapshot: set(snapshot.pods) == {("shop", "b")})
+        assert len(server.lists) > lists
+
+
+async def test_a_cut_watch_resumes_where_it_was(server: ApiServer) -> None:
+    async with following(server):
+        await server.watched(PODS, 1)
+        server.push(PODS, "BOOKMARK", {"metadata": {"resourceVersion": "123"}})
+        server.cut()
+        await server.watched(PODS, 2)
+        assert (PODS, "123") in server.watches
+        assert [path for path, _ in server.lists].count(PODS) == 1
+
+
+async def test_an_expired_version_means_a_fresh_list(server: ApiServer) -> None:
+    async with following(server) as follower:
+        await server.watched(PODS, 1)
+        server.items[PODS] = [pod("c", "10.1.0.5")]
+        server.expired.add(PODS)
+        server.cut()
+        await follower.until(lambda snapshot: set(snapshot.pods) == {("shop", "c")})
+
+
+async def test_a_kind_that_appears_later_is_picked_up(server: ApiServer) -> None:
+    server.missing.add(PEERS)
+    server.items[PEERS] = [policy("default", {"mtls": {"mode": "STRICT"}})]
+    async with following(server) as follower:
+        assert not follower.snapshots[0].peer_authentications
+        server.missing.clear()
+        await follower.until(lambda snapshot: snapshot.peer_authentications)
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["Service", "Pod", "EndpointSlice", "PeerAuthentication"]),
+        st.sampled_from(["a", "b"]),
+        st.sampled_from(["put", "change", "drop"]),
+    ),
+    max_size=30,
+)
+
+
+def objects(source: str, name: str, *, changed: bool) -> dict[str, Any]:
+    if source == "Service":
+        return service(name, "10.0.0.9" if changed else "10.0.0.1")
+    if source == "Pod":
+        return pod(name, "10.1.0.9" if changed else "10.1.0.1")
+    if source == "EndpointSlice":
+        made = endpoint_slice("a" if changed else "b", [pod(name)])
+        made["metadata"]["name"] = name
+        return made
+    return policy(name, {"mtls": {"mode": "NONSENSE" if changed else "STRICT"}})
+
+
+@settings(max_examples=200, deadline=None)
+@given(events=EVENTS)
+def test_events_lead_to_the_same_state_as_a_list_of_what_is_left(events):
+    store = Store()
+    left: dict[tuple[str, str], Any] = {}
+    for source, name, action in events:
+        if action == "drop":
+            store.drop(source, ("shop", name))
+            left.pop((source, name), None)
+        else:
+            left[source, name] = objects(source, name, changed=action == "change")
+            store.put(source, left[source, name])
+    fresh = Store()
+    for source in ("Service", "Pod", "EndpointSlice", "PeerAuthentication"):
+        items = [item for (kind, _), item in left.items() if kind == source]
+        fresh.replace(source, items)
+        assert store.replace(source, items) is False
+    found, wanted = store.snapshot(), fresh.snapshot()
+    for table in ("services", "pods", "slices", "peer_authentications", "rejected"):
+        assert getattr(found, table) == getattr(wanted, table), table
