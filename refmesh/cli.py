@@ -21,7 +21,7 @@ from refmesh.injector.patch import BadPod, Config
 from refmesh.install import installer, options, proxies
 from refmesh.install.check import check as look
 from refmesh.install.offline import inject_object
-from refmesh.kubeclient import Kube
+from refmesh.kubeclient import Kube, KubeError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -247,7 +247,8 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except RefmeshError as error:
         _say(f"refmesh: {error}")
-        sys.exit(error.exit_code)
+        # what the API server refuses is a matter of the surroundings
+        sys.exit(3 if isinstance(error, KubeError) else error.exit_code)
     except (aiohttp.ClientError, TimeoutError) as error:
         why = str(error) or "it took too long"
         _say(f"refmesh: The API server does not answer: {why}. Check --kubeconfig and --context.")

@@ -32,7 +32,7 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": True,
-                "grpc_services": [_grpc_service("xds-grpc", max_backoff="5s")],
+                "grpc_services": [_grpc_service("xds-grpc", max_backoff="1s")],
             },
             "cds_config": ads,
             "lds_config": ads,

@@ -15,7 +15,7 @@ from refmesh.injector.probes import KINDS, rewrite
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["BadPod", "Config", "Operation", "Skip", "patch", "warnings"]
+__all__ = ["TLS_MODE_LABEL", "BadPod", "Config", "Operation", "Skip", "patch", "warnings"]
 
 Operation = dict[str, Any]
 TLS_MODE_LABEL = "security.istio.io/tlsMode"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from refmesh.errors import EnvironmentProblem, UsageProblem
+from refmesh.injector.patch import TLS_MODE_LABEL
 from refmesh.install import gateway_api, manifests
 from refmesh.install.apply import apply, delete, plural_of, wait_for, wait_gone
 from refmesh.install.crds import crds
@@ -26,6 +28,7 @@ __all__ = ["Plan", "install", "installed_image", "uninstall"]
 Object = dict[str, Any]
 _CRD_API = "apiextensions.k8s.io/v1"
 _GATEWAY_GROUP = "gateway.networking.k8s.io"
+_MANAGED = "app.kubernetes.io/managed-by"
 _PODS_GONE_SECONDS = 60.0
 _STUCK = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CrashLoopBackOff"}
 
@@ -48,11 +51,12 @@ class Plan:
 
 async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None:
     """Put refmesh on the cluster and wait until it serves. Raises `EnvironmentProblem`."""
+    await preflight(kube)
     namespace, *rest = manifests.control_plane(plan.image, plan.options, plan.defect)
     await apply(kube, namespace)
     # Definitions and control plane side by side: when its process listens, the kinds are long established.
     await asyncio.gather(
-        _install_definitions(kube, crds(), report),
+        _install_own_kinds(kube, report),
         _install_gateway_api(kube, plan.gateway_api, report),
         _install_control_plane(kube, rest, plan, report),
     )
@@ -140,6 +144,20 @@ async def _stuck_pods(kube: Kube) -> list[tuple[str, str, str]]:
     ]
 
 
+async def _install_own_kinds(kube: Kube, report: Callable[[str], None]) -> None:
+    """Install the Istio-shaped kinds; a definition that somebody else put there is left as it is."""
+    names = [definition["metadata"]["name"] for definition in crds()]
+    present = await asyncio.gather(*(kube.get(_CRD_API, "customresourcedefinitions", name) for name in names))
+    foreign = {obj["metadata"]["name"] for obj in present if obj is not None and not _mine(obj)}
+    for name in sorted(foreign):
+        report(f"kept {name}: the cluster has it from elsewhere")
+    await _install_definitions(kube, [crd for crd in crds() if crd["metadata"]["name"] not in foreign], report)
+
+
+def _mine(obj: Object) -> bool:
+    return (obj["metadata"].get("labels") or {}).get(_MANAGED) == "refmesh"
+
+
 async def _install_definitions(kube: Kube, definitions: Sequence[Object], report: Callable[[str], None]) -> None:
     await asyncio.gather(*(apply(kube, definition) for definition in definitions))
     await asyncio.gather(
@@ -194,6 +212,8 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
     await asyncio.gather(delete(kube, namespace), _delete_definitions(kube, report, purge=purge))
     await wait_gone(kube, namespace, timeout=_PODS_GONE_SECONDS)
     report(f"namespace {NAMESPACE}")
+    if left := len(await kube.list("v1", "pods", selector=f"{TLS_MODE_LABEL}=istio")):
+        report(f"{left} pods still have their proxy: create them anew to take it away")
 
 
 def _any_options() -> Options:
@@ -203,8 +223,7 @@ def _any_options() -> Options:
 
 
 async def _delete_definitions(kube: Kube, report: Callable[[str], None], *, purge: bool) -> None:
-    selector = "app.kubernetes.io/managed-by=refmesh"
-    mine = await kube.list(_CRD_API, plural_of("CustomResourceDefinition"), selector=selector)
+    mine = await kube.list(_CRD_API, plural_of("CustomResourceDefinition"), selector=f"{_MANAGED}=refmesh")
     removed, kept = list[Object](), list[Object]()
     for definition in mine:
         # kubeclient's list leaves the kind out, as the API server does in lists
@@ -235,6 +254,27 @@ def check_image(image: str | None) -> str:
             fix="Give --image REF, or set REFMESH_IMAGE; the image must be on the nodes or in a registry they reach.",
         )
     return image
+
+
+async def preflight(kube: Kube) -> None:
+    """Look for what would make an installation useless or harmful. Raises `EnvironmentProblem`."""
+    version = await reachable(kube)
+    if not new_enough(version):
+        raise EnvironmentProblem(
+            f"This cluster runs Kubernetes {version}; refmesh's proxies are native sidecars, which need 1.29 or later."
+        )
+    hooks = await kube.list("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
+    if others := [name for hook in hooks if (name := hook["metadata"]["name"]).startswith("istio-sidecar-injector")]:
+        raise EnvironmentProblem(
+            f"Istio is installed on this cluster ({others[0]}) and reads the same labels and kinds.",
+            fix="Uninstall it first, or choose another cluster.",
+        )
+
+
+def new_enough(version: str) -> bool:
+    """Whether a Kubernetes version, such as v1.31.2-gke.7, has native sidecars by default; an unreadable one may."""
+    match = re.match(r"v?(\d+)\.(\d+)", version)
+    return match is None or (int(match[1]), int(match[2])) >= (1, 29)
 
 
 async def reachable(kube: Kube) -> str:

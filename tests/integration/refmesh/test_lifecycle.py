@@ -7,6 +7,7 @@ import json
 import pytest
 
 from fixtures.workloads import client_pod
+from refmesh.install.crds import crds
 from tests.integration.refmesh.conftest import Mesh
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("refmesh")]
@@ -53,6 +54,37 @@ def test_uninstall_leaves_nothing_and_pods_start_without_it(mesh):
     findings = json.loads(mesh.run("check", "-o", "json", code=1).stdout)
     assert findings[-1]["detail"] == "refmesh is not installed"
     mesh.install()
+
+
+def test_kinds_from_elsewhere_stay_as_they_are(mesh):
+    """Where Istio's definitions are there already, neither install nor uninstall touches them."""
+    mesh.run("uninstall", "-y", "--purge")
+    foreign = next(crd for crd in crds() if crd["spec"]["names"]["kind"] == "PeerAuthentication")
+    foreign["metadata"]["labels"] = {"app": "somebody-else"}
+    mesh.kube.apply(foreign)
+    mesh.install()
+    mesh.run("uninstall", "-y")
+    name = foreign["metadata"]["name"]
+    kept = mesh.kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
+    assert kept is not None
+    assert kept["metadata"]["labels"] == {"app": "somebody-else"}
+    mesh.kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", name, wait=True)
+    mesh.install()
+
+
+def test_beside_istio_it_is_not_installed(mesh):
+    hook = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "istio-sidecar-injector"},
+        "webhooks": [],
+    }
+    mesh.kube.apply(hook)
+    try:
+        done = mesh.run("install", "--image", mesh.image, "-y", code=3)
+    finally:
+        mesh.kube.delete("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "istio-sidecar-injector")
+    assert "Istio is installed" in done.stderr
 
 
 def test_uninstall_keeps_kinds_that_are_in_use(mesh):

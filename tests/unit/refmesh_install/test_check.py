@@ -11,6 +11,7 @@ from refmesh.ca.signing import ISSUER_LIFETIME, Keyring
 from refmesh.errors import UsageProblem
 from refmesh.install import gateway_api
 from refmesh.install.check import judge_secret, judge_webhooks
+from refmesh.install.installer import new_enough
 from refmesh.install.offline import inject_object
 from tests.unit.refmesh_injector.pods import CONFIG, pod
 
@@ -80,3 +81,11 @@ def test_offline_injection_finds_the_pod_of_every_workload(workload):
 @pytest.mark.parametrize("other", [{"kind": "Service", "spec": {}}, {"kind": "Deployment", "spec": None}, {}])
 def test_offline_injection_leaves_the_rest_alone(other):
     assert inject_object(other, CONFIG) == other
+
+
+@pytest.mark.parametrize(
+    ("version", "enough"),
+    [("v1.28.9", False), ("v1.29.0", True), ("v1.31.2-gke.7", True), ("1.9.0", False), ("v2.0.0", True), ("?", True)],
+)
+def test_native_sidecars_need_kubernetes_1_29(version, enough):
+    assert new_enough(version) is enough
