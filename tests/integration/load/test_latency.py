@@ -1,6 +1,7 @@
 """The latency measurement on a real cluster, without a mesh: the A/A arm alone."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,8 @@ def test_equal_arms_are_measured_and_nothing_is_left(cluster, image):
     assert result.verdict in {Verdict.UNSUPPORTED, Verdict.INCONCLUSIVE}, result.reason
     assert result.metrics["blocks"] == 12
     assert result.metrics["invalid_blocks"] == 0, [e.data for e in result.evidence]
-    arms = {row["arm"]: row for row in result.evidence[1].data}
+    rows: Any = result.evidence[1].data
+    arms = {row["arm"]: row for row in rows}
     assert set(arms) == {BASE, AGAIN}
     assert all(row["requests"] == 6 * 30 for row in arms.values())
     assert 0 < arms[BASE]["service p50"] < 1e6

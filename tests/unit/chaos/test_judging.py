@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaos.experiments import EXPERIMENTS
@@ -108,6 +108,7 @@ attempts = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(
     samples,
     attempts,
@@ -131,6 +132,7 @@ def test_judges_never_crash_and_never_pass_what_did_not_land(some, tried, landed
         assert landed or judgement.verdict is not Verdict.PASS
 
 
+@settings(deadline=None)
 @given(samples)
 def test_more_errors_never_turn_a_fail_into_a_pass(some):
     before = traffic(START, INJECTED)

@@ -1,4 +1,6 @@
-from hypothesis import given
+from typing import Any
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaos.measures import metrics, most_in_flight, safety, steady, timeline, window
@@ -43,6 +45,7 @@ def test_in_flight_is_the_worst_moment():
     assert most_in_flight((), 0, 5) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 3)), max_size=40))
 def test_in_flight_is_bounded_by_the_requests_alive(spans):
     some = [sample(at, took=took) for at, took in spans]
@@ -80,7 +83,7 @@ def test_a_breach_counts_whenever_it_was():
 
 def test_the_timeline_shades_the_fault_and_marks_breaches():
     breach = (*refusals(), Attempt(INJECTED + 1, "plaintext", True, True, "200"))
-    plot = timeline(history(samples=replaced(traffic(), INJECTED, UNDONE, status=503), attempts=breach))
+    plot: Any = timeline(history(samples=replaced(traffic(), INJECTED, UNDONE, status=503), attempts=breach))
     assert plot["windows"] == [{"name": "fault", "start": INJECTED - START, "end": UNDONE - START}]
     assert [m["name"] for m in plot["marks"]] == ["landed", "undone", "steady again", "unauthorised: plaintext"]
     errors = dict(next(s for s in plot["series"] if s["name"] == "errors")["points"])
@@ -88,8 +91,9 @@ def test_the_timeline_shades_the_fault_and_marks_breaches():
     assert errors[3.25] == 100
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(START, ENDED), max_size=50))
 def test_a_timeline_holds_every_request_once(ats):
-    plot = timeline(history(samples=tuple(sample(at) for at in ats)))
+    plot: Any = timeline(history(samples=tuple(sample(at) for at in ats)))
     points = [v for s in plot["series"] if s["name"] in {"throughput", "errors"} for _, v in s["points"]]
     assert round(sum(points) * 0.5) == len(ats)

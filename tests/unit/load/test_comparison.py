@@ -1,4 +1,5 @@
 import random
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,8 @@ def test_a_quiet_measurement_passes_and_says_what_it_found():
     assert abs(result.metrics["aa_p50_us"]) < 5
     assert result.metrics["proxy_memory_mib"] == 64
     assert result.metrics["proxy_cpu_ms_per_1000_requests"] == pytest.approx(500 / 1.1)
-    assert [arm["name"] for arm in result.plots[0].data["arms"]] == [BASE, AGAIN, MESHED]
+    plot: Any = result.plots[0].data
+    assert [arm["name"] for arm in plot["arms"]] == [BASE, AGAIN, MESHED]
     assert result_from_json(result_to_json(result)) is not None
 
 

@@ -17,7 +17,7 @@ from load.histograms import decode
 
 class Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    connections: ClassVar[set] = set()
+    connections: ClassVar[set[tuple[str, int]]] = set()
 
     def do_GET(self):
         self.connections.add(self.client_address)

@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from load.histograms import CEILING_US, curve, decode, encode, histogram, percentile
@@ -9,6 +9,7 @@ from load.histograms import CEILING_US, curve, decode, encode, histogram, percen
 seconds = st.lists(st.floats(0, 59), min_size=1, max_size=200)
 
 
+@settings(deadline=None)
 @given(seconds)
 def test_a_histogram_survives_the_wire(values):
     there = decode(encode(histogram(values)))
@@ -16,12 +17,14 @@ def test_a_histogram_survives_the_wire(values):
     assert there.get_max_value() == pytest.approx(max(1, max(values) * 1e6), rel=1e-2, abs=1)
 
 
+@settings(deadline=None)
 @given(seconds, seconds)
 def test_histograms_of_blocks_add_up(first, second):
     both = decode(encode(histogram(first)), encode(histogram(second)))
     assert both.get_total_count() == len(first) + len(second)
 
 
+@settings(deadline=None)
 @given(seconds)
 def test_a_curve_never_falls(values):
     points = curve(histogram(values))
@@ -41,6 +44,7 @@ def test_no_data_has_no_curve_and_no_percentile():
         percentile([], 50)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.floats(0, 100))
 def test_a_percentile_lies_within_the_values(values, percent):
     ordered = sorted(values)

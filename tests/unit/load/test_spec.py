@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from load.spec import LoadSpec, intended_times
@@ -10,6 +10,7 @@ from reports.errors import UsageProblem
 BODY = {"url": "http://echo:8080/", "rate": 100, "duration": 1.5}
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 500), st.floats(0.05, 5), st.sampled_from(["uniform", "poisson"]), st.integers(0, 9))
 def test_the_schedule_is_fixed_ascending_and_of_the_promised_length(rate, duration, arrivals, seed):
     spec = LoadSpec("http://echo/", rate, duration, arrivals=arrivals, seed=seed)
@@ -60,6 +61,7 @@ def test_a_missing_field_is_named():
         LoadSpec.from_json({"url": "http://echo/", "duration": 1})
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)

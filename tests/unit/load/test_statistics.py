@@ -2,13 +2,14 @@ import random
 from statistics import fmean
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
 from load.statistics import block_order, bootstrap_interval, student_quantile, trimmed_mean
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(0, 99))
 def test_each_pair_has_every_arm_once_and_mirrors_its_forerunner(pairs, seed):
     order = block_order(["a", "b", "c"], pairs, seed)
@@ -28,6 +29,7 @@ def test_student_quantiles_agree_with_scipy(freedom, probability):
     assert student_quantile(probability, freedom) == pytest.approx(t.ppf(probability, freedom), rel=2e-3)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e4, 1e4), min_size=4, max_size=40), st.integers(0, 5))
 def test_an_interval_is_ordered_seeded_and_holds_no_more_than_the_data(values, seed):
     one = bootstrap_interval(values, seed=seed, resamples=100)
