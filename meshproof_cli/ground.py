@@ -16,7 +16,7 @@ from fixtures.cluster import Cluster, Provider, programs, provider
 from fixtures.images import Archive, build_archive, image_reference
 from fixtures.kube import Kube
 from meshproof_cli.plan import NONE, Plan
-from meshproof_cli.processes import module_command, module_environment
+from meshproof_cli.processes import child_command, module_environment
 from meshproof_cli.refmesh_setting import refmesh_variables
 from meshproof_cli.stages import Stages
 from reports.errors import EnvironmentProblem, ExitCode, MeshproofError, UsageProblem
@@ -185,7 +185,7 @@ def _refmesh(*arguments: str, progress: Callable[[str], None]) -> None:
     lines: list[str] = []
     environment = module_environment(refmesh_variables())
     with subprocess.Popen(
-        module_command("refmesh", *arguments),
+        child_command("refmesh", *arguments),
         env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         for line in process.stderr or ():

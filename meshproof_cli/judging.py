@@ -11,7 +11,7 @@ from pathlib import Path
 
 from meshproof_cli.ground import Ground
 from meshproof_cli.plan import NONE, Plan
-from meshproof_cli.processes import module_command, module_environment
+from meshproof_cli.processes import child_command, module_environment
 from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
 from reports.model import Result
@@ -36,7 +36,7 @@ def conformance(plan: Plan, ground: Ground, directory: Path, report: Report) -> 
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "pytest.log"
     chosen = plan.selection.checks
-    command = module_command(
+    command = child_command(
         "pytest", "--pyargs", "conformance", "-v", "-c", "/dev/null", "--rootdir", str(directory),
         "-p", "no:cacheprovider", *_plugin(), *(["--ignore-requires"] if plan.options.mesh == NONE else []),
         # The next stage and the end of the cluster need not wait for namespaces to go.

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["module_command", "module_environment"]
+__all__ = ["child_command", "module_command", "module_environment"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,6 +15,11 @@ _ROOT = Path(__file__).resolve().parent.parent
 def module_command(module: str, *arguments: str) -> list[str]:
     """The command that runs `module`. `-P` keeps the user's directory, which may hold a `reports`, off the path."""
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def child_command(module: str, *arguments: str) -> list[str]:
+    """As `module_command`, for a child that must not outlive us."""
+    return module_command("meshproof_cli.tethered", str(os.getpid()), module, *arguments)
 
 
 def module_environment(extra: Sequence[tuple[str, str]] = ()) -> dict[str, str]:

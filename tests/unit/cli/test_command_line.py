@@ -189,3 +189,29 @@ def test_stages_keep_what_went_wrong() -> None:
 def test_progress_is_read_from_pytest(line: str, found: str | None) -> None:
     match = _OUTCOME.search(line)
     assert (match and (match[2] or match[3])) == found
+
+
+def test_a_tethered_child_ends_with_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "sleeper.py").write_text(
+        "import pathlib, time, os\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(60)\n"
+    )
+    parent = (
+        "import subprocess, sys, time, pathlib, os\n"
+        "from meshproof_cli.processes import child_command, module_environment\n"
+        "environment = module_environment()\n"
+        "environment['PYTHONPATH'] += os.pathsep + os.getcwd()\n"
+        "subprocess.Popen(child_command('sleeper'), env=environment)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, env=module_environment()) as process:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        child = int((tmp_path / "pid").read_text())
+        process.kill()
+    while Path(f"/proc/{child}/stat").exists() and time.monotonic() < deadline:
+        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        time.sleep(0.02)
+    else:
+        assert not Path(f"/proc/{child}").exists()
