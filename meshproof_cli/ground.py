@@ -119,7 +119,7 @@ def _cluster(plan: Plan, maker: Provider) -> Cluster:
 
 
 def _image(plan: Plan, ground: Ground, building: Future[Archive] | None, progress: Callable[[str], None]) -> str:
-    cluster, kube = ground.ready
+    _, kube = ground.ready
     if building is None:
         progress(plan.options.image or "")
         return plan.options.image or ""
@@ -128,7 +128,8 @@ def _image(plan: Plan, ground: Ground, building: Future[Archive] | None, progres
         return image_reference()
     archive = building.result()
     progress("loading")
-    _loader(plan, ground).load(cluster.name, archive.path)
+    loader, name = _loader(plan, ground)
+    loader.load(name, archive.path)
     progress(f"{archive.path.stat().st_size / 1e6:.0f} MB")
     return archive.reference
 
@@ -139,18 +140,17 @@ def _nodes_have(kube: Kube, reference: str) -> bool:
     return bool(held) and all(reference in names for names in held)
 
 
-def _loader(plan: Plan, ground: Ground) -> Provider:
-    """Who can load an image: for an existing cluster that is one of ours, the provider that made it."""
+def _loader(plan: Plan, ground: Ground) -> tuple[Provider, str]:
+    """Who can load an image, under which name: for an existing cluster that is one of ours, who made it."""
     cluster, _ = ground.ready
     if plan.create:
-        return ground.provider
+        return ground.provider, cluster.name
     for name in ("embedded", "kind"):
         maker = provider(name)
         for known in maker.list():
             if known.kubeconfig.resolve() == cluster.kubeconfig.resolve():
-                ground.cluster = known
-                return maker
-    return ground.provider
+                return maker, known.name
+    return ground.provider, cluster.name
 
 
 def _mesh(plan: Plan, ground: Ground, progress: Callable[[str], None]) -> None:
