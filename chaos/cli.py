@@ -90,7 +90,7 @@ def _print(results: tuple[Result, ...], output: Output) -> None:
     if output is Output.YAML:
         print(yaml.safe_dump(documents, sort_keys=False, allow_unicode=True), end="")
         return
-    table = Table("id", "verdict", "reason", "success", "p99 ms before/during/after", "recovered s", "unauthorised")
+    table = Table("id", "verdict", "success", "p99 ms", "recovered", "unauthorised", caption="p99: before/during/after")
     for result in results:
         figures = result.metrics
         p99 = "/".join(
@@ -99,11 +99,13 @@ def _print(results: tuple[Result, ...], output: Output) -> None:
         )
         table.add_row(
             result.id,
-            result.verdict.value + (" (as it must)" if result.right and result.expected != "pass" else ""),
-            result.reason,
+            result.verdict.value + (", as it must" if result.right and result.expected != "pass" else ""),
             f"{figures['success_during']:.2%}" if "success_during" in figures else "-",
             p99,
-            f"{figures['seconds_to_recover']:.1f}" if "seconds_to_recover" in figures else "-",
+            f"{figures['seconds_to_recover']:.1f} s" if "seconds_to_recover" in figures else "-",
             f"{figures['unauthorised_successes']:.0f}" if "unauthorised_successes" in figures else "-",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for result in results:
+        console.print(f"{result.id}: {result.reason}", markup=False)

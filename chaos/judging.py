@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from chaos.measures import added_errors, before, disturbed, during, safety
+from chaos.measures import added_errors, before, disturbed, during, lateness, safety
 from chaos.model import History, Judge, Judgement
 from reports.model import Verdict
 
-__all__ = ["MIN_REFUSALS", "MIN_REQUESTS", "judged", "no_added_errors"]
+__all__ = ["BUSY_SECONDS", "MIN_REFUSALS", "MIN_REQUESTS", "judged", "no_added_errors"]
 
 MIN_REQUESTS = 100
 """Requests from the injection to the end below which nothing is said: with none of n lost, the 95 % bound is 3/n."""
 MIN_REFUSALS = 2
 """Refusals of each attack while the fault is on, below which safety is not shown."""
+
+BUSY_SECONDS = 0.010
+"""The p90 of the driver's own lateness above which a failure is not blamed on the mesh. A breach of safety still is."""
 
 
 def judged(own: Judge) -> Judge:
@@ -43,10 +46,16 @@ def judged(own: Judge) -> Judge:
                 f"{rest.requests} requests from the fault on are too few (at least {MIN_REQUESTS} are needed)",
             )
         verdict = own(history)
+        if verdict.verdict is Verdict.PASS and marks.recovered is None:
+            verdict = Judgement(Verdict.FAIL, "traffic was not steady again after the fault was taken back")
+        late = lateness(history)
+        if verdict.verdict is Verdict.FAIL and late is not None and late > BUSY_SECONDS:
+            return Judgement(
+                Verdict.INCONCLUSIVE,
+                f"the machine was too busy to blame the mesh (clocks {late * 1000:.0f} ms late): {verdict.reason}",
+            )
         if verdict.verdict is not Verdict.PASS:
             return verdict
-        if marks.recovered is None:
-            return Judgement(Verdict.FAIL, "traffic was not steady again after the fault was taken back")
         untested = sorted(name for name, count in safe.refusals.items() if count < MIN_REFUSALS)
         if untested:
             return Judgement(

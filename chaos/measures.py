@@ -9,7 +9,7 @@ from chaos.model import ATTACKS, Attempt, History, Sample
 from load.histograms import percentile
 from reports.model import JSON
 
-__all__ = ["Window", "added_errors", "metrics", "most_in_flight", "safety", "steady", "timeline", "window"]
+__all__ = ["Window", "added_errors", "lateness", "metrics", "most_in_flight", "safety", "steady", "timeline", "window"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,15 @@ def added_errors(history: History) -> int:
     return disturbed(history).errors
 
 
+def lateness(history: History) -> float | None:
+    """Seconds by which the load driver's own clock was late, p90 from the start to the end; None without data.
+
+    Large when the machine has no time left for anybody, so that nothing can be blamed on the mesh.
+    """
+    late = sorted(late for at, late in history.pulse if history.marks.started <= at <= history.marks.ended)
+    return percentile(late, 90) if late else None
+
+
 def most_in_flight(samples: Sequence[Sample], start: float, end: float) -> int:
     """The largest number of requests under way at one time, among those alive within [start, end]."""
     edges = sorted(edge for s in samples if s.start <= end and s.end >= start for edge in ((s.start, 1), (s.end, -1)))
@@ -110,7 +119,9 @@ def metrics(history: History) -> dict[str, float]:
     """The figures every verdict carries; a figure without data is left out."""
     marks = history.marks
     spans = {"before": before(history), "during": during(history), "after": after(history)}
+    late = lateness(history)
     found: dict[str, float | None] = {
+        "machine_late_ms": None if late is None else late * 1000,
         "success_during": spans["during"].success,
         "added_errors": added_errors(history),
         "unauthorised_successes": safety(history.attempts, marks.injected, marks.ended).through,

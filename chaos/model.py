@@ -131,6 +131,8 @@ class History:
     marks: Marks
     landed: str
     """What showed that the fault was in force; "" when nothing did."""
+    pulse: tuple[tuple[float, float], ...] = ()
+    """When the load driver meant to wake up, and how many seconds late it was: how busy the machine itself was."""
     arrivals: int | None = None
     """Requests that the echo servers saw from the load, retries included; None where it is not known."""
     facts: Mapping[str, JSON] = field(default_factory=dict)

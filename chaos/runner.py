@@ -72,6 +72,7 @@ class Recorder:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.samples: list[Sample] = []
+        self.pulse: tuple[tuple[float, float], ...] = ()
 
     def steady(self, span: float) -> bool:
         """Fetch what is new, and say whether the last `span` seconds were served in full."""
@@ -83,7 +84,8 @@ class Recorder:
 
     def finish(self) -> None:
         """Stop the load and fetch the rest."""
-        self.samples = list(self.job.stop().samples)
+        told = self.job.stop()
+        self.samples, self.pulse = list(told.samples), told.pulse
 
 
 def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> History:
@@ -131,6 +133,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         attempts=tuple(a for a in scene.outsider.attempts() if started <= a.at <= ended),
         marks=Marks(started, injected_at, landed_at, undone, recovered, ended),
         landed=landed,
+        pulse=recorder.pulse,
         arrivals=_arrivals(served, scene.served(), recorder.samples),
         facts=setup.facts,
     )

@@ -42,6 +42,8 @@ __all__ = ["Job", "main"]
 LEAD_SECONDS = 0.1
 """Time between the order and the first intended send, so that the users are up before it."""
 
+PULSE_SECONDS = 0.05
+"""Between two looks at the machine's own lateness."""
 PROBE_REQUESTS = 10
 """A job of at most so many requests is a probe, and may run beside a load job."""
 KEPT_JOBS = 8
@@ -73,6 +75,8 @@ class Job:
             gc.collect()
             gc.disable()
         self._runner.start(spec.users, spawn_rate=spec.users)
+        self.pulse: list[tuple[float, float]] = []
+        gevent.spawn(self._beat)
         self._watch = gevent.spawn(self._wait)
 
     def _user_class(self) -> type[User]:
@@ -142,6 +146,20 @@ class Job:
         if self.spec.count > PROBE_REQUESTS:
             gc.enable()
 
+    def _beat(self) -> None:
+        """Wake up at fixed instants and note how late that was: the machine's own lateness, whatever the far side does.
+
+        The lag of the requests cannot tell, for it also grows when every connection waits for a slow answer.
+        """
+        pacer, due = Pacer(), self._start
+        try:
+            while self.state == "running":
+                pacer.until(due)
+                self.pulse.append((due, time.perf_counter() - due))
+                due = max(due, time.perf_counter()) + PULSE_SECONDS
+        finally:
+            pacer.close()
+
     def stop(self) -> None:
         """End the job; what was recorded stays readable."""
         if self.state == "running":
@@ -160,6 +178,8 @@ class Job:
         }
         if self.spec.record == "requests":
             told["records"] = [self._record(row) for row in self.rows[since:]]
+            if self.state != "running":
+                told["pulse"] = [(due + self._epoch, late) for due, late in self.pulse]
         elif self.state != "running":
             told["histograms"] = {
                 "latency": histograms.encode(histograms.histogram(row[2] - row[0] for row in self.rows)),

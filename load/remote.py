@@ -28,6 +28,8 @@ class Progress:
     samples: tuple[Sample, ...]
     histograms: Mapping[str, str] = field(default_factory=dict)
     """latency, service and lag; encoded, present when a histogram job is over."""
+    pulse: tuple[tuple[float, float], ...] = ()
+    """When the driver meant to wake up, and how late it was; present when a job with records is over."""
 
 
 class Driver(PodControl):
@@ -87,4 +89,5 @@ class Job:
             errors=told["errors"],
             samples=samples,
             histograms=told.get("histograms", {}),
+            pulse=tuple((at + skew, late) for at, late in told.get("pulse", ())),
         )

@@ -73,6 +73,24 @@ def test_too_little_traffic_is_inconclusive(given_samples):
     assert judge(history(samples=given_samples)).verdict is Verdict.INCONCLUSIVE
 
 
+def pulse(late):
+    return tuple((START + index * 0.05, late) for index in range(160))
+
+
+def test_a_failure_on_a_machine_without_time_is_not_blamed_on_the_mesh():
+    bad = replaced(traffic(), INJECTED + 1, INJECTED + 2, error="timeout")
+    assert judge(history(samples=bad, pulse=pulse(0.002))).verdict is Verdict.FAIL
+    busy = judge(history(samples=bad, pulse=pulse(0.050)))
+    assert busy.verdict is Verdict.INCONCLUSIVE
+    assert "too busy" in busy.reason
+    assert judge(history(pulse=pulse(0.050))).verdict is Verdict.PASS
+
+
+def test_a_busy_machine_excuses_no_breach():
+    breach = (*refusals(), Attempt(INJECTED + 1, "plaintext", True, True, "HTTP/1.1 200 OK"))
+    assert judge(history(attempts=breach, pulse=pulse(0.050))).verdict is Verdict.FAIL
+
+
 def test_no_recovery_fails():
     judgement = judge(history(recovered=None))
     assert judgement.verdict is Verdict.FAIL
