@@ -30,6 +30,9 @@ class Setup:
     timeout: float = 5.0
     """The client's own, seconds."""
     landed_timeout: float | None = None
+    before: float | None = None
+    during: float | None = None
+    """Instead of the settings' own."""
     hold: float = 1.5
     """Seconds that the fault is held at least after it has landed."""
     facts: Mapping[str, JSON] = field(default_factory=dict)

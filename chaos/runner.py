@@ -113,14 +113,14 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         report("steady state")
         _until_steady(recorder, settings.steady_span, settings.steady_timeout)
         started = time.time() - settings.steady_span
-        _hold_until(started + settings.before)
+        _hold_until(started + (setup.before or settings.before))
         report(f"injecting {setup.fault.name}")
         injected_at = time.time()
         with injected(kube, setup.fault):
             landed, landed_at = _landed(kube, setup, settings.landed_timeout)
             if landed:
                 report(f"holding: {landed}")
-                _hold_until(max(injected_at + settings.during, time.time() + setup.hold))
+                _hold_until(max(injected_at + (setup.during or settings.during), time.time() + setup.hold))
             undone = time.time()
         report("recovering")
         recovered = _recovery(recorder, setup, undone, settings.steady_span, settings.recover_timeout)

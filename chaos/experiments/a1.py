@@ -20,7 +20,8 @@ def _prepare(scene: Scene) -> Setup:
     return Setup(
         fault=Sham(scene.space, DECOY, pods[0]["metadata"]["name"], ECHO_PORT),
         url=f"http://{ECHO}.{scene.space}:{ECHO_PORT}/",
-        landed_timeout=1.5,
+        before=1.2,
+        landed_timeout=1.2,
     )
 
 

@@ -60,6 +60,7 @@ def _prepare(scene: Scene) -> Setup:
         fault=PodKill(scene.space, victim["metadata"]["name"], victim["status"]["podIP"], ECHO),
         url=f"http://{ECHO}.{scene.space}:{ECHO_PORT}/?delay=10ms",
         recovered=back,
+        during=2.5,
         facts={"killed": victim["metadata"]["name"]},
     )
 
