@@ -124,19 +124,21 @@ class DiscoveryService:
         self, pod: Pod, state: ProxyState, context: Any, wake: asyncio.Event, reader: asyncio.Task[None]
     ) -> None:
         offered: World | None = None
-        pending = False
+        since, pending = time.monotonic(), False
         while not reader.done():
             world = self._hub.world
             if world is not None and world is not offered:
                 pod = world.snapshot.pods.get(pod.key, pod)
                 state.offer(world.tables(pod.namespace), world.own(pod))
+                # A proxy that connects gets a world that may be old: its time counts from now.
+                since = world.created if offered is not None else since
                 offered, pending = world, True
             for response in state.responses(time.monotonic()):
                 metrics.PUSHED.labels(response.kind.short).inc(len(response.resources))
                 await context.write(response)
-            if pending and offered is not None and state.in_step:
+            if pending and state.in_step:
                 pending = False
-                metrics.CONVERGENCE_SECONDS.observe(time.monotonic() - offered.created)
+                metrics.CONVERGENCE_SECONDS.observe(time.monotonic() - since)
             if self._hub.world is offered:
                 await _wait(wake, state.wake(time.monotonic()))
             wake.clear()
