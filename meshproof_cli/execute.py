@@ -24,10 +24,11 @@ from reports.writers import write
 __all__ = ["execute", "finished"]
 
 
-def execute(plan: Plan, known: Known, directory: Path, version: str) -> tuple[Run, BaseException | None]:
+def execute(
+    plan: Plan, known: Known, directory: Path, version: str, stages: Stages
+) -> tuple[Run, BaseException | None]:
     """Do the run; what was found out, and what stopped it if something did. The report is in `directory` either way."""
     started, clock = time.time(), time.monotonic()
-    stages = Stages()
     options = plan.options
     ground = Ground(provider(plan.provider, kubeconfig=options.kubeconfig, context=options.context))
     found: list[Result] = []

@@ -109,7 +109,8 @@ def _carry_out(plan: Plan, known: Known, output: Output) -> None:
     from meshproof_cli.execute import execute
     from meshproof_cli.main import product_version
     from meshproof_cli.preflight import check
-    from reports.console import say, step
+    from meshproof_cli.stages import Stages
+    from reports.console import say
     from reports.data_files import json_text, yaml_text
     from reports.files import claim_directory
     from reports.github import publish
@@ -117,11 +118,12 @@ def _carry_out(plan: Plan, known: Known, output: Output) -> None:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    with step("preflight") as shown:
+    stages = Stages()
+    with stages.stage("preflight") as shown:
         check(plan)
         directory = claim_directory(plan.options.report_dir)
         shown.update(f"{len(plan.selection.ids)} to judge on {plan.options.mesh}")
-    found, trouble = execute(plan, known, directory, product_version())
+    found, trouble = execute(plan, known, directory, product_version(), stages)
     if output is Output.JSON:
         sys.stdout.write(json_text(found))
     elif output is Output.YAML:

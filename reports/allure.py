@@ -10,7 +10,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from reports.files import clear_directory, write_text
+from reports.files import clear_directory, one_sentence, write_text
 from reports.model import Verdict, plain
 from reports.words import clean, rate
 
@@ -39,7 +39,8 @@ _CATEGORIES = [
 def write_allure(run: Run, directory: Path) -> Path:
     """Write the directory `allure-results`, replacing an earlier one."""
     target = directory / "allure-results"
-    target.mkdir(parents=True, exist_ok=True)
+    with one_sentence(target):
+        target.mkdir(parents=True, exist_ok=True)
     clear_directory(target)
     for position, result in enumerate(run.results):
         base = uuid.uuid5(uuid.NAMESPACE_URL, f"meshproof:{run.mesh}:{run.started}:{position}:{plain(result.id)}")

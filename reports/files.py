@@ -13,14 +13,15 @@ from reports.errors import EnvironmentProblem, UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MARKER", "claim_directory", "clear_directory", "write_text"]
+__all__ = ["MARKER", "claim_directory", "clear_directory", "one_sentence", "write_text"]
 
 MARKER = ".meshproof-report"
 _MARKER_TEXT = "This directory holds a meshproof report; the next run may replace everything in it.\n"
 
 
 @contextmanager
-def _one_sentence(path: Path) -> Iterator[None]:
+def one_sentence(path: Path) -> Iterator[None]:
+    """What the file system refuses for `path` becomes an `EnvironmentProblem`."""
     try:
         yield
     except OSError as error:
@@ -36,7 +37,7 @@ def write_text(path: Path, text: str) -> None:
     Raises `EnvironmentProblem` when the file system refuses.
     """
     neighbour = path.with_name(f".{path.name}.part")
-    with _one_sentence(path):
+    with one_sentence(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             neighbour.write_text(text, encoding="utf-8", errors="replace")
@@ -55,7 +56,7 @@ def claim_directory(path: Path) -> Path:
     absolute = path.absolute()
     if absolute.exists() and not absolute.is_dir():
         raise UsageProblem(f"the report directory {path} is a file", fix="name a directory with --report-dir")
-    with _one_sentence(absolute):
+    with one_sentence(absolute):
         absolute.mkdir(parents=True, exist_ok=True)
         foreign = not (absolute / MARKER).is_file() and any(absolute.iterdir())
     if foreign:
@@ -71,7 +72,7 @@ def claim_directory(path: Path) -> Path:
 
 def clear_directory(path: Path) -> None:
     """Remove an earlier report from a claimed directory; the marker stays, links are removed and not followed."""
-    with _one_sentence(path):
+    with one_sentence(path):
         for child in path.iterdir():
             if child.name == MARKER:
                 continue

@@ -23,6 +23,7 @@ _WRITERS = {
     "allure": ("reports.allure", "write_allure"),
     "github": ("reports.github", "write_summary"),
     "html": ("reports.html", "write_html"),
+    "badge": ("reports.badge", "write_badge"),
 }
 
 FORMATS = tuple(_WRITERS)

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reports.allure import write_allure
+from reports.badge import badge_svg
 from reports.data_files import json_text, read_results, write_json, yaml_text
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.files import MARKER, claim_directory, clear_directory, write_text
@@ -251,3 +252,11 @@ def test_report_directory_is_replaced_only_when_ours(tmp_path: Path) -> None:
 
 def test_json_is_written_whole(tmp_path: Path) -> None:
     assert read_results(write_json(run(result()), tmp_path)).results[0].id == "WT-01"
+
+
+@given(RUNS)
+@few
+def test_badge_is_well_formed(value: Run) -> None:
+    root = ET.fromstring(badge_svg(value))
+    assert value.conclusion in "".join(root.itertext())
+    assert {one.tag.rpartition("}")[2] for one in root.iter()} == {"svg", "title", "clipPath", "rect", "g", "text"}
