@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 __all__ = ["Step", "console", "say", "step"]
 
@@ -49,9 +50,7 @@ class Step:
     def update(self, detail: str) -> None:
         """Show `detail` beside the title; without a terminal at most one line in ten seconds."""
         self.detail = detail
-        if console.is_terminal:
-            _show()
-        elif time.monotonic() - self._said >= _QUIET_SECONDS:
+        if not console.is_terminal and time.monotonic() - self._said >= _QUIET_SECONDS:
             self._said = time.monotonic()
             console.print(f"   … {self.title}: {detail} ({self.seconds:.0f} s)", markup=False)
 
@@ -76,16 +75,28 @@ def step(title: str) -> Iterator[Step]:
     console.print(f"[green]✓[/green] {escape(title)}{tail}  [dim]{current.seconds:.1f} s[/dim]")
 
 
+class _Line:
+    """What is under way, said anew whenever the live line is drawn, so that the seconds run."""
+
+    def __rich__(self) -> Text:
+        line = Text()
+        for one in _under_way.copy():
+            line.append("  ·  " if line else "").append(one.title)
+            line.append(f"  {one.detail}" if one.detail else "", style="dim").append(
+                f"  {one.seconds:.0f} s", style="dim"
+            )
+        return line
+
+
 def _begin(current: Step) -> None:
     with _lock:
         _under_way.append(current)
         if not console.is_terminal:
             console.print(f"-- {current.title}", markup=False)
         elif not _live:
-            status = console.status("")
+            status = console.status(_Line())
             status.start()
             _live.append(status)
-        _show()
 
 
 def _end(current: Step) -> None:
@@ -93,14 +104,3 @@ def _end(current: Step) -> None:
         _under_way.remove(current)
         if _live and not _under_way:
             _live.pop().stop()
-        _show()
-
-
-def _show() -> None:
-    with _lock:
-        if _live:
-            parts = []
-            for one in _under_way:
-                detail = f"  [dim]{escape(one.detail)}[/dim]" if one.detail else ""
-                parts.append(f"{escape(one.title)}{detail}")
-            _live[0].update("  ·  ".join(parts))
