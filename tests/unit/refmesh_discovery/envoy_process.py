@@ -118,7 +118,7 @@ class EnvoyUnderTest:
     async def settled(self, timeout: float = 20.0) -> None:
         """Wait until Envoy has acknowledged everything."""
         async with asyncio.timeout(timeout):
-            while self.state is None or not self.state.in_step or len(self.state.status()) < 4:
+            while self.state is None or not self.state.in_step or len(self.state.status()) < 4:  # noqa: ASYNC110 - no hook
                 await asyncio.sleep(0.002)
 
     async def get(self, path: str) -> Any:
@@ -144,7 +144,7 @@ async def running_envoy(cluster: MemoryCluster, folder: Path) -> AsyncIterator[E
         )  # fmt: skip
     try:
         async with asyncio.timeout(30):
-            while not (admin.exists() and admin.read_text()):  # noqa: ASYNC110 - a file has no event to wait for
+            while not (admin.exists() and admin.read_text()):
                 assert process.returncode is None, log.read_text()
                 await asyncio.sleep(0.01)
         yield EnvoyUnderTest(cluster, hub, admin.read_text(), log)
