@@ -46,18 +46,21 @@ def perform(probe: dict[str, Any], pod_ip: str, *, source: str = INBOUND_SOURCE)
 
 
 def _http(connection: socket.socket, spec: dict[str, Any], host: str) -> tuple[int, str]:
-    if str(spec.get("scheme", "HTTP")).upper() == "HTTPS":
-        import ssl  # 5 MB that only pods with https probes pay
-
-        # As the kubelet does: a probe asks whether something answers, not who.
-        context = ssl._create_unverified_context()  # noqa: S323, SLF001
-        connection = context.wrap_socket(connection)
     headers = {"Host": host, "User-Agent": "kube-probe/refmesh", "Accept": "*/*"}
     for header in spec.get("httpHeaders") or ():
         name = next((known for known in headers if known.lower() == header["name"].lower()), header["name"])
         headers[name] = header["value"]
     lines = [f"GET {spec.get('path') or '/'} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    status, _ = admin.exchange(connection, "\r\n".join([*lines, "Connection: close", "", ""]).encode(), limit=16384)
+    request = "\r\n".join([*lines, "Connection: close", "", ""]).encode()
+    if str(spec.get("scheme", "HTTP")).upper() == "HTTPS":
+        import ssl  # 5 MB that only pods with https probes pay
+
+        # As the kubelet does: a probe asks whether something answers, not who.
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001
+        with context.wrap_socket(connection) as secure:
+            status, _ = admin.exchange(secure, request, limit=16384)
+    else:
+        status, _ = admin.exchange(connection, request, limit=16384)
     return status, f"the application answered {status}"
 
 

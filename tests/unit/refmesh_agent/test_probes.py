@@ -3,11 +3,14 @@ from __future__ import annotations
 import contextlib
 import http.server
 import socket
+import ssl
+import tempfile
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent import futures
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -16,6 +19,7 @@ import pytest
 from refmesh.agent import admin
 from refmesh.agent.probes import ProbeServer, perform
 from refmesh.ca import wire
+from refmesh.ca.signing import Keyring
 
 LOOPBACK = "127.0.0.1"
 
@@ -85,6 +89,27 @@ def test_grpc_probes_read_the_health_status(grpc_port, closed_port):
 
 def test_a_port_that_speaks_no_grpc_is_not_healthy(app_port):
     assert perform({"grpc": {"port": app_port}, "timeoutSeconds": 1}, LOOPBACK)[0] == 503
+
+
+def test_https_probes_ask_whether_something_answers_not_who(app_port):
+    chain, key = Keyring.create().server_pair(["anyone"], "spiffe://x/y", timedelta(days=1))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as both:
+        both.write(chain + key)
+        both.flush()
+        context.load_cert_chain(both.name)
+    server = http.server.ThreadingHTTPServer((LOOPBACK, 0), App)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        probe = {"httpGet": {"port": server.server_address[1], "path": "/ok", "scheme": "HTTPS"}}
+        assert perform(probe, LOOPBACK)[0] == 200
+        assert perform({"httpGet": {"port": app_port, "scheme": "HTTPS"}, "timeoutSeconds": 5}, LOOPBACK)[0] == 503
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_a_silent_port_ends_at_the_probes_own_timeout():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import sys
+import tempfile
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,8 +28,6 @@ from refmesh.ca.signing import Keyring, LeafPolicy
 from refmesh.kubeclient import Kube
 from tests.unit.refmesh_ca.helpers import IDENTITY, FakeKube
 
-# Envoy's admin port and the agent's ports are fixed: these tests must not run side by side.
-pytestmark = pytest.mark.xdist_group("agent-ports")
 ROOT = Path(__file__).parents[3]
 
 
@@ -79,8 +79,16 @@ class Discovery(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
 Start = Callable[..., Awaitable[Sidecar]]
 
 
+@pytest.fixture(autouse=True)
+def ports() -> Iterator[None]:
+    """Envoy's admin port and the agent's ports are fixed: one test at a time, also among several workers."""
+    with Path(tempfile.gettempdir(), "meshproof-agent-ports.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
+async def start(ports: None, tmp_path: Path) -> AsyncIterator[Start]:
     kube = cast("Kube", FakeKube({"good": ("system:serviceaccount:shop:cart", "istio-ca")}))
     keyring = Keyring.create(policy=LeafPolicy(minimum=timedelta(seconds=2)))
     authority = Authority(keyring, trust_domain="cluster.local", namespace="refmesh-system")
