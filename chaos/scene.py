@@ -22,6 +22,7 @@ from chaos.wal import append
 from conformance.adapters import Adapter, Unsupported
 from fixtures.kube import Kube
 from load.control import PodControl
+from load.ready import wait_ready
 from load.remote import Driver
 from load.spec import LoadSpec
 from reports.errors import EnvironmentProblem
@@ -119,9 +120,9 @@ def scene(
         kube.apply(*inside(space, image, mesh))
         forged = f"spiffe://cluster.local/ns/{space}/sa/default" if isinstance(identity, Unsupported) else identity
         kube.apply(*outside(out, image, f"{ECHO}.{space}:{ECHO_PORT}", forged))
-        kube.wait_pods_ready(space, count=4, timeout=settings.ready_timeout)
-        kube.wait_pods_ready(out, count=1, timeout=settings.ready_timeout)
+        wait_ready(kube, space, 4, settings.ready_timeout)
+        wait_ready(kube, out, 1, settings.ready_timeout)
         driver = stack.enter_context(Driver(kube, space, "driver"))
         outsider = stack.enter_context(Outsider(kube, out))
-        kube.wait_pods_ready(LOG_NAMESPACE, count=1, timeout=settings.ready_timeout)
+        wait_ready(kube, LOG_NAMESPACE, 1, settings.ready_timeout)
         yield Scene(kube, adapter, space, driver, outsider, settings)

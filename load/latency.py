@@ -17,6 +17,7 @@ from fixtures.workloads import echo_deployment, service
 from load.comparison import AGAIN, BASE, MESHED, Block, measurement
 from load.manifests import driver_pod
 from load.meshing import Meshing
+from load.ready import wait_ready
 from load.remote import Driver
 from load.spec import LoadSpec
 from load.statistics import block_order
@@ -167,7 +168,7 @@ def _ground(
             kube.apply(*(meshing.strict(meshed) or ()), *_objects(meshed, image, meshing))
             spaces[MESHED] = meshed
         for space in spaces.values():
-            kube.wait_pods_ready(space, count=2, timeout=plan.ready_timeout)
+            wait_ready(kube, space, 2, plan.ready_timeout)
         drivers = {name: stack.enter_context(Driver(kube, space, "driver")) for name, space in spaces.items()}
         arms = {name: Arm(name, drivers[name], f"http://echo.{space}:{ECHO_PORT}/") for name, space in spaces.items()}
         arms[AGAIN] = replace(arms[BASE], name=AGAIN)

@@ -66,6 +66,17 @@ def test_n1_blames_no_mesh_for_a_late_driver():
     assert n1.judge(delayed(samples=late)).verdict is Verdict.PASS
 
 
+def test_n1_sets_aside_what_a_standstill_of_the_machine_delayed():
+    base = replaced(traffic(), INJECTED, UNDONE, took=0.5, status=504)
+    stood = replaced(base, INJECTED + 1, INJECTED + 1.2, took=0.9, status=504)  # cut 0.4 s late, twenty of them
+    still = ((INJECTED + 1.5, 0.6),)
+    assert n1.judge(delayed(samples=stood)).verdict is Verdict.FAIL
+    assert n1.judge(delayed(samples=stood, pulse=still)).verdict is Verdict.PASS
+    all_late = replaced(base, INJECTED, UNDONE, took=0.9, status=504)
+    beats = tuple((INJECTED + i * 0.5, 0.45) for i in range(10))
+    assert n1.judge(delayed(samples=all_late, pulse=beats)).verdict is Verdict.INCONCLUSIVE
+
+
 def test_n1_fails_when_the_timeout_is_ignored():
     assert n1.judge(delayed(took=1.5, status=200)).verdict is Verdict.FAIL
 
