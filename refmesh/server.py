@@ -68,7 +68,13 @@ class ControlPlane:
         """Serve until the event is set."""
         options, started = self._options, time.monotonic()
         async with contextlib.AsyncExitStack() as stack:
-            runner = await pages.start(self._pages(), options.host, options.http_port)
+            try:
+                runner = await pages.start(self._pages(), options.host, options.http_port)
+            except OSError as error:
+                raise EnvironmentProblem(
+                    f"The port {options.http_port} cannot be opened: {error.strerror}.",
+                    fix="Choose another --http-port.",
+                ) from error
             stack.push_async_callback(runner.cleanup)
             authority = await Authority.load_or_create(self._kube, options.namespace, options.trust_domain)
             shared: dict[str, Any] = {
