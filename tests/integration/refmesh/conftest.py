@@ -58,12 +58,12 @@ class Mesh:
 
 
 @pytest.fixture(scope="session")
-def own_cluster(testrun_uid: str) -> Iterator[Cluster]:
+def own_cluster(testrun_uid: str, worker_id: str) -> Iterator[Cluster]:
     provider = EmbeddedProvider()
     if given := os.environ.get("MESHPROOF_TEST_CLUSTER"):
         yield next(cluster for cluster in provider.list() if cluster.name == given)
         return
-    name = f"refmesh-{testrun_uid[:6]}"
+    name = f"refmesh-{testrun_uid[:6]}-{worker_id}"
     yield provider.create(name, ephemeral_owner=os.getpid())
     provider.delete(name)
 
