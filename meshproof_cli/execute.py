@@ -16,10 +16,9 @@ from meshproof_cli.ground import Ground, clean, facts, prepare
 from meshproof_cli.plan import Known, Plan
 from meshproof_cli.stages import Stages, one_sentence
 from reports.console import Step, say
-from reports.errors import MeshproofError
 from reports.files import clear_directory
 from reports.model import Result, Run, Verdict
-from reports.writers import write
+from reports.writers import FORMATS, write
 
 __all__ = ["execute", "finished"]
 
@@ -61,9 +60,9 @@ def execute(
         _keep_logs(ground, directory)
     try:
         with stages.stage("report") as shown:
-            write(run_now(), directory)
+            _write_all(run_now(), directory)
             shown.update(str(directory))
-    except MeshproofError as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again at the end, after the clean-up
         trouble.append(error)
     try:
         with stages.stage("clean-up") as shown:
@@ -71,8 +70,8 @@ def execute(
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - as above
         trouble.append(error)
     run = run_now()
-    with suppress(MeshproofError):  # said above already; this time only the last two stages are new
-        write(run, directory)
+    with suppress(Exception):  # said above already; this time only the last two stages are new
+        _write_all(run, directory)
     return run, trouble[0] if trouble else None
 
 
@@ -92,6 +91,18 @@ def finished(plan: Plan, known: Known, found: Iterable[Result], stopped_by: Base
     order = {one: position for position, one in enumerate(known.titles)}
     kinds = ("check", "experiment", "measurement")
     return tuple(sorted(results, key=lambda one: (kinds.index(one.kind), order.get(one.id, len(order)))))
+
+
+def _write_all(run: Run, directory: Path) -> None:
+    """Every format; one that fails does not keep the others from being written."""
+    failures: list[Exception] = []
+    for name in FORMATS:
+        try:
+            write(run, directory, [name])
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def _judges(

@@ -1,0 +1,139 @@
+"""Carrying a plan out: whatever fails, there is a report and the cluster is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fixtures.cluster import Cluster
+from meshproof_cli import judging
+from meshproof_cli.execute import execute
+from meshproof_cli.ground import Ground
+from meshproof_cli.plan import Known, Options, Plan, Selection
+from meshproof_cli.stages import Stages
+from reports.data_files import read_results
+from reports.errors import EnvironmentProblem, ExitCode
+from reports.model import Result, Run, Verdict
+from reports.writers import FORMATS
+
+KNOWN = Known({"WT-01": "WT"}, ("C1",), ("LAT01",), {"WT-01": "two", "C1": "gone", "LAT01": "lat"})
+PLAN = Plan(Options(), Selection(("WT-01",), ("C1",), ("LAT01",)), "embedded", create=True, build_image=True, workers=1)
+
+
+class Maker:
+    """A provider that remembers what was done to it."""
+
+    name = "embedded"
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def logs(self, _name: str, directory: Path) -> None:
+        self.done.append("logs")
+        directory.mkdir()
+
+    def delete(self, _name: str) -> None:
+        self.done.append("delete")
+
+
+def passed(one: str, kind: Any) -> tuple[Result, ...]:
+    return (Result(one, "", kind, "", "core", Verdict.PASS, "fine"),)
+
+
+def make_ground(_plan: Plan, stages: Stages, ground: Ground) -> None:
+    with stages.stage("cluster"):
+        ground.cluster = Cluster("run-1", "embedded", Path("k"))
+        ground.kube = SimpleNamespace(close=lambda: None)  # type: ignore[assignment]
+
+
+@pytest.fixture
+def maker(monkeypatch: pytest.MonkeyPatch) -> Maker:
+    made = Maker()
+
+    monkeypatch.setattr("meshproof_cli.execute.provider", lambda *_, **__: made)
+    monkeypatch.setattr("meshproof_cli.execute.prepare", make_ground)
+    monkeypatch.setattr("meshproof_cli.execute._about", lambda *_: {"mesh version": "1", "kernel": "6"})
+    monkeypatch.setattr(judging, "conformance", lambda *_: passed("WT-01", "check"))
+    monkeypatch.setattr(judging, "chaos", lambda *_: passed("C1", "experiment"))
+    monkeypatch.setattr(judging, "latency", lambda *_: passed("LAT01", "measurement"))
+    return made
+
+
+def go(directory: Path) -> tuple[Run, BaseException | None]:
+    run, trouble = execute(PLAN, KNOWN, directory, "0.1.0", Stages())
+    assert read_results(directory / "results.json").results == run.results
+    return run, trouble
+
+
+def failing(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_all_is_well(maker: Maker, tmp_path: Path) -> None:
+    run, trouble = go(tmp_path)
+    assert trouble is None
+    assert run.exit_code is ExitCode.CONFORMANT
+    assert [stage.name for stage in run.stages] == [
+        "cluster", "conformance", "chaos", "latency", "report", "clean-up",
+    ]  # fmt: skip
+    assert run.mesh_version == "1"
+    assert run.environment == {"kernel": "6"}
+    assert maker.done == ["delete"]
+
+
+@pytest.mark.parametrize("error", [EnvironmentProblem("no room"), ValueError("a bug")])
+def test_a_failed_stage_lets_the_others_go_on(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(judging, "chaos", failing(error))
+    run, trouble = go(tmp_path)
+    assert trouble is error
+    assert [one.verdict.value for one in run.results] == ["pass", "not-run", "pass"]
+    assert maker.done == ["delete"]
+
+
+@pytest.mark.parametrize("error", [EnvironmentProblem("no cluster"), KeyboardInterrupt()])
+def test_without_ground_nothing_is_judged(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def half(plan: Plan, stages: Stages, ground: Ground) -> None:
+        make_ground(plan, stages, ground)
+        raise error
+
+    monkeypatch.setattr("meshproof_cli.execute.prepare", half)
+    run, trouble = go(tmp_path)
+    assert trouble is error
+    assert {one.verdict for one in run.results} == {Verdict.NOT_RUN}
+    assert maker.done == ["logs", "delete"]
+
+
+def test_an_interrupt_ends_the_judging(maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "chaos", failing(KeyboardInterrupt()))
+    run, trouble = go(tmp_path)
+    assert isinstance(trouble, KeyboardInterrupt)
+    assert [one.verdict.value for one in run.results] == ["pass", "not-run", "not-run"]
+    assert maker.done[-1] == "delete"
+
+
+def test_a_broken_writer_spares_the_others_and_the_clean_up(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reports.writers import write as real
+
+    def write(run: Run, directory: Path, formats: list[str]) -> dict[str, Path]:
+        if formats == ["html"]:
+            raise ValueError("a bug")
+        return real(run, directory, formats)
+
+    monkeypatch.setattr("meshproof_cli.execute.write", write)
+    _, trouble = go(tmp_path)
+    assert isinstance(trouble, ValueError)
+    assert maker.done == ["delete"]
+    assert len(list(tmp_path.iterdir())) == len(FORMATS) - 1
