@@ -68,7 +68,11 @@ def _run(kubeconfig: Path | None, context: str | None, work: Callable[[Kube], Aw
         finally:
             await kube.close()
 
-    return asyncio.run(body())
+    try:
+        return asyncio.run(body())
+    except KeyboardInterrupt:
+        _say("Interrupted. Run the same command again to complete it.")
+        raise typer.Exit(code=130) from None
 
 
 def _show(rows: list[dict[str, Any]], form: Output) -> None:
