@@ -59,10 +59,14 @@ class OutboundCluster:
     protocol: Protocol
     policy: TrafficPolicy
     identities: tuple[str, ...]
+    direct: bool = False
+    """The client names the endpoint itself, which is known to have a proxy."""
 
     @property
     def name(self) -> str:
         """The cluster's name."""
+        if self.direct:
+            return names.direct_cluster(self.port, self.host)
         return names.outbound_cluster(self.port, self.subset, self.host)
 
 
@@ -75,8 +79,10 @@ def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
         circuit_breakers=circuit_breakers(pool),
         typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(spec.protocol, pool)},
     )
-    if spec.policy.balancer == "PASSTHROUGH":
+    if spec.direct or spec.policy.balancer == "PASSTHROUGH":
         cluster.type, cluster.lb_policy = Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED
+        if spec.direct and spec.policy.tls_mode != "DISABLE":
+            cluster.transport_socket.CopyFrom(_secured(spec, settings))
         return cluster
     cluster.type, cluster.lb_policy = Cluster.EDS, _BALANCERS[spec.policy.balancer]
     cluster.eds_cluster_config.CopyFrom(
@@ -95,14 +101,18 @@ def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
     return cluster
 
 
+def _secured(spec: OutboundCluster, settings: MeshSettings) -> Any:
+    # No known identity means no endpoint either; a name that nobody can have keeps the check closed until one appears.
+    identities = spec.identities or (f"spiffe://{settings.trust_domain}/none",)
+    alpn = (tls.MESH_ALPN_HTTP, tls.MESH_ALPN_TCP) if spec.protocol.is_http else (tls.MESH_ALPN_TCP,)
+    return tls.upstream(names.sni(spec.port, spec.subset, spec.host), identities, alpn)
+
+
 def _transport(cluster: Any, spec: OutboundCluster, settings: MeshSettings) -> None:
     """TLS towards endpoints that are known to have a proxy, plaintext towards the others."""
     if spec.policy.tls_mode == "DISABLE":
         return
-    # No known identity means no endpoint either; a name that nobody can have keeps the check closed until one appears.
-    identities = spec.identities or (f"spiffe://{settings.trust_domain}/none",)
-    alpn = (tls.MESH_ALPN_HTTP, tls.MESH_ALPN_TCP) if spec.protocol.is_http else (tls.MESH_ALPN_TCP,)
-    secured = tls.upstream(names.sni(spec.port, spec.subset, spec.host), identities, alpn)
+    secured = _secured(spec, settings)
     if spec.policy.tls_mode == "ISTIO_MUTUAL":
         cluster.transport_socket.CopyFrom(secured)
         return

@@ -109,11 +109,14 @@ def _connection_manager(settings: MeshSettings, direction: str, stat_prefix: str
     return manager
 
 
-def http_outbound(settings: MeshSettings, route: str) -> Any:
-    """Requests of the application, routed by the named route configuration."""
+def http_outbound(settings: MeshSettings, route: str, inline: RouteConfiguration | None = None) -> Any:
+    """Requests of the application, routed by the named route configuration or by the one given inline."""
     manager = _connection_manager(settings, "outbound", "outbound")
-    source = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
-    manager.rds.CopyFrom(Rds(route_config_name=route, config_source=source))
+    if inline is not None:
+        manager.route_config.CopyFrom(inline)
+    else:
+        source = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
+        manager.rds.CopyFrom(Rds(route_config_name=route, config_source=source))
     # An application cannot vouch for a peer: what it puts into the header does not leave the pod.
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE
     return Filter(name=_HCM, typed_config=pack(manager))

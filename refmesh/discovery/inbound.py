@@ -18,16 +18,12 @@ from envoy.config.listener.v3.listener_components_pb2 import (
     ListenerFilterChainMatchPredicate,
 )
 from envoy.config.listener.v3.listener_pb2 import Listener
-from envoy.config.route.v3.route_components_pb2 import Decorator, Route, RouteAction, RouteMatch, VirtualHost
-from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.type.v3.range_pb2 import Int32Range
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.api.peer_authentication import MtlsMode
 from refmesh.config.model import Pod, Protocol, Snapshot
 from refmesh.config.objects import protocol_of
-from refmesh.discovery import filters, names, policy, tls
+from refmesh.discovery import filters, names, policy, routes, tls
 from refmesh.discovery.outbound import DETECTION_SECONDS
 from refmesh.discovery.packing import duration, uint32
 from refmesh.discovery.settings import INBOUND_PORT, RESERVED_PORTS, MeshSettings
@@ -150,7 +146,8 @@ class _ChainBuilder:
             match.destination_port.value = number
         cluster = names.inbound_cluster(number) if number else names.INBOUND_PASSTHROUGH
         if http:
-            network = filters.http_inbound(self.settings, number, _routes(number, cluster), verified=secure)
+            table = routes.single_cluster(f"inbound:{number}", cluster)
+            network = filters.http_inbound(self.settings, number, table, verified=secure)
         else:
             network = filters.tcp(self.settings, "inbound", cluster)
         return FilterChain(
@@ -159,22 +156,6 @@ class _ChainBuilder:
             transport_socket=tls.downstream(self.settings.trust_domain) if secure else None,
             filters=[network],
         )
-
-
-def _routes(port: int, cluster: str) -> Any:
-    action = RouteAction(cluster=cluster, timeout=Duration())
-    route = Route(
-        name="default",
-        match=RouteMatch(prefix="/"),
-        route=action,
-        decorator=Decorator(operation=f"inbound:{port}"),
-    )
-    name = f"inbound:{port}"
-    return RouteConfiguration(
-        name=name,
-        virtual_hosts=[VirtualHost(name=name, domains=["*"], routes=[route])],
-        validate_clusters=BoolValue(value=False),
-    )
 
 
 def _any_of(ports: list[int]) -> Any:

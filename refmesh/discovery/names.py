@@ -22,6 +22,11 @@ def outbound_cluster(port: int, subset: str, host: str) -> str:
     return f"outbound|{port}|{subset}|{host}"
 
 
+def direct_cluster(port: int, host: str) -> str:
+    """The cluster for endpoints of a headless service, reached at their own addresses."""
+    return f"direct|{port}||{host}"
+
+
 def inbound_cluster(port: int) -> str:
     """The cluster for a port of the pod's own application."""
     return f"inbound|{port}||"

@@ -12,7 +12,7 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.config.model import Protocol
-from refmesh.discovery import filters, names
+from refmesh.discovery import filters, names, routes
 from refmesh.discovery.packing import duration, uint32
 from refmesh.discovery.settings import OUTBOUND_PORT, MeshSettings
 
@@ -32,6 +32,10 @@ class OutboundListener:
     port: int
     protocol: Protocol
     host: str
+    direct: bool = False
+    """The address is an endpoint's own (of a headless service), not the service's."""
+    service_port: int = 0
+    """The service's port where it differs from the address's: `direct` only."""
 
     @property
     def name(self) -> str:
@@ -47,8 +51,13 @@ def outbound_listener(spec: OutboundListener, settings: MeshSettings) -> Any:
         bind_to_port=BoolValue(value=False),
         traffic_direction=TrafficDirection.OUTBOUND,
     )
-    http = filters.http_outbound(settings, names.route_name(spec.host, spec.port))
-    tcp = filters.tcp(settings, "outbound", names.outbound_cluster(spec.port, "", spec.host))
+    if spec.direct:
+        cluster = names.direct_cluster(spec.service_port, spec.host)
+        http = filters.http_outbound(settings, "", routes.single_cluster(cluster, cluster))
+    else:
+        cluster = names.outbound_cluster(spec.port, "", spec.host)
+        http = filters.http_outbound(settings, names.route_name(spec.host, spec.port))
+    tcp = filters.tcp(settings, "outbound", cluster)
     if spec.protocol.is_http:
         listener.filter_chains.append(FilterChain(name="http", filters=[http]))
     elif spec.protocol is Protocol.TCP:

@@ -37,7 +37,7 @@ from refmesh.api.routing import Destination, Fault, HeaderChange, Match, Redirec
 from refmesh.discovery import names
 from refmesh.discovery.packing import duration, pack, uint32
 
-__all__ = ["FAULT_FILTER", "RouteSpec", "route_configuration", "weighted_shares"]
+__all__ = ["FAULT_FILTER", "RouteSpec", "route_configuration", "single_cluster", "weighted_shares"]
 
 FAULT_FILTER = "envoy.filters.http.fault"
 # A request that never reached the application may be sent again, whatever its method; more is the user's choice.
@@ -81,6 +81,14 @@ def route_configuration(spec: RouteSpec) -> Any:
         # A route may name a cluster that comes or goes with the next update; that must not make this one invalid.
         validate_clusters=BoolValue(value=False),
     )
+
+
+def single_cluster(name: str, cluster: str) -> Any:
+    """A configuration that sends everything to one cluster and never tries twice."""
+    action = RouteAction(cluster=cluster, timeout=Duration())
+    route = Route(name="default", match=RouteMatch(prefix="/"), route=action)
+    host = VirtualHost(name=name, domains=["*"], routes=[route])
+    return RouteConfiguration(name=name, virtual_hosts=[host], validate_clusters=BoolValue(value=False))
 
 
 def _route(rule: Rule, match: Match, port: int) -> Any:

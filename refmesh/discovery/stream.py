@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from refmesh.discovery.difference import changes
 from refmesh.discovery.resource import Encoded, ResourceType, Table
-from refmesh.discovery.world import Tables, changes
+from refmesh.discovery.world import Tables
 
 __all__ = ["STALL_SECONDS", "ProxyState", "Response"]
 

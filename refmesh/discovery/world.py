@@ -8,7 +8,6 @@ namespaces with routes or policies of their own, and the few resources that belo
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +24,7 @@ from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
 from refmesh.discovery.settings import MeshSettings
 from refmesh.telemetry import metrics
 
-__all__ = ["Generator", "Tables", "World", "changes"]
+__all__ = ["Generator", "Tables", "World"]
 
 Tables = Mapping[ResourceType, Table]
 _NO_POLICY = TrafficPolicy()
@@ -103,11 +102,15 @@ class Generator:
             None,
             partial(outbound.capture_listener, self._settings),
         )
-        for service in snapshot.services.values():
+        for _, service in sorted(snapshot.services.items()):
             identities = self._identities(snapshot, service)
             for port in service.ports:
-                self._add_listeners(listeners, service, port)
                 rule = attachments.destination_rule(service, "")
+                if not service.addresses:
+                    self._add_direct(
+                        found, endpoints.backends(snapshot, policies, service, port), service, port, rule, identities
+                    )
+                self._add_listeners(listeners, service, port)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, "")
                 self._add_route(found, service, port, attachments.rules(service, port, ""), "")
         return self._publish("", found)
@@ -150,6 +153,36 @@ class Generator:
                 spec,
                 partial(outbound.outbound_listener, spec, self._settings),
             )
+
+    def _add_direct(
+        self,
+        found: dict[ResourceType, dict[str, Encoded]],
+        backends: tuple[endpoints.Backend, ...],
+        service: Service,
+        port: ServicePort,
+        rule: DestinationRule | None,
+        identities: tuple[str, ...],
+    ) -> None:
+        """Headless: clients name an endpoint by its own address, and reach it over mutual TLS where it has a proxy."""
+        host = service.host(self._settings.domain)
+        policy = (rule.policy if rule is not None else _NO_POLICY).for_port(port.port)
+        cluster = clusters.OutboundCluster(host, port.port, "", port.protocol, policy, identities, direct=True)
+        found[ResourceType.CLUSTER][cluster.name] = self._remember(
+            ResourceType.CLUSTER, cluster.name, "", cluster, partial(clusters.outbound_cluster, cluster, self._settings)
+        )
+        for backend in backends:
+            spec = outbound.OutboundListener(
+                backend.address, backend.port, port.protocol, host, direct=True, service_port=port.port
+            )
+            # Two headless services may share a pod: the first by name decides, and both mean the same address.
+            if backend.mtls and spec.name not in found[ResourceType.LISTENER]:
+                found[ResourceType.LISTENER][spec.name] = self._remember(
+                    ResourceType.LISTENER,
+                    spec.name,
+                    "",
+                    spec,
+                    partial(outbound.outbound_listener, spec, self._settings),
+                )
 
     def _add_clusters(
         self,
@@ -265,37 +298,3 @@ def _variants(rule: DestinationRule | None) -> Iterator[tuple[str, Mapping[str, 
     yield "", {}, rule.policy
     for subset in rule.subsets:
         yield subset.name, subset.labels, subset.policy.over(rule.policy)
-
-
-@dataclass
-class _DifferenceCache:
-    """The last differences between tables. A thousand proxies ask the same question; it is answered once."""
-
-    size: int
-    # The tables are kept beside the answer, so that their identities cannot be taken over by new ones.
-    answers: OrderedDict[tuple[int, int], tuple[Table, Table, dict[str, Encoded], frozenset[str]]] = field(
-        default_factory=OrderedDict
-    )
-
-    def ask(self, old: Table, new: Table) -> tuple[Mapping[str, Encoded], frozenset[str]]:
-        key = (id(old), id(new))
-        known = self.answers.get(key)
-        if known is None:
-            changed = {
-                name: item
-                for name, item in new.items()
-                if (before := old.get(name)) is None or before.version != item.version
-            }
-            known = (old, new, changed, frozenset(name for name in old if name not in new))
-            self.answers[key] = known
-            if len(self.answers) > self.size:
-                self.answers.popitem(last=False)
-        return known[2], known[3]
-
-
-_differences = _DifferenceCache(size=64)
-
-
-def changes(old: Table, new: Table) -> tuple[Mapping[str, Encoded], frozenset[str]]:
-    """Resources that are new or different, by name, and names that are gone."""
-    return ({}, frozenset()) if old is new else _differences.ask(old, new)

@@ -185,13 +185,17 @@ def test_strict_resets_plaintext_from_outside_and_serves_the_mesh(
         "spec": {"mtls": {"mode": "STRICT"}},
     }
     assert one(outsider, url=url(shop)).status == 200
-    mesh.kube.apply(policy)
+    headless = service("echo-headless", shop, {"all": "yes"}, PORTS)
+    headless["spec"]["clusterIP"] = "None"
+    mesh.kube.apply(policy, headless)
     try:
         eventually(
             lambda: one(outsider, url=url(shop), fresh=True).error == "reset", timeout=10, what="plaintext is reset"
         )
         found = client.batch(Batch(url=url(shop), count=50, fresh=True))
         assert [record.status for record in found] == [200] * 50
+        direct = f"http://echo-headless.{shop}:8080/"
+        eventually(lambda: one(client, url=direct, fresh=True).status == 200, timeout=10, what="headless over mTLS")
     finally:
         mesh.kube.delete("security.istio.io/v1", "PeerAuthentication", "default", shop)
     eventually(lambda: one(outsider, url=url(shop), fresh=True).status == 200, timeout=10, what="permissive again")

@@ -123,7 +123,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(obj=TREES, kind=st.sampled_from(KINDS))
 def test_no_object_whatsoever_crashes_a_parser(obj, kind):
     parse(kind, obj, DOMAIN)
@@ -168,7 +168,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, Any]:
     return kind, damage(SOUND[kind])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(case=damaged())
 def test_a_damaged_object_is_read_or_rejected_with_a_reason(case):
     kind, spec = case

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from refmesh.discovery.resource import ResourceType
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, policy
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, policy, service
 
 ENVOY = Path(envoy._bin.__path__[0]) / "envoy"
 SDS = {
@@ -135,6 +135,13 @@ GATEWAY_ROUTE = policy(
     },
 )
 
+
+def headless_echo() -> dict[str, Any]:
+    made = service("echo")
+    made["spec"]["clusterIP"], made["spec"]["clusterIPs"] = "None", ["None"]
+    return made
+
+
 CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "plain": [],
     "strict": [("PeerAuthentication", peer_authentication("STRICT"))],
@@ -155,6 +162,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
     "virtual service": [("VirtualService", RICH_ROUTE), ("DestinationRule", RICH_RULE)],
     "http route": [("HTTPRoute", GATEWAY_ROUTE)],
+    "headless": [("Service", headless_echo())],
 }
 
 

@@ -319,3 +319,24 @@ def test_an_endpoint_port_that_takes_no_tls_is_reached_in_plaintext() -> None:
     secured = shared(cluster, E, CLUSTER).endpoints[0].lb_endpoints[0]
     assert not plain.metadata.filter_metadata
     assert secured.metadata.filter_metadata
+
+
+def headless(cluster: MemoryCluster) -> MemoryCluster:
+    made = service("echo")
+    made["spec"]["clusterIP"], made["spec"]["clusterIPs"] = "None", ["None"]
+    return cluster.put("Service", made)
+
+
+def test_endpoints_of_a_headless_service_are_reached_at_their_own_address_over_mtls() -> None:
+    cluster = headless(MemoryCluster().with_echo())
+    world = cluster.world()
+    assert {"10.1.0.1_8080", "10.1.0.2_8080", "10.1.0.1_9090"} <= set(world.shared[L])
+    assert not [name for name in world.shared[L] if name.startswith("10.0.0.1_")]
+    message = message_of(world.shared[C][names.direct_cluster(80, HOST)], C)
+    assert message.type == message.ORIGINAL_DST
+    assert message.transport_socket.name == "envoy.transport_sockets.tls"
+
+
+def test_endpoints_of_a_headless_service_without_proxy_pass_through() -> None:
+    world = headless(MemoryCluster().with_echo(meshed=False)).world()
+    assert set(world.shared[L]) == {"virtualOutbound"}

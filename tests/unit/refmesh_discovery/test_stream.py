@@ -74,13 +74,13 @@ def play(script: list[tuple[str, object]], last: Toy) -> SimulatedProxy:
     return proxy
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(script=steps(flaws=False), last=worlds(flaws=False))
 def test_a_proxy_ends_equal_to_a_fresh_one_and_nothing_breaks_on_the_way(script, last):
     assert play(script, last).violations == []
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(script=steps(flaws=True), last=worlds(flaws=False))
 def test_rejected_pushes_heal_with_the_next_good_version(script, last):
     play(script, last)

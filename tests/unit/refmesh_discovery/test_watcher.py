@@ -145,7 +145,7 @@ def objects(source: str, name: str, *, changed: bool) -> dict[str, Any]:
     return policy(name, {"mtls": {"mode": "NONSENSE" if changed else "STRICT"}})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(events=EVENTS)
 def test_events_lead_to_the_same_state_as_a_list_of_what_is_left(events):
     store = Store()

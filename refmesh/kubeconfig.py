@@ -1,0 +1,80 @@
+"""Reads a kubeconfig: server, certificates, token. Login plugins are refused in a sentence."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refmesh.errors import EnvironmentProblem
+
+__all__ = ["Target", "read_kubeconfig"]
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """An API server and how to prove to it who one is."""
+
+    server: str
+    context: ssl.SSLContext | None
+    token: str
+
+
+def read_kubeconfig(path: Path, context: str | None) -> Target:
+    """How to reach the cluster of a context (the current one by default). Raises `EnvironmentProblem`."""
+    import yaml  # in the pod there is no kubeconfig, and no need to load a YAML parser
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"The kubeconfig {path} cannot be read: {error.strerror}.", fix="Give --kubeconfig."
+        ) from error
+    except yaml.YAMLError as error:
+        raise EnvironmentProblem(f"The kubeconfig {path} is not valid YAML.") from error
+    if not isinstance(config, dict):
+        raise EnvironmentProblem(f"The kubeconfig {path} is empty.")
+    name = context or config.get("current-context") or ""
+    chosen = _entry(config, "contexts", "context", name, path)
+    cluster = _entry(config, "clusters", "cluster", chosen.get("cluster", ""), path)
+    user = _entry(config, "users", "user", chosen.get("user", ""), path)
+    if "exec" in user or "auth-provider" in user:
+        raise EnvironmentProblem(
+            f"The kubeconfig user of context {name!r} uses a login plugin, which this client does not run."
+        )
+    return Target(str(cluster.get("server", "")), _tls(cluster, user, path.parent), str(user.get("token", "")))
+
+
+def _entry(config: JSON, section: str, key: str, name: str, path: Path) -> JSON:
+    for entry in config.get(section) or []:
+        if entry.get("name") == name:
+            return dict(entry.get(key) or {})
+    raise EnvironmentProblem(f"The kubeconfig {path} has no entry {name!r} in {section}.")
+
+
+def _tls(cluster: JSON, user: JSON, folder: Path) -> ssl.SSLContext | None:
+    if not str(cluster.get("server", "")).startswith("https"):
+        return None
+    authority = _pem(cluster, "certificate-authority", folder)
+    context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+    if cluster.get("insecure-skip-tls-verify"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    certificate, key = _pem(user, "client-certificate", folder), _pem(user, "client-key", folder)
+    if certificate and key:
+        # ssl loads client certificates from files only; this one lives as long as the call.
+        with tempfile.NamedTemporaryFile(mode="wb") as both:
+            both.write(certificate + b"\n" + key)
+            both.flush()
+            context.load_cert_chain(both.name)
+    return context
+
+
+def _pem(section: JSON, key: str, folder: Path) -> bytes:
+    if section.get(f"{key}-data"):
+        return base64.b64decode(section[f"{key}-data"])
+    return (folder / section[key]).read_bytes() if section.get(key) else b""
