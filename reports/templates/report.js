@@ -47,5 +47,4 @@
   };
   addEventListener("hashchange", anchored);
   anchored();
-  addEventListener("beforeprint", () => { for (const one of results) one.open = true; });
 })();
