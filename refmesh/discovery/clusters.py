@@ -38,6 +38,8 @@ LAST_HOP_SOURCE = "127.0.0.6"
 
 _NO_LIMIT = 2**32 - 1
 _CONNECT_SECONDS = 10.0
+# Towards another endpoint of a service: a dead one costs this long, then the next is tried.
+_CONNECT_SERVICE_SECONDS = 2.0
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _BALANCERS = {
     None: Cluster.LEAST_REQUEST,
@@ -75,7 +77,7 @@ def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
     pool = spec.policy.pool or ConnectionPool()
     cluster = Cluster(
         name=spec.name,
-        connect_timeout=duration(pool.connect_timeout or _CONNECT_SECONDS),
+        connect_timeout=duration(pool.connect_timeout or _CONNECT_SERVICE_SECONDS),
         circuit_breakers=circuit_breakers(pool),
         typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(spec.protocol, pool)},
     )

@@ -29,7 +29,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.discovery import tls
-from refmesh.discovery.packing import pack
+from refmesh.discovery.packing import pack, uint32
 from refmesh.discovery.routes import FAULT_FILTER
 from refmesh.discovery.settings import MeshSettings
 
@@ -135,13 +135,14 @@ def http_inbound(settings: MeshSettings, port: int, routes: RouteConfiguration, 
     return Filter(name=_HCM, typed_config=pack(manager))
 
 
-def tcp(settings: MeshSettings, direction: str, cluster: str) -> Any:
-    """Bytes to one cluster."""
+def tcp(settings: MeshSettings, direction: str, cluster: str, attempts: int = 1) -> Any:
+    """Bytes to one cluster. More `attempts` make sense where the cluster has more than one endpoint to try."""
     proxy = TcpProxy(
         stat_prefix=cluster,
         cluster=cluster,
         access_log=_access_log(settings, direction, http=False),
         idle_timeout=Duration(seconds=3600),
+        max_connect_attempts=uint32(attempts),
     )
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))
 

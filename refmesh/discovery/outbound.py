@@ -23,6 +23,9 @@ DETECTION_SECONDS = 5.0
 """How long to wait for a client's first bytes where they decide the protocol. A server that speaks first on such a port
 is served as plain TCP after this; naming the port `tcp` avoids the wait."""
 
+_CONNECT_ATTEMPTS = 3
+"""As many as a request gets by default: nothing has been sent before a connection stands."""
+
 
 @dataclass(frozen=True)
 class OutboundListener:
@@ -57,7 +60,7 @@ def outbound_listener(spec: OutboundListener, settings: MeshSettings) -> Any:
     else:
         cluster = names.outbound_cluster(spec.port, "", spec.host)
         http = filters.http_outbound(settings, names.route_name(spec.host, spec.port))
-    tcp = filters.tcp(settings, "outbound", cluster)
+    tcp = filters.tcp(settings, "outbound", cluster, attempts=1 if spec.direct else _CONNECT_ATTEMPTS)
     if spec.protocol.is_http:
         listener.filter_chains.append(FilterChain(name="http", filters=[http]))
     elif spec.protocol is Protocol.TCP:
