@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fixtures.kube import Kube
+from load.comparison import QUANTILES
 from load.latency import Plan, measure
 from load.meshing import Meshing
 from reports.console import step
@@ -24,6 +25,9 @@ from reports.model import Result, Verdict, result_to_json
 __all__ = ["Output", "app", "use_meshes"]
 
 app = typer.Typer(help="Measure what the proxies cost in latency.", no_args_is_help=True)
+
+MOST_ROWS = 6
+"""Rows of a table on the terminal."""
 
 _resolve: list[Callable[[str], Meshing]] = []
 
@@ -75,6 +79,19 @@ def latency(
         raise typer.Exit(int(ExitCode.NOT_PROVEN))
 
 
+def _narrow(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns that differ only in the percentile (`lag p50`, `lag p90`, …) made one, for narrow terminals."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        prefix, _, last = name.rpartition(" ")
+        if prefix and last[:1] == "p" and last[1:].isdigit():
+            told = f"{prefix} {'/'.join(f'p{q:.0f}' for q in QUANTILES)}"
+            found[told] = f"{found[told]}/{value}" if told in found else str(value)
+        else:
+            found[name] = value
+    return found
+
+
 def _print(result: Result, output: Output) -> None:
     if output is Output.JSON:
         print(json.dumps(result_to_json(result), indent=2))
@@ -85,11 +102,13 @@ def _print(result: Result, output: Output) -> None:
     console = Console()
     for evidence in result.evidence:
         if isinstance(evidence.data, list):
-            rows: list[dict[str, Any]] = evidence.data
+            rows = [_narrow(row) for row in evidence.data[:MOST_ROWS] if isinstance(row, dict)]
             table = Table(title=evidence.title, title_justify="left")
             for name in rows[0] if rows else ():
                 table.add_column(name)
             for row in rows:
                 table.add_row(*(str(value) for value in row.values()))
             console.print(table)
+            if len(evidence.data) > MOST_ROWS:
+                console.print(f"… and {len(evidence.data) - MOST_ROWS} more; all with -o json")
     console.print(f"{result.verdict.value}: {result.reason}", markup=False)
