@@ -133,7 +133,8 @@ def _carry_out(plan: Plan, known: Known, output: Output) -> None:
         print_table(found)
     say(f"Report: {directory / 'report.html'}")
     for line in publish(found):
-        typer.echo(line)
+        # GitHub reads its commands from both streams; JSON and YAML on stdout must stay whole.
+        typer.echo(line, err=output is not Output.TABLE)
     if trouble is not None:
         raise trouble
     raise typer.Exit(int(found.exit_code))

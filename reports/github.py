@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.files import write_text
+from reports.files import one_sentence, write_text
 from reports.words import SYMBOLS, clean, duration, headline, shown
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def publish(run: Run, environ: Mapping[str, str] | None = None) -> list[str]:
         return []
     target = environ.get("GITHUB_STEP_SUMMARY")
     if target:
-        with Path(target).open("a", encoding="utf-8", errors="replace") as file:
+        with one_sentence(Path(target)), Path(target).open("a", encoding="utf-8", errors="replace") as file:
             file.write(summary_markdown(run))
     return commands(run)
 
