@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fixtures.kube import Kube
-from load.comparison import QUANTILES
+from load.comparison import MIN_PAIRS, QUANTILES
 from load.latency import Plan, measure
 from load.meshing import Meshing
 from reports.console import step
@@ -53,7 +53,7 @@ def use_meshes(resolve: Callable[[str], Meshing]) -> None:
 @app.command()
 def latency(
     mesh: Annotated[str, typer.Option(help="Mesh whose sidecars are measured.")] = "refmesh",
-    pairs: Annotated[int, typer.Option(min=6, help="Pairs of blocks.")] = 20,
+    pairs: Annotated[int, typer.Option(min=MIN_PAIRS, help="Pairs of blocks.")] = 20,
     rate: Annotated[float, typer.Option(min=1, help="Requests per second in every arm.")] = 200.0,
     block_seconds: Annotated[float, typer.Option(min=0.1, help="Length of a block.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of the order of the blocks and of the bootstrap.")] = 1,
