@@ -6,6 +6,7 @@ A `Field` is a JSON value with its path in the object. Reading it gives a typed 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +17,13 @@ __all__ = ["Field", "Invalid", "parse_duration"]
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+# No header, path or name may hold these, and Envoy refuses a whole resource that does.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+_BACKREFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\\(?:[1-9ZuUN]|x(?![0-9a-fA-F]{2}))")
+_CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
+_NOT_IN_RE2 = re.compile(r"\(\?(?:[=!>(#]|<[=!]|P=|[aiLmsux-]*[aLux])|[*+?}]\+")
+_COUNT = re.compile(r"(?<=[{,])(\d+)(?=[,}])")
 _LONGEST = timedelta(days=365)
 
 
@@ -79,7 +87,7 @@ class Field:
             raise Invalid(self.path, "must be a string" if self.present else "is required")
         if not self.value and default is None:
             raise Invalid(self.path, "must not be empty")
-        if "\x00" in self.value or not _encodable(self.value):
+        if _CONTROL.search(self.value) or not _encodable(self.value):
             raise Invalid(self.path, "holds characters that cannot be sent")
         return self.value
 
@@ -132,12 +140,20 @@ class Field:
         return parsed
 
     def regex(self) -> str:
-        """A regular expression that compiles. Envoy uses RE2, whose syntax is nearly a subset of Python's."""
+        """A regular expression that RE2, which Envoy uses, takes as well as Python."""
         value = self.text()
         try:
-            re.compile(value)
+            with warnings.catch_warnings():
+                # POSIX classes are fine in RE2; Python only wonders about them.
+                warnings.simplefilter("ignore", FutureWarning)
+                re.compile(value)
         except (re.error, OverflowError, RecursionError) as error:
             raise Invalid(self.path, f"is not a valid regular expression: {error}") from error
+        plain = _ESCAPED.sub("", value)
+        if _BACKREFERENCE.search(value) or _NOT_IN_RE2.search(_CLASS.sub("x", plain)):
+            raise Invalid(self.path, "uses look-around, back references or possessive repeats, which RE2 does not have")
+        if any(int(number) > 1000 for number in _COUNT.findall(plain) if number):
+            raise Invalid(self.path, "repeats more than 1000 times")
         return value
 
     def _mapping(self) -> Mapping[str, Any]:

@@ -100,6 +100,8 @@ def _match(item: Field) -> Match:
         path.get("value").regex()
     elif not value.startswith("/"):
         raise Invalid(f"{path.path}.value", "must start with /")
+    elif "?" in value or "#" in value:
+        raise Invalid(f"{path.path}.value", "must be a path without query and fragment")
     method = item.get("method")
     everything = kind == "segment-prefix" and value == "/"
     return Match(

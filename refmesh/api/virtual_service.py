@@ -134,6 +134,8 @@ def _match(item: Field) -> Match:
 def _named(name: str, value: Field, *, header: bool) -> NamedMatch:
     if header and not _HEADER_NAME.fullmatch(name):
         raise Invalid(value.path, "is not a header name")
+    if not name:
+        raise Invalid(value.path, "needs a name")
     # An empty object asks for presence only.
     found = _text_match(value) or TextMatch("present")
     return NamedMatch(name.lower() if header else name, found)

@@ -1,0 +1,111 @@
+"""What the parsers accept, Envoy accepts: an object with odd texts in it is rejected early or works, never NACKed."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy, service
+from tests.unit.refmesh_discovery.test_envoy_accepts import ENVOY, static_bootstrap
+
+ODD = [
+    "a", "/", "/a", "/a/", "//", "/%zz", "/a b", "é",
+    "x\ny", "\x01", "%", "%REQ(x)%", "a" * 300, "*", "{", "/{x}", "\\",
+    "\\1", "/a?b", "/a#b", ":method", "Host", "x-ok", "x y", "", "0", "https", "1s",
+]  # fmt: skip
+REGEXES = [
+    "a", ".*", "^/a$", "(a)\\1", "(?=a)", "(?!a)b", "(?<=a)b", "(?<!a)b", "(?P<n>a)", "(?P<n>a)(?P=n)", "(?>a)", "a++",
+    "a*+",     "a{2000}", "a{1,2000}", "[a++]", "\\++", "[(?=]", "\\(?=a", "(?i)a", "(?x)a", "(?:a|b)", "a{2}", "a{2,}",
+    "\\d+", "\\Z", "\\bx",     "(?#c)a", "\\u0041", "[]a]", "a|",
+    "()", "((((a))))", "(a*)*", "\\x41", "[[:alpha:]]", "(?a)x", "(?-i:a)",
+]  # fmt: skip
+
+
+def text_match(dice: random.Random) -> dict[str, str]:
+    kind = dice.choice(["exact", "prefix", "regex"])
+    return {kind: dice.choice(REGEXES if kind == "regex" else ODD)}
+
+
+def headers(dice: random.Random) -> dict[str, Any]:
+    return {dice.choice(ODD): dice.choice(ODD)} if dice.random() < 0.3 else {}
+
+
+def virtual_service(dice: random.Random, host: str) -> dict[str, Any]:
+    rule: dict[str, Any] = {
+        "match": [
+            {
+                "uri": text_match(dice),
+                "headers": {dice.choice(ODD): text_match(dice)} if dice.random() < 0.4 else {},
+                "queryParams": {dice.choice(ODD): text_match(dice)} if dice.random() < 0.4 else {},
+            }
+        ],
+        "headers": {"request": {"set": headers(dice), "add": headers(dice)}, "response": {"set": headers(dice)}},
+    }
+    if dice.random() < 0.3:
+        rule["redirect"] = {"uri": dice.choice(ODD), "authority": dice.choice(ODD), "scheme": dice.choice(ODD)}
+    else:
+        rule["route"] = [{"destination": {"host": host}}]
+        if dice.random() < 0.5:
+            rule["rewrite"] = {"uri": dice.choice(ODD), "authority": dice.choice(ODD)}
+        if dice.random() < 0.5:
+            rule["retries"] = {"attempts": dice.randrange(4), "retryOn": dice.choice([*ODD, "5xx", "503"])}
+    return policy(host, {"hosts": [host], "http": [rule]})
+
+
+def http_route(dice: random.Random, host: str) -> dict[str, Any]:
+    kind = dice.choice(["Exact", "PathPrefix", "RegularExpression"])
+    named = {"name": dice.choice(ODD), "type": "RegularExpression", "value": dice.choice(REGEXES)}
+    change = dice.choice(
+        [
+            {"type": "ReplaceFullPath", "replaceFullPath": dice.choice(ODD)},
+            {"type": "ReplacePrefixMatch", "replacePrefixMatch": dice.choice(ODD)},
+        ]
+    )
+    filters: list[dict[str, Any]] = [
+        {"type": "URLRewrite", "urlRewrite": {"hostname": dice.choice(ODD), "path": change}},
+        {"type": "RequestRedirect", "requestRedirect": {"hostname": dice.choice(ODD), "path": change}},
+    ]
+    rule = {
+        "matches": [
+            {
+                "path": {"type": kind, "value": dice.choice(REGEXES if kind == "RegularExpression" else ODD)},
+                "headers": [named] if dice.random() < 0.3 else [],
+                "queryParams": [named] if dice.random() < 0.3 else [],
+            }
+        ],
+        "filters": [dice.choice(filters)] if dice.random() < 0.5 else [],
+        "backendRefs": [{"name": host, "port": 80}],
+    }
+    return policy(host, {"parentRefs": [{"group": "", "kind": "Service", "name": host}], "rules": [rule]})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_envoy_takes_whatever_the_parsers_accept(seed: int, tmp_path: Path) -> None:
+    dice = random.Random(seed)
+    cluster = MemoryCluster().with_echo()
+    for index in range(400):
+        host = f"s{index}"
+        cluster.put("Service", service(host, f"10.8.{index // 250}.{index % 250 + 1}", ports={"http": (80, 8080)}))
+        if dice.random() < 0.5:
+            cluster.put("VirtualService", virtual_service(dice, host))
+        else:
+            cluster.put("HTTPRoute", http_route(dice, host))
+    snapshot = cluster.snapshot()
+    accepted = len(snapshot.virtual_services) + len(snapshot.http_routes)
+    assert accepted > 40
+    assert len(snapshot.rejected) > 40
+    config = tmp_path / "envoy.json"
+    config.write_text(json.dumps(static_bootstrap(cluster)))
+    done = subprocess.run(
+        [ENVOY, "--mode", "validate", "-c", config, "-l", "error"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
