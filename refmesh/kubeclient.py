@@ -33,6 +33,8 @@ _TOKEN_AGE_SECONDS = 60.0
 _WATCH_SILENCE_SECONDS = 100.0
 _WATCH_SECONDS = 290
 _REQUEST_SECONDS = 30.0
+# 0.2 + 0.4 + ... seconds: about six in all
+_BUSY_RETRIES = 5
 
 
 class KubeError(RefmeshError):
@@ -174,10 +176,17 @@ class Kube:
             data, headers["Content-Type"] = json.dumps(body).encode(), content_type
         timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
         url = self._server + path
-        async with self.session().request(
-            method, url, data=data, headers=headers, params=query, timeout=timeout
-        ) as reply:
-            content = await reply.read()
+        attempt = 0
+        while True:
+            async with self.session().request(
+                method, url, data=data, headers=headers, params=query, timeout=timeout
+            ) as reply:
+                content = await reply.read()
+            # "Not now": overload, or a kind so new that its storage is still being set up. Nothing was done.
+            if reply.status != 429 or attempt >= _BUSY_RETRIES:
+                break
+            attempt += 1
+            await asyncio.sleep(0.1 * 2**attempt)
         if reply.status >= 400:
             _raise(reply.status, content, path, collection=collection)
         answer = json.loads(content)
