@@ -4,7 +4,8 @@
 
 Everything runs on this machine's loopback: start time and idle memory of each program; requests a second from our
 client, from wrk (Debian package `wrk`, if it is installed) and from aiohttp's client to our echo; and from wrk to our
-echo and to an aiohttp server. A ratio above 1 means that ours is the faster one.
+echo and to an aiohttp server. A ratio above 1 means that ours is the faster one. Processor time a request is shown too:
+unlike the rates, it hardly depends on what else the machine does.
 """
 
 from __future__ import annotations
@@ -48,21 +49,29 @@ def memory(program: subprocess.Popen[str], field: str = "VmRSS") -> float:
     return int(re.search(rf"{field}:\s+(\d+)", text)[1]) / 1024  # type: ignore[index]
 
 
+def processor(program: subprocess.Popen[str]) -> float:
+    """Seconds of processor time so far."""
+    fields = Path(f"/proc/{program.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def costs() -> None:
-    print("program    start (median of 5)   idle memory")
+    print("program    start (median of 5)   of processor time   idle memory")
     for module, environment in (
         ("echo", ECHO),
         ("client", {"CLIENT_CONTROL_PORT": "0"}),
         ("sniffer", {"SNIFFER_CONTROL_PORT": "0"}),
     ):
-        times, sizes = [], []
+        times, sizes, busy = [], [], []
         for _ in range(5):
             program, _, took = start(module, **environment)
             times.append(took)
             sizes.append(memory(program))
+            busy.append(processor(program))
             program.terminate()
             program.wait()
-        print(f"{module:10} {statistics.median(times) * 1000:10.0f} ms {max(sizes):17.1f} MiB")
+        took, used = statistics.median(times) * 1000, statistics.median(busy) * 1000
+        print(f"{module:10} {took:10.0f} ms {used:20.0f} ms {max(sizes):17.1f} MiB")
 
 
 def ours(client: Client, url: str, seconds: float, workers: int, **options: object) -> float:
@@ -149,12 +158,20 @@ def speed(seconds: float) -> None:
                 ("HTTPS", f"https://127.0.0.1:{https}/", {}),
             ):
                 print(f"{f'our client, 8 connections, {what}':42} {ours(client, target, seconds, 8, **options):8.0f}/s")
+            for protocol, target in (("http1", url), ("h2c", url), ("grpc", f"grpc://127.0.0.1:{grpc}")):
+                before = processor(sender), processor(echo)
+                client.batch(Batch(target, protocol=protocol, count=5000, concurrency=4, fields=("pod", "version")))
+                used = processor(sender) - before[0], processor(echo) - before[1]
+                each = [seconds / 5000 * 1e6 for seconds in used]
+                print(f"processor time a request, {protocol}: client {each[0]:.0f} µs, echo {each[1]:.0f} µs")
             begin = time.perf_counter()
             client.batch(Batch(url, count=5000, concurrency=4, fields=("pod", "version")))
             print(f"5000 requests in one order, records on the runner: {time.perf_counter() - begin:.2f} s")
-        mine = wrk(url, seconds, 16)
-        if mine is not None:
-            show("our echo under wrk, 16 connections", mine, "aiohttp", wrk(f"http://127.0.0.1:{other}/", seconds, 16))
+        served = wrk(url, seconds, 16)
+        if served is not None:
+            show(
+                "our echo under wrk, 16 connections", served, "aiohttp", wrk(f"http://127.0.0.1:{other}/", seconds, 16)
+            )
         print(f"memory at most: echo {memory(echo, 'VmHWM'):.1f} MiB, client {memory(sender, 'VmHWM'):.1f} MiB")
     finally:
         for program in (echo, sender, server):

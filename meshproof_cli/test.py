@@ -7,10 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
+from xml.etree import ElementTree as ET
 
 import typer
 from rich.table import Table
@@ -41,7 +41,7 @@ class Outcome:
 
 def counts(junit: str) -> tuple[int, int, int]:
     """Passed, failed and skipped tests in the text of a JUnit file; errors count as failed."""
-    suites = list(ElementTree.fromstring(junit).iter("testsuite"))  # noqa: S314 - pytest wrote it a moment ago
+    suites = list(ET.fromstring(junit).iter("testsuite"))  # noqa: S314 - pytest wrote it a moment ago
     total, failed, skipped = (
         sum(int(suite.get(name, "0")) for suite in suites for name in names)
         for names in (("tests",), ("failures", "errors"), ("skipped",))
@@ -58,10 +58,8 @@ def exit_code(outcomes: list[Outcome]) -> int:
     return 0
 
 
-@app.command(
-    epilog="Examples:  meshproof test --unit   |   meshproof test --lint   |   meshproof test --integration -k injection"
-)
-def test(
+@app.command("test", epilog="Examples:  meshproof test --unit   |   meshproof test --integration -k injection")
+def own_tests(
     lint: Annotated[bool, typer.Option("--lint", help="Linters, types, layers and workflows.")] = False,
     unit: Annotated[bool, typer.Option("--unit", help="Tests that need no cluster.")] = False,
     integration: Annotated[bool, typer.Option("--integration", help="Tests on an embedded cluster.")] = False,
