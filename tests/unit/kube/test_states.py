@@ -81,6 +81,14 @@ def test_pods():
     assert pod_state(crashed) == "p: container c terminated exit code 3"
 
 
+@pytest.mark.parametrize("status", [None, {}, {"conditions": None, "containerStatuses": None}])
+def test_a_status_may_be_empty_in_any_form(status):
+    fresh = {"metadata": {"name": "p"}, "spec": {}, "status": status}
+    assert not is_ready(fresh)
+    assert pod_state(fresh) == "p: unknown"
+    assert not rolled_out(fresh)
+
+
 def deployment(generation=2, observed=2, updated=3, available=3, replicas=3):
     return {
         "metadata": {"generation": generation},
