@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from conformance.adapters import Adapter, Rendered, Unsupported
 from conformance.ground import Ground, space_name
 from conformance.intents import Backend, Intent, Marker
+from conformance.witness import Witness
 from fixtures.kube import Kube, NotEventually, eventually
-from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
+from fixtures.workloads.manifests import CLIENT_CONTROL, ECHO_CONTROL, SNIFFER_CONTROL
 from fixtures.workloads.traffic import Batch, Client, Control, Record
 
 __all__ = ["LIMITS", "Context", "Limits", "NotExpressible", "NotInForce", "Pod"]
@@ -195,6 +196,13 @@ class Context:
         history: T = found
         return history
 
+    def witness(self, *pods: Pod) -> Witness:
+        """A witness of the machine's own speed: the meshed client and the given echo pods, by their control ports."""
+        client = self.ground.workload(self.ground.client)
+        ports = [(self._port(self.space(client.place), client.name, CLIENT_CONTROL), "/jobs/none")]
+        ports += [(self._port(pod.namespace, pod.name, ECHO_CONTROL), "/behaviour") for pod in pods]
+        return Witness(ports)
+
     # -- control ports ---------------------------------------------------------------------------------------------
 
     def behave(self, pod: Pod, **behaviour: str) -> int:
@@ -214,11 +222,14 @@ class Context:
         return {**seen, "records": list(records)}
 
     def _control(self, pod: Pod, port: int, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        key = (pod.namespace, pod.name, port)
+        return self._port(pod.namespace, pod.name, port).order("POST", path, dict(body), LIMITS.control)
+
+    def _port(self, namespace: str, pod: str, port: int) -> Control:
+        key = (namespace, pod, port)
         if key not in self._controls:
-            self._controls[key] = Control.of_pod(self.kube, pod.namespace, pod.name, port)
+            self._controls[key] = Control.of_pod(self.kube, namespace, pod, port)
             self._exits.callback(self._controls[key].close)
-        return self._controls[key].order("POST", path, dict(body), LIMITS.control)
+        return self._controls[key]
 
     @staticmethod
     def now() -> float:

@@ -1,7 +1,7 @@
 """The pytest plugin: `pytest --pyargs conformance --mesh NAME` judges a mesh, one test item a check.
 
-Inert unless `--mesh` is given or conformance tests are collected. Safe under pytest-xdist: checks of one ground form
-one `xdist_group`, the first worker creates the namespaces of all, the controller sweeps them and writes `results.json`.
+Inert unless `--mesh` is given or conformance tests are collected. Safe under pytest-xdist: checks of one ground
+go to one worker, the first worker creates the namespaces of all, the controller sweeps them and writes `results.json`.
 pass = passed; fail and inconclusive = failed; unsupported and not-run = skipped, with the reason.
 
 Imports stay light here: this file is loaded by every pytest on a machine that has the product installed.
@@ -64,11 +64,10 @@ def _is_worker(config: pytest.Config) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Check the flags before anything starts. `pytest.UsageError` is pytest's exit code 4."""
-    config.addinivalue_line("markers", "xdist_group(name): tests that share a worker")
     if not _asked(config) or config.getoption("collectonly"):
         return
     if not _is_worker(config):
-        _share_workers_by_ground(config)
+        _refuse_copies(config)
     from conformance.session import open_session
 
     ours = open_session(config)
@@ -77,14 +76,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Gatherer(ours), "meshproof_gatherer")
 
 
-def _share_workers_by_ground(config: pytest.Config) -> None:
-    """Checks of one ground must not be spread over workers."""
-    if not getattr(config.option, "numprocesses", None) and not getattr(config.option, "tx", None):
-        return
-    dist = getattr(config.option, "dist", "no")
-    if dist not in {"no", "load", "loadgroup"}:
-        raise pytest.UsageError(f"--mesh cannot be distributed by --dist {dist}: use --dist loadgroup")
-    config.option.dist = "loadgroup"
+def _refuse_copies(config: pytest.Config) -> None:
+    """A check runs once: its ground is shared, and two copies would disturb each other."""
+    if getattr(config.option, "dist", "no") == "each":
+        raise pytest.UsageError("--mesh cannot be distributed by --dist each: use --dist loadgroup")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """xdist: whole grounds go to one worker, whatever `--dist` says.
+
+    Not by xdist's own groups: they are written into a private field that newer pytests no longer read.
+    """
+    if not _asked(config):
+        return None
+    from conformance.scheduling import ByGround
+
+    return ByGround(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -115,8 +123,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from conformance.session import selection
 
     chosen = selection(metafunc.config)
-    params = [pytest.param(one, id=one.id, marks=pytest.mark.xdist_group(one.ground)) for one in chosen]
-    metafunc.parametrize(ITEM, params)
+    metafunc.parametrize(ITEM, chosen, ids=[one.id for one in chosen])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,12 +6,11 @@ is ejected, and must come back. The episode is collected once.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from conformance.catalogue import check, place
-from conformance.checks.ejection import (
-    GRACE,
-    Answer,
-    Count,
-    Episode,
+from conformance.checks.ejection import GRACE, Answer, Count, Episode
+from conformance.checks.ejection_judges import (
     judge_ejected,
     judge_healthy_unaffected,
     judge_nothing_while_ejected,
@@ -71,7 +70,9 @@ def episode(ctx: Context) -> Episode:
     )
     job = ctx.client().start(batch)
     try:
-        return _fail_and_return(ctx, job, pod)
+        with ctx.witness(pod) as witness:
+            seen = _fail_and_return(ctx, job, pod)
+        return replace(seen, stall=witness.slowest)
     finally:
         job.stop()
         ctx.behave(pod, codes="")
@@ -194,10 +195,12 @@ def cap(ctx: Context) -> Cap:
         fields=("pod",),
     )
     client = ctx.client()
-    return Cap(
-        allowed=CONNECTIONS + PENDING,
-        delay=DELAY,
-        before=Burst.of(client.batch(calm)),
-        bursts=tuple(Burst.of(client.batch(crowd)) for _ in range(2)),
-        after=Burst.of(client.batch(calm)),
-    )
+    with ctx.witness(ctx.pod("faulty")) as witness:
+        seen = Cap(
+            allowed=CONNECTIONS + PENDING,
+            delay=DELAY,
+            before=Burst.of(client.batch(calm)),
+            bursts=tuple(Burst.of(client.batch(crowd)) for _ in range(2)),
+            after=Burst.of(client.batch(calm)),
+        )
+    return replace(seen, stall=witness.slowest)

@@ -1,23 +1,13 @@
-"""The history of a host that fails, is ejected and comes back, and the judges of it. Pure."""
+"""The history of a host that fails, is ejected and comes back. Pure; `ejection_judges` judges it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.model import Judgement, failed, inconclusive, passed
-from reports.model import ErrorRate, Evidence, Plot, Verdict
+from reports.model import Evidence, Plot
 
-__all__ = [
-    "Answer",
-    "Count",
-    "Episode",
-    "judge_ejected",
-    "judge_healthy_unaffected",
-    "judge_nothing_while_ejected",
-    "judge_returns",
-]
+__all__ = ["GRACE", "Answer", "Count", "Episode"]
 
 GRACE = 1.2
 """Seconds between the error that ejects and the moment when every worker of the proxy knows. An idle machine takes a
@@ -65,6 +55,9 @@ class Episode:
     answers: tuple[Answer, ...]
     counts: tuple[Count, ...] = ()
     """The failing host's own count, at least twice while it is ejected."""
+
+    stall: float = 0.0
+    """The longest that a control port, outside of the mesh, took for a word meanwhile, in seconds."""
 
     @property
     def own_count(self) -> int | None:
@@ -126,6 +119,7 @@ class Episode:
             "ended at s": round(self.ended - first, 2),
             "unanswered requests": sum(not one.pod for one in self.answers),
             "counted by the host itself while ejected": self.own_count,
+            "slowest answer of a control port outside of the mesh s": round(self.stall, 3),
         }
         return Evidence("answers by host", rows), Evidence("course of the episode", times)
 
@@ -148,131 +142,3 @@ class Episode:
             marks.insert(0, {"name": "ejecting error", "t": self.ejected_at - first})
         window: dict[str, Any] = {"name": "host fails", "start": self.broken - first, "end": self.healed - first}
         return Plot("timeline", "answers by host", {"series": series, "windows": [window], "marks": marks})
-
-
-def _with_plot(judgement: Judgement, history: Episode) -> Judgement:
-    plots = (history.plot,) if history.answers else ()
-    return Judgement(judgement.verdict, judgement.reason, judgement.evidence, judgement.error_rates, plots)
-
-
-def _rate(history: Episode, asked: int) -> tuple[ErrorRate, ...]:
-    share = 1 / len(history.hosts)
-    return (
-        ErrorRate(
-            "no answer of the ejected host",
-            0.0,
-            (1 - share) ** asked,
-            f"a host that keeps its share of 1/{len(history.hosts)}",
-            asked,
-        ),
-    )
-
-
-def _no_basis(history: Episode) -> Judgement | None:
-    """Why nothing can be judged, if so."""
-    if not history.answers or not history.hosts:
-        return inconclusive("no request was sent")
-    window = history.window
-    if window is None:
-        return inconclusive(
-            f"the host answered {len(history.errors)} errors, {history.consecutive} are needed", *history.evidence
-        )
-    asked = len(history.within(window))
-    if asked < 40:
-        return inconclusive(f"only {asked} requests began while the host was ejected", *history.evidence)
-    return None
-
-
-def judge_ejected(history: Episode) -> Judgement:
-    """After the errors that eject, and those under way, the host answers no more."""
-    basis = _no_basis(history)
-    if basis is not None:
-        return _with_plot(basis, history)
-    window = history.window
-    asked = history.within(window) if window else []
-    served = [one for one in asked if one.pod == history.host]
-    rates = _rate(history, len(asked))
-    if len(served) > len(asked) / (4 * len(history.hosts)):
-        reason = f"{len(history.errors)} errors, and the host still answered {len(served)} of {len(asked)} requests"
-        return _with_plot(failed(reason, *history.evidence, error_rates=rates), history)
-    most = history.consecutive + history.in_flight
-    if len(history.errors) > most:
-        reason = f"ejected after {len(history.errors)} errors; {history.consecutive} and those under way are allowed"
-        return _with_plot(failed(reason, *history.evidence, error_rates=rates), history)
-    reason = f"ejected after {len(history.errors)} errors ({history.consecutive} in a row are the limit)"
-    return _with_plot(passed(reason, *history.evidence, error_rates=rates), history)
-
-
-def judge_nothing_while_ejected(history: Episode) -> Judgement:
-    """While it is ejected not one request reaches the host, and every request is accounted for by another."""
-    basis = _no_basis(history)
-    if basis is not None:
-        return basis
-    window = history.window
-    asked = history.within(window) if window else []
-    rates = _rate(history, len(asked))
-    served = [one for one in asked if one.pod == history.host]
-    lost = [one for one in asked if not one.pod]
-    if served:
-        return failed(f"the host answered {len(served)} of {len(asked)} requests while it was ejected",
-                      *history.evidence, error_rates=rates)  # fmt: skip
-    if lost:
-        return failed(f"{len(lost)} of {len(asked)} requests were answered by nobody while the host was ejected",
-                      *history.evidence, error_rates=rates)  # fmt: skip
-    if history.own_count is None:
-        return inconclusive("the host was not asked for its own count twice while it was ejected",
-                            *history.evidence, error_rates=rates)  # fmt: skip
-    if history.own_count:
-        return failed(f"by its own count the host answered {history.own_count} requests while it was ejected",
-                      *history.evidence, error_rates=rates)  # fmt: skip
-    return passed(f"all {len(asked)} requests went to the other hosts; the host itself counted none",
-                  *history.evidence, error_rates=rates)  # fmt: skip
-
-
-def judge_returns(history: Episode) -> Judgement:
-    """The host answers again, not before the ejection time and not long after it."""
-    basis = _no_basis(history)
-    if basis is not None:
-        return basis
-    gone = judge_ejected(history)
-    if gone.verdict is not Verdict.PASS:
-        return failed("the host was never ejected, so it cannot return", *history.evidence)
-    at, back = history.ejected_at or 0.0, history.back_at
-    if back is None:
-        if history.ended - at < history.latest:
-            return inconclusive("the traffic ended before the host had to be back", *history.evidence)
-        return failed(f"not back within {history.latest:g} s of its ejection", *history.evidence)
-    away = back - at
-    if away < 0.9 * history.ejection:
-        return failed(f"back after {away:.2f} s, the ejection time is {history.ejection:g} s", *history.evidence)
-    if away > history.latest:
-        return failed(f"back after {away:.2f} s, at most {history.latest:g} s are allowed", *history.evidence)
-    return passed(f"back after {away:.2f} s (ejection time {history.ejection:g} s)", *history.evidence)
-
-
-def judge_healthy_unaffected(history: Episode) -> Judgement:
-    """All through the episode the healthy hosts answer every request they get, and each takes its part."""
-    basis = _no_basis(history)
-    if basis is not None:
-        return basis
-    if judge_ejected(history).verdict is not Verdict.PASS:
-        return failed("no host was ejected: that the others serve proves nothing", *history.evidence)
-    wrong = [one for one in history.answers if one.pod != history.host and (one.error or one.status != 200)]
-    if wrong:
-        return failed(f"{len(wrong)} requests failed away from the failing host: {_kinds(wrong)}", *history.evidence)
-    window = history.window
-    asked = history.within(window) if window else []
-    healthy = [name for name in history.hosts if name != history.host]
-    counts = {name: sum(one.pod == name for one in asked) for name in healthy}
-    if silent := [name for name, count in counts.items() if count < len(asked) / (4 * len(healthy))]:
-        return failed(f"{', '.join(silent)} got hardly anything while the other was ejected", *history.evidence)
-    others = sum(one.pod != history.host for one in history.answers)
-    return passed(f"{others} requests to the healthy hosts, not one failed", *history.evidence)
-
-
-def _kinds(answers: Sequence[Answer]) -> str:
-    counts: dict[str, int] = {}
-    for one in answers:
-        kind = one.error or f"status {one.status}"
-        counts[kind] = counts.get(kind, 0) + 1
-    return ", ".join(f"{count}× {kind}" for kind, count in counts.items())

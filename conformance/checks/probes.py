@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.catalogue import check
-from conformance.checks.mtls import GROUND, HTTP, Attempt, attempt
+from conformance.checks.mtls import GROUND, attempt
+from conformance.checks.mtls_judges import HTTP, Attempt
 from conformance.context import LIMITS, Context
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.kube import NotEventually

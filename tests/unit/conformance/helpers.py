@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.checks.mtls import Attempt
+from conformance.checks.mtls_judges import Attempt
 
 
 def strange(port: int, *, sent: int = 20, answered: int, packets: int = 60, hits: int | None = None) -> Attempt:

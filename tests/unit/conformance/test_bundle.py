@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.bundle import REMOVED, as_json, redact, redacted
-from conformance.checks.mtls import Refusal
+from conformance.checks.mtls_judges import Refusal
 from tests.unit.conformance.helpers import strange
 
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEI\n-----END EC PRIVATE KEY-----"

@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 
-from conformance.checks.ejection import (
-    Answer,
-    Count,
-    Episode,
+from conformance.checks.ejection import Answer, Count, Episode
+from conformance.checks.ejection_judges import (
     judge_ejected,
     judge_healthy_unaffected,
     judge_nothing_while_ejected,
@@ -94,6 +92,13 @@ def test_healthy_hosts_must_not_suffer():
     assert judge_healthy_unaffected(lost).verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize("judge", JUDGES)
+def test_a_stalled_machine_excuses_failures_and_nothing_else(judge):
+    assert judge(replace(course(away=0.0), stall=2.0)).verdict is Verdict.INCONCLUSIVE
+    assert judge(replace(course(away=0.0), stall=0.1)).verdict is Verdict.FAIL
+    assert judge(replace(course(), stall=2.0)).verdict is Verdict.PASS
+
+
 def test_the_plot_counts_every_answer():
     history = course()
     data: Any = history.plot.data
@@ -123,6 +128,9 @@ GOOD = Cap(3, 0.6, CALM, (burst(3, 21), burst(2, 22)), CALM)
         (replace(GOOD, bursts=(burst(7, 17),)), Verdict.FAIL),
         (replace(GOOD, bursts=(burst(0, 24),)), Verdict.FAIL),
         (replace(GOOD, bursts=(burst(3, 21, seconds=0.5),)), Verdict.FAIL),
+        (replace(GOOD, bursts=(burst(3, 21, seconds=0.5),), stall=1.0), Verdict.INCONCLUSIVE),
+        (replace(GOOD, bursts=(burst(24, 0),), stall=1.0), Verdict.INCONCLUSIVE),
+        (replace(GOOD, stall=1.0), Verdict.PASS),
         (replace(GOOD, bursts=(Burst(((1.0, None, "reset", False),) * 24),)), Verdict.FAIL),
         (replace(GOOD, bursts=(Burst(((0.6, 200, None, True),) * 3 + ((0.6, 503, None, True),) * 21),)), Verdict.FAIL),
         (replace(GOOD, after=Burst(((0.01, 503, None, False),) * 20)), Verdict.FAIL),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from conformance.checks.mtls import (
+from conformance.checks.mtls_judges import (
     Handshake,
     Refusal,
     judge_encrypted,
@@ -68,6 +68,14 @@ STRICT = Refusal((strange(8080, answered=0), meshed(8080)), (ASKED,), (8080,))
 )
 def test_strict(history, verdict):
     assert judge_strict(history).verdict is verdict
+
+
+def test_a_timeout_is_a_refusal_only_where_nothing_else_happened():
+    def ended(**ends: int) -> Refusal:
+        return replace(STRICT, attempts=(replace(strange(8080, answered=0), ends=ends), meshed(8080)))
+
+    assert judge_strict(ended(timeout=20)).verdict is Verdict.PASS  # a mesh that drops packets
+    assert judge_strict(ended(reset=17, timeout=3)).verdict is Verdict.INCONCLUSIVE  # a busy machine
 
 
 OVERRIDE = Refusal(

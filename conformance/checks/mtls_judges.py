@@ -1,0 +1,241 @@
+"""Histories of plaintext, mTLS and handshakes against one workload, and the judges of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.model import Judgement, failed, inconclusive, passed
+from fixtures.workloads.traffic import Record
+from reports.model import Evidence
+
+__all__ = [
+    "GRPC",
+    "HTTP",
+    "PROTOCOL",
+    "TCP",
+    "Attempt",
+    "Handshake",
+    "Refusal",
+    "by_application",
+    "judge_encrypted",
+    "judge_permissive",
+    "judge_strict",
+    "summarise",
+]
+
+HTTP, GRPC, TCP = 8080, 7070, 9090
+PROTOCOL = {HTTP: "http1", GRPC: "grpc", TCP: "tcp"}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Requests to one port, and what the server pod's interface carried meanwhile."""
+
+    port: int
+    meshed: bool
+    """Whether the caller is in the mesh."""
+    sent: int
+    answered: int
+    """Answers by the application itself."""
+    carried: int
+    """Answers that show that the application received the marker."""
+    ends: Mapping[str, int]
+    """How the others ended: error or status, with counts."""
+    packets: int
+    tls_records: int
+    plaintext_hits: int
+    """How often the marker was seen in clear."""
+
+    @property
+    def refused(self) -> bool:
+        """Every request was sent and none reached the application.
+
+        A timeout alone may be a busy machine: it counts as a refusal only where nothing else happened, as with a mesh
+        that drops packets.
+        """
+        return self.sent > 0 and self.answered == 0 and self.ends.get("timeout", 0) in {0, self.sent}
+
+    @property
+    def accepted(self) -> bool:
+        """Every request was answered by the application."""
+        return self.sent > 0 and self.answered == self.sent
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """One line of the report's table."""
+        return {
+            "caller": "meshed" if self.meshed else "outside of the mesh",
+            "port": f"{self.port} ({PROTOCOL[self.port]})",
+            "sent": self.sent,
+            "answered": self.answered,
+            "otherwise": ", ".join(f"{count}× {end}" for end, count in self.ends.items()),
+            "packets": self.packets,
+            "TLS records": self.tls_records,
+            "marker in clear": self.plaintext_hits,
+        }
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """A TLS handshake from outside of the mesh, without a client certificate."""
+
+    port: int
+    answered: bool
+    client_certificate_requested: bool
+    version: str = ""
+    error: str = ""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """One line of the report's table."""
+        return {
+            "port": self.port,
+            "answered": self.answered,
+            "version": self.version,
+            "client certificate requested": self.client_certificate_requested,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What one workload did with plaintext and with mTLS."""
+
+    attempts: tuple[Attempt, ...]
+    handshakes: tuple[Handshake, ...]
+    strict_ports: tuple[int, ...] = ()
+    open_ports: tuple[int, ...] = ()
+
+    @property
+    def evidence(self) -> tuple[Evidence, Evidence]:
+        """For the report."""
+        return (
+            Evidence("requests, and the wire at the server pod", [one.row for one in self.attempts]),
+            Evidence("TLS handshakes from outside of the mesh", [one.row for one in self.handshakes]),
+        )
+
+
+def summarise(seen: Mapping[str, Any], *, port: int, meshed: bool, token: str) -> Attempt:
+    """A capture and the records of the traffic that ran under it, in numbers."""
+    records: Sequence[Record] = seen["records"]
+    ends: dict[str, int] = {}
+    for record in records:
+        if not by_application(record):
+            end = record.error or f"status {record.status}"
+            ends[end] = ends.get(end, 0) + 1
+    return Attempt(
+        port=port,
+        meshed=meshed,
+        sent=len(records),
+        answered=sum(map(by_application, records)),
+        carried=sum(token in str(dict(record.reply)) for record in records if record.reply is not None),
+        ends=ends,
+        packets=int(seen.get("packets", 0)),
+        tls_records=int(seen.get("tls_records", 0)),
+        plaintext_hits=int(seen.get("plaintext_hits", 0)),
+    )
+
+
+def by_application(record: Record) -> bool:
+    """Whether the application itself answered."""
+    return record.ok and record.reply is not None
+
+
+def _in_clear(attempts: Sequence[Attempt]) -> str:
+    """Why the meshed requests were not encrypted on the wire, "" if they were."""
+    for one in attempts:
+        if one.plaintext_hits:
+            return f"port {one.port}: the marker crossed the wire in clear {one.plaintext_hits} times"
+        if not one.tls_records:
+            return f"port {one.port}: no TLS record crossed the wire"
+    return ""
+
+
+def _unasked(history: Refusal) -> str:
+    """Why the history is no basis for a judgement, "" if it is."""
+    if not history.attempts:
+        return "no request was sent"
+    for one in history.attempts:
+        if not one.sent:
+            return f"port {one.port}: no request was sent"
+        if not one.packets:
+            return f"port {one.port}: the capture saw no packet, so it proves nothing"
+    return ""
+
+
+def _meshed_in_clear_or_lost(history: Refusal) -> str:
+    meshed = [one for one in history.attempts if one.meshed]
+    if not meshed:
+        return "no meshed client asked"
+    for one in meshed:
+        if not one.accepted or one.carried < one.sent:
+            return f"port {one.port}: {one.sent - one.carried} of {one.sent} meshed requests did not reach the server"
+    return _in_clear(meshed)
+
+
+def judge_encrypted(history: Refusal) -> Judgement:
+    """Meshed requests arrive, nothing of them is on the wire in clear, and the server's proxy asks for certificates."""
+    if problem := _unasked(history):
+        return inconclusive(problem, *history.evidence)
+    if problem := _meshed_in_clear_or_lost(history):
+        return failed(problem, *history.evidence)
+    for one in history.handshakes:
+        if not one.client_certificate_requested:
+            return failed(f"port {one.port}: a TLS handshake from outside is not asked for a certificate",
+                          *history.evidence)  # fmt: skip
+    if not history.handshakes:
+        return inconclusive("no handshake was tried: one proof is not two", *history.evidence)
+    sent = sum(one.sent for one in history.attempts)
+    return passed(
+        f"{sent} requests arrived and not one was seen in clear; the server asks callers for a certificate",
+        *history.evidence,
+    )
+
+
+def judge_strict(history: Refusal) -> Judgement:
+    """On strict ports plaintext is refused and mTLS works; on open ports plaintext is taken."""
+    if problem := _unasked(history):
+        return inconclusive(problem, *history.evidence)
+    strange = {one.port: one for one in history.attempts if not one.meshed}
+    if not history.strict_ports or not {*history.strict_ports, *history.open_ports} <= strange.keys():
+        return inconclusive("not every port was asked in plaintext", *history.evidence)
+    for port in history.strict_ports:
+        if not strange[port].answered and not strange[port].refused:
+            return inconclusive(f"port {port}: some plaintext requests ran into a timeout", *history.evidence)
+        if not strange[port].refused:
+            answered = f"{strange[port].answered} of {strange[port].sent} plaintext requests were answered"
+            return failed(f"port {port} ({PROTOCOL[port]}) is strict, and {answered}", *history.evidence)
+    for port in history.open_ports:
+        if not strange[port].accepted:
+            return failed(f"port {port} is exempt, and plaintext was refused there", *history.evidence)
+    if problem := _meshed_in_clear_or_lost(
+        Refusal(tuple(one for one in history.attempts if one.port in history.strict_ports), ())
+    ):
+        return failed(problem, *history.evidence)
+    asked = {one.port for one in history.handshakes if one.client_certificate_requested}
+    if missing := [port for port in history.strict_ports if port not in asked]:
+        return failed(f"port {missing[0]}: a TLS handshake from outside is not asked for a certificate",
+                      *history.evidence)  # fmt: skip
+    ports = ", ".join(f"{port} ({PROTOCOL[port]})" for port in history.strict_ports)
+    exempt = f"; taken on {', '.join(map(str, history.open_ports))}" if history.open_ports else ""
+    return passed(f"plaintext refused and mTLS served on {ports}{exempt}", *history.evidence)
+
+
+def judge_permissive(history: Refusal) -> Judgement:
+    """Plaintext from outside is taken, in clear, and meshed callers are encrypted all the same."""
+    if problem := _unasked(history):
+        return inconclusive(problem, *history.evidence)
+    strange = [one for one in history.attempts if not one.meshed]
+    if not strange:
+        return inconclusive("nobody asked in plaintext", *history.evidence)
+    for one in strange:
+        if not one.accepted:
+            return failed(f"port {one.port}: {one.sent - one.answered} of {one.sent} plaintext requests were refused",
+                          *history.evidence)  # fmt: skip
+        if not one.plaintext_hits:
+            return inconclusive("the plaintext control was not seen in clear: the capture is blind", *history.evidence)
+    if problem := _meshed_in_clear_or_lost(history):
+        return failed(problem, *history.evidence)
+    return passed("plaintext is taken from outside, and meshed callers are encrypted", *history.evidence)
