@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _refuse_copies(config: pytest.Config) -> None:
     """A check runs once: its ground is shared, and two copies would disturb each other."""
     if getattr(config.option, "dist", "no") == "each":
-        raise pytest.UsageError("--mesh cannot be distributed by --dist each: use --dist loadgroup")
+        raise pytest.UsageError("--mesh cannot be distributed by --dist each: leave --dist out")
 
 
 @pytest.hookimpl(optionalhook=True)

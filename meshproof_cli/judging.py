@@ -43,11 +43,7 @@ def conformance(plan: Plan, ground: Ground, directory: Path, report: Report) -> 
         *(["--no-wait"] if plan.create else []),
         "--mesh", plan.options.mesh, *ground.access, "--image", ground.image, "--only", ",".join(chosen),
         "--report-dir", str(directory),
-        *(
-            ["-p", "meshproof_cli.scheduling", "-n", str(plan.workers), "--dist", "loadgroup"]
-            if plan.workers > 1
-            else ["-p", "no:xdist"]
-        ),
+        *(["-n", str(plan.workers)] if plan.workers > 1 else ["-p", "no:xdist"]),
     )  # fmt: skip
     done: set[str] = set()
     with log.open("w", encoding="utf-8") as kept, _process(command, directory) as process:
