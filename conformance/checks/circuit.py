@@ -169,7 +169,9 @@ def healthy_unaffected(ctx: Context) -> Episode:
     return ctx.shared(episode)
 
 
-BURST, DELAY = 24, 0.6
+BURST, DELAY = 24, 1.5
+"""So many requests at once, each of which takes the application so many seconds: far more than it takes a busy machine
+to open the connections, so that a refusal and a wait cannot be mixed up."""
 CONNECTIONS, PENDING, REQUESTS = 2, 1, 2
 
 
@@ -182,7 +184,7 @@ CONNECTIONS, PENDING, REQUESTS = 2, 1, 2
     requires=("INJ-01",),
 )
 def cap(ctx: Context) -> Cap:
-    """Bursts far beyond the cap, and single requests that are within it."""
+    """A burst far beyond the cap, and single requests that are within it."""
     marker = ctx.marker(FAULTY)
     ctx.apply(ConnectionLimit(ctx.space("in"), "capped", 8080, CONNECTIONS, PENDING, REQUESTS, marker))
     ctx.gate("capped", marker, among=HOSTS)
@@ -200,7 +202,7 @@ def cap(ctx: Context) -> Cap:
             allowed=CONNECTIONS + PENDING,
             delay=DELAY,
             before=Burst.of(client.batch(calm)),
-            bursts=tuple(Burst.of(client.batch(crowd)) for _ in range(2)),
+            bursts=(Burst.of(client.batch(crowd)),),
             after=Burst.of(client.batch(calm)),
         )
     return replace(seen, stall=witness.slowest)

@@ -17,7 +17,7 @@ OVERRUN = 2
 """A cap that is exceeded by more than this factor is not kept. Proxies may overrun it a little: each of their worker
 threads counts before the others know."""
 
-STALL = 0.15
+STALL = 0.3
 """Where a control port took longer than this, the machine was too busy to say that a refusal was slow."""
 
 
