@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures.images.__main__ import main
+from fixtures.images.dependencies import LEFT_OUT, ROOTS, closure, distributions
+from fixtures.images.requirements import pinned
+from reports.errors import EnvironmentProblem, ExitCode
+
+LOCK = Path(__file__).resolve().parents[3] / "requirements.lock"
+
+NAMES = st.sampled_from("abcdef")
+
+
+@given(st.dictionaries(NAMES, st.lists(NAMES, max_size=4)), st.lists(NAMES, max_size=3), st.sets(NAMES, max_size=2))
+def test_the_closure_is_closed_and_has_nothing_that_is_left_out(
+    needs: Mapping[str, list[str]], roots: list[str], out: set[str]
+) -> None:
+    found = closure(roots, lambda name: needs.get(name, ()), dict.fromkeys(out, "why"))
+    assert list(found) == sorted(set(found))
+    assert set(roots) - out <= set(found)
+    assert not out.intersection(found)
+    for name in found:
+        assert set(needs.get(name, ())) - out <= set(found)
+
+
+def test_names_are_normalised() -> None:
+    needs = {"zope-event": ["Some_Other"], "some-other": []}
+    assert closure(["Zope.Event"], needs.__getitem__, {}) == ("some-other", "zope-event")
+
+
+def test_the_requirements_of_the_image_are_those_of_the_lock_file_with_hashes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["requirements", str(LOCK)]) == 0
+    printed = capsys.readouterr().out
+    lines = LOCK.read_text().splitlines()
+    assert set(printed.splitlines()) <= set(lines)
+    heads = [line for line in printed.splitlines() if not line.startswith(" ")]
+    assert [head.split("==")[0] for head in heads] == list(distributions())
+    assert set(ROOTS) <= {head.split("==")[0] for head in heads}
+    assert not LEFT_OUT.keys() & {head.split("==")[0] for head in heads}
+    # a backslash at the end of each line but a requirement's last, as pip reads it
+    joined = printed.replace("\\\n", " ").splitlines()
+    assert len(joined) == len(heads)
+    assert all("--hash=sha256:" in line for line in joined)
+
+
+def test_a_name_with_two_versions_keeps_both_and_comments_go() -> None:
+    lock = (
+        "# made by a tool\n"
+        "a==1 ; python_version < '3.12' \\\n    --hash=sha256:11\n    # via b\n"
+        "a==2 ; python_version >= '3.12' \\\n    --hash=sha256:22 \\\n    --hash=sha256:33\n"
+        "b==1 \\\n    --hash=sha256:44\n"
+    )
+    assert pinned(lock, ["a"]) == lock.partition("\n")[2].partition("b==")[0].replace("    # via b\n", "")
+
+
+def test_a_package_that_is_not_pinned_is_named() -> None:
+    with pytest.raises(EnvironmentProblem, match="needs nowhere, which the lock file does not pin"):
+        pinned("a==1 \\\n    --hash=sha256:11\n", ["a", "nowhere"])
+
+
+@given(st.text(max_size=200))
+def test_no_lock_file_breaks_the_reader(text: str) -> None:
+    assert pinned(text, []) == "\n"
+
+
+def test_a_lock_file_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["requirements", str(tmp_path / "nothing")]) == ExitCode.USAGE
+    assert "cannot be read" in capsys.readouterr().err
