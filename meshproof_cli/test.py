@@ -23,6 +23,8 @@ __all__ = ["Outcome", "app", "counts", "exit_code"]
 app = typer.Typer(add_completion=False)
 
 _ROOT = Path(__file__).resolve().parent.parent
+_LIMIT = 1800
+"""Seconds that one part may take: several times what it needs on two busy cores, and an end where a test hangs."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,12 @@ def _pytest(name: str, arguments: list[str], keyword: str) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="meshproof-test-") as scratch:
         junit = Path(scratch) / "junit.xml"
         command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={junit}", *arguments]
-        done = subprocess.run([*command, *(["-k", keyword] if keyword else [])], cwd=_ROOT, check=False)
+        try:
+            done = subprocess.run(
+                [*command, *(["-k", keyword] if keyword else [])], cwd=_ROOT, check=False, timeout=_LIMIT
+            )
+        except subprocess.TimeoutExpired:
+            return Outcome(name, failed=1, seconds=_LIMIT, why=f"still running after {_LIMIT} s: something hangs")
         outcome = Outcome(name, seconds=time.monotonic() - started)
         if junit.exists():
             passed, failed, skipped = counts(junit.read_text(encoding="utf-8"))

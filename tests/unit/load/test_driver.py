@@ -109,9 +109,9 @@ def test_connections_are_kept(driver, server):
 def test_a_stall_is_charged_to_the_requests_that_queued_behind_it(driver, server):
     told = run(driver, url=server + "/slow", rate=10, duration=1.0, users=1)
     latency, service = (decode(told["histograms"][name]) for name in ("latency", "service"))
-    assert service.get_value_at_percentile(99) < 400_000
-    # Ten requests of 0.3 s through one connection: the last waits for the nine before it.
+    # Ten requests of 0.3 s, due 0.1 s apart, through one connection: the last waits for the nine before it.
     assert latency.get_max_value() > 1_800_000
+    assert latency.get_max_value() > 5 * service.get_value_at_percentile(50)
 
 
 def test_warm_up_is_sent_and_not_counted(driver, server):
