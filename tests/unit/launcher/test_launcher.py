@@ -1,0 +1,185 @@
+"""The launcher `./meshproof` in a clone of its own, with a Python whose pip is played: no network, no real packages."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fixtures.cluster.__init__ import HOST_PACKAGES
+
+ROOT = Path(__file__).resolve().parents[3]
+
+PYTHON = f"""#!/bin/sh
+case "$1 $2" in
+  "-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+  "-m pip")
+    echo "$*" >>"$PLAY/calls"
+    cat "$PLAY/words" 2>/dev/null
+    [ -e "$PLAY/fails" ] && exit 1
+    printf '#!/bin/sh\\necho "ran: $*"\\nexit 7\\n' >"$(dirname "$0")/meshproof"
+    chmod +x "$(dirname "$0")/meshproof" ;;
+  *) exec {sys.executable} "$@" ;;
+esac
+"""
+
+
+@dataclass
+class Clone:
+    """A clone with the launcher in it, and the folder in which pip's part is written down."""
+
+    folder: Path
+    play: Path
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        python = self.play / "python"
+        env = {**os.environ, "PLAY": str(self.play), "MESHPROOF_PYTHON": str(python), "MESHPROOF_NO_INSTALL": "1"}
+        return subprocess.Popen(
+            [str(self.folder / "meshproof"), *arguments],
+            env={**env, **environment}, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        process = self.start(*arguments, **environment)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    def calls(self) -> list[str]:
+        log = self.play / "calls"
+        return log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    folder, play = tmp_path / "a clone", tmp_path / "play"
+    folder.mkdir()
+    play.mkdir()
+    for name in ("meshproof", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, folder / name)
+    (play / "python").write_text(PYTHON)
+    (play / "python").chmod(0o755)
+    return Clone(folder, play)
+
+
+def test_the_first_call_sets_up_and_passes_arguments_and_exit_code_on(clone: Clone):
+    code, out, err = clone.run("run", "--mesh", "a b")
+    assert (code, out) == (7, "ran: run --mesh a b\n")
+    assert "Install the locked packages" in err
+    first, second = clone.calls()
+    assert "--require-hashes" in first
+    assert "--no-deps" in second
+
+
+def test_the_second_call_says_and_installs_nothing(clone: Clone):
+    clone.run()
+    code, out, err = clone.run("list")
+    assert (code, out, err) == (7, "ran: list\n", "")
+    assert len(clone.calls()) == 2
+
+
+def test_it_works_through_a_symbolic_link_from_elsewhere(clone: Clone, tmp_path: Path):
+    (tmp_path / "link").symlink_to(clone.folder / "meshproof")
+    done = subprocess.run(
+        [tmp_path / "link", "x"], env={**os.environ, "PLAY": str(clone.play), "MESHPROOF_NO_INSTALL": "1",
+        "MESHPROOF_PYTHON": str(clone.play / "python")}, capture_output=True, text=True, check=False, cwd="/",
+    )  # fmt: skip
+    assert done.stdout == "ran: x\n"
+    assert (clone.folder / ".venv").is_dir()
+
+
+@pytest.mark.parametrize("changed", ["requirements.lock", "pyproject.toml"])
+def test_a_changed_pin_is_installed_once(clone: Clone, changed: str):
+    clone.run()
+    with (clone.folder / changed).open("a") as file:
+        file.write("# another\n")
+    clone.run()
+    clone.run()
+    assert len(clone.calls()) == 4
+
+
+def test_a_clone_that_was_moved_gets_a_new_environment(clone: Clone, tmp_path: Path):
+    clone.run()
+    (clone.folder / ".venv" / "stale").touch()
+    moved = Clone(clone.folder.rename(tmp_path / "moved"), clone.play)
+    assert moved.run("x")[:2] == (7, "ran: x\n")
+    assert not (moved.folder / ".venv" / "stale").exists()
+
+
+def test_two_that_start_at_once_install_once(clone: Clone):
+    both = [clone.start("one"), clone.start("two")]
+    outs = [process.communicate(timeout=60)[0] for process in both]
+    assert outs == ["ran: one\n", "ran: two\n"]
+    assert len(clone.calls()) == 2
+
+
+def test_an_installation_that_broke_off_is_taken_up_again(clone: Clone):
+    (clone.play / "fails").touch()
+    assert clone.run()[0] == 3
+    (clone.play / "fails").unlink()
+    assert clone.run()[0] == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("NewConnectionError: Failed to establish a new connection: timed out", "The package index cannot be reached"),
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "The disk is full"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "does not match the hash"),
+        ("ERROR: something else", "pip could not install the locked packages: ERROR: something else"),
+    ],
+)
+def test_what_pip_could_not_do_is_one_sentence_and_exit_code_3(clone: Clone, words: str, sentence: str):
+    (clone.play / "words").write_text(f"Collecting aiohttp==1\n{words}\n")
+    (clone.play / "fails").touch()
+    code, out, err = clone.run("run")
+    assert (code, out) == (3, "")
+    assert sentence in err
+    assert "Traceback" not in err
+
+
+def test_a_python_that_is_too_old_is_one_sentence_and_exit_code_3(clone: Clone):
+    (clone.play / "python").write_text("#!/bin/sh\nexit 1\n")
+    code, out, err = clone.run("run")
+    assert (code, out) == (3, "")
+    assert f"meshproof: No Python 3.11 or newer (with its venv module) was found at {clone.play}/python." in err
+    assert not (clone.folder / ".venv").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_sentence_and_exit_code_3(clone: Clone):
+    if os.geteuid() == 0:  # whom modes do not stop: a read-only mount does
+        command = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && "$0/meshproof"',
+        ]
+        done = subprocess.run([*command, clone.folder], capture_output=True, text=True, check=False)
+    else:
+        clone.folder.chmod(0o555)
+        done = subprocess.run([clone.folder / "meshproof"], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "cannot be written to" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_the_launcher_installs_what_the_embedded_cluster_calls():
+    listed = re.search(r'^HOST_PACKAGES="([^"]*)"$', (ROOT / "meshproof").read_text(), re.MULTILINE)
+    assert listed
+    own = {"ca-certificates", "python3-venv"}  # for the downloads, and for the launcher itself
+    assert set(listed[1].split()) - own == set(HOST_PACKAGES.values())
+
+
+def test_ci_runs_exactly_what_a_user_runs():
+    script = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert [line for line in script if line and not line.startswith("#")] == [
+        'exec "$(dirname "$0")/../meshproof" test'
+    ]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
