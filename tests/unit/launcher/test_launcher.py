@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.cluster.__init__ import HOST_PACKAGES
+from fixtures.cluster import HOST_PACKAGES
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -174,7 +174,13 @@ def test_the_launcher_installs_what_the_embedded_cluster_calls():
     listed = re.search(r'^HOST_PACKAGES="([^"]*)"$', (ROOT / "meshproof").read_text(), re.MULTILINE)
     assert listed
     own = {"ca-certificates", "python3-venv"}  # for the downloads, and for the launcher itself
-    assert set(listed[1].split()) - own == set(HOST_PACKAGES.values())
+    assert listed[1].split() == sorted({*HOST_PACKAGES.values(), *own})
+
+
+@pytest.mark.parametrize("shell", [name for name in ("sh", "dash", "bash") if shutil.which(name)])
+def test_posix_shells_read_it(shell: str):
+    done = subprocess.run([shell, "-n", ROOT / "meshproof"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_ci_runs_exactly_what_a_user_runs():
