@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from conformance.adapters import Adapter, Rendered, Unsupported
 from conformance.ground import Ground, space_name
 from conformance.intents import Backend, Intent, Marker
-from conformance.witness import Witness
+from conformance.pulse import Pulse
 from fixtures.kube import Kube, NotEventually, eventually
-from fixtures.workloads.manifests import CLIENT_CONTROL, ECHO_CONTROL, SNIFFER_CONTROL
-from fixtures.workloads.traffic import Batch, Client, Control, Record
+from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
+from fixtures.workloads.traffic import Batch, Client, Control, Job, Record
 
 __all__ = ["LIMITS", "Context", "Limits", "NotExpressible", "NotInForce", "Pod"]
 
@@ -196,12 +196,28 @@ class Context:
         history: T = found
         return history
 
-    def witness(self, *pods: Pod) -> Witness:
-        """A witness of the machine's own speed: the meshed client and the given echo pods, by their control ports."""
-        client = self.ground.workload(self.ground.client)
-        ports = [(self._port(self.space(client.place), client.name, CLIENT_CONTROL), "/jobs/none")]
-        ports += [(self._port(pod.namespace, pod.name, ECHO_CONTROL), "/behaviour") for pod in pods]
-        return Witness(ports)
+    @contextlib.contextmanager
+    def pulse(self, client: Client, url: str, rate: float) -> Iterator[Callable[[float], Pulse]]:
+        """Beats to an address while the block runs. What is yielded gives the pulse up to a moment, once it is past."""
+        longest = 4 * LIMITS.ground_ready
+        job = client.start(Batch(url=url, rate=rate, duration=longest, concurrency=4, timeout=LIMITS.probe, fields=()))
+        try:
+            yield lambda until: self._pulse(job, rate, until)
+        finally:
+            job.stop()
+
+    def _pulse(self, job: Job, rate: float, until: float) -> Pulse:
+        seen: list[Record] = []
+
+        def past() -> bool:
+            seen.extend(job.records(len(seen)))
+            # Beats end in any order: the ones due before the moment have ended once a later one and their time have.
+            return (
+                bool(seen) and seen[-1].start > until and len(seen) >= (until - min(one.start for one in seen)) * rate
+            )
+
+        self.watch(past, LIMITS.probe + 1.0)
+        return Pulse.of(rate, seen)
 
     # -- control ports ---------------------------------------------------------------------------------------------
 
@@ -222,14 +238,11 @@ class Context:
         return {**seen, "records": list(records)}
 
     def _control(self, pod: Pod, port: int, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return self._port(pod.namespace, pod.name, port).order("POST", path, dict(body), LIMITS.control)
-
-    def _port(self, namespace: str, pod: str, port: int) -> Control:
-        key = (namespace, pod, port)
+        key = (pod.namespace, pod.name, port)
         if key not in self._controls:
-            self._controls[key] = Control.of_pod(self.kube, namespace, pod, port)
+            self._controls[key] = Control.of_pod(self.kube, pod.namespace, pod.name, port)
             self._exits.callback(self._controls[key].close)
-        return self._controls[key]
+        return self._controls[key].order("POST", path, dict(body), LIMITS.control)
 
     @staticmethod
     def now() -> float:

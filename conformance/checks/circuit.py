@@ -16,7 +16,7 @@ from conformance.checks.ejection_judges import (
     judge_nothing_while_ejected,
     judge_returns,
 )
-from conformance.checks.limits import Burst, Cap, judge_cap
+from conformance.checks.limits import ENOUGH, Burst, Cap, judge_cap
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import Backend, ConnectionLimit, OutlierEjection
@@ -51,6 +51,8 @@ of grace, and slack for a busy machine."""
 LONGEST = 25.0
 """Seconds after which the traffic ends whatever happened."""
 MOST_IN_FLIGHT = 16
+BEATS = 20.0
+"""Requests a second that watch the machine."""
 
 
 def episode(ctx: Context) -> Episode:
@@ -68,14 +70,13 @@ def episode(ctx: Context) -> Episode:
         timeout=LIMITS.probe,
         fields=("pod",),
     )
-    job = ctx.client().start(batch)
-    try:
-        with ctx.witness(pod) as witness:
+    healthy = ctx.pods("steady")[0]
+    with ctx.pulse(ctx.outsider(), f"http://{healthy.ip}:8080/", BEATS) as pulse, ctx.client().start(batch) as job:
+        try:
             seen = _fail_and_return(ctx, job, pod)
-        return replace(seen, stall=witness.slowest)
-    finally:
-        job.stop()
-        ctx.behave(pod, codes="")
+        finally:
+            ctx.behave(pod, codes="")
+        return replace(seen, pulse=pulse(seen.ended))
 
 
 def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
@@ -99,7 +100,9 @@ def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
     counts = []
     for moment in (healed + GRACE, healed + 0.65 * EJECTION):
         ctx.until(lambda moment=moment: ctx.now() >= moment, "time passes", EJECTION)  # type: ignore[misc]
-        counts.append(Count(ctx.now(), ctx.behave(pod)))
+        asked = ctx.now()
+        served = ctx.behave(pod)
+        counts.append(Count(asked, ctx.now(), served))
     # Beyond the ejection time, so that the history covers all of it even where the host was never ejected.
     ctx.watch(lambda: answers(healed + EJECTION) >= 3, LATEST + 1.0)
     return Episode(
@@ -113,7 +116,10 @@ def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
         healed=healed,
         ended=ctx.now(),
         counts=tuple(counts),
-        answers=tuple(Answer(one.start, one.seconds, one.pod or "", one.status, one.error) for one in records()),
+        answers=tuple(
+            Answer(one.start + one.late, one.seconds - one.late, one.pod or "", one.status, one.error)
+            for one in records()
+        ),
     )
 
 
@@ -172,6 +178,8 @@ def healthy_unaffected(ctx: Context) -> Episode:
 BURST, DELAY = 24, 1.5
 """So many requests at once, each of which takes the application so many seconds: far more than it takes a busy machine
 to open the connections, so that a refusal and a wait cannot be mixed up."""
+MOST_BURSTS = 6
+"""Bursts that are sent until enough count."""
 CONNECTIONS, PENDING, REQUESTS = 2, 1, 2
 
 
@@ -184,7 +192,7 @@ CONNECTIONS, PENDING, REQUESTS = 2, 1, 2
     requires=("INJ-01",),
 )
 def cap(ctx: Context) -> Cap:
-    """A burst far beyond the cap, and single requests that are within it."""
+    """Bursts far beyond the cap, and single requests that are within it."""
     marker = ctx.marker(FAULTY)
     ctx.apply(ConnectionLimit(ctx.space("in"), "capped", 8080, CONNECTIONS, PENDING, REQUESTS, marker))
     ctx.gate("capped", marker, among=HOSTS)
@@ -197,12 +205,13 @@ def cap(ctx: Context) -> Cap:
         fields=("pod",),
     )
     client = ctx.client()
-    with ctx.witness(ctx.pod("faulty")) as witness:
-        seen = Cap(
-            allowed=CONNECTIONS + PENDING,
-            delay=DELAY,
-            before=Burst.of(client.batch(calm)),
-            bursts=(Burst.of(client.batch(crowd)),),
-            after=Burst.of(client.batch(calm)),
-        )
-    return replace(seen, stall=witness.slowest)
+    before = Burst.of(client.batch(calm))
+    bursts: list[Burst] = []
+    # The same client and proxy, and the same hosts, by a service without a cap.
+    with ctx.pulse(client, ctx.url("pool"), BEATS) as pulse:
+        while len(bursts) < MOST_BURSTS and sum(one.counts for one in bursts) < ENOUGH:
+            sent = client.batch(crowd)
+            begin, end = min(one.start for one in sent), max(one.start + one.seconds for one in sent)
+            bursts.append(Burst.of(sent, pulse(end).stall(begin, end)))
+    after = Burst.of(client.batch(calm))
+    return Cap(allowed=CONNECTIONS + PENDING, delay=DELAY, before=before, bursts=tuple(bursts), after=after)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from conformance.pulse import STEADY, Pulse
 from reports.model import Evidence, Plot
 
 __all__ = ["GRACE", "Answer", "Count", "Episode"]
 
 GRACE = 1.2
-"""Seconds between the error that ejects and the moment when every worker of the proxy knows. An idle machine takes a
-hundredth of that; with forty runnable processes on two cores 0.7 s were seen."""
+"""The ejection must be in effect this many seconds after the error that ejects: every worker of the proxy must learn of
+it. An idle machine takes a hundredth of that; with forty runnable processes on two cores 0.7 s were seen."""
 
 
 @dataclass(frozen=True)
@@ -19,18 +20,25 @@ class Answer:
     """One request of the steady traffic."""
 
     start: float
+    """When it was really sent, not when it was due."""
     seconds: float
     pod: str
     """The pod that answered, "" if none did."""
     status: int | None
     error: str | None
 
+    @property
+    def end(self) -> float:
+        """When the answer or the error was there."""
+        return self.start + self.seconds
+
 
 @dataclass(frozen=True)
 class Count:
-    """How many requests the failing host had answered at a moment, by its own count."""
+    """How many requests the failing host had answered, by its own count, at a moment between asking and being told."""
 
-    at: float
+    asked: float
+    told: float
     served: int
 
 
@@ -55,37 +63,69 @@ class Episode:
     answers: tuple[Answer, ...]
     counts: tuple[Count, ...] = ()
     """The failing host's own count, at least twice while it is ejected."""
-
-    stall: float = 0.0
-    """The longest that a control port, outside of the mesh, took for a word meanwhile, in seconds."""
+    pulse: Pulse = STEADY
+    """Requests of a client outside of the mesh straight to a healthy host, all the while."""
 
     @property
     def own_count(self) -> int | None:
         """Requests that the host itself counted while it was ejected; None if it was not asked twice in that time."""
-        window = self.window
-        counts = [one.served for one in self.counts if window and window[0] <= one.at <= window[1]]
-        return counts[-1] - counts[0] if len(counts) >= 2 else None
+        at, began = self.ejected_at, self.ejection_began
+        if at is None or began is None:
+            return None
+        sure = (at + GRACE, began + self.ejection)
+        counts = [one for one in self.counts if sure[0] <= one.asked and one.told <= sure[1]]
+        if len(counts) < 2:
+            return None
+        # What was on its way when the ejection took effect may be answered late, and is no fault.
+        before = [one for one in self.of_host if one.start <= at + GRACE and one.end > counts[0].asked]
+        return max(0, counts[-1].served - counts[0].served - len(before))
+
+    @property
+    def of_host(self) -> list[Answer]:
+        """The failing host's answers."""
+        return [one for one in self.answers if one.pod == self.host]
 
     @property
     def errors(self) -> list[Answer]:
         """What the failing host answered wrongly."""
-        return [one for one in self.answers if one.pod == self.host and one.status == 500]
+        return [one for one in self.of_host if one.status == 500]
 
     @property
     def ejected_at(self) -> float | None:
         """When the error that must eject had been answered; None if there were not enough."""
-        ends = sorted(one.start + one.seconds for one in self.errors)
+        ends = sorted(one.end for one in self.errors)
         return ends[self.consecutive - 1] if len(ends) >= self.consecutive else None
 
     @property
+    def ejection_began(self) -> float | None:
+        """The earliest moment at which the proxy can have ejected the host: it had to be sent that many requests."""
+        starts = sorted(one.start for one in self.errors)
+        return starts[self.consecutive - 1] if len(starts) >= self.consecutive else None
+
+    @property
     def window(self) -> tuple[float, float] | None:
-        """The time in which the host is ejected for sure."""
-        at = self.ejected_at
-        return None if at is None else (at + GRACE, at + 0.9 * self.ejection)
+        """The time in which the host is ejected for sure.
+
+        From its last answer before the ejection had to be in effect: that is the mark of the ejection. To the earliest
+        moment at which it may be let in again.
+        """
+        at, began = self.ejected_at, self.ejection_began
+        if at is None or began is None:
+            return None
+        mark = max((one.start for one in self.of_host if at < one.start <= at + GRACE), default=at)
+        return mark, began + 0.9 * self.ejection
 
     def within(self, window: tuple[float, float]) -> list[Answer]:
-        """Requests that began in a window."""
-        return [one for one in self.answers if window[0] <= one.start < window[1]]
+        """Requests that were sent in a window."""
+        return [one for one in self.answers if window[0] < one.start < window[1]]
+
+    def wrongly_served(self, window: tuple[float, float]) -> list[Answer]:
+        """Answers of the host to requests sent in a window, and so early that it cannot have been let in again.
+
+        A request that was sent in time may have been held up until the host was back; then its answer came late.
+        """
+        back = (self.ejection_began or 0.0) + self.ejection
+        return [one for one in self.within(window) if one.pod == self.host and one.end < back]
 
     @property
     def back_at(self) -> float | None:
@@ -93,7 +133,7 @@ class Episode:
         at = self.ejected_at
         if at is None:
             return None
-        return min((one.start for one in self.answers if one.pod == self.host and one.start > at + GRACE), default=None)
+        return min((one.start for one in self.of_host if one.start > at + GRACE), default=None)
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -117,9 +157,10 @@ class Episode:
             "healed at s": round(self.healed - first, 2),
             "back at s": round(self.back_at - first, 2) if self.back_at else None,
             "ended at s": round(self.ended - first, 2),
+            "last answer before the ejection took effect at s": round(window[0] - first, 2) if window else None,
             "unanswered requests": sum(not one.pod for one in self.answers),
             "counted by the host itself while ejected": self.own_count,
-            "slowest answer of a control port outside of the mesh s": round(self.stall, 3),
+            "slowest beat past the mesh s": round(max((seconds for _, seconds in self.pulse.beats), default=0.0), 3),
         }
         return Evidence("answers by host", rows), Evidence("course of the episode", times)
 

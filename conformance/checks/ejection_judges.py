@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conformance.checks.ejection import Answer, Episode
+from conformance.checks.ejection import GRACE, Answer, Episode
 from conformance.model import Judgement, failed, inconclusive, passed
-from conformance.witness import excused
-from reports.model import ErrorRate, Verdict
+from conformance.pulse import excused
+from reports.model import Evidence, Verdict
 
 __all__ = ["judge_ejected", "judge_healthy_unaffected", "judge_nothing_while_ejected", "judge_returns"]
 
 STALL = 0.5
-"""Where a control port took longer than this, the machine was too busy for a verdict against the mesh."""
+"""A beat past the mesh that took longer than this, seconds, means that the machine stood still: what failed at the same
+time does not count."""
 
 
 def _with_plot(judgement: Judgement, history: Episode) -> Judgement:
@@ -20,17 +21,19 @@ def _with_plot(judgement: Judgement, history: Episode) -> Judgement:
     return Judgement(judgement.verdict, judgement.reason, judgement.evidence, judgement.error_rates, plots)
 
 
-def _rate(history: Episode, asked: int) -> tuple[ErrorRate, ...]:
+def _missed(history: Episode, asked: int) -> Evidence:
+    """What the judgement could miss: a host that is still chosen, at random, as often as the others."""
     share = 1 / len(history.hosts)
-    return (
-        ErrorRate(
-            "no answer of the ejected host",
-            0.0,
-            (1 - share) ** asked,
-            f"a host that keeps its share of 1/{len(history.hosts)}",
-            asked,
-        ),
-    )
+    title = f"probability that a host which keeps its share of 1/{len(history.hosts)} goes unnoticed"
+    return Evidence(title, f"{(1 - share) ** asked:.1e} after {asked} requests")
+
+
+def _stalled(history: Episode, one: Answer) -> bool:
+    return history.pulse.stall(one.start, one.end) > STALL
+
+
+def _unless_stalled(judgement: Judgement, history: Episode, begin: float, end: float) -> Judgement:
+    return excused(judgement, history.pulse.stall(begin, min(end, history.ended)), STALL)
 
 
 def _no_basis(history: Episode) -> Judgement | None:
@@ -54,17 +57,17 @@ def _ejected(history: Episode) -> Judgement:
         return _with_plot(basis, history)
     window = history.window
     asked = history.within(window) if window else []
-    served = [one for one in asked if one.pod == history.host]
-    rates = _rate(history, len(asked))
+    served = history.wrongly_served(window) if window else []
+    evidence = (*history.evidence, _missed(history, len(asked)))
     if len(served) > len(asked) / (4 * len(history.hosts)):
         reason = f"{len(history.errors)} errors, and the host still answered {len(served)} of {len(asked)} requests"
-        return _with_plot(failed(reason, *history.evidence, error_rates=rates), history)
+        return _with_plot(failed(reason, *evidence), history)
     most = history.consecutive + history.in_flight
     if len(history.errors) > most:
         reason = f"ejected after {len(history.errors)} errors; {history.consecutive} and those under way are allowed"
-        return _with_plot(failed(reason, *history.evidence, error_rates=rates), history)
+        return _with_plot(failed(reason, *evidence), history)
     reason = f"ejected after {len(history.errors)} errors ({history.consecutive} in a row are the limit)"
-    return _with_plot(passed(reason, *history.evidence, error_rates=rates), history)
+    return _with_plot(passed(reason, *evidence), history)
 
 
 def _nothing(history: Episode) -> Judgement:
@@ -73,23 +76,27 @@ def _nothing(history: Episode) -> Judgement:
         return basis
     window = history.window
     asked = history.within(window) if window else []
-    rates = _rate(history, len(asked))
-    served = [one for one in asked if one.pod == history.host]
+    evidence = (*history.evidence, _missed(history, len(asked)))
+    served = history.wrongly_served(window) if window else []
     lost = [one for one in asked if not one.pod]
+    counted = [one for one in lost if not _stalled(history, one)]
     if served:
         return failed(f"the host answered {len(served)} of {len(asked)} requests while it was ejected",
-                      *history.evidence, error_rates=rates)  # fmt: skip
+                      *evidence)  # fmt: skip
+    if counted:
+        return failed(f"{len(counted)} of {len(asked)} requests were answered by nobody while the host was ejected",
+                      *evidence)  # fmt: skip
     if lost:
-        return failed(f"{len(lost)} of {len(asked)} requests were answered by nobody while the host was ejected",
-                      *history.evidence, error_rates=rates)  # fmt: skip
+        return inconclusive(f"{len(lost)} of {len(asked)} requests got no answer while the machine stood still",
+                            *evidence)  # fmt: skip
     if history.own_count is None:
         return inconclusive("the host was not asked for its own count twice while it was ejected",
-                            *history.evidence, error_rates=rates)  # fmt: skip
+                            *evidence)  # fmt: skip
     if history.own_count:
         return failed(f"by its own count the host answered {history.own_count} requests while it was ejected",
-                      *history.evidence, error_rates=rates)  # fmt: skip
+                      *evidence)  # fmt: skip
     return passed(f"all {len(asked)} requests went to the other hosts; the host itself counted none",
-                  *history.evidence, error_rates=rates)  # fmt: skip
+                  *evidence)  # fmt: skip
 
 
 def _returns(history: Episode) -> Judgement:
@@ -99,17 +106,19 @@ def _returns(history: Episode) -> Judgement:
     gone = _ejected(history)
     if gone.verdict is not Verdict.PASS:
         return failed("the host was never ejected, so it cannot return", *history.evidence)
-    at, back = history.ejected_at or 0.0, history.back_at
+    at, began, back = history.ejected_at or 0.0, history.ejection_began or 0.0, history.back_at
     if back is None:
         if history.ended - at < history.latest:
             return inconclusive("the traffic ended before the host had to be back", *history.evidence)
         return failed(f"not back within {history.latest:g} s of its ejection", *history.evidence)
-    away = back - at
-    if away < 0.9 * history.ejection:
-        return failed(f"back after {away:.2f} s, the ejection time is {history.ejection:g} s", *history.evidence)
-    if away > history.latest:
-        return failed(f"back after {away:.2f} s, at most {history.latest:g} s are allowed", *history.evidence)
-    return passed(f"back after {away:.2f} s (ejection time {history.ejection:g} s)", *history.evidence)
+    # The client saw the ejecting error a little after the proxy did: away for `least` to `most` seconds.
+    first = min(one.end for one in history.of_host if one.start >= back)
+    least, most = back - at, first - began
+    if most < 0.9 * history.ejection:
+        return failed(f"back after {most:.2f} s, the ejection time is {history.ejection:g} s", *history.evidence)
+    if least > history.latest:
+        return failed(f"back after {least:.2f} s, at most {history.latest:g} s are allowed", *history.evidence)
+    return passed(f"back after {least:.2f} s (ejection time {history.ejection:g} s)", *history.evidence)
 
 
 def _unaffected(history: Episode) -> Judgement:
@@ -119,6 +128,8 @@ def _unaffected(history: Episode) -> Judgement:
     if _ejected(history).verdict is not Verdict.PASS:
         return failed("no host was ejected: that the others serve proves nothing", *history.evidence)
     wrong = [one for one in history.answers if one.pod != history.host and (one.error or one.status != 200)]
+    if wrong and all(_stalled(history, one) for one in wrong):
+        return inconclusive(f"{len(wrong)} requests failed, all while the machine stood still", *history.evidence)
     if wrong:
         return failed(f"{len(wrong)} requests failed away from the failing host: {_kinds(wrong)}", *history.evidence)
     window = history.window
@@ -141,19 +152,25 @@ def _kinds(answers: Sequence[Answer]) -> str:
 
 def judge_ejected(history: Episode) -> Judgement:
     """After the errors that eject, and those under way, the host answers no more."""
-    return excused(_ejected(history), history.stall, STALL)
+    at = history.ejected_at or history.broken
+    return _unless_stalled(_ejected(history), history, history.broken, at + GRACE)
 
 
 def judge_nothing_while_ejected(history: Episode) -> Judgement:
     """While it is ejected not one request reaches the host, and every request is accounted for by another."""
-    return excused(_nothing(history), history.stall, STALL)
+    at = history.ejected_at or history.broken
+    return _unless_stalled(_nothing(history), history, at, at + history.ejection)
 
 
 def judge_returns(history: Episode) -> Judgement:
     """The host answers again, not before the ejection time and not long after it."""
-    return excused(_returns(history), history.stall, STALL)
+    return _unless_stalled(_returns(history), history, history.broken, history.ended)
 
 
 def judge_healthy_unaffected(history: Episode) -> Judgement:
     """All through the episode the healthy hosts answer every request they get, and each takes its part."""
-    return excused(_unaffected(history), history.stall, STALL)
+    found = _unaffected(history)
+    if any(not one.pod or one.status != 200 for one in history.answers if one.pod != history.host):
+        return found  # each failed request has been held against the pulse by itself
+    at = history.ejected_at or history.broken
+    return _unless_stalled(found, history, history.broken, at + history.ejection)

@@ -185,24 +185,21 @@ def judge_split(history: Split) -> Judgement:
 def judge_nothing_else(history: Split) -> Judgement:
     """Backends without a share get nothing, and each with one gets something."""
     total, enough = len(history.answers), never_seen_samples(history.rare, history.beta)
-    rates = (
-        ErrorRate(
-            "no answer of a backend without a share", 0.0, history.beta, f"a share of {100 * history.rare:g} %", total
-        ),
-    )
+    seen_from = f"a backend with a share of {100 * history.rare:g} % would go unnoticed with a probability of"
+    evidence = (history.evidence, Evidence("what this could miss", f"{seen_from} {(1 - history.rare) ** total:.1e}"))
     if not total:
-        return inconclusive("no request was sent", history.evidence)
+        return inconclusive("no request was sent", *evidence)
     if history.stray:
         stray = ", ".join(f"{name} {count}×" for name, count in history.stray.items())
         return failed(f"of {total} requests, backends without a share answered: {stray}",
-                      history.evidence, error_rates=rates)  # fmt: skip
+                      *evidence)  # fmt: skip
     if history.errors:
-        return inconclusive(f"{history.errors} of {total} requests failed", history.evidence, error_rates=rates)
+        return inconclusive(f"{history.errors} of {total} requests failed", *evidence)
     if total < enough:
-        return inconclusive(f"{total} requests are too few, {enough} are needed", history.evidence, error_rates=rates)
+        return inconclusive(f"{total} requests are too few, {enough} are needed", *evidence)
     if silent := [name for name in history.shares if not history.counts[name]]:
-        return failed(f"{', '.join(silent)} has a share and got nothing", history.evidence, error_rates=rates)
-    return passed(f"all {total} requests went to {', '.join(history.shares)}", history.evidence, error_rates=rates)
+        return failed(f"{', '.join(silent)} has a share and got nothing", *evidence)
+    return passed(f"all {total} requests went to {', '.join(history.shares)}", *evidence)
 
 
 @check(
