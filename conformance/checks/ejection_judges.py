@@ -14,6 +14,8 @@ __all__ = ["judge_ejected", "judge_healthy_unaffected", "judge_nothing_while_eje
 STALL = 0.5
 """A beat past the mesh that took longer than this, seconds, means that the machine stood still: what failed at the same
 time does not count."""
+LONG_STALL = 1.5
+"""What it takes to excuse a late return: the bound for that has seconds of slack for a busy machine in it already."""
 
 
 def _with_plot(judgement: Judgement, history: Episode) -> Judgement:
@@ -32,8 +34,10 @@ def _stalled(history: Episode, one: Answer) -> bool:
     return history.pulse.stall(one.start, one.end) > STALL
 
 
-def _unless_stalled(judgement: Judgement, history: Episode, begin: float, end: float) -> Judgement:
-    return excused(judgement, history.pulse.stall(begin, min(end, history.ended)), STALL)
+def _unless_stalled(
+    judgement: Judgement, history: Episode, begin: float, end: float, limit: float = STALL
+) -> Judgement:
+    return excused(judgement, history.pulse.stall(begin, min(end, history.ended)), limit)
 
 
 def _no_basis(history: Episode) -> Judgement | None:
@@ -164,7 +168,8 @@ def judge_nothing_while_ejected(history: Episode) -> Judgement:
 
 def judge_returns(history: Episode) -> Judgement:
     """The host answers again, not before the ejection time and not long after it."""
-    return _unless_stalled(_returns(history), history, history.broken, history.ended)
+    limit = LONG_STALL if _ejected(history).verdict is Verdict.PASS else STALL
+    return _unless_stalled(_returns(history), history, history.broken, history.ended, limit)
 
 
 def judge_healthy_unaffected(history: Episode) -> Judgement:

@@ -72,6 +72,12 @@ def test_a_host_that_never_returns_fails_one_judge_only():
     assert judge_returns(course(away=1000.0, ended=5.0)).verdict is Verdict.INCONCLUSIVE
 
 
+def test_a_short_stall_is_no_excuse_for_a_host_that_never_returns():
+    never = course(away=1000.0)
+    assert judge_returns(replace(never, pulse=beats(0.6, at=5.0))).verdict is Verdict.FAIL
+    assert judge_returns(replace(never, pulse=beats(2.0, at=5.0))).verdict is Verdict.INCONCLUSIVE
+
+
 def test_too_early_and_too_late_are_found():
     assert judge_returns(course(away=1.0)).verdict is Verdict.FAIL
     assert judge_returns(course(away=10.0)).verdict is Verdict.FAIL
