@@ -75,10 +75,7 @@ def _prints_from_the_image(cluster: Cluster, image: str) -> None:
         }
     )
 
-    def printed() -> None:
-        assert "from the image" in kube.logs("default", "p")
-
-    eventually(printed, timeout=60, what="the pod prints")
+    eventually(lambda: "from the image" in kube.logs("default", "p"), timeout=60, what="the pod prints")
 
 
 def test_the_headline_checks_pass_on_kind(node_image: str | None, tmp_path: Path) -> None:
