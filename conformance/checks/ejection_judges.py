@@ -66,11 +66,13 @@ def _ejected(history: Episode) -> Judgement:
     if len(served) > len(asked) / (4 * len(history.hosts)):
         reason = f"{len(history.errors)} errors, and the host still answered {len(served)} of {len(asked)} requests"
         return _with_plot(failed(reason, *evidence), history)
+    # Only the first ejection is judged: where the host was healed late, it came back failing and was ejected again.
+    errors = sum(window is not None and one.start < window[1] for one in history.errors)
     most = history.consecutive + history.in_flight
-    if len(history.errors) > most:
-        reason = f"ejected after {len(history.errors)} errors; {history.consecutive} and those under way are allowed"
+    if errors > most:
+        reason = f"ejected after {errors} errors; {history.consecutive} and those under way are allowed"
         return _with_plot(failed(reason, *evidence), history)
-    reason = f"ejected after {len(history.errors)} errors ({history.consecutive} in a row are the limit)"
+    reason = f"ejected after {errors} errors ({history.consecutive} in a row are the limit)"
     return _with_plot(passed(reason, *evidence), history)
 
 

@@ -133,6 +133,15 @@ def test_an_ejection_may_take_effect_a_little_late():
     assert [judge(history).verdict for judge in JUDGES] == [Verdict.PASS] * 4
 
 
+def test_a_host_that_was_healed_late_and_failed_again_after_its_return_had_been_ejected():
+    sound = course()
+    at = sound.ejected_at or 0.0
+    again = tuple(Answer(at + 3.6 + i / 300, 0.02, "c", 500, None) for i in range(30))
+    assert judge_ejected(replace(sound, answers=(*sound.answers, *again))).verdict is Verdict.PASS
+    more = tuple(Answer(at + i / 300, 0.02, "c", 500, None) for i in range(30))
+    assert judge_ejected(replace(sound, answers=(*sound.answers, *more))).verdict is Verdict.FAIL
+
+
 def test_a_request_held_up_until_the_host_was_back_is_no_fault():
     sound = course()
     at = sound.ejected_at or 0.0
