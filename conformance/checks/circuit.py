@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from conformance.catalogue import check, place
-from conformance.checks.ejection import GRACE, Answer, Count, Episode
+from conformance.checks.ejection import Answer, Count, Episode
 from conformance.checks.ejection_judges import (
     judge_ejected,
     judge_healthy_unaffected,
@@ -96,13 +96,17 @@ def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
     ctx.until(lambda: answers(broken, failing=True) >= CONSECUTIVE, "the host fails", LIMITS.in_force)
     ctx.behave(pod, codes="")
     healed = ctx.now()
-    # The host's own count, early and late in its ejection: a witness that does not depend on what the client saw.
-    counts = []
-    for moment in (healed + GRACE, healed + 0.65 * EJECTION):
-        ctx.until(lambda moment=moment: ctx.now() >= moment, "time passes", EJECTION)  # type: ignore[misc]
+    # The host's own count, again and again until it may be let in: a witness that does not depend on what the client
+    # saw. The judge takes the first and the last that were taken for sure while it was ejected.
+    counts: list[Count] = []
+
+    def count() -> bool:
         asked = ctx.now()
         served = ctx.behave(pod)
         counts.append(Count(asked, ctx.now(), served))
+        return asked >= healed + EJECTION
+
+    ctx.watch(count, EJECTION + 1.0)
     # Beyond the ejection time, so that the history covers all of it even where the host was never ejected.
     ctx.watch(lambda: answers(healed + EJECTION) >= 3, LATEST + 1.0)
     return Episode(
