@@ -30,6 +30,10 @@ class Pulse:
         """From the client's records."""
         return cls(rate, tuple((one.start, one.seconds) for one in records))
 
+    def beside(self, other: Pulse) -> Pulse:
+        """Both pulses as one: it stalls where either does."""
+        return Pulse(self.rate + other.rate, (*self.beats, *other.beats))
+
     def stall(self, begin: float, end: float) -> float:
         """The longest beat under way between two moments, in seconds; infinite where beats are missing."""
         if not self.rate:

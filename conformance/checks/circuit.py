@@ -35,7 +35,7 @@ GROUND = place(
             Workload("faulty", "in", app="pool", version="v2"),
             Workload("outsider", "out", kind="client"),
         ),
-        services=(Svc("pool", "in", "pool"), Svc("capped", "in", "pool")),
+        services=(Svc("pool", "in", "pool"), Svc("capped", "in", "pool"), Svc("calm", "in", "pool", "v1")),
         server="faulty",
     )
 )
@@ -71,12 +71,17 @@ def episode(ctx: Context) -> Episode:
         fields=("pod",),
     )
     healthy = ctx.pods("steady")[0]
-    with ctx.pulse(ctx.outsider(), f"http://{healthy.ip}:8080/", BEATS) as pulse, ctx.client().start(batch) as job:
+    with (
+        ctx.pulse(ctx.outsider(), f"http://{healthy.ip}:8080/", BEATS) as past,
+        # The same client and proxy, and the healthy hosts, by a service of which no host is ever ejected.
+        ctx.pulse(ctx.client(), ctx.url("calm"), BEATS) as through,
+        ctx.client().start(batch) as job,
+    ):
         try:
             seen = _fail_and_return(ctx, job, pod)
         finally:
             ctx.behave(pod, codes="")
-        return replace(seen, pulse=pulse(seen.ended))
+        return replace(seen, pulse=past(seen.ended).beside(through(seen.ended)))
 
 
 def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:

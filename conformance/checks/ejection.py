@@ -64,7 +64,7 @@ class Episode:
     counts: tuple[Count, ...] = ()
     """The failing host's own count, at least twice while it is ejected."""
     pulse: Pulse = STEADY
-    """Requests of a client outside of the mesh straight to a healthy host, all the while."""
+    """Requests to the healthy hosts, from outside of the mesh and through the client's proxy, past what is judged."""
 
     @property
     def own_count(self) -> int | None:
@@ -160,7 +160,7 @@ class Episode:
             "last answer before the ejection took effect at s": round(window[0] - first, 2) if window else None,
             "unanswered requests": sum(not one.pod for one in self.answers),
             "counted by the host itself while ejected": self.own_count,
-            "slowest beat past the mesh s": round(max((seconds for _, seconds in self.pulse.beats), default=0.0), 3),
+            "slowest beat s": round(max((seconds for _, seconds in self.pulse.beats), default=0.0), 3),
         }
         return Evidence("answers by host", rows), Evidence("course of the episode", times)
 
