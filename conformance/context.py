@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from conformance.adapters import Adapter, Rendered, Unsupported
@@ -17,9 +17,11 @@ from fixtures.kube import Kube, NotEventually, eventually
 from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
 from fixtures.workloads.traffic import Batch, Client, Control, Job, Record
 
-__all__ = ["LIMITS", "Context", "Limits", "NotExpressible", "NotInForce", "Pod"]
+__all__ = ["LIMITS", "MARK_ROW", "Context", "Limits", "NotExpressible", "NotInForce", "Pod", "gate_open"]
 
 T = TypeVar("T")
+MARK_ROW = 30
+"""Answers in a row that make a mark: 2^-30 is below 1e-9."""
 
 
 @dataclass(frozen=True)
@@ -146,25 +148,23 @@ class Context:
         """A fresh mark: no earlier configuration can show it."""
         return Marker("x-meshproof-mark", secrets.token_hex(8), backend)
 
-    def gate(self, service: str, marker: Marker, *, among: int) -> None:
-        """Wait until the marked request reaches the marked backend many times in a row, each on a new connection.
+    def gate(self, service: str, marker: Marker) -> None:
+        """Wait until the marked requests reach the marked backend many times in a row, each on a new connection.
 
-        `among` is how many backends an unmarked request could reach. The row is so long that without the
-        configuration it would come about with a probability below 1e-9.
+        First an ordinary request must reach another backend: a service whose other endpoints are not known yet answers
+        from one backend too, and that would look like the mark. With two backends within reach, a row of `MARK_ROW`
+        comes about by chance with a probability below 1e-9.
         """
-        row = next(n for n in range(1, 64) if among**-n < 1e-9)
-        batch = Batch(
-            url=self.url(service),
-            count=row,
-            headers={marker.header: marker.value},
-            timeout=LIMITS.probe,
-            fresh=True,
-        )
+        ordinary = Batch(url=self.url(service), count=MARK_ROW, timeout=LIMITS.probe, fresh=True)
+        marked = replace(ordinary, headers={marker.header: marker.value})
 
         def shows() -> bool:
-            return all(_reached(record, marker.backend) for record in self.client().batch(batch))
+            client = self.client()
+            return gate_open(client.batch(ordinary), client.batch(marked), marker.backend)
 
-        self.in_force(shows, f"the mark of the configuration for {service} ({row} answers of {marker.backend.name})")
+        self.in_force(
+            shows, f"the mark of the configuration for {service} ({MARK_ROW} answers of {marker.backend.name})"
+        )
 
     def in_force(self, probe: Callable[[], bool], what: str, *, successes: int = 1) -> None:
         """Wait for an observable mark; `NotInForce` where it does not show in time."""
@@ -250,8 +250,11 @@ class Context:
         return time.time()
 
 
+def gate_open(ordinary: Sequence[Record], marked: Sequence[Record], backend: Backend) -> bool:
+    """Whether a configuration shows its mark: ordinary requests also reach others, marked ones nobody else."""
+    elsewhere = any(record.ok and record.version and not _reached(record, backend) for record in ordinary)
+    return elsewhere and len(marked) >= MARK_ROW and all(_reached(record, backend) for record in marked)
+
+
 def _reached(record: Record, backend: Backend) -> bool:
-    reply = record.reply
-    if record.status != 200 or reply is None:
-        return False
-    return bool(reply.get("version") == backend.version) if backend.version else True
+    return record.status == 200 and record.version == backend.version

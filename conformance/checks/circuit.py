@@ -41,7 +41,6 @@ GROUND = place(
 )
 
 FAULTY = Backend("faulty host", version="v2")
-HOSTS = 3
 CONSECUTIVE = 5
 INTERVAL, EJECTION = 1.0, 3.0
 RATE = 120.0
@@ -61,7 +60,7 @@ def episode(ctx: Context) -> Episode:
     pod = ctx.pod("faulty")
     marker = ctx.marker(FAULTY)
     ctx.apply(OutlierEjection(space, "pool", 8080, CONSECUTIVE, INTERVAL, EJECTION, 50, marker))
-    ctx.gate("pool", marker, among=HOSTS)
+    ctx.gate("pool", marker)
     batch = Batch(
         url=ctx.url("pool"),
         rate=RATE,
@@ -204,7 +203,7 @@ def cap(ctx: Context) -> Cap:
     """Bursts far beyond the cap, and single requests that are within it."""
     marker = ctx.marker(FAULTY)
     ctx.apply(ConnectionLimit(ctx.space("in"), "capped", 8080, CONNECTIONS, PENDING, REQUESTS, marker))
-    ctx.gate("capped", marker, among=HOSTS)
+    ctx.gate("capped", marker)
     calm = Batch(url=ctx.url("capped"), count=20, timeout=LIMITS.request, fields=("pod",))
     crowd = Batch(
         url=ctx.url("capped", path=f"/?delay={round(DELAY * 1000)}ms"),

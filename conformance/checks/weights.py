@@ -123,7 +123,7 @@ def split(
     marker = ctx.marker(backends["v3"])
     declared = tuple((backends[name], weight) for name, weight in weights.items())
     ctx.apply(WeightedRoute(ctx.space("in"), service, 8080, declared, marker, by))
-    ctx.gate(service, marker, among=len(VERSIONS))
+    ctx.gate(service, marker)
     positive = {name: weight for name, weight in weights.items() if weight}
     most = samples or max(test.most_samples for test in _decision({}, positive, ctx.alpha)[1])
     answers: list[str] = []
