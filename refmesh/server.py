@@ -102,7 +102,9 @@ class ControlPlane:
             log.info("serving %s after %.2f s", options.namespace, time.monotonic() - started)
             await until.wait()
             self._ready = False
-            log.info("stopping")
+            log.info("stopping in %g s", options.drain_seconds)
+            # Nodes go on sending here until they know that this endpoint is gone.
+            await asyncio.sleep(options.drain_seconds)
 
     async def _serve_discovery(self, stack: contextlib.AsyncExitStack, authority: Authority) -> None:
         credentials = RenewedCredentials(authority, self.names)
@@ -159,6 +161,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--ca-port", type=int, default=15012)
     parser.add_argument("--webhook-port", type=int, default=15017)
     parser.add_argument("--http-port", type=int, default=15014)
+    parser.add_argument("--drain-seconds", type=float, default=0.0, help="how long to serve on after SIGTERM")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser.parse_args(arguments)
 

@@ -19,6 +19,7 @@ FIELD_MANAGER = "refmesh"
 
 _PLURALS = {
     "Namespace": ("namespaces", False),
+    "Pod": ("pods", True),
     "ServiceAccount": ("serviceaccounts", True),
     "Service": ("services", True),
     "Deployment": ("deployments", True),

@@ -14,6 +14,7 @@ from refmesh.install import gateway_api, manifests
 from refmesh.install.apply import apply, delete, plural_of, wait_for, wait_gone
 from refmesh.install.crds import crds
 from refmesh.install.options import NAMESPACE
+from refmesh.install.serving import wait_until_serving
 from refmesh.kubeclient import KubeError, NotServed
 
 if TYPE_CHECKING:
@@ -88,16 +89,8 @@ async def _install_control_plane(
     for task in done:
         await task
     report("control plane ready")
-    await wait_for(
-        kube,
-        manifests.webhooks(),
-        lambda state: all(
-            hook["clientConfig"].get("caBundle") for hook in state.get("webhooks", [{"clientConfig": {}}])
-        ),
-        timeout=10.0,
-        what="The control plane did not enter its certificate into the webhook configuration",
-    )
-    report("injection webhook trusted")
+    await wait_until_serving(kube)
+    report("injection webhook answers")
 
 
 def _rolled_out(state: Object, generation: int) -> bool:

@@ -23,6 +23,8 @@ _SELECTOR = {"app": "refmesh"}
 _PORTS = {"grpc-ads": 15011, "grpc-ca": 15012, "http-monitoring": 15014, "https-webhook": 15017}
 _SYSTEM_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease", NAMESPACE]
 _NON_ROOT = 65532
+_DRAIN_SECONDS = "3"
+"""kube-proxy writes its rules at most once a second, and later on a busy node."""
 
 
 def control_plane(image: str, options: Options, defect: str | None = None) -> list[Object]:
@@ -120,6 +122,8 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
         image,
         "--log-level",
         options.log_level,
+        "--drain-seconds",
+        _DRAIN_SECONDS,
         *(["--defect", defect] if defect else []),
     ]
     container = {

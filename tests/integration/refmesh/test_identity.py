@@ -58,11 +58,13 @@ def test_a_token_for_another_audience_is_refused(mesh, namespace):
 
 
 def test_the_defects_of_identity_and_injection_can_be_seen_and_go_away_again(mesh, namespace):
-    mesh.install("--defect", "san-from-csr")
-    assert ask(mesh, token(mesh, namespace)) == [FOREIGN]
-    mesh.install("--defect", "opt-out-ignored")
-    assert injected(mesh, namespace, "wrong")
-    mesh.install()
+    try:
+        mesh.install("--defect", "san-from-csr")
+        assert ask(mesh, token(mesh, namespace)) == [FOREIGN]
+        mesh.install("--defect", "opt-out-ignored")
+        assert injected(mesh, namespace, "wrong")
+    finally:
+        mesh.install()
     assert not injected(mesh, namespace, "right")
     assert ask(mesh, token(mesh, namespace)) == [f"spiffe://cluster.local/ns/{namespace}/sa/default"]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -32,10 +34,41 @@ def test_check_finds_nothing_wrong(mesh):
     assert [f for f in findings if not f["ok"]] == []
 
 
-def test_a_second_install_is_quick_and_changes_nothing(mesh):
-    before = mesh.kube.get("v1", "Secret", "refmesh-ca", "refmesh-system")
-    assert mesh.install() < 3
-    assert mesh.kube.get("v1", "Secret", "refmesh-ca", "refmesh-system") == before
+def test_a_second_install_changes_nothing(mesh):
+    def state():
+        deployment = mesh.kube.get("apps/v1", "Deployment", "refmesh", "refmesh-system")
+        return deployment["metadata"]["generation"], mesh.kube.get("v1", "Secret", "refmesh-ca", "refmesh-system")
+
+    before = state()
+    mesh.install()
+    assert state() == before
+
+
+def test_pods_are_admitted_and_injected_throughout_a_rollover(mesh):
+    """The control plane that leaves answers until every node has heard of the one that came."""
+    namespace = "refmesh-rollover"
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    pod = client_pod("dry", namespace, image=mesh.image)
+    admitted: list[bool] = []
+    over = threading.Event()
+
+    def create() -> None:
+        while not over.is_set():
+            # A creation that is refused raises, and fails the test below.
+            answer = mesh.kube.api.call("POST", path, query=[("dryRun", "All")], body=pod)
+            admitted.append(any(c["name"] == "refmesh-proxy" for c in answer["spec"].get("initContainers", ())))
+
+    labels = {"istio-injection": "enabled"}
+    with mesh.kube.namespace(namespace, labels=labels, wait=True), ThreadPoolExecutor(1) as pool:
+        creating = pool.submit(create)
+        try:
+            mesh.install("--set", "log_level=debug")
+            mesh.install()
+        finally:
+            over.set()
+        creating.result(timeout=30)
+    assert len(admitted) > 50
+    assert all(admitted)
 
 
 def test_a_missing_image_is_said_at_once(mesh):
