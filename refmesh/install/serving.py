@@ -56,17 +56,24 @@ async def _admission_answers(kube: Kube) -> None:
         "metadata": {"generateName": "refmesh-dry-run-", "labels": {policy.POD_LABEL: "true"}},
         "spec": {"containers": [{"name": "app", "image": "none"}]},
     }
-    last = ""
+    last = "no answer"
+    patience = 0.3
     try:
         async with asyncio.timeout(_ANSWERING_SECONDS):
             while True:
                 try:
-                    await kube.request("POST", "/api/v1/namespaces/default/pods", pod, query={"dryRun": "All"})
+                    # An attempt that began before the node knew the Service waits for TCP to try again after 1 and 3
+                    # seconds; a fresh one gets through at once. Growing, so that a slow cluster is given its time.
+                    async with asyncio.timeout(patience):
+                        await kube.request("POST", "/api/v1/namespaces/default/pods", pod, query={"dryRun": "All"})
                 except KubeError as error:
                     # Mutation comes first: a refusal by quota or pod security is an answer that came after the hook's.
                     if error.status < 500:
                         return
                     last = str(error)
+                except TimeoutError:
+                    patience *= 1.5
+                    continue
                 else:
                     return
                 await asyncio.sleep(0.05)

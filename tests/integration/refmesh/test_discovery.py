@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -43,6 +44,17 @@ def shop(mesh: Mesh) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def client(mesh: Mesh, shop: str) -> Iterator[Client]:
+    """The client inside, whose own proxy has heard of every service's endpoints: a Ready pod says nothing of that."""
+
+    def known() -> bool:
+        found = mesh.admin(shop, "client", "/clusters")
+        return all(
+            re.search(rf"^outbound\|{port}\|\|{name}\.{shop}\.\S+::cx_active", found, re.MULTILINE)
+            for port in PORTS.values()
+            for name in ("echo", "echo-v1", "echo-v2")
+        )
+
+    eventually(known, timeout=10, what="the client's proxy knows every endpoint")
     with Client(mesh.kube, shop, "client") as found:
         yield found
 
