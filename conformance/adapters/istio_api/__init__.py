@@ -1,0 +1,9 @@
+"""Intents in Istio's kinds and labels, one file a capability. refmesh speaks them too, so both adapters start here.
+
+`render` dispatches on the intent's type; importing this package registers every renderer.
+"""
+
+from . import injection, security, traffic
+from .base import render
+
+__all__ = ["injection", "render", "security", "traffic"]

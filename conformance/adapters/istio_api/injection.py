@@ -1,0 +1,22 @@
+"""Who is in the mesh: labels on namespaces and pods."""
+
+from __future__ import annotations
+
+from conformance.adapters.base import Rendered, Unsupported
+from conformance.intents import Inject, NoInject, Scope
+
+from .base import render
+
+
+@render.register
+def _(intent: Inject) -> Rendered | Unsupported:
+    if intent.scope is Scope.NAMESPACE:
+        return Rendered(labels={"istio-injection": "enabled"})
+    return Rendered(labels={"sidecar.istio.io/inject": "true"})
+
+
+@render.register
+def _(intent: NoInject) -> Rendered | Unsupported:
+    if intent.scope is Scope.NAMESPACE:
+        return Rendered(labels={"istio-injection": "disabled"})
+    return Rendered(labels={"sidecar.istio.io/inject": "false"})
