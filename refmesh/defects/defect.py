@@ -11,7 +11,10 @@ __all__ = ["Defect"]
 
 @dataclass(frozen=True)
 class Defect:
-    """One fault: `make` gets the sound function of the seam `module:function`, and gives one wrong in exactly one way."""
+    """One fault.
+
+    `make` gets the sound function of the seam `module:function`, and gives one that is wrong in exactly one way.
+    """
 
     name: str
     summary: str
