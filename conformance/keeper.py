@@ -16,6 +16,7 @@ from typing import Any
 
 from conformance.adapters import Adapter
 from conformance.context import LIMITS
+from conformance.endpoints import ready_endpoints, wanted_endpoints
 from conformance.ground import Ground, render_ground, space_name
 from fixtures.kube import Kube, NotEventually, eventually
 from reports.errors import EnvironmentProblem, MeshproofError
@@ -104,8 +105,23 @@ class Keeper:
             self._await_creation(ground)
         for one in ground.places:
             expected = sum(workload.replicas for workload in ground.workloads if workload.place == one.name)
+            space = space_name(self.run, ground.name, one.name)
             if expected:
-                self._await_pods(space_name(self.run, ground.name, one.name), expected)
+                self._await_pods(space, expected)
+            self._await_endpoints(space, wanted_endpoints(ground, one.name))
+
+    def _await_endpoints(self, space: str, wanted: Mapping[str, int]) -> None:
+        """Wait until each service names its Ready pods: on a busy cluster its slices follow them by a second.
+
+        No mesh can send requests to endpoints that it has not been told of.
+        """
+
+        def told() -> bool:
+            found = ready_endpoints(self.kube.list("discovery.k8s.io/v1", "EndpointSlice", space))
+            return all(found[service] >= count for service, count in wanted.items())
+
+        if any(wanted.values()):
+            eventually(told, timeout=LIMITS.ground_ready, what=f"the endpoints of every service in {space}")
 
     def _await_pods(self, space: str, count: int) -> None:
         """Wait for pods, but not for an image that the cluster cannot get."""
