@@ -9,6 +9,8 @@ from reports.errors import UsageProblem
 
 from .ground import Ground
 from .model import Check, Judgement, Level
+from .profiles import FULL
+from .profiles import profile as named
 
 if TYPE_CHECKING:
     from .context import Context
@@ -87,15 +89,19 @@ def ground_of(name: str) -> Ground:
     return _grounds[name]
 
 
-def select(only: str = "", skip: str = "") -> tuple[Check, ...]:
-    """The checks that the user asked for: ids or groups, separated by commas (`WT,CB-01`), in any case.
+def select(only: str = "", skip: str = "", profile: str = FULL) -> tuple[Check, ...]:
+    """The checks of a profile that the user asked for: ids or groups, separated by commas (`WT,CB-01`), in any case.
 
-    Raises `UsageProblem` for a word that is neither.
+    Raises `UsageProblem` for a word that is neither, and where nothing is left.
     """
     every = checks()
+    part = named(profile)
     wanted = _ids(only, every) if only.strip() else {one.id for one in every}
     dropped = _ids(skip, every)
-    return tuple(one for one in every if one.id in wanted and one.id not in dropped)
+    chosen = tuple(one for one in every if part.holds(one) and one.id in wanted and one.id not in dropped)
+    if not chosen:
+        raise UsageProblem(f"nothing of the profile {part.name} is left to judge", fix="see `meshproof list checks`")
+    return chosen
 
 
 def _ids(text: str, every: Iterable[Check]) -> set[str]:

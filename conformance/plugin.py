@@ -36,6 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--context", metavar="NAME", help="context of the kubeconfig")
     group.addoption("--only", metavar="IDS", default="", help="checks or groups to run, such as WT,CB-01")
     group.addoption("--skip", metavar="IDS", default="", help="checks or groups to leave out")
+    group.addoption(
+        "--profile",
+        metavar="NAME",
+        default="full",
+        help="part of the catalogue that is judged: full (the default: pytest runs what there is), headline (what"
+        " `meshproof run` judges), core, extended, or one capability such as routing",
+    )
     group.addoption("--image", metavar="REF", help="image of the workloads (default: this product's own)")
     group.addoption(
         "--report-dir", metavar="DIR", type=Path, default=Path("meshproof-report"), help="results.json and bundles"

@@ -39,7 +39,7 @@ RESULTS = "results.json"
 def selection(config: pytest.Config) -> tuple[Check, ...]:
     """The checks that the flags ask for; a wrong id is a usage error."""
     with _as_usage():
-        return select(config.getoption("--only"), config.getoption("--skip"))
+        return select(config.getoption("--only"), config.getoption("--skip"), config.getoption("--profile"))
 
 
 @contextlib.contextmanager

@@ -175,6 +175,8 @@ def _again(plan: Plan, one: str) -> str:
 def _options(plan: Plan) -> dict[str, str | list[str]]:
     options = plan.options
     given: dict[str, str | list[str]] = {"mesh": options.mesh, "cluster": plan.provider}
+    if options.profile:
+        given["profile"] = options.profile
     if options.only:
         given["only"] = list(options.only)
     if options.skip:

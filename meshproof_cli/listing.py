@@ -10,7 +10,7 @@ from meshproof_cli.output import Output, show
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List the checks, experiments, faults or meshes there are.", no_args_is_help=True)
+app = typer.Typer(help="List the checks, profiles, experiments, faults or meshes there are.", no_args_is_help=True)
 
 _Output = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
 
@@ -21,6 +21,22 @@ def checks(output: _Output = Output.TABLE) -> None:
     from conformance.catalogue import checks as every
 
     show([_check(one, output) for one in every()], output)
+
+
+@app.command()
+def profiles(output: _Output = Output.TABLE) -> None:
+    """List the profiles: parts of the conformance checks that --profile takes."""
+    from conformance.catalogue import checks as every
+    from conformance.profiles import PROFILES
+
+    rows = [(part, [one.id for one in every() if part.holds(one)]) for part in PROFILES]
+    show(
+        [
+            {"name": part.name, "title": part.title, "checks": len(ids) if output is Output.TABLE else ids}
+            for part, ids in rows
+        ],
+        output,
+    )
 
 
 def _check(one: Any, output: Output) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reports.choice import choose
 from reports.errors import UsageProblem
 
-__all__ = ["CLUSTERS", "NONE", "REFMESH", "Known", "Options", "Plan", "Selection", "choose", "make_plan", "select"]
+__all__ = ["CLUSTERS", "NONE", "REFMESH", "Known", "Options", "Plan", "Selection", "make_plan", "select"]
 
 CLUSTERS = ("embedded", "kind", "existing")
 NONE = "none"
@@ -32,6 +32,8 @@ class Options:
     image: str | None = None
     workers: int | None = None
     yes: bool = False
+    profile: str = ""
+    """The part of the conformance checks to judge; "": the default one, or whatever `only` names."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Known:
     measurements: Sequence[str]
     titles: Mapping[str, str] = field(default_factory=dict)
     """Id -> title of all of them."""
+    profiles: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Name -> ids of the checks of every profile."""
+    default_profile: str = ""
+    """The profile of a run whose user names none; "": every check."""
 
 
 @dataclass(frozen=True)
@@ -117,24 +123,16 @@ def _count(ids: Sequence[str], what: str) -> str:
     return f"{len(ids)} {what}{'s' if len(ids) > 1 else ''}: {', '.join(ids)}"
 
 
-def choose(word: str, among: Iterable[str], what: str, fix: str = "") -> str:
-    """`word` if it is one of `among`; else a `UsageProblem` that suggests close matches."""
-    pool = list(among)
-    if word in pool:
-        return word
-    near = difflib.get_close_matches(word.lower(), [name.lower() for name in pool], n=3, cutoff=0.5)
-    close = [name for name in pool if name.lower() in near]
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise UsageProblem(f"there is no {what} called {word!r}", fix=hint + (fix or f"known: {', '.join(pool)}"))
-
-
-def select(known: Known, only: Sequence[str], skip: Sequence[str]) -> Selection:
+def select(known: Known, only: Sequence[str], skip: Sequence[str], profile: str = "") -> Selection:
     """What `only` and `skip` leave: ids, check groups (`WT`), or `conformance`, `chaos`, `latency`, in any case.
 
-    Raises `UsageProblem` for a word that is none of these, or when nothing is left.
+    A check or group that `only` names is judged whatever the default profile holds; with a `profile` of the user's own
+    choice, `only` picks among its checks. Raises `UsageProblem` for an unknown word, or when nothing is left.
     """
+    named = choose(profile.lower(), known.profiles, "profile") if profile else known.default_profile
+    of_profile = set(known.profiles[named]) if named else set(known.checks)
     kinds = {
-        "conformance": tuple(known.checks),
+        "conformance": tuple(one for one in known.checks if one in of_profile),
         "chaos": tuple(known.experiments),
         "latency": tuple(known.measurements),
     }
@@ -144,10 +142,14 @@ def select(known: Known, only: Sequence[str], skip: Sequence[str]) -> Selection:
     meaning |= {one: (one,) for one in (*known.checks, *known.experiments, *known.measurements)}
     meaning |= kinds
     wanted = _expand(meaning, only) if only else {one for ids in kinds.values() for one in ids}
+    if profile:
+        wanted -= set(known.checks) - of_profile
     wanted -= _expand(meaning, skip)
     if not wanted:
-        raise UsageProblem("--only and --skip leave nothing to judge", fix="see `meshproof list checks`")
-    return Selection(*(tuple(one for one in ids if one in wanted) for ids in kinds.values()))
+        of = f" of the profile {named}" if profile else ""
+        raise UsageProblem(f"--only and --skip leave nothing{of} to judge", fix="see `meshproof list checks`")
+    every = (tuple(known.checks), tuple(known.experiments), tuple(known.measurements))
+    return Selection(*(tuple(one for one in ids if one in wanted) for ids in every))
 
 
 def _expand(meaning: Mapping[str, tuple[str, ...]], words: Sequence[str]) -> set[str]:
@@ -185,7 +187,7 @@ def make_plan(options: Options, known: Known, meshes: Sequence[str], default_pro
         raise UsageProblem("--keep-cluster makes no sense for an existing cluster", fix="leave it out")
     if options.workers is not None and options.workers < 1:
         raise UsageProblem(f"--workers must be at least 1, not {options.workers}", fix="leave it out")
-    selection = select(known, options.only, options.skip)
+    selection = select(known, options.only, options.skip, options.profile)
     if options.mesh == NONE and not options.only:
         # The negative control asks whether checks can fail; without a mesh there is nothing to break or to measure.
         selection = Selection(selection.checks, (), ())

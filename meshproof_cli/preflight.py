@@ -8,8 +8,9 @@ import subprocess
 from pathlib import Path
 
 from fixtures.paths import cache_dir, state_dir
-from meshproof_cli.plan import Plan, choose
+from meshproof_cli.plan import Plan
 from meshproof_cli.processes import module_command, module_environment
+from reports.choice import choose
 from reports.errors import EnvironmentProblem
 
 __all__ = ["check"]

@@ -35,6 +35,13 @@ def run(
         typer.Option(help="Ids or groups, such as WT,C1; also conformance, chaos, latency. May be repeated."),
     ] = None,
     skip: Annotated[list[str] | None, typer.Option(help="Ids or groups to leave out. May be repeated.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Part of the conformance checks to judge: headline (the default without --only), full, core, extended"
+            " or one capability; see `meshproof list profiles`."
+        ),
+    ] = None,
     report_dir: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("meshproof-report"),
     keep_cluster: Annotated[bool, typer.Option("--keep-cluster", help="Leave the cluster for a look.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -65,6 +72,7 @@ def run(
         image=image,
         workers=workers,
         yes=yes,
+        profile=profile or "",
     )
     known = _known()
     plan = _planned(options, known)
@@ -82,6 +90,7 @@ def _words(given: Sequence[str] | None) -> tuple[str, ...]:
 def _known() -> Known:
     import chaos
     from conformance.catalogue import checks
+    from conformance.profiles import HEADLINE, PROFILES
 
     every = checks()
     experiments = chaos.catalogue().experiments
@@ -91,6 +100,8 @@ def _known() -> Known:
         experiments=tuple(one["id"] for one in experiments),
         measurements=(LATENCY,),
         titles=titles | {LATENCY: "latency that two sidecars add"},
+        profiles={part.name: tuple(one.id for one in every if part.holds(one)) for part in PROFILES},
+        default_profile=HEADLINE,
     )
 
 

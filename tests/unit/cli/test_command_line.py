@@ -58,7 +58,7 @@ def test_unknown_command_suggests(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'run'" in err
 
 
-@pytest.mark.parametrize("what", ["checks", "experiments", "faults", "meshes"])
+@pytest.mark.parametrize("what", ["checks", "profiles", "experiments", "faults", "meshes"])
 def test_lists(capsys: pytest.CaptureFixture[str], what: str) -> None:
     code, out, _ = call(capsys, "list", what, "-o", "json")
     assert code == 0

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproof_cli.execute import finished
-from meshproof_cli.plan import Known, Options, Plan, choose, make_plan, select
+from meshproof_cli.plan import Known, Options, Plan, make_plan, select
+from reports.choice import choose
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.model import Result, Verdict
 
@@ -49,6 +50,30 @@ def plan(**options: object) -> Plan:
 )
 def test_selection(only: tuple[str, ...], skip: tuple[str, ...], left: tuple[str, ...]) -> None:
     assert select(KNOWN, only, skip).ids == left
+
+
+@pytest.mark.parametrize(
+    ("profile", "only", "left"),
+    [
+        ("", (), ("INJ-01", "WT-01", "C1", "A1", "LAT01")),
+        ("", ("conformance",), ("INJ-01", "WT-01")),
+        ("", ("WT-02",), ("WT-02",)),
+        ("full", (), EVERY),
+        ("Full", ("WT",), ("WT-01", "WT-02")),
+        ("short", ("WT", "C1"), ("WT-01", "C1")),
+    ],
+)
+def test_a_profile_is_the_part_of_the_catalogue_that_is_judged(
+    profile: str, only: tuple[str, ...], left: tuple[str, ...]
+) -> None:
+    known = replace(
+        KNOWN, profiles={"short": ("INJ-01", "WT-01"), "full": tuple(KNOWN.checks)}, default_profile="short"
+    )
+    assert select(known, only, (), profile).ids == left
+    with pytest.raises(UsageProblem, match="leave nothing of the profile short to judge"):
+        select(known, ("CB",), (), "short")
+    with pytest.raises(UsageProblem, match="no profile called 'fulll'"):
+        select(known, only, (), "fulll")
 
 
 @given(st.lists(st.sampled_from(EVERY), min_size=1), st.lists(st.sampled_from(EVERY)))

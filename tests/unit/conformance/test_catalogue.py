@@ -6,6 +6,7 @@ from conformance.adapters import load
 from conformance.catalogue import check, checks, ground_of, grounds, place, select
 from conformance.ground import render_ground
 from conformance.model import passed
+from conformance.profiles import CAPABILITIES, PROFILES
 from reports.errors import UsageProblem
 
 FIRST_THREAD = [
@@ -17,8 +18,18 @@ FIRST_THREAD = [
 ]
 
 
-def test_the_first_thread_is_complete():
-    assert sorted(one.id for one in checks()) == sorted(FIRST_THREAD)
+def test_the_headline_is_the_first_thread():
+    assert sorted(one.id for one in select(profile="headline")) == sorted(FIRST_THREAD)
+
+
+def test_profiles_are_parts_of_the_catalogue_and_each_check_has_a_level_and_a_capability():
+    every = {one.id for one in checks()}
+    parts = {part.name: {one.id for one in checks() if part.holds(one)} for part in PROFILES}
+    assert parts["full"] == every == parts["core"] | parts["extended"]
+    assert not parts["core"] & parts["extended"]
+    assert set.union(*(parts[name] for name, _ in CAPABILITIES.values())) == every
+    for part in PROFILES:
+        assert set(part.ids) <= every
 
 
 def test_requirements_exist_are_acyclic_and_can_be_run_where_they_are_needed():
@@ -43,20 +54,26 @@ def test_every_ground_has_what_a_requirement_of_another_ground_looks_at():
 @pytest.mark.parametrize(
     ("only", "skip", "expected"),
     [
-        ("", "", FIRST_THREAD),
         ("wt", "", ["WT-01", "WT-02", "WT-05", "WT-08"]),
         ("INJ-01, cb", "CB-05", ["INJ-01", "CB-01", "CB-02", "CB-03", "CB-07"]),
         ("", "INJ,MTLS,WT,CB", ["ID-01"]),
     ],
 )
 def test_selection_by_id_and_group(only, skip, expected):
-    assert sorted(one.id for one in select(only, skip)) == sorted(expected)
+    assert sorted(one.id for one in select(only, skip, "Headline")) == sorted(expected)
 
 
 @pytest.mark.parametrize(("only", "skip"), [("XX", ""), ("", "WT-99")])
 def test_a_wrong_id_is_one_sentence(only, skip):
     with pytest.raises(UsageProblem, match="no check or group is called"):
         select(only, skip)
+
+
+def test_a_wrong_profile_and_an_empty_selection_are_one_sentence():
+    with pytest.raises(UsageProblem, match="no profile called 'cor'"):
+        select(profile="cor")
+    with pytest.raises(UsageProblem, match="nothing of the profile weights is left"):
+        select("CB", profile="weights")
 
 
 def test_an_id_or_a_ground_cannot_be_taken_twice():
