@@ -2,73 +2,46 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import re
 import traceback
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from conformance.context import Context
+from conformance.histories import NotKept, decode, encode
+from conformance.redaction import redact, redacted, redacted_history
 from fixtures.kube import ApiProblem
-from reports.errors import MeshproofError
-from reports.model import Result, plain, result_to_json
+from reports.errors import MeshproofError, UsageProblem
+from reports.model import Result, plain, result_from_json, result_to_json
 
-__all__ = ["as_json", "redact", "redacted", "write_bundle"]
+__all__ = ["BUNDLES", "Kept", "read_bundle", "write_bundle"]
 
-_SECRETS = (
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
-    re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"),
-    re.compile(r"(?i)(?<=bearer )[A-Za-z0-9._~+/=-]{16,}"),
-)
-_SECRET_KEYS = re.compile(r"(?i)(password|secret_?key|private_?key|inline_?bytes|token)$")
-REMOVED = "[removed]"
+BUNDLES = "bundles"
+"""Folder of a report directory that holds one bundle for each check that did not pass."""
+FORMAT = "meshproof.history/v1"
+HISTORY, RESULT = "history.json", "result.json"
 
 
-def redact(text: str) -> str:
-    """The text without private keys and tokens."""
-    for pattern in _SECRETS:
-        text = pattern.sub(REMOVED, text)
-    return text
+@dataclass(frozen=True)
+class Kept:
+    """What a bundle says: the verdict of the run, and the history that it was reached from."""
 
-
-def redacted(value: Any) -> Any:
-    """A JSON value without private keys and tokens, also under keys that name them. Secrets lose their data."""
-    if isinstance(value, Mapping):
-        secret = value.get("kind") == "Secret"
-        return {
-            key: REMOVED
-            if (isinstance(item, str) and _SECRET_KEYS.search(key)) or (secret and key in {"data", "stringData"})
-            else redacted(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [redacted(item) for item in value]
-    return redact(value) if isinstance(value, str) else value
-
-
-def as_json(history: object) -> Any:
-    """A history as plain JSON."""
-    if dataclasses.is_dataclass(history) and not isinstance(history, type):
-        return {one.name: as_json(getattr(history, one.name)) for one in dataclasses.fields(history)}
-    if isinstance(history, Mapping):
-        return {str(key): as_json(item) for key, item in history.items()}
-    if isinstance(history, list | tuple):
-        return [as_json(item) for item in history]
-    return plain(history)
+    result: Result
+    history: object
+    """A `Trouble` where the collection ended before there was a history."""
 
 
 def write_bundle(
-    directory: Path, ctx: Context | None, result: Result, history: object, error: BaseException | None
+    directory: Path, ctx: Context | None, result: Result, history: object, error: Exception | None
 ) -> Path:
     """Write the bundle of one check and return its folder. What cannot be fetched is named in `missing.txt`."""
-    folder = directory / "bundles" / result.id
+    folder = directory / BUNDLES / result.id
     folder.mkdir(parents=True, exist_ok=True)
-    _json(folder / "result.json", result_to_json(result))
-    _json(folder / "history.json", as_json(history))
+    _json(folder / RESULT, redacted(result_to_json(result)))
+    _json(folder / HISTORY, redacted_history(_document(result.id, history)))
     if error is not None:
         text = "".join(traceback.format_exception(error))
         (folder / "error.txt").write_text(redact(text))
@@ -82,8 +55,41 @@ def write_bundle(
     return folder
 
 
+def _document(check: str, history: object) -> dict[str, Any]:
+    document: dict[str, Any] = {"format": FORMAT, "check": check, "history": None, "not kept": ""}
+    try:
+        document["history"] = encode(history)
+    except NotKept as problem:
+        document["not kept"] = problem.problem
+    return document
+
+
+def read_bundle(folder: Path) -> Kept:
+    """Read a bundle. `UsageProblem` names the file that is not there or not what it should be."""
+    document = _read(folder / HISTORY)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise UsageProblem(f"{folder / HISTORY} is not in the format {FORMAT}", fix="it is of another version")
+    if reason := document.get("not kept"):
+        raise UsageProblem(f"{folder} cannot be judged again: {reason}")
+    try:
+        result = result_from_json(_read(folder / RESULT))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageProblem(f"{folder / RESULT} is no result: {type(error).__name__}: {error}") from error
+    return Kept(result, decode(document.get("history")))
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageProblem(f"cannot read {path}: {error.strerror}", fix="give a folder that a run wrote") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageProblem(f"{path} is not JSON: {error}", fix="give a folder that a run wrote") from error
+
+
 def _json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(redacted(value), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _objects(folder: Path, ctx: Context) -> None:
@@ -95,8 +101,8 @@ def _space(folder: Path, ctx: Context, space: str, missing: list[str]) -> None:
     """Pods, their logs and proxies, events of one namespace."""
     try:
         pods = ctx.kube.list("v1", "Pod", space)
-        _json(folder / f"{space}.pods.json", pods)
-        _json(folder / f"{space}.events.json", ctx.kube.list("v1", "Event", space))
+        _json(folder / f"{space}.pods.json", redacted(plain(pods)))
+        _json(folder / f"{space}.events.json", redacted(plain(ctx.kube.list("v1", "Event", space))))
     except MeshproofError as error:
         missing.append(f"{space}: {error.problem}")
         return
@@ -113,4 +119,13 @@ def _space(folder: Path, ctx: Context, space: str, missing: list[str]) -> None:
             else:
                 (folder / f"{name}.{container}.log").write_text(redact(log))
         for file, text in ctx.adapter.dump(ctx.kube, space, name).items():
-            (folder / f"{name}.{file}").write_text(redact(text))
+            (folder / f"{name}.{file}").write_text(_clean_dump(text))
+
+
+def _clean_dump(text: str) -> str:
+    """A proxy's dump; as JSON it also loses what stands under names that speak of secrets."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return redact(text)
+    return json.dumps(redacted(document), indent=1, ensure_ascii=False) + "\n"

@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from conformance.adapters import Adapter
 from conformance.bundle import write_bundle
 from conformance.catalogue import checks, ground_of
-from conformance.context import Context, NotExpressible, NotInForce
+from conformance.context import Context
 from conformance.keeper import Keeper
-from conformance.model import Check, Judgement, failed, inconclusive
-from fixtures.kube import ApiProblem, Kube
+from conformance.model import Check, Judgement, inconclusive
+from conformance.trouble import Trouble
+from fixtures.kube import Kube
 from reports.errors import MeshproofError
 from reports.model import Evidence, Result, Verdict
 
-__all__ = ["Options", "Runner"]
-
-LONGEST_REASON = 400
+__all__ = ["Options", "Runner", "judged"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Runner:
     def _run(self, check: Check, ground: str) -> Result:
         context: Context | None = None
         history: object = None
-        problem: BaseException | None = None
+        problem: Exception | None = None
         wall = time.time()
         started = time.monotonic()
         try:
@@ -123,11 +123,10 @@ class Runner:
                 judgement = Judgement(Verdict.NOT_RUN, unmet)
             else:
                 history = check.collect(context)
-                judgement = _judged(check.judge, history)
-        except (MeshproofError, NotExpressible, NotInForce) as error:
-            problem, judgement = error, _told(error)
+                judgement = judged(check.judge, history)
         except Exception as error:  # noqa: BLE001 - a check that crashes has no verdict, and the run goes on
-            problem, judgement = error, inconclusive(f"the check itself failed: {type(error).__name__}: {error}")
+            problem, history = error, Trouble.of(error)
+            judgement = history.judgement
         seconds = time.monotonic() - started if context is not None else 0.0
         result = self._as_result(check, judgement, wall, seconds)
         if result.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE} and ground == check.ground:
@@ -157,25 +156,11 @@ class Runner:
         )
 
 
-def _judged(judge: Callable[[object], Judgement], history: object) -> Judgement:
-    """A judge that crashes gives no verdict."""
+def judged(judge: Callable[[Any], Judgement], history: object) -> Judgement:
+    """The verdict on a history, or on why there is none. A judge that crashes gives no verdict."""
+    if isinstance(history, Trouble):
+        return history.judgement
     try:
         return judge(history)
     except Exception as error:  # noqa: BLE001 - whatever a judge stumbles over, the verdict is unknown
         return inconclusive(f"the judge itself failed: {type(error).__name__}: {error}")
-
-
-def _told(error: MeshproofError | NotExpressible | NotInForce) -> Judgement:
-    """What an expected end of a collection means."""
-    if isinstance(error, NotExpressible):
-        return Judgement(Verdict.UNSUPPORTED, str(error))
-    if isinstance(error, NotInForce):
-        return failed(str(error))
-    if isinstance(error, ApiProblem) and error.status in {400, 403, 404, 409, 422}:
-        return failed(f"the configuration was refused: {error.message or error.problem}")
-    return inconclusive(_short(error.problem))
-
-
-def _short(text: str) -> str:
-    """The start of a long problem; the bundle has all of it."""
-    return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON].rstrip() + " …"

@@ -21,6 +21,7 @@ LAZY.update(
     {
         "run": Lazy("meshproof_cli.run", "Do the whole job: cluster, mesh, conformance, chaos, latency, report."),
         "list": Lazy("meshproof_cli.listing", "List the checks, profiles, experiments, faults or meshes there are."),
+        "replay": Lazy("meshproof_cli.replay", "Judge what bundles recorded again, without a cluster."),
         "report": Lazy("meshproof_cli.rewrite", "Write the report of an earlier run again, in any format."),
         "cluster": Lazy("fixtures.cluster.cli", "Create, list and delete clusters; load images into them."),
         "load": Lazy("load.cli", "Measure what the proxies cost in latency.", "meshproof_cli.wiring:load_knows_meshes"),

@@ -1,42 +1,216 @@
+"""Bundles: judged again they say the same, and no planted secret is anywhere in them."""
+
 from __future__ import annotations
 
+import base64
 import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.bundle import REMOVED, as_json, redact, redacted
-from conformance.checks.mtls_judges import Refusal
-from tests.unit.conformance.helpers import strange
+from conformance.bundle import read_bundle, write_bundle
+from conformance.catalogue import checks, ground_of
+from conformance.checks.weights import Split
+from conformance.context import Context, NotInForce
+from conformance.redaction import REMOVED, redact, redacted, redacted_history
+from conformance.replay import replay
+from conformance.runner import judged
+from conformance.trouble import Trouble
+from fixtures.kube import ApiProblem
+from meshproof_cli import main
+from reports.errors import EnvironmentProblem, UsageProblem
+from reports.model import Result, Verdict
 
-KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEI\n-----END EC PRIVATE KEY-----"
+PEM = (
+    ec.generate_private_key(ec.SECP256R1())
+    .private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    .decode()
+)
+DER = base64.b64encode(base64.b64decode("".join(PEM.splitlines()[1:-1]))).decode()
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl"
+OPAQUE = "k3Jd9sPq0ZxW7vBn5mTr"
+PASSWORD = "correct-horse-battery"
+SECRETS = {PEM, DER, TOKEN, OPAQUE, PASSWORD, base64.b64encode(PEM.encode()).decode()}
+WEIGHTS = next(one for one in checks() if one.id == "WT-01")
+BAD = Split({"v1": 90, "v2": 10}, ("v1",) * 500 + ("v2",) * 500, 1e-5)
 
 
 def test_keys_and_tokens_are_removed_from_text():
-    text = redact(f"a {KEY} b {TOKEN} c authorization: Bearer 0123456789abcdef0123")
-    assert not [secret for secret in (KEY, TOKEN, "0123456789abcdef") if secret in text]
-    assert text.count(REMOVED) == 3
+    encoded = base64.b64encode(PEM.encode()).decode()
+    text = redact(f"a {PEM} b {TOKEN} c authorization: Bearer {OPAQUE} d {encoded} e {DER} f Basic {OPAQUE}=")
+    assert not [secret for secret in SECRETS if secret in text]
+    assert text.count(REMOVED) == 6
+    assert text.startswith("a [removed]")
+
+
+def test_a_cut_off_key_is_removed_and_a_certificate_stays():
+    assert redact(PEM[:90]) == REMOVED
+    certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+    assert redact(certificate) == certificate
+    encoded = base64.b64encode((certificate * 2).encode()).decode()
+    assert redact(encoded) == encoded
 
 
 def test_keys_and_tokens_are_removed_from_objects():
+    applied = json.dumps({"kind": "Secret", "metadata": {"name": "s"}, "data": {"key": OPAQUE}})
     value = {
         "kind": "Secret",
         "data": {"a": "b"},
         "nested": [{"privateKey": "x", "note": TOKEN, "token": "t", "tokens": 3}],
+        "env": [{"name": "DB_PASSWORD", "value": "x"}, {"name": "HOME", "value": "/root"}],
+        "headers": {"authorization": ["Bearer x"], "accept": ["*/*"]},
+        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": applied},
     }
-    assert redacted(value) == {
+    cleaned = redacted(value)
+    assert OPAQUE not in json.dumps(cleaned)
+    del cleaned["annotations"]
+    assert cleaned == {
         "kind": "Secret",
         "data": REMOVED,
         "nested": [{"privateKey": REMOVED, "note": REMOVED, "token": REMOVED, "tokens": 3}],
+        "env": [{"name": "DB_PASSWORD", "value": REMOVED}, {"name": "HOME", "value": "/root"}],
+        "headers": {"authorization": REMOVED, "accept": ["*/*"]},
+    }
+
+
+def test_a_history_keeps_the_names_of_its_cases_but_no_secret():
+    history = {"token": "expired", "case": {"token": OPAQUE}, "seen": [{"password": [PASSWORD, "wrong"]}]}
+    assert redacted_history(history) == {
+        "token": "expired",
+        "case": {"token": REMOVED},
+        "seen": [{"password": [REMOVED, "wrong"]}],
     }
 
 
 @given(st.text())
 def test_redaction_is_stable(text):
     assert redact(redact(text)) == redact(text)
+    assert redacted(redacted(text)) == redacted(text)
 
 
-def test_a_history_is_plain_json():
-    history = Refusal((strange(8080, answered=0),), ())
-    assert json.loads(json.dumps(as_json(history)))["attempts"][0]["ends"] == {"reset": 20}
+# -- whole bundles -----------------------------------------------------------------------------------------------------
+
+
+class LeakyKube:
+    """A cluster whose pods, events and logs are full of secrets."""
+
+    def list(self, _version: str, kind: str, namespace: str) -> list[dict[str, Any]]:
+        if kind == "Event":
+            return [{"message": f"failed with token {TOKEN}"}]
+        env = [{"name": "API_KEY", "value": OPAQUE}, {"name": "X", "value": f"Bearer {OPAQUE}"}]
+        spec = {"containers": [{"name": "app", "env": env}], "volumes": [{"inlineBytes": DER}]}
+        return [{"metadata": {"name": "web", "namespace": namespace}, "spec": spec, "status": {"phase": "Running"}}]
+
+    def logs(self, _space: str, _pod: str, _container: str) -> str:
+        return f"starting with {PEM} and {TOKEN}"
+
+
+class LeakyMesh:
+    """A mesh whose proxies show everything."""
+
+    def dump(self, *_: object) -> dict[str, str]:
+        config = {"secrets": [{"private_key": {"inline_bytes": PASSWORD}}, {"token": OPAQUE}]}
+        return {"config.json": json.dumps(config), "stats.txt": f"x {TOKEN}"}
+
+
+def context() -> Context:
+    made = Context(cast("Any", LeakyKube()), cast("Any", LeakyMesh()), ground_of("wt"), run="r", image="i", alpha=1e-5)
+    made.applied.append({"kind": "Secret", "metadata": {"name": "s"}, "stringData": {"key": PASSWORD}})
+    return made
+
+
+def result(verdict: Verdict, reason: str, check: str = "WT-01") -> Result:
+    return Result(check, "t", "check", "WT", "core", verdict, reason)
+
+
+def test_no_planted_secret_is_in_a_bundle(tmp_path):
+    history = replace(BAD, answers=(*BAD.answers, f"error: {TOKEN}", PEM))
+    error = EnvironmentProblem(f"told {TOKEN}")
+    found = result(Verdict.FAIL, f"because of {TOKEN}")
+    folder = write_bundle(tmp_path, context(), found, history, error)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) >= 8
+    for path in files:
+        text = path.read_text()
+        assert not [secret for secret in SECRETS if secret in text], path.name
+    assert REMOVED in (folder / "web.app.log").read_text()
+    assert next(iter(yaml.safe_load_all((folder / "intents.yaml").read_text())))["stringData"] == REMOVED
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        BAD,
+        replace(BAD, answers=()),
+        Trouble.of(NotInForce("no mark")),
+        Trouble.of(ApiProblem("refused", status=422, message="spec.x: bad")),
+        Trouble.of(EnvironmentProblem("gone " * 200)),
+    ],
+)
+def test_a_replay_says_what_the_run_said(tmp_path, history):
+    said = judged(WEIGHTS.judge, history)
+    folder = write_bundle(tmp_path, None, result(said.verdict, said.reason), history, None)
+    for place in (folder, folder / "history.json", tmp_path):
+        (again,) = replay(place)
+        assert again.same
+        assert again.now == said
+    assert read_bundle(folder).history == history
+
+
+def test_a_replay_shows_another_verdict(tmp_path, capsys):
+    write_bundle(tmp_path, None, result(Verdict.PASS, "fine"), BAD, None)
+    code = call("replay", str(tmp_path), "-o", "json")
+    (row,) = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert (row["id"], row["recorded"], row["now"], row["same"]) == ("WT-01", "pass", "fail", "no")
+
+
+def call(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main.main(arguments)
+    return ended.value.code
+
+
+def test_the_same_verdict_is_exit_code_0(tmp_path, capsys):
+    write_bundle(tmp_path, None, result(Verdict.FAIL, "bad"), BAD, None)
+    assert call("replay", str(tmp_path / "bundles" / "WT-01")) == 0
+    assert "WT-01" in capsys.readouterr().out
+
+
+def edited(folder: Path, file: str, **changes: object) -> None:
+    document = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps({**document, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "said"),
+    [
+        ("history.json", {"format": "other/v9"}, "not in the format"),
+        ("history.json", {"history": {"$type": "os:system"}}, "does not know"),
+        ("history.json", {"not kept": "history.x is a socket"}, "history.x is a socket"),
+        ("result.json", {"verdict": "perhaps"}, "is no result"),
+        ("result.json", {"id": "WT-99"}, "no check called 'WT-99'"),
+    ],
+)
+def test_a_bundle_that_cannot_be_judged_is_one_sentence(tmp_path, file, changes, said):
+    folder = write_bundle(tmp_path, None, result(Verdict.FAIL, "bad"), BAD, None)
+    edited(folder, file, **changes)
+    with pytest.raises(UsageProblem, match=said):
+        replay(folder)
+
+
+def test_a_place_without_a_bundle_is_one_sentence(tmp_path):
+    with pytest.raises(UsageProblem, match="no bundle at"):
+        replay(tmp_path)
+    (tmp_path / "history.json").write_text("{")
+    with pytest.raises(UsageProblem, match="is not JSON"):
+        replay(tmp_path)

@@ -1,0 +1,62 @@
+"""Judging again what bundles recorded, without a cluster: is the verdict still the same? Reads files, else pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from conformance.bundle import BUNDLES, HISTORY, Kept, read_bundle
+from conformance.catalogue import checks
+from conformance.model import Check, Judgement
+from conformance.runner import judged
+from reports.choice import choose
+from reports.errors import UsageProblem
+from reports.model import Verdict
+
+__all__ = ["Replayed", "bundles", "judge_again", "replay"]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One bundle, judged again."""
+
+    id: str
+    recorded: Verdict
+    reason: str
+    """Of the run."""
+    now: Judgement
+
+    @property
+    def same(self) -> bool:
+        """Whether today's judge says what the run's said."""
+        return self.recorded is self.now.verdict
+
+
+def bundles(place: Path) -> tuple[Path, ...]:
+    """The bundles at a place: one bundle, a file of one, or a report directory. `UsageProblem` where there is none."""
+    folder = place.parent if place.is_file() else place
+    if (folder / HISTORY).is_file():
+        return (folder,)
+    for inside in (folder / BUNDLES, folder / "conformance" / BUNDLES, folder):
+        if inside.is_dir() and (found := sorted(path.parent for path in inside.glob(f"*/{HISTORY}"))):
+            return tuple(found)
+    raise UsageProblem(
+        f"there is no bundle at {place}",
+        fix=f"give a folder under `{BUNDLES}` of a report directory, or that directory; what passed leaves no bundle",
+    )
+
+
+def judge_again(check: Check, kept: Kept) -> Replayed:
+    """The verdict that the check's judge gives on a recorded history."""
+    return Replayed(check.id, kept.result.verdict, kept.result.reason, judged(check.judge, kept.history))
+
+
+def replay(place: Path) -> tuple[Replayed, ...]:
+    """Judge everything at a place again."""
+    known = {one.id: one for one in checks()}
+    again = []
+    for folder in bundles(place):
+        kept = read_bundle(folder)
+        check = known[choose(kept.result.id, known, "check", "the bundle is of another version of the suite")]
+        again.append(judge_again(check, kept))
+    return tuple(again)
