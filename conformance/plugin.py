@@ -9,7 +9,9 @@ Imports stay light here: this file is loaded by every pytest on a machine that h
 
 from __future__ import annotations
 
+import argparse
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,17 +33,47 @@ REPORT = "meshproof"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The flags of the suite."""
     group = parser.getgroup("meshproof", "service-mesh conformance")
+
+    def add(name: str, **how: Any) -> None:
+        """A flag by its own name, and by one that no other plugin has; where another took the short one, by that."""
+        dest = f"mesh_{name.replace('-', '_')}"
+        try:
+            group.addoption(f"--{name}", f"--mesh-{name}", dest=dest, **how)
+        except (ValueError, argparse.ArgumentError):
+            group.addoption(f"--mesh-{name}", dest=dest, **how)
+
     group.addoption("--mesh", metavar="NAME", help="the mesh to judge; `none` is the negative control")
     group.addoption("--kubeconfig", metavar="FILE", type=Path, help="kubeconfig of the cluster (default: as kubectl)")
     group.addoption("--context", metavar="NAME", help="context of the kubeconfig")
-    group.addoption("--only", metavar="IDS", default="", help="checks or groups to run, such as WT,CB-01")
-    group.addoption("--skip", metavar="IDS", default="", help="checks or groups to leave out")
-    group.addoption(
-        "--profile",
+    add(
+        "profile",
         metavar="NAME",
         default="full",
         help="part of the catalogue that is judged: full (the default: pytest runs what there is), headline (what"
         " `meshproof run` judges), core, extended, or one capability such as routing",
+    )
+    add("only", metavar="IDS", default="", help="checks or groups to run, such as WT,CB-01")
+    add("skip", metavar="IDS", default="", help="checks or groups to leave out")
+    add(
+        "features",
+        metavar="NAMES",
+        default="",
+        help="what the mesh claims to offer (default: everything); checks of anything else are reported as unsupported",
+    )
+    add(
+        "exempt",
+        metavar="NAMES",
+        default="",
+        help="features, groups or checks that are not held against the mesh; the report says so",
+    )
+    add("seed", metavar="N", type=int, help="judge in an order drawn with this seed (default: the catalogue's order)")
+    add("list", action="store_true", help="list the checks that would be judged, and end")
+    add("dry-run", action="store_true", help="say what would be created and judged, without a cluster, and end")
+    group.addoption(
+        "--rerun-failed",
+        metavar="PATH",
+        type=Path,
+        help="only what failed or stayed open in an earlier report: its directory, results.json or bundle",
     )
     group.addoption("--image", metavar="REF", help="image of the workloads (default: this product's own)")
     group.addoption(
@@ -60,6 +92,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _only_shown(config: pytest.Config) -> bool:
+    """Whether nothing is judged."""
+    return any(config.getoption(name) for name in ("collectonly", "mesh_list", "mesh_dry_run"))
+
+
 def _asked(config: pytest.Config) -> bool:
     return bool(config.getoption("--mesh", None))
 
@@ -71,7 +108,7 @@ def _is_worker(config: pytest.Config) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Check the flags before anything starts. `pytest.UsageError` is pytest's exit code 4."""
-    if not _asked(config) or config.getoption("collectonly"):
+    if not _asked(config) or _only_shown(config):
         return
     if not _is_worker(config):
         _refuse_copies(config)
@@ -81,6 +118,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SESSION] = ours
     if not _is_worker(config):
         config.pluginmanager.register(Gatherer(ours), "meshproof_gatherer")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """`--list` and `--dry-run` answer without a cluster."""
+    listing, dry = config.getoption("mesh_list"), config.getoption("mesh_dry_run")
+    if not (listing or dry):
+        return None
+    if not _asked(config):
+        raise pytest.UsageError("--list and --dry-run of the conformance suite need --mesh NAME")
+    from conformance.preview import listed, planned
+    from conformance.session import loaded, selection
+
+    adapter, chosen = loaded(config), selection(config)
+    for line in planned(chosen, adapter) if dry else listed(chosen):
+        sys.stdout.write(f"{line}\n")
+    return 0
 
 
 def _refuse_copies(config: pytest.Config) -> None:
@@ -129,7 +183,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     from conformance.session import selection
 
-    chosen = selection(metafunc.config)
+    chosen = selection(metafunc.config).checks
     metafunc.parametrize(ITEM, chosen, ids=[one.id for one in chosen])
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Options:
     alpha: float = 1e-5
     ignore_requires: bool = False
     """Judge every check on its own, even where a requirement failed: the sharper negative control."""
+    excused: Mapping[str, str] = field(default_factory=dict)
+    """Id -> why a check is not held against the mesh: it is unsupported by declaration, and its body does not run."""
     reproduce: str = ""
     """The command line that runs one check again; `{id}` stands for its id."""
 
@@ -110,6 +112,8 @@ class Runner:
         return ""
 
     def _run(self, check: Check, ground: str) -> Result:
+        if reason := self.options.excused.get(check.id):
+            return self._as_result(check, Judgement(Verdict.UNSUPPORTED, reason), time.time(), 0.0)
         context: Context | None = None
         history: object = None
         problem: Exception | None = None

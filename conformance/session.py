@@ -11,7 +11,7 @@ import os
 import secrets
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,22 +24,45 @@ from conformance.catalogue import ground_of, select
 from conformance.keeper import Keeper, runner_name, sweep, sweep_dead
 from conformance.model import Check
 from conformance.runner import Options, Runner
+from conformance.selection import Selection, Wish, chosen
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem, MeshproofError
-from reports.model import Result, Run, Stage, Verdict, result_from_json, result_to_json, to_json
+from reports.failures import failed_ids
+from reports.model import JSON, Result, Run, Stage, Verdict, result_from_json, result_to_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Session", "open_session", "selection"]
+__all__ = ["Session", "loaded", "open_session", "selection"]
 
 RESULTS = "results.json"
 
 
-def selection(config: pytest.Config) -> tuple[Check, ...]:
-    """The checks that the flags ask for; a wrong id is a usage error."""
+CHOSEN = pytest.StashKey[Selection]()
+
+
+def selection(config: pytest.Config) -> Selection:
+    """The checks that the flags ask for; a wrong word is a usage error."""
+    if CHOSEN not in config.stash:
+        with _as_usage():
+            earlier = config.getoption("rerun_failed")
+            wish = Wish(
+                only=config.getoption("mesh_only"),
+                skip=config.getoption("mesh_skip"),
+                profile=config.getoption("mesh_profile"),
+                features=config.getoption("mesh_features"),
+                exempt=config.getoption("mesh_exempt"),
+                again=failed_ids(config.invocation_params.dir / earlier) if earlier else None,
+                seed=config.getoption("mesh_seed"),
+            )
+            config.stash[CHOSEN] = chosen(wish)
+    return config.stash[CHOSEN]
+
+
+def loaded(config: pytest.Config) -> Adapter:
+    """The adapter of the mesh that the flags name."""
     with _as_usage():
-        return select(config.getoption("--only"), config.getoption("--skip"), config.getoption("--profile"))
+        return load(config.getoption("--mesh"))
 
 
 @contextlib.contextmanager
@@ -56,7 +79,7 @@ def open_session(config: pytest.Config) -> Session:
     handed: dict[str, Any] = getattr(config, "workerinput", {}).get("meshproof", {})
     with _as_usage():
         adapter = load(config.getoption("--mesh"))
-        selection(config)
+        picked = selection(config)
         alpha = config.getoption("--alpha")
         if not 0 < alpha <= 0.05:
             raise pytest.UsageError(f"--alpha {alpha:g} is no error rate: give a number above 0, at most 0.05")
@@ -68,6 +91,7 @@ def open_session(config: pytest.Config) -> Session:
             report_dir=config.invocation_params.dir / config.getoption("--report-dir"),
             alpha=alpha,
             ignore_requires=config.getoption("--ignore-requires"),
+            excused=picked.excused,
             reproduce=_reproduce(config),
         )
     worker = getattr(config, "workerinput", {}).get("workerid", "")
@@ -81,6 +105,7 @@ def open_session(config: pytest.Config) -> Session:
         distributed=distributed,
         runner=handed.get("runner") or runner_name(),
         wait=not config.getoption("--no-wait"),
+        picked=_as_options(config),
     )
 
 
@@ -88,6 +113,13 @@ def _own_image() -> str:
     from fixtures.images import image_reference
 
     return image_reference()
+
+
+def _as_options(config: pytest.Config) -> dict[str, JSON]:
+    """The flags of the selection that were given, for the report."""
+    names = ("only", "skip", "profile", "features", "exempt", "seed")
+    given: dict[str, JSON] = {name: config.getoption(f"mesh_{name}") for name in names}
+    return {name: value for name, value in given.items() if value not in ("", None)}
 
 
 def _reproduce(config: pytest.Config) -> str:
@@ -122,6 +154,7 @@ class Session:
         distributed: bool,
         runner: str,
         wait: bool,
+        picked: Mapping[str, JSON],
     ) -> None:
         self.pid = os.getpid()
         self.adapter = adapter
@@ -131,6 +164,7 @@ class Session:
         self._controller = distributed and not worker
         self._runner_name = runner
         self._wait = wait
+        self._picked = picked
         self._kube: Kube | None = None
         self._runner: Runner | None = None
         self._keeper: Keeper | None = None
@@ -160,9 +194,9 @@ class Session:
                 raise EnvironmentProblem(problem)
             self._facts = Facts(self._kube.host, self._kube.version, self.adapter.version(self._kube))
 
-    def prepare(self, chosen: Sequence[Check]) -> None:
+    def prepare(self, asked: Sequence[Check]) -> None:
         """Create the grounds of the collected checks, all at once, by one process of the run."""
-        if self._controller or self._kube is None or not chosen:
+        if self._controller or self._kube is None or not asked:
             return
         self._keeper = Keeper(
             self._kube,
@@ -173,7 +207,8 @@ class Session:
         )
         self._runner = Runner(self._kube, self.adapter, self.options, self._keeper)
         if self._worker in {"", "gw0"}:
-            self._keeper.begin(ground_of(name) for name in dict.fromkeys(check.ground for check in chosen))
+            needed = dict.fromkeys(check.ground for check in asked if check.id not in self.options.excused)
+            self._keeper.begin(ground_of(name) for name in needed)
 
     # -- while -----------------------------------------------------------------------------------------------------
 
@@ -241,7 +276,11 @@ class Session:
             seconds=time.monotonic() - self._clock,
             stages=(*self._stages(), Stage("clean-up", self._sweep_seconds, problem=self._left())),
             results=results,
-            options={"alpha": self.options.alpha, "ignore_requires": self.options.ignore_requires},
+            options={
+                **self._picked,
+                "alpha": self.options.alpha,
+                "ignore_requires": self.options.ignore_requires,
+            },
             product_version=own,
         )
 

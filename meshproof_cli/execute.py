@@ -17,7 +17,7 @@ from meshproof_cli.plan import Known, Plan
 from meshproof_cli.stages import Stages, one_sentence
 from reports.console import Step, say
 from reports.files import clear_directory
-from reports.model import Result, Run, Verdict
+from reports.model import JSON, Result, Run, Verdict
 from reports.writers import FORMATS, write
 
 __all__ = ["execute", "finished"]
@@ -172,15 +172,21 @@ def _again(plan: Plan, one: str) -> str:
     return shlex.join([*words, "--only", one])
 
 
-def _options(plan: Plan) -> dict[str, str | list[str]]:
+def _options(plan: Plan) -> dict[str, JSON]:
     options = plan.options
-    given: dict[str, str | list[str]] = {"mesh": options.mesh, "cluster": plan.provider}
+    given: dict[str, JSON] = {"mesh": options.mesh, "cluster": plan.provider}
     if options.profile:
         given["profile"] = options.profile
     if options.only:
         given["only"] = list(options.only)
     if options.skip:
         given["skip"] = list(options.skip)
+    if options.features:
+        given["features"] = list(options.features)
+    if options.exempt:
+        given["exempt"] = list(options.exempt)
+    if options.seed is not None:
+        given["seed"] = options.seed
     if options.defect:
         given["defect"] = options.defect
     return given

@@ -41,8 +41,8 @@ def conformance(plan: Plan, ground: Ground, directory: Path, report: Report) -> 
         "-p", "no:cacheprovider", *_plugin(), *(["--ignore-requires"] if plan.options.mesh == NONE else []),
         # The next stage and the end of the cluster need not wait for namespaces to go.
         *(["--no-wait"] if plan.create else []),
-        "--mesh", plan.options.mesh, *ground.access, "--image", ground.image, "--only", ",".join(chosen),
-        "--report-dir", str(directory),
+        "--mesh", plan.options.mesh, *ground.access, "--image", ground.image, "--mesh-only", ",".join(chosen),
+        "--report-dir", str(directory), *_declared(plan),
         *(["-n", str(plan.workers)] if plan.workers > 1 else ["-p", "no:xdist"]),
     )  # fmt: skip
     done: set[str] = set()
@@ -80,6 +80,15 @@ def latency(plan: Plan, ground: Ground, report: Report) -> tuple[Result, ...]:
     results = run_short(kube, meshing(plan.options.mesh), ground.image, report)
     report(results[0].reason if results else "")
     return results
+
+
+def _declared(plan: Plan) -> list[str]:
+    """What the user declares of the mesh, and the order, as the suite's flags."""
+    options = plan.options
+    given = [("--mesh-features", ",".join(options.features)), ("--mesh-exempt", ",".join(options.exempt))]
+    if options.seed is not None:
+        given.append(("--mesh-seed", str(options.seed)))
+    return [word for flag, value in given if value for word in (flag, value)]
 
 
 def _plugin() -> list[str]:

@@ -20,6 +20,7 @@ __all__ = ["app", "main", "product_version"]
 LAZY.update(
     {
         "run": Lazy("meshproof_cli.run", "Do the whole job: cluster, mesh, conformance, chaos, latency, report."),
+        "conformance": Lazy("meshproof_cli.conformance", "Judge the mesh of an existing cluster, and nothing else."),
         "list": Lazy("meshproof_cli.listing", "List the checks, profiles, experiments, faults or meshes there are."),
         "replay": Lazy("meshproof_cli.replay", "Judge what bundles recorded again, without a cluster."),
         "report": Lazy("meshproof_cli.rewrite", "Write the report of an earlier run again, in any format."),

@@ -32,6 +32,14 @@ class Options:
     image: str | None = None
     workers: int | None = None
     yes: bool = False
+    features: tuple[str, ...] = ()
+    exempt: tuple[str, ...] = ()
+    rerun_failed: Path | None = None
+    again: tuple[str, ...] | None = None
+    """Ids that `rerun_failed` names."""
+    seed: int | None = None
+    install: bool = True
+    """Whether refmesh is installed where it is not there."""
     profile: str = ""
     """The part of the conformance checks to judge; "": the default one, or whatever `only` names."""
 
@@ -48,6 +56,8 @@ class Known:
     """Id -> title of all of them."""
     profiles: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Name -> ids of the checks of every profile."""
+    excused: Mapping[str, str] = field(default_factory=dict)
+    """Id -> reason of the checks that the user's features and exemptions excuse."""
     default_profile: str = ""
     """The profile of a run whose user names none; "": every check."""
 
@@ -77,11 +87,13 @@ class Plan:
     """Whether the run makes a cluster of its own, and deletes it afterwards."""
     build_image: bool
     workers: int
+    excused: tuple[str, ...] = ()
+    """Ids of the selected checks that are unsupported by declaration."""
 
     @property
     def installs_mesh(self) -> bool:
         """Whether the run installs the mesh; other meshes than refmesh are expected to be there."""
-        return self.options.mesh == REFMESH
+        return self.options.mesh == REFMESH and self.options.install
 
     def lines(self) -> list[tuple[str, str]]:
         """The plan for people: stage, what it does."""
@@ -100,6 +112,7 @@ class Plan:
             mesh = f"install refmesh{f' with the defect {options.defect}' if options.defect else ''}"
         else:
             mesh = f"expect {options.mesh} to be installed"
+        excused = f"; unsupported by declaration: {', '.join(self.excused)}" if self.excused else ""
         keep = "keep the cluster" if options.keep_cluster else "delete the cluster"
         return [
             ("preflight", "options, report directory, machine"),
@@ -108,7 +121,7 @@ class Plan:
             ("mesh", mesh),
             (
                 "conformance",
-                _count(chosen.checks, "check") + f", {self.workers} at a time" if chosen.checks else "nothing",
+                f"{_count(chosen.checks, 'check')}, {self.workers} at a time{excused}" if chosen.checks else "nothing",
             ),
             ("chaos", _count(chosen.experiments, "experiment")),
             ("latency", _count(chosen.measurements, "measurement")),
@@ -123,11 +136,18 @@ def _count(ids: Sequence[str], what: str) -> str:
     return f"{len(ids)} {what}{'s' if len(ids) > 1 else ''}: {', '.join(ids)}"
 
 
-def select(known: Known, only: Sequence[str], skip: Sequence[str], profile: str = "") -> Selection:
+def select(
+    known: Known,
+    only: Sequence[str],
+    skip: Sequence[str],
+    profile: str = "",
+    again: Sequence[str] | None = None,
+) -> Selection:
     """What `only` and `skip` leave: ids, check groups (`WT`), or `conformance`, `chaos`, `latency`, in any case.
 
     A check or group that `only` names is judged whatever the default profile holds; with a `profile` of the user's own
-    choice, `only` picks among its checks. Raises `UsageProblem` for an unknown word, or when nothing is left.
+    choice, `only` picks among its checks. `again` are the ids of an earlier run that alone are judged, whatever their
+    profile. Raises `UsageProblem` for an unknown word, or when nothing is left.
     """
     named = choose(profile.lower(), known.profiles, "profile") if profile else known.default_profile
     of_profile = set(known.profiles[named]) if named else set(known.checks)
@@ -141,13 +161,17 @@ def select(known: Known, only: Sequence[str], skip: Sequence[str], profile: str 
         meaning[group] = tuple(one for one, its in known.checks.items() if its == group)
     meaning |= {one: (one,) for one in (*known.checks, *known.experiments, *known.measurements)}
     meaning |= kinds
-    wanted = _expand(meaning, only) if only else {one for ids in kinds.values() for one in ids}
+    every_id = {one for ids in kinds.values() for one in ids}
+    wanted = _expand(meaning, only) if only else every_id if again is None else set(meaning)
+    if again is not None:
+        wanted &= set(again)
     if profile:
         wanted -= set(known.checks) - of_profile
     wanted -= _expand(meaning, skip)
     if not wanted:
         of = f" of the profile {named}" if profile else ""
-        raise UsageProblem(f"--only and --skip leave nothing{of} to judge", fix="see `meshproof list checks`")
+        what = "--only and --skip leave" if again is None else "the flags and the earlier run leave"
+        raise UsageProblem(f"{what} nothing{of} to judge", fix="see `meshproof list checks`")
     every = (tuple(known.checks), tuple(known.experiments), tuple(known.measurements))
     return Selection(*(tuple(one for one in ids if one in wanted) for ids in every))
 
@@ -187,11 +211,12 @@ def make_plan(options: Options, known: Known, meshes: Sequence[str], default_pro
         raise UsageProblem("--keep-cluster makes no sense for an existing cluster", fix="leave it out")
     if options.workers is not None and options.workers < 1:
         raise UsageProblem(f"--workers must be at least 1, not {options.workers}", fix="leave it out")
-    selection = select(known, options.only, options.skip, options.profile)
+    selection = select(known, options.only, options.skip, options.profile, options.again)
     if options.mesh == NONE and not options.only:
         # The negative control asks whether checks can fail; without a mesh there is nothing to break or to measure.
         selection = Selection(selection.checks, (), ())
         if not selection.checks:
             raise UsageProblem("--skip leaves nothing to judge", fix="skip less")
     workers = options.workers or max(1, min(4, cores * 2, len(selection.checks)))
-    return Plan(options, selection, provider, create, options.image is None, workers)
+    excused = tuple(one for one in selection.checks if one in known.excused)
+    return Plan(options, selection, provider, create, options.image is None, workers, excused)

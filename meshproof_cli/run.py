@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 
-from meshproof_cli.output import Output
+from meshproof_cli import flags
+from meshproof_cli.output import Output, show
 from meshproof_cli.plan import Known, Options, Plan, make_plan
 
-__all__ = ["app"]
+__all__ = ["app", "carry_out", "catalogues", "planned", "show_plan"]
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -24,17 +25,17 @@ LATENCY = "LAT01"
 
 @app.command()
 def run(
-    mesh: Annotated[str, typer.Option(help="The mesh to judge; `none` is the negative control.")] = "refmesh",
+    mesh: flags.Mesh = "refmesh",
     cluster: Annotated[
         str | None, typer.Option(help="embedded, kind or existing; default: kind where Docker answers, else embedded.")
     ] = None,
-    kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig of an existing cluster.")] = None,
-    context: Annotated[str | None, typer.Option(help="Context in the kubeconfig.")] = None,
+    kubeconfig: flags.Kubeconfig = None,
+    context: flags.Context = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Ids or groups, such as WT,C1; also conformance, chaos, latency. May be repeated."),
     ] = None,
-    skip: Annotated[list[str] | None, typer.Option(help="Ids or groups to leave out. May be repeated.")] = None,
+    skip: flags.Skip = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -42,18 +43,23 @@ def run(
             " or one capability; see `meshproof list profiles`."
         ),
     ] = None,
-    report_dir: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("meshproof-report"),
+    features: flags.Features = None,
+    exempt: flags.Exempt = None,
+    rerun_failed: flags.RerunFailed = None,
+    seed: flags.Seed = None,
+    listing: flags.Listing = False,
+    report_dir: flags.ReportDir = Path("meshproof-report"),
     keep_cluster: Annotated[bool, typer.Option("--keep-cluster", help="Leave the cluster for a look.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: flags.DryRun = False,
     defect: Annotated[
         str | None, typer.Option(help="Install refmesh with a seeded defect (`meshproof refmesh defects`).")
     ] = None,
-    image: Annotated[str | None, typer.Option(help="Image to use instead of building one.")] = None,
-    workers: Annotated[int | None, typer.Option("-n", "--workers", help="Conformance workers side by side.")] = None,
+    image: flags.Image = None,
+    workers: flags.Workers = None,
     yes: Annotated[
         bool, typer.Option("-y", "--yes", help="Do not ask before installing on an existing cluster.")
     ] = False,
-    output: Annotated[Output, typer.Option("-o", "--output", help="What to print on stdout.")] = Output.TABLE,
+    output: flags.Printed = Output.TABLE,
 ) -> None:
     """Do the whole job: cluster, mesh, conformance, chaos under load, proxy latency, report, clean-up.
 
@@ -64,8 +70,12 @@ def run(
         cluster=cluster,
         kubeconfig=kubeconfig,
         context=context,
-        only=_words(only),
-        skip=_words(skip),
+        only=flags.words(only),
+        skip=flags.words(skip),
+        features=flags.words(features),
+        exempt=flags.words(exempt),
+        rerun_failed=rerun_failed,
+        seed=seed,
         report_dir=report_dir,
         keep_cluster=keep_cluster,
         defect=defect,
@@ -74,20 +84,25 @@ def run(
         yes=yes,
         profile=profile or "",
     )
-    known = _known()
-    plan = _planned(options, known)
-    if dry_run:
-        for stage, what in plan.lines():
-            typer.echo(f"{stage:<12}  {what}")
+    known = catalogues()
+    plan = planned(options, known)
+    if listing or dry_run:
+        show_plan(plan, known, listing=listing, output=output)
         return
-    _carry_out(plan, known, output)
+    carry_out(plan, known, output)
 
 
-def _words(given: Sequence[str] | None) -> tuple[str, ...]:
-    return tuple(word.strip() for part in given or () for word in part.split(",") if word.strip())
+def show_plan(plan: Plan, known: Known, *, listing: bool, output: Output) -> None:
+    """Print what would be judged (`--list`) or done (`--dry-run`)."""
+    if listing:
+        show([{"id": one, "title": known.titles.get(one, "")} for one in plan.selection.ids], output)
+        return
+    for stage, what in plan.lines():
+        typer.echo(f"{stage:<12}  {what}")
 
 
-def _known() -> Known:
+def catalogues() -> Known:
+    """Everything that can be asked for."""
     import chaos
     from conformance.catalogue import checks
     from conformance.profiles import HEADLINE, PROFILES
@@ -105,18 +120,25 @@ def _known() -> Known:
     )
 
 
-def _planned(options: Options, known: Known) -> Plan:
+def planned(options: Options, known: Known) -> Plan:
+    """The plan of a call; every word of it is checked here. Raises `UsageProblem`."""
     from conformance.adapters import known as meshes
+    from conformance.selection import excuses
+    from reports.failures import failed_ids
 
+    excused = excuses(",".join(options.features), ",".join(options.exempt))
+    if options.rerun_failed is not None:
+        options = replace(options, again=failed_ids(options.rerun_failed))
     default = "embedded"
     if options.cluster is None and options.kubeconfig is None and options.context is None:
         from fixtures.cluster import default_provider
 
         default = default_provider().name
-    return make_plan(options, known, meshes(), default, os.cpu_count() or 1)
+    return make_plan(options, replace(known, excused=excused), meshes(), default, os.cpu_count() or 1)
 
 
-def _carry_out(plan: Plan, known: Known, output: Output) -> None:
+def carry_out(plan: Plan, known: Known, output: Output) -> None:
+    """Do what the plan says, print what was found, and end with its exit code."""
     from meshproof_cli.execute import execute
     from meshproof_cli.main import product_version
     from meshproof_cli.preflight import check

@@ -77,6 +77,47 @@ def test_dry_run_says_what_would_be_done(capsys: pytest.CaptureFixture[str]) -> 
     assert "C1" not in out
 
 
+def test_list_says_what_would_be_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "run", "--list", "--cluster", "embedded", "--only", "WT-01,C1", "-o", "json")
+    assert code == 0
+    assert [row["id"] for row in json.loads(out)] == ["WT-01", "C1"]
+    code, out, _ = call(capsys, "conformance", "--list", "--profile", "weights")
+    assert code == 0
+    assert "WT-01" in out
+    assert "C1" not in out
+
+
+def test_conformance_installs_nothing_and_excuses_what_is_exempt(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--dry-run", "--only", "WT-01,WT-02", "--exempt", "WT-02", "--context", "c")
+    code, out, _ = call(capsys, "conformance", *flags)
+    assert code == 0
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert lines["cluster"] == "use the existing cluster, context c"
+    assert lines["mesh"] == "expect refmesh to be installed"
+    assert lines["conformance"].endswith("; unsupported by declaration: WT-02")
+    assert lines["chaos"] == lines["latency"] == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--features", "wieghts"), "no feature called 'wieghts'"),
+        (("--exempt", "CB-99"), "no feature, check or group called 'CB-99'"),
+        (("--rerun-failed", "/no/such"), "neither a results.json nor a bundle"),
+        (("--profile", "fast"), "no profile called 'fast'"),
+        (("--only", "XX"), "XX"),
+        (("--seed", "x"), "--seed"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "conformance"])
+def test_each_wrong_word_of_the_selection(
+    capsys: pytest.CaptureFixture[str], command: str, flags: tuple[str, ...], said: str
+) -> None:
+    code, _, err = call(capsys, command, "--dry-run", *flags)
+    assert code == 2
+    assert said in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -76,6 +76,14 @@ def test_a_profile_is_the_part_of_the_catalogue_that_is_judged(
         select(known, only, (), "fulll")
 
 
+def test_what_failed_before_is_judged_again_whatever_its_profile() -> None:
+    known = replace(KNOWN, profiles={"short": ("WT-01",)}, default_profile="short")
+    assert select(known, (), (), again=("WT-02", "C1", "GONE-1")).ids == ("WT-02", "C1")
+    assert select(known, ("WT",), (), again=("WT-02", "C1")).ids == ("WT-02",)
+    with pytest.raises(UsageProblem, match="the flags and the earlier run leave nothing"):
+        select(known, ("WT-01",), (), again=("WT-02",))
+
+
 @given(st.lists(st.sampled_from(EVERY), min_size=1), st.lists(st.sampled_from(EVERY)))
 def test_selection_is_only_less_skip(only: list[str], skip: list[str]) -> None:
     expected = set(only) - set(skip)

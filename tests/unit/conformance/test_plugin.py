@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
 USAGE_ERROR = 4
+ROOT = Path(__file__).parents[3]
 INSTALLED = any(point.value == "conformance.plugin" for point in entry_points(group="pytest11"))
 
 
@@ -22,6 +25,12 @@ def run(*flags: str, where=None, target: tuple[str, ...] = ("--pyargs", "conform
         ((), "conformance needs --mesh NAME (known meshes: refmesh, none)"),
         (("--mesh", "istoi"), "no mesh is called 'istoi' (known meshes: refmesh, none;"),
         (("--mesh", "none", "--only", "XX-1"), "no check or group is called 'XX-1'"),
+        (("--mesh", "none", "--features", "wieghts"), "no feature called 'wieghts' (did you mean weights"),
+        (("--mesh", "none", "--mesh-exempt", "CB-99"), "no feature, check or group called 'CB-99'"),
+        (("--mesh", "none", "--profile", "fast"), "no profile called 'fast'"),
+        (("--mesh", "none", "--seed", "x"), "invalid int value: 'x'"),
+        (("--mesh", "none", "--rerun-failed", "/no/such"), "neither a results.json nor a bundle at /no/such"),
+        (("--list",), "--list and --dry-run of the conformance suite need --mesh NAME"),
         (("--mesh", "none", "--alpha", "0"), "--alpha 0 is no error rate"),
         (("--mesh", "none", "--kubeconfig", "/no/such/file"), "/no/such/file"),
     ],
@@ -38,6 +47,32 @@ def test_checks_can_be_listed_without_a_cluster():
     assert done.returncode == 0, done.stdout + done.stderr
     assert [f"[WT-{number}]" in done.stdout for number in ("01", "02", "05", "08")] == [True] * 4
     assert "CB-01" not in done.stdout
+
+
+def test_list_and_dry_run_need_no_cluster_and_touch_none():
+    done = run("--mesh", "refmesh", "--kubeconfig", "/no/such/file", "--only", "WT", "--exempt", "WT-02", "--list")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()][:2] == ["WT-01", "WT-02"]
+    assert "(unsupported: exempted by --exempt WT-02)" in done.stdout
+    done = run("--mesh", "refmesh", "--kubeconfig", "/no/such/file", "--only", "WT-01", "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "namespaces mp-run-wt-in, mp-run-wt-out" in done.stdout
+
+
+def test_a_plugin_with_a_flag_of_the_same_name_is_no_obstacle(tmp_path):
+    (tmp_path / "other.py").write_text(
+        "def pytest_addoption(parser): parser.addoption('--profile', '--seed', action='store_true')\n"
+    )
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "other", "-p", "conformance.plugin")
+    flags = ("--pyargs", "conformance", "--mesh", "none", "--mesh-profile", "weights", "--profile", "--collect-only")
+    done = subprocess.run(
+        [*command, *flags, "-p", "no:cacheprovider"],
+        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WT-01]" in done.stdout
+    assert "[CB-01]" not in done.stdout
 
 
 def test_other_peoples_tests_are_left_alone(tmp_path):

@@ -1,0 +1,37 @@
+"""What a run would do, in words, without a cluster: the answers to `--list` and `--dry-run`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from conformance.adapters import Adapter
+from conformance.catalogue import ground_of
+from conformance.ground import render_ground
+from conformance.selection import Selection
+
+__all__ = ["listed", "planned"]
+
+
+def listed(selection: Selection) -> Iterator[str]:
+    """One line a check."""
+    widest = max(len(one.id) for one in selection.checks)
+    for one in selection.checks:
+        excuse = f" (unsupported: {selection.excused[one.id]})" if one.id in selection.excused else ""
+        yield f"{one.id:{widest}}  {one.level:8}  {one.title}{excuse}"
+
+
+def planned(selection: Selection, adapter: Adapter) -> Iterator[str]:
+    """The namespaces that would be created, each with its pods, and the checks that would be judged in them."""
+    judged = len(selection.checks) - len(selection.excused)
+    yield f"{judged} checks of {adapter.title} on {len(selection.grounds)} grounds; nothing else is touched"
+    for name in selection.grounds:
+        ground = ground_of(name)
+        ids = [one.id for one in selection.checks if one.ground == name and one.id not in selection.excused]
+        pods = sum(one.replicas for one in ground.workloads)
+        layers = render_ground(ground, adapter, run="RUN", image="IMAGE")
+        spaces = ", ".join(layer.namespace for layer in layers)
+        objects = sum(len(layer.objects) for layer in layers)
+        yield f"{name}: namespaces {spaces}; {objects} objects, {pods} pods; {', '.join(ids)}"
+    for one in selection.checks:
+        if one.id in selection.excused:
+            yield f"{one.id} would be unsupported: {selection.excused[one.id]}"

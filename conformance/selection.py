@@ -1,0 +1,104 @@
+"""Which checks are judged, and which are excused by declaration: what all the flags mean together. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from conformance.catalogue import checks, select
+from conformance.model import Check
+from conformance.profiles import FULL
+from reports.choice import choose
+from reports.errors import UsageProblem
+
+__all__ = ["Selection", "Wish", "chosen", "excuses", "features", "shuffled"]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for; commas separate."""
+
+    only: str = ""
+    skip: str = ""
+    profile: str = FULL
+    features: str = ""
+    """What the mesh claims to offer; "": everything."""
+    exempt: str = ""
+    """Features, groups or checks that are not held against the mesh."""
+    again: tuple[str, ...] | None = None
+    """Ids of an earlier run that are to be judged again."""
+    seed: int | None = None
+    """Judge in an order drawn with this seed; None: in the catalogue's."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is judged, in order. Excused checks are in it: the report lists them as unsupported, with the reason."""
+
+    checks: tuple[Check, ...]
+    excused: Mapping[str, str] = field(default_factory=dict)
+    """Id -> why it is not held against the mesh."""
+
+    @property
+    def grounds(self) -> tuple[str, ...]:
+        """The grounds that are needed."""
+        return tuple(dict.fromkeys(one.ground for one in self.checks if one.id not in self.excused))
+
+
+def chosen(wish: Wish) -> Selection:
+    """What a wish comes to. `UsageProblem` for a word that means nothing, and where nothing is left."""
+    found = select(wish.only, wish.skip, wish.profile)
+    if wish.again is not None:
+        found = tuple(one for one in found if one.id in wish.again)
+        if not found:
+            raise UsageProblem("none of the checks that failed then are among the ones asked for now")
+    excused = excuses(wish.features, wish.exempt)
+    ordered = found if wish.seed is None else shuffled(found, wish.seed)
+    return Selection(ordered, {one.id: excused[one.id] for one in ordered if one.id in excused})
+
+
+def features(among: Iterable[Check] | None = None) -> tuple[str, ...]:
+    """Every feature that a check proves."""
+    return tuple(dict.fromkeys(word for one in (checks() if among is None else among) for word in one.proves))
+
+
+def excuses(claimed: str, exempt: str) -> dict[str, str]:
+    """Id -> reason, for the checks of features that the mesh does not claim or the user exempts."""
+    every = checks()
+    known = features(every)
+    claims = {choose(word, known, "feature") for word in _words(claimed)}
+    found: dict[str, str] = {}
+    if claims:
+        for one in every:
+            if missing := [word for word in one.proves if word not in claims]:
+                found[one.id] = f"the mesh does not claim: {', '.join(missing)}"
+    for word in _words(exempt):
+        hit = _meant(word, every, known)
+        found |= {one.id: f"exempted by --exempt {word}" for one in hit}
+    return found
+
+
+def _meant(word: str, every: Sequence[Check], known: Sequence[str]) -> list[Check]:
+    upper = word.upper()
+    if named := [one for one in every if upper in (one.id, one.group)]:
+        return named
+    feature = choose(word, known, "feature, check or group")
+    return [one for one in every if feature in one.proves]
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in (part.strip() for part in text.split(",")) if word]
+
+
+def shuffled(found: Sequence[Check], seed: int) -> tuple[Check, ...]:
+    """The checks in an order that the seed draws; those of one ground stay together."""
+    draw = random.Random(seed)
+    grounds = list(dict.fromkeys(one.ground for one in found))
+    draw.shuffle(grounds)
+    ordered: list[Check] = []
+    for ground in grounds:
+        of_ground = [one for one in found if one.ground == ground]
+        draw.shuffle(of_ground)
+        ordered += of_ground
+    return tuple(ordered)

@@ -1,0 +1,70 @@
+"""`meshproof conformance`: judges the mesh of a cluster that exists, and does nothing else to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meshproof_cli import flags
+from meshproof_cli.output import Output
+from meshproof_cli.plan import Options
+from meshproof_cli.run import carry_out, catalogues, planned, show_plan
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+
+FULL = "full"
+
+
+@app.command()
+def conformance(
+    mesh: flags.Mesh = "refmesh",
+    kubeconfig: flags.Kubeconfig = None,
+    context: flags.Context = None,
+    profile: Annotated[str, typer.Option(help="Part of the catalogue to judge; see `meshproof list profiles`.")] = FULL,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Checks or groups to judge, such as WT,CB-01. May be repeated.")
+    ] = None,
+    skip: flags.Skip = None,
+    features: flags.Features = None,
+    exempt: flags.Exempt = None,
+    rerun_failed: flags.RerunFailed = None,
+    seed: flags.Seed = None,
+    listing: flags.Listing = False,
+    dry_run: flags.DryRun = False,
+    report_dir: flags.ReportDir = Path("meshproof-report"),
+    image: flags.Image = None,
+    workers: flags.Workers = None,
+    output: flags.Printed = Output.TABLE,
+) -> None:
+    """Judge the mesh of an existing cluster by every conformance check, without chaos and load.
+
+    The mesh must be installed already; only namespaces of our own are created, and removed afterwards.
+    """
+    options = Options(
+        mesh=mesh,
+        cluster="existing",
+        kubeconfig=kubeconfig,
+        context=context,
+        only=flags.words(only),
+        skip=flags.words(skip),
+        features=flags.words(features),
+        exempt=flags.words(exempt),
+        rerun_failed=rerun_failed,
+        seed=seed,
+        profile=profile,
+        report_dir=report_dir,
+        image=image,
+        workers=workers,
+        install=False,
+    )
+    known = replace(catalogues(), experiments=(), measurements=())
+    plan = planned(options, known)
+    if listing or dry_run:
+        show_plan(plan, known, listing=listing, output=output)
+        return
+    carry_out(plan, known, output)

@@ -1,0 +1,61 @@
+"""The flags that `run` and `conformance` share, declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meshproof_cli.output import Output
+
+__all__ = [
+    "Context",
+    "DryRun",
+    "Exempt",
+    "Features",
+    "Image",
+    "Kubeconfig",
+    "Listing",
+    "Mesh",
+    "Printed",
+    "ReportDir",
+    "RerunFailed",
+    "Seed",
+    "Skip",
+    "Workers",
+    "words",
+]
+
+Mesh = Annotated[str, typer.Option(help="The mesh to judge; `none` is the negative control.")]
+Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig of an existing cluster.")]
+Context = Annotated[str | None, typer.Option(help="Context in the kubeconfig.")]
+Skip = Annotated[list[str] | None, typer.Option(help="Ids or groups to leave out. May be repeated.")]
+Features = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Features that the mesh claims (default: all); checks of others are reported as unsupported."
+        " May be repeated."
+    ),
+]
+Exempt = Annotated[
+    list[str] | None,
+    typer.Option(help="Features, groups or checks that are not held against the mesh; the report says so."),
+]
+RerunFailed = Annotated[
+    Path | None,
+    typer.Option(help="Only what failed or stayed open in an earlier report: its directory, results.json or bundle."),
+]
+Seed = Annotated[int | None, typer.Option(help="Judge the checks in an order drawn with this seed.")]
+Listing = Annotated[bool, typer.Option("--list", help="List what would be judged, and do nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+ReportDir = Annotated[Path, typer.Option(help="Where the report goes.")]
+Image = Annotated[str | None, typer.Option(help="Image to use instead of building one.")]
+Workers = Annotated[int | None, typer.Option("-n", "--workers", help="Conformance workers side by side.")]
+Printed = Annotated[Output, typer.Option("-o", "--output", help="What to print on stdout.")]
+
+
+def words(given: Sequence[str] | None) -> tuple[str, ...]:
+    """The words of a flag that may be repeated and takes commas."""
+    return tuple(word.strip() for part in given or () for word in part.split(",") if word.strip())
