@@ -6,21 +6,48 @@ Adapters turn intents into objects; see `conformance.adapters`.
 from .base import Backend, Intent, Marker
 from .identity import CertificateRequest
 from .injection import Inject, NoInject, Scope
+from .resilience import Fault, RateLimit, Retry, RetryBudget
+from .routing import (
+    BackendGrant,
+    HeaderEdit,
+    Mirror,
+    Pairs,
+    Redirect,
+    RequestMatch,
+    RequestRoute,
+    Rewrite,
+    RouteRule,
+    Target,
+)
 from .security import Mode, MtlsMode
 from .traffic import ConnectionLimit, OutlierEjection, RouteTimeout, WeightedRoute
 
 __all__ = [
     "Backend",
+    "BackendGrant",
     "CertificateRequest",
     "ConnectionLimit",
+    "Fault",
+    "HeaderEdit",
     "Inject",
     "Intent",
     "Marker",
+    "Mirror",
     "Mode",
     "MtlsMode",
     "NoInject",
     "OutlierEjection",
+    "Pairs",
+    "RateLimit",
+    "Redirect",
+    "RequestMatch",
+    "RequestRoute",
+    "Retry",
+    "RetryBudget",
+    "Rewrite",
+    "RouteRule",
     "RouteTimeout",
     "Scope",
+    "Target",
     "WeightedRoute",
 ]

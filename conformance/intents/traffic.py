@@ -22,6 +22,7 @@ class WeightedRoute(Intent):
     by: Literal["version", "service"] = "version"
     """Whether the backends are versions of the one service or services of their own; a mesh that knows one way only
     uses it for both."""
+    protocol: Literal["http", "grpc"] = "http"
 
 
 @dataclass(frozen=True)

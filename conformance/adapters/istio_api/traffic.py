@@ -1,32 +1,35 @@
-"""Traffic: `VirtualService` and `DestinationRule`, and `HTTPRoute` where backends are services of their own."""
+"""Traffic: `VirtualService` and `DestinationRule`; Gateway API's routes where backends are services of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from conformance.adapters import gateway_api_words
 from conformance.adapters.base import Rendered, Unsupported
 from conformance.intents import Backend, ConnectionLimit, Marker, OutlierEjection, RouteTimeout, WeightedRoute
 
 from .base import duration, manifest, render
 
+__all__ = ["destination", "destination_rule", "marked", "virtual_service"]
+
 
 @render.register
 def _(intent: WeightedRoute) -> Rendered | Unsupported:
     if intent.by == "service":
-        return Rendered(objects=(_http_route(intent),))
+        return gateway_api_words.render(intent)
     backends = [backend for backend, _ in intent.weights]
     if intent.marker:
         backends.append(intent.marker.backend)
-    routes = [*_marked(intent.service, intent.marker)]
+    routes = [*marked(intent.service, intent.marker)]
     shares = [
-        {"destination": _destination(intent.service, backend), "weight": weight} for backend, weight in intent.weights
+        {"destination": destination(intent.service, backend), "weight": weight} for backend, weight in intent.weights
     ]
     routes.append({"route": shares})
     return Rendered(
         objects=(
-            _destination_rule(intent.namespace, intent.service, backends, {}),
-            _virtual_service(intent.namespace, intent.service, routes),
+            destination_rule(intent.namespace, intent.service, backends, {}),
+            virtual_service(intent.namespace, intent.service, routes),
         )
     )
 
@@ -58,29 +61,32 @@ def _(intent: ConnectionLimit) -> Rendered | Unsupported:
 @render.register
 def _(intent: RouteTimeout) -> Rendered | Unsupported:
     route = {"route": [{"destination": {"host": intent.service}}], "timeout": duration(intent.seconds)}
-    return Rendered(objects=(_virtual_service(intent.namespace, intent.service, [route]),))
+    return Rendered(objects=(virtual_service(intent.namespace, intent.service, [route]),))
 
 
-def _destination(service: str, backend: Backend) -> dict[str, Any]:
+def destination(service: str, backend: Backend) -> dict[str, Any]:
+    """A version of a service."""
     return {"host": service, "subset": backend.version}
 
 
-def _marked(service: str, marker: Marker | None) -> list[dict[str, Any]]:
+def marked(service: str, marker: Marker | None) -> list[dict[str, Any]]:
     """The route that shows that this configuration is in force; first, so that it wins."""
     if marker is None:
         return []
     match = [{"headers": {marker.header: {"exact": marker.value}}}]
-    return [{"match": match, "route": [{"destination": _destination(service, marker.backend)}]}]
+    return [{"match": match, "route": [{"destination": destination(service, marker.backend)}]}]
 
 
-def _virtual_service(namespace: str, service: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
+def virtual_service(namespace: str, service: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
+    """The HTTP routes of a service."""
     spec = {"hosts": [service], "http": routes}
     return manifest("networking.istio.io/v1", "VirtualService", service, namespace, spec)
 
 
-def _destination_rule(
+def destination_rule(
     namespace: str, service: str, backends: list[Backend], policy: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """The versions of a service as subsets, and a policy for all of it."""
     versions = sorted({backend.version for backend in backends if backend.version})
     spec: dict[str, Any] = {"host": service}
     if policy:
@@ -95,22 +101,8 @@ def _with_policy(
 ) -> tuple[dict[str, Any], ...]:
     """A traffic policy; its mark is a subset defined in the same object, which a route reaches by header."""
     backends = [marker.backend] if marker else []
-    rule = _destination_rule(namespace, service, backends, policy)
+    rule = destination_rule(namespace, service, backends, policy)
     if marker is None:
         return (rule,)
-    routes = [*_marked(service, marker), {"route": [{"destination": {"host": service}}]}]
-    return rule, _virtual_service(namespace, service, routes)
-
-
-def _http_route(intent: WeightedRoute) -> dict[str, Any]:
-    def reference(backend: Backend, weight: int) -> dict[str, Any]:
-        return {"name": backend.service, "port": intent.port, "weight": weight}
-
-    rules: list[dict[str, Any]] = []
-    if intent.marker:
-        match = {"headers": [{"type": "Exact", "name": intent.marker.header, "value": intent.marker.value}]}
-        rules.append({"matches": [match], "backendRefs": [reference(intent.marker.backend, 1)]})
-    rules.append({"backendRefs": [reference(backend, weight) for backend, weight in intent.weights]})
-    parent = {"group": "", "kind": "Service", "name": intent.service, "port": intent.port}
-    spec = {"parentRefs": [parent], "rules": rules}
-    return manifest("gateway.networking.k8s.io/v1", "HTTPRoute", intent.service, intent.namespace, spec)
+    routes = [*marked(service, marker), {"route": [{"destination": {"host": service}}]}]
+    return rule, virtual_service(namespace, service, routes)

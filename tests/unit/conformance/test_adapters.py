@@ -8,6 +8,7 @@ from conformance import adapters
 from conformance.adapters import Adapter, Rendered, Unsupported, known, load
 from conformance.intents import (
     Backend,
+    BackendGrant,
     CertificateRequest,
     ConnectionLimit,
     Inject,
@@ -16,8 +17,13 @@ from conformance.intents import (
     MtlsMode,
     NoInject,
     OutlierEjection,
+    RequestRoute,
+    Retry,
+    RetryBudget,
+    RouteRule,
     RouteTimeout,
     Scope,
+    Target,
     WeightedRoute,
 )
 from reports.errors import UsageProblem
@@ -36,6 +42,9 @@ INTENTS = [
     OutlierEjection("ns", "web", 8080, 5, 1.0, 2.0, 50, MARK),
     ConnectionLimit("ns", "web", 8080, 2, 1, 2, MARK),
     RouteTimeout("ns", "web", 8080, 1.5),
+    RequestRoute("ns", "web", 8080, (RouteRule((Target(V1),)),), MARK),
+    RetryBudget("ns", "web", 8080, Retry(3, (503,)), 20, 1, MARK),
+    BackendGrant("ns", "web-v1", "other"),
     CertificateRequest("ns", "sa"),
 ]
 

@@ -1,0 +1,170 @@
+"""`HTTPRoute` and `GRPCRoute` whose parent is a Service, and `ReferenceGrant`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.adapters.base import Rendered, Unsupported
+from conformance.adapters.words import manifest
+from conformance.intents import (
+    BackendGrant,
+    HeaderEdit,
+    Marker,
+    Pairs,
+    Redirect,
+    RequestMatch,
+    RequestRoute,
+    Rewrite,
+    RouteRule,
+    WeightedRoute,
+)
+
+from .base import GROUP, backend_ref, parent_ref, render, route
+from .resilience import patience
+
+_KINDS = {"http": "HTTPRoute", "grpc": "GRPCRoute"}
+
+
+@render.register
+def _(intent: WeightedRoute) -> Rendered | Unsupported:
+    rules = _marked(intent.marker, intent.port)
+    rules.append({"backendRefs": [backend_ref(backend, intent.port, weight) for backend, weight in intent.weights]})
+    parent = parent_ref(intent.service, intent.port)
+    return Rendered(objects=(route(_KINDS[intent.protocol], intent.service, intent.namespace, parent, rules),))
+
+
+@render.register
+def _(intent: RequestRoute) -> Rendered | Unsupported:
+    if lacking := _lacking(intent):
+        return Unsupported(f"{_KINDS[intent.protocol]} has no {lacking}")
+    make = _grpc_match if intent.protocol == "grpc" else _http_match
+    rules = _marked(intent.marker, intent.port)
+    for rule in intent.rules:
+        matches = [make(match) for match in rule.matches]
+        rules.append(({"matches": matches} if matches else {}) | _rule(rule, intent.port))
+    parent = parent_ref(intent.service, intent.port, intent.parent_namespace)
+    name = intent.name or intent.service
+    return Rendered(objects=(route(_KINDS[intent.protocol], name, intent.namespace, parent, rules),))
+
+
+@render.register
+def _(intent: BackendGrant) -> Rendered | Unsupported:
+    spec = {
+        "from": [{"group": GROUP, "kind": kind, "namespace": intent.from_namespace} for kind in _KINDS.values()],
+        "to": [{"group": "", "kind": "Service", "name": intent.service}],
+    }
+    # v1beta1 is served by every release that has the kind; v1 came with 1.5.
+    grant = manifest(f"{GROUP}/v1beta1", "ReferenceGrant", intent.service, intent.namespace, spec)
+    return Rendered(objects=(grant,))
+
+
+def _lacking(intent: RequestRoute) -> str:
+    """What the kind has no field for; "" if it has all."""
+    for rule in intent.rules:
+        if rule.fault is not None:
+            return "faults"
+        if intent.protocol == "http":
+            continue
+        if rule.rewrite or rule.redirect:
+            return "rewrites and redirects"
+        if rule.timeout or rule.retry:
+            return "timeouts and retries"
+        if any(match.prefix or match.method or match.query for match in rule.matches):
+            return "matches of prefixes, HTTP methods and queries"
+    return ""
+
+
+def _marked(marker: Marker | None, port: int) -> list[dict[str, Any]]:
+    """The rule that shows that this configuration is in force; first, so that it wins over rules alike."""
+    if marker is None:
+        return []
+    match = {"headers": _exact(((marker.header, marker.value),))}
+    return [{"matches": [match], "backendRefs": [backend_ref(marker.backend, port, 1)]}]
+
+
+def _rule(rule: RouteRule, port: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if filters := _filters(rule, port):
+        found["filters"] = filters
+    if rule.targets:
+        found["backendRefs"] = [backend_ref(one.backend, port, one.weight, one.namespace) for one in rule.targets]
+    return found | patience(rule.timeout, rule.retry)
+
+
+def _exact(pairs: Pairs) -> list[dict[str, str]]:
+    return [{"type": "Exact", "name": name, "value": value} for name, value in pairs]
+
+
+def _http_match(match: RequestMatch) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if match.path:
+        found["path"] = {"type": "Exact", "value": match.path}
+    elif match.prefix:
+        found["path"] = {"type": "PathPrefix", "value": match.prefix}
+    if match.method:
+        found["method"] = match.method
+    if match.headers:
+        found["headers"] = _exact(match.headers)
+    if match.query:
+        found["queryParams"] = _exact(match.query)
+    return found
+
+
+def _grpc_match(match: RequestMatch) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if match.path:
+        service, _, method = match.path.strip("/").partition("/")
+        found["method"] = {"type": "Exact", "service": service} | ({"method": method} if method else {})
+    if match.headers:
+        found["headers"] = _exact(match.headers)
+    return found
+
+
+def _filters(rule: RouteRule, port: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if rule.request_headers:
+        found.append({"type": "RequestHeaderModifier", "requestHeaderModifier": _edit(rule.request_headers)})
+    if rule.response_headers:
+        found.append({"type": "ResponseHeaderModifier", "responseHeaderModifier": _edit(rule.response_headers)})
+    if rule.rewrite:
+        found.append({"type": "URLRewrite", "urlRewrite": _rewrite(rule.rewrite)})
+    if rule.redirect:
+        found.append({"type": "RequestRedirect", "requestRedirect": _redirect(rule.redirect)})
+    if rule.mirror:
+        mirror: dict[str, Any] = {"backendRef": backend_ref(rule.mirror.backend, port)}
+        if rule.mirror.percent != 100:
+            mirror["percent"] = rule.mirror.percent
+        found.append({"type": "RequestMirror", "requestMirror": mirror})
+    if rule.unknown_filter:
+        reference = {"group": "conformance.meshproof.io", "kind": "UnknownFilter", "name": rule.unknown_filter}
+        found.append({"type": "ExtensionRef", "extensionRef": reference})
+    return found
+
+
+def _edit(edit: HeaderEdit) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, pairs in (("set", edit.set), ("add", edit.add)):
+        if pairs:
+            found[key] = [{"name": name, "value": value} for name, value in pairs]
+    return found | ({"remove": list(edit.remove)} if edit.remove else {})
+
+
+def _path(path: str, prefix: str) -> dict[str, Any]:
+    if path:
+        return {"path": {"type": "ReplaceFullPath", "replaceFullPath": path}}
+    return {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": prefix}} if prefix else {}
+
+
+def _rewrite(rewrite: Rewrite) -> dict[str, Any]:
+    return _path(rewrite.path, rewrite.prefix) | ({"hostname": rewrite.host} if rewrite.host else {})
+
+
+def _redirect(redirect: Redirect) -> dict[str, Any]:
+    found: dict[str, Any] = {"statusCode": redirect.status, **_path(redirect.path, redirect.prefix)}
+    if redirect.scheme:
+        found["scheme"] = redirect.scheme
+    if redirect.host:
+        found["hostname"] = redirect.host
+    if redirect.port:
+        found["port"] = redirect.port
+    return found
