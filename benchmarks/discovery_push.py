@@ -1,9 +1,10 @@
-"""How quickly a change reaches every proxy, and what it costs.
+"""How quickly a change reaches every proxy and what it costs, beside a go-control-plane server with the same resources.
 
-Starts the discovery server with a synthetic cluster in one process and simulated proxies (delta streams over plaintext
-loopback, all resources wanted, everything acknowledged at once) in another; changes one endpoint again and again, and
-measures from the change to the last acknowledgement. Prints one JSON object; `encodes_per_change` must not depend on
-`proxies`, and `ratio` compares many proxies with one.
+Both serve a synthetic cluster to simulated proxies (`xds_peer/`, a Go program, so that the proxies cost little: delta
+streams over plaintext loopback, everything wanted, acknowledged at once). One endpoint changes over and over; the time
+runs from the change to the last acknowledgement. refmesh builds its resources anew from each change, go-control-plane
+is handed them ready made. Their rounds take turns, so that a busy machine hits both.
+`encodes_per_change` must not depend on `proxies`.
 
     python benchmarks/discovery_push.py --proxies 100 500 1000 --services 100 --endpoints 1000 --changes 30
 """
@@ -13,16 +14,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
-from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
-
+from fixtures.cluster.golang import find_go, go_environment
 from refmesh.config.store import Store
 from refmesh.discovery import ads
 from refmesh.discovery.resource import ResourceType
@@ -30,7 +34,8 @@ from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.world import Generator
 from refmesh.telemetry import metrics
 
-METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+GO = (1, 26)
+PEER = Path(__file__).parent / "xds_peer"
 
 
 def service(index: int) -> dict[str, Any]:
@@ -88,86 +93,111 @@ def fill(services: int, endpoints: int) -> tuple[Store, list[dict[str, Any]]]:
     return store, first
 
 
-async def proxy(port: int, ready: Any, acks: Any, arrived: Any) -> None:
-    """One proxy: clusters, their endpoints, listeners, their routes; acknowledges at once."""
-    async with grpc.aio.insecure_channel(
-        f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-    ) as channel:
-        call = channel.stream_stream(
-            METHOD,
-            request_serializer=DeltaDiscoveryRequest.SerializeToString,
-            response_deserializer=DeltaDiscoveryResponse.FromString,
-        )()
-        for kind in (ResourceType.CLUSTER, ResourceType.LISTENER):
-            request = DeltaDiscoveryRequest(type_url=kind.value)
-            request.node.id = "sidecar~11.0.0.0~s0-0.bench~bench.svc.cluster.local"
-            await call.write(request)
-        seen: set[str] = set()
-        while True:
-            response = await call.read()
-            if response is grpc.aio.EOF:
-                return
-            await call.write(DeltaDiscoveryRequest(type_url=response.type_url, response_nonce=response.nonce))
-            if response.type_url == ResourceType.CLUSTER.value and response.type_url not in seen:
-                names = [item.name for item in response.resources if item.name.startswith("outbound|")]
-                await call.write(
-                    DeltaDiscoveryRequest(type_url=ResourceType.ENDPOINT.value, resource_names_subscribe=names)
-                )
-            if response.type_url == ResourceType.ENDPOINT.value:
-                if response.type_url not in seen:
-                    with ready.get_lock():
-                        ready.value += 1
-                else:
-                    with acks.get_lock():
-                        acks.value += 1
-                        arrived.value = time.monotonic()
-            seen.add(response.type_url)
+@dataclass
+class Contender:
+    """A server with its proxies."""
+
+    name: str
+    change: Callable[[int], Awaitable[None]]
+    """Make the n-th change."""
+    proxies: asyncio.subprocess.Process
+    seconds: list[float] = field(default_factory=list)
+
+    async def round(self, number: int) -> None:
+        """One change, and the time to its last acknowledgement. Both processes read the same wall clock."""
+        started = time.time_ns()
+        await self.change(number)
+        self.seconds.append((int(await said(self.proxies, "acked")) - started) / 1e9)
 
 
-def clients(port: int, count: int, ready: Any, acks: Any, arrived: Any) -> None:
-    async def run() -> None:
-        await asyncio.gather(*(proxy(port, ready, acks, arrived) for _ in range(count)))
-
-    asyncio.run(run())
-
-
-async def reach(counter: Any, value: int) -> None:
-    while counter.value < value:  # noqa: ASYNC110 - the counter lives in another process
-        await asyncio.sleep(0.001)
+async def said(process: asyncio.subprocess.Process, word: str) -> str:
+    """The rest of the process's next line, which starts with a word."""
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode().split()
+    if line[:1] != [word]:
+        raise SystemExit(f"the peer said {line} instead of {word}")
+    return " ".join(line[1:])
 
 
-async def measure(count: int, options: argparse.Namespace) -> dict[str, Any]:
+@asynccontextmanager
+async def started(program: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(program, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def build_peer(directory: Path) -> Path:
+    go, program = find_go(GO), directory / "xds_peer"
+    print("building the peer", file=sys.stderr)
+    subprocess.run([go, "build", "-o", program, "."], cwd=PEER, env=go_environment(go), check=True)
+    return program
+
+
+def resources(directory: Path, world: Any, suffix: str) -> None:
+    """Write what every proxy shares as one response a type: the encoded resources are its fields already."""
+    for kind in ResourceType:
+        name = f"EDS.{suffix}" if kind is ResourceType.ENDPOINT else kind.short
+        (directory / name).write_bytes(b"".join(item.wire for item in world.shared[kind].values()))
+
+
+async def measure(count: int, options: argparse.Namespace, program: Path, directory: Path) -> dict[str, Any]:
     store, pods = fill(options.services, options.endpoints)
     generator, hub = Generator(MeshSettings()), ads.Hub()
-    started = time.monotonic()
-    hub.publish(generator.build(store.snapshot()))
-    first_build = time.monotonic() - started
+    begun = time.monotonic()
+    worlds = []
+    for ready in (False, True):
+        store.put("EndpointSlice", endpoint_slice("s0", pods, ready=ready))
+        worlds.append(generator.build(store.snapshot()))
+        resources(directory, worlds[-1], "a" if ready else "b")
+    first_build = time.monotonic() - begun
+    hub.publish(worlds[-1])
     server, port = await ads.serve(ads.DiscoveryService(hub, MeshSettings(), authenticate=False), "127.0.0.1:0", None)
-    context = multiprocessing.get_context("spawn")
-    ready, acks, arrived = context.Value("i", 0), context.Value("i", 0), context.Value("d", 0.0)
-    worker = context.Process(target=clients, args=(port, count, ready, acks, arrived), daemon=True)
-    worker.start()
-    await reach(ready, count)
-    times, before = [], encodes()
-    for change in range(options.changes):
-        await asyncio.sleep(0.02)
-        target = acks.value + count
-        started = time.monotonic()
-        store.put("EndpointSlice", endpoint_slice("s0", pods, ready=change % 2 == 1))
+
+    async def change_refmesh(number: int) -> None:
+        store.put("EndpointSlice", endpoint_slice("s0", pods, ready=number % 2 == 1))
         hub.publish(generator.build(store.snapshot()))
-        await reach(acks, target)
-        times.append(arrived.value - started)
-    spent = (encodes() - before) / options.changes
-    worker.terminate()
-    worker.join()
+
+    async with started(program, "serve", str(directory)) as peer:
+
+        async def change_peer(number: int) -> None:
+            assert peer.stdin is not None
+            peer.stdin.write(b"a\n" if number % 2 == 1 else b"b\n")
+            await peer.stdin.drain()
+
+        peer_port = await said(peer, "port")
+        async with (
+            started(program, "proxies", f"127.0.0.1:{port}", str(count)) as ours,
+            started(program, "proxies", f"127.0.0.1:{peer_port}", str(count)) as theirs,
+        ):
+            contenders = [Contender("refmesh", change_refmesh, ours), Contender("go", change_peer, theirs)]
+            for one in contenders:
+                await said(one.proxies, "ready")
+            before = encodes()
+            for number in range(options.changes):
+                for one in contenders:
+                    await asyncio.sleep(0.02)
+                    await one.round(number)
+            spent = (encodes() - before) / options.changes
     await ads.stop(server)
+    ours_s, theirs_s = (one.seconds for one in contenders)
     return {
         "proxies": count,
         "first_build_s": round(first_build, 3),
-        "p50_ms": round(statistics.median(times) * 1000, 1),
-        "p99_ms": round(sorted(times)[int(len(times) * 0.99)] * 1000, 1),
+        **quantiles("refmesh", ours_s),
+        **quantiles("go_control_plane", theirs_s),
+        "ratio_p50": round(statistics.median(ours_s) / statistics.median(theirs_s), 2),
         "encodes_per_change": spent,
         "max_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def quantiles(name: str, seconds: list[float]) -> dict[str, float]:
+    return {
+        f"{name}_p50_ms": round(statistics.median(seconds) * 1000, 1),
+        f"{name}_p99_ms": round(sorted(seconds)[int(len(seconds) * 0.99)] * 1000, 1),
     }
 
 
@@ -182,14 +212,10 @@ def main() -> None:
     parser.add_argument("--endpoints", type=int, default=1000)
     parser.add_argument("--changes", type=int, default=30)
     options = parser.parse_args()
-    rows = [asyncio.run(measure(count, options)) for count in options.proxies]
-    ratio = rows[-1]["p50_ms"] / max(rows[0]["p50_ms"], 0.1)
-    print(
-        json.dumps(
-            {"services": options.services, "endpoints": options.endpoints, "runs": rows, "ratio": round(ratio, 1)},
-            indent=1,
-        )
-    )
+    with tempfile.TemporaryDirectory() as directory:
+        program = build_peer(Path(directory))
+        rows = [asyncio.run(measure(count, options, program, Path(directory))) for count in options.proxies]
+    print(json.dumps({"services": options.services, "endpoints": options.endpoints, "runs": rows}, indent=1))
 
 
 if __name__ == "__main__":
