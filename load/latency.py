@@ -24,7 +24,7 @@ from load.statistics import block_order
 from load.usage import Usage, proxy_usage
 from reports.model import Result, Verdict
 
-__all__ = ["Plan", "measure", "run_short"]
+__all__ = ["Arm", "Plan", "measure", "run_block", "run_short"]
 
 Report = Callable[[str], None]
 ECHO_PORT = 8080
@@ -94,7 +94,7 @@ def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report
         valid = 0
         for pair, order in enumerate(block_order(names, plan.most_pairs, plan.seed)):
             report(f"pair {valid + 1} of {plan.pairs}" + (f", {pair - valid} invalid" if pair > valid else ""))
-            fresh = [_block(arms[name], pair, plan) for name in order]
+            fresh = [run_block(arms[name], pair, plan) for name in order]
             blocks += fresh
             valid += not any(block.problem(plan.lag_budget_us) for block in fresh)
             if valid == plan.pairs:
@@ -130,7 +130,8 @@ def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report
     )
 
 
-def _block(arm: Arm, pair: int, plan: Plan) -> Block:
+def run_block(arm: Arm, pair: int, plan: Plan) -> Block:
+    """Send one block of requests over an arm and wait for its end."""
     seconds = plan.block_seconds + plan.warmup_requests / plan.rate
     spec = LoadSpec(arm.url, plan.rate, seconds, users=plan.users, timeout=2.0, warmup=plan.warmup_requests)
     done = arm.driver.start(spec).wait()
