@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
@@ -160,6 +160,13 @@ class Snapshot:
     destination_rules: Mapping[Key, DestinationRule] = field(default_factory=lambda: _NONE)
     http_routes: Mapping[Key, HTTPRoute] = field(default_factory=lambda: _NONE)
     rejected: Mapping[tuple[str, str, str], Rejected] = field(default_factory=lambda: _NONE)
+
+    @property
+    def without_endpoints(self) -> tuple[Mapping[Any, Any], ...]:
+        """Every table but those of pods and endpoints. One that did not change is the one of the snapshot before."""
+        return tuple(
+            getattr(self, item.name) for item in fields(self) if item.name not in {"version", "slices", "pods"}
+        )
 
     @cached_property
     def services_of_namespace(self) -> Mapping[str, tuple[Service, ...]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.api.routing import Rule
-from refmesh.config.model import Pod, Protocol, Service, ServicePort, Snapshot
+from refmesh.config.model import Key, Pod, Protocol, Service, ServicePort, Snapshot
 from refmesh.discovery import clusters, endpoints, inbound, names, outbound, routes
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.policy import MtlsPolicies
@@ -65,6 +65,8 @@ class Generator:
         self._used: set[tuple[ResourceType, str, str]] = set()
         self._tables: dict[tuple[str, ResourceType], Table] = {}
         self._inbound: dict[inbound.Inbound, Tables] = {}
+        self._own_inputs: tuple[Mapping[Any, Any], ...] = ()
+        self._own_known: dict[Key, tuple[Pod, Tables]] = {}
 
     def build(self, snapshot: Snapshot) -> World:
         """The world for a snapshot."""
@@ -86,8 +88,29 @@ class Generator:
             by_namespace=special,
             policies=policies,
             created=started,
-            own=lambda pod: self._own(snapshot, policies, pod),
+            own=self._owner(snapshot, policies),
         )
+
+    def _owner(self, snapshot: Snapshot, policies: MtlsPolicies) -> Callable[[Pod], Tables]:
+        """Remembers each pod's own resources across the worlds that differ in endpoints only, which most do."""
+        inputs = snapshot.without_endpoints
+        if len(inputs) != len(self._own_inputs) or any(
+            one is not other for one, other in zip(inputs, self._own_inputs, strict=True)
+        ):
+            self._own_inputs, self._own_known = inputs, {}
+        remembered = self._own_known
+
+        def own(pod: Pod) -> Tables:
+            known = remembered.get(pod.key)
+            if known is not None and known[0] is pod:
+                return known[1]
+            found = self._own(snapshot, policies, pod)
+            if len(remembered) > 1000 + 2 * len(snapshot.pods):
+                remembered.clear()  # mostly pods that are gone
+            remembered[pod.key] = (pod, found)
+            return found
+
+        return own
 
     # --------------------------------------------------------------------------------------------------------- shared
     def _shared(self, snapshot: Snapshot, attachments: Attachments, policies: MtlsPolicies) -> Tables:

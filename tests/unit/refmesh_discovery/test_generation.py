@@ -265,6 +265,22 @@ def test_pods_of_one_kind_share_their_own_resources() -> None:
     assert one is two
 
 
+def test_a_pod_s_own_resources_are_kept_while_only_endpoints_change_and_no_longer() -> None:
+    cluster = MemoryCluster().with_echo()
+    first = cluster.world()
+    echo = first.snapshot.pods["shop", "echo-v1"]
+    kept = first.own(echo)
+    cluster.drop("Pod", "echo-v2")
+    assert cluster.world().own(echo) is kept
+    cluster.put("PeerAuthentication", policy("default", {"mtls": {"mode": "STRICT"}}))
+    assert cluster.world().own(echo) is not kept
+    # A proxy that still looks at an earlier world sees that world.
+    assert first.own(echo) is kept
+    cluster.put("Pod", pod("echo-v1", "10.1.0.7", app="other", ports=(9999,)))
+    moved = cluster.world()
+    assert moved.own(moved.snapshot.pods["shop", "echo-v1"]) != first.own(echo)
+
+
 def test_one_bad_object_blocks_no_other() -> None:
     cluster = MemoryCluster().with_echo()
     cluster.put("VirtualService", split([1, 1]), policy("bad", {"hosts": ["echo"], "http": [{"mirror": {}}]}))
