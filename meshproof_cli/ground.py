@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -16,10 +15,9 @@ from fixtures.cluster import Cluster, Provider, programs, provider
 from fixtures.images import Archive, build_archive, image_reference
 from fixtures.kube import Kube
 from meshproof_cli.plan import NONE, Plan
-from meshproof_cli.processes import child_command, module_environment
-from meshproof_cli.refmesh_setting import refmesh_variables
+from meshproof_cli.refmesh_program import refmesh
 from meshproof_cli.stages import Stages
-from reports.errors import EnvironmentProblem, ExitCode, MeshproofError, UsageProblem
+from reports.errors import EnvironmentProblem, UsageProblem
 
 __all__ = ["Ground", "clean", "facts", "prepare", "program_parts"]
 
@@ -95,7 +93,7 @@ def clean(plan: Plan, ground: Ground) -> str:
         ground.provider.delete(ground.cluster.name)
         return "cluster deleted"
     if ground.installed_mesh:
-        _refmesh("uninstall", "--yes", *ground.access, progress=lambda _: None)
+        refmesh("uninstall", "--yes", *ground.access, progress=lambda _: None)
         return "refmesh uninstalled"
     return "the cluster stays as it was"
 
@@ -169,7 +167,7 @@ def _mesh(plan: Plan, ground: Ground, progress: Callable[[str], None]) -> None:
             agree("refmesh is not on this cluster; install it, and remove it afterwards?", yes=plan.options.yes)
         defect = ["--defect", plan.options.defect] if plan.options.defect else []
         ground.installed_mesh = True
-        _refmesh("install", "--yes", *ground.access, "--image", ground.image, *defect, progress=progress)
+        refmesh("install", "--yes", *ground.access, "--image", ground.image, *defect, progress=progress)
     elif plan.options.defect:
         raise UsageProblem(
             "refmesh is installed on this cluster already, and a defect is switched on when it is installed",
@@ -178,30 +176,6 @@ def _mesh(plan: Plan, ground: Ground, progress: Callable[[str], None]) -> None:
     if problem := adapter.problem(kube):
         raise EnvironmentProblem(problem, fix=f"install {mesh} first, or choose another cluster")
     progress(f"{mesh} {adapter.version(kube)}")
-
-
-def _refmesh(*arguments: str, progress: Callable[[str], None]) -> None:
-    """Run refmesh's own program; its complaint becomes ours."""
-    lines: list[str] = []
-    environment = module_environment(refmesh_variables())
-    with subprocess.Popen(
-        child_command("refmesh", *arguments),
-        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        for line in process.stderr or ():
-            if line.strip():
-                lines.append(line.strip())
-                progress(line.strip().lstrip("✔ "))
-    if process.returncode:
-        complaint = next(
-            (line for line in lines if line.startswith("refmesh:")), lines[-1] if lines else "no reason given"
-        )
-        fix = next((line.removeprefix("fix:").strip() for line in lines if line.startswith("fix:")), "")
-        kinds: dict[int, type[MeshproofError]] = {
-            int(ExitCode.USAGE): UsageProblem,
-            int(ExitCode.ENVIRONMENT): EnvironmentProblem,
-        }
-        raise kinds.get(process.returncode, EnvironmentProblem)(complaint.removeprefix("refmesh:").strip(), fix=fix)
 
 
 def facts(kube: Kube) -> dict[str, str]:

@@ -27,6 +27,9 @@ LAZY.update(
         "cluster": Lazy("fixtures.cluster.cli", "Create, list and delete clusters; load images into them."),
         "load": Lazy("load.cli", "Measure what the proxies cost in latency.", "meshproof_cli.wiring:load_knows_meshes"),
         "chaos": Lazy("chaos.cli", "Break things under load and judge how the mesh takes it."),
+        "sensitivity": Lazy(
+            "meshproof_cli.sensitivity.command", "Measure the suite: which check finds which seeded defect."
+        ),
         "refmesh": Lazy("meshproof_cli.refmesh_command", "The reference mesh's own command line."),
         "test": Lazy("meshproof_cli.test", "Run the tests and checks of meshproof itself."),
     }

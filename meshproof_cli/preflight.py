@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from pathlib import Path
 
 from fixtures.paths import cache_dir, state_dir
 from meshproof_cli.plan import Plan
-from meshproof_cli.processes import module_command, module_environment
+from meshproof_cli.refmesh_program import defects
 from reports.choice import choose
 from reports.errors import EnvironmentProblem
 
@@ -22,7 +20,9 @@ _ROOM = {"embedded": 2_000, "kind": 4_000, "existing": 200}
 def check(plan: Plan) -> None:
     """Raise the first problem there is: an unknown defect, no room, a machine or a kubeconfig that will not do."""
     if plan.options.defect is not None:
-        choose(plan.options.defect, _defects(), "defect", "see `meshproof refmesh defects`")
+        choose(
+            plan.options.defect, [str(one["name"]) for one in defects()], "defect", "see `meshproof refmesh defects`"
+        )
     for place in (cache_dir(), state_dir()):
         _room(place, _ROOM[plan.provider])
     if plan.provider == "existing":
@@ -45,15 +45,3 @@ def _room(place: Path, megabytes: int) -> None:
             f"only {free} MB are free for {place}, and a run needs {megabytes} MB",
             fix="free some space, or set XDG_CACHE_HOME and XDG_STATE_HOME to a disk with room",
         )
-
-
-def _defects() -> list[str]:
-    """The names of refmesh's seeded defects, asked of its own program."""
-    done = subprocess.run(
-        module_command("refmesh", "defects", "-o", "json"),
-        check=False, capture_output=True, text=True, env=module_environment(),
-    )  # fmt: skip
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise EnvironmentProblem(f"refmesh cannot list its defects: {reason}")
-    return [str(one["name"]) for one in json.loads(done.stdout)]

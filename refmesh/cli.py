@@ -164,11 +164,16 @@ def check(output: Form = Output.TABLE, kubeconfig: Kubeconfig = None, context: C
 
 @app.command("defects")
 def list_defects(output: Form = Output.TABLE) -> None:
-    """List the seeded defects that `install --defect NAME` can switch on."""
-    _show(
-        [{"name": d.name, "capability": d.capability, "summary": d.summary} for d in defects.catalogue()],
-        output,
-    )
+    """List the seeded defects, and the variants that behave as the sound mesh, that `install --defect NAME` takes."""
+    kinds = (("defect", defects.catalogue()), ("equivalent", defects.equivalents()))
+    rows = [
+        {"name": one.name, "kind": kind, "capability": one.capability, "seam": one.seam, "summary": one.summary}
+        for kind, all_of_them in kinds
+        for one in all_of_them
+    ]
+    if output is Output.TABLE:
+        rows = [{head: value for head, value in row.items() if head != "seam"} for row in rows]
+    _show(rows, output)
 
 
 @app.command()

@@ -5,24 +5,23 @@ Everything is escaped by the template; the content security policy admits only t
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 from markupsafe import Markup
 
 from reports import plots, words
 from reports.files import write_text
 from reports.model import Verdict, plain
+from reports.page import asset, environment, page_policy
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import jinja2
 
     from reports.model import Evidence, Plot, Result, Run
 
@@ -72,13 +71,10 @@ class Exhibit:
 
 def html_text(run: Run) -> str:
     """The run as one self-contained HTML page."""
-    style, script = _asset("report.css"), _asset("report.js")
-    policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; base-uri 'none'"
-    )
+    style, script = asset("report.css"), asset("report.js")
     return _environment().get_template("report.html.jinja").render(
         run=run,
-        policy=policy,
+        policy=page_policy(style, script),
         # Ours, not the user's: the only text on the page that is not escaped, besides the plots that escape themselves.
         style=Markup(style),  # noqa: S704
         script=Markup(script),  # noqa: S704
@@ -191,26 +187,8 @@ def _tone(result: Result) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: words.clean(value) if type(value) is str else value,
-    )
-    environment.filters.update(
-        duration=words.duration, number=words.number, rate=words.rate, when=words.when, shown=words.shown,
-        exhibit=exhibit, drawings=_drawings, tone=_tone, cell=_cell, figures=figures, phases=phases,
-    )  # fmt: skip
-    environment.globals.update(symbols=words.SYMBOLS, meanings=words.MEANINGS)
-    return environment
-
-
-@cache
-def _asset(name: str) -> str:
-    return files("reports").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return environment({
+        "duration": words.duration, "number": words.number, "rate": words.rate, "when": words.when,
+        "shown": words.shown, "exhibit": exhibit, "drawings": _drawings, "tone": _tone, "cell": _cell,
+        "figures": figures, "phases": phases,
+    })  # fmt: skip

@@ -7,6 +7,6 @@ only when a defect is asked for by name: a normal mesh contains no branch, flag 
 from __future__ import annotations
 
 from refmesh.defects.defect import Defect
-from refmesh.defects.registry import catalogue, switch_on
+from refmesh.defects.registry import catalogue, equivalents, switch_on
 
-__all__ = ["Defect", "catalogue", "switch_on"]
+__all__ = ["Defect", "catalogue", "equivalents", "switch_on"]

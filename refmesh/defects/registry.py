@@ -6,9 +6,10 @@ import importlib
 
 from refmesh.defects import certificates, injection, mtls, resilience, routing
 from refmesh.defects.defect import Defect
+from refmesh.defects.equivalents import EQUIVALENTS
 from refmesh.errors import UsageProblem
 
-__all__ = ["catalogue", "switch_on"]
+__all__ = ["catalogue", "equivalents", "switch_on"]
 
 _DEFECTS = (
     *routing.DEFECTS,
@@ -24,9 +25,14 @@ def catalogue() -> tuple[Defect, ...]:
     return _DEFECTS
 
 
+def equivalents() -> tuple[Defect, ...]:
+    """Variants that look different and behave the same."""
+    return EQUIVALENTS
+
+
 def switch_on(name: str) -> Defect:
-    """Put a defect into this process. Raises `UsageProblem` for an unknown name."""
-    defect = next((defect for defect in _DEFECTS if defect.name == name), None)
+    """Put a defect, or an equivalent, into this process. Raises `UsageProblem` for an unknown name."""
+    defect = next((defect for defect in (*_DEFECTS, *EQUIVALENTS) if defect.name == name), None)
     if defect is None:
         known = ", ".join(sorted(defect.name for defect in _DEFECTS))
         raise UsageProblem(f"There is no defect {name!r}.", fix=f"Known defects: {known}.")

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from meshproof_cli import lazy, main
-from meshproof_cli.judging import _OUTCOME
 from meshproof_cli.processes import module_command, module_environment
 from meshproof_cli.stages import Stages
+from meshproof_cli.suite import OUTCOME
 from reports.errors import EnvironmentProblem, UsageProblem
 
 
@@ -228,7 +228,7 @@ def test_stages_keep_what_went_wrong() -> None:
     ],
 )
 def test_progress_is_read_from_pytest(line: str, found: str | None) -> None:
-    match = _OUTCOME.search(line)
+    match = OUTCOME.search(line)
     assert (match and (match[2] or match[3])) == found
 
 

@@ -18,11 +18,13 @@ from refmesh.discovery.policy import MtlsPolicies
 from refmesh.errors import UsageProblem
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy
 
+EVERY = (*defects.catalogue(), *defects.equivalents())
+
 
 @pytest.fixture(autouse=True)
 def sound_again() -> Iterator[None]:
     """Seams are module attributes: put the sound functions back afterwards."""
-    seams = [defect.seam.split(":") for defect in defects.catalogue()]
+    seams = [defect.seam.split(":") for defect in EVERY]
     kept = [(importlib.import_module(module), name) for module, name in seams]
     sound = [getattr(module, name) for module, name in kept]
     yield
@@ -31,11 +33,13 @@ def sound_again() -> Iterator[None]:
 
 
 def test_there_are_six_with_names_of_their_own() -> None:
-    names = [defect.name for defect in defects.catalogue()]
-    assert len(set(names)) == len(names) >= 6
+    names = [defect.name for defect in EVERY]
+    assert len(set(names)) == len(names)
+    assert len(defects.catalogue()) >= 6
+    assert len(defects.equivalents()) >= 4
 
 
-@pytest.mark.parametrize("defect", defects.catalogue(), ids=lambda defect: defect.name)
+@pytest.mark.parametrize("defect", EVERY, ids=lambda defect: defect.name)
 def test_each_seam_exists_and_is_replaced(defect: defects.Defect) -> None:
     module, _, name = defect.seam.partition(":")
     before = getattr(importlib.import_module(module), name)

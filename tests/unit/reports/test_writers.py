@@ -21,9 +21,10 @@ from reports.data_files import json_text, read_results, write_json, yaml_text
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.files import MARKER, claim_directory, clear_directory, write_text
 from reports.github import commands, publish, summary_markdown
-from reports.html import _asset, html_text
+from reports.html import html_text
 from reports.junit import junit_text
 from reports.model import JSON, Evidence, Result, Run, Stage, Verdict, to_json
+from reports.page import asset
 from reports.table import plain_table, print_table, rich_table
 from reports.writers import FORMATS, write
 
@@ -83,7 +84,7 @@ def test_nothing_in_a_run_becomes_markup(value: Run) -> None:
     assert set(page.tags) <= PAGE_TAGS
     assert page.tags.count("script") == 1
     assert page.tags.count("style") == 1
-    assert "".join(page.scripts) == _asset("report.js")
+    assert "".join(page.scripts) == asset("report.js")
     names = {name for _, name, _ in page.attributes}
     assert not {name for name in names if name.startswith("on")}
     assert not names & {"href", "src", "srcdoc", "action", "formaction", "style", "xlink:href"}

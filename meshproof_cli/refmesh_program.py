@@ -1,0 +1,51 @@
+"""refmesh's own program, run for its effect; its complaint becomes ours."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+from meshproof_cli.processes import child_command, module_command, module_environment
+from meshproof_cli.refmesh_setting import refmesh_variables
+from reports.errors import EnvironmentProblem, ExitCode, MeshproofError, UsageProblem
+
+__all__ = ["defects", "refmesh"]
+
+
+def defects() -> list[dict[str, Any]]:
+    """refmesh's seeded defects and equivalents, as its own program lists them."""
+    done = subprocess.run(
+        module_command("refmesh", "defects", "-o", "json"),
+        check=False, capture_output=True, text=True, env=module_environment(),
+    )  # fmt: skip
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise EnvironmentProblem(f"refmesh cannot list its defects: {reason}")
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def refmesh(*arguments: str, progress: Callable[[str], None]) -> None:
+    """Run refmesh's own program. Raises a `MeshproofError` with its complaint."""
+    lines: list[str] = []
+    environment = module_environment(refmesh_variables())
+    with subprocess.Popen(
+        child_command("refmesh", *arguments),
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        for line in process.stderr or ():
+            if line.strip():
+                lines.append(line.strip())
+                progress(line.strip().lstrip("✔ "))
+    if process.returncode:
+        complaint = next(
+            (line for line in lines if line.startswith("refmesh:")), lines[-1] if lines else "no reason given"
+        )
+        fix = next((line.removeprefix("fix:").strip() for line in lines if line.startswith("fix:")), "")
+        kinds: dict[int, type[MeshproofError]] = {
+            int(ExitCode.USAGE): UsageProblem,
+            int(ExitCode.ENVIRONMENT): EnvironmentProblem,
+        }
+        raise kinds.get(process.returncode, EnvironmentProblem)(complaint.removeprefix("refmesh:").strip(), fix=fix)

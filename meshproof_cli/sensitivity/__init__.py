@@ -1,0 +1,1 @@
+"""`meshproof sensitivity`: measures the suite itself, on refmesh with one seeded defect at a time."""

@@ -1,0 +1,185 @@
+"""`meshproof sensitivity`: the suite against refmesh with one seeded defect at a time; writes the kill matrix."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meshproof_cli import flags
+from meshproof_cli.output import Output, show
+from meshproof_cli.sensitivity.plan import pick, stages, subjects, waiting
+from meshproof_cli.sensitivity.trial import Bench
+from meshproof_cli.sensitivity.work import Record, benches, try_all
+from reports.errors import ExitCode, UsageProblem
+from reports.sensitivity import CheckInfo, Matrix, Outcome, Subject, Trial
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+
+TRIALS = "trials.jsonl"
+
+
+@app.command()
+def sensitivity(
+    defects: Annotated[
+        list[str] | None,
+        typer.Option(help="Defects or capabilities to try (default: all); `none` for equivalents and clean runs only."),
+    ] = None,
+    equivalents: Annotated[bool, typer.Option(help="Also try variants that behave as the sound mesh.")] = True,
+    clean: Annotated[int, typer.Option(help="Runs on the sound mesh, each in another order.", min=0)] = 3,
+    only: Annotated[list[str] | None, typer.Option(help="Checks or groups to judge. May be repeated.")] = None,
+    skip: flags.Skip = None,
+    profile: Annotated[str, typer.Option(help="Part of the catalogue to judge.")] = "full",
+    thorough: Annotated[
+        bool, typer.Option("--all", help="Judge everything, also once a check has found the defect.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the trials in the report directory.")] = False,
+    stale: Annotated[
+        bool, typer.Option("--keep-stale", help="With --resume: keep trials of another image, too.")
+    ] = False,
+    clusters: Annotated[
+        int | None, typer.Option(help="Embedded clusters side by side; default: one for every two cores.", min=1)
+    ] = None,
+    cluster: Annotated[str | None, typer.Option(help="An embedded cluster that runs already, instead.")] = None,
+    kubeconfig: flags.Kubeconfig = None,
+    context: flags.Context = None,
+    image: flags.Image = None,
+    workers: flags.Workers = None,
+    report_dir: flags.ReportDir = Path("meshproof-sensitivity"),
+    listing: flags.Listing = False,
+    dry_run: flags.DryRun = False,
+    output: flags.Printed = Output.TABLE,
+) -> None:
+    """Measure the suite: seed refmesh with one defect at a time, and see which check finds it.
+
+    Installs and changes refmesh on the clusters it uses. Exit code 0 where every defect tried was found and nothing
+    sound was failed, 1 otherwise, 4 where a trial broke off.
+    """
+    from meshproof_cli.refmesh_program import defects as listed
+
+    checks = _checks(",".join(flags.words(only)), ",".join(flags.words(skip)), profile)
+    every = subjects(listed(), clean)
+    chosen = pick(every, flags.words(defects), equivalents=equivalents)
+    if listing:
+        show([{"name": one.name, "kind": one.kind, "capability": one.capability} for one in chosen], output)
+        return
+    groups = {one.id: one.group for one in checks}
+    if dry_run:
+        for one in chosen:
+            order = ", then ".join(", ".join(stage.ids) for stage in stages(one, groups))
+            typer.echo(f"{one.name}: {order}")
+        return
+    record = Record(report_dir.absolute() / TRIALS)
+    if not resume and record.read():
+        raise UsageProblem(
+            f"{report_dir} holds trials already", fix="go on with --resume, or name another --report-dir"
+        )
+    archive = None
+    if image is None:
+        from fixtures.images import build_archive
+
+        built = build_archive()
+        image, archive = built.reference, built.path
+    todo = waiting(chosen, record.read(), image=image, checks=groups, stale=stale)
+    matrix = _tried(
+        todo, chosen, checks, record, image=image, archive=archive, thorough=thorough, report_dir=report_dir,
+        places=(clusters or max(1, (os.cpu_count() or 1) // 2), cluster, kubeconfig, context),
+        workers=workers or 3,
+    )  # fmt: skip
+    _print(matrix, output)
+    typer.echo(f"Report: {report_dir / 'kill-matrix.html'}", err=True)
+    raise typer.Exit(int(_code(matrix)))
+
+
+def _checks(only: str, skip: str, profile: str) -> tuple[CheckInfo, ...]:
+    from conformance.catalogue import select
+
+    return tuple(CheckInfo(one.id, one.title, one.group) for one in select(only, skip, profile))
+
+
+def _tried(
+    todo: Sequence[Subject],
+    chosen: Sequence[Subject],
+    checks: tuple[CheckInfo, ...],
+    record: Record,
+    *,
+    image: str,
+    archive: Path | None,
+    thorough: bool,
+    report_dir: Path,
+    places: tuple[int, str | None, Path | None, str | None],
+    workers: int,
+) -> Matrix:
+    from meshproof_cli.main import product_version
+    from reports.console import say, step
+    from reports.kill_matrix import write_kill_matrix
+
+    def so_far() -> Matrix:
+        return Matrix("refmesh", product_version(), checks, tuple(chosen), record.read())
+
+    def tried(trial: Trial) -> None:
+        by = f" by {', '.join(trial.failed)}" if trial.failed else ""
+        why = f": {trial.problem}" if trial.problem else ""
+        say(f"{trial.subject.name}: {trial.outcome.value}{by}{why} ({trial.seconds:.0f} s)")
+        write_kill_matrix(so_far(), report_dir)
+
+    groups = {one.id: one.group for one in checks}
+    count, named, kubeconfig, context = places
+    if todo:
+        with (
+            benches(
+                min(count, len(todo)),
+                lambda cluster: Bench(cluster, image, report_dir.absolute(), groups, workers, thorough),
+                archive,
+                named=named,
+                kubeconfig=kubeconfig,
+                context=context,
+            ) as found,
+            step(f"Trying {len(todo)} of {len(chosen)}") as shown,
+        ):
+            try_all(found, todo, record, shown.update, tried)
+    matrix = so_far()
+    write_kill_matrix(matrix, report_dir)
+    return matrix
+
+
+def _print(matrix: Matrix, output: Output) -> None:
+    from reports.sensitivity import matrix_json
+
+    if output is not Output.TABLE:
+        document = matrix_json(matrix)
+        if output is Output.JSON:
+            typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        else:
+            import yaml
+
+            typer.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
+        return
+    rows = []
+    for subject in matrix.subjects:
+        trial = matrix.of(subject)
+        rows.append(
+            {
+                "name": subject.name,
+                "kind": subject.kind,
+                "outcome": matrix.outcome(subject).value,
+                "failed": ", ".join(trial.failed) if trial else "",
+            }
+        )
+    show(rows, output)
+    killed = len(matrix.named("defect", Outcome.KILLED))
+    seeded = sum(one.kind == "defect" for one in matrix.subjects)
+    typer.echo(f"\n{killed} of {seeded} defects found. {matrix.proof}")
+
+
+def _code(matrix: Matrix) -> ExitCode:
+    if matrix.survivors or matrix.false_alarms:
+        return ExitCode.NOT_CONFORMANT
+    open_ends = [one for one in matrix.subjects if matrix.outcome(one) in (Outcome.BROKEN, Outcome.OPEN)]
+    return ExitCode.NOT_PROVEN if open_ends else ExitCode.CONFORMANT

@@ -1,0 +1,96 @@
+"""One trial: refmesh with one defect on one cluster, judged by the groups that speak of it first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fixtures.cluster import Cluster
+from meshproof_cli.refmesh_program import refmesh
+from meshproof_cli.sensitivity.plan import affected, stages
+from meshproof_cli.suite import Suite, judge
+from reports.errors import MeshproofError
+from reports.model import Result, Verdict
+from reports.sensitivity import Subject, Trial
+
+__all__ = ["Bench", "attempt"]
+
+INSTALL_SECONDS = 90
+SUITE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A cluster to try on, and what is the same in all trials."""
+
+    cluster: Cluster
+    image: str
+    directory: Path
+    checks: Mapping[str, str]
+    """Id -> group of the checks that may be judged."""
+    workers: int = 1
+    thorough: bool = False
+    """Judge everything, also once a check has found the defect."""
+
+    @property
+    def access(self) -> tuple[str, ...]:
+        """The flags that lead a program of ours to the cluster."""
+        flags = ("--kubeconfig", str(self.cluster.kubeconfig))
+        return (*flags, "--context", self.cluster.context) if self.cluster.context else flags
+
+
+def attempt(bench: Bench, subject: Subject, report: Callable[[str], None]) -> Trial:
+    """Install, judge, and say what came of it. A mesh that does not come up, or a suite that breaks off, is said."""
+    started, clock = time.time(), time.monotonic()
+    seed = int(subject.name.rpartition("-")[2]) if subject.kind == "clean" else None
+    found: dict[str, Result] = {}
+    problem = ""
+    try:
+        report("installing")
+        install(bench, subject)
+        for stage in stages(subject, bench.checks):
+            found |= _judged(bench, subject, stage.ids, seed, report)
+            if not bench.thorough and any(one.verdict is Verdict.FAIL for one in found.values()):
+                break
+    except MeshproofError as error:
+        problem = error.problem
+    return Trial(
+        subject=subject,
+        verdicts={name: one.verdict for name, one in found.items()},
+        reasons={name: one.reason for name, one in found.items() if one.verdict is not Verdict.PASS},
+        affected=affected(subject, bench.checks.values()) if subject.kind == "defect" else (),
+        seconds=round(time.monotonic() - clock, 1),
+        image=bench.image,
+        started=started,
+        seed=seed,
+        problem=problem,
+    )
+
+
+def install(bench: Bench, subject: Subject) -> None:
+    """Bring the cluster's installation to the subject."""
+    defect = () if subject.kind == "clean" else ("--defect", subject.name)
+    refmesh(
+        *("install", "--yes", *bench.access, "--image", bench.image, "--timeout", str(INSTALL_SECONDS), *defect),
+        progress=lambda _: None,
+    )
+
+
+def _judged(
+    bench: Bench, subject: Subject, ids: Sequence[str], seed: int | None, report: Callable[[str], None]
+) -> dict[str, Result]:
+    grounds = len({bench.checks[one] for one in ids})
+    suite = Suite(
+        mesh="refmesh",
+        access=bench.access,
+        image=bench.image,
+        ids=ids,
+        directory=bench.directory / "trials" / subject.name,
+        workers=min(bench.workers, grounds),
+        flags=["--no-wait", *(["--mesh-seed", str(seed)] if seed is not None else [])],
+        limit=SUITE_SECONDS,
+    )
+    asked = set(ids)
+    return {one.id: one for one in judge(suite, report).results if one.id in asked}

@@ -1,0 +1,246 @@
+"""What a suite's own power was measured to be: trials on meshes with known faults, and what they add up to. Pure.
+
+A *subject* is a mesh with one seeded defect, an equivalent (looks different, behaves the same), or the sound mesh. A
+*trial* is the verdicts of the suite on one subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from reports.errors import UsageProblem
+from reports.model import Verdict, plain
+from reports.rates import upper_bound
+
+__all__ = ["CONFIDENCE", "SCHEMA", "CheckInfo", "Matrix", "Outcome", "Subject", "Trial", "matrix_json", "read_matrix"]
+
+SCHEMA = "meshproof.kill-matrix/v1"
+CONFIDENCE = 0.95
+
+
+class Outcome(StrEnum):
+    """What a trial says."""
+
+    KILLED = "killed"
+    SURVIVED = "survived"
+    QUIET = "quiet"
+    """An equivalent or the sound mesh, and no check failed."""
+    FALSE_ALARM = "false alarm"
+    BROKEN = "broken"
+    """The mesh could not be installed or judged: this proves nothing about the checks."""
+    OPEN = "open"
+    """Not tried yet."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged in a trial."""
+
+    name: str
+    kind: Literal["defect", "equivalent", "clean"]
+    capability: str
+    summary: str = ""
+    seam: str = ""
+
+
+@dataclass(frozen=True)
+class CheckInfo:
+    """One column of the matrix."""
+
+    id: str
+    title: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The verdicts on one subject."""
+
+    subject: Subject
+    verdicts: Mapping[str, Verdict]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Of every verdict that is not a pass."""
+    affected: tuple[str, ...] = ()
+    """The groups that speak of the defect's capability; they are judged first."""
+    seconds: float = 0.0
+    image: str = ""
+    """The image that was tried: a trial of another image is about another product."""
+    started: float = 0.0
+    seed: int | None = None
+    problem: str = ""
+    """Why the mesh could not be judged."""
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Ids of the checks that failed."""
+        return tuple(name for name, verdict in self.verdicts.items() if verdict is Verdict.FAIL)
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Ids of the checks that reached no verdict."""
+        return tuple(name for name, verdict in self.verdicts.items() if verdict is Verdict.INCONCLUSIVE)
+
+    @property
+    def by_its_own(self) -> tuple[str, ...]:
+        """Of the checks that failed, those that speak of the defect's capability."""
+        return tuple(name for name in self.failed if name.rpartition("-")[0] in self.affected)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it says."""
+        if self.subject.kind == "defect" and self.failed:
+            return Outcome.KILLED
+        if self.problem:
+            return Outcome.BROKEN
+        if self.subject.kind == "defect":
+            return Outcome.SURVIVED
+        return Outcome.FALSE_ALARM if self.failed else Outcome.QUIET
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Every trial, and the subjects that wait for theirs."""
+
+    mesh: str
+    product_version: str
+    checks: tuple[CheckInfo, ...]
+    subjects: tuple[Subject, ...]
+    trials: tuple[Trial, ...]
+
+    def of(self, subject: Subject) -> Trial | None:
+        """The latest trial of a subject."""
+        return next((one for one in reversed(self.trials) if one.subject.name == subject.name), None)
+
+    def outcome(self, subject: Subject) -> Outcome:
+        """The latest outcome of a subject."""
+        trial = self.of(subject)
+        return Outcome.OPEN if trial is None else trial.outcome
+
+    def named(self, kind: str, *outcomes: Outcome) -> tuple[Subject, ...]:
+        """The subjects of a kind with one of these outcomes."""
+        return tuple(one for one in self.subjects if one.kind == kind and self.outcome(one) in outcomes)
+
+    @property
+    def survivors(self) -> tuple[Subject, ...]:
+        """The defects that no check found."""
+        return self.named("defect", Outcome.SURVIVED)
+
+    @property
+    def capabilities(self) -> tuple[tuple[str, int, int, int], ...]:
+        """By capability: its name, how many defects are seeded, tried and killed."""
+        rows = []
+        for name in dict.fromkeys(one.capability for one in self.subjects if one.kind == "defect"):
+            seeded = [one for one in self.subjects if one.kind == "defect" and one.capability == name]
+            outcomes = [self.outcome(one) for one in seeded]
+            tried = sum(one not in (Outcome.OPEN, Outcome.BROKEN) for one in outcomes)
+            rows.append((name, len(seeded), tried, outcomes.count(Outcome.KILLED)))
+        return tuple(rows)
+
+    @property
+    def kills(self) -> Mapping[str, tuple[str, ...]]:
+        """Check -> the defects that it found."""
+        found: dict[str, list[str]] = {one.id: [] for one in self.checks}
+        for subject in self.subjects:
+            trial = self.of(subject)
+            if subject.kind == "defect" and trial is not None:
+                for name in trial.failed:
+                    found.setdefault(name, []).append(subject.name)
+        return {name: tuple(names) for name, names in found.items()}
+
+    @property
+    def idle(self) -> tuple[CheckInfo, ...]:
+        """The checks that found no defect."""
+        return tuple(one for one in self.checks if not self.kills[one.id])
+
+    @property
+    def false_alarms(self) -> tuple[tuple[Subject, tuple[str, ...]], ...]:
+        """Equivalents and clean runs on which checks failed, with the checks."""
+        return tuple((one.subject, one.failed) for one in self.trials if one.subject.kind != "defect" and one.failed)
+
+    @property
+    def quiet_runs(self) -> tuple[int, int]:
+        """Clean runs with a failure, and all of them."""
+        clean = [one for one in self.trials if one.subject.kind == "clean" and not one.problem]
+        return sum(bool(one.failed) for one in clean), len(clean)
+
+    @property
+    def proof(self) -> str:
+        """What the clean runs prove, in one sentence."""
+        alarms, runs = self.quiet_runs
+        if not runs:
+            return "No clean run was made: nothing is known of false alarms."
+        bound = upper_bound(alarms, runs, CONFIDENCE)
+        verdicts = sum(len(one.verdicts) for one in self.trials if one.subject.kind == "clean" and not one.problem)
+        failures = sum(len(one.failed) for one in self.trials if one.subject.kind == "clean" and not one.problem)
+        each = upper_bound(failures, verdicts, CONFIDENCE) if verdicts else 1.0
+        return (
+            f"{alarms} of {runs} clean runs had a failure: with {100 * CONFIDENCE:g} % confidence a run of a sound mesh"
+            f" fails with a probability of at most {100 * bound:.2g} %, and a single check, if all are alike, with at"
+            f" most {100 * each:.2g} % ({failures} of {verdicts} verdicts)."
+        )
+
+
+def trial_json(trial: Trial) -> dict[str, Any]:
+    """One trial as plain JSON."""
+    found: dict[str, Any] = plain(asdict(trial))
+    return {**found, "outcome": trial.outcome.value}
+
+
+def trial_from_json(document: Mapping[str, Any]) -> Trial:
+    """The inverse of `trial_json`. Raises `UsageProblem`."""
+    try:
+        values = {name: value for name, value in document.items() if name in Trial.__dataclass_fields__}
+        values["subject"] = Subject(**document["subject"])
+        values["verdicts"] = {name: Verdict(value) for name, value in document["verdicts"].items()}
+        values["affected"] = tuple(document.get("affected", ()))
+        return Trial(**values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageProblem(f"this is no trial: {type(error).__name__}: {error}") from error
+
+
+def matrix_json(matrix: Matrix) -> dict[str, Any]:
+    """The matrix as plain JSON in the published schema; what is derived is there for readers only."""
+    alarms, runs = matrix.quiet_runs
+    return {
+        "schema": SCHEMA,
+        "mesh": matrix.mesh,
+        "product_version": matrix.product_version,
+        "checks": [asdict(one) for one in matrix.checks],
+        "subjects": [asdict(one) for one in matrix.subjects],
+        "trials": [trial_json(one) for one in matrix.trials],
+        "summary": {
+            "seeded": sum(one.kind == "defect" for one in matrix.subjects),
+            "killed": len(matrix.named("defect", Outcome.KILLED)),
+            "survivors": [one.name for one in matrix.survivors],
+            "broken": [one.name for one in matrix.named("defect", Outcome.BROKEN)],
+            "untried": [one.name for one in matrix.named("defect", Outcome.OPEN)],
+            "idle checks": [one.id for one in matrix.idle],
+            "clean runs": runs,
+            "clean runs with a failure": alarms,
+            "proof": matrix.proof,
+        },
+    }
+
+
+def read_matrix(document: Mapping[str, Any]) -> Matrix:
+    """The inverse of `matrix_json`. Raises `UsageProblem`."""
+    if document.get("schema") != SCHEMA:
+        raise UsageProblem(f"this is not in the format {SCHEMA}")
+    try:
+        return Matrix(
+            document["mesh"],
+            document["product_version"],
+            tuple(CheckInfo(**one) for one in document["checks"]),
+            tuple(Subject(**one) for one in document["subjects"]),
+            tuple(trial_from_json(one) for one in document["trials"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise UsageProblem(f"this is no kill matrix: {type(error).__name__}: {error}") from error
+
+
+def latest(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """The last trial of each subject, in the order of their first."""
+    return tuple({one.subject.name: one for one in trials}.values())

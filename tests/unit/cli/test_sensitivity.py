@@ -1,0 +1,204 @@
+"""What sensitivity tries, in which order, and how it goes on; the trials themselves are made up."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures.cluster import Cluster
+from meshproof_cli import main
+from meshproof_cli.sensitivity import trial as trials
+from meshproof_cli.sensitivity import work
+from meshproof_cli.sensitivity.plan import affected, pick, stages, subjects, waiting
+from meshproof_cli.sensitivity.trial import Bench, attempt
+from meshproof_cli.sensitivity.work import Record, try_all
+from reports.errors import EnvironmentProblem, UsageProblem
+from reports.model import Result, Run, Verdict
+from reports.sensitivity import Outcome, Subject, Trial
+
+LISTED = [
+    {"name": "v-same", "kind": "equivalent", "capability": "equivalent"},
+    {"name": "w-off", "kind": "defect", "capability": "weights"},
+    {"name": "m-open", "kind": "defect", "capability": "mtls"},
+    {"name": "strange", "kind": "defect", "capability": "nobody's"},
+]
+CHECKS = {"INJ-01": "INJ", "WT-01": "WT", "WT-02": "WT", "MTLS-01": "MTLS", "CB-01": "CB"}
+EVERY = subjects(LISTED, 2)
+
+
+def names(found: tuple[Subject, ...]) -> list[str]:
+    return [one.name for one in found]
+
+
+def test_defects_come_first_and_clean_runs_last() -> None:
+    assert names(EVERY) == ["w-off", "m-open", "strange", "v-same", "clean-1", "clean-2"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "equivalents", "left"),
+    [
+        ((), True, ["w-off", "m-open", "strange", "v-same", "clean-1", "clean-2"]),
+        ((), False, ["w-off", "m-open", "strange", "clean-1", "clean-2"]),
+        (("none",), True, ["v-same", "clean-1", "clean-2"]),
+        (("weights",), True, ["w-off", "clean-1", "clean-2"]),
+        (("m-open", "v-same"), False, ["m-open", "v-same", "clean-1", "clean-2"]),
+    ],
+)
+def test_what_is_picked(wanted: tuple[str, ...], equivalents: bool, left: list[str]) -> None:
+    assert names(pick(EVERY, wanted, equivalents=equivalents)) == left
+
+
+def test_an_unknown_word_and_nothing_are_one_sentence() -> None:
+    with pytest.raises(UsageProblem, match="no defect or capability called 'wieghts'"):
+        pick(EVERY, ("wieghts",), equivalents=True)
+    with pytest.raises(UsageProblem, match="nothing to try"):
+        pick(subjects(LISTED, 0), ("none",), equivalents=False)
+
+
+def test_the_groups_that_speak_of_a_defect_are_judged_first() -> None:
+    by_name = {one.name: one for one in EVERY}
+    assert [stage.ids for stage in stages(by_name["w-off"], CHECKS)] == [
+        ("WT-01", "WT-02"),
+        ("INJ-01", "MTLS-01", "CB-01"),
+    ]
+    assert [stage.ids for stage in stages(by_name["m-open"], CHECKS)] == [
+        ("MTLS-01",),
+        ("INJ-01",),
+        ("WT-01", "WT-02", "CB-01"),
+    ]
+    assert [stage.ids for stage in stages(by_name["v-same"], CHECKS)] == [tuple(CHECKS)]
+    assert affected(by_name["strange"], CHECKS.values()) == ("INJ", "WT", "MTLS", "CB")
+
+
+@given(
+    st.sampled_from(EVERY),
+    st.dictionaries(st.text(min_size=1, max_size=4), st.sampled_from(["INJ", "MTLS", "WT"]), min_size=1),
+)
+def test_every_check_is_judged_once(subject: Subject, checks: dict[str, str]) -> None:
+    ids = [one for stage in stages(subject, checks) for one in stage.ids]
+    assert sorted(ids) == sorted(checks)
+
+
+DONE = Trial(EVERY[0], {"WT-01": Verdict.FAIL}, image="i")
+
+
+@pytest.mark.parametrize(
+    ("done", "stale", "open_"),
+    [
+        (DONE, False, False),
+        (replace(DONE, image="older"), False, True),
+        (replace(DONE, image="older"), True, False),
+        (replace(DONE, problem="broke off"), False, True),
+        (replace(DONE, verdicts={"WT-01": Verdict.PASS}), False, True),
+        (replace(DONE, verdicts=dict.fromkeys(CHECKS, Verdict.PASS)), False, False),
+    ],
+)
+def test_what_still_waits(done: Trial, stale: bool, open_: bool) -> None:
+    left = waiting(EVERY[:1], (done,), image="i", checks=CHECKS, stale=stale)
+    assert bool(left) is open_
+
+
+def test_the_record_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    record = Record(tmp_path / "deep" / "trials.jsonl")
+    assert record.read() == ()
+    record.add(DONE)
+    record.add(replace(DONE, subject=EVERY[1], seed=3))
+    with record.path.open("a") as file:
+        file.write('{"subject": ')
+    assert record.read() == (DONE, replace(DONE, subject=EVERY[1], seed=3))
+    record.path.write_text("nonsense\n")
+    with pytest.raises(UsageProblem, match="is damaged"):
+        record.read()
+
+
+def bench(tmp_path: Path, **more: bool) -> Bench:
+    return Bench(Cluster("c", "embedded", tmp_path / "k", None), "i", tmp_path, CHECKS, **more)
+
+
+def run(verdicts: dict[str, Verdict]) -> Run:
+    results = tuple(Result(one, "t", "check", CHECKS[one], "core", verdict, "r") for one, verdict in verdicts.items())
+    return Run("refmesh", "1", "c", {}, 0, 1, (), results, {}, "0")
+
+
+@pytest.mark.parametrize(
+    ("failing", "thorough", "judged", "outcome"),
+    [
+        ("WT-02", False, 2, Outcome.KILLED),
+        ("WT-02", True, 5, Outcome.KILLED),
+        ("CB-01", False, 5, Outcome.KILLED),
+        ("", False, 5, Outcome.SURVIVED),
+    ],
+)
+def test_a_trial_stops_when_the_defect_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, thorough: bool, judged: int, outcome: Outcome
+) -> None:
+    installed: list[tuple[str, ...]] = []
+    monkeypatch.setattr(trials, "refmesh", lambda *words, **_: installed.append(words))
+    monkeypatch.setattr(
+        trials,
+        "judge",
+        lambda suite, _: run({one: Verdict.FAIL if one == failing else Verdict.PASS for one in suite.ids}),
+    )
+    trial = attempt(bench(tmp_path, thorough=thorough), EVERY[0], lambda _: None)
+    assert len(trial.verdicts) == judged
+    assert trial.outcome is outcome
+    assert trial.by_its_own == (("WT-02",) if failing == "WT-02" else ())
+    assert installed[0][-2:] == ("--defect", "w-off")
+    clean = attempt(bench(tmp_path), EVERY[-1], lambda _: None)
+    assert clean.seed == 2
+    assert "--defect" not in installed[1]
+    assert clean.outcome is (Outcome.FALSE_ALARM if failing else Outcome.QUIET)
+
+
+def test_a_mesh_that_does_not_come_up_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: str, progress: object) -> None:
+        raise EnvironmentProblem("it does not serve")
+
+    monkeypatch.setattr(trials, "refmesh", refuse)
+    trial = attempt(bench(tmp_path), EVERY[0], lambda _: None)
+    assert (trial.outcome, trial.problem) == (Outcome.BROKEN, "it does not serve")
+
+
+def test_several_clusters_share_the_subjects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def one(place: Bench, subject: Subject, _: object) -> Trial:
+        if subject.name in ("w-off", "m-open"):
+            both.wait()  # neither gets on before the other has begun: they really run side by side
+        return Trial(subject, {"WT-01": Verdict.PASS}, image=str(place.directory))
+
+    monkeypatch.setattr(work, "attempt", one)
+    record, told = Record(tmp_path / "trials.jsonl"), list[Trial]()
+    places = [bench(tmp_path / "a"), bench(tmp_path / "b")]
+    try_all(places, EVERY, record, lambda _: None, told.append)
+    assert sorted(one.subject.name for one in record.read()) == sorted(names(EVERY))
+    assert len(told) == len(EVERY)
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["sensitivity", *arguments])
+    out, err = capsys.readouterr()
+    return ended.value.code, out, err
+
+
+def test_the_command_lists_and_refuses_without_a_cluster(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, _ = call(capsys, "--list", "--clean", "1", "-o", "json")
+    rows = json.loads(out)
+    assert code == 0
+    assert {row["kind"] for row in rows} == {"defect", "equivalent", "clean"}
+    code, out, _ = call(capsys, "--dry-run", "--defects", "weights-off-by-5", "--clean", "0", "--only", "WT-01,CB-01")
+    assert out == "weights-off-by-5: WT-01, then CB-01\n"
+    code, _, err = call(capsys, "--defects", "wieghts")
+    assert code == 2
+    assert "no defect or capability called 'wieghts'" in err
+    Record(tmp_path / "trials.jsonl").add(DONE)
+    code, _, err = call(capsys, "--report-dir", str(tmp_path))
+    assert code == 2
+    assert "--resume" in err

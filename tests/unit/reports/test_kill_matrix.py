@@ -1,0 +1,141 @@
+"""What trials add up to, and the pages that say so."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import beta
+
+from reports.errors import UsageProblem
+from reports.kill_matrix import kill_matrix_html, kill_matrix_markdown, write_kill_matrix
+from reports.model import Verdict
+from reports.rates import interval, upper_bound
+from reports.sensitivity import CheckInfo, Matrix, Outcome, Subject, Trial, matrix_json, read_matrix
+
+CHECKS = (CheckInfo("WT-01", "two-way <b>", "WT"), CheckInfo("WT-02", "zero", "WT"), CheckInfo("CB-01", "cut", "CB"))
+OFF = Subject("off", "defect", "weights", "five | points <off>", "m:f")
+OPEN = Subject("open", "defect", "circuit-breaking", "limits")
+DEAD = Subject("dead", "defect", "weights", "does not start")
+NEW = Subject("new", "defect", "weights", "waits")
+SAME = Subject("same", "equivalent", "equivalent", "order")
+RUNS = tuple(Subject(f"clean-{number}", "clean", "clean") for number in (1, 2, 3))
+PASS, FAIL = Verdict.PASS, Verdict.FAIL
+TRIALS = (
+    Trial(OFF, {"WT-01": PASS}, affected=("WT",)),
+    Trial(OFF, {"WT-01": FAIL, "WT-02": PASS}, {"WT-01": "85 % instead of 90 %"}, ("WT",), 12.0),
+    Trial(OPEN, {"WT-01": PASS, "WT-02": Verdict.INCONCLUSIVE, "CB-01": PASS}, affected=("CB",)),
+    Trial(DEAD, {}, problem="it does not serve"),
+    Trial(SAME, {"WT-01": PASS, "WT-02": FAIL, "CB-01": PASS}),
+    *(Trial(one, dict.fromkeys(("WT-01", "WT-02", "CB-01"), PASS), seed=1) for one in RUNS),
+)
+MATRIX = Matrix("refmesh", "0.1", CHECKS, (OFF, OPEN, DEAD, NEW, SAME, *RUNS), TRIALS)
+
+
+def test_the_latest_trial_counts_and_every_subject_has_its_outcome():
+    assert [MATRIX.outcome(one) for one in MATRIX.subjects] == [
+        Outcome.KILLED, Outcome.SURVIVED, Outcome.BROKEN, Outcome.OPEN, Outcome.FALSE_ALARM, *[Outcome.QUIET] * 3,
+    ]  # fmt: skip
+    assert MATRIX.survivors == (OPEN,)
+    assert MATRIX.capabilities == (("weights", 3, 1, 1), ("circuit-breaking", 1, 1, 0))
+    assert MATRIX.kills == {"WT-01": ("off",), "WT-02": (), "CB-01": ()}
+    assert [one.id for one in MATRIX.idle] == ["WT-02", "CB-01"]
+    assert MATRIX.false_alarms == ((SAME, ("WT-02",)),)
+
+
+def test_what_clean_runs_prove():
+    assert MATRIX.quiet_runs == (0, 3)
+    assert "0 of 3 clean runs had a failure" in MATRIX.proof
+    assert "at most 63 %" in MATRIX.proof  # 1 - 0.05^(1/3)
+    assert "nothing is known" in replace(MATRIX, trials=()).proof
+
+
+@given(st.integers(0, 200), st.integers(1, 200), st.sampled_from([0.5, 0.9, 0.95, 0.999]))
+def test_bounds_are_the_exact_ones(events, trials, confidence):
+    if events > trials:
+        with pytest.raises(ValueError, match="no count"):
+            upper_bound(events, trials, confidence)
+        return
+    exact = 1.0 if events == trials else float(beta.ppf(confidence, events + 1, trials - events))
+    assert upper_bound(events, trials, confidence) == pytest.approx(exact, abs=1e-9)
+    low, high = interval(events, trials, confidence)
+    tail = (1 - confidence) / 2
+    assert low == pytest.approx(0 if not events else float(beta.ppf(tail, events, trials - events + 1)), abs=1e-9)
+    assert high == pytest.approx(
+        1 if events == trials else float(beta.ppf(1 - tail, events + 1, trials - events)), abs=1e-9
+    )
+
+
+def test_thirty_clean_runs():
+    assert upper_bound(0, 30) == pytest.approx(1 - 0.05 ** (1 / 30))
+    assert upper_bound(0, 0) == 1.0
+
+
+def test_json_there_and_back():
+    document = json.loads(json.dumps(matrix_json(MATRIX), allow_nan=False))
+    assert read_matrix(document) == MATRIX
+    assert document["summary"]["survivors"] == ["open"]
+    assert document["summary"]["idle checks"] == ["WT-02", "CB-01"]
+    with pytest.raises(UsageProblem, match="not in the format"):
+        read_matrix({**document, "schema": "other"})
+    with pytest.raises(UsageProblem, match="no kill matrix"):
+        read_matrix({**document, "checks": [{"id": "x"}]})
+    with pytest.raises(UsageProblem, match="no trial"):
+        read_matrix({**document, "trials": [{"subject": {}}]})
+
+
+class Page(html.parser.HTMLParser):
+    """Counts rows, and finds tags left open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.outcomes: list[str] = []
+        self.hits = 0
+        self.requests: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if tag not in {"meta", "input", "br"}:
+            self.open.append(tag)
+        if tag == "tr" and "data-outcome" in found:
+            self.outcomes.append(found["data-outcome"])
+        self.hits += tag == "td" and found.get("class") in {"hit", "alarm"}
+        self.requests += [value for name, value in attrs if name in {"src", "href"}]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_shows_every_trial_and_asks_nobody():
+    page = Page(kill_matrix_html(MATRIX))
+    assert page.open == []
+    assert page.outcomes == ["killed", "broken", "open", "survived", "false alarm", "quiet", "quiet", "quiet"]
+    assert page.hits == 2
+    assert page.requests == []
+    text = kill_matrix_html(MATRIX)
+    assert "five | points &lt;off&gt;" in text
+    assert "85 % instead of 90 %" in text
+    assert "two-way <b>" not in text
+
+
+def test_an_empty_matrix_is_a_page_too():
+    assert Page(kill_matrix_html(Matrix("refmesh", "0", (), (), ()))).outcomes == []
+
+
+def test_markdown_keeps_its_columns():
+    text = kill_matrix_markdown(MATRIX)
+    assert "| `off` | killed | WT-01 | five \\| points <off> |" in text
+    assert "| `dead` | broken |  | it does not serve |" in text
+
+
+def test_three_files(tmp_path):
+    assert write_kill_matrix(MATRIX, tmp_path / "r").read_text() == kill_matrix_html(MATRIX)
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {
+        "kill-matrix.html", "kill-matrix.md", "kill-matrix.json",
+    }  # fmt: skip
