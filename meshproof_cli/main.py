@@ -23,6 +23,7 @@ LAZY.update(
         "conformance": Lazy("meshproof_cli.conformance", "Judge the mesh of an existing cluster, and nothing else."),
         "list": Lazy("meshproof_cli.listing", "List the checks, profiles, experiments, faults or meshes there are."),
         "replay": Lazy("meshproof_cli.replay", "Judge what bundles recorded again, without a cluster."),
+        "compare": Lazy("meshproof_cli.compare", "Say what got better or worse between two runs, and what is noise."),
         "report": Lazy("meshproof_cli.rewrite", "Write the report of an earlier run again, in any format."),
         "cluster": Lazy("fixtures.cluster.cli", "Create, list and delete clusters; load images into them."),
         "load": Lazy("load.cli", "Measure what the proxies cost in latency.", "meshproof_cli.wiring:load_knows_meshes"),

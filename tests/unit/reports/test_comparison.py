@@ -1,0 +1,153 @@
+"""What changed between two runs, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshproof_cli import main
+from reports.comparison import Comparison, Direction, compare
+from reports.data_files import write_json
+from reports.errors import ExitCode
+from reports.model import ErrorRate, Result, Run, Verdict
+
+RUN = Run("m", "1", "c", {"Kubernetes": "1.34"}, 0, 1, (), (), {}, "0")
+P, F, OPEN, U, N = Verdict
+
+
+def result(verdict: Verdict, name: str = "WT-01", **more: object) -> Result:
+    return Result(name, "t", "check", "WT", "core", verdict, "because", **more)  # type: ignore[arg-type]
+
+
+def run(*results: Result) -> Run:
+    return replace(RUN, results=results)
+
+
+def cost(estimate: float, half: float, name: str = "LAT01") -> Result:
+    metrics = {
+        "added_p99_us": estimate, "added_p99_low_us": estimate - half, "added_p99_high_us": estimate + half,
+        "blocks": 30.0, "proxy_cpu": 0.3,
+    }  # fmt: skip
+    return Result(name, "t", "measurement", "latency", "core", P, "", metrics=metrics)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "direction", "code"),
+    [
+        (P, P, Direction.SAME, 0),
+        (F, F, Direction.SAME, 0),
+        (P, F, Direction.WORSE, 1),
+        (OPEN, F, Direction.WORSE, 1),
+        (U, F, Direction.WORSE, 1),
+        (P, OPEN, Direction.LOST, 4),
+        (P, U, Direction.LOST, 4),
+        (P, N, Direction.LOST, 4),
+        (F, P, Direction.BETTER, 0),
+        (U, P, Direction.BETTER, 0),
+        (F, OPEN, Direction.OTHER, 0),
+        (OPEN, N, Direction.OTHER, 0),
+    ],
+)
+def test_flips_of_verdicts(before, after, direction, code):
+    found = compare(run(result(before)), run(result(after)))
+    assert [one.direction for one in found.changes] == [direction]
+    assert found.exit_code == code
+
+
+def test_what_is_judged_in_one_run_only():
+    found = compare(run(result(P, "A-1"), result(F, "B-1")), run(result(F, "C-1")))
+    assert [(one.id, one.direction) for one in found.changes] == [
+        ("A-1", Direction.LOST), ("B-1", Direction.OTHER), ("C-1", Direction.OTHER),
+    ]  # fmt: skip
+    assert found.exit_code is ExitCode.NOT_PROVEN
+
+
+def test_a_sham_that_must_stay_open_is_worse_when_it_passes():
+    sham = result(OPEN, "A1", expected=OPEN)
+    assert compare(run(sham), run(replace(sham, verdict=P))).exit_code is ExitCode.NOT_CONFORMANT
+    assert compare(run(replace(sham, verdict=P)), run(sham)).of(Direction.BETTER)
+
+
+def test_a_statistical_flip_says_how_likely_chance_is():
+    rates = (ErrorRate("t", 1e-5, 1e-3, "5 points", 800), ErrorRate("u", 1e-5, 1e-3, "5 points", 800))
+    worse = compare(run(result(P)), run(result(F, error_rates=rates))).changes[0]
+    assert "a sound mesh fails with a probability of at most 2e-05" in worse.note
+    better = compare(run(result(F)), run(result(P, error_rates=rates))).changes[0]
+    assert "a mesh that is off passes with a probability of at most 0.2 %" in better.note
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "direction"),
+    [
+        (cost(900, 50), cost(930, 50), Direction.NOISE),
+        (cost(900, 50), cost(1100, 50), Direction.WORSE),
+        (cost(1100, 50), cost(900, 50), Direction.BETTER),
+        (cost(900, 500), cost(1100, 50), Direction.NOISE),
+        (cost(900, 0), cost(900, 0), Direction.SAME),
+    ],
+)
+def test_figures_differ_only_beyond_their_intervals(before, after, direction):
+    verdict, figure = compare(run(before), run(after)).changes
+    assert verdict.direction is Direction.SAME
+    assert (figure.figure, figure.direction) == ("added_p99_us", direction)
+
+
+def test_many_figures_of_one_mesh_are_hardly_ever_told_apart():
+    draw, told = random.Random(7), 0
+    rounds, half = 400, 1.96
+    for _ in range(rounds):
+        one, two = ([cost(draw.gauss(0, 1), half, f"M{number}") for number in range(20)] for _ in range(2))
+        told += bool(compare(run(*one), run(*two)).of(Direction.WORSE, Direction.BETTER))
+    assert told / rounds < 0.08  # 5 %, and 20 uncorrected comparisons would give 64 %
+
+
+@given(st.lists(st.sampled_from(Verdict), min_size=1, max_size=6), st.lists(st.sampled_from(Verdict), max_size=6))
+def test_every_id_has_one_verdict_and_a_run_is_its_own_equal(old, new):
+    before = run(*(result(one, f"X-{number}") for number, one in enumerate(old)))
+    after = run(*(result(one, f"X-{number}") for number, one in enumerate(new)))
+    assert len(compare(before, after).changes) == max(len(old), len(new))
+    same = compare(before, before)
+    assert {one.direction for one in same.changes} == {Direction.SAME}
+    assert same.sentence == "Nothing changed."
+
+
+def test_what_else_differs_is_said():
+    other = replace(RUN, mesh_version="2", environment={"Kubernetes": "1.35"}, options={"profile": "full"})
+    assert compare(RUN, other).differences == {
+        "mesh version": ("1", "2"),
+        "Kubernetes": ("1.34", "1.35"),
+        "option profile": ("", "full"),
+    }
+
+
+def call(capsys, *arguments: str) -> tuple[object, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["compare", *arguments])
+    out, err = capsys.readouterr()
+    return ended.value.code, out, err
+
+
+def test_the_command(tmp_path, capsys):
+    paths = []
+    for name, runs in (("a", run(result(P), cost(900, 50))), ("b", run(result(F), cost(905, 50)))):
+        paths.append(str(write_json(runs, tmp_path / name).parent))
+    code, out, _ = call(capsys, *paths)
+    assert code == 1
+    assert [line.split()[:2] for line in out.splitlines()[1:3]] == [["worse", "WT-01"], ["noise", "LAT01"]]
+    assert "1 got worse, 1 differ by no more than noise." in out
+    code, out, _ = call(capsys, *reversed(paths), "-o", "json")
+    assert code == 0
+    assert json.loads(out)["summary"]["better"] == 1
+    code, out, _ = call(capsys, paths[0], f"{paths[0]}/results.json", "-o", "yaml")
+    assert code == 0
+    assert yaml.safe_load(out)["summary"]["same"] == 3
+    code, _, err = call(capsys, paths[0], "/no/such")
+    assert code == 2
+    assert "cannot read /no/such" in err
+    assert isinstance(compare(RUN, RUN), Comparison)
