@@ -16,6 +16,7 @@ from markupsafe import Markup
 from reports import plots, words
 from reports.files import write_text
 from reports.model import Verdict, plain
+from reports.overview import TITLES, overview, tone
 from reports.page import asset, environment, page_policy
 
 if TYPE_CHECKING:
@@ -29,11 +30,6 @@ __all__ = ["html_text", "write_html"]
 
 _MOST_ROWS = 60
 _MOST_CHARACTERS = 12_000
-_TITLES = {
-    "INJ": "Injection", "MTLS": "Mutual TLS", "ID": "Identity", "AZ": "Authorization", "RT": "Routing", "WT": "Weights",
-    "CB": "Circuit breaking", "RS": "Resilience", "LB": "Load balancing", "TEL": "Telemetry", "GW": "Gateway",
-    "LC": "Life cycle",
-}  # fmt: skip
 _PHASES = ("before", "during", "after")
 _KINDS = {"check": "Conformance", "experiment": "Chaos experiments", "measurement": "Measurements"}
 
@@ -49,7 +45,7 @@ class Group:
     @property
     def title(self) -> str:
         """The group's name in words, where it has some."""
-        return _TITLES.get(self.name, self.name)
+        return TITLES.get(self.name, self.name)
 
     @property
     def right(self) -> int:
@@ -80,6 +76,7 @@ def html_text(run: Run) -> str:
         script=Markup(script),  # noqa: S704
         counts=words.counts(run.results),
         headline=words.headline(run),
+        capabilities=overview(run.results),
         sections=[(_KINDS[kind], kind, _groups(run, kind)) for kind in _KINDS if _groups(run, kind)],
         longest=max([stage.seconds for stage in run.stages] + [0.001]),
         options={key: value for key, value in plain(run.options).items() if value not in (None, "", [], {}, False)},
@@ -178,17 +175,10 @@ def _drawings(plot: Plot) -> list[tuple[str, Markup]]:
     return [(size, Markup(svg)) for size, svg in drawn if svg]  # noqa: S704 - svg.py escapes every text it is given
 
 
-def _tone(result: Result) -> str:
-    """The colour a result is shown in: green for whatever is right, an open sham included."""
-    if result.right:
-        return "pass"
-    return "fail" if result.failed else result.verdict.value
-
-
 @cache
 def _environment() -> jinja2.Environment:
     return environment({
         "duration": words.duration, "number": words.number, "rate": words.rate, "when": words.when,
-        "shown": words.shown, "exhibit": exhibit, "drawings": _drawings, "tone": _tone, "cell": _cell,
+        "shown": words.shown, "exhibit": exhibit, "drawings": _drawings, "tone": tone, "cell": _cell,
         "figures": figures, "phases": phases,
     })  # fmt: skip

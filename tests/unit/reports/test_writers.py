@@ -73,7 +73,7 @@ PAGE_TAGS = {
     "b", "body", "button", "code", "dd", "details", "div", "dl", "dt", "em", "figcaption", "figure", "footer",
     "h1", "h2", "h3", "h4", "head", "header", "html", "i", "input", "main", "meta", "nav", "p", "pre",
     "script", "section", "span", "strong", "style", "summary", "table", "tbody", "td", "th", "thead", "title",
-    "tr", "line", "path", "rect", "svg", "text",
+    "tr", "select", "option", "line", "path", "rect", "svg", "text",
 }  # fmt: skip
 
 
