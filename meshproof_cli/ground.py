@@ -193,4 +193,12 @@ def facts(kube: Kube) -> dict[str, str]:
     cores = sorted({str(node["status"].get("capacity", {}).get("cpu", "")) for node in nodes} - {""})
     if cores:
         found["CPUs per node"] = ", ".join(cores)
-    return found
+    return found | _gateway_api(kube)
+
+
+def _gateway_api(kube: Kube) -> dict[str, str]:
+    """Version and channel of the Gateway API's definitions, where they are on the cluster."""
+    definition = kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "httproutes.gateway.networking.k8s.io")
+    marks = (definition or {}).get("metadata", {}).get("annotations", {})
+    names = (("Gateway API", "bundle-version"), ("Gateway API channel", "channel"))
+    return {title: str(marks[key]) for title, name in names if (key := f"gateway.networking.k8s.io/{name}") in marks}

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from reports.errors import UsageProblem
+from reports.choice import choose
 from reports.writers import FORMATS, write
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False)
+
+OTHERS = ("gateway-api", "table")
+"""Formats that are written only when they are asked for."""
 
 
 @app.command()
@@ -20,24 +23,39 @@ def report(
     results: Annotated[Path, typer.Argument(help="The results.json of a run.")],
     formats: Annotated[
         list[str] | None,
-        typer.Option("-f", "--format", help=f"{', '.join(FORMATS)} or table; may be given more than once."),
+        typer.Option("-f", "--format", help=f"{', '.join((*FORMATS, *OTHERS))}; may be given more than once."),
     ] = None,
     directory: Annotated[
         Path | None, typer.Option("-d", "--directory", help="Where to write; default: beside the results.")
     ] = None,
+    organization: Annotated[str, typer.Option(help="gateway-api: who maintains the mesh.")] = "",
+    project: Annotated[str, typer.Option(help="gateway-api: the mesh's name.")] = "",
+    url: Annotated[str, typer.Option(help="gateway-api: the mesh's page.")] = "",
+    mesh_version: Annotated[str, typer.Option(help="gateway-api: the version judged; default: as found.")] = "",
+    contact: Annotated[
+        list[str] | None, typer.Option(help="gateway-api: @name, @team/name, mail or URL; may be given more than once.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="gateway-api: the mesh's operating mode.")] = "default",
 ) -> None:
-    """Write the report of an earlier run again."""
+    """Write the report of an earlier run again.
+
+    The format gateway-api is the Gateway API's own ConformanceReport, of a run with --mesh gateway-api.
+    """
     from reports.data_files import read_results
 
     wanted = formats or ["html"]
     for name in wanted:
-        if name not in (*FORMATS, "table"):
-            raise UsageProblem(f"there is no report format {name!r}", fix=f"choose from {', '.join(FORMATS)}, table")
+        choose(name, (*FORMATS, *OTHERS), "report format")
     run = read_results(results)
     target = directory or results.absolute().parent
     if "table" in wanted:
         from reports.table import print_table
 
         print_table(run)
-    for path in write(run, target, [name for name in wanted if name != "table"]).values():
+    if "gateway-api" in wanted:
+        from reports.gateway_api import Implementation, write_conformance_report
+
+        maker = Implementation(organization, project, url, mesh_version or run.mesh_version, tuple(contact or ()))
+        typer.echo(write_conformance_report(run, target, maker, mode))
+    for path in write(run, target, [name for name in wanted if name not in OTHERS]).values():
         typer.echo(path)

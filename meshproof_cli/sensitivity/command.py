@@ -99,8 +99,11 @@ def sensitivity(
 
 def _checks(only: str, skip: str, profile: str) -> tuple[CheckInfo, ...]:
     from conformance.catalogue import select
+    from conformance.profiles import CAPABILITIES
 
-    return tuple(CheckInfo(one.id, one.title, one.group) for one in select(only, skip, profile))
+    order = list(CAPABILITIES)
+    found = sorted(select(only, skip, profile), key=lambda one: (order.index(one.group), one.id))
+    return tuple(CheckInfo(one.id, one.title, one.group) for one in found)
 
 
 def _tried(

@@ -1,4 +1,4 @@
-"""The published JSON Schema of `results.json`, and the check of a document against it."""
+"""The published JSON Schemas, and the check of documents against them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,34 @@ import jsonschema
 
 from reports.errors import UsageProblem
 
-__all__ = ["check", "results_schema"]
+__all__ = ["CONFORMANCE_REPORT", "KILL_MATRIX", "check", "first_flaw", "results_schema", "schema"]
+
+KILL_MATRIX, CONFORMANCE_REPORT = "kill-matrix-v1", "gateway-api-conformance-report-v1"
+"""Names of the other schemas that are published beside the one of results."""
 
 _SUPPORTED = "meshproof.results/v1"
 
 
 @cache
+def schema(name: str) -> dict[str, Any]:
+    """A published schema by name."""
+    found: dict[str, Any] = json.loads(files(__name__).joinpath(f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
 def results_schema() -> dict[str, Any]:
     """The schema that `results.json` keeps."""
-    schema: dict[str, Any] = json.loads(files(__name__).joinpath("results-v1.json").read_text(encoding="utf-8"))
-    return schema
+    return schema("results-v1")
+
+
+def first_flaw(document: object, name: str) -> tuple[str, str] | None:
+    """The place and the kind of what keeps a document from keeping a schema; None where nothing does."""
+    validator = jsonschema.Draft202012Validator(schema(name))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    if error is None:
+        return None
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+    return where.lstrip(".") or "the top", error.message[:200]
 
 
 def check(document: Mapping[str, Any]) -> None:
@@ -37,11 +55,7 @@ def check(document: Mapping[str, Any]) -> None:
             f"the results have schema {found!r}; this version reads {_SUPPORTED!r}",
             fix="give the results.json that a run wrote, or install the version of meshproof that wrote it",
         )
-    validator = jsonschema.Draft202012Validator(results_schema())
-    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
-    if error is not None:
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+    if flaw := first_flaw(document, "results-v1"):
         raise UsageProblem(
-            f"the results are damaged at {where.lstrip('.') or 'the top'}: {error.message[:200]}",
-            fix="give the results.json that a run wrote, unchanged",
+            f"the results are damaged at {flaw[0]}: {flaw[1]}", fix="give the results.json that a run wrote, unchanged"
         )

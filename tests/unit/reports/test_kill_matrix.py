@@ -15,6 +15,7 @@ from reports.errors import UsageProblem
 from reports.kill_matrix import kill_matrix_html, kill_matrix_markdown, write_kill_matrix
 from reports.model import Verdict
 from reports.rates import interval, upper_bound
+from reports.schemas import KILL_MATRIX, first_flaw
 from reports.sensitivity import CheckInfo, Matrix, Outcome, Subject, Trial, matrix_json, read_matrix
 
 CHECKS = (CheckInfo("WT-01", "two-way <b>", "WT"), CheckInfo("WT-02", "zero", "WT"), CheckInfo("CB-01", "cut", "CB"))
@@ -78,6 +79,8 @@ def test_thirty_clean_runs():
 def test_json_there_and_back():
     document = json.loads(json.dumps(matrix_json(MATRIX), allow_nan=False))
     assert read_matrix(document) == MATRIX
+    assert first_flaw(document, KILL_MATRIX) is None
+    assert first_flaw({**document, "trials": [{"subject": {}}]}, KILL_MATRIX) is not None
     assert document["summary"]["survivors"] == ["open"]
     assert document["summary"]["idle checks"] == ["WT-02", "CB-01"]
     with pytest.raises(UsageProblem, match="not in the format"):

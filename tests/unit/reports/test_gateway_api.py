@@ -1,0 +1,123 @@
+"""Gateway API's own report: upstream's fields, upstream's arithmetic, upstream's file names, and nothing pretended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshproof_cli import main
+from reports.data_files import write_json
+from reports.errors import UsageProblem
+from reports.gateway_api import FEATURES, Implementation, conformance_report, file_name, write_conformance_report
+from reports.model import Result, Run, Verdict
+from reports.schemas import CONFORMANCE_REPORT, first_flaw
+
+MAKER = Implementation("acme", "mesh", "https://acme.example/mesh", "v2.14.0", ("@someone",))
+ENVIRONMENT = {"Gateway API": "v1.4.0", "Gateway API channel": "standard"}
+RUN = Run("gateway-api", "2.14", "c", ENVIRONMENT, 1764000000.5, 1, (), (), {}, "0")
+PASS, FAIL, OPEN, UNSUPPORTED, NOT_RUN = Verdict
+
+
+def run(**verdicts: Verdict) -> Run:
+    results = tuple(
+        Result(name.replace("_", "-"), "t", "check", "WT", "core", verdict, "r") for name, verdict in verdicts.items()
+    )
+    return replace(RUN, results=results)
+
+
+def test_every_field_is_upstreams():
+    report = conformance_report(run(WT_05=PASS, RT_05=PASS, RT_09=UNSUPPORTED, WT_04=FAIL, CB_01=FAIL), MAKER)
+    assert first_flaw(report, CONFORMANCE_REPORT) is None
+    assert report["date"] == "2025-11-24T16:00:00.500000Z"
+    grpc, http = report["profiles"]
+    assert grpc == {
+        "name": "MESH-GRPC",
+        "summary": "Core tests failed with 1 test failures.",
+        "core": {
+            "result": "failure",
+            "statistics": {"Failed": 1, "Passed": 0, "Skipped": 0},
+            "failedTests": ["WT-04"],
+        },
+    }
+    assert http["summary"] == "Core tests succeeded. Extended tests succeeded."
+    assert http["extended"] == {
+        "result": "success",
+        "statistics": {"Failed": 0, "Passed": 1, "Skipped": 0},
+        "supportedFeatures": ["MeshHTTPRouteRewritePath"],
+        "unsupportedFeatures": ["MeshConsumerRoute"],
+    }
+
+
+@pytest.mark.parametrize("verdict", [OPEN, NOT_RUN, UNSUPPORTED])
+def test_a_core_check_without_a_verdict_makes_the_report_partial(verdict):
+    core = conformance_report(run(WT_05=PASS, WT_02=verdict), MAKER)["profiles"][0]["core"]
+    assert core["result"] == "partial"
+    assert core["skippedTests"] == ["WT-02"]
+
+
+@given(st.dictionaries(st.sampled_from(sorted(FEATURES)), st.sampled_from(Verdict), min_size=1))
+def test_every_report_keeps_the_schema_and_counts_every_check_once(verdicts):
+    report = conformance_report(run(**verdicts), MAKER)
+    assert first_flaw(yaml.safe_load(yaml.safe_dump(report)), CONFORMANCE_REPORT) is None
+    counted = sum(sum(level["statistics"].values()) for one in report["profiles"] for level in levels(one))
+    undeclared = sum(FEATURES[name].extended != "" and one is UNSUPPORTED for name, one in verdicts.items())
+    assert counted == len(verdicts) - undeclared
+    for level in (level for one in report["profiles"] for level in levels(one)):
+        assert len(level.get("failedTests", [])) == level["statistics"]["Failed"]
+        assert (level["result"] == "failure") == bool(level["statistics"]["Failed"])
+
+
+def levels(profile):
+    return [profile[name] for name in ("core", "extended") if name in profile]
+
+
+@pytest.mark.parametrize(
+    ("changed", "maker", "said"),
+    [
+        ({"mesh": "istio"}, MAKER, "istio was judged by its own kinds"),
+        ({"environment": {}}, MAKER, "does not say its Gateway API and Gateway API channel"),
+        ({"results": ()}, MAKER, "no check of a Gateway API profile"),
+        ({}, replace(MAKER, organization=" "), "needs organization"),
+        ({}, replace(MAKER, contact=()), "needs a contact"),
+        ({}, replace(MAKER, url="acme"), "url must be"),
+    ],
+)
+def test_what_cannot_be_such_a_report_is_refused_in_one_sentence(changed, maker, said):
+    with pytest.raises(UsageProblem, match=said):
+        conformance_report(replace(run(WT_05=PASS), **changed), maker)
+
+
+def test_the_schema_refuses_what_upstream_does_not_know():
+    report = conformance_report(run(WT_05=PASS), MAKER)
+    flaws: tuple[dict[str, object], ...] = (
+        {"mode": ""},
+        {"verdict": "x"},
+        {"gatewayAPIChannel": "beta"},
+        {"profiles": []},
+        {"date": "today"},
+    )
+    for damaged in flaws:
+        assert first_flaw({**report, **damaged}, CONFORMANCE_REPORT) is not None
+
+
+def test_files_are_named_as_upstream_wants_them(tmp_path):
+    path = write_conformance_report(run(WT_05=PASS), tmp_path, MAKER)
+    assert path.name == "standard-v2.14.0-default-report.yaml"
+    assert first_flaw(yaml.safe_load(path.read_text()), CONFORMANCE_REPORT) is None
+    assert "/" not in file_name({**conformance_report(run(WT_05=PASS), replace(MAKER, version="a/b"))})
+
+
+def test_the_command(tmp_path, capsys):
+    source = str(write_json(run(WT_05=PASS), tmp_path))
+    who = ("--organization", "acme", "--project", "mesh", "--url", "https://a.example", "--contact", "@me")
+    for flags, code in ((who, 0), (who[:-2], 2)):
+        with pytest.raises(SystemExit) as ended:
+            main.main(["report", source, "-f", "gateway-api", *flags])
+        assert ended.value.code == code
+    out, err = capsys.readouterr()
+    assert out.strip().endswith("standard-2.14-default-report.yaml")
+    assert "needs a contact" in err
