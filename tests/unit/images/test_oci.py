@@ -44,7 +44,9 @@ def follow(archive: tarfile.TarFile, descriptor: dict[str, Any]) -> bytes:
 
 def test_index_manifest_config_and_layers_agree(archive: tarfile.TarFile) -> None:
     assert json.loads(read(archive, "oci-layout")) == {"imageLayoutVersion": "1.0.0"}
-    (entry,) = json.loads(read(archive, "index.json"))["manifests"]
+    entry, again = json.loads(read(archive, "index.json"))["manifests"]
+    assert again == entry | {"annotations": again["annotations"]}
+    assert again["annotations"]["io.containerd.image.name"] == "meshproof.local/meshproof:sample"
     assert entry["platform"] == {"architecture": architecture(), "os": "linux"}
     assert entry["annotations"]["io.containerd.image.name"] == REFERENCE
     manifest = json.loads(follow(archive, entry))
@@ -59,9 +61,9 @@ def test_index_manifest_config_and_layers_agree(archive: tarfile.TarFile) -> Non
 
 def test_docker_finds_the_same_image_by_its_own_manifest(archive: tarfile.TarFile) -> None:
     (docker,) = json.loads(read(archive, "manifest.json"))
-    (entry,) = json.loads(read(archive, "index.json"))["manifests"]
+    entry, _ = json.loads(read(archive, "index.json"))["manifests"]
     manifest = json.loads(follow(archive, entry))
-    assert docker["RepoTags"] == [REFERENCE]
+    assert docker["RepoTags"] == [REFERENCE, "meshproof.local/meshproof:sample"]
     assert docker["Config"] == "blobs/sha256/" + manifest["config"]["digest"].removeprefix("sha256:")
     assert docker["Layers"] == [
         "blobs/sha256/" + layer["digest"].removeprefix("sha256:") for layer in manifest["layers"]

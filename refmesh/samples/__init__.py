@@ -1,0 +1,1 @@
+"""Applications to try the mesh with. They know nothing of it."""
