@@ -97,7 +97,7 @@ async def reviews(request: web.Request) -> web.Response:
         for one in found:
             stars = answer.get("ratings", {}).get(one["reviewer"])
             one["rating"] = {"stars": stars, "color": color} if status == 200 else {"error": "Ratings are unavailable"}
-    body = {"id": str(product), "podname": os.environ.get("HOSTNAME", ""), "version": version, "reviews": found}
+    body = {"id": str(product), "pod": os.environ.get("HOSTNAME", ""), "version": version, "reviews": found}
     return web.json_response(body)
 
 
@@ -131,7 +131,7 @@ async def productpage(request: web.Request) -> web.Response:
         user=html.escape(request.cookies.get("user", "")),
         details=f"<dl>{facts}</dl>" if details_status == 200 else missing("details", details_status),
         reviews="".join(map(review, said["reviews"])) if reviews_status == 200 else missing("reviews", reviews_status),
-        by=html.escape(f"reviews served by {said.get('podname', '')} ({said.get('version', '')})"),
+        by=html.escape(f"reviews served by {said.get('pod', '')} ({said.get('version', '')})"),
     )
     return web.Response(text=page, content_type="text/html")
 

@@ -1,0 +1,166 @@
+"""A newcomer's first hour, word for word: the commands of the tutorial, and what the newcomer sees after each."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from fixtures.cluster.programs import program
+from fixtures.kube import eventually
+from fixtures.workloads import client_pod
+from fixtures.workloads.batch import Batch
+from fixtures.workloads.traffic import Client
+from tests.integration.refmesh.conftest import ROOT, Mesh
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("refmesh")]
+SHOP = "http://productpage.default:9080"
+OUTSIDE = "tutorial-outside"
+LOOK = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A terminal in the clone, with `kubectl` and `refmesh` on the path and KUBECONFIG set."""
+
+    mesh: Mesh
+
+    def __call__(self, line: str) -> str:
+        """Type a line; its output. A line that fails fails the test with everything it said."""
+        words = shlex.split(line)
+        programs = {"kubectl": [str(program("kubectl"))], "refmesh": [sys.executable, "-m", "refmesh"]}
+        done = subprocess.run(
+            programs[words[0]] + words[1:],
+            cwd=ROOT,
+            env={"KUBECONFIG": str(self.mesh.cluster.kubeconfig), "PATH": "/usr/bin:/bin", "HOME": "/root"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def shell(mesh: Mesh) -> Iterator[Shell]:
+    found = Shell(mesh)
+    # Whatever step ends the test: the next tests find the cluster as it was.
+    try:
+        with mesh.kube.namespace(OUTSIDE):
+            yield found
+    finally:
+        for name in ("bookinfo", "strict", "reviews-subsets", "reviews-v3", "details-limits", "ratings-delay"):
+            found(f"kubectl delete --ignore-not-found --wait=false -f refmesh/samples/{name}.yaml")
+        found("kubectl delete pod visitor --ignore-not-found --wait=false")
+        found("kubectl label namespace default istio-injection-")
+
+
+def served(client: Client, count: int) -> Counter[str]:
+    """Which version of reviews made how many pages; anything but an answer of theirs counts under what it was."""
+    found = client.batch(Batch(url=f"{SHOP}/api/v1/products/0/reviews", count=count, timeout=10))
+    return Counter(str(one.reply["version"]) if one.ok and one.reply else f"{one.error or one.status}" for one in found)
+
+
+def statuses(client: Client, path: str, **batch: Any) -> Counter[int | None]:
+    return Counter(one.status for one in client.batch(Batch(url=f"{SHOP}{path}", timeout=10, **batch)))
+
+
+def only(client: Client, *versions: str) -> bool:
+    """Whether a row of answers comes from these versions and from each of them: a mark of the route in force."""
+    return set(served(client, 40)) == set(versions)
+
+
+def test_the_tutorial(mesh: Mesh, shell: Shell) -> None:
+    install_and_deploy(shell)
+    with Client(mesh.kube, "default", "visitor") as visitor, Client(mesh.kube, OUTSIDE, "stranger") as stranger:
+        the_shop_is_open(shell, visitor)
+        mutual_tls(shell, visitor, stranger)
+        canary_then_everything(shell, visitor)
+        circuit_breaking(shell, mesh, visitor)
+        a_fault_to_find(shell, visitor)
+
+
+def install_and_deploy(shell: Shell) -> None:
+    """Steps 1 to 4."""
+    shell(f"refmesh install --set profile=demo -y --image {shell.mesh.image}")
+    shell("kubectl label namespace default istio-injection=enabled")
+    shell("kubectl apply -f refmesh/samples/bookinfo.yaml")
+    image = shell.mesh.image
+    shell.mesh.kube.apply(client_pod("visitor", "default", image=image), client_pod("stranger", OUTSIDE, image=image))
+    shell.mesh.kube.wait_pods_ready("default", count=7, timeout=90)
+    shell.mesh.kube.wait_pods_ready(OUTSIDE, count=1, timeout=60)
+    rows = [line.split() for line in shell("kubectl get pods --no-headers").splitlines()]
+    assert {(row[1], row[2]) for row in rows} == {("2/2", "Running")}
+    described = shell("kubectl describe pod -l app=ratings")
+    assert "refmesh-proxy" in described
+    assert "sidecar.istio.io/status" in described
+
+
+def the_shop_is_open(shell: Shell, visitor: Client) -> None:
+    """Step 5, from inside: the page is whole, and all three versions of reviews take turns."""
+    eventually(lambda: only(visitor, "v1", "v2", "v3"), timeout=20, what="all versions of reviews answer")
+    text = shell(f"kubectl exec visitor -c client -- python -c {shlex.quote(LOOK)} {SHOP}/productpage")
+    assert "Book Details" in text
+    assert "Error fetching" not in text
+
+
+def mutual_tls(shell: Shell, visitor: Client, stranger: Client) -> None:
+    """Step 6."""
+    assert statuses(stranger, "/productpage") == {200: 1}
+    shell("kubectl apply -f refmesh/samples/strict.yaml")
+
+    def refused() -> bool:
+        return {one.error for one in stranger.batch(Batch(url=f"{SHOP}/productpage", count=5, fresh=True))} == {"reset"}
+
+    eventually(refused, timeout=20, what="plaintext is answered with a reset")
+    assert statuses(visitor, "/productpage", count=20) == {200: 20}
+
+
+def canary_then_everything(shell: Shell, visitor: Client) -> None:
+    """Step 7."""
+    shell("kubectl apply -f refmesh/samples/reviews-subsets.yaml")
+    shell("kubectl apply -f refmesh/samples/reviews-canary.yaml")
+    eventually(lambda: "v3" not in served(visitor, 40), timeout=20, what="the canary's route is in force")
+    found = served(visitor, 400)
+    assert set(found) == {"v1", "v2"}
+    # 40 are to be expected; fewer than 12 or more than 80 come about once in ten million times.
+    assert 12 <= found["v2"] <= 80
+    shell("kubectl apply -f refmesh/samples/reviews-v3.yaml")
+    eventually(lambda: only(visitor, "v3"), timeout=20, what="v3 has taken over")
+
+
+def circuit_breaking(shell: Shell, mesh: Mesh, visitor: Client) -> None:
+    """Step 8: overload is answered at once, and one request at a time goes on."""
+    shell("kubectl apply -f refmesh/samples/details-limits.yaml")
+
+    def tripped() -> bool:
+        details = Batch(url="http://details.default:9080/details/0", count=200, concurrency=20, timeout=10)
+        found = Counter(one.status for one in visitor.batch(details))
+        return set(found) == {200, 503}
+
+    eventually(tripped, timeout=20, what="some of too many requests are answered 503")
+    calm = visitor.batch(Batch(url="http://details.default:9080/details/0", count=20))
+    assert {one.status for one in calm} == {200}
+    shell("kubectl delete -f refmesh/samples/details-limits.yaml")
+    assert mesh.kube.get("networking.istio.io/v1", "DestinationRule", "details", "default") is None
+
+
+def a_fault_to_find(shell: Shell, visitor: Client) -> None:
+    """Step 11: ratings answer late, and reviews with them; details do not."""
+    shell("kubectl apply -f refmesh/samples/ratings-delay.yaml")
+
+    def seconds(path: str) -> float:
+        (one,) = visitor.batch(Batch(url=f"{SHOP}/api/v1/products/0{path}", timeout=10))
+        return one.seconds
+
+    eventually(lambda: seconds("/reviews") > 2.0, timeout=20, what="the delay is felt")
+    assert seconds("") < 2.0
+    shell("kubectl delete -f refmesh/samples/ratings-delay.yaml")
+    eventually(lambda: seconds("/reviews") < 2.0, timeout=20, what="the delay is gone")
