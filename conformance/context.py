@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from conformance.adapters import Adapter, Rendered, Unsupported
+from conformance.dressing import Dressing
 from conformance.ground import Ground, space_name
 from conformance.intents import Backend, Intent, Marker
+from conformance.limits import LIMITS, Limits
 from conformance.pulse import Pulse
 from fixtures.kube import Kube, NotEventually, eventually
 from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
@@ -22,27 +24,6 @@ __all__ = ["LIMITS", "MARK_ROW", "Context", "Limits", "NotExpressible", "NotInFo
 T = TypeVar("T")
 MARK_ROW = 30
 """Answers in a row that make a mark: 2^-30 is below 1e-9."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Every time limit of the checks, seconds. Bounds are generous: a clean run never comes near them."""
-
-    in_force: float = 10.0
-    """A configuration shows its mark."""
-    ground_ready: float = 60.0
-    """The pods of a ground are Ready."""
-    probe: float = 3.0
-    """One request of a gate or of a plaintext attempt."""
-    request: float = 10.0
-    """One request of judged traffic."""
-    readiness: float = 15.0
-    """A pod's readiness follows its application."""
-    control: float = 10.0
-    """One call to a control port of a workload."""
-
-
-LIMITS = Limits()
 
 
 class NotExpressible(Exception):
@@ -72,7 +53,17 @@ class Pod:
 class Context:
     """One ground in one run. Not for several threads."""
 
-    def __init__(self, kube: Kube, adapter: Adapter, ground: Ground, *, run: str, image: str, alpha: float) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        adapter: Adapter,
+        ground: Ground,
+        *,
+        run: str,
+        image: str,
+        alpha: float,
+        dressing: Dressing = Dressing(),  # noqa: B008 - frozen
+    ) -> None:
         self.kube = kube
         self.adapter = adapter
         self.ground = ground
@@ -80,6 +71,8 @@ class Context:
         self.image = image
         self.alpha = alpha
         """False-alarm probability granted to each check."""
+        self.dressing = dressing
+        """What pods that a check creates by itself are dressed with: `ctx.dressing.on(pod)`."""
         self.applied: list[Mapping[str, Any]] = []
         self._clients: dict[str, Client] = {}
         self._shared: dict[Callable[..., Any], Any] = {}
@@ -141,7 +134,10 @@ class Context:
         """Put intents into the cluster. They go with the ground's namespaces."""
         rendered = [self.render(intent) for intent in intents]
         for one in rendered:
-            self.applied.extend(one.objects)
+            self.applied.extend((*one.merges, *one.objects))
+            for part in one.merges:
+                meta = part["metadata"]
+                self.kube.patch(part["apiVersion"], part["kind"], meta["name"], part, meta.get("namespace"))
             self.kube.apply(*one.objects)
 
     def marker(self, backend: Backend) -> Marker:

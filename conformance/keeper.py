@@ -14,8 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from conformance.adapters import Adapter
+from conformance.adapters import Adapter, Manifest
 from conformance.context import LIMITS
+from conformance.dressing import Dressing
 from conformance.endpoints import ready_endpoints, wanted_endpoints
 from conformance.ground import Ground, render_ground, space_name
 from fixtures.kube import Kube, NotEventually, eventually
@@ -58,12 +59,25 @@ def is_dead(runner: str) -> bool:
 class Keeper:
     """The grounds of one run, as one process sees them."""
 
-    def __init__(self, kube: Kube, adapter: Adapter, *, run: str, image: str, runner: str) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        adapter: Adapter,
+        *,
+        run: str,
+        image: str,
+        runner: str,
+        dressing: Dressing = Dressing(),  # noqa: B008 - frozen
+        everywhere: tuple[Manifest, ...] = (),
+    ) -> None:
         self.kube = kube
         self.adapter = adapter
         self.run = run
         self.image = image
         self.runner = runner
+        self.dressing = dressing
+        self.everywhere = everywhere
+        """Objects of the user's that every namespace of the run gets: pull secrets."""
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="ground")
         self._begun: dict[str, Future[None]] = {}
 
@@ -80,11 +94,17 @@ class Keeper:
             for layer in layers:
                 self.kube.create_namespace(
                     layer.namespace,
-                    {RUN_LABEL: self.run, "meshproof.io/ground": ground.name, **layer.labels},
-                    {RUNNER: self.runner, **layer.annotations},
+                    {
+                        **self.dressing.namespace_labels,
+                        RUN_LABEL: self.run,
+                        "meshproof.io/ground": ground.name,
+                        **layer.labels,
+                    },
+                    {**self.dressing.namespace_annotations, RUNNER: self.runner, **layer.annotations},
                 )
             for layer in layers:
-                self.kube.apply(*layer.objects, namespace=layer.namespace)
+                dressed = map(self.dressing.on, layer.objects)
+                self.kube.apply(*self.everywhere, *dressed, namespace=layer.namespace)
         except MeshproofError as error:
             problem = error.problem
             raise

@@ -75,6 +75,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         help="only what failed or stayed open in an earlier report: its directory, results.json or bundle",
     )
+    add(
+        "set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a setting of the mesh (trust-domain=example.org) or of the run (pods.labels.team=net); may be repeated",
+    )
+    add("config", metavar="FILE", type=Path, help="the same settings, in a YAML file")
     group.addoption("--image", metavar="REF", help="image of the workloads (default: this product's own)")
     group.addoption(
         "--report-dir", metavar="DIR", type=Path, default=Path("meshproof-report"), help="results.json and bundles"

@@ -12,8 +12,10 @@ from conformance.adapters import Adapter
 from conformance.bundle import write_bundle
 from conformance.catalogue import checks, ground_of
 from conformance.context import Context
+from conformance.dressing import Dressing
 from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, inconclusive
+from conformance.settings import RunSettings
 from conformance.trouble import Trouble
 from fixtures.kube import Kube
 from reports.errors import MeshproofError
@@ -36,6 +38,7 @@ class Options:
     """Judge every check on its own, even where a requirement failed: the sharper negative control."""
     excused: Mapping[str, str] = field(default_factory=dict)
     """Id -> why a check is not held against the mesh: it is unsupported by declaration, and its body does not run."""
+    settings: RunSettings = field(default_factory=RunSettings)
     reproduce: str = ""
     """The command line that runs one check again; `{id}` stands for its id."""
 
@@ -87,6 +90,7 @@ class Runner:
                     run=options.run,
                     image=options.image,
                     alpha=options.alpha,
+                    dressing=Dressing.of(options.settings),
                 )
             except MeshproofError as error:
                 found = error

@@ -21,10 +21,13 @@ import pytest
 
 from conformance.adapters import Adapter, load
 from conformance.catalogue import ground_of, select
+from conformance.dressing import Dressing, pull_secrets
 from conformance.keeper import Keeper, runner_name, sweep, sweep_dead
+from conformance.limits import limit
 from conformance.model import Check
 from conformance.runner import Options, Runner
 from conformance.selection import Selection, Wish, chosen
+from conformance.settings import read_settings
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem, MeshproofError
 from reports.failures import failed_ids
@@ -62,7 +65,8 @@ def selection(config: pytest.Config) -> Selection:
 def loaded(config: pytest.Config) -> Adapter:
     """The adapter of the mesh that the flags name."""
     with _as_usage():
-        return load(config.getoption("--mesh"))
+        settings = read_settings(_settings_file(config), config.getoption("mesh_set"))
+        return load(config.getoption("--mesh"), settings.mesh)
 
 
 @contextlib.contextmanager
@@ -78,12 +82,14 @@ def open_session(config: pytest.Config) -> Session:
     """Read the flags. `pytest.UsageError` for a wrong one."""
     handed: dict[str, Any] = getattr(config, "workerinput", {}).get("meshproof", {})
     with _as_usage():
-        adapter = load(config.getoption("--mesh"))
+        settings = read_settings(_settings_file(config), config.getoption("mesh_set"))
+        adapter = load(config.getoption("--mesh"), settings.mesh)
         picked = selection(config)
         alpha = config.getoption("--alpha")
         if not 0 < alpha <= 0.05:
             raise pytest.UsageError(f"--alpha {alpha:g} is no error rate: give a number above 0, at most 0.05")
-        image = config.getoption("--image") or handed.get("image") or _own_image()
+        image = config.getoption("--image") or settings.image or handed.get("image") or _own_image()
+        limit(settings.limits)
         options = Options(
             mesh=adapter.name,
             run=handed.get("run") or secrets.token_hex(3),
@@ -93,6 +99,7 @@ def open_session(config: pytest.Config) -> Session:
             ignore_requires=config.getoption("--ignore-requires"),
             excused=picked.excused,
             reproduce=_reproduce(config),
+            settings=settings,
         )
     worker = getattr(config, "workerinput", {}).get("workerid", "")
     distributed = bool(getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None))
@@ -107,6 +114,11 @@ def open_session(config: pytest.Config) -> Session:
         wait=not config.getoption("--no-wait"),
         picked=_as_options(config),
     )
+
+
+def _settings_file(config: pytest.Config) -> Path | None:
+    file: Path | None = config.getoption("mesh_config")
+    return None if file is None else config.invocation_params.dir / file
 
 
 def _own_image() -> str:
@@ -128,6 +140,10 @@ def _reproduce(config: pytest.Config) -> str:
         value = config.getoption(flag)
         if value:
             words += [flag, str(value)]
+    if (file := _settings_file(config)) is not None:
+        words += ["--config", str(file)]
+    for assignment in config.getoption("mesh_set"):
+        words += ["--set", assignment]
     return shlex.join([*words, "--only"]) + " {id}"
 
 
@@ -198,12 +214,17 @@ class Session:
         """Create the grounds of the collected checks, all at once, by one process of the run."""
         if self._controller or self._kube is None or not asked:
             return
+        settings = self.options.settings
+        with _as_usage():
+            secrets_of_user = pull_secrets(self._kube, settings.pull_secrets)
         self._keeper = Keeper(
             self._kube,
             self.adapter,
             run=self.options.run,
             image=self.options.image,
             runner=self._runner_name,
+            dressing=Dressing.of(settings),
+            everywhere=secrets_of_user,
         )
         self._runner = Runner(self._kube, self.adapter, self.options, self._keeper)
         if self._worker in {"", "gw0"}:

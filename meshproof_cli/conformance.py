@@ -37,6 +37,8 @@ def conformance(
     listing: flags.Listing = False,
     dry_run: flags.DryRun = False,
     report_dir: flags.ReportDir = Path("meshproof-report"),
+    assignments: flags.Set = None,
+    config: flags.Config = None,
     image: flags.Image = None,
     workers: flags.Workers = None,
     output: flags.Printed = Output.TABLE,
@@ -61,6 +63,8 @@ def conformance(
         image=image,
         workers=workers,
         install=False,
+        config=config,
+        assignments=tuple(assignments or ()),
     )
     known = replace(catalogues(), experiments=(), measurements=())
     plan = planned(options, known)

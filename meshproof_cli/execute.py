@@ -14,6 +14,7 @@ from fixtures.cluster import provider
 from meshproof_cli import judging
 from meshproof_cli.ground import Ground, clean, facts, prepare
 from meshproof_cli.plan import Known, Plan
+from meshproof_cli.settings import adapter_of, setting_flags
 from meshproof_cli.stages import Stages, one_sentence
 from reports.console import Step, say
 from reports.files import clear_directory
@@ -137,10 +138,8 @@ def _judge(
 
 
 def _about(plan: Plan, ground: Ground) -> dict[str, str]:
-    from conformance.adapters import load
-
     _, kube = ground.ready
-    return {"mesh version": load(plan.options.mesh).version(kube), **facts(kube), "image": ground.image}
+    return {"mesh version": adapter_of(plan.options).version(kube), **facts(kube), "image": ground.image}
 
 
 def _keep_logs(ground: Ground, directory: Path) -> None:
@@ -169,6 +168,7 @@ def _again(plan: Plan, one: str) -> str:
         words += ["--defect", options.defect]
     if options.image:
         words += ["--image", options.image]
+    words += setting_flags(options)
     return shlex.join([*words, "--only", one])
 
 

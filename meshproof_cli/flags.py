@@ -11,6 +11,7 @@ import typer
 from meshproof_cli.output import Output
 
 __all__ = [
+    "Config",
     "Context",
     "DryRun",
     "Exempt",
@@ -23,6 +24,7 @@ __all__ = [
     "ReportDir",
     "RerunFailed",
     "Seed",
+    "Set",
     "Skip",
     "Workers",
     "words",
@@ -51,6 +53,15 @@ Seed = Annotated[int | None, typer.Option(help="Judge the checks in an order dra
 Listing = Annotated[bool, typer.Option("--list", help="List what would be judged, and do nothing.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 ReportDir = Annotated[Path, typer.Option(help="Where the report goes.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting of the mesh (trust-domain=example.org) or of the run (pods.labels.team=net). May be repeated.",
+    ),
+]
+Config = Annotated[Path | None, typer.Option(help="The same settings in a YAML file; --set wins.")]
 Image = Annotated[str | None, typer.Option(help="Image to use instead of building one.")]
 Workers = Annotated[int | None, typer.Option("-n", "--workers", help="Conformance workers side by side.")]
 Printed = Annotated[Output, typer.Option("-o", "--output", help="What to print on stdout.")]

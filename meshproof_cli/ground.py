@@ -16,6 +16,7 @@ from fixtures.images import Archive, build_archive, image_reference
 from fixtures.kube import Kube
 from meshproof_cli.plan import NONE, Plan
 from meshproof_cli.refmesh_program import refmesh
+from meshproof_cli.settings import adapter_of
 from meshproof_cli.stages import Stages
 from reports.errors import EnvironmentProblem, UsageProblem
 
@@ -152,14 +153,12 @@ def _loader(plan: Plan, ground: Ground) -> tuple[Provider, str]:
 
 
 def _mesh(plan: Plan, ground: Ground, progress: Callable[[str], None]) -> None:
-    from conformance.adapters import load
-
     _, kube = ground.ready
     mesh = plan.options.mesh
     if mesh == NONE:
         progress("none")
         return
-    adapter = load(mesh)
+    adapter = adapter_of(plan.options)
     if plan.installs_mesh and (plan.create or kube.get("v1", "Namespace", _MESH_NAMESPACE) is None):
         if not plan.create:
             from fixtures.cluster.existing import agree

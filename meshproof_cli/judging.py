@@ -7,6 +7,7 @@ from pathlib import Path
 
 from meshproof_cli.ground import Ground
 from meshproof_cli.plan import NONE, Plan
+from meshproof_cli.settings import adapter_of, setting_flags
 from meshproof_cli.suite import Suite, judge
 from reports.model import Result
 
@@ -28,6 +29,7 @@ def conformance(plan: Plan, ground: Ground, directory: Path, report: Report) -> 
                 # The next stage and the end of the cluster need not wait for namespaces to go.
                 *(["--no-wait"] if plan.create else []),
                 *_declared(plan),
+                *setting_flags(plan.options),
             ],
         ),
         report,
@@ -41,7 +43,7 @@ def chaos(plan: Plan, ground: Ground, report: Report) -> tuple[Result, ...]:
     from chaos import run
 
     _, kube = ground.ready
-    results = run(kube, plan.options.mesh, ground.image, plan.selection.experiments, report)
+    results = run(kube, adapter_of(plan.options), ground.image, plan.selection.experiments, report)
     report(", ".join(f"{one.id} {one.seconds:.0f} s" for one in results))
     return tuple(results)
 
@@ -52,7 +54,7 @@ def latency(plan: Plan, ground: Ground, report: Report) -> tuple[Result, ...]:
     from load import run_short
 
     _, kube = ground.ready
-    results = run_short(kube, meshing(plan.options.mesh), ground.image, report)
+    results = run_short(kube, meshing(adapter_of(plan.options)), ground.image, report)
     report(results[0].reason if results else "")
     return results
 

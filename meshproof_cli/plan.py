@@ -40,6 +40,10 @@ class Options:
     seed: int | None = None
     install: bool = True
     """Whether refmesh is installed where it is not there."""
+    config: Path | None = None
+    """File with settings of the mesh and the run."""
+    assignments: tuple[str, ...] = ()
+    """The same, `key=value` each; they win."""
     profile: str = ""
     """The part of the conformance checks to judge; "": the default one, or whatever `only` names."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from fixtures.paths import cache_dir, state_dir
 from meshproof_cli.plan import Plan
 from meshproof_cli.refmesh_program import defects
+from meshproof_cli.settings import adapter_of
 from reports.choice import choose
 from reports.errors import EnvironmentProblem
 
@@ -19,6 +20,7 @@ _ROOM = {"embedded": 2_000, "kind": 4_000, "existing": 200}
 
 def check(plan: Plan) -> None:
     """Raise the first problem there is: an unknown defect, no room, a machine or a kubeconfig that will not do."""
+    adapter_of(plan.options)
     if plan.options.defect is not None:
         choose(
             plan.options.defect, [str(one["name"]) for one in defects()], "defect", "see `meshproof refmesh defects`"

@@ -15,6 +15,7 @@ import typer
 from meshproof_cli import flags
 from meshproof_cli.output import Output, show
 from meshproof_cli.plan import Known, Options, Plan, make_plan
+from meshproof_cli.settings import settings_of
 
 __all__ = ["app", "carry_out", "catalogues", "planned", "show_plan"]
 
@@ -54,6 +55,8 @@ def run(
     defect: Annotated[
         str | None, typer.Option(help="Install refmesh with a seeded defect (`meshproof refmesh defects`).")
     ] = None,
+    assignments: flags.Set = None,
+    config: flags.Config = None,
     image: flags.Image = None,
     workers: flags.Workers = None,
     yes: Annotated[
@@ -83,6 +86,8 @@ def run(
         workers=workers,
         yes=yes,
         profile=profile or "",
+        config=config,
+        assignments=tuple(assignments or ()),
     )
     known = catalogues()
     plan = planned(options, known)
@@ -126,6 +131,8 @@ def planned(options: Options, known: Known) -> Plan:
     from conformance.selection import excuses
     from reports.failures import failed_ids
 
+    if not options.image and (named := settings_of(options).image):
+        options = replace(options, image=named)
     excused = excuses(",".join(options.features), ",".join(options.exempt))
     if options.rerun_failed is not None:
         options = replace(options, again=failed_ids(options.rerun_failed))

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from conformance.intents import Intent
 from fixtures.kube import Kube
 
-__all__ = ["Adapter", "Authority", "Manifest", "Rendered", "Unsupported"]
+__all__ = ["Adapter", "Authority", "Manifest", "Proxy", "Rendered", "Unsupported"]
 
 Manifest = Mapping[str, Any]
 
@@ -32,10 +32,22 @@ class Authority:
 
 
 @dataclass(frozen=True)
+class Proxy:
+    """The sidecar that a mesh puts into pods."""
+
+    container: str
+    """Name of its container, a native sidecar (among the init containers) or not."""
+    admin_port: int | None = None
+    """Envoy's admin port on the pod's loopback; None where it has none."""
+
+
+@dataclass(frozen=True)
 class Rendered:
     """An intent in a mesh's words."""
 
     objects: tuple[Manifest, ...] = ()
+    merges: tuple[Manifest, ...] = ()
+    """Parts of objects that exist already (a Service's annotations, say): merged into them, nothing else is changed."""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     authority: Authority | None = None
@@ -52,7 +64,9 @@ class Unsupported:
 class Adapter(Protocol):
     """One mesh, as the checks see it. Third parties offer theirs by an entry point of group `meshproof.adapters`.
 
-    The entry point names a class or function that is called without arguments and returns an adapter.
+    The entry point names a class or function that is called without arguments and returns an adapter. If it has an
+    attribute `Settings`, a model derived from `conformance.adapters.settings.Settings`, it is called with one of those
+    instead: what the user said with `--set` and `--config`.
     """
 
     @property
@@ -63,6 +77,11 @@ class Adapter(Protocol):
     @property
     def title(self) -> str:
         """Name for people, one line."""
+        ...
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """The sidecar; None where the mesh has none."""
         ...
 
     def render(self, intent: Intent) -> Rendered | Unsupported:

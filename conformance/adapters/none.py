@@ -17,6 +17,7 @@ class NoMesh:
 
     name = "none"
     title = "no mesh (negative control: not one mesh check may pass)"
+    proxy = None
 
     def render(self, intent: Intent) -> Rendered | Unsupported:  # noqa: ARG002 - nothing is done whatever is asked
         """Nothing."""

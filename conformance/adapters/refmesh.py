@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 
 from conformance.intents import CertificateRequest, Intent
-from fixtures.kube import ApiProblem, ForwardProblem, Kube
+from fixtures.kube import Kube
 
 from . import istio_api
-from .base import Authority, Rendered, Unsupported
+from .base import Authority, Proxy, Rendered, Unsupported
+from .envoy import dump_envoy
+from .installed import deployment_problem, deployment_version
+from .settings import MeshSettings, Place
 
 __all__ = ["Refmesh"]
 
 SYSTEM = "refmesh-system"
-ADMIN_PORT = 15000
-PROXY = "refmesh-proxy"
-DUMPS = {"config_dump.json": "/config_dump", "clusters.txt": "/clusters?format=json", "stats.txt": "/stats?usedonly"}
+PLANE = Place(SYSTEM, "refmesh")
 _AUTHORITY = Authority(
     namespace=SYSTEM,
     selector="app=refmesh",
@@ -32,6 +32,11 @@ class Refmesh:
 
     name = "refmesh"
     title = "refmesh, the reference mesh"
+    proxy = Proxy("refmesh-proxy", 15000)
+    Settings = MeshSettings
+
+    def __init__(self, settings: MeshSettings | None = None) -> None:
+        self.settings = settings or MeshSettings()
 
     def render(self, intent: Intent) -> Rendered | Unsupported:
         """The intent as refmesh's objects and labels."""
@@ -40,45 +45,21 @@ class Refmesh:
         return istio_api.render(intent)
 
     def identity(self, namespace: str, service_account: str) -> str | Unsupported:
-        """SPIFFE by Istio's template, in the default trust domain."""
-        return f"spiffe://cluster.local/ns/{namespace}/sa/{service_account}"
+        """SPIFFE by Istio's template."""
+        return f"spiffe://{self.settings.trust_domain}/ns/{namespace}/sa/{service_account}"
 
     def control_plane(self) -> tuple[str, str] | None:
         """One Deployment."""
-        return SYSTEM, "refmesh"
+        return PLANE
 
     def version(self, kube: Kube) -> str:
-        """The tag of the control plane's image."""
-        deployment = kube.get("apps/v1", "Deployment", "refmesh", SYSTEM)
-        if deployment is None:
-            return ""
-        labels = deployment["metadata"].get("labels", {})
-        image = str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
-        return str(labels.get("app.kubernetes.io/version") or image.rpartition(":")[2])
+        """The version of the control plane."""
+        return deployment_version(kube, PLANE)
 
     def problem(self, kube: Kube) -> str:
         """Whether the control plane is there and available."""
-        deployment = kube.get("apps/v1", "Deployment", "refmesh", SYSTEM)
-        if deployment is None:
-            return f"refmesh is not installed (no Deployment refmesh in {SYSTEM}): run `meshproof refmesh install`"
-        if not deployment.get("status", {}).get("availableReplicas"):
-            return f"refmesh's control plane in {SYSTEM} is not available"
-        return ""
+        return deployment_problem(kube, PLANE, "refmesh", "run `meshproof refmesh install`")
 
     def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:
-        """Envoy's configuration, clusters and statistics from its admin port on the pod's loopback."""
-        from urllib.error import URLError
-        from urllib.request import urlopen
-
-        found: dict[str, str] = {}
-        item = kube.get("v1", "Pod", pod, namespace) or {"spec": {}}
-        if PROXY not in [one["name"] for one in item["spec"].get("initContainers", [])]:
-            return found
-        with contextlib.suppress(ApiProblem, ForwardProblem), kube.forward(namespace, pod, ADMIN_PORT) as (host, port):
-            for name, path in DUMPS.items():
-                try:
-                    with urlopen(f"http://{host}:{port}{path}", timeout=5) as answer:
-                        found[name] = answer.read().decode("utf-8", "replace")
-                except (URLError, OSError) as error:
-                    found[name] = f"not to be had: {error}"
-        return found
+        """What the pod's Envoy says of itself."""
+        return dump_envoy(kube, namespace, pod, self.proxy)

@@ -241,6 +241,7 @@ def no_opt_in(ctx: Context) -> Untouched:
     """Create `untouched.yaml` as a template, which no mesh touches, and as a pod in both namespaces."""
     body = yaml.safe_load(Path(__file__).with_name("untouched.yaml").read_text())
     body["spec"]["containers"][0]["image"] = ctx.image
+    body = ctx.dressing.on(body)
     name, inside, outside = body["metadata"]["name"], ctx.space("in"), ctx.space("out")
     template = {
         "apiVersion": "v1",

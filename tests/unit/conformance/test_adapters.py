@@ -56,12 +56,13 @@ def rendered(intent) -> Rendered:
 
 
 def test_known_meshes_end_with_the_negative_control():
-    assert known() == ("refmesh", "none")
+    assert known()[-1] == "none"
+    assert {"istio", "refmesh"} < set(known())
     assert all(isinstance(load(name), Adapter) for name in known())
 
 
 def test_an_unknown_mesh_is_one_sentence_with_the_known_ones():
-    with pytest.raises(UsageProblem, match=r"no mesh is called 'istoi'(.|\n)*refmesh, none"):
+    with pytest.raises(UsageProblem, match=r"no mesh is called 'istoi'(.|\n)*refmesh"):
         load("istoi")
 
 
@@ -121,7 +122,7 @@ def test_adapters_come_by_entry_point(monkeypatch):
         monkeypatch.setattr(adapters, "entry_points", lambda **_: [point])
 
     offered("mine", "conformance.adapters.none:NoMesh")
-    assert known() == ("mine", "refmesh", "none")
+    assert "mine" in known()
     assert load("mine").name == "none"
     offered("mine", "no.such.module:Thing")
     with pytest.raises(UsageProblem, match="cannot be loaded"):

@@ -1,0 +1,29 @@
+"""What every adapter must find out about a mesh that is installed: its control plane's Deployment. Reads only."""
+
+from __future__ import annotations
+
+from conformance.adapters.settings import Place
+from fixtures.kube import Kube
+
+__all__ = ["deployment_problem", "deployment_version"]
+
+
+def deployment_version(kube: Kube, place: Place) -> str:
+    """The version label of a control plane's Deployment, else the tag of its image; "" where there is none."""
+    found = kube.get("apps/v1", "Deployment", place.name, place.namespace)
+    if found is None:
+        return ""
+    labels = found["metadata"].get("labels", {})
+    image = str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    return str(labels.get("app.kubernetes.io/version") or tag)
+
+
+def deployment_problem(kube: Kube, place: Place, title: str, fix: str) -> str:
+    """Why a control plane cannot serve, and what to do about it; "" where it can."""
+    found = kube.get("apps/v1", "Deployment", place.name, place.namespace)
+    if found is None:
+        return f"{title} is not installed (no Deployment {place.name} in {place.namespace}): {fix}"
+    if not found.get("status", {}).get("availableReplicas"):
+        return f"{title}'s control plane {place.name} in {place.namespace} is not available: see its pods' events"
+    return ""

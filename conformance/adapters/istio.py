@@ -1,0 +1,91 @@
+"""Istio with sidecars. Also any mesh that speaks Istio's API: settings say where its control plane and proxy are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from conformance.intents import CertificateRequest, Inject, Intent, Scope
+from fixtures.kube import Kube
+
+from . import istio_api
+from .base import Authority, Proxy, Rendered, Unsupported
+from .envoy import dump_envoy
+from .installed import deployment_problem, deployment_version
+from .settings import MeshSettings, NamespacedName, Place
+
+__all__ = ["Istio", "IstioSettings"]
+
+ADMIN_PORT, AUTHORITY_PORT = 15000, 15012
+
+
+class IstioSettings(MeshSettings):
+    """How this Istio was installed."""
+
+    control_plane: NamespacedName = Place("istio-system", "istiod")
+    """Its Deployment; with a revision `istio-system/istiod-<revision>`."""
+    revision: str = ""
+    """Pods opt in by the label `istio.io/rev` with this value instead of `istio-injection`."""
+    proxy: str = "istio-proxy"
+    """Name of the sidecar's container."""
+    control_plane_app: str = "istiod"
+    """Value of the label `app` of the control plane's pods."""
+    root_certificates: NamespacedName = Place("istio-system", "istio-ca-root-cert")
+    """ConfigMap with the key `root-cert.pem`."""
+
+
+class Istio:
+    """Renders intents for Istio. Pure but for `version`, `problem` and `dump`, which read the cluster."""
+
+    name = "istio"
+    title = "Istio, with sidecars"
+    Settings = IstioSettings
+
+    def __init__(self, settings: IstioSettings | None = None) -> None:
+        self.settings = settings or IstioSettings()
+        self.proxy = Proxy(self.settings.proxy, ADMIN_PORT)
+
+    def render(self, intent: Intent) -> Rendered | Unsupported:
+        """The intent in Istio's words; the revision's label where there is one."""
+        revision = self.settings.revision
+        if isinstance(intent, CertificateRequest):
+            return Rendered(authority=self._authority())
+        if isinstance(intent, Inject) and revision:
+            also = {"sidecar.istio.io/inject": "true"} if intent.scope is Scope.POD else {}
+            return Rendered(labels={"istio.io/rev": revision, **also})
+        return istio_api.render(intent)
+
+    def _authority(self) -> Authority:
+        """Istiod's own certificate authority."""
+        plane, roots = self.settings.control_plane, self.settings.root_certificates
+        selector = f"app={self.settings.control_plane_app}"
+        if self.settings.revision:
+            selector += f",istio.io/rev={self.settings.revision}"
+        return Authority(
+            namespace=plane.namespace,
+            selector=selector,
+            port=AUTHORITY_PORT,
+            audience="istio-ca",
+            server_name=f"{plane.name}.{plane.namespace}.svc",
+            roots=(*roots, "root-cert.pem"),
+        )
+
+    def identity(self, namespace: str, service_account: str) -> str | Unsupported:
+        """SPIFFE by Istio's template."""
+        return f"spiffe://{self.settings.trust_domain}/ns/{namespace}/sa/{service_account}"
+
+    def control_plane(self) -> tuple[str, str] | None:
+        """Istiod's Deployment."""
+        return self.settings.control_plane
+
+    def version(self, kube: Kube) -> str:
+        """The version of the control plane."""
+        return deployment_version(kube, self.settings.control_plane)
+
+    def problem(self, kube: Kube) -> str:
+        """Whether the control plane is there and available."""
+        fix = "install it with istioctl, or name another control plane with --set control-plane=NAMESPACE/NAME"
+        return deployment_problem(kube, self.settings.control_plane, "Istio", fix)
+
+    def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:
+        """What the pod's Envoy says of itself."""
+        return dump_envoy(kube, namespace, pod, self.proxy)

@@ -1,0 +1,98 @@
+"""Puts what the user wants on every pod and namespace of a run: labels, annotations, tolerations, pull secrets."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from conformance.settings import RunSettings
+from fixtures.kube import Kube
+from reports.errors import EnvironmentProblem, UsageProblem
+
+__all__ = ["Dressing", "pull_secrets"]
+
+Manifest = Mapping[str, Any]
+_PULL_SECRET = "kubernetes.io/dockerconfigjson"  # noqa: S105 - the name of a type
+
+
+@dataclass(frozen=True)
+class Dressing:
+    """Extra labels and the like. What an object already says wins over it."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Manifest, ...] = ()
+    pull_secrets: tuple[str, ...] = ()
+    """Names of secrets that are in every namespace of the run."""
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    namespace_annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: RunSettings) -> Dressing:
+        """What the settings of a run ask for."""
+        return cls(
+            labels=settings.pods.labels,
+            annotations=settings.pods.annotations,
+            tolerations=settings.pods.tolerations,
+            pull_secrets=tuple(one.name for one in settings.pull_secrets),
+            namespace_labels=settings.namespaces.labels,
+            namespace_annotations=settings.namespaces.annotations,
+        )
+
+    def on(self, item: Manifest) -> Manifest:
+        """The same object with its pods dressed; what has no pods is returned as it is."""
+        dressed = copy.deepcopy(dict(item))
+        pod = _pod(dressed)
+        if pod is None or self == Dressing():
+            return item
+        meta = pod.setdefault("metadata", {})
+        for key, extra in (("labels", self.labels), ("annotations", self.annotations)):
+            if extra:
+                meta[key] = {**extra, **meta.get(key, {})}
+        spec = pod["spec"]
+        if self.tolerations:
+            spec["tolerations"] = [*spec.get("tolerations", ()), *self.tolerations]
+        if self.pull_secrets:
+            spec["imagePullSecrets"] = [{"name": name} for name in self.pull_secrets]
+        return dressed
+
+
+def _pod(item: dict[str, Any]) -> dict[str, Any] | None:
+    """The pod, or the template of pods, in an object."""
+    kind = item.get("kind")
+    if kind == "Pod":
+        return item
+    if kind == "PodTemplate":
+        return dict_of(item, "template")
+    if kind in {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"}:
+        return dict_of(item["spec"], "template")
+    if kind == "CronJob":
+        return dict_of(item["spec"]["jobTemplate"]["spec"], "template")
+    return None
+
+
+def dict_of(item: dict[str, Any], key: str) -> dict[str, Any]:
+    """A mapping in a manifest."""
+    found: dict[str, Any] = item[key]
+    return found
+
+
+def pull_secrets(kube: Kube, places: Sequence[tuple[str, str]]) -> tuple[Manifest, ...]:
+    """The secrets at these places, fit to be created in another namespace. Raises where one is missing or no such."""
+    found = []
+    for namespace, name in places:
+        secret = kube.get("v1", "Secret", name, namespace)
+        if secret is None:
+            raise EnvironmentProblem(
+                f"there is no Secret {namespace}/{name} to pull images with", fix="name another one in pull-secrets"
+            )
+        if secret.get("type") != _PULL_SECRET:
+            raise UsageProblem(
+                f"the Secret {namespace}/{name} is of type {secret.get('type')}, and images are pulled with "
+                f"{_PULL_SECRET}"
+            )
+        head = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
+        found.append({**head, "type": _PULL_SECRET, "data": secret.get("data", {})})
+    return tuple(found)

@@ -1,0 +1,135 @@
+"""What a user may change about a run without touching code: `--config FILE` and `--set key=value`, the latter wins.
+
+    image: registry.example.com/meshproof:1.0
+    pull-secrets: [ci/registry]          # copied into every namespace of the run
+    pods: {labels: {}, annotations: {}, tolerations: [{key: dedicated, operator: Exists}]}
+    namespaces: {labels: {pod-security.kubernetes.io/enforce: privileged}, annotations: {}}
+    timeouts: {in-force: 20, ground-ready: 120}
+    mesh: {trust-domain: example.org}    # what the mesh's adapter takes
+
+With `--set`, a key of the mesh stands alone: `--set trust-domain=example.org`, `--set pods.labels.team=net`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, Field
+
+from conformance.adapters.settings import NamespacedName, Settings, kebab, settle
+from conformance.limits import Limits
+from reports.errors import UsageProblem
+
+__all__ = ["Marks", "Pods", "RunSettings", "read_settings"]
+
+_FREE_KEYS = {"labels", "annotations"}
+"""Mappings whose keys are the user's own, and may contain dots."""
+_OWN_LABELS = ("app", "version", "meshproof.io/")
+
+
+def _not_ours(labels: dict[str, str]) -> dict[str, str]:
+    """Checks select pods and sweep namespaces by these."""
+    if taken := [key for key in labels if key in _OWN_LABELS or key.startswith(_OWN_LABELS[-1])]:
+        raise ValueError(f"{', '.join(taken)} is meshproof's own: choose another key")
+    return labels
+
+
+class Marks(Settings):
+    """What is put on objects of the run besides what it needs itself."""
+
+    labels: Annotated[dict[str, str], AfterValidator(_not_ours)] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class Pods(Marks):
+    """What is put on every pod of the run."""
+
+    tolerations: tuple[dict[str, Any], ...] = ()
+
+
+def _known_limits(seconds: dict[str, float]) -> dict[str, float]:
+    known = {kebab(one.name) for one in fields(Limits)}
+    if strange := sorted(seconds.keys() - known):
+        raise ValueError(f"there is no {', '.join(strange)}; known: {', '.join(sorted(known))}")
+    return seconds
+
+
+class RunSettings(Settings):
+    """Everything of it."""
+
+    image: str = ""
+    pull_secrets: tuple[NamespacedName, ...] = ()
+    """Secrets of type dockerconfigjson, `namespace/name`."""
+    pods: Pods = Pods()
+    namespaces: Marks = Marks()
+    timeouts: Annotated[dict[str, Annotated[float, Field(gt=0)]], AfterValidator(_known_limits)] = Field(
+        default_factory=dict
+    )
+    """Seconds, by the names of `conformance.limits.Limits`."""
+    mesh: dict[str, Any] = Field(default_factory=dict)
+    """For the adapter, which knows its own keys."""
+
+    @property
+    def limits(self) -> Limits:
+        """The time limits, the user's where given."""
+        return Limits(**{name.replace("-", "_"): value for name, value in self.timeouts.items()})
+
+
+def read_settings(file: Path | None, assignments: Sequence[str]) -> RunSettings:
+    """The settings of a run. `UsageProblem` has one sentence for each thing that is wrong."""
+    found: dict[str, Any] = _file(file) if file is not None else {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not (key.strip() and equals):
+            raise UsageProblem(f"--set {assignment} is no key=value", fix="as in --set trust-domain=example.org")
+        _put(found, _path(key.strip()), _value(text))
+    return settle(RunSettings, found, "the run")
+
+
+def _file(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageProblem(f"{file} cannot be read: {error}", fix="give --config a YAML file") from error
+    except yaml.YAMLError as error:
+        raise UsageProblem(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageProblem(f"{file} holds no mapping", fix="see the README, section on settings")
+    return content
+
+
+def _path(key: str) -> list[str]:
+    """The place that a key of `--set` names. What is none of the run's own words belongs to the mesh."""
+    words = key.split(".")
+    if words[0] not in {kebab(name) for name in RunSettings.model_fields}:
+        return ["mesh", key]
+    if len(words) > 2 and words[1] in _FREE_KEYS:
+        return [words[0], words[1], ".".join(words[2:])]
+    return words
+
+
+def _value(text: str) -> Any:
+    """Lists and mappings in YAML's flow style; everything else is text, and its field knows what to make of it."""
+    if not text.lstrip().startswith(("[", "{")):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageProblem(f"--set …={text} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _put(found: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    *way, last = path
+    here = found
+    for step in way:
+        inner = here.setdefault(step, {})
+        if not isinstance(inner, dict):
+            raise UsageProblem(f"--set {'.'.join(path)}: {step} is no mapping in the file")
+        here = inner
+    here[last] = value

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from conformance.adapters import Authority, Rendered, load
+from conformance.adapters.base import Proxy
+from conformance.intents import CertificateRequest, Inject, Mode, MtlsMode, NoInject, Scope
+from reports.errors import UsageProblem
+
+REFMESH = {
+    "control-plane": "refmesh-system/refmesh",
+    "control-plane-app": "refmesh",
+    "proxy": "refmesh-proxy",
+    "root-certificates": "refmesh-system/refmesh-ca-root-cert",
+}
+
+
+def test_without_settings_it_is_istio_as_its_defaults_install_it():
+    istio = load("istio")
+    assert istio.control_plane() == ("istio-system", "istiod")
+    assert istio.proxy == Proxy("istio-proxy", 15000)
+    assert istio.render(CertificateRequest("ns", "sa")) == Rendered(
+        authority=Authority(
+            "istio-system", "app=istiod", 15012, "istio-ca", "istiod.istio-system.svc",
+            ("istio-system", "istio-ca-root-cert", "root-cert.pem"),
+        )
+    )  # fmt: skip
+    assert istio.identity("ns", "sa") == "spiffe://cluster.local/ns/ns/sa/sa"
+
+
+def test_a_revision_is_opted_into_by_its_label():
+    istio = load("istio", {"revision": "canary", "control-plane": "istio-system/istiod-canary"})
+    assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"istio.io/rev": "canary"})
+    assert istio.render(Inject(Scope.POD)) == Rendered(
+        labels={"istio.io/rev": "canary", "sidecar.istio.io/inject": "true"}
+    )
+    assert istio.render(NoInject(Scope.POD)) == Rendered(labels={"sidecar.istio.io/inject": "false"})
+    found = istio.render(CertificateRequest("ns", "sa"))
+    assert isinstance(found, Rendered)
+    assert found.authority is not None
+    assert found.authority.selector == "app=istiod,istio.io/rev=canary"
+    assert found.authority.server_name == "istiod-canary.istio-system.svc"
+
+
+def test_settings_lead_to_any_mesh_that_speaks_istios_api():
+    istio, refmesh = load("istio", REFMESH), load("refmesh")
+    for intent in (CertificateRequest("ns", "sa"), MtlsMode("ns", Mode.STRICT), Inject(Scope.NAMESPACE)):
+        assert istio.render(intent) == refmesh.render(intent)
+    assert istio.proxy == refmesh.proxy
+    assert istio.control_plane() == refmesh.control_plane()
+
+
+def test_the_trust_domain_is_a_setting_of_every_mesh_with_identities():
+    for name in ("istio", "refmesh"):
+        assert load(name, {"trust-domain": "example.org"}).identity("ns", "sa") == "spiffe://example.org/ns/ns/sa/sa"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"trust-domian": "x"}, "there is no setting trust-domian"),
+        ({"control-plane": "istiod"}, "control-plane: give it as namespace/name"),
+        ({"trust-domain": 3}, "trust-domain: Input should be a valid string"),
+        ({"proxy": [], "nope": 1}, "proxy: Input should be a valid string; there is no setting nope"),
+    ],
+)
+def test_each_bad_setting_is_named(settings, said):
+    with pytest.raises(UsageProblem) as caught:
+        load("istio", settings)
+    assert said in caught.value.problem
+    assert "known settings: control-plane, " in caught.value.fix
+
+
+def test_a_mesh_without_settings_refuses_them():
+    with pytest.raises(UsageProblem, match="the mesh none takes no settings, and was given trust-domain"):
+        load("none", {"trust-domain": "x"})
