@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,7 @@ def nice_ticks(low: float, high: float, most: int) -> list[float]:
     if not high > low:
         high = low + (abs(low) or 1.0)
     raw = (high - low) / max(most - 1, 1)
-    if raw <= 0 or not math.isfinite(raw):
+    if raw < sys.float_info.min or not math.isfinite(raw):  # powers of ten below the smallest normal number are 0
         return [low, high]
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next((factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw), 10 * magnitude)

@@ -6,7 +6,7 @@ import math
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reports.plots import percentiles, timeline
@@ -28,6 +28,7 @@ anything = st.recursive(
 
 
 @given(finite, finite, st.integers(2, 12))
+@example(0.0, 5e-324, 2)
 def test_ticks_enclose(low: float, high: float, most: int) -> None:
     low, high = min(low, high), max(low, high)
     ticks = nice_ticks(low, high, most)
