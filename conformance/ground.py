@@ -11,7 +11,7 @@ from conformance.adapters import Adapter, Rendered, Unsupported
 from conformance.intents import Inject, Intent, NoInject, Scope
 from fixtures.workloads.manifests import client_pod, echo_deployment, service
 
-__all__ = ["Ground", "Layer", "Place", "Svc", "Workload", "render_ground", "space_name"]
+__all__ = ["Ground", "Layer", "Place", "Svc", "Workload", "pod_by_pod", "render_ground", "space_name"]
 
 Manifest = Mapping[str, Any]
 
@@ -98,32 +98,57 @@ def _metadata(adapter: Adapter, intent: Intent) -> Rendered:
     return Rendered() if isinstance(rendered, Unsupported) else rendered
 
 
-def _pod_metadata(adapter: Adapter, workload: Workload) -> Rendered:
-    if workload.pod == "inject":
-        return _metadata(adapter, Inject(Scope.POD))
+def _pod_metadata(adapter: Adapter, workload: Workload, place: Place) -> Rendered:
     if workload.pod == "no-inject":
         return _metadata(adapter, NoInject(Scope.POD))
+    if workload.pod == "inject" or (place.meshed and pod_by_pod(adapter)):
+        return _metadata(adapter, Inject(Scope.POD))
     return Rendered()
+
+
+def pod_by_pod(adapter: Adapter) -> bool:
+    """Whether the mesh has no opt-in for namespaces, so that every pod of a meshed place must opt in by itself."""
+    return isinstance(adapter.render(Inject(Scope.NAMESPACE)), Unsupported)
 
 
 def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> tuple[Layer, ...]:
     """Every object of a ground. Standing intents come before the workloads, so that no pod starts without them."""
     spaces = {one.name: space_name(run, ground.name, one.name) for one in ground.places}
     standing: list[Manifest] = []
+    merges: list[Manifest] = []
     for intent in ground.standing(spaces):
         rendered = adapter.render(intent)
         if isinstance(rendered, Rendered):
             standing.extend(rendered.objects)
+            merges.extend(rendered.merges)
     layers = []
     for one in ground.places:
         space = spaces[one.name]
         marks = _metadata(adapter, Inject(Scope.NAMESPACE)) if one.meshed else Rendered()
-        objects: list[Manifest] = [item for item in standing if item["metadata"]["namespace"] == space]
-        objects.extend(_service(svc, space) for svc in ground.services if svc.place == one.name)
+        objects: list[Manifest] = [*marks.objects]
+        objects.extend(item for item in standing if item["metadata"]["namespace"] == space)
+        objects.extend(_service(svc, space) for svc in _services(ground, adapter) if svc.place == one.name)
         for workload in (workload for workload in ground.workloads if workload.place == one.name):
-            objects.extend(_workload(workload, space, adapter, image))
-        layers.append(Layer(space, marks.labels, marks.annotations, tuple(objects)))
+            objects.extend(_workload(workload, one, space, adapter, image))
+        labels, annotations = dict(marks.labels), dict(marks.annotations)
+        for meta in (part["metadata"] for part in merges if _is_namespace(part, space)):
+            labels |= meta.get("labels", {})
+            annotations |= meta.get("annotations", {})
+        layers.append(Layer(space, labels, annotations, tuple(objects)))
     return tuple(layers)
+
+
+def _is_namespace(item: Manifest, name: str) -> bool:
+    return bool(item["kind"] == "Namespace" and item["metadata"]["name"] == name)
+
+
+def _services(ground: Ground, adapter: Adapter) -> tuple[Svc, ...]:
+    """The ground's services, and one for each meshed client where a mesh only knows pods that belong to one."""
+    if not any(_metadata(adapter, Inject(scope)).needs_service for scope in Scope):
+        return ground.services
+    meshed = {one.name for one in ground.places if one.meshed}
+    clients = [one for one in ground.workloads if one.kind == "client" and one.place in meshed]
+    return (*ground.services, *(Svc(one.name, one.place, one.app or one.name) for one in clients))
 
 
 def _service(svc: Svc, space: str) -> Manifest:
@@ -131,8 +156,8 @@ def _service(svc: Svc, space: str) -> Manifest:
     return service(svc.name, space, selector)
 
 
-def _workload(workload: Workload, space: str, adapter: Adapter, image: str) -> Sequence[Manifest]:
-    marks = _pod_metadata(adapter, workload)
+def _workload(workload: Workload, place: Place, space: str, adapter: Adapter, image: str) -> Sequence[Manifest]:
+    marks = _pod_metadata(adapter, workload, place)
     if workload.kind == "client":
         return [
             client_pod(

@@ -106,14 +106,21 @@ class Runner:
             self._results[key] = self._run(check, ground)
         return self._results[key]
 
-    def _unmet(self, check: Check, ground: str) -> str:
-        """The first requirement that did not pass, in words; "" if all did."""
+    def _unmet(self, check: Check, ground: str) -> Judgement | None:
+        """What follows of the first requirement that did not pass; None if all did.
+
+        What the mesh declares that it cannot do, it need not pass: a check that builds on it is unsupported as well.
+        But a mesh without sidecars is judged all the same by the checks that only ask for the proxy in general.
+        """
         for required in check.requires:
             one = self._by_id[required]
             result = self._evaluate(one, ground if one.anywhere else one.ground)
-            if result.verdict is not Verdict.PASS:
-                return f"requires {required} ({one.title}), whose verdict is {result.verdict}: {result.reason}"
-        return ""
+            if result.verdict is Verdict.PASS or (one.anywhere and result.verdict is Verdict.UNSUPPORTED):
+                continue
+            verdict = Verdict.UNSUPPORTED if result.verdict is Verdict.UNSUPPORTED else Verdict.NOT_RUN
+            why = f"requires {required} ({one.title}), whose verdict is {result.verdict}: {result.reason}"
+            return Judgement(verdict, why)
+        return None
 
     def _run(self, check: Check, ground: str) -> Result:
         if reason := self.options.excused.get(check.id):
@@ -126,9 +133,9 @@ class Runner:
         try:
             context = self._context(ground)
             wall, started = time.time(), time.monotonic()
-            unmet = "" if self.options.ignore_requires else self._unmet(check, ground)
-            if unmet:
-                judgement = Judgement(Verdict.NOT_RUN, unmet)
+            unmet = None if self.options.ignore_requires else self._unmet(check, ground)
+            if unmet is not None:
+                judgement = unmet
             else:
                 history = check.collect(context)
                 judgement = judged(check.judge, history)

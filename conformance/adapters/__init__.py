@@ -9,7 +9,12 @@ from typing import Any
 from reports.errors import UsageProblem
 
 from .base import Adapter, Authority, Manifest, Proxy, Rendered, Unsupported
+from .cilium import Cilium
+from .consul import Consul
+from .gateway_api import GatewayApi
 from .istio import Istio
+from .kuma import Kuma
+from .linkerd import Linkerd
 from .none import NoMesh
 from .refmesh import Refmesh
 from .settings import settle
@@ -20,7 +25,12 @@ GROUP = "meshproof.adapters"
 """Entry-point group for adapters of other meshes."""
 
 _BUILT_IN: Mapping[str, Callable[..., Adapter]] = {
+    "cilium": Cilium,
+    "consul": Consul,
+    "gateway-api": GatewayApi,
     "istio": Istio,
+    "kuma": Kuma,
+    "linkerd": Linkerd,
     "refmesh": Refmesh,
     "none": NoMesh,
 }

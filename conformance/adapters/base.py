@@ -50,6 +50,10 @@ class Rendered:
     """Parts of objects that exist already (a Service's annotations, say): merged into them, nothing else is changed."""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    per_node: bool = False
+    """Of an opt-in: the mesh does its work outside of the pods, and changes none."""
+    needs_service: bool = False
+    """Of an opt-in: every pod must belong to a Service, clients included."""
     authority: Authority | None = None
 
 

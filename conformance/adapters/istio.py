@@ -9,8 +9,8 @@ from fixtures.kube import Kube
 
 from . import istio_api
 from .base import Authority, Proxy, Rendered, Unsupported
-from .envoy import dump_envoy
 from .installed import deployment_problem, deployment_version
+from .pages import ENVOY, dump_pages
 from .settings import MeshSettings, NamespacedName, Place
 
 __all__ = ["Istio", "IstioSettings"]
@@ -88,4 +88,4 @@ class Istio:
 
     def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:
         """What the pod's Envoy says of itself."""
-        return dump_envoy(kube, namespace, pod, self.proxy)
+        return dump_pages(kube, namespace, pod, self.proxy.container, ADMIN_PORT, ENVOY)

@@ -1,11 +1,18 @@
-"""What the words of several meshes have in common: how an object and a duration are written. Pure."""
+"""What the words of several meshes have in common: how they are written, and how a mesh says that it has none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["duration", "manifest"]
+from conformance.intents import Backend, Intent
+
+from .base import Unsupported
+
+__all__ = ["NO_WORDS", "cannot", "duration", "manifest", "nameless"]
+
+NO_WORDS = "no words for"
+"""How the reason begins where nobody has thought about an intent yet: a test refuses it for the meshes we know."""
 
 
 def manifest(api_version: str, kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,3 +28,24 @@ def manifest(api_version: str, kind: str, name: str, namespace: str, spec: Mappi
 def duration(seconds: float) -> str:
     """Seconds as Istio and Gateway API write them, to the millisecond."""
     return f"{round(seconds * 1000)}ms" if seconds % 1 else f"{round(seconds)}s"
+
+
+def cannot(render: Any, reason: str, *intents: type[Intent]) -> None:
+    """Declare that a mesh cannot express these intents. `render` is its `singledispatch` function.
+
+    Its registry then holds words or a reason for every type of intent that somebody has thought about.
+    """
+
+    def declare(*_: object) -> Unsupported:
+        return Unsupported(reason)
+
+    for one in intents:
+        render.register(one, declare)
+
+
+def nameless(*backends: Backend) -> Unsupported | None:
+    """Why a route cannot lead to these, where routes lead to Services; None where each has one."""
+    lacking = [one.name for one in backends if not one.service]
+    if not lacking:
+        return None
+    return Unsupported(f"a route leads to Services, and {', '.join(lacking)} is only a version of one")

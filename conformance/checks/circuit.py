@@ -35,12 +35,17 @@ GROUND = place(
             Workload("faulty", "in", app="pool", version="v2"),
             Workload("outsider", "out", kind="client"),
         ),
-        services=(Svc("pool", "in", "pool"), Svc("capped", "in", "pool"), Svc("calm", "in", "pool", "v1")),
+        services=(
+            Svc("pool", "in", "pool"),
+            Svc("capped", "in", "pool"),
+            Svc("calm", "in", "pool", "v1"),
+            Svc("pool-v2", "in", "pool", "v2"),
+        ),
         server="faulty",
     )
 )
 
-FAULTY = Backend("faulty host", version="v2")
+FAULTY = Backend("faulty host", version="v2", service="pool-v2")
 CONSECUTIVE = 5
 INTERVAL, EJECTION = 1.0, 3.0
 RATE = 120.0
@@ -59,7 +64,7 @@ def episode(ctx: Context) -> Episode:
     space = ctx.space("in")
     pod = ctx.pod("faulty")
     marker = ctx.marker(FAULTY)
-    ctx.apply(OutlierEjection(space, "pool", 8080, CONSECUTIVE, INTERVAL, EJECTION, 50, marker))
+    ctx.apply(OutlierEjection(space, "pool", 8080, CONSECUTIVE, INTERVAL, EJECTION, 100, marker))
     ctx.gate("pool", marker)
     batch = Batch(
         url=ctx.url("pool"),

@@ -13,9 +13,11 @@ from typing import Any
 
 import yaml
 
+from conformance.adapters import Rendered
 from conformance.catalogue import check, place
-from conformance.context import LIMITS, Context, Pod
-from conformance.ground import Ground, Place, Svc, Workload
+from conformance.context import LIMITS, Context, NotExpressible, Pod
+from conformance.ground import Ground, Place, Svc, Workload, pod_by_pod
+from conformance.intents import Inject, NoInject, Scope
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Batch
 from reports.model import Evidence
@@ -83,6 +85,14 @@ class LeftAlone:
     beside: Behaviour | None
 
 
+def expressible(ctx: Context, intent: Inject | NoInject) -> Rendered:
+    """The intent in the mesh's words; `NotExpressible` where it has none, or changes no pods."""
+    rendered = ctx.render(intent)
+    if rendered.per_node:
+        raise NotExpressible("the mesh does its work outside of the pods, and changes none")
+    return rendered
+
+
 def observe(ctx: Context, workload: str) -> Behaviour:
     """Look at one echo pod from the API server and, from outside of the mesh, over the network."""
     pod = ctx.pod(workload)
@@ -148,6 +158,7 @@ def judge_left_alone(history: LeftAlone) -> Judgement:
 )
 def namespace_opt_in(ctx: Context) -> Behaviour:
     """Look at a server pod of the opted-in namespace."""
+    expressible(ctx, Inject(Scope.NAMESPACE))
     return observe(ctx, ctx.ground.server)
 
 
@@ -161,6 +172,7 @@ def namespace_opt_in(ctx: Context) -> Behaviour:
 )
 def pod_opt_out(ctx: Context) -> LeftAlone:
     """Look at a pod that opts out, and at its neighbour."""
+    expressible(ctx, NoInject(Scope.POD))
     return LeftAlone(observe(ctx, "optout"), observe(ctx, "server"))
 
 
@@ -174,6 +186,7 @@ def pod_opt_out(ctx: Context) -> LeftAlone:
 )
 def pod_opt_in(ctx: Context) -> Behaviour:
     """Look at a pod that opts in by itself."""
+    expressible(ctx, Inject(Scope.POD))
     return observe(ctx, "optin")
 
 
@@ -243,6 +256,8 @@ def no_opt_in(ctx: Context) -> Untouched:
     body["spec"]["containers"][0]["image"] = ctx.image
     body = ctx.dressing.on(body)
     name, inside, outside = body["metadata"]["name"], ctx.space("in"), ctx.space("out")
+    scope = Scope.POD if pod_by_pod(ctx.adapter) else Scope.NAMESPACE
+    opted_in = expressible(ctx, Inject(scope))
     template = {
         "apiVersion": "v1",
         "kind": "PodTemplate",
@@ -251,10 +266,17 @@ def no_opt_in(ctx: Context) -> Untouched:
     }
     ctx.kube.apply(template, namespace=outside)
     ctx.kube.apply(body, namespace=outside)
-    ctx.kube.apply(body, namespace=inside)
+    ctx.kube.apply(_opting_in(body, opted_in) if scope is Scope.POD else body, namespace=inside)
     found = ctx.kube.get("v1", "PodTemplate", name, outside)
     return Untouched(
         template=found["template"] if found else None,
         without=ctx.kube.get("v1", "Pod", name, outside),
         within=ctx.kube.get("v1", "Pod", name, inside),
     )
+
+
+def _opting_in(body: Mapping[str, Any], marks: Rendered) -> dict[str, Any]:
+    """The same pod, with an opt-in of its own."""
+    meta = body["metadata"]
+    labels = {**meta.get("labels", {}), **marks.labels}
+    return {**body, "metadata": {**meta, "labels": labels, "annotations": dict(marks.annotations)}}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.adapters.base import Rendered, Unsupported
-from conformance.adapters.words import manifest
+from conformance.adapters.words import manifest, nameless
 from conformance.intents import (
+    Backend,
     BackendGrant,
     HeaderEdit,
     Marker,
@@ -27,6 +28,8 @@ _KINDS = {"http": "HTTPRoute", "grpc": "GRPCRoute"}
 
 @render.register
 def _(intent: WeightedRoute) -> Rendered | Unsupported:
+    if refused := nameless(*(backend for backend, _ in intent.weights), *_of(intent.marker)):
+        return refused
     rules = _marked(intent.marker, intent.port)
     rules.append({"backendRefs": [backend_ref(backend, intent.port, weight) for backend, weight in intent.weights]})
     parent = parent_ref(intent.service, intent.port)
@@ -37,6 +40,10 @@ def _(intent: WeightedRoute) -> Rendered | Unsupported:
 def _(intent: RequestRoute) -> Rendered | Unsupported:
     if lacking := _lacking(intent):
         return Unsupported(f"{_KINDS[intent.protocol]} has no {lacking}")
+    mirrored = [rule.mirror.backend for rule in intent.rules if rule.mirror]
+    targets = [one.backend for rule in intent.rules for one in rule.targets]
+    if refused := nameless(*targets, *mirrored, *_of(intent.marker)):
+        return refused
     make = _grpc_match if intent.protocol == "grpc" else _http_match
     rules = _marked(intent.marker, intent.port)
     for rule in intent.rules:
@@ -72,6 +79,10 @@ def _lacking(intent: RequestRoute) -> str:
         if any(match.prefix or match.method or match.query for match in rule.matches):
             return "matches of prefixes, HTTP methods and queries"
     return ""
+
+
+def _of(marker: Marker | None) -> list[Backend]:
+    return [marker.backend] if marker else []
 
 
 def _marked(marker: Marker | None, port: int) -> list[dict[str, Any]]:

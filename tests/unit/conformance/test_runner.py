@@ -114,6 +114,16 @@ def test_without_its_requirement_a_check_is_not_run(tmp_path, needed):
     assert asked == ["XX-01 on wt"]  # the requirement is looked at where the dependant runs
 
 
+@pytest.mark.parametrize(("anywhere", "verdict"), [(True, Verdict.PASS), (False, Verdict.UNSUPPORTED)])
+def test_what_a_mesh_declares_impossible_is_not_held_against_what_builds_on_it(tmp_path, anywhere, verdict):
+    made, _ = wired(tmp_path, Verdict.PASS)
+    first = made_up(ends_with(NotExpressible("pods are not changed")), anywhere=anywhere, ground="inj")
+    made._by_id["XX-01"] = first
+    result = made.result(made._by_id["XX-02"])
+    assert result.verdict is verdict
+    assert anywhere or "pods are not changed" in result.reason
+
+
 def test_a_requirement_is_evaluated_once_a_ground(tmp_path):
     made, asked = wired(tmp_path, Verdict.PASS)
     assert made.result(made._by_id["XX-02"]).verdict is Verdict.PASS

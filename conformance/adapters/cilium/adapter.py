@@ -1,0 +1,58 @@
+"""The adapter of Cilium."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from conformance.adapters.base import Rendered, Unsupported
+from conformance.adapters.installed import deployment_problem, deployment_version
+from conformance.intents import Intent
+from fixtures.kube import Kube
+
+from .base import CiliumSettings, render
+
+__all__ = ["Cilium", "CiliumSettings"]
+
+
+class Cilium:
+    """Renders intents for Cilium. Pure but for `version`, `problem` and `dump`, which read the cluster."""
+
+    name = "cilium"
+    title = "Cilium Service Mesh (per node, no sidecar)"
+    proxy = None
+    Settings = CiliumSettings
+
+    def __init__(self, settings: CiliumSettings | None = None) -> None:
+        self.settings = settings or CiliumSettings()
+
+    def render(self, intent: Intent) -> Rendered | Unsupported:
+        """The intent in Cilium's words."""
+        return render(intent, self.settings)
+
+    def identity(self, namespace: str, service_account: str) -> str | Unsupported:  # noqa: ARG002 - none is shown
+        """No workload shows a certificate on its own ports."""
+        return Unsupported("workloads are known by Cilium's own numbers; no certificate is shown on their ports")
+
+    def control_plane(self) -> tuple[str, str] | None:
+        """The operator: it turns routes into Envoy configuration."""
+        return self.settings.control_plane
+
+    def version(self, kube: Kube) -> str:
+        """The version of the operator."""
+        return deployment_version(kube, self.settings.control_plane)
+
+    def problem(self, kube: Kube) -> str:
+        """Whether the operator is available and was told to look at Gateway API routes."""
+        fix = "run `cilium install`, or name its operator with --set control-plane=NAMESPACE/NAME"
+        if problem := deployment_problem(kube, self.settings.control_plane, "Cilium", fix):
+            return problem
+        config = kube.get("v1", "ConfigMap", "cilium-config", self.settings.control_plane.namespace) or {}
+        if config.get("data", {}).get("enable-gateway-api") != "true":
+            return "Cilium was installed without Gateway API support: set gatewayAPI.enabled=true and install it again"
+        return ""
+
+    def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:  # noqa: ARG002 - one Envoy a node
+        """The Envoy configuration that Cilium made of the namespace's routes."""
+        found = kube.list("cilium.io/v2", "CiliumEnvoyConfig", namespace)
+        return {"envoy-configs.json": json.dumps(found, indent=1)} if found else {}

@@ -1,0 +1,91 @@
+"""Traffic: Gateway API routes, `CiliumEnvoyConfig` for circuit breaking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.adapters import gateway_api_words
+from conformance.adapters.base import Manifest, Rendered, Unsupported
+from conformance.adapters.words import cannot, manifest, nameless
+from conformance.intents import (
+    BackendGrant,
+    ConnectionLimit,
+    OutlierEjection,
+    RateLimit,
+    RequestRoute,
+    RetryBudget,
+    RouteTimeout,
+    WeightedRoute,
+)
+
+from .base import CiliumSettings, render
+from .envoy import cluster, listener, marked_route, resources, route_to
+
+cannot(render, "retries are not counted against the requests in flight", RetryBudget)
+cannot(render, "requests to a service are not limited by rate", RateLimit)
+
+
+@render.register(WeightedRoute)
+@render.register(RouteTimeout)
+@render.register(BackendGrant)
+def _(intent: WeightedRoute | RouteTimeout | BackendGrant, settings: CiliumSettings) -> Rendered | Unsupported:
+    return gateway_api_words.render(intent)
+
+
+@render.register
+def _(intent: RequestRoute, settings: CiliumSettings) -> Rendered | Unsupported:
+    if intent.parent_namespace:
+        return Unsupported("only routes in the service's own namespace are followed")
+    return gateway_api_words.render(intent)
+
+
+@render.register
+def _(intent: OutlierEjection, settings: CiliumSettings) -> Rendered | Unsupported:
+    detection = {
+        "consecutive_5xx": intent.consecutive,
+        "enforcing_consecutive_5xx": 100,
+        "interval": _seconds(intent.interval),
+        "base_ejection_time": _seconds(intent.ejection),
+        "max_ejection_percent": intent.most_percent,
+    }
+    return _envoy(intent, {"outlier_detection": detection})
+
+
+@render.register
+def _(intent: ConnectionLimit, settings: CiliumSettings) -> Rendered | Unsupported:
+    """The node's proxy is everybody's on the node: its cap is for all clients there together."""
+    threshold = {
+        "priority": "DEFAULT",
+        "max_connections": intent.connections,
+        "max_pending_requests": intent.pending,
+        "max_requests": intent.requests,
+    }
+    return _envoy(intent, {"circuit_breakers": {"thresholds": [threshold]}})
+
+
+def _envoy(intent: OutlierEjection | ConnectionLimit, policy: Manifest) -> Rendered | Unsupported:
+    """A listener in front of the service, with the policy on the service's cluster and the mark among its routes."""
+    marked = [intent.marker.backend] if intent.marker else []
+    if refused := nameless(*marked):
+        return refused
+    names = [intent.service, *(one.service for one in marked)]
+    routes = [marked_route(intent.marker, intent.namespace)] if intent.marker else []
+    routes.append(route_to(intent.namespace, intent.service))
+    clusters = [cluster(intent.namespace, name, policy if name == intent.service else {}) for name in names]
+    spec = {
+        "services": [{"name": intent.service, "namespace": intent.namespace, "ports": [intent.port]}],
+        "backendServices": [_backend(intent, name) for name in names],
+        "resources": resources(listener(intent.service), intent.service, routes, clusters),
+    }
+    made = manifest("cilium.io/v2", "CiliumEnvoyConfig", intent.service, intent.namespace, spec)
+    return Rendered(objects=(made,))
+
+
+def _backend(intent: OutlierEjection | ConnectionLimit, name: str) -> Mapping[str, Any]:
+    return {"name": name, "namespace": intent.namespace, "number": [str(intent.port)]}
+
+
+def _seconds(value: float) -> str:
+    """Protobuf's duration in JSON."""
+    return f"{value:g}s"

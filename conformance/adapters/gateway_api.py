@@ -1,0 +1,149 @@
+"""Any mesh by the Gateway API alone: routes with a Service as their parent. Settings say how pods opt in, if at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import singledispatch
+
+from pydantic import Field
+
+from conformance.intents import (
+    BackendGrant,
+    CertificateRequest,
+    ConnectionLimit,
+    Inject,
+    Intent,
+    MtlsMode,
+    NoInject,
+    OutlierEjection,
+    RateLimit,
+    RequestRoute,
+    RetryBudget,
+    RouteTimeout,
+    Scope,
+    WeightedRoute,
+)
+from fixtures.kube import Kube
+
+from . import gateway_api_words
+from .base import Proxy, Rendered, Unsupported
+from .installed import deployment_problem, deployment_version
+from .settings import NamespacedName, Pairs, Settings
+from .words import NO_WORDS, cannot
+
+__all__ = ["GatewayApi", "GatewayApiSettings", "render"]
+
+GROUP = "gateway.networking.k8s.io"
+Route = WeightedRoute | RequestRoute | RouteTimeout | BackendGrant
+
+
+class GatewayApiSettings(Settings):
+    """What the Gateway API does not say about a mesh."""
+
+    namespace_labels: Pairs = Field(default_factory=dict)
+    """With which namespaces opt in: `istio-injection=enabled`; annotations the same way."""
+    namespace_annotations: Pairs = Field(default_factory=dict)
+    pod_labels: Pairs = Field(default_factory=dict)
+    """With which single pods opt in."""
+    pod_annotations: Pairs = Field(default_factory=dict)
+    opt_out_labels: Pairs = Field(default_factory=dict)
+    """With which pods stay out of a namespace that opted in."""
+    opt_out_annotations: Pairs = Field(default_factory=dict)
+    per_node: bool = False
+    """Whether the mesh does its work outside of the pods, so that opting in changes none."""
+    proxy: str = ""
+    """Name of the sidecar's container."""
+    identity: str = ""
+    """Template of what certificates carry: `spiffe://cluster.local/ns/{namespace}/sa/{service_account}`."""
+    control_plane: NamespacedName | None = None
+    title: str = "a mesh, by the Gateway API alone"
+
+
+@singledispatch
+def render(intent: Intent, settings: GatewayApiSettings) -> Rendered | Unsupported:
+    """The intent as a route."""
+    return Unsupported(f"{NO_WORDS} {type(intent).__name__}")
+
+
+cannot(render, "the Gateway API has no words for mTLS modes of workloads", MtlsMode)
+cannot(render, "the Gateway API has no words for circuit breaking", OutlierEjection, ConnectionLimit)
+cannot(render, "the Gateway API has no words for retry budgets and rate limits in a mesh", RetryBudget, RateLimit)
+cannot(render, "the Gateway API knows nothing of a mesh's certificate authority", CertificateRequest)
+
+
+@render.register
+def _(intent: Inject, settings: GatewayApiSettings) -> Rendered | Unsupported:
+    if intent.scope is Scope.NAMESPACE:
+        labels, annotations = settings.namespace_labels, settings.namespace_annotations
+    else:
+        labels, annotations = settings.pod_labels, settings.pod_annotations
+    if not labels and not annotations and not settings.per_node:
+        return Unsupported(f"nobody has said how a {intent.scope} opts in: --set {intent.scope}-labels=KEY=VALUE")
+    return Rendered(labels=labels, annotations=annotations, per_node=settings.per_node)
+
+
+@render.register
+def _(intent: NoInject, settings: GatewayApiSettings) -> Rendered | Unsupported:
+    if intent.scope is Scope.NAMESPACE:
+        return Unsupported("the Gateway API has no words for keeping a namespace out")
+    if not settings.opt_out_labels and not settings.opt_out_annotations:
+        return Unsupported("nobody has said how a pod stays out: --set opt-out-labels=KEY=VALUE")
+    return Rendered(labels=settings.opt_out_labels, annotations=settings.opt_out_annotations)
+
+
+@render.register(WeightedRoute)
+@render.register(RequestRoute)
+@render.register(RouteTimeout)
+@render.register(BackendGrant)
+def _(intent: Route, settings: GatewayApiSettings) -> Rendered | Unsupported:
+    return gateway_api_words.render(intent)
+
+
+class GatewayApi:
+    """Renders intents as routes. Pure but for `version`, `problem` and `dump`, which read the cluster."""
+
+    name = "gateway-api"
+    Settings = GatewayApiSettings
+
+    def __init__(self, settings: GatewayApiSettings | None = None) -> None:
+        self.settings = settings or GatewayApiSettings()
+        self.title = self.settings.title
+        self.proxy = Proxy(self.settings.proxy) if self.settings.proxy else None
+
+    def render(self, intent: Intent) -> Rendered | Unsupported:
+        """The intent as a route, or by the settings."""
+        return render(intent, self.settings)
+
+    def identity(self, namespace: str, service_account: str) -> str | Unsupported:
+        """By the user's template."""
+        if not self.settings.identity:
+            return Unsupported("the Gateway API has no words for identities: --set identity=TEMPLATE")
+        filled = self.settings.identity.replace("{namespace}", namespace)
+        return filled.replace("{service_account}", service_account)
+
+    def control_plane(self) -> tuple[str, str] | None:
+        """Whatever the user names."""
+        return self.settings.control_plane
+
+    def version(self, kube: Kube) -> str:
+        """The control plane's, if it was named, and that of the Gateway API's definitions."""
+        name = f"httproutes.{GROUP}"
+        found = kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name) or {}
+        bundle = found.get("metadata", {}).get("annotations", {}).get(f"{GROUP}/bundle-version", "")
+        own = deployment_version(kube, self.settings.control_plane) if self.settings.control_plane else ""
+        return ", ".join(part for part in (own, f"Gateway API {bundle}" if bundle else "") if part)
+
+    def problem(self, kube: Kube) -> str:
+        """Whether the cluster knows routes, and the control plane, if it was named, is available."""
+        if kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"httproutes.{GROUP}") is None:
+            return "the cluster knows no HTTPRoute: install the Gateway API's definitions and a mesh that serves them"
+        if self.settings.control_plane is None:
+            return ""
+        return deployment_problem(kube, self.settings.control_plane, "the mesh", "name another by control-plane")
+
+    def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:  # noqa: ARG002 - routes are a namespace's
+        """The namespace's routes with their status."""
+        kinds = ("HTTPRoute", "GRPCRoute")
+        found = [item for kind in kinds for item in kube.list(f"{GROUP}/v1", kind, namespace)]
+        return {"routes.json": json.dumps(found, indent=1)} if found else {}

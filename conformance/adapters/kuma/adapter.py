@@ -1,0 +1,76 @@
+"""The adapter of Kuma."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from conformance.adapters.base import Proxy, Rendered, Unsupported
+from conformance.adapters.installed import deployment_problem, deployment_version
+from conformance.adapters.pages import dump_pages
+from conformance.intents import Intent
+from fixtures.kube import Kube
+
+from .base import KumaSettings, render
+
+__all__ = ["Kuma", "KumaSettings"]
+
+API_PORT = 5681
+PAGES = {"config_dump.json": "xds", "clusters.txt": "clusters", "stats.txt": "stats"}
+
+
+class Kuma:
+    """Renders intents for Kuma. Pure but for `version`, `problem` and `dump`, which read the cluster."""
+
+    name = "kuma"
+    title = "Kuma 2 and 3 (--set version=2)"
+    proxy = Proxy("kuma-sidecar")
+    Settings = KumaSettings
+
+    def __init__(self, settings: KumaSettings | None = None) -> None:
+        self.settings = settings or KumaSettings()
+
+    def render(self, intent: Intent) -> Rendered | Unsupported:
+        """The intent in Kuma's words."""
+        return render(intent, self.settings)
+
+    def identity(self, namespace: str, service_account: str) -> str | Unsupported:
+        """SPIFFE by MeshIdentity's template on Kubernetes."""
+        if self.settings.version == "2" and not self.settings.trust_domain:
+            return Unsupported(
+                "Mesh.mtls names workloads by service, not by service account; with a MeshIdentity set trust-domain"
+            )
+        return f"spiffe://{self.settings.domain}/ns/{namespace}/sa/{service_account}"
+
+    def control_plane(self) -> tuple[str, str] | None:
+        """One Deployment."""
+        return self.settings.control_plane
+
+    def version(self, kube: Kube) -> str:
+        """The version of the control plane."""
+        return deployment_version(kube, self.settings.control_plane)
+
+    def problem(self, kube: Kube) -> str:
+        """Whether the control plane is available, and gives workloads identities: without any there is no mTLS."""
+        place = self.settings.control_plane
+        fix = "run `kumactl install control-plane`, or name another one with --set control-plane=NAMESPACE/NAME"
+        if problem := deployment_problem(kube, place, "Kuma", fix):
+            return problem
+        if kube.list("kuma.io/v1alpha1", "MeshIdentity", place.namespace):
+            return ""
+        if self.settings.version == "3":
+            return f"Kuma gives no workload an identity: create a MeshIdentity in {place.namespace}"
+        mesh = kube.get("kuma.io/v1alpha1", "Mesh", self.settings.mesh)
+        if mesh is None or not mesh.get("spec", {}).get("mtls", {}).get("enabledBackend"):
+            return f"Kuma gives no workload an identity: enable mtls in the Mesh {self.settings.mesh}"
+        return ""
+
+    def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:
+        """The proxy's configuration and statistics, by way of the control plane: its own admin is a Unix socket."""
+        place = self.settings.control_plane
+        planes = kube.list("v1", "Pod", place.namespace, f"app={place.name}")
+        running = [one["metadata"]["name"] for one in planes if one.get("status", {}).get("phase") == "Running"]
+        if not running:
+            return {}
+        about = f"/meshes/{self.settings.mesh}/dataplanes/{pod}.{namespace}"
+        pages = {name: f"{about}/{page}" for name, page in PAGES.items()}
+        return dump_pages(kube, place.namespace, running[0], "", API_PORT, pages)

@@ -1,0 +1,64 @@
+"""Kuma's dispatcher and settings, and how its policies name things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import singledispatch
+from typing import Any, Literal
+
+from conformance.adapters.base import Manifest, Rendered, Unsupported
+from conformance.adapters.settings import NamespacedName, Place, Settings
+from conformance.adapters.words import NO_WORDS, manifest
+from conformance.intents import Intent
+
+__all__ = ["STANDING", "KumaSettings", "dataplanes", "mesh_service", "policy", "render"]
+
+STANDING = "meshproof"
+"""Name of the permission that every namespace of a run starts with, which an authorization check replaces."""
+
+
+class KumaSettings(Settings):
+    """How this Kuma was installed."""
+
+    version: Literal["2", "3"] = "3"
+    """2 means 2.10 or later with MeshServices in use; 3 takes identities from MeshIdentity only."""
+    mesh: str = "default"
+    zone: str = "default"
+    control_plane: NamespacedName = Place("kuma-system", "kuma-control-plane")
+    trust_domain: str = ""
+    """Of MeshIdentity; "" is Kuma's own `<mesh>.<zone>.mesh.local`."""
+
+    @property
+    def domain(self) -> str:
+        """The trust domain."""
+        return self.trust_domain or f"{self.mesh}.{self.zone}.mesh.local"
+
+
+@singledispatch
+def render(intent: Intent, settings: KumaSettings) -> Rendered | Unsupported:
+    """The intent in Kuma's words."""
+    return Unsupported(f"{NO_WORDS} {type(intent).__name__}")
+
+
+def policy(settings: KumaSettings, kind: str, name: str, namespace: str, spec: Manifest) -> dict[str, Any]:
+    """A policy of the mesh, kept in the namespace it is about."""
+    made = manifest("kuma.io/v1alpha1", kind, name, namespace, spec)
+    made["metadata"]["labels"] = {"kuma.io/mesh": settings.mesh}
+    return made
+
+
+def mesh_service(settings: KumaSettings, namespace: str, name: str, port: str | int = "") -> dict[str, Any]:
+    """A Service as the target of a policy; Kuma 3 knows it by labels only. `port` by name or number, "" is all."""
+    also: Mapping[str, Any] = {"sectionName": str(port)} if port else {}
+    if settings.version == "2":
+        return {"kind": "MeshService", "name": name, "namespace": namespace, **also}
+    labels = {"kuma.io/display-name": name, "k8s.kuma.io/namespace": namespace}
+    return {"kind": "MeshService", "labels": labels, **also}
+
+
+def dataplanes(workload: str = "", port: int = 0) -> dict[str, Any]:
+    """Whom a policy is for, in its own namespace: everybody, a workload, or one of its ports."""
+    if not workload:
+        return {"kind": "Dataplane"}
+    also = {"sectionName": str(port)} if port else {}
+    return {"kind": "Dataplane", "labels": {"app": workload}, **also}

@@ -1,0 +1,36 @@
+"""Who is in the mesh: the label `kuma.io/sidecar-injection`, and the permission that lets its pods speak at all."""
+
+from __future__ import annotations
+
+from conformance.adapters.base import Manifest, Rendered, Unsupported
+from conformance.intents import Inject, NoInject, Scope
+
+from .base import STANDING, KumaSettings, policy, render
+
+LABEL = "kuma.io/sidecar-injection"
+
+
+@render.register
+def _(intent: Inject, settings: KumaSettings) -> Rendered | Unsupported:
+    """A namespace's opt-in also allows everybody in the mesh: with mTLS, Kuma denies what no permission allows."""
+    labels = {LABEL: "enabled", **({"kuma.io/mesh": settings.mesh} if settings.mesh != "default" else {})}
+    if intent.scope is Scope.POD:
+        return Rendered(labels=labels)
+    return Rendered(labels=labels, objects=(everybody(settings),))
+
+
+@render.register
+def _(intent: NoInject, settings: KumaSettings) -> Rendered | Unsupported:
+    return Rendered(labels={LABEL: "disabled"})
+
+
+def everybody(settings: KumaSettings) -> Manifest:
+    """The permission, for the namespace that it is created in."""
+    if settings.version == "2":
+        spec: Manifest = {"from": [{"targetRef": {"kind": "Mesh"}, "default": {"action": "Allow"}}]}
+    else:
+        prefix = {"spiffeID": {"type": "Prefix", "value": f"spiffe://{settings.domain}/"}}
+        spec = {"rules": [{"default": {"allow": [prefix]}}]}
+    made = policy(settings, "MeshTrafficPermission", STANDING, "", spec)
+    made["metadata"].pop("namespace")
+    return made

@@ -1,0 +1,190 @@
+"""Routing: `MeshHTTPRoute`, with `MeshTimeout` and `MeshRetry` beside it. Backends are services, not subsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from conformance.adapters.base import Manifest, Rendered, Unsupported
+from conformance.adapters.words import cannot, duration, nameless
+from conformance.intents import (
+    Backend,
+    BackendGrant,
+    HeaderEdit,
+    Marker,
+    Pairs,
+    Redirect,
+    RequestMatch,
+    RequestRoute,
+    Retry,
+    Rewrite,
+    RouteRule,
+    RouteTimeout,
+    Target,
+    WeightedRoute,
+)
+
+from .base import KumaSettings, mesh_service, policy, render
+
+__all__ = ["http_route", "to_service"]
+
+cannot(render, "policies may name the services of any namespace: nothing needs to be granted", BackendGrant)
+
+
+@render.register
+def _(intent: WeightedRoute, settings: KumaSettings) -> Rendered | Unsupported:
+    if intent.protocol == "grpc":
+        return Unsupported("gRPC is routed as HTTP, by services that speak it on their own port")
+    rule = RouteRule(tuple(Target(backend, weight) for backend, weight in intent.weights))
+    return http_route(settings, intent.namespace, intent.service, intent.port, (rule,), intent.marker)
+
+
+@render.register
+def _(intent: RequestRoute, settings: KumaSettings) -> Rendered | Unsupported:
+    if intent.protocol == "grpc":
+        return Unsupported("gRPC is routed as HTTP, by services that speak it on their own port")
+    for rule in intent.rules:
+        if rule.fault or rule.unknown_filter:
+            return Unsupported(f"a route has no {'faults' if rule.fault else 'filters of other kinds'}")
+    limits = [(rule.timeout, rule.retry) for rule in intent.rules]
+    if any(one != limits[0] for one in limits):
+        return Unsupported("a service's timeout and retries are the same for all of its routes")
+    name = intent.name or intent.service
+    routed = http_route(
+        settings, intent.namespace, intent.service, intent.port, intent.rules, intent.marker,
+        home=intent.parent_namespace or intent.namespace, name=name,
+    )  # fmt: skip
+    if isinstance(routed, Unsupported):
+        return routed
+    target = mesh_service(settings, intent.parent_namespace or intent.namespace, intent.service)
+    timeout, retry = limits[0]
+    more = _limits(settings, intent.namespace, name, target, timeout, retry)
+    return Rendered(objects=(*routed.objects, *more))
+
+
+@render.register
+def _(intent: RouteTimeout, settings: KumaSettings) -> Rendered | Unsupported:
+    target = mesh_service(settings, intent.namespace, intent.service)
+    return Rendered(objects=tuple(_limits(settings, intent.namespace, intent.service, target, intent.seconds, None)))
+
+
+def http_route(
+    settings: KumaSettings,
+    namespace: str,
+    service: str,
+    port: int,
+    rules: Sequence[RouteRule],
+    marker: Marker | None,
+    *,
+    home: str = "",
+    name: str = "",
+) -> Rendered | Unsupported:
+    """The route of a service (that lives in `home`), with the mark first: of matches alike the first one decides."""
+    mirrored = [rule.mirror.backend for rule in rules if rule.mirror]
+    marked = [marker.backend] if marker else []
+    if refused := nameless(*(one.backend for rule in rules for one in rule.targets), *mirrored, *marked):
+        return refused
+    found: list[dict[str, Any]] = []
+    if marker is not None:
+        match = RequestMatch(headers=((marker.header, marker.value),))
+        found.append(_rule(settings, RouteRule((Target(marker.backend),), (match,)), namespace, port))
+    found.extend(_rule(settings, rule, namespace, port) for rule in rules)
+    target = mesh_service(settings, home or namespace, service, port)
+    spec = {"to": [{"targetRef": target, "rules": found}]}
+    return Rendered(objects=(policy(settings, "MeshHTTPRoute", name or service, namespace, spec),))
+
+
+def to_service(service: str) -> RouteRule:
+    """Everything to the service itself."""
+    return RouteRule((Target(Backend(service, service=service)),))
+
+
+def _limits(
+    settings: KumaSettings, namespace: str, name: str, target: Manifest, timeout: float, retry: Retry | None
+) -> list[Manifest]:
+    found: list[Manifest] = []
+    if timeout:
+        default: dict[str, Any] = {"http": {"requestTimeout": duration(timeout)}}
+        spec = {"to": [{"targetRef": dict(target), "default": default}]}
+        found.append(policy(settings, "MeshTimeout", name, namespace, spec))
+    if retry is not None:
+        http: dict[str, Any] = {"numRetries": retry.attempts, "retryOn": [*map(str, retry.codes)] or ["5xx"]}
+        if retry.per_try:
+            http["perTryTimeout"] = duration(retry.per_try)
+        spec = {"to": [{"targetRef": dict(target), "default": {"http": http}}]}
+        found.append(policy(settings, "MeshRetry", name, namespace, spec))
+    return found
+
+
+def _rule(settings: KumaSettings, rule: RouteRule, namespace: str, port: int) -> dict[str, Any]:
+    default: dict[str, Any] = {}
+    if filters := _filters(settings, rule, namespace, port):
+        default["filters"] = filters
+    if rule.targets:
+        default["backendRefs"] = [
+            {**_backend(settings, one.namespace or namespace, one.backend.service, port), "weight": one.weight}
+            for one in rule.targets
+        ]
+    return {"matches": [_match(one) for one in rule.matches or (RequestMatch(),)], "default": default}
+
+
+def _backend(settings: KumaSettings, namespace: str, service: str, port: int) -> dict[str, Any]:
+    return {**mesh_service(settings, namespace, service), "port": port}
+
+
+def _match(match: RequestMatch) -> dict[str, Any]:
+    by_path = {"type": "Exact", "value": match.path} if match.path else None
+    found: dict[str, Any] = {"path": by_path or {"type": "PathPrefix", "value": match.prefix or "/"}}
+    if match.method:
+        found["method"] = match.method
+    if match.headers:
+        found["headers"] = _exact(match.headers)
+    if match.query:
+        found["queryParams"] = _exact(match.query)
+    return found
+
+
+def _exact(pairs: Pairs) -> list[dict[str, str]]:
+    return [{"type": "Exact", "name": name, "value": value} for name, value in pairs]
+
+
+def _filters(settings: KumaSettings, rule: RouteRule, namespace: str, port: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if rule.request_headers:
+        found.append({"type": "RequestHeaderModifier", "requestHeaderModifier": _edit(rule.request_headers)})
+    if rule.response_headers:
+        found.append({"type": "ResponseHeaderModifier", "responseHeaderModifier": _edit(rule.response_headers)})
+    if rule.rewrite:
+        found.append({"type": "URLRewrite", "urlRewrite": _rewrite(rule.rewrite)})
+    if rule.redirect:
+        found.append({"type": "RequestRedirect", "requestRedirect": _redirect(rule.redirect)})
+    if rule.mirror:
+        copy: dict[str, Any] = {"backendRef": _backend(settings, namespace, rule.mirror.backend.service, port)}
+        if rule.mirror.percent != 100:
+            copy["percentage"] = rule.mirror.percent
+        found.append({"type": "RequestMirror", "requestMirror": copy})
+    return found
+
+
+def _edit(edit: HeaderEdit) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, pairs in (("set", edit.set), ("add", edit.add)):
+        if pairs:
+            found[key] = [{"name": name, "value": value} for name, value in pairs]
+    return found | ({"remove": list(edit.remove)} if edit.remove else {})
+
+
+def _path(path: str, prefix: str) -> dict[str, Any]:
+    if path:
+        return {"path": {"type": "ReplaceFullPath", "replaceFullPath": path}}
+    return {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": prefix}} if prefix else {}
+
+
+def _rewrite(rewrite: Rewrite) -> dict[str, Any]:
+    return _path(rewrite.path, rewrite.prefix) | ({"hostname": rewrite.host} if rewrite.host else {})
+
+
+def _redirect(redirect: Redirect) -> dict[str, Any]:
+    given = {"scheme": redirect.scheme, "hostname": redirect.host, "port": redirect.port}
+    more = {key: value for key, value in given.items() if value}
+    return {"statusCode": redirect.status, **_path(redirect.path, redirect.prefix), **more}

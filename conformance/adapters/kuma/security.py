@@ -1,0 +1,27 @@
+"""Security: `MeshTLS`."""
+
+from __future__ import annotations
+
+from conformance.adapters.base import Manifest, Rendered, Unsupported
+from conformance.intents import Mode, MtlsMode
+
+from .base import KumaSettings, dataplanes, policy, render
+
+MODES = {Mode.STRICT: "Strict", Mode.PERMISSIVE: "Permissive"}
+
+
+@render.register
+def _(intent: MtlsMode, settings: KumaSettings) -> Rendered | Unsupported:
+    if intent.ports and not intent.workload:
+        return Unsupported("port-level modes need a workload")
+    name = intent.workload or "mtls"
+    objects = [_mode(settings, intent.namespace, name, dataplanes(intent.workload), intent.mode)]
+    for port, mode in intent.ports.items():
+        target = dataplanes(intent.workload, port)
+        objects.append(_mode(settings, intent.namespace, f"{name}-{port}", target, mode))
+    return Rendered(objects=tuple(objects))
+
+
+def _mode(settings: KumaSettings, namespace: str, name: str, target: Manifest, mode: Mode) -> Manifest:
+    spec = {"targetRef": dict(target), "rules": [{"default": {"mode": MODES[mode]}}]}
+    return policy(settings, "MeshTLS", name, namespace, spec)

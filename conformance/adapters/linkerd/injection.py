@@ -1,0 +1,18 @@
+"""Who is in the mesh: the annotation `linkerd.io/inject`."""
+
+from __future__ import annotations
+
+from conformance.adapters.base import Rendered, Unsupported
+from conformance.intents import Inject, NoInject
+
+from .base import LinkerdSettings, render
+
+
+@render.register
+def _(intent: Inject, settings: LinkerdSettings) -> Rendered | Unsupported:
+    return Rendered(annotations={"linkerd.io/inject": "enabled"})
+
+
+@render.register
+def _(intent: NoInject, settings: LinkerdSettings) -> Rendered | Unsupported:
+    return Rendered(annotations={"linkerd.io/inject": "disabled"})

@@ -1,0 +1,106 @@
+"""Traffic: Gateway API routes, and annotations on routes and Services for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from conformance.adapters import gateway_api_words
+from conformance.adapters.base import Manifest, Rendered, Unsupported
+from conformance.adapters.words import cannot, duration
+from conformance.intents import (
+    Backend,
+    BackendGrant,
+    ConnectionLimit,
+    OutlierEjection,
+    RateLimit,
+    RequestRoute,
+    Retry,
+    RetryBudget,
+    RouteRule,
+    RouteTimeout,
+    Target,
+    WeightedRoute,
+)
+
+from .base import LinkerdSettings, render
+
+cannot(render, "a client's connections and requests to a service cannot be capped", ConnectionLimit)
+cannot(render, "retries are counted by route, not as a share of the requests in flight", RetryBudget)
+cannot(render, "requests are limited at each server's port, not for a service", RateLimit)
+
+ACCRUAL = "balancer.linkerd.io/failure-accrual"
+LACKING = {"rewrite": "rewrites", "mirror": "mirrors", "fault": "faults", "unknown_filter": "filters of other kinds"}
+
+
+@render.register(WeightedRoute)
+@render.register(BackendGrant)
+def _(intent: WeightedRoute | BackendGrant, settings: LinkerdSettings) -> Rendered | Unsupported:
+    return gateway_api_words.render(intent)
+
+
+@render.register
+def _(intent: RequestRoute, settings: LinkerdSettings) -> Rendered | Unsupported:
+    """A route's limits are annotations of the whole route."""
+    for field, what in LACKING.items():
+        if any(getattr(rule, field) for rule in intent.rules):
+            return Unsupported(f"its proxies know no {what} in a route")
+    if intent.protocol == "grpc" and any(rule.retry for rule in intent.rules):
+        return Unsupported("gRPC's retries are by gRPC's own statuses")
+    limits = [_limits(rule.timeout, rule.retry) for rule in intent.rules]
+    if any(one != limits[0] for one in limits):
+        return Unsupported("a route's timeout and retries are the same for all of its rules")
+    plain = replace(intent, rules=tuple(replace(rule, timeout=0.0, retry=None) for rule in intent.rules))
+    rendered = gateway_api_words.render(plain)
+    if isinstance(rendered, Unsupported) or not limits[0]:
+        return rendered
+    return replace(rendered, objects=tuple(_annotated(one, limits[0]) for one in rendered.objects))
+
+
+@render.register
+def _(intent: RouteTimeout, settings: LinkerdSettings) -> Rendered | Unsupported:
+    itself = RouteRule((Target(Backend(intent.service, service=intent.service)),), timeout=intent.seconds)
+    return render(RequestRoute(intent.namespace, intent.service, intent.port, (itself,)), settings)
+
+
+@render.register
+def _(intent: OutlierEjection, settings: LinkerdSettings) -> Rendered | Unsupported:
+    """Consecutive failures; a host is tried again after the penalty, which must not grow or vary."""
+    if intent.most_percent < 100:
+        return Unsupported("how many hosts may be ejected at once cannot be bounded")
+    penalty = duration(intent.ejection)
+    marks = {
+        ACCRUAL: "consecutive",
+        f"{ACCRUAL}-consecutive-max-failures": str(intent.consecutive),
+        f"{ACCRUAL}-consecutive-min-penalty": penalty,
+        f"{ACCRUAL}-consecutive-max-penalty": penalty,
+        f"{ACCRUAL}-consecutive-jitter-ratio": "0.0",
+    }
+    meta = {"name": intent.service, "namespace": intent.namespace, "annotations": marks}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": meta}
+    if intent.marker is None:
+        return Rendered(merges=(service,))
+    itself = RouteRule((Target(Backend(intent.service, service=intent.service)),))
+    marked = RequestRoute(intent.namespace, intent.service, intent.port, (itself,), intent.marker, "service")
+    rendered = gateway_api_words.render(marked)
+    return rendered if isinstance(rendered, Unsupported) else replace(rendered, merges=(service,))
+
+
+def _limits(timeout: float, retry: Retry | None) -> dict[str, str]:
+    """Timeout and retries as annotations of a route."""
+    found: dict[str, str] = {}
+    if timeout:
+        found["timeout.linkerd.io/request"] = duration(timeout)
+    if retry is not None:
+        found["retry.linkerd.io/limit"] = str(retry.attempts)
+        found["retry.linkerd.io/http"] = ",".join(map(str, retry.codes)) or "5xx"
+        if retry.per_try:
+            found["retry.linkerd.io/timeout"] = duration(retry.per_try)
+    return found
+
+
+def _annotated(item: Manifest, annotations: Mapping[str, str]) -> Manifest:
+    changed: dict[str, Any] = dict(item)
+    changed["metadata"] = {**item["metadata"], "annotations": dict(annotations)}
+    return changed

@@ -1,0 +1,39 @@
+"""What a sidecar says of itself, read from its admin port on the pod's loopback. Reads only."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from fixtures.kube import ApiProblem, ForwardProblem, Kube
+
+__all__ = ["ENVOY", "dump_pages", "has_container"]
+
+ENVOY = {"config_dump.json": "/config_dump", "clusters.txt": "/clusters?format=json", "stats.txt": "/stats?usedonly"}
+"""Envoy's pages that a failure's bundle keeps."""
+SECONDS = 5.0
+
+
+def has_container(kube: Kube, namespace: str, pod: str, container: str) -> bool:
+    """Whether a pod has the container, as a native sidecar or as one beside the application's."""
+    spec = (kube.get("v1", "Pod", pod, namespace) or {}).get("spec", {})
+    return any(one["name"] == container for one in (*spec.get("initContainers", ()), *spec.get("containers", ())))
+
+
+def dump_pages(
+    kube: Kube, namespace: str, pod: str, container: str, port: int, pages: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Pages of a pod's loopback by file name; empty for a pod without the container (any, where that is "")."""
+    found: dict[str, str] = {}
+    if container and not has_container(kube, namespace, pod, container):
+        return found
+    with contextlib.suppress(ApiProblem, ForwardProblem), kube.forward(namespace, pod, port) as (host, local):
+        for name, path in pages.items():
+            try:
+                with urlopen(f"http://{host}:{local}{path}", timeout=SECONDS) as answer:
+                    found[name] = answer.read().decode("utf-8", "replace")
+            except (URLError, OSError) as error:
+                found[name] = f"not to be had: {error}"
+    return found

@@ -1,0 +1,81 @@
+"""One or more examples of every intent there is: what tests render by every adapter. All of them live in `ns`."""
+
+from __future__ import annotations
+
+from conformance.intents import (
+    Backend,
+    BackendGrant,
+    CertificateRequest,
+    ConnectionLimit,
+    HeaderEdit,
+    Inject,
+    Intent,
+    Marker,
+    Mirror,
+    Mode,
+    MtlsMode,
+    NoInject,
+    OutlierEjection,
+    RateLimit,
+    Redirect,
+    RequestMatch,
+    RequestRoute,
+    Retry,
+    RetryBudget,
+    Rewrite,
+    RouteRule,
+    RouteTimeout,
+    Scope,
+    Target,
+    WeightedRoute,
+)
+
+__all__ = ["EXAMPLES", "NAMESPACE"]
+
+NAMESPACE = "ns"
+V1, V2, V3 = (Backend(name, version=name, service=f"web-{name}") for name in ("v1", "v2", "v3"))
+MARK = Marker("x-mark", "abc", V3)
+TO_V1 = (Target(V1),)
+WHERE = (NAMESPACE, "web", 8080)
+
+_RULES: tuple[RouteRule, ...] = (
+    RouteRule((Target(V1, 3), Target(V2, 1)), (RequestMatch(path="/one"), RequestMatch(prefix="/two", method="POST"))),
+    RouteRule(TO_V1, (RequestMatch(headers=(("x-a", "1"),), query=(("q", "2"),)),)),
+    RouteRule(TO_V1, request_headers=HeaderEdit((("a", "1"),), (("b", "2"),), ("c",))),
+    RouteRule(TO_V1, response_headers=HeaderEdit((("a", "1"),), (("b", "2"),), ("c",))),
+    RouteRule(TO_V1, (RequestMatch(prefix="/old"),), rewrite=Rewrite(prefix="/new")),
+    RouteRule(TO_V1, (RequestMatch(path="/old"),), rewrite=Rewrite(path="/new", host="other.example.com")),
+    RouteRule((), (RequestMatch(path="/old"),), redirect=Redirect(301, "https", "example.com", 8443, "/new")),
+    RouteRule(TO_V1, mirror=Mirror(V2, 50)),
+    RouteRule(TO_V1, timeout=2.5),
+    RouteRule(TO_V1, timeout=9.0, retry=Retry(3, (502, 503), 1.5)),
+)
+
+EXAMPLES: tuple[Intent, ...] = (
+    Inject(Scope.NAMESPACE),
+    Inject(Scope.POD),
+    NoInject(Scope.NAMESPACE),
+    NoInject(Scope.POD),
+    MtlsMode(NAMESPACE, Mode.STRICT),
+    MtlsMode(NAMESPACE, Mode.PERMISSIVE),
+    MtlsMode(NAMESPACE, Mode.STRICT, workload="web"),
+    MtlsMode(NAMESPACE, Mode.STRICT, workload="web", ports={9090: Mode.PERMISSIVE}),
+    WeightedRoute(*WHERE, ((V1, 90), (V2, 10)), MARK),
+    WeightedRoute(*WHERE, ((V1, 100), (V2, 0)), None, "service"),
+    WeightedRoute(NAMESPACE, "web", 7070, ((V1, 90), (V2, 10)), MARK, "service", "grpc"),
+    OutlierEjection(*WHERE, 5, 1.0, 2.5, 50, MARK),
+    OutlierEjection(*WHERE, 5, 1.0, 2.0, 100, MARK),
+    ConnectionLimit(*WHERE, 2, 1, 2, MARK),
+    RouteTimeout(*WHERE, 1.5),
+    *(RequestRoute(*WHERE, (rule,), MARK, by="service") for rule in _RULES),
+    *(RequestRoute(*WHERE, (rule,), MARK) for rule in _RULES),
+    RequestRoute(*WHERE, (RouteRule(TO_V1),), name="web-of-clients", parent_namespace="other", by="service"),
+    RequestRoute(
+        NAMESPACE, "web", 7070, (RouteRule(TO_V1, (RequestMatch(path="/echo.Echo/Unary"),)),), by="service",
+        protocol="grpc",
+    ),
+    RetryBudget(*WHERE, Retry(3, (503,)), 20, 1, MARK),
+    RateLimit(*WHERE, 10, 1.0, MARK),
+    BackendGrant(NAMESPACE, "web-v1", "other"),
+    CertificateRequest(NAMESPACE, "sa"),
+)  # fmt: skip

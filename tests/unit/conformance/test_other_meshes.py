@@ -1,0 +1,256 @@
+"""The adapters of meshes that are not here: what they render, what they declare, and that nothing falls between."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+
+from conformance.adapters import Rendered, Unsupported, load
+from conformance.adapters.words import NO_WORDS
+from conformance.catalogue import grounds
+from conformance.ground import render_ground
+from conformance.intents import (
+    CertificateRequest,
+    ConnectionLimit,
+    Inject,
+    Intent,
+    Mode,
+    MtlsMode,
+    NoInject,
+    OutlierEjection,
+    RequestRoute,
+    RouteRule,
+    RouteTimeout,
+    Scope,
+    WeightedRoute,
+)
+from tests.meshes.examples import EXAMPLES, MARK, TO_V1, V1, V2
+
+MESHES = ("cilium", "consul", "gateway-api", "istio", "kuma", "linkerd")
+OWN = {"cilium": "cilium", "consul": "consul", "gateway-api": "gateway_api", "kuma": "kuma.base", "linkerd": "linkerd"}
+WEB = ("ns", "web", 8080)
+
+
+def objects(mesh: str, intent: Intent, **settings: Any) -> list[dict[str, Any]]:
+    found = load(mesh, settings).render(intent)
+    assert isinstance(found, Rendered), found
+    return [dict(one) for one in found.objects]
+
+
+def declared(mesh: str, intent: Intent, **settings: Any) -> str:
+    found = load(mesh, settings).render(intent)
+    assert isinstance(found, Unsupported), found
+    return found.reason
+
+
+@pytest.mark.parametrize("mesh", OWN)
+def test_every_mesh_has_words_or_a_reason_for_every_intent(mesh):
+    module = importlib.import_module(f"conformance.adapters.{OWN[mesh]}")
+    render = getattr(module, "render", None) or importlib.import_module(f"{module.__name__}.base").render
+    unheard = {type(one) for one in EXAMPLES} - set(render.registry)
+    assert not unheard, f"give {module.__name__} renderers, or `cannot(...)` with a reason"
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_nothing_falls_between(mesh):
+    for intent in EXAMPLES:
+        found = load(mesh).render(intent)
+        if isinstance(found, Unsupported):
+            assert not found.reason.startswith(NO_WORDS) or mesh == "istio", (mesh, intent)
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_nothing_is_rendered_outside_of_its_namespace(mesh):
+    for intent in EXAMPLES:
+        found = load(mesh).render(intent)
+        if isinstance(found, Rendered):
+            for item in (*found.objects, *found.merges):
+                spaces = {item["metadata"].get("namespace", "ns")}
+                assert spaces == {"ns"}, (mesh, intent)
+
+
+# -- Linkerd -----------------------------------------------------------------------------------------------------------
+
+
+def test_linkerd_identities_hold_its_own_namespace():
+    linkerd = load("linkerd", {"namespace": "l5d", "trust-domain": "example.org"})
+    assert linkerd.identity("ns", "sa") == "sa.ns.serviceaccount.identity.l5d.example.org"
+
+
+def test_linkerd_makes_a_namespace_strict_by_annotation_and_a_workload_by_servers():
+    found = load("linkerd").render(MtlsMode("ns", Mode.STRICT))
+    assert isinstance(found, Rendered)
+    (part,) = found.merges
+    assert part["kind"] == "Namespace"
+    assert part["metadata"]["annotations"] == {"config.linkerd.io/default-inbound-policy": "all-authenticated"}
+    servers = objects("linkerd", MtlsMode("ns", Mode.STRICT, "web", {9090: Mode.PERMISSIVE}))
+    assert {one["spec"]["port"]: one["spec"]["accessPolicy"] for one in servers} == {
+        8080: "all-authenticated",
+        7070: "all-authenticated",
+        9090: "all-unauthenticated",
+        8443: "all-authenticated",
+    }
+
+
+def test_linkerd_ejects_without_a_bound_only():
+    assert "bounded" in declared("linkerd", OutlierEjection(*WEB, 5, 1.0, 2.5, 50, MARK))
+    found = load("linkerd").render(OutlierEjection(*WEB, 5, 1.0, 2.5, 100, MARK))
+    assert isinstance(found, Rendered)
+    (service,) = found.merges
+    marks = service["metadata"]["annotations"]
+    assert marks["balancer.linkerd.io/failure-accrual-consecutive-max-failures"] == "5"
+    assert marks["balancer.linkerd.io/failure-accrual-consecutive-min-penalty"] == "2500ms"
+    assert [one["kind"] for one in found.objects] == ["HTTPRoute"]
+
+
+def test_linkerd_keeps_a_routes_limits_in_annotations():
+    rule = next(one for one in EXAMPLES if isinstance(one, RequestRoute) and one.rules[0].retry)
+    (route,) = objects("linkerd", rule)
+    assert route["metadata"]["annotations"] == {
+        "timeout.linkerd.io/request": "9s",
+        "retry.linkerd.io/limit": "3",
+        "retry.linkerd.io/http": "502,503",
+        "retry.linkerd.io/timeout": "1500ms",
+    }
+    assert "timeouts" not in route["spec"]["rules"][-1]
+    mixed = RequestRoute(*WEB, (RouteRule(TO_V1, timeout=1.0), RouteRule(TO_V1)))
+    assert "the same for all" in declared("linkerd", mixed)
+
+
+# -- Kuma --------------------------------------------------------------------------------------------------------------
+
+
+def test_kuma_names_services_by_labels_since_3():
+    (new,) = objects("kuma", RouteTimeout(*WEB, 1.5))
+    (old,) = objects("kuma", RouteTimeout(*WEB, 1.5), version="2")
+    assert new["spec"]["to"][0]["targetRef"] == {
+        "kind": "MeshService",
+        "labels": {"kuma.io/display-name": "web", "k8s.kuma.io/namespace": "ns"},
+    }
+    assert old["spec"]["to"][0]["targetRef"] == {"kind": "MeshService", "name": "web", "namespace": "ns"}
+    assert new["spec"]["to"][0]["default"] == {"http": {"requestTimeout": "1500ms"}}
+
+
+def test_a_namespace_in_kuma_begins_with_a_permission():
+    for version, field in (("3", "rules"), ("2", "from")):
+        (permission,) = objects("kuma", Inject(Scope.NAMESPACE), version=version)
+        assert permission["kind"] == "MeshTrafficPermission"
+        assert "namespace" not in permission["metadata"]
+        assert field in permission["spec"]
+
+
+def test_kuma_has_no_identity_by_service_account_before_meshidentity():
+    assert load("kuma").identity("ns", "sa") == "spiffe://default.default.mesh.local/ns/ns/sa/sa"
+    assert isinstance(load("kuma", {"version": "2"}).identity("ns", "sa"), Unsupported)
+
+
+def test_kuma_splits_by_service():
+    (route,) = objects("kuma", WeightedRoute(*WEB, ((V1, 90), (V2, 10)), MARK))
+    marked, shares = route["spec"]["to"][0]["rules"]
+    assert marked["matches"][0]["headers"] == [{"type": "Exact", "name": "x-mark", "value": "abc"}]
+    assert [one["weight"] for one in shares["default"]["backendRefs"]] == [90, 10]
+
+
+# -- Consul ------------------------------------------------------------------------------------------------------------
+
+
+def test_consul_injects_pod_by_pod_and_knows_pods_by_their_service():
+    assert "one by one" in declared("consul", Inject(Scope.NAMESPACE))
+    assert isinstance(load("consul").identity("ns", "sa"), Unsupported)
+    consul = load("consul", {"trust-domain": "1-2.consul", "datacenter": "east"})
+    assert consul.identity("ns", "sa") == "spiffe://1-2.consul/ns/default/dc/east/svc/sa"
+
+
+def test_consul_weights_are_percentages():
+    splitter = next(
+        one for one in objects("consul", WeightedRoute(*WEB, ((V1, 3), (V2, 1)))) if one["kind"] == "ServiceSplitter"
+    )
+    assert [one["weight"] for one in splitter["spec"]["splits"]] == [75.0, 25.0]
+    assert "add up to 100" in declared("consul", WeightedRoute(*WEB, ((V1, 1), (V2, 1), (V1, 1))))
+
+
+def test_consul_prefixes_end_with_a_segment():
+    rule = next(one for one in EXAMPLES if isinstance(one, RequestRoute) and (one.rules[0].rewrite or None))
+    router = next(one for one in objects("consul", rule) if one["kind"] == "ServiceRouter")
+    routes = router["spec"]["routes"][1:]
+    assert [one["match"]["http"] for one in routes] == [{"pathExact": "/old"}, {"pathPrefix": "/old/"}]
+    assert [one["destination"]["prefixRewrite"] for one in routes] == ["/new", "/new/"]
+
+
+def test_consul_keeps_limits_with_the_client():
+    found = objects("consul", ConnectionLimit(*WEB, 2, 1, 3, MARK))
+    client = next(one for one in found if one["metadata"]["name"] == "client")
+    (override,) = client["spec"]["upstreamConfig"]["overrides"]
+    assert override["limits"] == {"maxConnections": 2, "maxPendingRequests": 1, "maxConcurrentRequests": 3}
+
+
+# -- Cilium and the Gateway API alone ----------------------------------------------------------------------------------
+
+
+def test_cilium_changes_no_pods():
+    found = load("cilium", {"ztunnel": True}).render(Inject(Scope.NAMESPACE))
+    assert found == Rendered(labels={"io.cilium/mtls-enabled": "true"}, per_node=True)
+    assert load("cilium").proxy is None
+
+
+def test_cilium_puts_a_policy_on_the_cluster_of_the_service_only():
+    (config,) = objects("cilium", OutlierEjection(*WEB, 5, 1.0, 2.5, 50, MARK))
+    _, table, pool, marked = config["spec"]["resources"]
+    assert pool["outlier_detection"]["base_ejection_time"] == "2.5s"
+    assert "outlier_detection" not in marked
+    assert [one["route"]["cluster"] for one in table["virtual_hosts"][0]["routes"]] == ["ns/web-v3", "ns/web"]
+
+
+def test_any_mesh_opts_in_as_the_user_says():
+    assert "--set namespace-labels" in declared("gateway-api", Inject(Scope.NAMESPACE))
+    assert "--set opt-out-labels" in declared("gateway-api", NoInject(Scope.POD))
+    mesh = load("gateway-api", {"namespace-labels": "a=b,c=d", "identity": "x://{namespace}/{service_account}"})
+    assert mesh.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"a": "b", "c": "d"})
+    assert mesh.identity("ns", "sa") == "x://ns/sa"
+    assert isinstance(mesh.render(CertificateRequest("ns", "sa")), Unsupported)
+
+
+# -- grounds -----------------------------------------------------------------------------------------------------------
+
+
+def pods(mesh: str, place: str) -> dict[str, dict[str, Any]]:
+    """Metadata of the pods of the injection ground, by workload."""
+    ground = next(one for one in grounds() if one.name == "inj")
+    layer = next(
+        one for one in render_ground(ground, load(mesh), run="r", image="i") if one.namespace.endswith(f"-{place}")
+    )
+    found = {}
+    for item in layer.objects:
+        if item["kind"] == "Deployment":
+            found[item["metadata"]["name"]] = item["spec"]["template"]["metadata"]
+    return found
+
+
+def test_where_namespaces_cannot_opt_in_every_pod_does():
+    inject = "consul.hashicorp.com/connect-inject"
+    inside, outside = pods("consul", "in"), pods("consul", "out")
+    assert inside["server"]["annotations"] == {inject: "true"}
+    assert inside["optout"]["annotations"] == {inject: "false"}
+    assert outside["optin"]["annotations"] == {inject: "true"}
+    assert pods("linkerd", "in")["server"]["annotations"] == {}
+
+
+def test_clients_get_a_service_where_the_mesh_asks_for_it():
+    ground = next(one for one in grounds() if one.name == "wt")
+
+    def services(mesh: str) -> set[str]:
+        layers = render_ground(ground, load(mesh), run="r", image="i")
+        return {item["metadata"]["name"] for layer in layers for item in layer.objects if item["kind"] == "Service"}
+
+    assert services("consul") - services("istio") == {"client"}
+
+
+def test_a_namespaces_mode_is_there_before_its_first_pod():
+    ground = next(one for one in grounds() if one.name == "mtls")
+    layers = {one.namespace: one for one in render_ground(ground, load("linkerd"), run="r", image="i")}
+    policy = "config.linkerd.io/default-inbound-policy"
+    assert layers["mp-r-mtls-strict"].annotations[policy] == "all-authenticated"
+    assert layers["mp-r-mtls-in"].annotations == {"linkerd.io/inject": "enabled", policy: "all-unauthenticated"}
+    assert layers["mp-r-mtls-out"].annotations == {}
