@@ -30,7 +30,9 @@ __all__ = [
     "words",
 ]
 
-Mesh = Annotated[str, typer.Option(help="The mesh to judge; `none` is the negative control.")]
+Mesh = Annotated[
+    str, typer.Option(help="The mesh to judge; `none` is the negative control, `auto` what the cluster has.")
+]
 Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig of an existing cluster.")]
 Context = Annotated[str | None, typer.Option(help="Context in the kubeconfig.")]
 Skip = Annotated[list[str] | None, typer.Option(help="Ids or groups to leave out. May be repeated.")]

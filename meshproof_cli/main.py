@@ -21,6 +21,8 @@ LAZY.update(
     {
         "run": Lazy("meshproof_cli.run", "Do the whole job: cluster, mesh, conformance, chaos, latency, report."),
         "conformance": Lazy("meshproof_cli.conformance", "Judge the mesh of an existing cluster, and nothing else."),
+        "features": Lazy("meshproof_cli.features", "Ask a cluster which mesh it has, and how to judge it."),
+        "mesh": Lazy("meshproof_cli.mesh", "Start an adapter for a mesh of your own."),
         "list": Lazy("meshproof_cli.listing", "List the checks, profiles, experiments, faults or meshes there are."),
         "replay": Lazy("meshproof_cli.replay", "Judge what bundles recorded again, without a cluster."),
         "compare": Lazy("meshproof_cli.compare", "Say what got better or worse between two runs, and what is noise."),

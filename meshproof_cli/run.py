@@ -15,7 +15,7 @@ import typer
 from meshproof_cli import flags
 from meshproof_cli.output import Output, show
 from meshproof_cli.plan import Known, Options, Plan, make_plan
-from meshproof_cli.settings import settings_of
+from meshproof_cli.settings import AUTO, found_mesh, settings_of
 
 __all__ = ["app", "carry_out", "catalogues", "planned", "show_plan"]
 
@@ -131,6 +131,8 @@ def planned(options: Options, known: Known) -> Plan:
     from conformance.selection import excuses
     from reports.failures import failed_ids
 
+    if options.mesh == AUTO:
+        options = found_mesh(options)
     if not options.image and (named := settings_of(options).image):
         options = replace(options, image=named)
     excused = excuses(",".join(options.features), ",".join(options.exempt))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from reports.errors import UsageProblem
 
 if TYPE_CHECKING:
     from conformance.adapters import Adapter
     from conformance.settings import RunSettings
     from meshproof_cli.plan import Options
 
-__all__ = ["adapter_of", "setting_flags", "settings_of"]
+__all__ = ["AUTO", "adapter_of", "found_mesh", "setting_flags", "settings_of"]
+
+
+AUTO = "auto"
+"""Instead of a mesh's name: whichever one the cluster has."""
 
 
 def settings_of(options: Options) -> RunSettings:
@@ -17,6 +24,29 @@ def settings_of(options: Options) -> RunSettings:
     from conformance.settings import read_settings
 
     return read_settings(options.config, options.assignments)
+
+
+def found_mesh(options: Options) -> Options:
+    """The options with the mesh that the cluster has in place of `auto`; what the user sets wins over what was found.
+
+    `UsageProblem` without an existing cluster, `EnvironmentProblem` unless it has exactly one mesh.
+    """
+    from conformance.survey import only_mesh
+    from fixtures.cluster import provider
+    from fixtures.kube import Kube
+
+    if options.kubeconfig is None and options.context is None and options.cluster != "existing":
+        raise UsageProblem(
+            "--mesh auto looks at a cluster that exists, and none is named",
+            fix="give --kubeconfig or --context",
+        )
+    cluster = provider("existing", kubeconfig=options.kubeconfig, context=options.context).create("")
+    kube = Kube.connect(cluster.kubeconfig, cluster.context)
+    try:
+        found = only_mesh(kube)
+    finally:
+        kube.close()
+    return replace(options, mesh=found.mesh, assignments=(*found.settings, *options.assignments))
 
 
 def adapter_of(options: Options) -> Adapter:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from conformance.adapters.base import Manifest
 from conformance.adapters.settings import Place
 from fixtures.kube import Kube
 
-__all__ = ["deployment_problem", "deployment_version"]
+__all__ = ["deployment_problem", "deployment_version", "version_of"]
 
 
 def deployment_version(kube: Kube, place: Place) -> str:
     """The version label of a control plane's Deployment, else the tag of its image; "" where there is none."""
     found = kube.get("apps/v1", "Deployment", place.name, place.namespace)
-    if found is None:
-        return ""
-    labels = found["metadata"].get("labels", {})
-    image = str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+    return version_of(found) if found is not None else ""
+
+
+def version_of(deployment: Manifest) -> str:
+    """The version label of a Deployment, else the tag of its image."""
+    labels = deployment["metadata"].get("labels", {})
+    image = str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
     return str(labels.get("app.kubernetes.io/version") or tag)
 

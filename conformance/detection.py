@@ -1,0 +1,126 @@
+"""Which mesh a cluster has: facts as values, and what they suggest. Pure; `meshproof features` gathers the facts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Deployment", "GatewayClass", "Proposal", "Seen", "propose"]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A Deployment that may be a control plane."""
+
+    namespace: str
+    name: str
+    version: str
+    available: bool
+
+
+@dataclass(frozen=True)
+class GatewayClass:
+    """A GatewayClass and what its controller says of it."""
+
+    name: str
+    controller: str
+    accepted: bool
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a cluster shows of its meshes."""
+
+    kubernetes: str = ""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """API groups of custom resources: group -> kinds."""
+    webhooks: tuple[str, ...] = ()
+    """Names of mutating webhook configurations."""
+    classes: tuple[GatewayClass, ...] = ()
+    deployments: tuple[Deployment, ...] = ()
+    gateway_api: str = ""
+    """Bundle version of the Gateway API's definitions."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A mesh to judge, and how."""
+
+    mesh: str
+    settings: tuple[str, ...]
+    """`key=value` each, for `--set`."""
+    profile: str
+    because: tuple[str, ...]
+    problem: str = ""
+    """Why it cannot be judged right now."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """For `meshproof conformance` and `meshproof run`."""
+        given = tuple(word for setting in self.settings for word in ("--set", setting))
+        return ("--mesh", self.mesh, *given, "--profile", self.profile)
+
+
+@dataclass(frozen=True)
+class Sign:
+    """How a mesh shows: its control plane's Deployment, and its webhook or the group of its kinds beside it."""
+
+    mesh: str
+    deployment: str
+    """Pattern of the whole name."""
+    usual: tuple[str, str]
+    """Namespace and name that the adapter expects without settings."""
+    webhook: str = ""
+    group: str = ""
+    profile: str = "full"
+
+
+SIGNS = (
+    Sign("refmesh", r"refmesh", ("refmesh-system", "refmesh"), webhook="refmesh"),
+    Sign("istio", r"istiod(-[a-z0-9-]+)?", ("istio-system", "istiod"), webhook="istio", group="networking.istio.io"),
+    Sign("linkerd", r"linkerd-destination", ("linkerd", "linkerd-destination"), "linkerd", "policy.linkerd.io"),
+    Sign("kuma", r"kuma-control-plane", ("kuma-system", "kuma-control-plane"), "kuma", "kuma.io"),
+    Sign("consul", r"(.*-)?connect-injector", ("consul", "consul-connect-injector"), "consul", "consul.hashicorp.com"),
+    Sign("cilium", r"cilium-operator", ("kube-system", "cilium-operator"), group="cilium.io"),
+)
+ROUTES = "gateway.networking.k8s.io"
+
+
+def propose(seen: Seen) -> tuple[Proposal, ...]:
+    """The meshes that a cluster seems to have, the likeliest first; by the Gateway API alone where none is known."""
+    found = [proposal for sign in SIGNS for proposal in _by(sign, seen)]
+    if not found and "HTTPRoute" in seen.groups.get(ROUTES, ()):
+        because = (f"the cluster knows HTTPRoute (Gateway API {seen.gateway_api or 'of unknown version'})",)
+        found.append(Proposal("gateway-api", (), "routing", because))
+    return tuple(sorted(found, key=lambda one: bool(one.problem)))
+
+
+def _by(sign: Sign, seen: Seen) -> Iterable[Proposal]:
+    for one in seen.deployments:
+        if not re.fullmatch(sign.deployment, one.name):
+            continue
+        because = [f"Deployment {one.namespace}/{one.name}" + (f", {one.version}" if one.version else "")]
+        because += [f"webhook {name}" for name in seen.webhooks if sign.webhook and sign.webhook in name]
+        if sign.group and sign.group in seen.groups:
+            because.append(f"kinds of {sign.group}")
+        if len(because) < 2:
+            continue  # a name alone is no mesh
+        because += [f"GatewayClass {one.name}" for one in seen.classes if sign.mesh in one.controller and one.accepted]
+        problem = "" if one.available else f"the control plane {one.namespace}/{one.name} is not available"
+        yield Proposal(sign.mesh, tuple(_settings(sign, one, seen)), sign.profile, tuple(because), problem)
+
+
+def _settings(sign: Sign, one: Deployment, seen: Seen) -> Iterable[str]:
+    """What the adapter must be told where an installation is not the usual one."""
+    if sign.mesh == "linkerd":
+        if one.namespace != sign.usual[0]:
+            yield f"namespace={one.namespace}"
+    elif sign.mesh != "refmesh" and (one.namespace, one.name) != sign.usual:
+        yield f"control-plane={one.namespace}/{one.name}"
+    if sign.mesh == "istio" and one.name.startswith("istiod-"):
+        yield f"revision={one.name.removeprefix('istiod-')}"
+    old = one.version.lstrip("v").startswith("2.") or "MeshIdentity" not in seen.groups.get("kuma.io", ())
+    if sign.mesh == "kuma" and old:
+        yield "version=2"
