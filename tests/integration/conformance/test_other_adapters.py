@@ -18,6 +18,7 @@ import pytest
 from fixtures.cluster import Cluster
 from fixtures.cluster.embedded.provider import EmbeddedProvider
 from fixtures.images import build_archive
+from meshproof_cli.mesh import skeleton
 from reports.model import Verdict, from_json
 
 pytestmark = pytest.mark.cluster
@@ -81,3 +82,59 @@ def test_as_istio_it_passes_what_it_passes_as_refmesh(refmesh, tmp_path):
     found = judge(refmesh, tmp_path, "istio", "INJ-01,INJ-02,ID-01,MTLS-02,WT-01,CB-05", *AS_ISTIO)
     assert {verdict for verdict, _ in found.values()} == {Verdict.PASS}, found
     assert {"INJ-01", "INJ-02", "ID-01", "MTLS-02", "WT-01", "CB-05"} == found.keys()
+
+
+GAMMA = (
+    "namespace-labels=istio-injection=enabled",
+    "pod-labels=sidecar.istio.io/inject=true",
+    "opt-out-labels=sidecar.istio.io/inject=false",
+    "identity=spiffe://cluster.local/ns/{namespace}/sa/{service_account}",
+)
+
+
+def test_by_the_gateway_api_alone_it_passes_what_routes_can_say(refmesh, tmp_path):
+    found = judge(refmesh, tmp_path, "gateway-api", "INJ-01,INJ-02,WT-01,WT-08,MTLS-02,CB-05,ID-01", *GAMMA)
+    unsupported = {"MTLS-02", "CB-05", "ID-01"}
+    assert {name for name, (verdict, _) in found.items() if verdict is Verdict.UNSUPPORTED} == unsupported, found
+    assert {name for name, (verdict, _) in found.items() if verdict is Verdict.PASS} == found.keys() - unsupported
+    assert "no words for circuit breaking" in found["CB-05"][1]
+
+
+def test_an_adapter_that_only_injects_passes_injection_and_nothing_else(refmesh, tmp_path):
+    """What `meshproof mesh init` writes, told how this cluster's pods opt in."""
+    package = tmp_path / "meshproof_tiny"
+    for path, text in skeleton("tiny").items():
+        words = text.replace(
+            'LABEL: "enabled"',
+            '"sidecar.istio.io/inject" if intent.scope is Scope.POD else '
+            '"istio-injection": "true" if intent.scope is Scope.POD else "enabled"',
+        )
+        words = words.replace('LABEL: "disabled"', '"sidecar.istio.io/inject": "false"')
+        words = words.replace('Place("tiny-system", "tiny")', 'Place("refmesh-system", "refmesh")')
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(words)
+    known = tmp_path / "meshproof_tiny-0.1.0.dist-info"
+    known.mkdir()
+    (known / "METADATA").write_text("Metadata-Version: 2.1\nName: meshproof_tiny\nVersion: 0.1.0\n")
+    (known / "entry_points.txt").write_text("[meshproof.adapters]\ntiny = meshproof_tiny:adapter\n")
+    assert package.is_dir()
+    checks = "INJ-01,INJ-02,INJ-03,INJ-04,MTLS-02,MTLS-03,MTLS-04,MTLS-05,ID-01,WT,CB"
+    found = judge(refmesh, tmp_path / "report", "tiny", checks, plugin=tmp_path)
+    passed = {name for name, (verdict, _) in found.items() if verdict is Verdict.PASS}
+    assert passed == {"INJ-01", "INJ-02", "INJ-03", "INJ-04"}, found
+    assert {verdict for verdict, _ in found.values()} == {Verdict.PASS, Verdict.UNSUPPORTED}, found
+
+
+def test_the_cluster_says_itself_which_mesh_it_has(refmesh):
+    cluster, _ = refmesh
+    command = [sys.executable, "-m", "meshproof_cli", "features", "--kubeconfig", str(cluster.kubeconfig)]
+    done = subprocess.run([*command, "-o", "json"], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, done.stderr
+    (proposal,) = json.loads(done.stdout)["proposals"]
+    assert proposal["flags"] == ["--mesh", "refmesh", "--profile", "full"]
+    for_people = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    assert "meshproof conformance --mesh refmesh --profile full" in for_people.stdout
+    auto = [sys.executable, "-m", "meshproof_cli", "conformance", "--mesh", "auto", "--dry-run"]
+    auto += ["--kubeconfig", str(cluster.kubeconfig)]
+    done = subprocess.run(auto, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    assert "refmesh" in done.stdout, done.stderr
