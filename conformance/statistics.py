@@ -23,6 +23,8 @@ __all__ = [
     "fixed_samples",
     "missed",
     "never_seen_samples",
+    "overall_decision",
+    "share_tests",
     "shares_decision",
     "tail_at_least",
     "tail_at_most",
@@ -242,14 +244,10 @@ def shares_decision(
     With two shares only one is tested: the other is its complement. Rejects if one is rejected, accepts if all are
     accepted. Raises `ValueError` without positive weights.
     """
-    whole = sum(weights.values())
-    if whole <= 0:
-        raise ValueError("weights must have a positive sum")
-    total = sum(counts.get(name, 0) for name in weights)
-    tested = list(weights)[:1] if len(weights) == 2 else list(weights)
-    tests = tuple(Sprt(weights[name] / whole, delta, alpha / len(tested), beta) for name in tested)
-    decisions = {name: test.decide(counts.get(name, 0), total) for name, test in zip(tested, tests, strict=True)}
-    overall = _overall(decisions.values())
+    tests = share_tests(weights, delta=delta, alpha=alpha, beta=beta)
+    whole, total = sum(weights.values()), sum(counts.get(name, 0) for name in weights)
+    decisions = {name: test.decide(counts.get(name, 0), total) for name, test in tests.items()}
+    overall = overall_decision(decisions.values())
     proportions = tuple(
         Proportion(
             name,
@@ -262,10 +260,20 @@ def shares_decision(
         )
         for name, weight in weights.items()
     )
-    return overall, proportions, tests
+    return overall, proportions, tuple(tests.values())
 
 
-def _overall(decisions: Iterable[Decision]) -> Decision:
+def share_tests(weights: Mapping[str, int], *, delta: float, alpha: float, beta: float) -> dict[str, Sprt]:
+    """The tests of `shares_decision`, by the share that each is about."""
+    whole = sum(weights.values())
+    if whole <= 0:
+        raise ValueError("weights must have a positive sum")
+    tested = list(weights)[:1] if len(weights) == 2 else list(weights)
+    return {name: Sprt(weights[name] / whole, delta, alpha / len(tested), beta) for name in tested}
+
+
+def overall_decision(decisions: Iterable[Decision]) -> Decision:
+    """What several tests say together."""
     all_of_them = set(decisions)
     if Decision.REJECT in all_of_them:
         return Decision.REJECT
