@@ -8,17 +8,10 @@ from typing import Any
 
 import allure
 
+from conformance.profiles import CAPABILITIES
 from reports.model import Evidence, Result
 
 __all__ = ["describe"]
-
-GROUPS = {
-    "INJ": "injection",
-    "MTLS": "mutual TLS",
-    "ID": "identity",
-    "WT": "weighted routing",
-    "CB": "circuit breaking",
-}
 
 
 def describe(result: Result) -> None:
@@ -26,7 +19,7 @@ def describe(result: Result) -> None:
     dynamic: Any = allure.dynamic  # typed in part only
     dynamic.title(f"{result.id} {result.title}")
     dynamic.epic("service-mesh conformance")
-    dynamic.feature(GROUPS.get(result.group, result.group))
+    dynamic.feature(CAPABILITIES.get(result.group, ("", result.group))[1])
     dynamic.story(result.title)
     dynamic.severity(allure.severity_level.CRITICAL if result.level == "core" else allure.severity_level.NORMAL)
     dynamic.tag(*result.proves)

@@ -116,6 +116,8 @@ def _is_worker(config: pytest.Config) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Check the flags before anything starts. `pytest.UsageError` is pytest's exit code 4."""
+    if _asked(config):
+        _declare_marks(config)
     if not _asked(config) or _only_shown(config):
         return
     if not _is_worker(config):
@@ -143,6 +145,14 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     for line in planned(chosen, adapter) if dry else listed(chosen):
         sys.stdout.write(f"{line}\n")
     return 0
+
+
+def _declare_marks(config: pytest.Config) -> None:
+    from conformance.profiles import CAPABILITIES
+
+    marks = [("core", "what a mesh must do"), ("extended", "what a mesh may do"), *CAPABILITIES.values()]
+    for name, title in marks:
+        config.addinivalue_line("markers", f"{name.replace('-', '_')}: conformance checks of {title}")
 
 
 def _refuse_copies(config: pytest.Config) -> None:
@@ -192,7 +202,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from conformance.session import selection
 
     chosen = selection(metafunc.config).checks
-    metafunc.parametrize(ITEM, chosen, ids=[one.id for one in chosen])
+    metafunc.parametrize(ITEM, [pytest.param(one, id=one.id, marks=_marks(one)) for one in chosen])
+
+
+def _marks(check: Check) -> list[pytest.MarkDecorator]:
+    """For `-m`: the check's level and its capability, as in `-m "core and not mtls"`."""
+    from conformance.profiles import CAPABILITIES
+
+    name, _ = CAPABILITIES.get(check.group, (check.group, ""))
+    return [getattr(pytest.mark, word.lower().replace("-", "_")) for word in (check.level, name)]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

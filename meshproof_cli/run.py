@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from meshproof_cli import flags
+from meshproof_cli.interrupts import end_like_ctrl_c
 from meshproof_cli.output import Output, show
 from meshproof_cli.plan import Known, Options, Plan, make_plan
 from meshproof_cli.settings import AUTO, found_mesh, settings_of
@@ -158,8 +157,7 @@ def carry_out(plan: Plan, known: Known, output: Output) -> None:
     from reports.github import publish
     from reports.table import print_table
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    end_like_ctrl_c()
     stages = Stages()
     with stages.stage("preflight") as shown:
         check(plan)
@@ -180,8 +178,3 @@ def carry_out(plan: Plan, known: Known, output: Output) -> None:
     if trouble is not None:
         raise trouble
     raise typer.Exit(int(found.exit_code))
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Being told to end is like Ctrl-C: report and clean-up still happen."""
-    raise KeyboardInterrupt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ OUTCOME = re.compile(
 )
 _PYTEST_RAN = (0, 1)
 _PYTEST_USAGE = 4
+_LOOK = 0.3  # seconds between looks at whether the suite is late or not wanted any more
 _PATIENCE = 45.0  # seconds for pytest to take its namespaces away after an interrupt
 
 
@@ -54,33 +56,24 @@ class Suite:
         )  # fmt: skip
 
 
-def judge(suite: Suite, report: Callable[[str], None]) -> Run:
+def judge(suite: Suite, report: Callable[[str], None], cancel: threading.Event | None = None) -> Run:
     """Judge; the log and the bundles of failures stay in the suite's directory.
 
-    Raises a `MeshproofError` where pytest could not judge at all.
+    Raises a `MeshproofError` where pytest could not judge at all, or was ended by `cancel`, which any thread may set.
     """
     suite.directory.mkdir(parents=True, exist_ok=True)
     log, results = suite.directory / "pytest.log", suite.directory / "results.json"
     results.unlink(missing_ok=True)
     done: set[str] = set()
-    late = threading.Event()
     with log.open("w", encoding="utf-8") as kept, _process(suite.command, suite.directory) as process:
-
-        def end() -> None:
-            late.set()
-            process.terminate()
-
-        timer = threading.Timer(suite.limit, end)
-        timer.daemon = True
-        timer.start()
-        try:
+        with _watched(process, suite.limit, cancel) as late:
             for line in process.stdout or ():
                 kept.write(line)
                 if found := OUTCOME.search(line):
                     done.add(found[2] or found[3])
                     report(f"{len(done)} of {len(suite.ids)} checks, {found[2] or found[3]} done")
-        finally:
-            timer.cancel()
+    if cancel is not None and cancel.is_set():
+        raise EnvironmentProblem("the conformance suite was told to end")
     if late.is_set():
         raise EnvironmentProblem(f"the conformance suite did not end within {suite.limit:.0f} s", fix=f"see {log}")
     if process.returncode not in _PYTEST_RAN and not results.is_file():
@@ -92,6 +85,29 @@ def _plugin() -> list[str]:
     """Name the suite's plugin to pytest where the product is not installed, and so no entry point does."""
     installed = any(point.value == "conformance.plugin" for point in entry_points(group="pytest11"))
     return [] if installed else ["-p", "conformance.plugin"]
+
+
+@contextmanager
+def _watched(process: subprocess.Popen[str], limit: float, cancel: threading.Event | None) -> Iterator[threading.Event]:
+    """Tell the process to end when it is late or not wanted any more; the event is set if it was late."""
+    late, ended = threading.Event(), threading.Event()
+    deadline = time.monotonic() + limit
+
+    def watch() -> None:
+        while not ended.wait(_LOOK):
+            if time.monotonic() > deadline:
+                late.set()
+            if late.is_set() or (cancel is not None and cancel.is_set()):
+                process.terminate()
+                return
+
+    watcher = threading.Thread(target=watch, name="suite watcher", daemon=True)
+    watcher.start()
+    try:
+        yield late
+    finally:
+        ended.set()
+        watcher.join()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from meshproof_cli import flags
+from meshproof_cli.interrupts import end_like_ctrl_c
 from meshproof_cli.output import Output, show
 from meshproof_cli.sensitivity.plan import pick, stages, subjects, waiting
 from meshproof_cli.sensitivity.trial import Bench
@@ -132,6 +133,7 @@ def _tried(
         say(f"{trial.subject.name}: {trial.outcome.value}{by}{why} ({trial.seconds:.0f} s)")
         write_kill_matrix(so_far(), report_dir)
 
+    end_like_ctrl_c()
     groups = {one.id: one.group for one in checks}
     count, named, kubeconfig, context = places
     if todo:

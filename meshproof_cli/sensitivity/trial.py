@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fixtures.cluster import Cluster
@@ -33,6 +34,8 @@ class Bench:
     workers: int = 1
     thorough: bool = False
     """Judge everything, also once a check has found the defect."""
+    cancel: threading.Event = field(default_factory=threading.Event, compare=False)
+    """Set: a trial under way ends soon, and is none."""
 
     @property
     def access(self) -> tuple[str, ...]:
@@ -93,4 +96,4 @@ def _judged(
         limit=SUITE_SECONDS,
     )
     asked = set(ids)
-    return {one.id: one for one in judge(suite, report).results if one.id in asked}
+    return {one.id: one for one in judge(suite, report, bench.cancel).results if one.id in asked}

@@ -99,6 +99,8 @@ def try_all(
             except queue.Empty:
                 return
             trial = attempt(bench, subject, partial(_told, report, subject.name))
+            if stop.is_set():
+                return  # it did not end by itself, and says nothing
             record.add(trial)
             tried(trial)
 
@@ -109,6 +111,8 @@ def try_all(
                 one.result()
         except BaseException:
             stop.set()
+            for bench in places:
+                bench.cancel.set()
             raise
 
 

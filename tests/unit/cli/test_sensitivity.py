@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from meshproof_cli.sensitivity import work
 from meshproof_cli.sensitivity.plan import affected, pick, stages, subjects, waiting
 from meshproof_cli.sensitivity.trial import Bench, attempt
 from meshproof_cli.sensitivity.work import Record, try_all
+from meshproof_cli.suite import Suite, judge
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.model import Result, Run, Verdict
 from reports.sensitivity import Outcome, Subject, Trial
@@ -117,8 +119,8 @@ def test_the_record_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
         record.read()
 
 
-def bench(tmp_path: Path, **more: bool) -> Bench:
-    return Bench(Cluster("c", "embedded", tmp_path / "k", None), "i", tmp_path, CHECKS, **more)
+def bench(tmp_path: Path, *, thorough: bool = False) -> Bench:
+    return Bench(Cluster("c", "embedded", tmp_path / "k", None), "i", tmp_path, CHECKS, thorough=thorough)
 
 
 def run(verdicts: dict[str, Verdict]) -> Run:
@@ -143,7 +145,7 @@ def test_a_trial_stops_when_the_defect_is_found(
     monkeypatch.setattr(
         trials,
         "judge",
-        lambda suite, _: run({one: Verdict.FAIL if one == failing else Verdict.PASS for one in suite.ids}),
+        lambda suite, *_: run({one: Verdict.FAIL if one == failing else Verdict.PASS for one in suite.ids}),
     )
     trial = attempt(bench(tmp_path, thorough=thorough), EVERY[0], lambda _: None)
     assert len(trial.verdicts) == judged
@@ -179,6 +181,32 @@ def test_several_clusters_share_the_subjects(tmp_path: Path, monkeypatch: pytest
     try_all(places, EVERY, record, lambda _: None, told.append)
     assert sorted(one.subject.name for one in record.read()) == sorted(names(EVERY))
     assert len(told) == len(EVERY)
+
+
+def test_an_interrupt_ends_trials_and_records_none_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one(place: Bench, subject: Subject, _: object) -> Trial:
+        if subject.name == "w-off":
+            raise KeyboardInterrupt
+        assert place.cancel.wait(10)
+        return Trial(subject, {}, problem="told to end")
+
+    monkeypatch.setattr(work, "attempt", one)
+    record = Record(tmp_path / "trials.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        try_all([bench(tmp_path), bench(tmp_path)], EVERY, record, lambda _: None, lambda _: None)
+    assert record.read() == ()
+
+
+def test_a_suite_that_is_late_or_not_wanted_is_told_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleeper = [sys.executable, "-c", "import time; print('on', flush=True); time.sleep(60)"]
+    monkeypatch.setattr(Suite, "command", property(lambda _: sleeper))
+    suite = Suite("m", (), "i", ("WT-01",), tmp_path, limit=0.1)
+    with pytest.raises(EnvironmentProblem, match="did not end within 0 s"):
+        judge(suite, lambda _: None)
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(EnvironmentProblem, match="was told to end"):
+        judge(replace(suite, limit=60.0), lambda _: None, cancel)
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:

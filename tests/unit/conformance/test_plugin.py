@@ -49,6 +49,21 @@ def test_checks_can_be_listed_without_a_cluster():
     assert "CB-01" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("flags", "there", "gone"),
+    [
+        (("-m", "weights and core"), "WT-01", "CB-01"),
+        (("-m", "not circuit_breaking"), "WT-01", "CB-01"),
+        (("-k", "CB-01"), "CB-01", "WT-01"),
+    ],
+)
+def test_pytests_own_selection_works_with_strict_markers(flags, there, gone):
+    done = run("--mesh", "none", "--strict-markers", "--collect-only", *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"[{there}]" in done.stdout
+    assert f"[{gone}]" not in done.stdout
+
+
 def test_list_and_dry_run_need_no_cluster_and_touch_none():
     done = run("--mesh", "refmesh", "--kubeconfig", "/no/such/file", "--only", "WT", "--exempt", "WT-02", "--list")
     assert done.returncode == 0, done.stdout + done.stderr
