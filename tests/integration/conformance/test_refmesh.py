@@ -20,6 +20,7 @@ from fixtures.cluster import Cluster
 from fixtures.cluster.embedded.provider import EmbeddedProvider
 from fixtures.images import build_archive
 from reports.model import Verdict, from_json
+from reports.schemas import KILL_MATRIX, first_flaw
 
 pytestmark = pytest.mark.cluster
 
@@ -105,3 +106,33 @@ def test_a_defect_fails_what_speaks_of_it_and_nothing_else(ground, tmp_path, def
     assert len(verdicts) > len(expected)
     failed = next(name for name, verdict in expected.items() if verdict is Verdict.FAIL)
     assert (tmp_path / "bundles" / failed / "history.json").exists()
+
+
+def meshproof(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "meshproof_cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
+
+
+def test_the_suite_measures_itself_and_what_it_kept_is_judged_again_and_compared(ground, tmp_path):
+    cluster, image = ground
+    done = meshproof(
+        *("sensitivity", "--kubeconfig", str(cluster.kubeconfig), "--image", image, "--report-dir", str(tmp_path)),
+        *("--defects", "weights-off-by-5", "--clean", "1", "--only", "WT-01,WT-02", "-o", "json"),
+    )
+    install(ground)
+    assert done.returncode == 0, done.stdout + done.stderr
+    matrix = json.loads(done.stdout)
+    assert first_flaw(matrix, KILL_MATRIX) is None
+    assert {one["subject"]["name"]: one["outcome"] for one in matrix["trials"]} == {
+        "weights-off-by-5": "killed",
+        "clean-1": "quiet",
+    }
+    assert "WT-01" in (tmp_path / "kill-matrix.html").read_text()
+    trials = tmp_path / "trials"
+    again = meshproof("replay", str(trials / "weights-off-by-5"), "-o", "json")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert {row["id"]: row["now"] for row in json.loads(again.stdout)}["WT-01"] == "fail"
+    compared = meshproof("compare", str(trials / "clean-1"), str(trials / "weights-off-by-5"), "-o", "json")
+    assert compared.returncode == 1, compared.stdout + compared.stderr
+    assert json.loads(compared.stdout)["summary"]["worse"] == 1
+    assert meshproof("compare", str(trials / "clean-1"), str(trials / "clean-1")).returncode == 0
