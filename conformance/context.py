@@ -19,7 +19,7 @@ from fixtures.kube import Kube, NotEventually, eventually
 from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
 from fixtures.workloads.traffic import Batch, Client, Control, Job, Record
 
-__all__ = ["LIMITS", "MARK_ROW", "Context", "Limits", "NotExpressible", "NotInForce", "Pod", "gate_open"]
+__all__ = ["LIMITS", "MARK_ROW", "Context", "Gate", "Limits", "NotExpressible", "NotInForce", "Pod", "gate_open"]
 
 T = TypeVar("T")
 MARK_ROW = 30
@@ -48,6 +48,21 @@ class Pod:
         """From its object."""
         meta = item["metadata"]
         return cls(meta["name"], meta["namespace"], item.get("status", {}).get("podIP", ""), item)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How a gate asks."""
+
+    port: int = 8080
+    protocol: str = "http1"
+    path: str = "/"
+    """Path of the marked requests."""
+    ordinary: str = "/"
+    """Path of the ordinary ones; "" asks none, where no other configuration can lead to the marked backend."""
+    client: str = ""
+    """The client workload that asks."""
+    timeout: float = LIMITS.in_force
 
 
 class Context:
@@ -144,28 +159,41 @@ class Context:
         """A fresh mark: no earlier configuration can show it."""
         return Marker("x-meshproof-mark", secrets.token_hex(8), backend)
 
-    def gate(self, service: str, marker: Marker) -> None:
+    def gate(self, service: str, marker: Marker, how: Gate | None = None) -> None:
         """Wait until the marked requests reach the marked backend many times in a row, each on a new connection.
 
         First an ordinary request must reach another backend: a service whose other endpoints are not known yet answers
         from one backend too, and that would look like the mark. With two backends within reach, a row of `MARK_ROW`
         comes about by chance with a probability below 1e-9.
         """
-        ordinary = Batch(url=self.url(service), count=MARK_ROW, timeout=LIMITS.probe, fresh=True)
-        marked = replace(ordinary, headers={marker.header: marker.value})
+        how = how or Gate()
+        ordinary = Batch(
+            url=self.url(service, how.port, how.ordinary),
+            protocol=how.protocol,
+            count=MARK_ROW,
+            timeout=LIMITS.probe,
+            fresh=True,
+            fields=("version",),
+        )
+        marked = replace(ordinary, url=self.url(service, how.port, how.path), headers={marker.header: marker.value})
 
         def shows() -> bool:
-            client = self.client()
-            return gate_open(client.batch(ordinary), client.batch(marked), marker.backend)
+            client = self.client(how.client)
+            usual = client.batch(ordinary) if how.ordinary else None
+            return gate_open(usual, client.batch(marked), marker.backend)
 
         self.in_force(
-            shows, f"the mark of the configuration for {service} ({MARK_ROW} answers of {marker.backend.name})"
+            shows,
+            f"the mark of the configuration for {service} ({MARK_ROW} answers of {marker.backend.name})",
+            timeout=how.timeout,
         )
 
-    def in_force(self, probe: Callable[[], bool], what: str, *, successes: int = 1) -> None:
+    def in_force(
+        self, probe: Callable[[], bool], what: str, *, successes: int = 1, timeout: float = LIMITS.in_force
+    ) -> None:
         """Wait for an observable mark; `NotInForce` where it does not show in time."""
         try:
-            eventually(probe, timeout=LIMITS.in_force, what=what, successes=successes)
+            eventually(probe, timeout=timeout, what=what, successes=successes)
         except NotEventually as error:
             raise NotInForce(error.problem) from error
 
@@ -224,6 +252,10 @@ class Context:
         """
         return int(self._control(pod, ECHO_CONTROL, "/behaviour", behaviour).get("served", 0))
 
+    def counted(self, workload: str, key: str) -> int:
+        """How many requests with a key reached the only pod of an echo workload, by its own count."""
+        return int(self._control(self.pod(workload), ECHO_CONTROL, f"/count?key={key}").get("count", 0))
+
     def sniff(self, pod: Pod, port: int, marker: str, traffic: Callable[[], Sequence[Record]]) -> dict[str, Any]:
         """What the pod's interface carried on a port while `traffic` ran, and the traffic's records."""
         self._control(pod, SNIFFER_CONTROL, "/start", {"port": port, "marker": marker})
@@ -233,11 +265,13 @@ class Context:
             seen = self._control(pod, SNIFFER_CONTROL, "/stop", {})
         return {**seen, "records": list(records)}
 
-    def _control(self, pod: Pod, port: int, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _control(self, pod: Pod, port: int, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         key = (pod.namespace, pod.name, port)
         if key not in self._controls:
             self._controls[key] = Control.of_pod(self.kube, pod.namespace, pod.name, port)
             self._exits.callback(self._controls[key].close)
+        if body is None:
+            return self._controls[key].order("GET", path, timeout=LIMITS.control)
         return self._controls[key].order("POST", path, dict(body), LIMITS.control)
 
     @staticmethod
@@ -246,11 +280,13 @@ class Context:
         return time.time()
 
 
-def gate_open(ordinary: Sequence[Record], marked: Sequence[Record], backend: Backend) -> bool:
+def gate_open(ordinary: Sequence[Record] | None, marked: Sequence[Record], backend: Backend) -> bool:
     """Whether a configuration shows its mark: ordinary requests also reach others, marked ones nobody else."""
-    elsewhere = any(record.ok and record.version and not _reached(record, backend) for record in ordinary)
+    elsewhere = ordinary is None or any(
+        record.ok and record.version and not _reached(record, backend) for record in ordinary
+    )
     return elsewhere and len(marked) >= MARK_ROW and all(_reached(record, backend) for record in marked)
 
 
 def _reached(record: Record, backend: Backend) -> bool:
-    return record.status == 200 and record.version == backend.version
+    return record.ok and record.version == backend.version

@@ -1,5 +1,33 @@
 """The checks, one file a group. Importing this package registers them in `conformance.catalogue`."""
 
-from . import circuit, identity, injection, mtls, probes, weights
+from . import (
+    circuit,
+    faults,
+    identity,
+    injection,
+    mtls,
+    patience,
+    probes,
+    retries,
+    routing,
+    routing_backends,
+    routing_status,
+    weights,
+    weights_change,
+)
 
-__all__ = ["circuit", "identity", "injection", "mtls", "probes", "weights"]
+__all__ = [
+    "circuit",
+    "faults",
+    "identity",
+    "injection",
+    "mtls",
+    "patience",
+    "probes",
+    "retries",
+    "routing",
+    "routing_backends",
+    "routing_status",
+    "weights",
+    "weights_change",
+]

@@ -8,20 +8,21 @@ plan. The route's own marker shows that it is in force before the first judged r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from conformance.catalogue import check, place
-from conformance.context import LIMITS, Context
+from conformance.context import LIMITS, Context, Gate
 from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import Backend, WeightedRoute
 from conformance.model import Judgement, failed, inconclusive, passed
 from conformance.statistics import Decision, Sprt, never_seen_samples, shares_decision
+from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import ErrorRate, Evidence
 
-__all__ = ["GROUND", "Split", "judge_nothing_else", "judge_split"]
+__all__ = ["GROUND", "NOBODY", "Split", "Way", "declare", "judge_nothing_else", "judge_split", "split"]
 
 GROUND = place(
     Ground(
@@ -37,15 +38,22 @@ GROUND = place(
         ),
         # One service a check: each has a route of its own, over the same pods.
         services=(
-            *(Svc(name, "in", "web") for name in ("two", "zero", "three", "within")),
+            *(
+                Svc(name, "in", "web")
+                for name in ("two", "zero", "three", "within", "calls", "hole", "moving", "turned")
+            ),
             *(Svc(f"web-{version}", "in", "web", version) for version in ("v1", "v2", "v3")),
+            Svc("web-none", "in", "nobody"),
         ),
         server="web-v1",
     )
 )
 
+NOBODY = Backend("none", version="none", service="web-none")
+"""A service that selects no pod."""
 VERSIONS = tuple(Backend(version, version=version, service=f"web-{version}") for version in ("v1", "v2", "v3"))
 BATCH, WORKERS = 400, 8
+_WIRES = {"http": "http1", "grpc": "grpc"}
 DELTA = 0.05
 """A share that is off by this much is found but for `BETA`."""
 BETA = 1e-3
@@ -115,34 +123,63 @@ def _name(record: Record) -> str:
     return f"error: {record.error or record.status}"
 
 
-def split(
-    ctx: Context, service: str, weights: Mapping[str, int], *, by: Literal["version", "service"], samples: int = 0
-) -> Split:
-    """Declare weights, wait for the route's mark, then send requests: `samples`, or until the shares are decided."""
-    backends = {one.name: one for one in VERSIONS}
+@dataclass(frozen=True)
+class Way:
+    """How requests of a split are sent, and how their answers are named."""
+
+    protocol: Literal["http", "grpc"] = "http"
+    workers: int = WORKERS
+    delta: float = DELTA
+    name: Callable[[Record], str] = _name
+
+
+def declare(
+    ctx: Context, service: str, weights: Mapping[str, int], by: Literal["version", "service"], way: Way | None = None
+) -> None:
+    """Declare weights, and wait for the route's mark."""
+    protocol = (way or Way()).protocol
+    port = PORTS[protocol]
+    backends = {one.name: one for one in (*VERSIONS, NOBODY)}
     marker = ctx.marker(backends["v3"])
     declared = tuple((backends[name], weight) for name, weight in weights.items())
-    ctx.apply(WeightedRoute(ctx.space("in"), service, 8080, declared, marker, by))
-    ctx.gate(service, marker)
+    ctx.apply(WeightedRoute(ctx.space("in"), service, port, declared, marker, by, protocol))
+    ctx.gate(service, marker, Gate(port, _WIRES[protocol]))
+
+
+def split(
+    ctx: Context,
+    service: str,
+    weights: Mapping[str, int],
+    *,
+    by: Literal["version", "service"],
+    samples: int = 0,
+    way: Way | None = None,
+) -> Split:
+    """Declare weights, wait for the route's mark, then send requests: `samples`, or until the shares are decided."""
+    way = way or Way()
+    declare(ctx, service, weights, by, way)
     positive = {name: weight for name, weight in weights.items() if weight}
-    most = samples or max(test.most_samples for test in _decision({}, positive, ctx.alpha)[1])
+    most = samples or max(test.most_samples for test in _decision({}, positive, ctx.alpha, way.delta)[1])
     answers: list[str] = []
     while len(answers) < most:
         batch = Batch(
-            url=ctx.url(service),
+            url=ctx.url(service, PORTS[way.protocol]),
+            protocol=_WIRES[way.protocol],
             count=min(BATCH, most - len(answers)),
-            concurrency=WORKERS,
+            concurrency=way.workers,
             timeout=LIMITS.request,
             fields=("version",),
         )
-        answers.extend(map(_name, ctx.client().batch(batch)))
-        if not samples and _decision(Counter(answers), positive, ctx.alpha)[0] is not Decision.GO_ON:
+        answers.extend(map(way.name, ctx.client().batch(batch)))
+        if not samples and _decision(Counter(answers), positive, ctx.alpha, way.delta)[0] is not Decision.GO_ON:
             break
-    return Split(dict(weights), tuple(answers), ctx.alpha)
+    return Split(dict(weights), tuple(answers), ctx.alpha, way.delta)
 
 
-def _decision(counts: Mapping[str, int], weights: Mapping[str, int], alpha: float) -> tuple[Decision, tuple[Sprt, ...]]:
-    decision, _, tests = shares_decision(counts, weights, delta=DELTA, alpha=alpha, beta=BETA)
+def _decision(
+    counts: Mapping[str, int], weights: Mapping[str, int], alpha: float, delta: float
+) -> tuple[Decision, tuple[Sprt, ...]]:
+    decision, _, tests = shares_decision(counts, weights, delta=delta, alpha=alpha, beta=BETA)
     return decision, tests
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.meta import Meta, short_host
 
-__all__ = ["ConnectionPool", "DestinationRule", "OutlierDetection", "Subset", "TrafficPolicy"]
+__all__ = ["ConnectionPool", "DestinationRule", "OutlierDetection", "RetryBudget", "Subset", "TrafficPolicy"]
 
 _BALANCERS = ("UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN", "RANDOM", "ROUND_ROBIN", "PASSTHROUGH")
 
@@ -44,6 +44,14 @@ class OutlierDetection:
 
 
 @dataclass(frozen=True)
+class RetryBudget:
+    """How many retries may be in flight: a share of the requests in flight, and always a few."""
+
+    percent: float = 20.0
+    min_retry_concurrency: int = 3
+
+
+@dataclass(frozen=True)
 class TrafficPolicy:
     """How traffic to a host, a port or a subset is handled. None inherits from the wider level."""
 
@@ -51,6 +59,7 @@ class TrafficPolicy:
     pool: ConnectionPool | None = None
     outlier: OutlierDetection | None = None
     tls_mode: str | None = None
+    retry_budget: RetryBudget | None = None
     ports: Mapping[int, TrafficPolicy] = field(default_factory=lambda: MappingProxyType({}))
 
     def over(self, wider: TrafficPolicy) -> TrafficPolicy:
@@ -60,6 +69,7 @@ class TrafficPolicy:
             pool=self.pool if self.pool is not None else wider.pool,
             outlier=self.outlier if self.outlier is not None else wider.outlier,
             tls_mode=self.tls_mode if self.tls_mode is not None else wider.tls_mode,
+            retry_budget=self.retry_budget if self.retry_budget is not None else wider.retry_budget,
             ports=self.ports or wider.ports,
         )
 
@@ -119,7 +129,7 @@ def _policy(block: Field, *, port_level: bool = False) -> TrafficPolicy:
     if port_level:
         block.only("port", "loadBalancer", "connectionPool", "outlierDetection", "tls")
     else:
-        block.only("loadBalancer", "connectionPool", "outlierDetection", "tls", "portLevelSettings")
+        block.only("loadBalancer", "connectionPool", "outlierDetection", "tls", "retryBudget", "portLevelSettings")
     ports = {
         item.get("port").only("number").get("number").integer(low=1, high=65535): _policy(item, port_level=True)
         for item in block.get("portLevelSettings").each()
@@ -130,6 +140,7 @@ def _policy(block: Field, *, port_level: bool = False) -> TrafficPolicy:
         pool=_pool(block.get("connectionPool")) if block.get("connectionPool").present else None,
         outlier=_outlier(block.get("outlierDetection")) if block.get("outlierDetection").present else None,
         tls_mode=tls.get("mode").choice("DISABLE", "ISTIO_MUTUAL") if tls.present else None,
+        retry_budget=_retry_budget(block.get("retryBudget")) if block.get("retryBudget").present else None,
         ports=MappingProxyType(ports),
     )
 
@@ -154,6 +165,12 @@ def _pool(pool: Field) -> ConnectionPool:
         max_retries=_limit(http.get("maxRetries")),
         idle_timeout=http.get("idleTimeout").duration(),
     )
+
+
+def _retry_budget(budget: Field) -> RetryBudget:
+    budget.only("percent", "minRetryConcurrency")
+    percent = budget.get("percent").number(20.0)
+    return RetryBudget(percent, budget.get("minRetryConcurrency").integer(3))
 
 
 def _count(item: Field) -> int | None:

@@ -17,7 +17,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from envoy.type.v3.percent_pb2 import Percent
 from google.protobuf.struct_pb2 import Struct
 
-from refmesh.api.destination_rule import ConnectionPool, OutlierDetection, TrafficPolicy
+from refmesh.api.destination_rule import ConnectionPool, OutlierDetection, RetryBudget, TrafficPolicy
 from refmesh.config.model import Protocol
 from refmesh.discovery import names, tls
 from refmesh.discovery.packing import duration, pack, uint32
@@ -31,6 +31,7 @@ __all__ = [
     "inbound_cluster",
     "outbound_cluster",
     "outlier_detection",
+    "retry_budget",
 ]
 
 LAST_HOP_SOURCE = "127.0.0.6"
@@ -81,6 +82,8 @@ def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
         circuit_breakers=circuit_breakers(pool),
         typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(spec.protocol, pool)},
     )
+    if spec.policy.retry_budget is not None:
+        cluster.circuit_breakers.thresholds[0].retry_budget.CopyFrom(retry_budget(spec.policy.retry_budget))
     if spec.direct or spec.policy.balancer == "PASSTHROUGH":
         cluster.type, cluster.lb_policy = Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED
         if spec.direct and spec.policy.tls_mode != "DISABLE":
@@ -144,6 +147,13 @@ def circuit_breakers(pool: ConnectionPool) -> Any:
                 track_remaining=True,
             )
         ]
+    )
+
+
+def retry_budget(budget: RetryBudget) -> Any:
+    """The most retries in flight. It stands in for a fixed limit on them."""
+    return CircuitBreakers.Thresholds.RetryBudget(
+        budget_percent=Percent(value=budget.percent), min_retry_concurrency=uint32(budget.min_retry_concurrency)
     )
 
 

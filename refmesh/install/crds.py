@@ -17,6 +17,7 @@ Schema = dict[str, Any]
 
 _STRING: Schema = {"type": "string"}
 _INTEGER: Schema = {"type": "integer"}
+_NUMBER: Schema = {"type": "number"}
 _BOOLEAN: Schema = {"type": "boolean"}
 _DURATION: Schema = {"type": "string"}
 _STRINGS: Schema = {"type": "object", "additionalProperties": _STRING}
@@ -82,7 +83,13 @@ def _traffic_policy() -> Schema:
         maxEjectionPercent=_INTEGER,
         minHealthPercent=_INTEGER,
     )
-    return _object(loadBalancer=_object(), connectionPool=pool, outlierDetection=outliers, tls=_object(mode=_STRING))
+    return _object(
+        loadBalancer=_object(),
+        connectionPool=pool,
+        outlierDetection=outliers,
+        tls=_object(mode=_STRING),
+        retryBudget=_object(percent=_NUMBER, minRetryConcurrency=_INTEGER),
+    )
 
 
 def _destination_rule() -> Schema:

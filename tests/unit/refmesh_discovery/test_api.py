@@ -75,6 +75,11 @@ MISTAKES = [
     ),
     (
         "DestinationRule",
+        {"host": "a", "trafficPolicy": {"retryBudget": {"percent": 101}}},
+        "spec.trafficPolicy.retryBudget.percent: must be between 0 and 100",
+    ),
+    (
+        "DestinationRule",
         {"host": "a", "trafficPolicy": {"loadBalancer": {"consistentHash": {}}}},
         "spec.trafficPolicy.loadBalancer.consistentHash: is not supported by refmesh",
     ),

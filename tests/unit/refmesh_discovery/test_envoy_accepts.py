@@ -104,6 +104,7 @@ RICH_RULE = policy(
                 "http": {"http1MaxPendingRequests": 1, "http2MaxRequests": 5, "maxRequestsPerConnection": 2},
             },
             "outlierDetection": {"consecutive5xxErrors": 3, "interval": "1s", "baseEjectionTime": "5s"},
+            "retryBudget": {"percent": 20, "minRetryConcurrency": 1},
         },
         "subsets": [{"name": "v1", "labels": {"version": "v1"}}, {"name": "v2", "labels": {"version": "v2"}}],
     },

@@ -137,6 +137,7 @@ def test_limits_and_ejection_reach_the_cluster_and_its_subsets() -> None:
             "trafficPolicy": {
                 "connectionPool": {"tcp": {"maxConnections": 1}, "http": {"http1MaxPendingRequests": 2}},
                 "outlierDetection": {"consecutive5xxErrors": 5, "baseEjectionTime": "2s", "maxEjectionPercent": 50},
+                "retryBudget": {"percent": 12.5},
             },
             "subsets": [{"name": "v1", "labels": {"version": "v1"}}],
         },
@@ -147,6 +148,8 @@ def test_limits_and_ejection_reach_the_cluster_and_its_subsets() -> None:
         threshold = message.circuit_breakers.thresholds[0]
         assert (threshold.max_connections.value, threshold.max_pending_requests.value) == (1, 2)
         assert threshold.max_requests.value == 2**32 - 1
+        budget = threshold.retry_budget
+        assert (budget.budget_percent.value, budget.min_retry_concurrency.value) == (12.5, 3)
         outlier = message.outlier_detection
         assert (outlier.consecutive_5xx.value, outlier.base_ejection_time.seconds) == (5, 2)
         assert outlier.max_ejection_percent.value == 50

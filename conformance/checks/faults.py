@@ -1,0 +1,238 @@
+"""RS: faults made by the mesh, and a rate limit: as many requests as declared, and no others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from conformance.catalogue import check
+from conformance.checks.resilience_ground import ABORT_PERCENT, ABORT_STATUS, DELAY, GROUND, STANDING
+from conformance.context import LIMITS, Context
+from conformance.intents import RateLimit
+from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.statistics import Decision, Sprt, shares_decision
+from fixtures.workloads.traffic import Batch, Record
+from reports.model import ErrorRate, Evidence
+
+__all__ = ["Aborted", "Delayed", "Limited", "judge_aborted", "judge_delayed", "judge_limited"]
+
+DELTA, BETA, MOST = 0.05, 1e-3, 20_000
+BATCH, WORKERS = 400, 8
+SERVED = "served"
+
+
+def _outcome(record: Record) -> str:
+    """What became of a request: served by the backend, a status of the mesh's own, or an error."""
+    if record.ok and record.version:
+        return SERVED
+    return record.error or f"status {record.status}{' of the backend' if record.version else ''}"
+
+
+@dataclass(frozen=True)
+class Aborted:
+    """Requests of which a share must be aborted, and requests of the same route's other rule."""
+
+    status: int
+    percent: int
+    counts: Mapping[str, int]
+    others: Mapping[str, int]
+    alpha: float
+    delta: float = DELTA
+    beta: float = BETA
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """What must become of them, in percent."""
+        return {f"status {self.status}": self.percent, SERVED: 100 - self.percent}
+
+    def decide(self) -> tuple[Decision, str, tuple[Sprt, ...]]:
+        """Where the test stands, and the shares in words."""
+        decision, proportions, tests = shares_decision(
+            self.counts, self.shares, delta=self.delta, alpha=self.alpha, beta=self.beta
+        )
+        return decision, "; ".join(one.text for one in proportions), tests
+
+
+def judge_aborted(history: Aborted) -> Judgement:
+    """The declared share is aborted with the declared status, and nothing of the other rule is."""
+    total = sum(history.counts.values())
+    evidence = Evidence(
+        "what became of the requests",
+        [
+            {"rule": rule, "outcome": name, "requests": count}
+            for rule, counts in (("with the fault", history.counts), ("without", history.others))
+            for name, count in sorted(counts.items())
+        ],
+    )
+    if not total or not sum(history.others.values()):
+        return inconclusive("a part of the requests was not sent", evidence)
+    decision, said, tests = history.decide()
+    rates = tuple(
+        ErrorRate(
+            f"sequential probability ratio test of {100 * test.declared:g} %",
+            test.alpha,
+            test.beta,
+            f"a share off by {100 * test.delta:g} points",
+            total,
+        )
+        for test in tests
+    )
+    if strange := sorted(set(history.counts) - set(history.shares)):
+        return failed(f"requests ended in {', '.join(strange)}", evidence, error_rates=rates)
+    if strange := sorted(set(history.others) - {SERVED}):
+        return failed(f"of a rule without a fault, requests ended in {', '.join(strange)}", evidence, error_rates=rates)
+    if decision is Decision.REJECT:
+        return failed(said, evidence, error_rates=rates)
+    if decision is Decision.GO_ON:
+        return inconclusive(f"undecided after {total} requests: {said}", evidence, error_rates=rates)
+    return passed(said, evidence, error_rates=rates)
+
+
+@check(
+    id="RS-06",
+    title="The declared share of requests is aborted",
+    proves=("fault injection",),
+    judge=judge_aborted,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+)
+def aborts(ctx: Context) -> Aborted:
+    """A status that the backend never answers with."""
+    STANDING.hold(ctx, "faults")
+
+    def send(path: str, count: int) -> Counter[str]:
+        batch = Batch(
+            url=ctx.url("faults", path=path),
+            count=count,
+            concurrency=WORKERS,
+            timeout=LIMITS.request,
+            fields=("version",),
+        )
+        return Counter(map(_outcome, ctx.client().batch(batch)))
+
+    others, counts = send("/other", 100), Counter[str]()
+    while True:
+        counts += send("/abort", BATCH)
+        history = Aborted(ABORT_STATUS, ABORT_PERCENT, dict(counts), dict(others), ctx.alpha)
+        if history.decide()[0] is not Decision.GO_ON or counts.total() >= MOST:
+            return history
+
+
+@dataclass(frozen=True)
+class Delayed:
+    """Requests that must be delayed, and requests of the same route's other rule."""
+
+    delay: float
+    delayed: tuple[Record, ...]
+    others: tuple[Record, ...]
+
+
+def judge_delayed(history: Delayed) -> Judgement:
+    """All of the rule's requests take the delay, and are served; those of the other rule do not take it."""
+    evidence = Evidence(
+        "requests with and without a delay",
+        [
+            {
+                "rule": rule,
+                "requests": len(records),
+                "outcomes": ", ".join(sorted(set(map(_outcome, records)))),
+                "fastest ms": round(1000 * min((one.seconds for one in records), default=0.0), 1),
+                "median ms": round(1000 * median(one.seconds for one in records), 1) if records else None,
+            }
+            for rule, records in (("delayed", history.delayed), ("other", history.others))
+        ],
+    )
+    if not history.delayed or not history.others:
+        return inconclusive("a part of the requests was not sent", evidence)
+    if strange := {_outcome(one) for one in (*history.delayed, *history.others)} - {SERVED}:
+        return failed(f"requests ended in {', '.join(sorted(strange))}", evidence)
+    fastest = min(one.seconds for one in history.delayed)
+    if fastest < history.delay - 0.005:  # the client's clock starts a little before the mesh's
+        return failed(f"a request took {1000 * fastest:.0f} ms, the delay is {1000 * history.delay:.0f} ms", evidence)
+    usual = median(one.seconds for one in history.others)
+    if min(one.seconds for one in history.others) >= history.delay:
+        return failed("every request of the rule without a delay took as long as the delay", evidence)
+    if usual >= history.delay / 2:
+        return inconclusive(f"the machine was too slow: without a delay requests took {1000 * usual:.0f} ms", evidence)
+    return passed(
+        f"delayed by {1000 * history.delay:.0f} ms: at least {1000 * fastest:.0f} ms, otherwise {1000 * usual:.1f} ms",
+        evidence,
+    )
+
+
+@check(
+    id="RS-07",
+    title="Requests are delayed as declared",
+    proves=("fault injection",),
+    judge=judge_delayed,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+)
+def delays(ctx: Context) -> Delayed:
+    """One rule delays all of its requests, another none."""
+    STANDING.hold(ctx, "faults")
+
+    def send(path: str) -> tuple[Record, ...]:
+        url = ctx.url("faults", path=path)
+        batch = Batch(url=url, count=20, concurrency=10, timeout=LIMITS.request, fields=("version",))
+        return tuple(ctx.client().batch(batch))
+
+    return Delayed(DELAY, send("/delay"), send("/other"))
+
+
+@dataclass(frozen=True)
+class Limited:
+    """Steady traffic far beyond a rate limit."""
+
+    allowed: int
+    per_seconds: float
+    lasted: float
+    counts: Mapping[str, int]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Requests that must and that may be served: whole windows, one more, and half of that as slack."""
+        windows = self.lasted / self.per_seconds
+        return self.allowed * windows / 2, 1.5 * self.allowed * (windows + 1)
+
+
+def judge_limited(history: Limited) -> Judgement:
+    """What the limit allows is served, the rest is a 429."""
+    total, (least, most) = sum(history.counts.values()), history.bounds
+    evidence = Evidence(
+        f"requests in {history.lasted:.1f} s, of which {history.allowed} in {history.per_seconds:g} s are allowed",
+        [{"outcome": name, "requests": count} for name, count in sorted(history.counts.items())],
+    )
+    if total < 2 * most:
+        return inconclusive(f"{total} requests are too few to tell a limit of {most:.0f}", evidence)
+    if strange := sorted(set(history.counts) - {SERVED, "status 429"}):
+        return failed(f"requests ended in {', '.join(strange)}, not in a 429", evidence)
+    served = history.counts.get(SERVED, 0)
+    if not least <= served <= most:
+        return failed(f"{served} requests were served, {least:.0f} to {most:.0f} may be", evidence)
+    return passed(f"{served} of {total} requests served, {least:.0f} to {most:.0f} may be; the rest 429", evidence)
+
+
+@check(
+    id="RS-09",
+    title="What is beyond a rate limit is a 429",
+    proves=("rate limit",),
+    judge=judge_limited,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+)
+def rate_limit(ctx: Context) -> Limited:
+    """The mark is a 429, which no backend of the service answers with."""
+    limit, lasted = RateLimit(ctx.space("in"), "limited", 8080, 10, 1.0), 3.0
+    ctx.apply(limit)
+    url = ctx.url("limited")
+    burst = Batch(url=url, count=100, concurrency=WORKERS, timeout=LIMITS.probe, fields=("version",))
+    ctx.in_force(lambda: "status 429" in set(map(_outcome, ctx.client().batch(burst))), "a 429 for the service limited")
+    steady = Batch(url=url, rate=100.0, duration=lasted, concurrency=32, timeout=LIMITS.request, fields=("version",))
+    counts = Counter(map(_outcome, ctx.client().batch(steady)))
+    return Limited(limit.requests, limit.seconds, lasted, dict(counts))

@@ -1,0 +1,129 @@
+"""RS: time limits. A route's limit ends a request; a limit for each try ends the try, and the next one may succeed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from conformance.catalogue import check
+from conformance.checks.resilience_ground import GROUND, PER_TRY, RETRIES, STANDING, TIMEOUT
+from conformance.checks.retries import Attempts, Trial, judge_attempts, tried
+from conformance.context import LIMITS, Context
+from conformance.model import Judgement, failed, inconclusive, passed
+from fixtures.workloads.traffic import Batch, Record
+from reports.model import JSON, Evidence
+
+__all__ = ["SLOW", "Timed", "judge_timeout"]
+
+SLOW = 4.0
+"""Seconds that the server takes for a request that must be cut short: far beyond the limit, within the client's own."""
+EARLY = 0.05
+"""A limit may come this much early, in seconds: clocks of the loop count in milliseconds, the limit starts earlier."""
+QUICK_COUNT, SLOW_COUNT = 30, 4
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Quick requests and slow ones under a time limit."""
+
+    words: str
+    limit: float
+    slow_seconds: float
+    quick: tuple[Record, ...]
+    slow: tuple[Record, ...]
+
+    @property
+    def rows(self) -> list[dict[str, JSON]]:
+        """For the report."""
+        return [
+            {
+                "route": self.words,
+                "requests": f"{len(records)} that take the server {takes:g} s",
+                "limit s": self.limit,
+                "statuses": ", ".join(sorted({str(one.status or one.error) for one in records})),
+                "fastest ms": round(1000 * min((one.seconds for one in records), default=0.0), 1),
+                "slowest ms": round(1000 * max((one.seconds for one in records), default=0.0), 1),
+            }
+            for takes, records in ((0.0, self.quick), (self.slow_seconds, self.slow))
+        ]
+
+
+def judge_timeout(history: Sequence[Timed]) -> Judgement:
+    """Slow requests end in a 504 at the limit, quick ones are served."""
+    evidence = Evidence("requests under a time limit", [row for one in history for row in one.rows])
+    if not history or not all(one.quick and one.slow for one in history):
+        return inconclusive("a part of the requests was not sent", evidence)
+    late = stalled = 0
+    for one in history:
+        for record in one.slow:
+            if record.status != 504 or record.version:
+                what = record.error or f"status {record.status} after {record.seconds:.2f} s"
+                return failed(f"by {one.words}: a request that takes {one.slow_seconds:g} s ended in {what}, its limit "
+                              f"is {one.limit:g} s", evidence)  # fmt: skip
+            if record.seconds < one.limit - EARLY:
+                return failed(f"by {one.words}: cut short after {record.seconds:.2f} s, the limit is {one.limit:g} s",
+                              evidence)  # fmt: skip
+            late += record.seconds >= one.slow_seconds
+        for record in one.quick:
+            # On a machine that stalls even a quick request takes longer than the limit, and is rightly cut short.
+            if record.status == 504 and record.seconds >= one.limit - EARLY:
+                stalled += 1
+            elif not record.ok or not record.version:
+                return failed(f"by {one.words}: a quick request ended in {record.error or record.status} after "
+                              f"{record.seconds:.2f} s", evidence)  # fmt: skip
+    if late or stalled:
+        return inconclusive(f"the machine was too slow: {stalled} quick requests and {late} refusals took too long",
+                            evidence)  # fmt: skip
+    ends = [record.seconds for one in history for record in one.slow]
+    return passed(f"cut short by a 504 after {min(ends):.2f} to {max(ends):.2f} s, quick requests served", evidence)
+
+
+@check(
+    id="RS-04",
+    title="A time limit ends a request",
+    proves=("timeouts",),
+    judge=judge_timeout,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def timeout(ctx: Context) -> list[Timed]:
+    """Requests that take the server longer than the limit, and requests that do not."""
+    found = []
+    for held in STANDING.hold(ctx, "timeout-version", "timeout-service"):
+        quick = Batch(url=ctx.url(held), count=QUICK_COUNT, timeout=LIMITS.request, fields=("version",))
+        slow = Batch(
+            url=ctx.url(held, path=f"/?delay={round(1000 * SLOW)}ms"),
+            count=SLOW_COUNT,
+            concurrency=SLOW_COUNT,
+            timeout=LIMITS.request,
+            fields=("version",),
+        )
+        client = ctx.client()
+        with client.start(slow) as job:
+            served = client.batch(quick)
+            cut = job.wait(LIMITS.request + LIMITS.control)
+        found.append(Timed(held.rpartition("-")[2], TIMEOUT, SLOW, tuple(served), tuple(cut)))
+    return found
+
+
+@check(
+    id="RS-05",
+    title="A time limit for each try ends the try",
+    proves=("timeouts", "retries"),
+    judge=judge_attempts,
+    ground=GROUND,
+    requires=("INJ-01", "RS-01"),
+    level="extended",
+)
+def per_try(ctx: Context) -> list[Attempts]:
+    """The first try of some requests hangs, the next is quick; of others every try hangs."""
+    delay = f"/?delay={round(1000 * 10 * PER_TRY)}ms"
+    trials = (
+        Trial("first try hangs", f"{delay}&first=1", 200, 2, 2),
+        Trial("every try hangs", delay, 504, RETRIES + 1, RETRIES + 1),
+        Trial("no try hangs", "/", 200, 1, 1),
+    )
+    found: list[Attempts] = []
+    for held in STANDING.hold(ctx, "per-try-version", "per-try-service"):
+        found += tried(ctx, held, held.rpartition("-")[2], trials)
+    return found

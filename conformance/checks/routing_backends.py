@@ -1,0 +1,220 @@
+"""RT: backends that cannot be resolved, are in another namespace, or are reached by another port or another client."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from conformance.catalogue import check
+from conformance.checks.cases import Asked, Case, ask, judge_cases, table
+from conformance.checks.routing_ground import DEPOT, GROUND, NOWHERE, STANDING, TO_V1, TO_V2, V1, both, one
+from conformance.checks.standing import Route
+from conformance.context import Context, Gate
+from conformance.intents import Intent, Marker, RequestMatch, RequestRoute, RouteRule, Target
+from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.statistics import Decision, shares_decision
+from fixtures.workloads.traffic import Batch
+from reports.model import ErrorRate, Evidence
+
+__all__ = ["Bystanders", "Half", "judge_bystanders", "judge_missing"]
+
+SPEC = "https://gateway-api.sigs.k8s.io/reference/spec/"
+REST = RouteRule(TO_V1)
+DELTA, BETA, MOST = 0.15, 1e-3, 800
+VERSIONS = ("v1", "v2", "v3")
+
+one(
+    "missing",
+    "service",
+    (
+        RouteRule((Target(NOWHERE),), (RequestMatch(prefix="/missing"),)),
+        RouteRule((Target(V1, 1), Target(NOWHERE, 1)), (RequestMatch(prefix="/half"),)),
+        REST,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Half:
+    """Cases, and requests half of which have a backend that cannot be resolved."""
+
+    asked: tuple[Asked, ...]
+    answers: tuple[str, ...]
+    """By request: `v1`, `500`, or what came instead."""
+    alpha: float
+
+
+def judge_missing(history: Half) -> Judgement:
+    """What goes to the missing backend is a 500, and the other half is served."""
+    judged = judge_cases(history.asked)
+    counts = Counter(history.answers)
+    split = Evidence("half of the requests have no backend", [{"answer": k, "seen": v} for k, v in counts.items()])
+    evidence = (table(history.asked), split)
+    if judged.reason and judged.verdict != "pass":
+        return Judgement(judged.verdict, judged.reason, evidence)
+    if strange := {name: count for name, count in counts.items() if name not in {"v1", "500"}}:
+        said = ", ".join(f"{name} {count}×" for name, count in strange.items())
+        return failed(f"of requests that have a backend or a 500, some got {said}", *evidence)
+    shares = {"v1": 50, "500": 50}
+    decision, proportions, tests = shares_decision(counts, shares, delta=DELTA, alpha=history.alpha, beta=BETA)
+    rates = tuple(
+        ErrorRate(
+            f"sequential probability ratio test of {100 * test.declared:g} %",
+            test.alpha,
+            test.beta,
+            f"a share off by {100 * test.delta:g} points",
+            len(history.answers),
+        )
+        for test in tests
+    )
+    said = "; ".join(share.text for share in proportions)
+    if decision is Decision.REJECT:
+        return failed(f"the missing backend's share is not its own: {said}", *evidence, error_rates=rates)
+    if decision is Decision.GO_ON:
+        return inconclusive(f"undecided: {said}", *evidence, error_rates=rates)
+    return passed(f"{judged.reason}; {said}", *evidence, error_rates=rates)
+
+
+@check(
+    id="RT-03",
+    title="A backend that cannot be resolved is a 500",
+    proves=("routing",),
+    judge=judge_missing,
+    ground=GROUND,
+    requires=("INJ-01",),
+    reference=f"{SPEC}#httpbackendref",
+)
+def missing(ctx: Context) -> Half:
+    """A rule whose only backend does not exist, and one of two with equal weights."""
+    STANDING.hold(ctx, "missing")
+    cases = (Case("no backend", "/missing", status=500), Case("another rule", "/", version="v1"))
+    asked = ask(ctx, "missing", "service", cases)
+    answers: list[str] = []
+    while len(answers) < MOST:
+        batch = Batch(url=ctx.url("missing", path="/half"), count=100, concurrency=4, timeout=5.0, fields=("version",))
+        found = ctx.client().batch(batch)
+        answers.extend(str(record.version or record.status or record.error) for record in found)
+        shares = {"v1": 50, "500": 50}
+        if shares_decision(Counter(answers), shares, delta=DELTA, alpha=ctx.alpha, beta=BETA)[0] != Decision.GO_ON:
+            break
+    return Half(asked, tuple(answers), ctx.alpha)
+
+
+@dataclass(frozen=True)
+class Bystanders:
+    """Cases on what is routed, and the versions that answered where nothing is."""
+
+    asked: tuple[Asked, ...]
+    elsewhere: str
+    """Where nothing is routed."""
+    versions: tuple[str, ...]
+    """By request there: the version that answered, or the error."""
+    wanted: tuple[str, ...] = VERSIONS
+
+
+def judge_bystanders(history: Bystanders) -> Judgement:
+    """The cases are as expected, and elsewhere every version still answers, without an error."""
+    judged = judge_cases(history.asked)
+    counts = Counter(history.versions)
+    seen = Evidence(f"answers of {history.elsewhere}", [{"by": k, "seen": v} for k, v in sorted(counts.items())])
+    evidence = (table(history.asked), seen)
+    if judged.verdict != "pass":
+        return Judgement(judged.verdict, judged.reason, evidence)
+    if not history.versions:
+        return inconclusive(f"{history.elsewhere} was not asked", *evidence)
+    if strange := sorted(set(counts) - set(history.wanted)):
+        return failed(f"{history.elsewhere} answered by {', '.join(strange)}", *evidence)
+    if silent := [version for version in history.wanted if not counts[version]]:
+        return failed(
+            f"of {len(history.versions)} requests to {history.elsewhere}, {', '.join(silent)} got none: the route "
+            "reaches further than it says", *evidence)  # fmt: skip
+    return passed(f"{judged.reason}; {history.elsewhere} is spread over {', '.join(history.wanted)}", *evidence)
+
+
+def _versions(ctx: Context, service: str, *, port: int = 8080, protocol: str = "http1") -> tuple[str, ...]:
+    """Who answers 60 requests on connections of their own: of three, one stays out by chance once in 10^10."""
+    batch = Batch(
+        url=ctx.url(service, port),
+        protocol=protocol,
+        count=60,
+        concurrency=4,
+        timeout=5.0,
+        fresh=True,
+        fields=("version",),
+    )
+    return tuple(str(record.version or record.status or record.error) for record in ctx.client().batch(batch))
+
+
+one("ported", "service", (RouteRule(TO_V2),))
+
+
+@check(
+    id="RT-08",
+    title="A route for one port leaves the others alone",
+    proves=("routing", "parent port"),
+    judge=judge_bystanders,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+    reference=f"{SPEC}#parentreference",
+)
+def parent_port(ctx: Context) -> Bystanders:
+    """The parent is port 8080; gRPC on 7070 of the same service stays spread."""
+    STANDING.hold(ctx, "ported")
+    asked = ask(ctx, "ported", "service", (Case("the routed port", version="v2"),))
+    return Bystanders(asked, "the same service's port 7070", _versions(ctx, "ported", port=7070, protocol="grpc"))
+
+
+PLAIN = (
+    Case(
+        "a service without a route",
+        "/area/exact?color=blue&x=%20%2B",
+        headers=(("x-color", "blue"), ("x-tone", "high")),
+        backend_path="/area/exact?color=blue&x=%20%2B",
+        arrives=(("x-tone", "high"), ("x-color", "blue")),
+    ),
+    Case("another method", method="DELETE"),
+)
+
+
+@check(
+    id="RT-15",
+    title="Services without a route are left alone",
+    proves=("routing",),
+    judge=judge_bystanders,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def bystanders(ctx: Context) -> Bystanders:
+    """While the same requests to a neighbour are routed, those to a service over the same pods arrive as sent."""
+    routed = both(ctx, "match", (Case("the neighbour's", "/area", version="v2"),))
+    return Bystanders(
+        (*routed, *ask(ctx, "bystander", "no route", PLAIN)), "a service without a route", _versions(ctx, "bystander")
+    )
+
+
+def _consumer(ctx: Context, marker: Marker) -> tuple[Intent, ...]:
+    far, home = ctx.space("far"), ctx.space("in")
+    rules = (RouteRule((Target(DEPOT),)),)
+    return (RequestRoute(far, "shop", 8080, rules, marker, "service", parent_namespace=home, name="shop-for-far"),)
+
+
+# Nobody behind the service is the depot: its answers are mark enough.
+STANDING.routes["shop"] = Route("shop", _consumer, DEPOT, Gate(ordinary="", client="visitor"))
+
+
+@check(
+    id="RT-09",
+    title="A consumer's route holds for its own namespace only",
+    proves=("routing", "consumer routes"),
+    judge=judge_bystanders,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+    reference="https://gateway-api.sigs.k8s.io/mesh/gamma/",
+)
+def consumer_route(ctx: Context) -> Bystanders:
+    """A route in the visitor's namespace for a service in another: the service's neighbours do not follow it."""
+    STANDING.hold(ctx, "shop")
+    asked = ask(ctx, "shop", "consumer", (Case("its own namespace's client", version="far"),), client="visitor")
+    return Bystanders(asked, "the same service, asked from its own namespace", _versions(ctx, "shop"))

@@ -1,0 +1,90 @@
+"""Routes that stand on a ground from its first check on, each over a service of its own.
+
+All are put into the cluster at once, so that a mesh which puts none of them in force is found out after one time limit
+and not after one for each check. A route that is refused, or that the mesh has no words for, concerns its own checks
+only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from conformance.adapters import Manifest
+from conformance.context import LIMITS, Context, Gate, NotExpressible
+from conformance.intents import Backend, Intent, Marker
+from reports.errors import MeshproofError
+
+__all__ = ["Route", "Standing", "Stood"]
+
+LEAST = 0.5
+"""A route is always given this long, in seconds, however long it has stood."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route: what it takes, and how to see that it is in force."""
+
+    service: str
+    intents: Callable[[Context, Marker], tuple[Intent, ...]]
+    mark: Backend
+    gate: Gate = field(default_factory=Gate)
+
+
+@dataclass(frozen=True)
+class Stood:
+    """A route that was put into the cluster."""
+
+    since: float
+    marker: Marker
+    objects: tuple[Manifest, ...]
+    problem: Exception | None = None
+
+
+class Standing:
+    """The routes of one ground, by name."""
+
+    def __init__(self, routes: Mapping[str, Route]) -> None:
+        self.routes = dict(routes)
+
+    def put(self, ctx: Context) -> dict[str, Stood]:
+        """Put all of them into the cluster."""
+        return {name: self._put(ctx, route) for name, route in self.routes.items()}
+
+    def _put(self, ctx: Context, route: Route) -> Stood:
+        marker = ctx.marker(route.mark)
+        before, problem = len(ctx.applied), None
+        try:
+            ctx.apply(*route.intents(ctx, marker))
+        except (MeshproofError, NotExpressible) as error:
+            problem = error
+        return Stood(time.monotonic(), marker, tuple(ctx.applied[before:]), problem)
+
+    def stood(self, ctx: Context, name: str) -> Stood:
+        """A route as it was put into the cluster. Raises why it could not be."""
+        found = ctx.shared(self.put)[name]
+        if found.problem is not None:
+            raise found.problem
+        return found
+
+    def hold(self, ctx: Context, *names: str) -> tuple[str, ...]:
+        """Wait until routes are in force: those of them that the mesh has words for, at least one.
+
+        Returns their names. Raises why a route was refused, or does not come into force.
+        """
+        held: list[str] = []
+        silent: NotExpressible | None = None
+        for name in names:
+            try:
+                stood = self.stood(ctx, name)
+            except NotExpressible as error:
+                silent = error
+                continue
+            route = self.routes[name]
+            left = LIMITS.in_force - (time.monotonic() - stood.since)
+            ctx.gate(route.service, stood.marker, replace(route.gate, timeout=max(left, LEAST)))
+            held.append(name)
+        if not held and silent is not None:
+            raise silent
+        return tuple(held)

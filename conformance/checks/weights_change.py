@@ -1,0 +1,202 @@
+"""WT: weights change under traffic, soon and without an error; shares of gRPC calls, and of a backend without a pod."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from conformance.catalogue import check
+from conformance.checks.weights import GROUND, Split, Way, declare, judge_split, split
+from conformance.context import LIMITS, Context
+from conformance.model import Judgement, failed, inconclusive, passed
+from fixtures.workloads.traffic import Batch, Job, Record
+from reports.model import Evidence
+
+__all__ = ["CONVERGES", "Moving", "Turned", "judge_moving", "judge_turned"]
+
+CONVERGES = 5.0
+"""Seconds within which a change of weights must be followed by every request."""
+RATE = 150.0
+SETTLED = 100
+"""Answers in a row of the new backend alone that end the watch."""
+STAGES = ({"v1": 90, "v2": 10}, {"v1": 10, "v2": 90}, {"v1": 50, "v2": 50}, {"v1": 0, "v2": 100})
+EACH = 60
+"""Requests that are seen under each of the weights."""
+NAMES = ("v1", "v2")
+
+
+def _said(record: Record) -> str:
+    return str(record.version) if record.ok and record.version else f"error: {record.error or record.status}"
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Steady traffic while weights change, and after the last change, which leaves one backend."""
+
+    stages: int
+    during: tuple[str, ...]
+    """By request: the version that answered, or `error: …`."""
+    after: tuple[str, ...]
+
+
+def judge_moving(history: Moving) -> Judgement:
+    """Not one request fails or strays, and in the end the last weights hold."""
+    during, after = Counter(history.during), Counter(history.after)
+    evidence = Evidence(
+        f"answers while weights changed {history.stages - 1} times",
+        [
+            {"when": when, "answer": name, "requests": count}
+            for when, counts in (("until the last change was in force", during), ("from then on", after))
+            for name, count in sorted(counts.items())
+        ],
+    )
+    if len(history.during) < EACH * (history.stages - 1) or len(history.after) < EACH:
+        return inconclusive("too few requests were sent", evidence)
+    if errors := sum(count for name, count in (during + after).items() if name.startswith("error")):
+        return failed(f"{errors} requests failed while weights changed", evidence)
+    if strays := sorted(set(during + after) - set(NAMES)):
+        return failed(f"requests went to {', '.join(strays)}, which never had a share", evidence)
+    if silent := [name for name in NAMES if not during[name]]:
+        return failed(f"{', '.join(silent)} had a share and got nothing", evidence)
+    if after["v1"]:
+        return failed(f"{after['v1']} requests went to v1 after its share had gone", evidence)
+    total = sum((during + after).values())
+    return passed(f"{total} requests through {history.stages - 1} changes, no error", evidence)
+
+
+def _steady(service: str, ctx: Context) -> Batch:
+    return Batch(
+        url=ctx.url(service),
+        rate=RATE,
+        duration=3 * LIMITS.in_force * len(STAGES),
+        concurrency=16,
+        timeout=LIMITS.request,
+        fields=("version",),
+    )
+
+
+def _seen(ctx: Context, job: Job, more: int, seen: list[Record]) -> None:
+    """Let so many further requests end."""
+    wanted = len(seen) + more
+
+    def enough() -> bool:
+        seen.extend(job.records(len(seen)))
+        return len(seen) >= wanted
+
+    ctx.until(enough, f"{more} more requests", LIMITS.request)
+
+
+@check(
+    id="WT-03",
+    title="Weights change under traffic without an error",
+    proves=("weights",),
+    judge=judge_moving,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def moving(ctx: Context) -> Moving:
+    """Steady traffic through a few changes, each in force before the next."""
+    first, *others = STAGES
+    declare(ctx, "moving", first, "version")
+    with ctx.client().start(_steady("moving", ctx)) as job:
+        seen: list[Record] = []
+        for weights in others:
+            _seen(ctx, job, EACH, seen)
+            declare(ctx, "moving", weights, "version")
+        since = ctx.now()
+        _seen(ctx, job, 2 * EACH, seen)
+    late = [one for one in seen if one.start + one.late > since]
+    early = [one for one in seen if one.start + one.late <= since]
+    return Moving(len(STAGES), tuple(map(_said, early)), tuple(map(_said, late)))
+
+
+@dataclass(frozen=True)
+class Turned:
+    """All traffic is turned from one backend to another."""
+
+    applied: float
+    """When the change was sent to the API server, epoch seconds."""
+    answers: tuple[tuple[float, str], ...]
+    """When each request was sent, and who answered it."""
+    settled: bool
+    """Whether the new backend alone answered in the end."""
+    bound: float = CONVERGES
+
+    @property
+    def last_old(self) -> float:
+        """Seconds from the change to the last request that the old backend answered."""
+        return max((sent - self.applied for sent, name in self.answers if name == "v1"), default=0.0)
+
+
+def judge_turned(history: Turned) -> Judgement:
+    """The old backend gets its last request within the bound, and no request fails."""
+    counts = Counter(name for sent, name in history.answers if sent >= history.applied)
+    facts = {"last request to the old backend after s": round(history.last_old, 3), "bound s": history.bound}
+    evidence = Evidence("from the change on", {**facts, **dict(sorted(counts.items()))})
+    if not any(sent < history.applied and name == "v1" for sent, name in history.answers) or not counts:
+        return inconclusive("too few requests were sent", evidence)
+    if errors := sum(count for name, count in counts.items() if name.startswith("error")):
+        return failed(f"{errors} requests failed while traffic was turned", evidence)
+    if not history.settled or history.last_old > history.bound:
+        return failed(f"the old backend still answered after {history.last_old:.2f} s, the bound is "
+                      f"{history.bound:g} s", evidence)  # fmt: skip
+    return passed(f"followed by every request after {1000 * history.last_old:.0f} ms", evidence)
+
+
+@check(
+    id="WT-07",
+    title="A change of weights is followed soon",
+    proves=("weights", "convergence"),
+    judge=judge_turned,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def turned(ctx: Context) -> Turned:
+    """From all to nothing, measured from the moment at which the change is sent to the API server."""
+    declare(ctx, "turned", {"v1": 100, "v2": 0}, "version")
+    seen: list[Record] = []
+    with ctx.client().start(_steady("turned", ctx)) as job:
+        _seen(ctx, job, EACH, seen)
+        applied = ctx.now()
+        declare(ctx, "turned", {"v1": 0, "v2": 100}, "version")
+
+        def settled() -> bool:
+            seen.extend(job.records(len(seen)))
+            return len(seen) > SETTLED and all(one.version == "v2" for one in seen[-SETTLED:])
+
+        ctx.watch(settled, CONVERGES + 1.0)
+        done = settled()
+    return Turned(applied, tuple((one.start + one.late, _said(one)) for one in seen), done)
+
+
+@check(
+    id="WT-04",
+    title="gRPC is split by call, not by connection",
+    proves=("weights", "gRPC"),
+    judge=judge_split,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def calls(ctx: Context) -> Split:
+    """Half and half over one connection: a mesh that balances connections sends all of its calls to one backend."""
+    return split(ctx, "calls", {"v1": 50, "v2": 50}, by="version", way=Way("grpc", workers=1, delta=0.1))
+
+
+def _or_nobody(record: Record) -> str:
+    """A 503 of the mesh's own is the answer of the backend that has no endpoint."""
+    return "none" if record.status == 503 and not record.version else _said(record)
+
+
+@check(
+    id="WT-06",
+    title="A backend without endpoints is a 503 for its share alone",
+    proves=("weights", "weights by service"),
+    judge=judge_split,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+    reference="https://gateway-api.sigs.k8s.io/reference/spec/#httpbackendref",
+)
+def hole(ctx: Context) -> Split:
+    """Half and half between a backend and a service that selects no pod."""
+    return split(ctx, "hole", {"v1": 50, "none": 50}, by="service", way=Way(delta=0.1, name=_or_nobody))

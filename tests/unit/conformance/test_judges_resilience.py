@@ -1,0 +1,128 @@
+"""Judges of retries, time limits, faults and rate limits, on sound histories and on those of single defects."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from conformance.checks.faults import (
+    Aborted,
+    Delayed,
+    Limited,
+    judge_aborted,
+    judge_delayed,
+    judge_limited,
+)
+from conformance.checks.patience import Timed, judge_timeout
+from conformance.checks.retries import Attempts, Budget, judge_attempts, judge_budget
+from fixtures.workloads.traffic import Record
+from reports.model import Verdict
+
+SERVED = {"version": "v1"}
+
+
+def answer(status: int = 200, seconds: float = 0.01, *, ours: bool = True) -> Record:
+    return Record(0.0, seconds, status=status, reply=SERVED if ours else None)
+
+
+def attempts(counted: int, status: int = 200, *, least: int = 3, most: int = 3, wanted: int = 200) -> Verdict:
+    one = Attempts("version", "case", "GET /", wanted, least, most, answer(status), counted)
+    return judge_attempts([one]).verdict
+
+
+def test_attempts_are_counted_at_the_server():
+    assert judge_attempts([]).verdict is Verdict.INCONCLUSIVE
+    assert attempts(3) is Verdict.PASS
+    assert attempts(1, 503) is Verdict.FAIL  # no retries at all: plain Kubernetes
+    assert attempts(40, 503, wanted=503) is Verdict.FAIL  # unlimited
+    assert attempts(2, 503, wanted=503) is Verdict.FAIL  # one too few
+    assert attempts(3, 503, wanted=503) is Verdict.PASS
+    assert attempts(3, least=1, most=1) is Verdict.FAIL  # retries on POST, or of a status not named
+    assert attempts(1, least=1, most=1) is Verdict.PASS
+    lost = Attempts("version", "case", "GET /", 200, 1, 1, Record(0.0, 1.0, error="reset"), 1)
+    assert judge_attempts([lost]).verdict is Verdict.FAIL
+
+
+def budget(retries: int, **changes: object) -> Verdict:
+    sound = Budget(percent=20, least=1, retries=3, in_flight=40, sent=200, counted=200 + retries, errors=())
+    return judge_budget(replace(sound, **changes)).verdict  # type: ignore[arg-type]
+
+
+def test_a_retry_budget():
+    assert budget(45) is Verdict.PASS
+    assert budget(0) is Verdict.FAIL
+    assert budget(600) is Verdict.FAIL  # no budget
+    assert budget(-1) is Verdict.INCONCLUSIVE
+    assert budget(45, errors=("timeout",)) is Verdict.FAIL
+    assert budget(45, sent=0) is Verdict.INCONCLUSIVE
+    assert budget(45, percent=70) is Verdict.INCONCLUSIVE  # cannot be told from none
+
+
+def timed(slow: Record, quick: Record | None = None) -> Verdict:
+    return judge_timeout([Timed("version", 1.0, 4.0, (quick or answer(),) * 3, (slow,) * 2)]).verdict
+
+
+def test_time_limits():
+    assert judge_timeout([]).verdict is Verdict.INCONCLUSIVE
+    assert timed(answer(504, 1.01, ours=False)) is Verdict.PASS
+    assert timed(answer(200, 4.01)) is Verdict.FAIL  # no limit, or a thousandfold
+    assert timed(answer(504, 0.3, ours=False)) is Verdict.FAIL  # early
+    assert timed(answer(504, 1.01)) is Verdict.FAIL  # the backend's own
+    assert timed(Record(0.0, 10.0, error="timeout")) is Verdict.FAIL
+    assert timed(answer(504, 4.2, ours=False)) is Verdict.INCONCLUSIVE  # a machine that stalls
+    assert timed(answer(504, 1.01, ours=False), answer(504, 1.02, ours=False)) is Verdict.INCONCLUSIVE
+    assert timed(answer(504, 1.01, ours=False), answer(503, ours=False)) is Verdict.FAIL
+    assert timed(answer(504, 1.01, ours=False), answer(504, 0.01, ours=False)) is Verdict.FAIL
+
+
+def aborted(share: float, total: int = 4000, *, status: int = 418, others: dict[str, int] | None = None, seed: int = 1):
+    dice = random.Random(seed)
+    counts = Counter(f"status {status}" if dice.random() < share else "served" for _ in range(total))
+    other = {"served": 100} if others is None else others
+    return judge_aborted(Aborted(418, 30, counts, other, alpha=1e-5)).verdict
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_share_is_aborted(seed):
+    assert aborted(0.30, seed=seed) is Verdict.PASS
+    assert aborted(0.20, seed=seed) is Verdict.FAIL
+    assert aborted(0.40, seed=seed) is Verdict.FAIL
+
+
+def test_faults_that_are_wrong():
+    assert aborted(0.0) is Verdict.FAIL
+    assert aborted(1.0) is Verdict.FAIL
+    assert aborted(0.3, 20) is Verdict.INCONCLUSIVE
+    assert aborted(0.3, 0) is Verdict.INCONCLUSIVE
+    assert aborted(0.3, status=503) is Verdict.FAIL
+    assert aborted(0.3, others={"served": 70, "status 418": 30}) is Verdict.FAIL  # the wrong rule, too
+    assert aborted(0.3, others={}) is Verdict.INCONCLUSIVE
+
+
+def delayed(seconds: float, others: float = 0.002, status: int = 200) -> Verdict:
+    return judge_delayed(Delayed(0.4, (answer(status, seconds),) * 9, (answer(seconds=others),) * 9)).verdict
+
+
+def test_delays():
+    assert delayed(0.402) is Verdict.PASS
+    assert delayed(0.002) is Verdict.FAIL
+    assert delayed(0.402, 0.402) is Verdict.FAIL  # the other rule, too
+    assert delayed(0.402, 0.3) is Verdict.INCONCLUSIVE
+    assert delayed(0.402, status=503) is Verdict.FAIL
+    assert judge_delayed(Delayed(0.4, (), ())).verdict is Verdict.INCONCLUSIVE
+
+
+def limited(served: int, refused: int, other: str = "") -> Verdict:
+    counts = {"served": served, "status 429": refused} | ({other: 1} if other else {})
+    return judge_limited(Limited(10, 1.0, 3.0, counts)).verdict
+
+
+def test_rate_limits():
+    assert limited(33, 267) is Verdict.PASS
+    assert limited(300, 0) is Verdict.FAIL
+    assert limited(2, 298) is Verdict.FAIL
+    assert limited(33, 10) is Verdict.INCONCLUSIVE
+    assert limited(33, 266, "status 503") is Verdict.FAIL

@@ -1,0 +1,89 @@
+"""Judges of routes' status and of unknown filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from conformance.checks.routing_status import (
+    ACCEPTED,
+    RESOLVED,
+    UNRESOLVED,
+    Said,
+    Statement,
+    Unknown,
+    conditions,
+    judge_status,
+    judge_unknown,
+)
+from reports.model import Verdict
+
+YES = Said("Accepted", "True", "Accepted", current=True)
+WHOLE = Said("ResolvedRefs", "True", "ResolvedRefs", current=True)
+LACKS = Said("ResolvedRefs", "False", "BackendNotFound", current=True)
+
+
+def test_conditions_are_read_for_every_parent_and_generation():
+    item = {
+        "metadata": {"generation": 2},
+        "status": {
+            "parents": [
+                {"conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted", "observedGeneration": 2}]},
+                {"conditions": [{"type": "Accepted", "status": "False", "reason": "X", "observedGeneration": 1}]},
+            ]
+        },
+    }
+    assert conditions(item) == (YES, Said("Accepted", "False", "X", current=False))
+    assert conditions({"metadata": {}}) == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "right"),
+    [
+        ((ACCEPTED, RESOLVED), (YES, WHOLE), True),
+        ((ACCEPTED, UNRESOLVED), (YES, LACKS), True),
+        ((ACCEPTED, UNRESOLVED), (YES, WHOLE), False),  # status always True
+        ((ACCEPTED, RESOLVED), (YES, LACKS), False),
+        ((ACCEPTED, UNRESOLVED), (YES, replace(LACKS, reason="Whatever")), False),
+        ((ACCEPTED,), (replace(YES, current=False),), False),
+        ((ACCEPTED,), (YES, replace(YES, status="False")), False),
+        ((ACCEPTED, RESOLVED), (YES,), False),
+        ((ACCEPTED,), (), False),
+    ],
+)
+def test_the_status_is_compared_with_the_truth(wanted, said, right):
+    judged = judge_status([Statement("a route", wanted, said)])
+    assert judged.verdict is (Verdict.PASS if right else Verdict.FAIL)
+
+
+def test_nothing_said_is_no_pass():
+    assert judge_status([]).verdict is Verdict.INCONCLUSIVE
+
+
+DENIED = (Said("Accepted", "False", "UnsupportedValue", current=True),)
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (Unknown("spec.rules[0].filters[0]: unknown", (), in_force=False, answers=()), Verdict.PASS),
+        (Unknown("", DENIED, in_force=False, answers=("v1", "v2", "v3") * 20), Verdict.PASS),
+        (Unknown("", (YES, *DENIED), in_force=True, answers=("500",) * 60), Verdict.PASS),
+        (Unknown("", (YES,), in_force=True, answers=("v2",) * 60), Verdict.FAIL),  # left out in silence
+        (Unknown("", DENIED, in_force=True, answers=("v2",) * 60), Verdict.FAIL),
+        (Unknown("", DENIED, in_force=True, answers=("v1", "v2", "v3") * 20), Verdict.FAIL),
+        (Unknown("", (), in_force=False, answers=("v1",) * 60), Verdict.FAIL),
+        (Unknown("", DENIED, in_force=False, answers=()), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_an_unknown_filter_must_not_be_left_out(history, verdict):
+    assert judge_unknown(history).verdict is verdict
+
+
+def test_the_rows_of_a_report_name_what_is_wrong():
+    judged = judge_status([Statement("a route", (ACCEPTED, UNRESOLVED), (YES, WHOLE))])
+    rows = judged.evidence[0].data
+    assert isinstance(rows, Sequence)
+    assert "ResolvedRefs is True" in str(rows[0])
