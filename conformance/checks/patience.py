@@ -124,6 +124,6 @@ def per_try(ctx: Context) -> list[Attempts]:
         Trial("no try hangs", "/", 200, 1, 1),
     )
     found: list[Attempts] = []
-    for held in STANDING.hold(ctx, "per-try-version"):
+    for held in STANDING.hold(ctx, "per-try-version", "per-try-service"):
         found += tried(ctx, held, held.rpartition("-")[2], trials)
     return found

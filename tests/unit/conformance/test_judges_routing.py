@@ -20,6 +20,7 @@ from conformance.checks.routing import (
     REWRITE_CASES,
 )
 from conformance.checks.routing_backends import Bystanders, Half, judge_bystanders, judge_missing
+from conformance.checks.routing_grants import GRANT_CASES
 from fixtures.workloads.traffic import Record
 from reports.model import Verdict
 
@@ -30,6 +31,7 @@ TABLES: dict[str, Sequence[Case]] = {
     "rewrite": REWRITE_CASES,
     "redirect": (*REDIRECT_CASES, *PREFIX_CASES),
     "order": ORDER_CASES,
+    "grant": GRANT_CASES,
 }
 
 
