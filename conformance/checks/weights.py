@@ -40,7 +40,7 @@ GROUND = place(
         services=(
             *(
                 Svc(name, "in", "web")
-                for name in ("two", "zero", "three", "within", "calls", "hole", "moving", "turned")
+                for name in ("two", "zero", "three", "within", "calls", "hole", "moving", "turned", "canary")
             ),
             *(Svc(f"web-{version}", "in", "web", version) for version in ("v1", "v2", "v3")),
             Svc("web-none", "in", "nobody"),

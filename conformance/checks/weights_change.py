@@ -170,6 +170,19 @@ def turned(ctx: Context) -> Turned:
 
 
 @check(
+    id="WT-09",
+    title="A canary's one percent is kept to two points",
+    proves=("weights",),
+    judge=judge_split,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def canary(ctx: Context) -> Split:
+    """99 to 1: beside so small a share two points stand out after a thousand requests."""
+    return split(ctx, "canary", {"v1": 99, "v2": 1}, by="version", way=Way(delta=0.02))
+
+
+@check(
     id="WT-04",
     title="gRPC is split by call, not by connection",
     proves=("weights", "gRPC"),

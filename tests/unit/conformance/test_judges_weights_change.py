@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
+
+import pytest
 
 from conformance.checks.weights import Split, judge_split
 from conformance.checks.weights_change import EACH, Moving, Turned, judge_moving, judge_turned
@@ -41,6 +44,19 @@ def test_traffic_that_turns():
     assert judge_turned(turned(0.2, settled=False)).verdict is Verdict.FAIL
     assert judge_turned(turned(0.2, extra=((101.5, "error: 503"),))).verdict is Verdict.FAIL
     assert judge_turned(Turned(101.0, (), settled=False)).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_canary_shows_two_points(seed):
+    dice = random.Random(seed)
+
+    def canary(share: float) -> Verdict:
+        answers = tuple("v2" if dice.random() < share else "v1" for _ in range(6000))
+        return judge_split(Split({"v1": 99, "v2": 1}, answers, 1e-5, delta=0.02)).verdict
+
+    assert canary(0.01) is Verdict.PASS
+    assert canary(0.03) is Verdict.FAIL
+    assert canary(0.0) is Verdict.FAIL
 
 
 def test_calls_that_stay_on_one_connection_and_a_hole_that_is_filled():
