@@ -13,7 +13,19 @@ from refmesh.agent.settings import ADMIN_PORT, READY_PORT
 if TYPE_CHECKING:
     from refmesh.agent.settings import Settings
 
-__all__ = ["bootstrap", "sds_config"]
+__all__ = ["RUNTIME", "bootstrap", "sds_config"]
+
+RUNTIME = {
+    "layers": [
+        {
+            "name": "static",
+            # Access rules ask for all values of a repeated header or for any, as the rule needs; asked one by one,
+            # Envoy would let in whoever sends the wanted value among others.
+            "static_layer": {"envoy.reloadable_features.rbac_match_headers_individually": False},
+        }
+    ]
+}
+"""Choices between behaviours of Envoy. `refmesh.discovery.matchers` relies on them."""
 
 _TYPE = "type.googleapis.com/"
 _MAX_CONNECTIONS = 50_000
@@ -41,6 +53,7 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
             "clusters": [_xds_cluster(settings), _sds_cluster(settings), _admin_cluster()],
             "listeners": [_ready_listener()],
         },
+        "layered_runtime": RUNTIME,
         # Peers cannot use up the proxy's memory with connections alone.
         "overload_manager": {
             "resource_monitors": [

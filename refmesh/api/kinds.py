@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from refmesh.api.authorization_policy import AuthorizationPolicy
 from refmesh.api.destination_rule import DestinationRule
 from refmesh.api.fields import Invalid
 from refmesh.api.http_route import HTTPRoute
@@ -13,9 +14,9 @@ from refmesh.api.meta import Meta, Rejected
 from refmesh.api.peer_authentication import PeerAuthentication
 from refmesh.api.virtual_service import VirtualService
 
-__all__ = ["KINDS", "Kind", "Policy", "parse"]
+__all__ = ["KINDS", "Kind", "Policy", "parse", "stand_in"]
 
-Policy = PeerAuthentication | VirtualService | DestinationRule | HTTPRoute
+Policy = PeerAuthentication | AuthorizationPolicy | VirtualService | DestinationRule | HTTPRoute
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,19 @@ class Kind:
     api_version: str
     plural: str
     read: Callable[[Any, str], Policy]
+    closed: Callable[[Any, str], Policy] | None = None
+    """What is in force in place of an object that cannot be read; None where nothing is, because nothing is at risk."""
 
 
 KINDS: tuple[Kind, ...] = (
     Kind("PeerAuthentication", "security.istio.io/v1", "peerauthentications", PeerAuthentication.parse),
+    Kind(
+        "AuthorizationPolicy",
+        "security.istio.io/v1",
+        "authorizationpolicies",
+        AuthorizationPolicy.parse,
+        AuthorizationPolicy.closed,
+    ),
     Kind("VirtualService", "networking.istio.io/v1", "virtualservices", VirtualService.parse),
     Kind("DestinationRule", "networking.istio.io/v1", "destinationrules", DestinationRule.parse),
     Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes", HTTPRoute.parse),
@@ -46,3 +56,11 @@ def parse(kind: Kind, obj: Any, domain: str) -> Policy | Rejected:
         return kind.read(obj, domain)
     except Invalid as problem:
         return Rejected(meta, str(problem))
+
+
+def stand_in(kind: Kind, obj: Any, reason: str) -> Policy | None:
+    """What is in force in place of an object that was rejected for this reason; None where nothing is."""
+    try:
+        return kind.closed(obj, reason) if kind.closed is not None else None
+    except Invalid:
+        return None  # not even a name: the API server stores no such object

@@ -9,6 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from refmesh.api.authorization_policy import AuthorizationPolicy
 from refmesh.api.destination_rule import DestinationRule
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Rejected
@@ -156,6 +157,7 @@ class Snapshot:
     pods: Mapping[Key, Pod] = field(default_factory=lambda: _NONE)
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _NONE)
     peer_authentications: Mapping[Key, PeerAuthentication] = field(default_factory=lambda: _NONE)
+    authorization_policies: Mapping[Key, AuthorizationPolicy] = field(default_factory=lambda: _NONE)
     virtual_services: Mapping[Key, VirtualService] = field(default_factory=lambda: _NONE)
     destination_rules: Mapping[Key, DestinationRule] = field(default_factory=lambda: _NONE)
     http_routes: Mapping[Key, HTTPRoute] = field(default_factory=lambda: _NONE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from refmesh.api.kinds import KINDS, Kind, parse
+from refmesh.api.kinds import KINDS, Kind, parse, stand_in
 from refmesh.api.meta import Rejected
 from refmesh.config import objects
 from refmesh.config.model import Key, Slice, Snapshot, key_of
@@ -35,6 +35,7 @@ SOURCES: tuple[Source, ...] = (
 
 _FIELD_OF_POLICY = {
     "PeerAuthentication": "peer_authentications",
+    "AuthorizationPolicy": "authorization_policies",
     "VirtualService": "virtual_services",
     "DestinationRule": "destination_rules",
     "HTTPRoute": "http_routes",
@@ -115,8 +116,9 @@ class Store:
     def _put_policy(self, source: str, key: Key, obj: Any) -> bool:
         if source == "HTTPRoute":
             self.raw_routes[key] = obj
-        parsed = parse(self._kinds[source], obj, self._domain)
-        good = None if isinstance(parsed, Rejected) else parsed
+        kind = self._kinds[source]
+        parsed = parse(kind, obj, self._domain)
+        good = stand_in(kind, obj, parsed.reason) if isinstance(parsed, Rejected) else parsed
         bad = parsed if isinstance(parsed, Rejected) else None
         changed = self._set(_FIELD_OF_POLICY[source], key, good)
         return self._set("rejected", (source, *key), bad) or changed

@@ -28,7 +28,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from refmesh.discovery import tls
+from refmesh.discovery import guards, names, tls
+from refmesh.discovery.authorization import Authorization
 from refmesh.discovery.packing import pack, uint32
 from refmesh.discovery.routes import FAULT_FILTER
 from refmesh.discovery.settings import MeshSettings
@@ -91,7 +92,7 @@ def _connection_manager(settings: MeshSettings, direction: str, stat_prefix: str
         stat_prefix=stat_prefix,
         codec_type=HttpConnectionManager.AUTO,
         http_filters=[
-            *([fault] if direction == "outbound" else []),
+            *([fault] if direction == "outbound" else guards.http_filters()),
             HttpFilter(name="envoy.filters.http.router", typed_config=pack(Router())),
         ],
         access_log=_access_log(settings, direction, http=True),
@@ -109,23 +110,29 @@ def _connection_manager(settings: MeshSettings, direction: str, stat_prefix: str
     return manager
 
 
+def _discovered(route: str) -> Any:
+    source = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
+    return Rds(route_config_name=route, config_source=source)
+
+
 def http_outbound(settings: MeshSettings, route: str, inline: RouteConfiguration | None = None) -> Any:
     """Requests of the application, routed by the named route configuration or by the one given inline."""
     manager = _connection_manager(settings, "outbound", "outbound")
     if inline is not None:
         manager.route_config.CopyFrom(inline)
     else:
-        source = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
-        manager.rds.CopyFrom(Rds(route_config_name=route, config_source=source))
+        manager.rds.CopyFrom(_discovered(route))
     # An application cannot vouch for a peer: what it puts into the header does not leave the pod.
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE
     return Filter(name=_HCM, typed_config=pack(manager))
 
 
-def http_inbound(settings: MeshSettings, port: int, routes: RouteConfiguration, *, verified: bool) -> Any:
+def http_inbound(settings: MeshSettings, port: int, authorization: Authorization, *, verified: bool) -> Any:
     """Requests to the application. `verified`: the connection showed a client certificate."""
     manager = _connection_manager(settings, "inbound", f"inbound_{port}")
-    manager.route_config.CopyFrom(routes)
+    manager.rds.CopyFrom(_discovered(names.inbound_route(port)))
+    if authorization.names_paths:
+        guards.canonical_paths(manager)
     if verified:
         manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
         details = HttpConnectionManager.SetCurrentClientCertDetails(subject=BoolValue(value=True), uri=True, dns=True)

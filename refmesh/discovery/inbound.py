@@ -23,12 +23,13 @@ from envoy.type.v3.range_pb2 import Int32Range
 from refmesh.api.peer_authentication import MtlsMode
 from refmesh.config.model import Pod, Protocol, Snapshot
 from refmesh.config.objects import protocol_of
-from refmesh.discovery import filters, names, policy, routes, tls
+from refmesh.discovery import filters, guards, names, policy, routes, tls
+from refmesh.discovery.authorization import OPEN, Authorization
 from refmesh.discovery.outbound import DETECTION_SECONDS
 from refmesh.discovery.packing import duration, uint32
 from refmesh.discovery.settings import INBOUND_PORT, RESERVED_PORTS, MeshSettings
 
-__all__ = ["INBOUND_LISTENER", "Inbound", "InboundPort", "inbound_listener", "inbound_of"]
+__all__ = ["INBOUND_LISTENER", "Inbound", "InboundPort", "inbound_listener", "inbound_of", "inbound_routes"]
 
 INBOUND_LISTENER = "virtualInbound"
 
@@ -48,9 +49,12 @@ class Inbound:
 
     ports: tuple[InboundPort, ...]
     other_ports: MtlsMode
+    authorization: Authorization = OPEN
 
 
-def inbound_of(snapshot: Snapshot, policies: policy.MtlsPolicies, pod: Pod) -> Inbound:
+def inbound_of(
+    snapshot: Snapshot, policies: policy.MtlsPolicies, pod: Pod, authorization: Authorization = OPEN
+) -> Inbound:
     """The ports that Services or containers of the pod name, and the mode for each."""
     found: dict[int, Protocol] = {}
     for service in snapshot.services_of(pod):
@@ -68,16 +72,32 @@ def inbound_of(snapshot: Snapshot, policies: policy.MtlsPolicies, pod: Pod) -> I
         for number, protocol in sorted(found.items())
         if number not in RESERVED_PORTS
     )
-    return Inbound(ports, policy.mode_in_force(policies, pod, None))
+    return Inbound(ports, policy.mode_in_force(policies, pod, None), authorization)
+
+
+def inbound_routes(inbound: Inbound, settings: MeshSettings) -> dict[str, Any]:
+    """The routes of the ports that speak HTTP, by name: each to its own application, and what is let through."""
+    found = {}
+    rules = guards.route_rules(inbound.authorization, settings.trust_domain)
+    for port in inbound.ports:
+        if port.protocol is Protocol.TCP:
+            continue
+        name = names.inbound_route(port.number)
+        table = routes.single_cluster(name, names.inbound_cluster(port.number))
+        table.ignore_path_parameters_in_path_matching = guards.ignores_path_parameters()
+        for key, value in rules.items():
+            table.typed_per_filter_config[key].CopyFrom(value)
+        found[name] = table
+    return found
 
 
 def inbound_listener(inbound: Inbound, settings: MeshSettings) -> Any:
     """The listener for everything that comes to the pod."""
     chains = [_loop_chain(settings)]
     for port in inbound.ports:
-        chains.extend(_chains(settings, port))
+        chains.extend(_chains(settings, port, inbound.authorization))
     # A port nobody named gets the workload's mode and is treated as bytes.
-    chains.extend(_chains(settings, InboundPort(0, Protocol.TCP, inbound.other_ports)))
+    chains.extend(_chains(settings, InboundPort(0, Protocol.TCP, inbound.other_ports), inbound.authorization))
     inspector = filters.http_inspector()
     sniffed = [port.number for port in inbound.ports if port.protocol is Protocol.AUTO]
     inspector.filter_disabled.CopyFrom(_none_of(sniffed))
@@ -106,9 +126,9 @@ def _loop_chain(settings: MeshSettings) -> Any:
     )
 
 
-def _chains(settings: MeshSettings, port: InboundPort) -> list[Any]:
+def _chains(settings: MeshSettings, port: InboundPort, authorization: Authorization) -> list[Any]:
     """The chains of one port; number 0 stands for all ports without chains of their own."""
-    build = _ChainBuilder(settings, port)
+    build = _ChainBuilder(settings, port, authorization)
     secured: list[Any] = []
     if port.mode is not MtlsMode.DISABLE:
         if port.protocol is Protocol.AUTO:
@@ -136,6 +156,7 @@ def _chains(settings: MeshSettings, port: InboundPort) -> list[Any]:
 class _ChainBuilder:
     settings: MeshSettings
     port: InboundPort
+    authorization: Authorization
 
     def chain(
         self, name: str, *, secure: bool, http: bool, transport: str = "tls", alpn: list[str] | tuple[str, ...] = ()
@@ -146,15 +167,15 @@ class _ChainBuilder:
             match.destination_port.value = number
         cluster = names.inbound_cluster(number) if number else names.INBOUND_PASSTHROUGH
         if http:
-            table = routes.single_cluster(f"inbound:{number}", cluster)
-            network = filters.http_inbound(self.settings, number, table, verified=secure)
+            network = [filters.http_inbound(self.settings, number, self.authorization, verified=secure)]
         else:
-            network = filters.tcp(self.settings, "inbound", cluster)
+            guarding = guards.network_filters(self.authorization, self.settings.trust_domain)
+            network = [*guarding, filters.tcp(self.settings, "inbound", cluster)]
         return FilterChain(
             name=f"{number or 'other'}-{name}",
             filter_chain_match=match,
             transport_socket=tls.downstream(self.settings.trust_domain) if secure else None,
-            filters=[network],
+            filters=network,
         )
 
 

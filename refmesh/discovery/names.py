@@ -7,6 +7,7 @@ __all__ = [
     "INBOUND_PASSTHROUGH",
     "PASSTHROUGH",
     "inbound_cluster",
+    "inbound_route",
     "outbound_cluster",
     "route_name",
     "sni",
@@ -29,6 +30,11 @@ def direct_cluster(port: int, host: str) -> str:
 
 def inbound_cluster(port: int) -> str:
     """The cluster for a port of the pod's own application."""
+    return f"inbound|{port}||"
+
+
+def inbound_route(port: int) -> str:
+    """The route configuration for requests to a port of the pod's own application."""
     return f"inbound|{port}||"
 
 

@@ -19,6 +19,7 @@ from refmesh.api.routing import Rule
 from refmesh.config.model import Key, Pod, Protocol, Service, ServicePort, Snapshot
 from refmesh.discovery import clusters, endpoints, inbound, names, outbound, routes
 from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.authorization import AuthorizationPolicies
 from refmesh.discovery.policy import MtlsPolicies
 from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
 from refmesh.discovery.settings import MeshSettings
@@ -73,6 +74,9 @@ class Generator:
         started = time.monotonic()
         attachments = Attachments.collect(snapshot, self._settings)
         policies = MtlsPolicies.collect(snapshot.peer_authentications.values(), self._settings.root_namespace)
+        authorization = AuthorizationPolicies.collect(
+            snapshot.authorization_policies.values(), self._settings.root_namespace
+        )
         self._used = set()
         shared = self._shared(snapshot, attachments, policies)
         special = {
@@ -88,10 +92,12 @@ class Generator:
             by_namespace=special,
             policies=policies,
             created=started,
-            own=self._owner(snapshot, policies),
+            own=self._owner(snapshot, policies, authorization),
         )
 
-    def _owner(self, snapshot: Snapshot, policies: MtlsPolicies) -> Callable[[Pod], Tables]:
+    def _owner(
+        self, snapshot: Snapshot, policies: MtlsPolicies, authorization: AuthorizationPolicies
+    ) -> Callable[[Pod], Tables]:
         """Remembers each pod's own resources across the worlds that differ in endpoints only, which most do."""
         inputs = snapshot.without_endpoints
         if len(inputs) != len(self._own_inputs) or any(
@@ -104,7 +110,7 @@ class Generator:
             known = remembered.get(pod.key)
             if known is not None and known[0] is pod:
                 return known[1]
-            found = self._own(snapshot, policies, pod)
+            found = self._own(snapshot, policies, authorization, pod)
             if len(remembered) > 1000 + 2 * len(snapshot.pods):
                 remembered.clear()  # mostly pods that are gone
             remembered[pod.key] = (pod, found)
@@ -265,8 +271,10 @@ class Generator:
         )
 
     # ------------------------------------------------------------------------------------------------------------ own
-    def _own(self, snapshot: Snapshot, policies: MtlsPolicies, pod: Pod) -> Tables:
-        spec = inbound.inbound_of(snapshot, policies, pod)
+    def _own(
+        self, snapshot: Snapshot, policies: MtlsPolicies, authorization: AuthorizationPolicies, pod: Pod
+    ) -> Tables:
+        spec = inbound.inbound_of(snapshot, policies, pod, authorization.of(pod, snapshot))
         known = self._inbound.get(spec)
         if known is not None:
             return known
@@ -277,10 +285,15 @@ class Generator:
         for port in spec.ports:
             name = names.inbound_cluster(port.number)
             own_clusters[name] = encode(ResourceType.CLUSTER, name, clusters.inbound_cluster(name))
+        own_routes = {
+            name: encode(ResourceType.ROUTE, name, table)
+            for name, table in inbound.inbound_routes(spec, self._settings).items()
+        }
         found = MappingProxyType(
             {
                 ResourceType.LISTENER: MappingProxyType({listener.name: listener}),
                 ResourceType.CLUSTER: MappingProxyType(own_clusters),
+                ResourceType.ROUTE: MappingProxyType(own_routes),
             }
         )
         if len(self._inbound) > 1000:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from refmesh.install import authorization_schema
 from refmesh.install.manifests import LABELS
 
 __all__ = ["crds"]
@@ -142,12 +143,20 @@ def _crd(
 
 
 def crds() -> list[dict[str, Any]]:
-    """Return the definitions of VirtualService, DestinationRule and PeerAuthentication."""
+    """Return the definitions of the Istio-shaped kinds."""
     networking, security = ("v1", "v1beta1", "v1alpha3"), ("v1", "v1beta1")
     return [
         _crd("VirtualService", "virtualservices", "networking.istio.io", networking, _virtual_service(), ["vs"]),
         _crd("DestinationRule", "destinationrules", "networking.istio.io", networking, _destination_rule(), ["dr"]),
         _crd(
             "PeerAuthentication", "peerauthentications", "security.istio.io", security, _peer_authentication(), ["pa"]
+        ),
+        _crd(
+            "AuthorizationPolicy",
+            "authorizationpolicies",
+            "security.istio.io",
+            security,
+            authorization_schema.authorization_policy(),
+            ["ap"],
         ),
     ]

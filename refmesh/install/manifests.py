@@ -55,7 +55,7 @@ def rbac() -> list[Object]:
         _rule("", "services pods namespaces serviceaccounts", read),
         _rule("discovery.k8s.io", "endpointslices", read),
         _rule("networking.istio.io", "virtualservices destinationrules", read),
-        _rule("security.istio.io", "peerauthentications", read),
+        _rule("security.istio.io", "peerauthentications authorizationpolicies", read),
         _rule("gateway.networking.k8s.io", "httproutes", read),
         _rule("gateway.networking.k8s.io", "httproutes/status", "update patch"),
         _rule("authentication.k8s.io", "tokenreviews", "create"),

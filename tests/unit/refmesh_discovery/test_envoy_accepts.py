@@ -143,6 +143,34 @@ def headless_echo() -> dict[str, Any]:
     return made
 
 
+def every(**values: str) -> dict[str, list[str]]:
+    """Each field and its not-form."""
+    return {form: [value] for name, value in values.items() for form in (name, f"not{name[0].upper()}{name[1:]}")}
+
+
+EVERY_CONDITION = {
+    "from": [
+        {
+            "source": every(
+                principals="cluster.local/ns/a/sa/b*", requestPrincipals="*", namespaces="a*", ipBlocks="10.0.0.0/8",
+                remoteIpBlocks="::1",
+            )
+        }
+    ],
+    "to": [{"operation": every(hosts="*.a", ports="80", methods="GET", paths="/a/{*}/b")}],
+    "when": [
+        {"key": key, "values": ["10.1.2.3" if key.endswith("ip") else "80"], "notValues": ["1.2.3.4"]}
+        if not key.endswith("port")
+        else {"key": key, "values": ["80"], "notValues": ["1"]}
+        for key in (
+            "source.ip", "remote.ip", "source.namespace", "source.principal", "request.auth.principal",
+            "request.auth.audiences", "request.auth.presenter", "request.auth.claims[a][b]", "request.headers[x]",
+            "destination.ip", "destination.port", "connection.sni",
+        )
+    ],
+}  # fmt: skip
+
+
 CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "plain": [],
     "strict": [("PeerAuthentication", peer_authentication("STRICT"))],
@@ -164,6 +192,10 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "virtual service": [("VirtualService", RICH_ROUTE), ("DestinationRule", RICH_RULE)],
     "http route": [("HTTPRoute", GATEWAY_ROUTE)],
     "headless": [("Service", headless_echo())],
+    "authorization": [
+        ("AuthorizationPolicy", policy(action.lower(), {"action": action, "rules": [EVERY_CONDITION, {}]}))
+        for action in ("ALLOW", "DENY", "AUDIT")
+    ],
 }
 
 

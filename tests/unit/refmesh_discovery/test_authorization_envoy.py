@@ -1,0 +1,228 @@
+"""What the real Envoy lets through under AuthorizationPolicies, request by request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.unit.refmesh_discovery.guarded_envoy import Guarded, Objects, guarded_envoy
+from tests.unit.refmesh_discovery.helpers import policy
+
+
+def rules(*rules: dict[str, Any], action: str = "ALLOW", name: str = "p", **spec: Any) -> tuple[str, dict[str, Any]]:
+    return "AuthorizationPolicy", policy(name, {"action": action, "rules": list(rules), **spec})
+
+
+def to(**operation: Any) -> dict[str, Any]:
+    return {"to": [{"operation": operation}]}
+
+
+def when(key: str, **values: Any) -> dict[str, Any]:
+    return {"when": [{"key": key, **values}]}
+
+
+POLICIES: dict[str, Objects] = {
+    "none": [],
+    "nothing allowed": [("AuthorizationPolicy", policy("p", {}))],
+    "anything": [rules({})],
+    "deny wins": [rules(to(methods=["GET"])), rules(to(paths=["/admin"]), action="DENY", name="d")],
+    "deny nothing": [("AuthorizationPolicy", policy("p", {"action": "DENY"}))],
+    "audit": [rules({}, action="AUDIT")],
+    "elsewhere": [("AuthorizationPolicy", policy("p", {"selector": {"matchLabels": {"app": "other"}}}))],
+    "behind the service": [
+        ("AuthorizationPolicy", policy("p", {"targetRefs": [{"kind": "Service", "name": "echo"}]})),
+    ],
+    "behind another service": [
+        ("AuthorizationPolicy", policy("p", {"targetRefs": [{"kind": "Service", "name": "other"}]})),
+    ],
+    "mesh-wide": [("AuthorizationPolicy", policy("p", {}, namespace="refmesh-system"))],
+    "other namespace": [("AuthorizationPolicy", policy("p", {}, namespace="bank"))],
+    "get only": [rules(to(methods=["GET"]))],
+    "allow paths": [rules(to(paths=["/report.v1", "/public/*", "*.css", "/orders/{*}/items", "/deep/{**}/end"]))],
+    "not paths": [rules(to(notPaths=["/admin", "/admin/*"]))],
+    "deny admin": [rules(to(paths=["/admin", "/admin/*"]), action="DENY")],
+    "hosts": [rules(to(hosts=["shop.example", "*.internal"]))],
+    "deny host": [rules(to(hosts=["shop.example"]), action="DENY")],
+    "this port": [rules(to(ports=["8080"]))],
+    "header": [rules(when("request.headers[x-role]", values=["admin"]))],
+    "not header": [rules(when("request.headers[x-role]", notValues=["guest"]))],
+    "deny header": [rules(when("request.headers[x-role]", values=["guest"]), action="DENY")],
+    "deny header prefix": [rules(when("request.headers[x-role]", values=["gu*"]), action="DENY")],
+    "header there": [rules(when("request.headers[x-role]", values=["*"]))],
+    "loopback": [rules({"from": [{"source": {"ipBlocks": ["127.0.0.0/8"]}}]})],
+    "not loopback": [rules({"from": [{"source": {"notIpBlocks": ["127.0.0.1"]}}]})],
+    "peer": [rules({"from": [{"source": {"principals": ["*"]}}]})],
+    "no peer": [rules({"from": [{"source": {"notPrincipals": ["cluster.local/ns/a/sa/b"]}}]})],
+    "unreadable allow": [rules(when("request.nothing", values=["x"])), rules(to(methods=["GET"]), name="q")],
+    "unreadable deny": [rules(when("request.nothing", values=["x"]), action="DENY")],
+    "unreadable elsewhere": [
+        rules(when("request.nothing", values=["x"]), action="DENY", selector={"matchLabels": {"app": "other"}})
+    ],
+    "unknown action": [rules(action="CUSTOM", provider={"name": "x"})],
+    "token": [rules({"from": [{"source": {"requestPrincipals": ["*"]}}]})],
+}
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    with guarded_envoy(POLICIES, tmp_path_factory.mktemp("envoy")) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("none", True),
+        ("nothing allowed", False),
+        ("anything", True),
+        ("deny nothing", True),
+        ("audit", True),
+        ("elsewhere", True),
+        ("behind the service", False),
+        ("behind another service", True),
+        ("mesh-wide", False),
+        ("other namespace", True),
+        ("loopback", True),
+        ("not loopback", False),
+        ("peer", False),
+        ("no peer", True),
+        ("unreadable allow", True),
+        ("unreadable deny", False),
+        ("unreadable elsewhere", True),
+        ("unknown action", False),
+        ("this port", False),  # Envoy's own port here; the redirect rules restore 8080 in a pod
+        ("token", False),
+    ],
+)
+def test_a_plain_request(proxy: Guarded, name: str, allowed: bool) -> None:
+    assert proxy.allows(name) is allowed
+
+
+def test_an_unreadable_allow_policy_grants_nothing_and_takes_nothing_from_others(proxy: Guarded) -> None:
+    assert proxy.allows("unreadable allow", method="GET")
+    assert not proxy.allows("unreadable allow", method="POST")
+
+
+def test_deny_is_asked_first(proxy: Guarded) -> None:
+    assert proxy.allows("deny wins")
+    assert not proxy.allows("deny wins", "/admin")
+    assert not proxy.allows("deny wins", method="POST")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/report.v1", True),
+        ("/report.v1?x=1", True),
+        ("/reportxv1", False),
+        ("/report.v1/x", False),
+        ("/Report.v1", False),
+        ("/public/", True),
+        ("/public/a/b", True),
+        ("/public", False),
+        ("/publicity", False),
+        ("/public/../admin", False),
+        ("/public/..%2Fadmin", False),
+        ("/public/..%5Cadmin", False),
+        ("/public/..;/admin", False),
+        ("/public/..;x=1/admin", False),
+        ("/public/%2e%2e;/admin", False),
+        ("/public/%2e%2e/admin", False),
+        ("/public/a;x=1/b", True),
+        ("/style.css", True),
+        ("/admin?x=.css", False),
+        ("/orders/7/items", True),
+        ("/orders/7/8/items", False),
+        ("/orders//items", False),
+        ("/deep/a/b/end", True),
+    ],
+)
+def test_allowed_paths(proxy: Guarded, path: str, allowed: bool) -> None:
+    assert proxy.allows("allow paths", path) is allowed
+
+
+SPELLINGS = [
+    "/admin",
+    "//admin",
+    "///admin",
+    "/./admin",
+    "/x/../admin",
+    "/admin?x",
+    "/%61dmin",
+    "/%2Fadmin",
+    "/%2fadmin",
+    "/%5Cadmin",
+    "/%5cadmin",
+    "\\admin",
+    "/\\admin",
+    "/x/..\\admin",
+    "/x/..%2Fadmin",
+    "/x/%2e%2e/admin",
+    "/admin/x",
+    "/admin//x",
+    "/admin%2Fx",
+    "/admin;x=1",
+    "/admin;x=1/y",
+    "/;a/admin",
+    "/.;/admin",
+    "/x/..;/admin",
+    "/x/..;a=b/admin",
+]
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+@pytest.mark.parametrize("name", ["deny admin", "not paths"])
+def test_no_spelling_of_a_closed_path_gets_through(proxy: Guarded, name: str, path: str) -> None:
+    assert proxy.ask(name, path).status in {400, 403, 404}
+
+
+@pytest.mark.parametrize("name", ["deny admin", "not paths"])
+def test_a_fragment_is_no_way_round(proxy: Guarded, name: str) -> None:
+    assert proxy.ask(name, "/admin#x").status == 400
+
+
+@pytest.mark.parametrize("path", ["/", "/a/b", "/administrator", "/x/admin", "/a;b/c", "/a?b=/../admin"])
+@pytest.mark.parametrize("name", ["deny admin", "not paths"])
+def test_other_paths_get_through(proxy: Guarded, name: str, path: str) -> None:
+    assert proxy.allows(name, path)
+
+
+def test_paths_are_left_alone_where_no_policy_names_them(proxy: Guarded) -> None:
+    assert proxy.ask("none", "/a//b%2Fc").path == "/a//b%2Fc"
+    assert proxy.ask("allow paths", "/public//b%2Fc").path == "/public/b/c"
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [("shop.example", True), ("SHOP.Example", True), ("x.internal", True), ("shopxexample", False), ("a", False)],
+)
+def test_hosts_match_in_any_case(proxy: Guarded, host: str, allowed: bool) -> None:
+    assert proxy.allows("hosts", host=host) is allowed
+    if host.lower() == "shop.example":
+        assert not proxy.allows("deny host", host=host)
+
+
+@pytest.mark.parametrize(
+    ("headers", "allow", "not_guest", "deny_guest", "deny_prefix"),
+    [
+        ("", False, True, True, True),
+        ("x-role: admin", True, True, True, True),
+        ("x-role: guest", False, False, False, False),
+        ("X-ROLE: guest", False, False, False, False),
+        ("x-role: admin\nx-role: guest", False, False, False, False),
+        ("x-role: guest\nx-role: admin", False, False, False, False),
+        ("x-role: admin, guest", False, False, False, False),
+        ("x-role: guests", False, True, True, False),
+        ("x-role: noguest", False, True, True, True),
+    ],
+)
+def test_headers(
+    proxy: Guarded, headers: str, allow: bool, not_guest: bool, deny_guest: bool, deny_prefix: bool
+) -> None:
+    found = [
+        proxy.allows(name, headers=headers) for name in ("header", "not header", "deny header", "deny header prefix")
+    ]
+    assert found == [allow, not_guest, deny_guest, deny_prefix]
+    assert proxy.allows("header there", headers=headers) is bool(headers)
