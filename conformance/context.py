@@ -256,6 +256,11 @@ class Context:
         """How many requests with a key reached the only pod of an echo workload, by its own count."""
         return int(self._control(self.pod(workload), ECHO_CONTROL, f"/count?key={key}").get("count", 0))
 
+    def served(self, pod: Pod) -> int:
+        """How many requests and lines one echo pod has answered so far, by its own count."""
+        state = self._control(pod, ECHO_CONTROL, "/behaviour", {})
+        return int(state.get("served", 0)) + int(state.get("lines", 0))
+
     def sniff(self, pod: Pod, port: int, marker: str, traffic: Callable[[], Sequence[Record]]) -> dict[str, Any]:
         """What the pod's interface carried on a port while `traffic` ran, and the traffic's records."""
         self._control(pod, SNIFFER_CONTROL, "/start", {"port": port, "marker": marker})

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from conformance.adapters import Adapter, Rendered, Unsupported
 from conformance.intents import Inject, Intent, NoInject, Scope
-from fixtures.workloads.manifests import client_pod, echo_deployment, service
+from fixtures.workloads.manifests import account_manifest, client_pod, echo_deployment, service
 
 __all__ = ["Ground", "Layer", "Place", "Svc", "Workload", "pod_by_pod", "render_ground", "space_name"]
 
@@ -39,6 +39,8 @@ class Workload:
     sniffer: bool = False
     pod: Literal["", "inject", "no-inject"] = ""
     """What the pod itself says, against its namespace."""
+    account: str = ""
+    """A client's service account, created with it; "" means its namespace's own. An echo always has its own."""
     probe: str = ""
     """Path of its readiness probe, asked every second; "" keeps the workload's own."""
 
@@ -160,13 +162,15 @@ def _workload(workload: Workload, place: Place, space: str, adapter: Adapter, im
     marks = _pod_metadata(adapter, workload, place)
     if workload.kind == "client":
         return [
+            *([account_manifest(workload.account, space)] if workload.account else []),
             client_pod(
                 workload.name,
                 space,
                 image=image,
                 labels={"app": workload.app or workload.name, **marks.labels},
                 annotations=dict(marks.annotations),
-            )
+                service_account=workload.account or None,
+            ),
         ]
     objects = echo_deployment(
         workload.name,

@@ -1,6 +1,8 @@
 """The checks, one file a group. Importing this package registers them in `conformance.catalogue`."""
 
 from . import (
+    authorization,
+    authorization_paths,
     circuit,
     faults,
     identity,
@@ -20,6 +22,8 @@ from . import (
 )
 
 __all__ = [
+    "authorization",
+    "authorization_paths",
     "circuit",
     "faults",
     "identity",

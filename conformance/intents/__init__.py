@@ -3,6 +3,7 @@
 Adapters turn intents into objects; see `conformance.adapters`.
 """
 
+from .authorization import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
 from .base import Backend, Intent, Marker
 from .identity import CertificateRequest
 from .injection import Inject, NoInject, Scope
@@ -23,10 +24,13 @@ from .security import Mode, MtlsMode
 from .traffic import ConnectionLimit, OutlierEjection, RouteTimeout, WeightedRoute
 
 __all__ = [
+    "Access",
+    "AccessRule",
     "Backend",
     "BackendGrant",
     "CertificateRequest",
     "ConnectionLimit",
+    "Effect",
     "Fault",
     "HeaderEdit",
     "Inject",
@@ -49,5 +53,7 @@ __all__ = [
     "RouteTimeout",
     "Scope",
     "Target",
+    "TokenIssuer",
+    "UnreadableAccess",
     "WeightedRoute",
 ]

@@ -1,0 +1,283 @@
+"""AZ: who may send what. What is refused is refused at the client and never seen by the server.
+
+One server, whose policies the checks replace one after the other. Callers differ in service account and in namespace;
+the name of one namespace begins with the name of another, so that a comparison of beginnings shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from conformance.catalogue import check, place
+from conformance.checks.authorization_judges import Access, Attempt, judge_access, summarise
+from conformance.context import LIMITS, Context
+from conformance.ground import Ground, Place, Svc, Workload
+from conformance.intents import Access as Policy
+from conformance.intents import AccessRule, Effect, Intent
+from fixtures.workloads.traffic import Batch, Record
+
+__all__ = ["ATTEMPTS", "GROUND", "SERVER", "Ask", "allow", "deny", "establish", "judged", "rehearsed"]
+
+HTTP, GRPC, TCP = 8080, 7070, 9090
+PROTOCOL = {HTTP: "http1", GRPC: "grpc", TCP: "tcp"}
+SERVER = "server"
+ATTEMPTS = 10
+"""Requests of each kind. A policy is in force or not: this is no percentage, the number only guards against a fluke."""
+CALLERS = {"client": "in", "other": "in", "friend": "friend", "friendly": "friendly"}
+"""Meshed callers, and the place of each. Each has a service account of its own name."""
+REFERENCE = "https://istio.io/latest/docs/reference/config/security/authorization-policy/"
+
+GROUND = place(
+    Ground(
+        name="authz",
+        order=5,
+        places=(Place("in", meshed=True), Place("friend", meshed=True), Place("friendly", meshed=True), Place("out")),
+        workloads=(
+            Workload(SERVER, "in"),
+            *(Workload(name, where, kind="client", account=name) for name, where in CALLERS.items()),
+            Workload("outsider", "out", kind="client"),
+        ),
+        services=(Svc(SERVER, "in", SERVER),),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One kind of request, and whether it should get through."""
+
+    caller: str
+    wanted: bool
+    port: int = HTTP
+    path: str = "/"
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    repeated: Mapping[str, str] = field(default_factory=dict)
+    """Headers that are sent once more, with these values."""
+    note: str = ""
+    count: int = ATTEMPTS
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        target = f"port {self.port}" if self.port != HTTP else f"{self.method} {self.path}"
+        return f"{self.caller}, {target}" + (f", {self.note}" if self.note else "")
+
+
+def send(ctx: Context, ask: Ask) -> list[Record]:
+    """Send the requests, each on a connection of its own."""
+    scheme = "tcp" if ask.port == TCP else "http"
+    batch = Batch(
+        url=ctx.url(SERVER, ask.port, "" if ask.port == TCP else ask.path, scheme),
+        protocol=PROTOCOL[ask.port],
+        count=ask.count,
+        concurrency=min(ask.count, 4),
+        method=ask.method,
+        headers=ask.headers,
+        repeated=ask.repeated,
+        body="line" if ask.port == TCP else "",
+        timeout=LIMITS.probe,
+        fresh=True,
+        fields=("pod",),
+    )
+    return ctx.client(ask.caller).batch(batch)
+
+
+def judged(ctx: Context, asks: Sequence[Ask]) -> Access:
+    """Every request once more and counted at both ends."""
+    pod = ctx.pod(SERVER)
+    attempts: list[Attempt] = []
+    before = ctx.served(pod)
+    for ask in asks:
+        records = send(ctx, ask)
+        after = ctx.served(pod)
+        attempts.append(summarise(ask.words, ask.wanted, records, after - before))
+        before = after
+    return Access(tuple(attempts))
+
+
+def rehearsed(ctx: Context, asks: Sequence[Ask]) -> bool:
+    """Whether a single request of each kind ends as it should: the mark of a policy."""
+    for ask in asks:
+        (record,) = send(ctx, Ask(**{**ask.__dict__, "count": 1}))
+        if (record.ok and record.reply is not None) is not ask.wanted or record.error == "timeout":
+            return False
+    return True
+
+
+def establish(ctx: Context, *intents: Intent, mark: Sequence[Ask]) -> None:
+    """Put policies in force in place of those of the check before, and wait until they show."""
+    left = ctx.shared(_left)
+    wanted = [item for intent in intents for item in ctx.render(intent).objects]
+    ctx.apply(*intents)
+    names = {(item["kind"], item["metadata"]["name"]) for item in wanted}
+    for item in left:
+        if (item["kind"], item["metadata"]["name"]) not in names:
+            ctx.kube.delete(item["apiVersion"], item["kind"], item["metadata"]["name"], item["metadata"]["namespace"])
+    left[:] = wanted
+    ctx.in_force(partial(rehearsed, ctx, mark), "the policies of the server", successes=2)
+
+
+def _left(_: Context) -> list[Mapping[str, Any]]:
+    """The policies that the last check of this ground put in force."""
+    return []
+
+
+def allow(ctx: Context, name: str, *rules: AccessRule) -> Policy:
+    """Let these requests to the server in, and no others."""
+    return Policy(name, ctx.space("in"), SERVER, Effect.ALLOW, rules)
+
+
+def deny(ctx: Context, name: str, *rules: AccessRule) -> Policy:
+    """Refuse these requests to the server."""
+    return Policy(name, ctx.space("in"), SERVER, Effect.DENY, rules)
+
+
+def account(ctx: Context, caller: str) -> tuple[str, str]:
+    """Namespace and service account of a caller."""
+    return ctx.space(CALLERS[caller]), caller
+
+
+@check(
+    id="AZ-01",
+    title="A policy that allows nothing refuses everything",
+    proves=("authorization", "default deny"),
+    judge=judge_access,
+    ground=GROUND,
+    requires=("INJ-01",),
+    reference=REFERENCE,
+)
+def default_deny(ctx: Context) -> Access:
+    """An allowing policy without a rule: ask as everybody, by every protocol."""
+    establish(ctx, allow(ctx, "nothing"), mark=[Ask("client", wanted=False)])
+    everybody = [Ask(caller, wanted=False) for caller in (*CALLERS, "outsider")]
+    return judged(ctx, [*everybody, Ask("client", wanted=False, port=TCP), Ask("client", wanted=False, port=GRPC)])
+
+
+@check(
+    id="AZ-02",
+    title="An allowed identity gets through",
+    proves=("authorization", "identity"),
+    judge=judge_access,
+    ground=GROUND,
+    requires=("INJ-01",),
+    reference=REFERENCE,
+)
+def allowed_identity(ctx: Context) -> Access:
+    """One service account is allowed: ask as it by every protocol, and from outside of the mesh."""
+    rule = AccessRule(accounts=(account(ctx, "client"),))
+    through, not_through = Ask("client", wanted=True), Ask("outsider", wanted=False)
+    establish(ctx, allow(ctx, "one-account", rule), mark=[through, not_through])
+    return judged(
+        ctx, [through, Ask("client", wanted=True, port=GRPC), Ask("client", wanted=True, port=TCP), not_through]
+    )
+
+
+@check(
+    id="AZ-03",
+    title="Another identity is refused",
+    proves=("authorization", "identity"),
+    judge=judge_access,
+    ground=GROUND,
+    requires=("INJ-01",),
+    reference=REFERENCE,
+)
+def other_identity(ctx: Context) -> Access:
+    """One service account is allowed: ask as others, of its namespace and of another, by every protocol."""
+    rule = AccessRule(accounts=(account(ctx, "client"),))
+    establish(ctx, allow(ctx, "one-account", rule), mark=[Ask("client", wanted=True), Ask("outsider", wanted=False)])
+    others = [Ask(caller, wanted=False, port=port) for caller in ("other", "friend") for port in (HTTP, GRPC, TCP)]
+    return judged(ctx, [Ask("client", wanted=True), *others, Ask("outsider", wanted=False, port=TCP)])
+
+
+@check(
+    id="AZ-04",
+    title="A denial beats an allowance",
+    proves=("authorization", "deny"),
+    judge=judge_access,
+    ground=GROUND,
+    requires=("INJ-01",),
+    reference=REFERENCE,
+)
+def deny_beats_allow(ctx: Context) -> Access:
+    """Two accounts are allowed and one of them is denied as well. A third, which nobody allows, is the mark."""
+    both = AccessRule(accounts=(account(ctx, "client"), account(ctx, "other")))
+    denied = AccessRule(accounts=(account(ctx, "other"),))
+    mark = [Ask("client", wanted=True), Ask("friend", wanted=False)]
+    establish(ctx, allow(ctx, "two-accounts", both), deny(ctx, "not-other", denied), mark=mark)
+    asks = [Ask("other", wanted=False), Ask("other", wanted=False, port=GRPC), Ask("other", wanted=False, port=TCP)]
+    return judged(ctx, [*mark, *asks])
+
+
+@check(
+    id="AZ-05",
+    title="A namespace is allowed as a whole, and only that one",
+    proves=("authorization", "namespace"),
+    judge=judge_access,
+    ground=GROUND,
+    requires=("INJ-01",),
+    reference=REFERENCE,
+)
+def namespace(ctx: Context) -> Access:
+    """One namespace is allowed: ask from it, from another, and from one whose name begins with its name."""
+    rule = AccessRule(namespaces=(ctx.space("friend"),))
+    mark = [Ask("friend", wanted=True), Ask("client", wanted=False)]
+    establish(ctx, allow(ctx, "one-namespace", rule), mark=mark)
+    nearly = [Ask("friendly", wanted=False, note="namespace begins alike", port=port) for port in (HTTP, TCP)]
+    return judged(ctx, [*mark, Ask("friend", wanted=True, port=TCP), *nearly, Ask("outsider", wanted=False)])
+
+
+@check(
+    id="AZ-06",
+    title="Paths and methods decide",
+    proves=("authorization", "path", "method"),
+    judge=judge_access,
+    ground=GROUND,
+    requires=("INJ-01",),
+    reference=REFERENCE,
+)
+def path_and_method(ctx: Context) -> Access:
+    """One path may be read, everything below another may be written."""
+    rules = (
+        AccessRule(methods=("GET",), paths=("/report.v1",)),
+        AccessRule(methods=("POST",), paths=("/orders/*",)),
+    )
+    mark = [Ask("client", wanted=True, path="/report.v1"), Ask("client", wanted=False, path="/elsewhere")]
+    establish(ctx, allow(ctx, "paths", *rules), mark=mark)
+    return judged(
+        ctx,
+        [
+            *mark,
+            Ask("client", wanted=True, path="/report.v1?page=2"),
+            Ask("client", wanted=True, path="/orders/7", method="POST"),
+            Ask("client", wanted=False, path="/report.v1", method="POST"),
+            Ask("client", wanted=False, path="/orders/7"),
+            Ask("client", wanted=False, path="/report.v1/all"),
+            Ask("client", wanted=False, path="/reportxv1", note="a dot is a dot"),
+            Ask("client", wanted=False, path="/REPORT.V1", note="paths have a case"),
+            Ask("client", wanted=False, path="/elsewhere?/report.v1"),
+            Ask("client", wanted=False, path="/orders", method="POST"),
+        ],
+    )
+
+
+@check(
+    id="AZ-07",
+    title="Ports decide, for TCP too",
+    proves=("authorization", "port", "tcp"),
+    judge=judge_access,
+    ground=GROUND,
+    requires=("INJ-01",),
+    reference=REFERENCE,
+)
+def port(ctx: Context) -> Access:
+    """Two of three ports are allowed, then the third alone."""
+    asks = [Ask("client", wanted=number != GRPC, port=number) for number in (HTTP, TCP, GRPC)]
+    establish(ctx, allow(ctx, "two-ports", AccessRule(ports=(HTTP, TCP))), mark=asks)
+    two = judged(ctx, asks)
+    asks = [Ask("client", wanted=number == GRPC, port=number) for number in (HTTP, TCP, GRPC)]
+    establish(ctx, allow(ctx, "one-port", AccessRule(ports=(GRPC,))), mark=asks)
+    return Access((*two.attempts, *judged(ctx, asks).attempts))

@@ -1,0 +1,123 @@
+"""Histories of requests that should get through or not, and the judge of them. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from conformance.model import Judgement, failed, inconclusive, passed
+from fixtures.workloads.traffic import Record
+from reports.model import Evidence
+
+__all__ = ["Access", "Attempt", "judge_access", "summarise"]
+
+REFUSALS = {"status 401", "status 403", "grpc 7", "grpc 16"}
+"""How a proxy refuses a request."""
+CUT = {"status 503", "grpc 14", "reset", "eof", "refused"}
+"""How a refusal looks where the proxy refuses the whole connection; a broken mesh looks the same, so that this counts
+only beside requests that got through."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The same request a few times, and what came of it at both ends."""
+
+    request: str
+    """Caller, protocol, method and target, for people."""
+    wanted: bool
+    """Whether it should get through."""
+    sent: int
+    answered: int
+    """Answers by the application."""
+    arrived: int
+    """Requests that reached the application meanwhile, by its own count."""
+    ends: Mapping[str, int] = field(default_factory=dict)
+    """How the others ended, with counts."""
+
+    @property
+    def through(self) -> bool:
+        """Every request was answered by the application, which counts as many."""
+        return self.sent > 0 and self.answered == self.sent == self.arrived
+
+    @property
+    def refused(self) -> bool:
+        """Every request was refused, and none reached the application."""
+        return self.sent > 0 and self.arrived == 0 and sum(self._ends_in(REFUSALS | CUT)) == self.sent
+
+    @property
+    def explicitly(self) -> bool:
+        """Whether each refusal says that it is one."""
+        return sum(self._ends_in(REFUSALS)) == self.sent
+
+    def _ends_in(self, known: set[str]) -> list[int]:
+        return [count for end, count in self.ends.items() if end in known]
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """One line of the report's table."""
+        return {
+            "request": self.request,
+            "should": "get through" if self.wanted else "be refused",
+            "sent": self.sent,
+            "answered": self.answered,
+            "arrived": self.arrived,
+            "otherwise": ", ".join(f"{count}× {end}" for end, count in self.ends.items()),
+        }
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a workload let in under one policy."""
+
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """For the report."""
+        return (Evidence("requests, at the client and at the server", [one.row for one in self.attempts]),)
+
+
+def end_of(record: Record) -> str:
+    """How a request ended, in one word or two."""
+    if record.error:
+        return record.error
+    return f"grpc {record.grpc}" if record.grpc else f"status {record.status}"
+
+
+def summarise(request: str, wanted: bool, records: Sequence[Record], arrived: int) -> Attempt:
+    """Records of one kind of request, and the server's count of the same time."""
+    answered = [record for record in records if record.ok and record.reply is not None]
+    ends = Counter(end_of(record) for record in records if not (record.ok and record.reply is not None))
+    return Attempt(request, wanted, len(records), len(answered), arrived, dict(ends))
+
+
+def judge_access(history: Access) -> Judgement:
+    """What should get through does, and nothing else: neither an answer at the client nor a request at the server."""
+    if not history.attempts or not all(one.sent for one in history.attempts):
+        return inconclusive("a request was not sent", *history.evidence)
+    # What got in against the policy weighs more than what was lost, which the same fault often brings about.
+    for one in history.attempts:
+        if not one.wanted and (one.answered or one.arrived):
+            got = max(one.answered, one.arrived)
+            return failed(f"{one.request}: {got} of {one.sent} got through, and none should", *history.evidence)
+    for one in history.attempts:
+        if not one.wanted and not one.refused:
+            ends = ", ".join(f"{count}× {end}" for end, count in one.ends.items())
+            return failed(f"{one.request}: ended without a refusal ({ends})", *history.evidence)
+    for one in history.attempts:
+        if one.wanted and not one.through:
+            lost = one.sent - min(one.answered, one.arrived)
+            return failed(f"{one.request}: {lost} of {one.sent} did not get through, and all should", *history.evidence)
+    refused = [one for one in history.attempts if not one.wanted]
+    if not refused:
+        return inconclusive("nothing was to be refused", *history.evidence)
+    if not any(one.wanted for one in history.attempts) and not any(one.explicitly for one in refused):
+        return failed("no request got through and none was refused in so many words", *history.evidence)
+    through = sum(one.sent for one in history.attempts if one.wanted)
+    return passed(
+        f"{sum(one.sent for one in refused)} requests refused, none of them seen by the server; "
+        f"{through} requests got through",
+        *history.evidence,
+    )
