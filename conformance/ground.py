@@ -131,6 +131,7 @@ def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> 
         objects.extend(item for item in standing if item["metadata"]["namespace"] == space)
         objects.extend(_service(svc, space) for svc in _services(ground, adapter) if svc.place == one.name)
         for workload in (workload for workload in ground.workloads if workload.place == one.name):
+            objects.extend(_callable(workload, one, adapter))
             objects.extend(_workload(workload, one, space, adapter, image))
         labels, annotations = dict(marks.labels), dict(marks.annotations)
         for meta in (part["metadata"] for part in merges if _is_namespace(part, space)):
@@ -138,6 +139,13 @@ def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> 
             annotations |= meta.get("annotations", {})
         layers.append(Layer(space, labels, annotations, tuple(objects)))
     return tuple(layers)
+
+
+def _callable(workload: Workload, place: Place, adapter: Adapter) -> tuple[Manifest, ...]:
+    """What a mesh that denies by default needs for others to call a workload; authorization checks replace it."""
+    if not place.meshed or workload.kind == "client":
+        return ()
+    return _metadata(adapter, Inject(Scope.POD, workload.app or workload.name)).objects
 
 
 def _is_namespace(item: Manifest, name: str) -> bool:

@@ -22,6 +22,8 @@ class Inject(Intent):
     """Put what the scope covers into the mesh. Rendered as labels and annotations."""
 
     scope: Scope
+    workload: str = ""
+    """The label `app` of the pods that opt in, where it is known: a mesh that denies by default lets them be called."""
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ _RULES: tuple[RouteRule, ...] = (
 EXAMPLES: tuple[Intent, ...] = (
     Inject(Scope.NAMESPACE),
     Inject(Scope.POD),
+    Inject(Scope.POD, "web"),
     NoInject(Scope.NAMESPACE),
     NoInject(Scope.POD),
     MtlsMode(NAMESPACE, Mode.STRICT),

@@ -11,10 +11,7 @@ from conformance.adapters.settings import NamespacedName, Place, Settings
 from conformance.adapters.words import NO_WORDS, manifest
 from conformance.intents import Intent
 
-__all__ = ["STANDING", "KumaSettings", "dataplanes", "mesh_service", "policy", "render"]
-
-STANDING = "meshproof"
-"""Name of the permission that every namespace of a run starts with, which an authorization check replaces."""
+__all__ = ["KumaSettings", "dataplanes", "mesh_service", "policy", "render", "standing"]
 
 
 class KumaSettings(Settings):
@@ -54,6 +51,11 @@ def mesh_service(settings: KumaSettings, namespace: str, name: str, port: str | 
         return {"kind": "MeshService", "name": name, "namespace": namespace, **also}
     labels = {"kuma.io/display-name": name, "k8s.kuma.io/namespace": namespace}
     return {"kind": "MeshService", "labels": labels, **also}
+
+
+def standing(workload: str) -> str:
+    """Name of the permission that every workload of a run starts with."""
+    return f"{workload}-is-called"
 
 
 def dataplanes(workload: str = "", port: int = 0) -> dict[str, Any]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
-from conformance.intents import Inject, NoInject, Scope
+from conformance.intents import Inject, NoInject
 
-from .base import STANDING, KumaSettings, policy, render
+from .base import KumaSettings, dataplanes, policy, render, standing
 
 LABEL = "kuma.io/sidecar-injection"
 
 
 @render.register
 def _(intent: Inject, settings: KumaSettings) -> Rendered | Unsupported:
-    """A namespace's opt-in also allows everybody in the mesh: with mTLS, Kuma denies what no permission allows."""
+    """A workload's opt-in also allows everybody in the mesh: with mTLS, Kuma denies what no permission allows."""
     labels = {LABEL: "enabled", **({"kuma.io/mesh": settings.mesh} if settings.mesh != "default" else {})}
-    if intent.scope is Scope.POD:
-        return Rendered(labels=labels)
-    return Rendered(labels=labels, objects=(everybody(settings),))
+    permission = (everybody(settings, intent.workload),) if intent.workload else ()
+    return Rendered(labels=labels, objects=permission)
 
 
 @render.register
@@ -24,13 +23,14 @@ def _(intent: NoInject, settings: KumaSettings) -> Rendered | Unsupported:
     return Rendered(labels={LABEL: "disabled"})
 
 
-def everybody(settings: KumaSettings) -> Manifest:
-    """The permission, for the namespace that it is created in."""
+def everybody(settings: KumaSettings, workload: str) -> Manifest:
+    """The permission, for the namespace that it is created in. An authorization check replaces it, by its name."""
     if settings.version == "2":
         spec: Manifest = {"from": [{"targetRef": {"kind": "Mesh"}, "default": {"action": "Allow"}}]}
     else:
         prefix = {"spiffeID": {"type": "Prefix", "value": f"spiffe://{settings.domain}/"}}
         spec = {"rules": [{"default": {"allow": [prefix]}}]}
-    made = policy(settings, "MeshTrafficPermission", STANDING, "", spec)
+    spec = {"targetRef": dataplanes(workload), **spec}
+    made = policy(settings, "MeshTrafficPermission", standing(workload), "", spec)
     made["metadata"].pop("namespace")
     return made

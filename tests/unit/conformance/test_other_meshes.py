@@ -133,9 +133,11 @@ def test_kuma_names_services_by_labels_since_3():
     assert new["spec"]["to"][0]["default"] == {"http": {"requestTimeout": "1500ms"}}
 
 
-def test_a_namespace_in_kuma_begins_with_a_permission():
+def test_a_workload_in_kuma_begins_with_a_permission():
+    assert objects("kuma", Inject(Scope.NAMESPACE)) == objects("kuma", Inject(Scope.POD)) == []
     for version, field in (("3", "rules"), ("2", "from")):
-        (permission,) = objects("kuma", Inject(Scope.NAMESPACE), version=version)
+        (permission,) = objects("kuma", Inject(Scope.POD, "web"), version=version)
+        assert permission["spec"]["targetRef"] == {"kind": "Dataplane", "labels": {"app": "web"}}
         assert permission["kind"] == "MeshTrafficPermission"
         assert "namespace" not in permission["metadata"]
         assert field in permission["spec"]
@@ -254,3 +256,11 @@ def test_a_namespaces_mode_is_there_before_its_first_pod():
     assert layers["mp-r-mtls-strict"].annotations[policy] == "all-authenticated"
     assert layers["mp-r-mtls-in"].annotations == {"linkerd.io/inject": "enabled", policy: "all-unauthenticated"}
     assert layers["mp-r-mtls-out"].annotations == {}
+
+
+def test_every_server_of_a_mesh_that_denies_may_be_called():
+    ground = next(one for one in grounds() if one.name == "inj")
+    layers = {one.namespace: one for one in render_ground(ground, load("kuma"), run="r", image="i")}
+    permitted = [one["metadata"]["name"] for one in layers["mp-r-inj-in"].objects if "Permission" in one["kind"]]
+    assert permitted == ["server-is-called", "optout-is-called"]
+    assert not [one for one in layers["mp-r-inj-out"].objects if "Permission" in one["kind"]]
