@@ -66,6 +66,9 @@ def own_tests(
     unit: Annotated[bool, typer.Option("--unit", help="Tests that need no cluster.")] = False,
     integration: Annotated[bool, typer.Option("--integration", help="Tests on an embedded cluster.")] = False,
     kind: Annotated[bool, typer.Option("--kind", help="Tests on a real kind cluster.")] = False,
+    official: Annotated[
+        bool, typer.Option("--official", help="The official Gateway API conformance suite; only when asked for.")
+    ] = False,
     keyword: Annotated[
         str, typer.Option("-k", metavar="EXPRESSION", help="Only tests that match, as pytest's -k.")
     ] = "",
@@ -73,7 +76,7 @@ def own_tests(
     """Run the tests of meshproof itself: all of them, or the parts that are named."""
     if not (_ROOT / "tests").is_dir():
         raise UsageProblem("this meshproof was installed without its tests", fix="run ./meshproof test in a clone")
-    every = not (lint or unit or integration or kind)
+    every = not (lint or unit or integration or kind or official)
     outcomes: list[Outcome] = []
     if lint or (every and not keyword):
         outcomes += [_command(name, command) for name, command in _linters()]
@@ -81,9 +84,12 @@ def own_tests(
     if unit or every:
         outcomes.append(_pytest("unit tests", ["tests/unit", "-n", "2"], keyword))
     if integration or every:
-        outcomes.append(_on_a_cluster(keyword))
+        outcomes.append(_on_a_cluster("integration tests", "cluster", keyword))
     if kind or every:
         outcomes.append(_pytest("kind tests", ["tests/integration", "-m", "kind"], keyword))
+    if official:
+        # Compiling the suite takes minutes on a machine that never did, so the tests of every change leave it out.
+        outcomes.append(_on_a_cluster("official Gateway API suite", "official", keyword))
     _show(outcomes)
     raise typer.Exit(exit_code(outcomes))
 
@@ -121,16 +127,15 @@ def _workflows() -> Outcome:
         return Outcome("actionlint", why=error.problem, blocked=True)
 
 
-def _on_a_cluster(keyword: str) -> Outcome:
+def _on_a_cluster(name: str, marker: str, keyword: str) -> Outcome:
     from fixtures.cluster.embedded import preflight
 
-    name = "integration tests"
     try:
         preflight.check()
     except EnvironmentProblem as error:
         say(f"!! {name} cannot run here: {error}")
         return Outcome(name, why=error.problem, blocked=True)
-    return _pytest(name, ["tests/integration", "-m", "cluster"], keyword)
+    return _pytest(name, ["tests/integration", "-m", marker], keyword)
 
 
 def _pytest(name: str, arguments: list[str], keyword: str) -> Outcome:

@@ -13,8 +13,10 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import aiohttp
 
 from refmesh.ca import service as ca_service
 from refmesh.ca.authority import Authority
+from refmesh.config.leadership import Leadership
 from refmesh.config.model import Snapshot
 from refmesh.config.status import StatusWriter
 from refmesh.config.store import Store
@@ -50,12 +53,15 @@ class ControlPlane:
             trust_domain=options.trust_domain,
             root_namespace=options.namespace,
             access_log=options.access_log == "on",
+            allow_unknown=options.outbound_traffic_policy == "ALLOW_ANY",
         )
         self._generator = Generator(self._settings)
         self._hub = ads.Hub()
         self._store = Store(self._settings.domain)
         self._watcher = Watcher(kube, self._store, self._publish)
-        self._status = StatusWriter(kube, lambda: self._store.raw_routes)
+        holder = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self._leadership = Leadership(kube, options.namespace, "refmesh-status", holder)
+        self._status = StatusWriter(kube, lambda: self._store.raw_routes, self._leadership.leads)
         self._ready = False
 
     @property
@@ -90,6 +96,8 @@ class ControlPlane:
                 port=options.webhook_port, namespace=options.namespace, image=options.image, **shared
             )
             stack.push_async_callback(injection.close)
+            self._leadership.start(gained=self._status.wake)
+            stack.push_async_callback(self._leadership.close)
             self._status.start()
             stack.push_async_callback(self._status.close)
             await self._watcher.start()
@@ -153,6 +161,12 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--trust-domain", default="cluster.local")
     parser.add_argument("--image", default=os.environ.get("REFMESH_IMAGE", ""), help="image of the sidecars")
     parser.add_argument("--access-log", choices=("on", "off"), default="on", help="access logs of the sidecars")
+    parser.add_argument(
+        "--outbound-traffic-policy",
+        choices=("ALLOW_ANY", "REGISTRY_ONLY"),
+        default="ALLOW_ANY",
+        help="whether workloads may reach hosts that nobody has registered",
+    )
     parser.add_argument("--defect", default="", help="switch on a seeded defect")
     parser.add_argument("--kubeconfig", type=Path, help="outside a pod: how to reach the cluster")
     parser.add_argument("--context", help="context of the kubeconfig")

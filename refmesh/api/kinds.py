@@ -9,14 +9,26 @@ from typing import Any
 from refmesh.api.authorization_policy import AuthorizationPolicy
 from refmesh.api.destination_rule import DestinationRule
 from refmesh.api.fields import Invalid
+from refmesh.api.grpc_route import GRPCRoute
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Meta, Rejected
 from refmesh.api.peer_authentication import PeerAuthentication
+from refmesh.api.reference_grant import ReferenceGrant
+from refmesh.api.service_entry import ServiceEntry
 from refmesh.api.virtual_service import VirtualService
 
 __all__ = ["KINDS", "Kind", "Policy", "parse", "stand_in"]
 
-Policy = PeerAuthentication | AuthorizationPolicy | VirtualService | DestinationRule | HTTPRoute
+Policy = (
+    PeerAuthentication
+    | AuthorizationPolicy
+    | VirtualService
+    | DestinationRule
+    | ServiceEntry
+    | HTTPRoute
+    | GRPCRoute
+    | ReferenceGrant
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,10 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind("VirtualService", "networking.istio.io/v1", "virtualservices", VirtualService.parse),
     Kind("DestinationRule", "networking.istio.io/v1", "destinationrules", DestinationRule.parse),
+    Kind("ServiceEntry", "networking.istio.io/v1", "serviceentries", ServiceEntry.parse),
     Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes", HTTPRoute.parse),
+    Kind("GRPCRoute", "gateway.networking.k8s.io/v1", "grpcroutes", GRPCRoute.parse),
+    Kind("ReferenceGrant", "gateway.networking.k8s.io/v1", "referencegrants", ReferenceGrant.parse),
 )
 
 

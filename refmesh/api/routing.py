@@ -8,10 +8,12 @@ from typing import Literal
 
 __all__ = [
     "NO_CHANGE",
+    "Cors",
     "Destination",
     "Fault",
     "HeaderChange",
     "Match",
+    "Mirror",
     "NamedMatch",
     "Redirect",
     "Retry",
@@ -50,6 +52,14 @@ class Match:
     authority: TextMatch | None = None
     headers: tuple[NamedMatch, ...] = ()
     query: tuple[NamedMatch, ...] = ()
+    port: int | None = None
+    """The port that the request came for; None: any."""
+    source_labels: tuple[tuple[str, str], ...] = ()
+    """Labels that the client's pod must have."""
+    source_namespace: str = ""
+    """The namespace that the client's pod must be in; "": any."""
+    gateways: tuple[str, ...] = ()
+    """Where the match holds: Gateways as namespace/name, and `mesh`; empty: wherever its rule does."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,28 @@ class Retry:
     per_try_timeout: timedelta | None = None
     on: str = ""
     statuses: tuple[int, ...] = ()
+    backoff: timedelta | None = None
+    """Base of the growing pause between tries; None: the proxy's own, 25 ms."""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A copy of so many percent of the requests goes here as well; nobody waits for its response."""
+
+    destination: Destination
+    percent: float = 100.0
+
+
+@dataclass(frozen=True)
+class Cors:
+    """What a browser is told about calls from other origins. Origins that match nothing get no CORS headers."""
+
+    origins: tuple[TextMatch, ...] = ()
+    methods: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    max_age: timedelta | None = None
+    credentials: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,3 +164,7 @@ class Rule:
     response_headers: HeaderChange = NO_CHANGE
     redirect: Redirect | None = None
     rewrite: Rewrite | None = None
+    mirrors: tuple[Mirror, ...] = ()
+    cors: Cors | None = None
+    name: str = ""
+    """For people: it shows in the proxies' access logs."""

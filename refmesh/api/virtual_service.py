@@ -1,18 +1,20 @@
-"""VirtualService: HTTP routing for hosts, in the order that the object gives."""
+"""VirtualService: routing for hosts, in the order that the object gives. tcp and tls routes are in stream_routes.py."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.meta import Meta, short_host
 from refmesh.api.routing import (
+    Cors,
     Destination,
     Fault,
     HeaderChange,
     Match,
+    Mirror,
     NamedMatch,
     Redirect,
     Retry,
@@ -20,29 +22,43 @@ from refmesh.api.routing import (
     Rule,
     TextMatch,
 )
+from refmesh.api.stream_routes import MESH, StreamRule, gateway_names, source_labels, stream_rules, target
 
 __all__ = ["VirtualService"]
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_MESH_GATEWAY = "mesh"
 
 
 @dataclass(frozen=True)
 class VirtualService:
-    """Rules for requests to `hosts` (full names); the first rule that matches decides."""
+    """Rules for requests to `hosts` (full names); the first rule that matches decides.
+
+    `gateways` are the Gateways (namespace/name) and the `mesh` that it is for.
+    """
 
     meta: Meta
     hosts: tuple[str, ...]
     rules: tuple[Rule, ...]
+    streams: tuple[StreamRule, ...] = ()
+    gateways: tuple[str, ...] = (MESH,)
+
+    def rules_for(self, gateway: str) -> tuple[Rule, ...]:
+        """The HTTP rules that hold at a Gateway, or in the `mesh`."""
+        if gateway not in self.gateways:
+            return ()
+        found = []
+        for rule in self.rules:
+            matches = tuple(match for match in rule.matches if not match.gateways or gateway in match.gateways)
+            # A rule all of whose matches are for somewhere else must not become one for every request here.
+            if matches or not rule.matches:
+                found.append(replace(rule, matches=matches))
+        return tuple(found)
 
     @classmethod
     def parse(cls, obj: Any, domain: str) -> VirtualService:
         """Read the object. Raises `Invalid`."""
         meta = Meta.read(obj, "VirtualService")
-        spec = Field(obj, "").get("spec").only("hosts", "http", "gateways", "exportTo")
-        for gateway in spec.get("gateways").each():
-            if gateway.text() != _MESH_GATEWAY:
-                raise Invalid(gateway.path, "names a Gateway; only `mesh` is supported by refmesh")
+        spec = Field(obj, "").get("spec").only("hosts", "http", "tcp", "tls", "gateways", "exportTo")
         for scope in spec.get("exportTo").each():
             if scope.text() != "*":
                 raise Invalid(scope.path, "is not supported by refmesh unless it is `*`")
@@ -50,13 +66,19 @@ class VirtualService:
         if not hosts:
             raise Invalid("spec.hosts", "is required")
         rules = tuple(_rule(item, meta.namespace, domain) for item in spec.get("http").each())
-        if not rules:
-            raise Invalid("spec.http", "needs at least one rule")
-        return cls(meta, hosts, rules)
+        streams = stream_rules(spec, meta.namespace, domain)
+        if not rules and not streams:
+            raise Invalid("spec.http", "needs at least one rule, or spec.tcp or spec.tls does")
+        return cls(meta, hosts, rules, streams, gateway_names(spec, meta.namespace) or (MESH,))
 
 
 def _rule(item: Field, namespace: str, domain: str) -> Rule:
-    item.only("name", "match", "route", "timeout", "retries", "fault", "headers", "redirect", "rewrite")
+    if item.get("delegate").present:
+        raise Invalid(f"{item.path}.delegate", "is not supported by refmesh; write the delegate's routes here")
+    item.only(
+        "name", "match", "route", "timeout", "retries", "fault", "headers", "redirect", "rewrite", "mirror", "mirrors",
+        "mirrorPercentage", "corsPolicy",
+    )  # fmt: skip
     destinations = tuple(_destination(route, namespace, domain) for route in item.get("route").each())
     redirect = _redirect(item.get("redirect"))
     if not destinations and redirect is None:
@@ -67,7 +89,8 @@ def _rule(item: Field, namespace: str, domain: str) -> Rule:
     request, response = _headers(item.get("headers"))
     timeout = item.get("timeout").duration()
     return Rule(
-        matches=tuple(_match(match) for match in item.get("match").each()),
+        name=item.get("name").text(""),
+        matches=tuple(_match(match, namespace) for match in item.get("match").each()),
         destinations=destinations,
         timeout=timeout,
         retry=_retry(item.get("retries")),
@@ -76,6 +99,51 @@ def _rule(item: Field, namespace: str, domain: str) -> Rule:
         response_headers=response,
         redirect=redirect,
         rewrite=_rewrite(item.get("rewrite")),
+        mirrors=_mirrors(item, namespace, domain),
+        cors=_cors(item.get("corsPolicy")),
+    )
+
+
+def _mirrors(item: Field, namespace: str, domain: str) -> tuple[Mirror, ...]:
+    single, several = item.get("mirror"), item.get("mirrors").each()
+    if single.present and several:
+        raise Invalid(f"{item.path}.mirrors", "cannot stand beside mirror")
+    if not single.present and item.get("mirrorPercentage").present:
+        raise Invalid(f"{item.path}.mirrorPercentage", "needs a mirror")
+    if single.present:
+        share = item.get("mirrorPercentage").only("value").get("value").number(100.0)
+        return (Mirror(target(single, namespace, domain), share),)
+    return tuple(
+        Mirror(
+            target(entry.only("destination", "percentage").get("destination"), namespace, domain),
+            entry.get("percentage").only("value").get("value").number(100.0),
+        )
+        for entry in several
+    )
+
+
+def _cors(field: Field) -> Cors | None:
+    if not field.present:
+        return None
+    field.only("allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAge", "allowCredentials")
+    origins = []
+    for item in field.get("allowOrigins").each():
+        origin = _text_match(item)
+        if origin is None:
+            raise Invalid(item.path, "must have one of exact, prefix, regex")
+        everything = origin.kind == "exact" and origin.value == "*"
+        origins.append(TextMatch("regex", ".*") if everything else origin)
+
+    def texts(key: str) -> tuple[str, ...]:
+        return tuple(item.text() for item in field.get(key).each())
+
+    return Cors(
+        origins=tuple(origins),
+        methods=texts("allowMethods"),
+        headers=texts("allowHeaders"),
+        exposed=texts("exposeHeaders"),
+        max_age=field.get("maxAge").duration(),
+        credentials=field.get("allowCredentials").boolean(),
     )
 
 
@@ -84,42 +152,29 @@ def _weights(item: Field, destinations: tuple[Destination, ...]) -> tuple[Destin
         # Istio reads an absent weight of a single destination as all of the traffic; an explicit 0 means none there.
         if item.get("route").each()[0].get("weight").present:
             raise Invalid(f"{item.path}.route[0].weight", "must not be 0 where it is the only destination")
-        return (_with_weight(destinations[0], 100),)
+        return (replace(destinations[0], weight=100),)
     if destinations and not any(destination.weight for destination in destinations):
         raise Invalid(f"{item.path}.route", "has no destination with a weight above 0")
     return destinations
 
 
-def _with_weight(destination: Destination, weight: int) -> Destination:
-    return Destination(
-        destination.host,
-        destination.port,
-        destination.subset,
-        weight,
-        destination.request_headers,
-        destination.response_headers,
-    )
-
-
 def _destination(route: Field, namespace: str, domain: str) -> Destination:
     route.only("destination", "weight", "headers")
-    target = route.get("destination").only("host", "subset", "port")
-    port = target.get("port").only("number").get("number")
     request, response = _headers(route.get("headers"))
-    return Destination(
-        host=short_host(target.get("host").text(), namespace, domain),
-        port=port.integer(low=1, high=65535) if port.present else None,
-        subset=target.get("subset").text(""),
+    return replace(
+        target(route.get("destination"), namespace, domain),
         weight=route.get("weight").integer(0, high=1_000_000),
         request_headers=request,
         response_headers=response,
     )
 
 
-def _match(item: Field) -> Match:
+def _match(item: Field, namespace: str) -> Match:
     item.only(
-        "name", "uri", "method", "authority", "headers", "withoutHeaders", "queryParams", "ignoreUriCase", "gateways"
-    )
+        "name", "uri", "method", "authority", "headers", "withoutHeaders", "queryParams", "ignoreUriCase", "gateways",
+        "port", "sourceLabels", "sourceNamespace",
+    )  # fmt: skip
+    port = item.get("port")
     headers = [_named(name, value, header=True) for name, value in item.get("headers").entries().items()]
     without = [_named(name, value, header=True) for name, value in item.get("withoutHeaders").entries().items()]
     return Match(
@@ -128,6 +183,10 @@ def _match(item: Field) -> Match:
         authority=_text_match(item.get("authority")),
         headers=(*headers, *(NamedMatch(entry.name, entry.match, invert=True) for entry in without)),
         query=tuple(_named(name, value, header=False) for name, value in item.get("queryParams").entries().items()),
+        port=port.integer(low=1, high=65535) if port.present else None,
+        source_labels=source_labels(item),
+        source_namespace=item.get("sourceNamespace").text(""),
+        gateways=gateway_names(item, namespace),
     )
 
 

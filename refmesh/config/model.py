@@ -11,9 +11,12 @@ from typing import Any
 
 from refmesh.api.authorization_policy import AuthorizationPolicy
 from refmesh.api.destination_rule import DestinationRule
+from refmesh.api.grpc_route import GRPCRoute
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Rejected
 from refmesh.api.peer_authentication import PeerAuthentication
+from refmesh.api.reference_grant import ReferenceGrant
+from refmesh.api.service_entry import ServiceEntry
 from refmesh.api.virtual_service import VirtualService
 
 __all__ = [
@@ -161,6 +164,9 @@ class Snapshot:
     virtual_services: Mapping[Key, VirtualService] = field(default_factory=lambda: _NONE)
     destination_rules: Mapping[Key, DestinationRule] = field(default_factory=lambda: _NONE)
     http_routes: Mapping[Key, HTTPRoute] = field(default_factory=lambda: _NONE)
+    grpc_routes: Mapping[Key, GRPCRoute] = field(default_factory=lambda: _NONE)
+    service_entries: Mapping[Key, ServiceEntry] = field(default_factory=lambda: _NONE)
+    reference_grants: Mapping[Key, ReferenceGrant] = field(default_factory=lambda: _NONE)
     rejected: Mapping[tuple[str, str, str], Rejected] = field(default_factory=lambda: _NONE)
 
     @property

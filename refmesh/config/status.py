@@ -1,4 +1,4 @@
-"""Writes back to HTTPRoutes what became of them: attached or not, backends resolved or not.
+"""Writes back to routes of Gateway API what became of them: attached or not, backends resolved or not.
 
 `wanted_parents` is the pure part. Entries of other controllers in the same status are kept as they are.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from refmesh.api.http_route import HTTPRoute
+from refmesh.api.gateway_route import GatewayRoute
 from refmesh.api.meta import Rejected
 from refmesh.config.model import Key, Snapshot
 from refmesh.config.references import backend_problem
@@ -25,17 +25,16 @@ log = logging.getLogger(__name__)
 
 CONTROLLER = "refmesh.io/mesh-controller"
 _RETRY_SECONDS = 2.0
-_VOLATILE = ("lastTransitionTime",)
+_PLURALS = {"HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"}
 
 
-def wanted_parents(snapshot: Snapshot, key: Key, raw: Mapping[str, Any], now: str) -> list[Any] | None:
+def wanted_parents(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, Any], now: str) -> list[Any] | None:
     """The list that `status.parents` should be; None where it is right already or the route is not ours."""
     generation = int((raw.get("metadata") or {}).get("generation") or 0)
     present = list(((raw.get("status") or {}).get("parents")) or [])
-    route, rejected = snapshot.http_routes.get(key), snapshot.rejected.get(("HTTPRoute", *key))
+    routes: Mapping[Key, GatewayRoute] = snapshot.grpc_routes if kind == "GRPCRoute" else snapshot.http_routes
+    route, rejected = routes.get(key), snapshot.rejected.get((kind, *key))
     references = _service_parents(raw)
-    if not references:
-        return None
     wanted = []
     for reference in references:
         conditions = _conditions(snapshot, reference, key, route, rejected)
@@ -56,7 +55,7 @@ def _service_parents(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _conditions(
-    snapshot: Snapshot, reference: Mapping[str, Any], key: Key, route: HTTPRoute | None, rejected: Rejected | None
+    snapshot: Snapshot, reference: Mapping[str, Any], key: Key, route: GatewayRoute | None, rejected: Rejected | None
 ) -> list[tuple[str, bool, str, str]]:
     """(type, status, reason, message) of each condition."""
     namespace, name = reference.get("namespace") or key[0], reference.get("name") or ""
@@ -69,16 +68,20 @@ def _conditions(
         accepted = ("Accepted", False, "NoMatchingParent", f"the Service has no TCP port {reference['port']}")
     else:
         accepted = ("Accepted", True, "Accepted", "the route is in force")
-    problems = [
-        problem
-        for rule in (route.rules if route is not None else ())
-        for destination in rule.destinations
-        if (problem := backend_problem(snapshot, destination))
-    ]
+    problems = _backend_problems(snapshot, route) if route is not None else []
     if problems:
         reason, _, message = problems[0].partition(": ")
         return [accepted, ("ResolvedRefs", False, reason, message)]
     return [accepted, ("ResolvedRefs", True, "ResolvedRefs", "every backend is known")]
+
+
+def _backend_problems(snapshot: Snapshot, route: GatewayRoute) -> list[str]:
+    targets = [
+        target
+        for rule in route.rules
+        for target in (*rule.destinations, *(mirror.destination for mirror in rule.mirrors))
+    ]
+    return [problem for target in targets if (problem := backend_problem(snapshot, route, target))]
 
 
 def _condition(kind: str, status: bool, reason: str, message: str, generation: int, now: str) -> dict[str, Any]:
@@ -111,11 +114,14 @@ def _keep_times(entry: dict[str, Any], present: list[Any]) -> dict[str, Any]:
 
 
 class StatusWriter:
-    """Compares and writes after every snapshot; what fails is tried again."""
+    """Compares and writes after every snapshot while this process leads; what fails is tried again."""
 
-    def __init__(self, kube: Kube, routes: Callable[[], Mapping[Key, Any]]) -> None:
+    def __init__(
+        self, kube: Kube, routes: Callable[[], Mapping[tuple[str, Key], Any]], leads: Callable[[], bool] = lambda: True
+    ) -> None:
         self._kube = kube
         self._routes = routes
+        self._leads = leads
         self._snapshot: Snapshot | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -129,6 +135,10 @@ class StatusWriter:
         self._snapshot = snapshot
         self._wake.set()
 
+    def wake(self) -> None:
+        """Look at everything again, because this process leads from now on."""
+        self._wake.set()
+
     async def close(self) -> None:
         """Stop writing."""
         if self._task is not None:
@@ -139,25 +149,27 @@ class StatusWriter:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self._snapshot is not None and not await self._write_all(self._snapshot):
+            if self._snapshot is None or not self._leads():
+                continue
+            if not await self._write_all(self._snapshot):
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._wake.set()
 
     async def _write_all(self, snapshot: Snapshot) -> bool:
         complete = True
-        for key, raw in list(self._routes().items()):
+        for (kind, key), raw in list(self._routes().items()):
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            parents = wanted_parents(snapshot, key, raw, now)
+            parents = wanted_parents(snapshot, kind, key, raw, now)
             if parents is None:
                 continue
             version = (raw.get("metadata") or {}).get("resourceVersion")
             body = {"metadata": {"resourceVersion": version}, "status": {"parents": parents}}
             try:
                 await self._kube.patch(
-                    "gateway.networking.k8s.io/v1", "httproutes", key[1], body, key[0], subresource="status"
+                    "gateway.networking.k8s.io/v1", _PLURALS[kind], key[1], body, key[0], subresource="status"
                 )
             except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 # A conflict means that a newer object is on its way to us.
                 complete = False
-                log.info("status of HTTPRoute %s/%s not written yet: %s", *key, error)
+                log.info("status of %s %s/%s not written yet: %s", kind, *key, error)
         return complete

@@ -39,7 +39,11 @@ _FIELD_OF_POLICY = {
     "VirtualService": "virtual_services",
     "DestinationRule": "destination_rules",
     "HTTPRoute": "http_routes",
+    "GRPCRoute": "grpc_routes",
+    "ReferenceGrant": "reference_grants",
+    "ServiceEntry": "service_entries",
 }
+_WITH_STATUS = ("HTTPRoute", "GRPCRoute")
 _FIELD_OF_OBJECT = {"Service": "services", "Pod": "pods", "Namespace": "namespaces"}
 
 
@@ -57,8 +61,8 @@ class Store:
         self._published: dict[str, Mapping[Any, Any]] = {}
         self._changed: set[str] = set(self._tables)
         self._version = 0
-        self.raw_routes: dict[Key, Any] = {}
-        """HTTPRoutes as the API server sent them, for the status writer, which must keep what others wrote."""
+        self.raw_routes: dict[tuple[str, Key], Any] = {}
+        """Routes of Gateway API by kind and key, as the API server sent them: what others wrote into them is kept."""
 
     def put(self, source: str, obj: Any) -> bool:
         """Take in an object that was added or changed. Says whether anything that matters did change."""
@@ -76,7 +80,7 @@ class Store:
         if source == "EndpointSlice":
             return self._put_slice(key, None)
         if source in _FIELD_OF_POLICY:
-            self.raw_routes.pop(key, None) if source == "HTTPRoute" else None
+            self.raw_routes.pop((source, key), None)
             gone = self._set("rejected", (source, *key), None)
             return self._set(_FIELD_OF_POLICY[source], key, None) or gone
         return self._set(_FIELD_OF_OBJECT[source], key[1] if source == "Namespace" else key, None)
@@ -114,8 +118,8 @@ class Store:
         return True
 
     def _put_policy(self, source: str, key: Key, obj: Any) -> bool:
-        if source == "HTTPRoute":
-            self.raw_routes[key] = obj
+        if source in _WITH_STATUS:
+            self.raw_routes[source, key] = obj
         kind = self._kinds[source]
         parsed = parse(kind, obj, self._domain)
         good = stand_in(kind, obj, parsed.reason) if isinstance(parsed, Rejected) else parsed

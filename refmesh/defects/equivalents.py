@@ -25,11 +25,11 @@ def _renamed(sound: Callable[[str, int], str]) -> Callable[[str, int], str]:
     return route_name
 
 
-def _backwards(sound: Callable[[list[Any], int], Any]) -> Callable[[list[Any], int], Any]:
+def _backwards(sound: Callable[[list[Any], str, int], Any]) -> Callable[[list[Any], str, int], Any]:
     """The order of weighted clusters has no meaning."""
 
-    def _weighted(live: list[Any], port: int) -> Any:
-        return sound(live[::-1], port)
+    def _weighted(live: list[Any], host: str, port: int) -> Any:
+        return sound(live[::-1], host, port)
 
     return _weighted
 
@@ -55,12 +55,12 @@ def _tenfold(sound: Callable[[Sequence[int]], list[int]]) -> Callable[[Sequence[
 def _exact_by_regex(sound: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A regular expression without special characters, matched whole, is an exact match."""
 
-    def _string_matcher(match: Any) -> Any:
+    def string_matcher(match: Any) -> Any:
         if match.kind != "exact" or match.ignore_case:
             return sound(match)
         return StringMatcher(safe_regex=RegexMatcher(regex=re.escape(match.value)))
 
-    return _string_matcher
+    return string_matcher
 
 
 def _two_workers(sound: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
@@ -84,7 +84,7 @@ EQUIVALENTS = (
         "variant-clusters-backwards",
         "The clusters of a split come in another order.",
         "equivalent",
-        "refmesh.discovery.routes:_weighted",
+        "refmesh.discovery.route_action:_weighted",
         _backwards,
     ),
     Defect(
@@ -98,14 +98,14 @@ EQUIVALENTS = (
         "variant-weights-tenfold",
         "Weights are ten times as large, in the same ratio.",
         "equivalent",
-        "refmesh.discovery.routes:weighted_shares",
+        "refmesh.discovery.route_action:weighted_shares",
         _tenfold,
     ),
     Defect(
         "variant-exact-by-regex",
         "Exact matches are written as regular expressions.",
         "equivalent",
-        "refmesh.discovery.routes:_string_matcher",
+        "refmesh.discovery.route_match:string_matcher",
         _exact_by_regex,
     ),
     Defect(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from refmesh.defects import certificates, injection, mtls, resilience, routing
+from refmesh.defects import certificates, discovery, injection, mtls, resilience, routing
 from refmesh.defects.defect import Defect
 from refmesh.defects.equivalents import EQUIVALENTS
 from refmesh.errors import UsageProblem
@@ -13,6 +13,7 @@ __all__ = ["catalogue", "equivalents", "switch_on"]
 
 _DEFECTS = (
     *routing.DEFECTS,
+    *discovery.DEFECTS,
     *mtls.DEFECTS,
     *injection.DEFECTS,
     *resilience.DEFECTS,

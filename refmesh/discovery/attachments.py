@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from refmesh.api.destination_rule import DestinationRule
-from refmesh.api.http_route import HTTPRoute
+from refmesh.api.gateway_route import GatewayRoute
 from refmesh.api.routing import Destination, Match, Rule
+from refmesh.api.stream_routes import MESH
 from refmesh.api.virtual_service import VirtualService
 from refmesh.config.model import Key, Service, ServicePort, Snapshot
-from refmesh.config.references import backend_problem
+from refmesh.config.references import backend_problem, service_of
+from refmesh.discovery.outbound import StreamRoute
 from refmesh.discovery.settings import MeshSettings
 
-__all__ = ["Attachments", "merged_http_rules"]
+__all__ = ["Attachments", "clients_of", "host_rules", "merged_rules"]
 
 EVERYBODY = ""
 
@@ -25,7 +28,8 @@ class Attachments:
     snapshot: Snapshot
     settings: MeshSettings
     virtual_services: Mapping[str, VirtualService]
-    http_routes: Mapping[tuple[str, Key], tuple[HTTPRoute, ...]]
+    routes: Mapping[tuple[str, Key], tuple[GatewayRoute, ...]]
+    """Routes of Gateway API by scope and Service, GRPCRoutes before HTTPRoutes, each kind the oldest first."""
     destination_rules: Mapping[tuple[str, str], DestinationRule]
 
     @classmethod
@@ -35,12 +39,11 @@ class Attachments:
         for item in sorted(snapshot.virtual_services.values(), key=lambda item: item.meta.age_key):
             for host in item.hosts:
                 virtual.setdefault(host, item)
-        routes: dict[tuple[str, Key], list[HTTPRoute]] = {}
-        for route in sorted(snapshot.http_routes.values(), key=lambda item: item.meta.age_key):
-            for key in {(parent.namespace, parent.name) for parent in route.parents}:
-                # A route beside its Service speaks for the producer, one elsewhere for that namespace's own clients.
-                scope = EVERYBODY if key[0] == route.meta.namespace else route.meta.namespace
-                routes.setdefault((scope, key), []).append(route)
+        routes: dict[tuple[str, Key], list[GatewayRoute]] = {}
+        of_gateway_api = [*snapshot.grpc_routes.values(), *snapshot.http_routes.values()]
+        for route in sorted(of_gateway_api, key=lambda item: (item.meta.kind, *item.meta.age_key)):
+            for key in {parent.key for parent in route.parents}:
+                routes.setdefault((clients_of(route.meta.namespace, key[0]), key), []).append(route)
         return cls(
             snapshot,
             settings,
@@ -51,17 +54,49 @@ class Attachments:
 
     def namespaces_of_their_own(self) -> set[str]:
         """Namespaces whose clients see something that others do not."""
-        scopes = {scope for scope, _ in self.http_routes} | {scope for scope, _ in self.destination_rules}
-        return scopes - {EVERYBODY}
+        scopes = {scope for scope, _ in self.routes} | {scope for scope, _ in self.destination_rules}
+        return (scopes | {namespace for namespace, _ in self._source_namespaces}) - {EVERYBODY}
 
     def special_services(self, namespace: str) -> set[Key]:
         """The services that clients of a namespace see differently."""
-        found = {key for scope, key in self.http_routes if scope == namespace}
-        for scope, host in self.destination_rules:
+        found = {key for scope, key in self.routes if scope == namespace}
+        for scope, host in (*self.destination_rules, *self._source_namespaces):
             if scope == namespace:
-                name, _, rest = host.partition(".")
-                found.add((rest.partition(".")[0], name))
+                found.add(service_of(host))
         return found
+
+    @cached_property
+    def _source_namespaces(self) -> frozenset[tuple[str, str]]:
+        """(namespace, host) where a VirtualService speaks about clients of one namespace."""
+        return frozenset(
+            (match.source_namespace, host)
+            for host, item in self.virtual_services.items()
+            for rule in item.rules
+            for match in rule.matches
+            if match.source_namespace
+        )
+
+    @cached_property
+    def by_client(self) -> tuple[Service, ...]:
+        """Services whose VirtualService tells clients apart by their labels."""
+        hosts = [
+            host
+            for host, item in sorted(self.virtual_services.items())
+            if any(match.source_labels for rule in item.rules for match in rule.matches)
+        ]
+        found = (self.snapshot.services.get(service_of(host)) for host in hosts)
+        return tuple(service for service in found if service is not None)
+
+    def streams(self, service: Service, port: ServicePort) -> tuple[StreamRoute, ...]:
+        """The tcp and tls routes for connections to a service port, of sidecars."""
+        virtual = self.virtual_services.get(service.host(self.settings.domain))
+        if virtual is None or MESH not in virtual.gateways:
+            return ()
+        return tuple(
+            StreamRoute(server_names, tuple(self._with_port(item, port) for item in rule.destinations))
+            for rule in virtual.streams
+            if (server_names := rule.server_names(MESH, port.port)) is not None
+        )
 
     def destination_rule(self, service: Service, namespace: str) -> DestinationRule | None:
         """The rule in force for clients of a namespace: their own, else the one that speaks to all."""
@@ -69,38 +104,57 @@ class Attachments:
         own = self.destination_rules.get((namespace, host))
         return own if own is not None else self.destination_rules.get((EVERYBODY, host))
 
-    def rules(self, service: Service, port: ServicePort, namespace: str) -> tuple[Rule, ...] | None:
-        """The routing rules for a service port: consumer's HTTPRoutes, producer's, VirtualService; None without any."""
-        for scope in dict.fromkeys((namespace, EVERYBODY)):
-            routes = [
-                route
-                for route in self.http_routes.get((scope, service.key), ())
-                if any(
-                    (parent.namespace, parent.name) == service.key and parent.port in {None, port.port}
-                    for parent in route.parents
-                )
-            ]
-            if routes:
-                return tuple(self._resolved(rule) for rule in merged_http_rules(routes))
-        virtual = self.virtual_services.get(service.host(self.settings.domain))
-        return tuple(self._with_ports(rule, port) for rule in virtual.rules) if virtual is not None else None
+    def rules(
+        self, service: Service, port: ServicePort, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> tuple[Rule, ...] | None:
+        """The routing rules for a service port: consumer's routes, producer's, VirtualService; None without any.
 
-    def _resolved(self, rule: Rule) -> Rule:
-        destinations = tuple(
-            replace(item, invalid=problem) if (problem := backend_problem(self.snapshot, item)) else item
-            for item in rule.destinations
+        Where GRPCRoutes and HTTPRoutes are attached to the same port, the GRPCRoutes decide alone. `labels` are the
+        client pod's; without any, matches that ask for some do not hold.
+        """
+        for scope in dict.fromkeys((namespace, EVERYBODY)):
+            attached = [
+                route
+                for route in self.routes.get((scope, service.key), ())
+                if any(parent.key == service.key and parent.port in {None, port.port} for parent in route.parents)
+            ]
+            if attached:
+                kind = attached[0].meta.kind
+                return tuple(merged_rules([self._resolved(route) for route in attached if route.meta.kind == kind]))
+        virtual = self.virtual_services.get(service.host(self.settings.domain))
+        if virtual is None or MESH not in virtual.gateways or not virtual.rules:
+            return None
+        held = (rule_for(rule, port.port, namespace, labels or {}) for rule in virtual.rules_for(MESH))
+        return tuple(self._with_ports(rule, port) for rule in held if rule is not None)
+
+    def _resolved(self, route: GatewayRoute) -> GatewayRoute:
+        """The route with every reference that cannot be followed marked as such."""
+
+        def checked(target: Destination) -> Destination:
+            return replace(target, invalid=backend_problem(self.snapshot, route, target))
+
+        rules = tuple(
+            replace(
+                rule,
+                destinations=tuple(checked(item) for item in rule.destinations),
+                mirrors=tuple(replace(item, destination=checked(item.destination)) for item in rule.mirrors),
+            )
+            for rule in route.rules
         )
-        return replace(rule, destinations=destinations)
+        return replace(route, rules=rules)
 
     def _with_ports(self, rule: Rule, port: ServicePort) -> Rule:
         """A VirtualService may leave out the port of a service that has only one."""
-        return replace(rule, destinations=tuple(self._with_port(item, port) for item in rule.destinations))
+        return replace(
+            rule,
+            destinations=tuple(self._with_port(item, port) for item in rule.destinations),
+            mirrors=tuple(replace(item, destination=self._with_port(item.destination, port)) for item in rule.mirrors),
+        )
 
     def _with_port(self, destination: Destination, port: ServicePort) -> Destination:
         if destination.port is not None:
             return destination
-        name, _, rest = destination.host.partition(".")
-        service = self.snapshot.services.get((rest.partition(".")[0], name))
+        service = self.snapshot.services.get(service_of(destination.host))
         if service is not None and len(service.ports) == 1:
             return replace(destination, port=service.ports[0].port)
         return replace(destination, port=port.port)
@@ -122,8 +176,35 @@ def _destination_rules(snapshot: Snapshot, settings: MeshSettings) -> dict[tuple
     return found
 
 
-def merged_http_rules(routes: Iterable[HTTPRoute]) -> list[Rule]:
-    """The rules of several HTTPRoutes as one list, most specific match first, as Gateway API prescribes.
+def host_rules(virtual: VirtualService, port: int) -> tuple[Rule, ...] | None:
+    """The rules of a VirtualService for a host that is no Service; None where it says nothing to sidecars."""
+    if MESH not in virtual.gateways or not virtual.rules:
+        return None
+    held = (rule_for(rule, port, "", {}) for rule in virtual.rules_for(MESH))
+    return tuple(rule for rule in held if rule is not None)
+
+
+def rule_for(rule: Rule, port: int, namespace: str, labels: Mapping[str, str]) -> Rule | None:
+    """The rule with the matches that can hold for requests of such a client to such a port; None if there is none."""
+    if not rule.matches:
+        return rule
+    held = tuple(
+        replace(match, port=None, source_labels=(), source_namespace="", gateways=())
+        for match in rule.matches
+        if match.port in {None, port}
+        and match.source_namespace in {"", namespace}
+        and all(labels.get(name) == value for name, value in match.source_labels)
+    )
+    return replace(rule, matches=held) if held else None
+
+
+def clients_of(route_namespace: str, service_namespace: str) -> str:
+    """Whose requests a route speaks about: beside its Service everybody's, elsewhere those of its own namespace."""
+    return EVERYBODY if route_namespace == service_namespace else route_namespace
+
+
+def merged_rules(routes: Iterable[GatewayRoute]) -> list[Rule]:
+    """The rules of several routes of a kind as one list, most specific match first, as Gateway API prescribes.
 
     Each match becomes a rule of its own, since the order is one of matches. `routes` come oldest first, and sorting is
     stable: among equals the older route, then the earlier rule wins.

@@ -19,15 +19,17 @@ from google.protobuf.struct_pb2 import Struct
 
 from refmesh.api.destination_rule import ConnectionPool, OutlierDetection, RetryBudget, TrafficPolicy
 from refmesh.config.model import Protocol
-from refmesh.discovery import names, tls
+from refmesh.discovery import endpoints, names, tls
 from refmesh.discovery.packing import duration, pack, uint32
 from refmesh.discovery.settings import MeshSettings
 
 __all__ = [
     "LAST_HOP_SOURCE",
     "STATIC_CLUSTERS",
+    "ExternalCluster",
     "OutboundCluster",
     "circuit_breakers",
+    "external_cluster",
     "inbound_cluster",
     "outbound_cluster",
     "outlier_detection",
@@ -129,6 +131,42 @@ def _transport(cluster: Any, spec: OutboundCluster, settings: MeshSettings) -> N
             Cluster.TransportSocketMatch(name="tlsMode-disabled", match=Struct(), transport_socket=tls.plaintext()),
         ]
     )
+
+
+@dataclass(frozen=True)
+class ExternalCluster:
+    """All that a cluster for a host outside the mesh depends on. It gets plaintext or whatever the client sends."""
+
+    name: str
+    resolution: str
+    addresses: tuple[tuple[str, int], ...]
+    http2: bool
+    policy: TrafficPolicy
+
+
+def external_cluster(spec: ExternalCluster) -> Any:
+    """The cluster for a host outside the mesh: its endpoints as they are, looked up, or the address asked for."""
+    pool = spec.policy.pool or ConnectionPool()
+    protocol = Protocol.HTTP2 if spec.http2 else Protocol.AUTO
+    cluster = Cluster(
+        name=spec.name,
+        connect_timeout=duration(pool.connect_timeout or _CONNECT_SECONDS),
+        circuit_breakers=circuit_breakers(pool),
+        typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(protocol, pool)},
+    )
+    if spec.resolution == "NONE":
+        cluster.type, cluster.lb_policy = Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED
+        return cluster
+    cluster.type = Cluster.STRICT_DNS if spec.resolution == "DNS" else Cluster.STATIC
+    if spec.resolution == "DNS":
+        cluster.dns_lookup_family = Cluster.V4_ONLY
+    cluster.lb_policy = _BALANCERS.get(spec.policy.balancer, Cluster.LEAST_REQUEST)
+    cluster.load_assignment.CopyFrom(
+        endpoints.assignment(spec.name, tuple((address, port, False) for address, port in spec.addresses))
+    )
+    if spec.policy.outlier is not None:
+        cluster.outlier_detection.CopyFrom(outlier_detection(spec.policy.outlier))
+    return cluster
 
 
 def circuit_breakers(pool: ConnectionPool) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
@@ -12,6 +13,7 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFil
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.access_loggers.stream.v3.stream_pb2 import StdoutAccessLog
 from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
+from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
@@ -31,7 +33,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from refmesh.discovery import guards, names, tls
 from refmesh.discovery.authorization import Authorization
 from refmesh.discovery.packing import pack, uint32
-from refmesh.discovery.routes import FAULT_FILTER
+from refmesh.discovery.routes import CORS_FILTER, FAULT_FILTER
 from refmesh.discovery.settings import MeshSettings
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "offer_http_alpn",
     "original_dst",
     "tcp",
+    "tcp_split",
     "tls_inspector",
 ]
 
@@ -87,12 +90,13 @@ def _access_log(settings: MeshSettings, direction: str, *, http: bool) -> list[A
 
 
 def _connection_manager(settings: MeshSettings, direction: str, stat_prefix: str) -> Any:
+    cors = HttpFilter(name=CORS_FILTER, typed_config=pack(Cors()))
     fault = HttpFilter(name=FAULT_FILTER, typed_config=pack(HTTPFault()))
     manager = HttpConnectionManager(
         stat_prefix=stat_prefix,
         codec_type=HttpConnectionManager.AUTO,
         http_filters=[
-            *([fault] if direction == "outbound" else guards.http_filters()),
+            *([cors, fault] if direction == "outbound" else guards.http_filters()),
             HttpFilter(name="envoy.filters.http.router", typed_config=pack(Router())),
         ],
         access_log=_access_log(settings, direction, http=True),
@@ -147,6 +151,21 @@ def tcp(settings: MeshSettings, direction: str, cluster: str, attempts: int = 1)
     proxy = TcpProxy(
         stat_prefix=cluster,
         cluster=cluster,
+        access_log=_access_log(settings, direction, http=False),
+        idle_timeout=Duration(seconds=3600),
+        max_connect_attempts=uint32(attempts),
+    )
+    return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))
+
+
+def tcp_split(settings: MeshSettings, direction: str, shares: Sequence[tuple[str, int]], attempts: int = 1) -> Any:
+    """Bytes to one of several clusters by weight, connection by connection."""
+    if len(shares) == 1:
+        return tcp(settings, direction, shares[0][0], attempts)
+    clusters = [TcpProxy.WeightedCluster.ClusterWeight(name=name, weight=weight) for name, weight in shares]
+    proxy = TcpProxy(
+        stat_prefix=f"{direction}_split",
+        weighted_clusters=TcpProxy.WeightedCluster(clusters=clusters),
         access_log=_access_log(settings, direction, http=False),
         idle_timeout=Duration(seconds=3600),
         max_connect_attempts=uint32(attempts),

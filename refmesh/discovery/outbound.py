@@ -11,12 +11,22 @@ from envoy.config.listener.v3.listener_components_pb2 import FilterChain, Filter
 from envoy.config.listener.v3.listener_pb2 import Listener
 from google.protobuf.wrappers_pb2 import BoolValue
 
+from refmesh.api.routing import Destination
 from refmesh.config.model import Protocol
 from refmesh.discovery import filters, names, routes
 from refmesh.discovery.packing import duration, uint32
 from refmesh.discovery.settings import OUTBOUND_PORT, MeshSettings
 
-__all__ = ["CAPTURE_LISTENER", "DETECTION_SECONDS", "OutboundListener", "capture_listener", "outbound_listener"]
+__all__ = [
+    "CAPTURE_LISTENER",
+    "DETECTION_SECONDS",
+    "OutboundListener",
+    "StreamRoute",
+    "capture_listener",
+    "outbound_listener",
+    "socket_address",
+    "unknown_cluster",
+]
 
 CAPTURE_LISTENER = "virtualOutbound"
 DETECTION_SECONDS = 5.0
@@ -25,6 +35,14 @@ is served as plain TCP after this; naming the port `tcp` avoids the wait."""
 
 _CONNECT_ATTEMPTS = 3
 """As many as a request gets by default: nothing has been sent before a connection stands."""
+
+
+@dataclass(frozen=True)
+class StreamRoute:
+    """Connections whose SNI is one of `server_names` (none: every connection) go to `destinations` by weight."""
+
+    server_names: tuple[str, ...]
+    destinations: tuple[Destination, ...]
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,10 @@ class OutboundListener:
     """The address is an endpoint's own (of a headless service), not the service's."""
     service_port: int = 0
     """The service's port where it differs from the address's: `direct` only."""
+    streams: tuple[StreamRoute, ...] = ()
+    """tcp and tls routes; the first that holds decides."""
+    plain: bool = False
+    """The endpoint has no proxy: it gets what the client sends. `direct` only."""
 
     @property
     def name(self) -> str:
@@ -50,17 +72,17 @@ def outbound_listener(spec: OutboundListener, settings: MeshSettings) -> Any:
     """The listener for one service address and port. It opens no socket: connections are handed to it by address."""
     listener = Listener(
         name=spec.name,
-        address=_address(spec.address, spec.port),
+        address=socket_address(spec.address, spec.port),
         bind_to_port=BoolValue(value=False),
         traffic_direction=TrafficDirection.OUTBOUND,
     )
     if spec.direct:
-        cluster = names.direct_cluster(spec.service_port, spec.host)
+        cluster = names.PASSTHROUGH if spec.plain else names.direct_cluster(spec.service_port, spec.host)
         http = filters.http_outbound(settings, "", routes.single_cluster(cluster, cluster))
     else:
         cluster = names.outbound_cluster(spec.port, "", spec.host)
         http = filters.http_outbound(settings, names.route_name(spec.host, spec.port))
-    tcp = filters.tcp(settings, "outbound", cluster, attempts=1 if spec.direct else _CONNECT_ATTEMPTS)
+    tcp = _tcp(spec, cluster, settings)
     if spec.protocol.is_http:
         listener.filter_chains.append(FilterChain(name="http", filters=[http]))
     elif spec.protocol is Protocol.TCP:
@@ -73,7 +95,50 @@ def outbound_listener(spec: OutboundListener, settings: MeshSettings) -> Any:
         sniffed = FilterChain(name="http", filter_chain_match=match, filters=[filters.offer_http_alpn(), http])
         listener.filter_chains.append(sniffed)
         listener.default_filter_chain.CopyFrom(FilterChain(name="tcp", filters=[tcp]))
+    if not spec.protocol.is_http:
+        _add_tls_routes(listener, spec, settings)
     return listener
+
+
+def _tcp(spec: OutboundListener, cluster: str, settings: MeshSettings) -> Any:
+    """The filter for connections that no tls route takes."""
+    route = next((stream for stream in spec.streams if not stream.server_names), None)
+    if route is None:
+        return filters.tcp(settings, "outbound", cluster, attempts=1 if spec.direct else _CONNECT_ATTEMPTS)
+    return _routed(route, spec.port, settings)
+
+
+def _routed(route: StreamRoute, port: int, settings: MeshSettings) -> Any:
+    shares = [
+        (names.outbound_cluster(item.port or port, item.subset, item.host), item.weight) for item in route.destinations
+    ]
+    live = [(name, weight) for name, weight in shares if weight]
+    return filters.tcp_split(settings, "outbound", live, attempts=_CONNECT_ATTEMPTS)
+
+
+def _add_tls_routes(listener: Any, spec: OutboundListener, settings: MeshSettings) -> None:
+    """One filter chain for each tls route; a name that an earlier route takes is not its own any more."""
+    taken: set[str] = set()
+    for index, route in enumerate(spec.streams):
+        server_names = [name for name in route.server_names if name not in taken]
+        if not server_names:
+            continue
+        taken.update(server_names)
+        match = FilterChainMatch(transport_protocol="tls", server_names=server_names)
+        chain = FilterChain(name=f"tls-{index}", filter_chain_match=match)
+        chain.filters.append(_routed(route, spec.port, settings))
+        listener.filter_chains.append(chain)
+    if not taken:
+        return
+    # Detection of HTTP, where there is one, comes after: TLS is not HTTP.
+    listener.listener_filters.insert(0, filters.tls_inspector())
+    listener.listener_filters_timeout.CopyFrom(duration(DETECTION_SECONDS))
+    listener.continue_on_listener_filters_timeout = True
+
+
+def unknown_cluster(settings: MeshSettings) -> str:
+    """Where connections go whose destination nobody has registered."""
+    return names.PASSTHROUGH if settings.allow_unknown else names.BLACK_HOLE
 
 
 def capture_listener(settings: MeshSettings) -> Any:
@@ -83,16 +148,17 @@ def capture_listener(settings: MeshSettings) -> Any:
         filter_chain_match=FilterChainMatch(destination_port=uint32(OUTBOUND_PORT)),
         filters=[filters.tcp(settings, "outbound", names.BLACK_HOLE)],
     )
-    passthrough = FilterChain(name="passthrough", filters=[filters.tcp(settings, "outbound", names.PASSTHROUGH)])
+    unknown = FilterChain(name="unknown", filters=[filters.tcp(settings, "outbound", unknown_cluster(settings))])
     return Listener(
         name=CAPTURE_LISTENER,
-        address=_address("0.0.0.0", OUTBOUND_PORT),  # noqa: S104 - redirected connections may come in on any address
+        address=socket_address("0.0.0.0", OUTBOUND_PORT),  # noqa: S104 - redirected connections may come in on any address
         use_original_dst=BoolValue(value=True),
         traffic_direction=TrafficDirection.OUTBOUND,
         filter_chains=[black_hole],
-        default_filter_chain=passthrough,
+        default_filter_chain=unknown,
     )
 
 
-def _address(address: str, port: int) -> Any:
+def socket_address(address: str, port: int) -> Any:
+    """An address in Envoy's words."""
     return Address(socket_address=SocketAddress(address=address, port_value=port))

@@ -13,7 +13,7 @@ from google.protobuf.any_pb2 import Any as PackedAny
 
 from refmesh.telemetry import metrics
 
-__all__ = ["Encoded", "ResourceType", "Table", "encode"]
+__all__ = ["Encoded", "ResourceType", "Table", "encode", "version_of"]
 
 
 class ResourceType(StrEnum):
@@ -51,10 +51,16 @@ Table = Mapping[str, Encoded]
 """Resources of one type by name."""
 
 
+def version_of(name: str, value: bytes) -> str:
+    """The version of a resource: a hash of its content."""
+    _ = name
+    return blake2b(value, digest_size=8).hexdigest()
+
+
 def encode(kind: ResourceType, name: str, message: Any) -> Encoded:
     """Encode a message. Equal content gives an equal version, in every process and every run."""
     value = message.SerializeToString(deterministic=True)
-    version = blake2b(value, digest_size=8).hexdigest()
+    version = version_of(name, value)
     resource = Resource(name=name, version=version, resource=PackedAny(type_url=kind.value, value=value))
     body = resource.SerializeToString()
     metrics.ENCODES.labels(kind.short).inc()

@@ -20,6 +20,8 @@ class MeshSettings:
     domain: str = "cluster.local"
     root_namespace: str = "refmesh-system"
     access_log: bool = True
+    allow_unknown: bool = True
+    """Whether workloads may reach hosts that are neither a Service's nor a ServiceEntry's."""
 
     def identity(self, namespace: str, service_account: str) -> str:
         """The SPIFFE identity of a service account."""

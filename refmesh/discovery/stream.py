@@ -10,7 +10,7 @@ endpoints never wait, because Envoy acknowledges clusters only once it has their
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -19,14 +19,14 @@ from refmesh.discovery.difference import changes
 from refmesh.discovery.resource import Encoded, ResourceType, Table
 from refmesh.discovery.world import Tables
 
-__all__ = ["STALL_SECONDS", "ProxyState", "Response"]
+__all__ = ["STALL_SECONDS", "ProxyState", "Response", "answered", "delivery", "rejection"]
 
 STALL_SECONDS = 5.0
 """How long an unanswered push may hold back others. A proxy that does not answer at all is the connection's problem."""
 
 _EMPTY: Table = MappingProxyType({})
 _WILDCARD = "*"
-_WAITS_FOR = {
+_WAITS_FOR: Mapping[ResourceType, tuple[ResourceType, ...]] = {
     ResourceType.CLUSTER: (),
     ResourceType.ENDPOINT: (),
     ResourceType.LISTENER: (ResourceType.CLUSTER, ResourceType.ENDPOINT),
@@ -67,6 +67,21 @@ class _Subscription:
     nack: str = ""
 
 
+def answered(request: Any, outstanding: Mapping[str, float]) -> str | None:
+    """The nonce of the push that a request answers; None for one that answers none, or one long forgotten."""
+    return request.response_nonce if request.response_nonce in outstanding else None
+
+
+def rejection(request: Any) -> str:
+    """Why the proxy keeps what it had instead of what it was sent; empty where it took it."""
+    return (request.error_detail.message or "rejected without a reason") if request.HasField("error_detail") else ""
+
+
+def delivery() -> Mapping[ResourceType, tuple[ResourceType, ...]]:
+    """The types in the order in which they are sent, each with those that must be acknowledged before."""
+    return _WAITS_FOR
+
+
 class ProxyState:
     """One proxy's stream. Feed it with `request` and `offer`, then send what `responses` gives."""
 
@@ -88,12 +103,11 @@ class ProxyState:
         except ValueError:
             return None  # a type refmesh does not serve: silence is the protocol's way of saying so
         nack = None
-        if request.response_nonce and request.response_nonce in subscription.outstanding:
-            del subscription.outstanding[request.response_nonce]
-            if request.HasField("error_detail"):
-                nack = subscription.nack = request.error_detail.message or "rejected without a reason"
-            else:
-                subscription.nack = ""
+        nonce = answered(request, subscription.outstanding)
+        if nonce is not None:
+            del subscription.outstanding[nonce]
+            subscription.nack = rejection(request)
+            nack = subscription.nack or None
         self._subscribe(subscription, request)
         return nack
 
@@ -124,7 +138,7 @@ class ProxyState:
     def responses(self, now: float) -> list[Response]:
         """What to send now. Call it after every input, and again when `wake` says so."""
         found = []
-        for kind in ResourceType:
+        for kind in delivery():
             if self._may_send(kind, now) and (response := self._respond(kind, now)) is not None:
                 found.append(response)
                 if kind is ResourceType.CLUSTER:
@@ -176,7 +190,7 @@ class ProxyState:
         if kind is ResourceType.ENDPOINT and subscription.forced:
             return True
         # One push of changes at a time: what happens meanwhile is sent in one piece afterwards.
-        return not self._waiting(kind, now) and not any(self._waiting(other, now) for other in _WAITS_FOR[kind])
+        return not self._waiting(kind, now) and not any(self._waiting(other, now) for other in delivery()[kind])
 
     def _respond(self, kind: ResourceType, now: float) -> Response | None:
         subscription = self._subscriptions[kind]
@@ -239,6 +253,12 @@ def _difference(subscription: _Subscription, table: Table, own: Table) -> tuple[
         return changed, gone
     for old, new in ((subscription.table, table), (subscription.own, own)):
         different, leavers = changes(old, new)
+        if new is table and own:
+            # A resource of the proxy's own stands in front of the shared one of its name.
+            different = {name: item for name, item in different.items() if name not in own}
+        elif new is own:
+            behind = {name: table[name] for name in leavers if name in table}
+            different = {**behind, **different} if behind else different
         if subscription.wildcard:
             changed |= different
         elif len(different) > len(subscription.names):

@@ -17,9 +17,10 @@ from typing import Any
 from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.api.routing import Rule
 from refmesh.config.model import Key, Pod, Protocol, Service, ServicePort, Snapshot
-from refmesh.discovery import clusters, endpoints, inbound, names, outbound, routes
+from refmesh.discovery import clusters, endpoints, external, inbound, names, outbound, routes
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.authorization import AuthorizationPolicies
+from refmesh.discovery.own_routes import OwnRoutes
 from refmesh.discovery.policy import MtlsPolicies
 from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
 from refmesh.discovery.settings import MeshSettings
@@ -66,6 +67,7 @@ class Generator:
         self._used: set[tuple[ResourceType, str, str]] = set()
         self._tables: dict[tuple[str, ResourceType], Table] = {}
         self._inbound: dict[inbound.Inbound, Tables] = {}
+        self._own_routes = OwnRoutes(settings)
         self._own_inputs: tuple[Mapping[Any, Any], ...] = ()
         self._own_known: dict[Key, tuple[Pod, Tables]] = {}
 
@@ -92,11 +94,15 @@ class Generator:
             by_namespace=special,
             policies=policies,
             created=started,
-            own=self._owner(snapshot, policies, authorization),
+            own=self._owner(snapshot, policies, authorization, attachments),
         )
 
     def _owner(
-        self, snapshot: Snapshot, policies: MtlsPolicies, authorization: AuthorizationPolicies
+        self,
+        snapshot: Snapshot,
+        policies: MtlsPolicies,
+        authorization: AuthorizationPolicies,
+        attachments: Attachments,
     ) -> Callable[[Pod], Tables]:
         """Remembers each pod's own resources across the worlds that differ in endpoints only, which most do."""
         inputs = snapshot.without_endpoints
@@ -111,6 +117,8 @@ class Generator:
             if known is not None and known[0] is pod:
                 return known[1]
             found = self._own(snapshot, policies, authorization, pod)
+            if routes_of_its_own := self._own_routes.of(attachments, pod):
+                found = MappingProxyType({**found, ResourceType.ROUTE: routes_of_its_own})
             if len(remembered) > 1000 + 2 * len(snapshot.pods):
                 remembered.clear()  # mostly pods that are gone
             remembered[pod.key] = (pod, found)
@@ -139,9 +147,11 @@ class Generator:
                     self._add_direct(
                         found, endpoints.backends(snapshot, policies, service, port), service, port, rule, identities
                     )
-                self._add_listeners(listeners, service, port)
+                self._add_listeners(listeners, service, port, attachments)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, "")
                 self._add_route(found, service, port, attachments.rules(service, port, ""), "")
+        for plan in external.plans(snapshot, attachments, self._settings, dict(listeners)):
+            found[plan.kind].setdefault(plan.name, self._remember(plan.kind, plan.name, "", plan.inputs, plan.make))
         return self._publish("", found)
 
     def _special(
@@ -170,11 +180,15 @@ class Generator:
         accounts = endpoints.identities(snapshot, service)
         return tuple(self._settings.identity(service.namespace, account) for account in accounts)
 
-    def _add_listeners(self, table: dict[str, Encoded], service: Service, port: ServicePort) -> None:
+    def _add_listeners(
+        self, table: dict[str, Encoded], service: Service, port: ServicePort, attachments: Attachments
+    ) -> None:
+        streams = attachments.streams(service, port)
         for address in service.addresses:
             if ":" in address:
                 continue  # the redirect rules capture IPv4 only
-            spec = outbound.OutboundListener(address, port.port, port.protocol, service.host(self._settings.domain))
+            host = service.host(self._settings.domain)
+            spec = outbound.OutboundListener(address, port.port, port.protocol, host, streams=streams)
             table[spec.name] = self._remember(
                 ResourceType.LISTENER,
                 spec.name,
@@ -201,10 +215,16 @@ class Generator:
         )
         for backend in backends:
             spec = outbound.OutboundListener(
-                backend.address, backend.port, port.protocol, host, direct=True, service_port=port.port
+                backend.address,
+                backend.port,
+                port.protocol,
+                host,
+                direct=True,
+                service_port=port.port,
+                plain=not backend.mtls,
             )
             # Two headless services may share a pod: the first by name decides, and both mean the same address.
-            if backend.mtls and spec.name not in found[ResourceType.LISTENER]:
+            if (backend.mtls or not self._settings.allow_unknown) and spec.name not in found[ResourceType.LISTENER]:
                 found[ResourceType.LISTENER][spec.name] = self._remember(
                     ResourceType.LISTENER,
                     spec.name,

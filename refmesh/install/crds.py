@@ -98,6 +98,20 @@ def _destination_rule() -> Schema:
     return _object(host=_STRING, exportTo=_list(_STRING), trafficPolicy=_traffic_policy(), subsets=_list(subset))
 
 
+def _service_entry() -> Schema:
+    port = _object(number=_INTEGER, name=_STRING, protocol=_STRING, targetPort=_INTEGER)
+    endpoint = _object(address=_STRING, ports={"type": "object", "additionalProperties": _INTEGER})
+    return _object(
+        hosts=_list(_STRING),
+        addresses=_list(_STRING),
+        ports=_list(port),
+        location=_STRING,
+        resolution=_STRING,
+        endpoints=_list(endpoint),
+        exportTo=_list(_STRING),
+    )
+
+
 def _peer_authentication() -> Schema:
     mode = {"type": "string", "enum": ["UNSET", "DISABLE", "PERMISSIVE", "STRICT"]}
     mtls = {"type": "object", "properties": {"mode": mode}}
@@ -148,6 +162,7 @@ def crds() -> list[dict[str, Any]]:
     return [
         _crd("VirtualService", "virtualservices", "networking.istio.io", networking, _virtual_service(), ["vs"]),
         _crd("DestinationRule", "destinationrules", "networking.istio.io", networking, _destination_rule(), ["dr"]),
+        _crd("ServiceEntry", "serviceentries", "networking.istio.io", networking, _service_entry(), ["se"]),
         _crd(
             "PeerAuthentication", "peerauthentications", "security.istio.io", security, _peer_authentication(), ["pa"]
         ),

@@ -54,10 +54,10 @@ def rbac() -> list[Object]:
     cluster_rules = [
         _rule("", "services pods namespaces serviceaccounts", read),
         _rule("discovery.k8s.io", "endpointslices", read),
-        _rule("networking.istio.io", "virtualservices destinationrules", read),
+        _rule("networking.istio.io", "virtualservices destinationrules serviceentries", read),
         _rule("security.istio.io", "peerauthentications authorizationpolicies", read),
-        _rule("gateway.networking.k8s.io", "httproutes", read),
-        _rule("gateway.networking.k8s.io", "httproutes/status", "update patch"),
+        _rule("gateway.networking.k8s.io", "httproutes grpcroutes referencegrants", read),
+        _rule("gateway.networking.k8s.io", "httproutes/status grpcroutes/status", "update patch"),
         _rule("authentication.k8s.io", "tokenreviews", "create"),
         _rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get update", policy.CONFIGURATION),
     ]
@@ -66,6 +66,8 @@ def rbac() -> list[Object]:
         _rule("", "secrets configmaps", "create"),
         _rule("", "secrets", "get", "refmesh-ca"),
         _rule("", "configmaps", "get update", "refmesh-ca-root-cert"),
+        _rule("coordination.k8s.io", "leases", "create"),
+        _rule("coordination.k8s.io", "leases", "get update", "refmesh-status"),
     ]
     subjects = [{"kind": "ServiceAccount", "name": DEPLOYMENT, "namespace": NAMESPACE}]
     return [
@@ -122,6 +124,8 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
         image,
         "--log-level",
         options.log_level,
+        "--outbound-traffic-policy",
+        options.outbound_traffic_policy,
         "--drain-seconds",
         _DRAIN_SECONDS,
         *(["--defect", defect] if defect else []),
@@ -163,7 +167,7 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
         "kind": "Deployment",
         "metadata": _metadata(DEPLOYMENT, namespace=NAMESPACE),
         "spec": {
-            "replicas": 1,
+            "replicas": int(options.replicas),
             "selector": {"matchLabels": dict(_SELECTOR)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {

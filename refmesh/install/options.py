@@ -14,6 +14,7 @@ __all__ = ["NAMESPACE", "PROFILES", "Options", "parse"]
 
 NAMESPACE = "refmesh-system"
 PROFILES = ("minimal", "default", "demo")
+_OUTBOUND = ("ALLOW_ANY", "REGISTRY_ONLY")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -27,6 +28,10 @@ class Options:
     log_level: str = "info"
     cpu: str = "50m"
     memory: str = "96Mi"
+    outbound_traffic_policy: str = "ALLOW_ANY"
+    """ALLOW_ANY, or REGISTRY_ONLY: workloads may call Services and hosts of ServiceEntries, and nothing else."""
+    replicas: str = "1"
+    """Control planes. All of them serve proxies; one at a time, chosen by a Lease, writes statuses."""
 
 
 _BY_PROFILE = {
@@ -51,6 +56,15 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
     options = replace(_BY_PROFILE[chosen], **values)
     if options.log_level not in _LEVELS:
         raise UsageProblem(f"log_level={options.log_level!r} is no level.", fix=f"Choose one of {', '.join(_LEVELS)}.")
+    if options.outbound_traffic_policy not in _OUTBOUND:
+        raise UsageProblem(
+            f"outbound_traffic_policy={options.outbound_traffic_policy!r} is no policy.",
+            fix=f"Choose one of {', '.join(_OUTBOUND)}.",
+        )
+    if not (options.replicas.isascii() and options.replicas.isdigit() and 1 <= int(options.replicas[:4]) <= 100):
+        raise UsageProblem(
+            f"replicas={options.replicas!r} is no number of replicas.", fix="Give a number from 1 to 100."
+        )
     return options
 
 

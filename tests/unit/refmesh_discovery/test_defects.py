@@ -5,18 +5,24 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from refmesh import defects
 from refmesh.api.destination_rule import ConnectionPool, OutlierDetection
+from refmesh.api.http_route import HTTPRoute
 from refmesh.api.peer_authentication import MtlsMode
-from refmesh.discovery import clusters, routes
+from refmesh.api.routing import Destination
+from refmesh.config import references
+from refmesh.discovery import clusters, route_action
 from refmesh.discovery.policy import MtlsPolicies
+from refmesh.discovery.resource import ResourceType
 from refmesh.errors import UsageProblem
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, policy
 
 EVERY = (*defects.catalogue(), *defects.equivalents())
 
@@ -58,7 +64,7 @@ def test_an_unknown_defect_is_a_usage_problem_that_lists_the_known() -> None:
 )
 def test_weights_are_off_by_five_points(weights: list[int], expected: list[int]) -> None:
     defects.switch_on("weights-off-by-5")
-    assert routes.weighted_shares(weights) == expected
+    assert route_action.weighted_shares(weights) == expected
 
 
 def test_strict_becomes_permissive() -> None:
@@ -95,3 +101,118 @@ def test_the_control_plane_loads_no_heavy_library() -> None:
     program = f"import sys, refmesh.server; sys.exit(','.join(set({heavy!r}) & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", program], check=False, timeout=30, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+ECHO = "echo.shop.svc.cluster.local"
+RULES = [
+    {
+        "name": "a",
+        "match": [{"uri": {"prefix": "/a"}, "headers": {"x": {"exact": "One"}}}],
+        "route": [{"destination": {"host": "echo"}, "weight": 9}, {"destination": {"host": "none"}, "weight": 0}],
+        "timeout": "1s",
+        "retries": {"attempts": 1, "retryOn": "503"},
+        "fault": {"abort": {"httpStatus": 418}},
+        "rewrite": {"uri": "/b"},
+        "mirror": {"host": "copy"},
+    },
+    {"name": "b", "redirect": {"port": 8443}},
+]
+
+
+def generated(kind: str = "VirtualService", spec: dict[str, object] | None = None, namespace: str = "shop") -> Any:
+    given = policy("v", spec or {"hosts": ["echo"], "http": RULES}, namespace)
+    tables = MemoryCluster().with_echo().put(kind, given).world().tables("other")
+    return message_of(tables[ResourceType.ROUTE][f"{ECHO}:80"], ResourceType.ROUTE).virtual_hosts[0].routes
+
+
+def http_route(namespace: str = "shop", **rule: object) -> Any:
+    parent = {"group": "", "kind": "Service", "name": "echo", "namespace": "shop"}
+    return generated("HTTPRoute", {"parentRefs": [parent], "rules": [rule]}, namespace)
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("last-match-wins", lambda: [item.name for item in generated()] == ["b", "a"]),
+        ("header-case-ignored", lambda: generated()[0].match.headers[0].string_match.ignore_case),
+        ("exact-header-as-prefix", lambda: generated()[0].match.headers[0].string_match.prefix == "One"),
+        ("timeout-times-1000", lambda: generated()[0].route.timeout.seconds == 1000),
+        ("retries-unlimited", lambda: generated()[0].route.retry_policy.num_retries.value == 25),
+        ("fault-on-wrong-route", lambda: [len(item.typed_per_filter_config) for item in generated()] == [0, 1]),
+        ("mirror-response-returned", lambda: "copy" in generated()[0].route.cluster),
+        ("rewrite-dropped", lambda: not generated()[0].route.prefix_rewrite),
+        ("redirect-wrong-port", lambda: generated()[1].redirect.port_redirect == 8444),
+        ("zero-weight-served", lambda: len(generated()[0].route.weighted_clusters.clusters) == 2),
+        (
+            "prefix-splits-segment",
+            lambda: http_route(matches=[{"path": {"value": "/a"}}])[0].match.prefix == "/a",
+        ),
+        (
+            "unresolved-backend-answered",
+            lambda: http_route(backendRefs=[{"name": "gone", "port": 80}])[0].route.cluster == f"outbound|80||{ECHO}",
+        ),
+        (
+            "posts-retried",
+            lambda: "5xx" in http_route(backendRefs=[{"name": "echo", "port": 80}])[0].route.retry_policy.retry_on,
+        ),
+        (
+            "consumer-route-leaks",
+            lambda: http_route("consumer", name="leak", backendRefs=[{"name": "echo", "port": 80}])[0].name == "leak",
+        ),
+    ],
+)
+def test_a_defect_shows_in_what_proxies_are_told(name: str, harm: Callable[[], bool]) -> None:
+    assert not harm()
+    defects.switch_on(name)
+    assert harm()
+
+
+def test_without_grants_every_namespace_is_open() -> None:
+    cluster = MemoryCluster().with_echo()
+    route = HTTPRoute.parse(policy("r", {"parentRefs": [], "rules": []}, "stranger"), "cluster.local")
+    backend = Destination(ECHO, 80)
+    assert references.backend_problem(cluster.snapshot(), route, backend).startswith("RefNotPermitted")
+    defects.switch_on("reference-grant-unchecked")
+    assert not references.backend_problem(cluster.snapshot(), route, backend)
+
+
+def test_a_version_that_never_changes_hides_every_change() -> None:
+    defects.switch_on("version-unchanged")
+    one = MemoryCluster().with_echo().world().shared[ResourceType.ENDPOINT]
+    other = MemoryCluster().with_echo().drop("Pod", "echo-v1").world().shared[ResourceType.ENDPOINT]
+    assert [item.version for item in one.values()] == [item.version for item in other.values()]
+
+
+def test_a_bad_object_ends_the_reading_of_its_kind() -> None:
+    defects.switch_on("bad-object-blocks-all")
+    with pytest.raises(ValueError, match="hosts"):
+        MemoryCluster().put("VirtualService", policy("bad", {}))
+
+
+def test_routes_go_out_before_their_clusters() -> None:
+    from refmesh.discovery import stream
+
+    defects.switch_on("route-before-cluster")
+    assert next(iter(stream.delivery())) is ResourceType.ROUTE
+    assert ResourceType.ROUTE in stream.delivery()[ResourceType.CLUSTER]
+
+
+def test_answers_are_not_recognised_and_rejections_not_heard() -> None:
+    from refmesh.discovery import stream
+
+    request = DeltaDiscoveryRequest(response_nonce="1")
+    request.error_detail.message = "no"
+    assert stream.answered(request, {"1": 0.0}) == "1"
+    assert stream.rejection(request) == "no"
+    defects.switch_on("nonces-confused")
+    defects.switch_on("nack-ignored")
+    assert stream.answered(request, {"1": 0.0}) is None
+    assert not stream.rejection(request)
+
+
+def test_grpc_becomes_bytes() -> None:
+    from refmesh.config import model, objects
+
+    defects.switch_on("grpc-per-connection")
+    assert objects.protocol_of("grpc") is model.Protocol.TCP
+    assert objects.protocol_of("http") is model.Protocol.HTTP

@@ -11,7 +11,7 @@ import pytest
 
 from refmesh import defects
 from refmesh.api.routing import Destination, Match, NamedMatch, Rule, TextMatch
-from refmesh.discovery import endpoints, names, routes
+from refmesh.discovery import endpoints, names, route_match, routes
 from refmesh.injector.containers import Config
 from refmesh.injector.patch import patch
 
@@ -61,10 +61,10 @@ def test_routes_are_renamed_wherever_they_are_named() -> None:
 @pytest.mark.parametrize("value", ["a.b (c)", "", "^$", "a|b", "\\d"])
 def test_an_exact_match_by_regular_expression_matches_exactly(value: str) -> None:
     defects.switch_on("variant-exact-by-regex")
-    matcher = routes._string_matcher(TextMatch("exact", value))
+    matcher = route_match.string_matcher(TextMatch("exact", value))
     assert re.fullmatch(matcher.safe_regex.regex, value)
     assert not re.fullmatch(matcher.safe_regex.regex, f"{value}x")
-    assert routes._string_matcher(TextMatch("prefix", value)).prefix == value
+    assert route_match.string_matcher(TextMatch("prefix", value)).prefix == value
 
 
 def test_endpoints_are_the_same_in_another_order() -> None:

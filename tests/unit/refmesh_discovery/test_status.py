@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from refmesh.config.status import CONTROLLER, wanted_parents
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy, service
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 PARENT = {"group": "", "kind": "Service", "name": "echo", "port": 80}
@@ -18,7 +18,7 @@ def route(backend: str = "echo", parent: dict[str, Any] = PARENT, **rule: Any) -
 
 def conditions(raw: dict[str, Any], cluster: MemoryCluster | None = None) -> dict[str, tuple[str, str]]:
     snapshot = (cluster or MemoryCluster().with_echo()).put("HTTPRoute", raw).snapshot()
-    parents = wanted_parents(snapshot, ("shop", "r"), raw, NOW)
+    parents = wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, NOW)
     assert parents is not None
     assert parents[-1]["controllerName"] == CONTROLLER
     return {item["type"]: (item["status"], item["reason"]) for item in parents[-1]["conditions"]}
@@ -38,17 +38,17 @@ def test_what_is_wrong_is_said() -> None:
 def test_a_status_that_is_right_is_not_written_again() -> None:
     raw = route()
     snapshot = MemoryCluster().with_echo().put("HTTPRoute", raw).snapshot()
-    raw["status"] = {"parents": wanted_parents(snapshot, ("shop", "r"), raw, NOW)}
-    assert wanted_parents(snapshot, ("shop", "r"), raw, LATER) is None
+    raw["status"] = {"parents": wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, NOW)}
+    assert wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, LATER) is None
 
 
 def test_other_controllers_entries_stay_and_times_change_only_with_the_status() -> None:
     raw = route()
     other = {"controllerName": "example.com/other", "parentRef": PARENT, "conditions": []}
     snapshot = MemoryCluster().with_echo().put("HTTPRoute", raw).snapshot()
-    raw["status"] = {"parents": [other, *(wanted_parents(snapshot, ("shop", "r"), raw, NOW) or [])]}
+    raw["status"] = {"parents": [other, *(wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, NOW) or [])]}
     broken = MemoryCluster().with_echo().drop("Service", "echo").put("HTTPRoute", raw).snapshot()
-    parents = wanted_parents(broken, ("shop", "r"), raw, LATER)
+    parents = wanted_parents(broken, "HTTPRoute", ("shop", "r"), raw, LATER)
     assert parents is not None
     assert parents[0] == other
     assert {item["lastTransitionTime"] for item in parents[1]["conditions"]} == {LATER}
@@ -57,4 +57,46 @@ def test_other_controllers_entries_stay_and_times_change_only_with_the_status() 
 def test_a_route_of_a_gateway_is_none_of_our_business() -> None:
     raw = policy("r", {"parentRefs": [{"name": "a-gateway"}], "rules": []})
     snapshot = MemoryCluster().with_echo().put("HTTPRoute", raw).snapshot()
-    assert wanted_parents(snapshot, ("shop", "r"), raw, NOW) is None
+    assert wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, NOW) is None
+
+
+def test_a_backend_elsewhere_needs_a_grant_of_its_owner_and_says_so() -> None:
+    raw = route()
+    raw["spec"]["rules"] = [{"backendRefs": [{"name": "other", "namespace": "far", "port": 80}]}]
+    cluster = MemoryCluster().with_echo().put("Service", service("other", "10.0.0.9", "far"))
+    assert conditions(raw, cluster)["ResolvedRefs"] == ("False", "RefNotPermitted")
+    grant: dict[str, Any] = {
+        "metadata": {"name": "g", "namespace": "far"},
+        "spec": {
+            "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "shop"}],
+            "to": [{"group": "", "kind": "Service", "name": "other"}],
+        },
+    }
+    assert conditions(raw, cluster.put("ReferenceGrant", grant))["ResolvedRefs"] == ("True", "ResolvedRefs")
+    grant["spec"]["from"][0]["kind"] = "GRPCRoute"
+    assert conditions(raw, cluster.put("ReferenceGrant", grant))["ResolvedRefs"] == ("False", "RefNotPermitted")
+
+
+def test_a_consumer_s_route_may_send_on_to_its_own_parent() -> None:
+    raw = policy("r", {"parentRefs": [{**PARENT, "namespace": "shop"}], "rules": []}, namespace="consumer")
+    raw["spec"]["rules"] = [{"backendRefs": [{"name": "echo", "namespace": "shop", "port": 80}]}]
+    snapshot = MemoryCluster().with_echo().put("HTTPRoute", raw).snapshot()
+    parents = wanted_parents(snapshot, "HTTPRoute", ("consumer", "r"), raw, NOW)
+    assert parents is not None
+    assert {item["status"] for item in parents[0]["conditions"]} == {"True"}
+
+
+def test_an_entry_for_a_parent_that_was_dropped_goes() -> None:
+    raw = policy("r", {"parentRefs": [{"name": "a-gateway"}], "rules": []})
+    other = {"controllerName": "example.com/other", "parentRef": {"name": "a-gateway"}, "conditions": []}
+    raw["status"] = {"parents": [{"controllerName": CONTROLLER, "parentRef": PARENT, "conditions": []}, other]}
+    snapshot = MemoryCluster().with_echo().put("HTTPRoute", raw).snapshot()
+    assert wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, NOW) == [other]
+
+
+def test_a_grpc_route_has_a_status_too() -> None:
+    raw = route()
+    snapshot = MemoryCluster().with_echo().put("GRPCRoute", raw).snapshot()
+    parents = wanted_parents(snapshot, "GRPCRoute", ("shop", "r"), raw, NOW)
+    assert parents is not None
+    assert {item["observedGeneration"] for item in parents[0]["conditions"]} == {3}

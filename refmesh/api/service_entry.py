@@ -1,0 +1,131 @@
+"""ServiceEntry: hosts outside the cluster that the mesh knows by name, so that they can be routed to and limited."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from refmesh.api.fields import Field, Invalid
+from refmesh.api.meta import Meta
+
+__all__ = ["EntryEndpoint", "EntryPort", "ServiceEntry"]
+
+_HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_PROTOCOLS = {
+    "HTTP": "http",
+    "HTTP2": "http2",
+    "GRPC": "http2",
+    "GRPC-WEB": "http",
+    "HTTPS": "tls",
+    "TLS": "tls",
+    "TCP": "tcp",
+    "MONGO": "tcp",
+    "MYSQL": "tcp",
+    "REDIS": "tcp",
+}
+
+
+@dataclass(frozen=True)
+class EntryPort:
+    """A port of the hosts. `target` is where it is at the endpoints."""
+
+    number: int
+    name: str
+    protocol: Literal["http", "http2", "tls", "tcp"]
+    target: int
+
+
+@dataclass(frozen=True)
+class EntryEndpoint:
+    """An address (an IP, or a name to be looked up) and its ports by name, where they differ."""
+
+    address: str
+    ports: tuple[tuple[str, int], ...] = ()
+
+    def port(self, of: EntryPort) -> int:
+        """The number of a port here."""
+        return dict(self.ports).get(of.name, of.target)
+
+
+@dataclass(frozen=True)
+class ServiceEntry:
+    """Hosts outside the mesh. `addresses` are IPs that clients reach them by; without any, Host header and SNI tell."""
+
+    meta: Meta
+    hosts: tuple[str, ...]
+    addresses: tuple[str, ...]
+    ports: tuple[EntryPort, ...]
+    resolution: Literal["NONE", "STATIC", "DNS"]
+    endpoints: tuple[EntryEndpoint, ...]
+
+    @classmethod
+    def parse(cls, obj: Any, domain: str) -> ServiceEntry:
+        """Read the object. Raises `Invalid`."""
+        meta = Meta.read(obj, "ServiceEntry")
+        spec = Field(obj, "").get("spec")
+        spec.only("hosts", "addresses", "ports", "location", "resolution", "endpoints", "exportTo")
+        for scope in spec.get("exportTo").each():
+            if scope.text() != "*":
+                raise Invalid(scope.path, "is not supported by refmesh unless it is `*`")
+        if spec.get("location").choice("MESH_EXTERNAL", "MESH_INTERNAL", default="MESH_EXTERNAL") != "MESH_EXTERNAL":
+            raise Invalid("spec.location", "is not supported by refmesh unless it is MESH_EXTERNAL")
+        resolution = spec.get("resolution").choice("NONE", "STATIC", "DNS", default="NONE")
+        hosts = tuple(_host(item, domain, resolution) for item in spec.get("hosts").each())
+        ports = tuple(_port(item) for item in spec.get("ports").each())
+        endpoints = tuple(_endpoint(item, ports, resolution) for item in spec.get("endpoints").each())
+        if not hosts or not ports:
+            raise Invalid("spec.hosts" if not hosts else "spec.ports", "is required")
+        if resolution == "STATIC" and not endpoints:
+            raise Invalid("spec.endpoints", "is required where spec.resolution is STATIC")
+        if resolution == "NONE" and endpoints:
+            raise Invalid("spec.endpoints", "has no meaning where spec.resolution is NONE")
+        if len({port.number for port in ports}) < len(ports):
+            raise Invalid("spec.ports", "has a number twice")
+        addresses = tuple(_address(item) for item in spec.get("addresses").each())
+        return cls(meta, hosts, addresses, ports, resolution, endpoints)  # type: ignore[arg-type]
+
+
+def _host(item: Field, domain: str, resolution: str) -> str:
+    host = item.text().lower()
+    if not _HOST.fullmatch(host):
+        raise Invalid(item.path, "must be a host name, with at most a * as its first label")
+    if host.endswith(f".{domain}"):
+        raise Invalid(item.path, "is a name of the cluster itself; Services are known without a ServiceEntry")
+    if host.startswith("*") and resolution == "DNS":
+        raise Invalid(item.path, "cannot be looked up; use NONE as spec.resolution for a wildcard")
+    return host
+
+
+def _port(item: Field) -> EntryPort:
+    item.only("number", "name", "protocol", "targetPort")
+    number = item.get("number").integer(low=1, high=65535)
+    protocol = item.get("protocol").text("TCP").upper()
+    if protocol not in _PROTOCOLS:
+        raise Invalid(f"{item.path}.protocol", f"must be one of {', '.join(_PROTOCOLS)}, not {protocol!r}")
+    target = item.get("targetPort").integer(number, low=1, high=65535)
+    return EntryPort(number, item.get("name").text(""), _PROTOCOLS[protocol], target)  # type: ignore[arg-type]
+
+
+def _endpoint(item: Field, ports: tuple[EntryPort, ...], resolution: str) -> EntryEndpoint:
+    item.only("address", "ports")
+    address = item.get("address").text()
+    if resolution == "STATIC" or address.replace(".", "").isdigit():
+        _address(item.get("address"))
+    elif not _HOST.fullmatch(address.lower()) or address.startswith("*"):
+        raise Invalid(f"{item.path}.address", "must be an IPv4 address or a host name")
+    known = {port.name for port in ports}
+    numbers = []
+    for name, value in item.get("ports").entries().items():
+        if name not in known:
+            raise Invalid(value.path, "is not the name of a port in spec.ports")
+        numbers.append((name, value.integer(low=1, high=65535)))
+    return EntryEndpoint(address.lower(), tuple(sorted(numbers)))
+
+
+def _address(item: Field) -> str:
+    try:
+        return str(ipaddress.IPv4Address(item.text()))
+    except ValueError as error:
+        raise Invalid(item.path, "must be an IPv4 address; ranges are not supported by refmesh") from error

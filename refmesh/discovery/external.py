@@ -1,0 +1,181 @@
+"""Hosts outside the mesh (ServiceEntry): clusters, listeners and routes for them.
+
+An entry with addresses has listeners of its own for those. Of one without, the destination's address says nothing: one
+listener for each port takes what goes to no known address, and tells hosts by the Host header or by TLS's SNI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from envoy.config.core.v3.base_pb2 import TrafficDirection
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_components_pb2 import (
+    DirectResponseAction,
+    Route,
+    RouteAction,
+    RouteMatch,
+    VirtualHost,
+)
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from refmesh.api.destination_rule import TrafficPolicy
+from refmesh.api.routing import Destination, Rule
+from refmesh.api.service_entry import EntryPort, ServiceEntry
+from refmesh.api.virtual_service import VirtualService
+from refmesh.config.model import Snapshot
+from refmesh.discovery import clusters, filters, names, outbound, routes
+from refmesh.discovery.attachments import Attachments, host_rules
+from refmesh.discovery.packing import duration
+from refmesh.discovery.resource import ResourceType
+from refmesh.discovery.settings import MeshSettings
+
+__all__ = ["Plan", "external_listener", "external_routes", "plans"]
+
+_ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - stands for every destination; no socket is opened
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resource to make: `inputs` is all that it depends on."""
+
+    kind: ResourceType
+    name: str
+    inputs: Any
+    make: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class _Host:
+    """A host at a port, and the user's rules for it."""
+
+    host: str
+    port: EntryPort
+    rules: tuple[Rule, ...]
+
+    @property
+    def cluster(self) -> str:
+        return names.outbound_cluster(self.port.number, "", self.host)
+
+
+@dataclass(frozen=True)
+class ExternalListener:
+    """All that a listener depends on; `address` is an entry's own, or stands for every one."""
+
+    address: str
+    port: int
+    hosts: tuple[_Host, ...]
+
+    @property
+    def name(self) -> str:
+        """The listener's name."""
+        return f"{self.address}_{self.port}"
+
+
+def plans(
+    snapshot: Snapshot, attachments: Attachments, settings: MeshSettings, taken: Mapping[str, Any]
+) -> Iterator[Plan]:
+    """Everything for hosts outside. Listeners whose names are `taken`, by a Service's address, are left to that."""
+    by_address: dict[tuple[str, int], list[_Host]] = {}
+    seen: set[tuple[str, int]] = set()
+    for entry in sorted(snapshot.service_entries.values(), key=lambda item: item.meta.age_key):
+        for port in entry.ports:
+            for name in entry.hosts:
+                if (name, port.number) in seen:
+                    continue  # of several entries for a host the oldest decides
+                seen.add((name, port.number))
+                host = _Host(name, port, _rules(attachments.virtual_services.get(name), name, port))
+                rule = attachments.destination_rules.get(("", name))
+                policy = (rule.policy if rule is not None else TrafficPolicy()).for_port(port.number)
+                yield _cluster(entry, host, policy)
+                for address in entry.addresses or (_ANY_ADDRESS,):
+                    by_address.setdefault((address, port.number), []).append(host)
+    for (address, number), hosts in by_address.items():
+        spec = ExternalListener(address, number, tuple(hosts))
+        if spec.name not in taken:
+            yield Plan(ResourceType.LISTENER, spec.name, spec, partial(external_listener, spec, settings))
+            if any(_is_http(item) for item in hosts):
+                yield Plan(ResourceType.ROUTE, spec.name, spec, partial(external_routes, spec, settings))
+
+
+def _rules(virtual: VirtualService | None, host: str, port: EntryPort) -> tuple[Rule, ...]:
+    own = host_rules(virtual, port.number) if virtual is not None else None
+    return own if own is not None else (Rule(destinations=(Destination(host, port.number),)),)
+
+
+def _is_http(host: _Host) -> bool:
+    return host.port.protocol in {"http", "http2"}
+
+
+def _cluster(entry: ServiceEntry, host: _Host, policy: TrafficPolicy) -> Plan:
+    addresses = tuple((item.address, item.port(host.port)) for item in entry.endpoints)
+    if entry.resolution == "DNS" and not addresses:
+        addresses = ((host.host, host.port.target),)
+    spec = clusters.ExternalCluster(host.cluster, entry.resolution, addresses, host.port.protocol == "http2", policy)
+    return Plan(ResourceType.CLUSTER, spec.name, spec, partial(clusters.external_cluster, spec))
+
+
+def external_listener(spec: ExternalListener, settings: MeshSettings) -> Any:
+    """The listener for an address and port: HTTP by Host, TLS by SNI, other bytes to the entry for TCP."""
+    listener = Listener(
+        name=spec.name,
+        address=outbound.socket_address(spec.address, spec.port),
+        bind_to_port=BoolValue(value=False),
+        traffic_direction=TrafficDirection.OUTBOUND,
+        listener_filters_timeout=duration(outbound.DETECTION_SECONDS),
+        continue_on_listener_filters_timeout=True,
+    )
+    http = any(_is_http(host) for host in spec.hosts)
+    secured = [host for host in spec.hosts if host.port.protocol == "tls"]
+    if secured:
+        listener.listener_filters.append(filters.tls_inspector())
+    if http:
+        listener.listener_filters.append(filters.http_inspector())
+        match = FilterChainMatch(application_protocols=filters.HTTP_SNIFFED)
+        chain = FilterChain(name="http", filter_chain_match=match, filters=[filters.http_outbound(settings, spec.name)])
+        listener.filter_chains.append(chain)
+    for host in secured:
+        match = FilterChainMatch(transport_protocol="tls", server_names=[host.host])
+        chain = FilterChain(name=f"tls-{host.host}", filter_chain_match=match)
+        chain.filters.append(filters.tcp(settings, "outbound", host.cluster))
+        listener.filter_chains.append(chain)
+    raw = next((host.cluster for host in spec.hosts if host.port.protocol == "tcp"), None)
+    if raw is None:
+        # At an address of its own an entry gets everything; at any address only what names it.
+        raw = spec.hosts[0].cluster if spec.address != _ANY_ADDRESS else outbound.unknown_cluster(settings)
+    listener.default_filter_chain.CopyFrom(FilterChain(name="other", filters=[filters.tcp(settings, "outbound", raw)]))
+    return listener
+
+
+def external_routes(spec: ExternalListener, settings: MeshSettings) -> Any:
+    """The routes of such a listener: a virtual host for each name, and one for all that are not known."""
+    hosts = [host for host in spec.hosts if _is_http(host)]
+    if spec.address != _ANY_ADDRESS and len(hosts) == 1:
+        found = [routes.virtual_host(hosts[0].host, ["*"], hosts[0].rules, hosts[0].host, spec.port)]
+    else:
+        found = [
+            routes.virtual_host(host.host, [host.host, f"{host.host}:{spec.port}"], host.rules, host.host, spec.port)
+            for host in hosts
+        ]
+        found.append(_unknown(settings))
+    return RouteConfiguration(
+        name=spec.name,
+        virtual_hosts=found,
+        validate_clusters=BoolValue(value=False),
+    )
+
+
+def _unknown(settings: MeshSettings) -> Any:
+    route = Route(name="unknown", match=RouteMatch(prefix="/"))
+    if settings.allow_unknown:
+        route.route.CopyFrom(RouteAction(cluster=names.PASSTHROUGH, timeout=Duration()))
+    else:
+        # What Istio answers where only registered hosts may be called.
+        route.direct_response.CopyFrom(DirectResponseAction(status=502))
+    return VirtualHost(name="unknown", domains=["*"], routes=[route])

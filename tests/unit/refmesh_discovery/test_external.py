@@ -1,0 +1,101 @@
+"""ServiceEntry: parsed with its mistakes named, and turned into what reaches the hosts outside, and only those."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from refmesh.api.fields import Invalid
+from refmesh.api.service_entry import ServiceEntry
+from refmesh.discovery import names
+from refmesh.discovery.resource import ResourceType
+from refmesh.discovery.settings import MeshSettings
+from refmesh.discovery.world import Generator, World
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, policy
+
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+
+
+def entry(**spec: Any) -> dict[str, Any]:
+    return policy("e", {"hosts": ["api.example.com"], "ports": [HTTP], "resolution": "DNS", **spec})
+
+
+def world(*entries: dict[str, Any], allow: bool = True) -> World:
+    cluster = MemoryCluster().with_echo()
+    cluster.generator = Generator(replace(MeshSettings(), allow_unknown=allow))
+    return cluster.put("ServiceEntry", *entries).world()
+
+
+def message(found: World, kind: ResourceType, name: str) -> Any:
+    return message_of(found.shared[kind][name], kind)
+
+
+def test_a_host_without_address_is_told_by_its_name() -> None:
+    found = world(entry())
+    cluster = message(found, ResourceType.CLUSTER, "outbound|80||api.example.com")
+    (lb,) = cluster.load_assignment.endpoints[0].lb_endpoints
+    assert (lb.endpoint.address.socket_address.address, cluster.type) == ("api.example.com", cluster.STRICT_DNS)
+    hosts = message(found, ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts
+    assert [list(host.domains) for host in hosts] == [["api.example.com", "api.example.com:80"], ["*"]]
+    assert hosts[1].routes[0].route.cluster == names.PASSTHROUGH
+    closed = message(world(entry(), allow=False), ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts
+    assert closed[1].routes[0].direct_response.status == 502
+
+
+def test_an_address_of_its_own_belongs_to_the_entry_whatever_the_host_header_says() -> None:
+    spec = entry(
+        addresses=["240.0.0.1"], resolution="STATIC", endpoints=[{"address": "10.9.0.1", "ports": {"http": 8080}}]
+    )
+    found = world(spec)
+    (host,) = message(found, ResourceType.ROUTE, "240.0.0.1_80").virtual_hosts
+    assert list(host.domains) == ["*"]
+    cluster = message(found, ResourceType.CLUSTER, "outbound|80||api.example.com")
+    address = cluster.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address
+    assert (address.address, address.port_value) == ("10.9.0.1", 8080)
+
+
+def test_tls_is_told_by_sni_and_an_unknown_name_goes_where_the_policy_says() -> None:
+    spec = entry(ports=[{"number": 443, "name": "tls", "protocol": "TLS"}])
+    listener = message(world(spec, allow=False), ResourceType.LISTENER, "0.0.0.0_443")
+    assert list(listener.filter_chains[0].filter_chain_match.server_names) == ["api.example.com"]
+    assert names.BLACK_HOLE.encode() in listener.default_filter_chain.filters[0].typed_config.value
+    capture = message(world(allow=False), ResourceType.LISTENER, "virtualOutbound")
+    assert names.BLACK_HOLE.encode() in capture.default_filter_chain.filters[0].typed_config.value
+
+
+def test_a_virtual_service_routes_requests_to_an_outside_host() -> None:
+    cluster = MemoryCluster().with_echo().put("ServiceEntry", entry())
+    rule = {"route": [{"destination": {"host": "api.example.com"}}], "timeout": "2s"}
+    cluster.put("VirtualService", policy("v", {"hosts": ["api.example.com"], "http": [rule]}))
+    route = message(cluster.world(), ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts[0].routes[0]
+    assert route.route.timeout.seconds == 2
+    assert route.route.cluster == "outbound|80||api.example.com"
+
+
+def test_of_two_entries_for_a_host_the_older_decides() -> None:
+    older = entry(resolution="STATIC", endpoints=[{"address": "10.9.0.1"}])
+    older["metadata"] |= {"name": "old", "creationTimestamp": "2020-01-01T00:00:00Z"}
+    cluster = message(world(entry(), older), ResourceType.CLUSTER, "outbound|80||api.example.com")
+    assert cluster.type == cluster.STATIC
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"hosts": []}, "spec.hosts: is required"),
+        ({"hosts": ["echo.shop.svc.cluster.local"]}, r"spec.hosts\[0\]: is a name of the cluster"),
+        ({"hosts": ["*.example.com"]}, r"spec.hosts\[0\]: cannot be looked up"),
+        ({"location": "MESH_INTERNAL"}, "spec.location"),
+        ({"resolution": "STATIC"}, "spec.endpoints: is required"),
+        ({"resolution": "NONE", "endpoints": [{"address": "10.0.0.1"}]}, "spec.endpoints: has no meaning"),
+        ({"addresses": ["10.0.0.0/8"]}, r"spec.addresses\[0\]"),
+        ({"ports": [{"number": 80, "protocol": "CARRIER-PIGEON"}]}, r"spec.ports\[0\].protocol"),
+        ({"endpoints": [{"address": "a", "ports": {"x": 1}}]}, r"spec.endpoints\[0\].ports\['x'\]"),
+        ({"workloadSelector": {}}, "spec.workloadSelector: is not supported"),
+    ],
+)
+def test_a_mistake_names_its_field(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(Invalid, match=field):
+        ServiceEntry.parse(entry(**change), "cluster.local")

@@ -1,0 +1,187 @@
+"""GRPCRoute, mirrors, CORS, matches by client, tcp and tls routes: from the object to what Envoy is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from refmesh.api.fields import Invalid
+from refmesh.api.grpc_route import GRPCRoute
+from refmesh.api.http_route import HTTPRoute
+from refmesh.api.reference_grant import ReferenceGrant
+from refmesh.api.virtual_service import VirtualService
+from refmesh.discovery.resource import ResourceType
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, policy, service
+
+ECHO = "echo.shop.svc.cluster.local"
+PARENT = {"group": "", "kind": "Service", "name": "echo"}
+
+
+def virtual_service(*http: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return policy("v", {"hosts": ["echo"], **({"http": list(http)} if http else {}), **spec})
+
+
+def routes(cluster: MemoryCluster, port: int = 80, namespace: str = "shop") -> Any:
+    table = cluster.world().tables(namespace)[ResourceType.ROUTE]
+    found = message_of(table[f"{ECHO}:{port}"], ResourceType.ROUTE)
+    return found.virtual_hosts[0].routes
+
+
+def test_a_grpc_method_is_a_path() -> None:
+    matches = [
+        {"method": {"service": "a.B", "method": "C"}},
+        {"method": {"service": "a.B"}},
+        {"method": {"method": "C"}},
+        {"method": {"type": "RegularExpression", "service": "a.*"}},
+        {"headers": [{"name": "X", "value": "1"}]},
+    ]
+    spec = {"parentRefs": [PARENT], "rules": [{"matches": matches, "backendRefs": [{"name": "echo", "port": 80}]}]}
+    found = routes(MemoryCluster().with_echo().put("GRPCRoute", policy("g", spec)))
+    assert [item.match.path or item.match.path_separated_prefix or item.match.safe_regex.regex for item in found] == [
+        "/a.B/C",
+        "/a.B",
+        "/(?:a.*)/(?:[^/]+)",
+        "/[^/]+/C",
+        "",
+    ]
+
+
+def test_grpc_routes_decide_alone_on_a_port_that_both_kinds_name() -> None:
+    spec = {"parentRefs": [PARENT], "rules": [{"name": "grpc", "backendRefs": [{"name": "echo", "port": 80}]}]}
+    other = {"parentRefs": [PARENT], "rules": [{"name": "http", "backendRefs": [{"name": "echo", "port": 80}]}]}
+    cluster = MemoryCluster().with_echo()
+    cluster.put("HTTPRoute", policy("h", other, created="2020-01-01T00:00:00Z")).put("GRPCRoute", policy("g", spec))
+    assert [item.name for item in routes(cluster)] == ["grpc"]
+
+
+def test_mirrors_of_both_kinds_carry_their_share_and_the_caller_hears_the_primary() -> None:
+    filters = [
+        {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "copy", "port": 80}, "percent": 25}},
+        {
+            "type": "RequestMirror",
+            "requestMirror": {
+                "backendRef": {"name": "copy", "port": 80},
+                "fraction": {"numerator": 1, "denominator": 8},
+            },
+        },
+        {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "nobody", "port": 80}}},
+    ]
+    rule = {"filters": filters, "backendRefs": [{"name": "echo", "port": 80}]}
+    cluster = MemoryCluster().with_echo().put("Service", service("copy", "10.0.0.7"))
+    cluster.put("HTTPRoute", policy("r", {"parentRefs": [PARENT], "rules": [rule]}))
+    (found,) = routes(cluster)
+    assert found.route.cluster == f"outbound|80||{ECHO}"
+    copies = [
+        (item.cluster, item.runtime_fraction.default_value.numerator) for item in found.route.request_mirror_policies
+    ]
+    assert copies == [
+        ("outbound|80||copy.shop.svc.cluster.local", 250_000),
+        ("outbound|80||copy.shop.svc.cluster.local", 125_000),
+    ]
+    mirrored = virtual_service(
+        {"route": [{"destination": {"host": "echo"}}], "mirror": {"host": "copy"}, "mirrorPercentage": {"value": 0.5}}
+    )
+    (found,) = routes(MemoryCluster().with_echo().put("VirtualService", mirrored))
+    assert found.route.request_mirror_policies[0].runtime_fraction.default_value.numerator == 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "origin", "holds"),
+    [
+        ("https://*.example.com", "https://a.b.example.com", True),
+        ("https://*.example.com", "https://example.com", False),
+        ("https://*.example.com", "https://evil.com/.example.com", False),
+        ("https://*.example.com", "https://axexample.com", False),
+        ("*", "http://anything", True),
+    ],
+)
+def test_a_wildcard_origin_stands_for_hosts_only(text: str, origin: str, holds: bool) -> None:
+    import re
+
+    cors = {"type": "CORS", "cors": {"allowOrigins": [text]}}
+    spec = {"parentRefs": [PARENT], "rules": [{"filters": [cors], "backendRefs": [{"name": "echo", "port": 80}]}]}
+    found = HTTPRoute.parse(policy("r", spec), "cluster.local").rules[0].cors
+    assert found is not None
+    assert bool(re.fullmatch(found.origins[0].value, origin)) is holds
+
+
+def test_matches_by_port_namespace_and_labels_reach_the_right_clients_only() -> None:
+    def to(host: str, **match: Any) -> dict[str, Any]:
+        return {"name": host, "match": [match], "route": [{"destination": {"host": host}}]}
+
+    cluster = (
+        MemoryCluster()
+        .with_echo()
+        .put(
+            "VirtualService",
+            virtual_service(
+                to("labelled", sourceLabels={"version": "v2"}),
+                to("near", sourceNamespace="shop"),
+                to("port-90", port=70),
+                {"name": "rest", "route": [{"destination": {"host": "echo"}}]},
+            ),
+        )
+    )
+    world = cluster.world()
+    assert [item.name for item in routes(cluster, namespace="other")] == ["rest"]
+    assert [item.name for item in routes(cluster)] == ["near", "rest"]
+    assert [item.name for item in routes(cluster, port=70)] == ["near", "port-90", "rest"]
+    own = world.own(world.snapshot.pods["shop", "echo-v2"])[ResourceType.ROUTE]
+    found = message_of(own[f"{ECHO}:80"], ResourceType.ROUTE)
+    assert [item.name for item in found.virtual_hosts[0].routes] == ["labelled", "near", "rest"]
+    assert ResourceType.ROUTE not in world.own(world.snapshot.pods["shop", "echo-v1"])
+
+
+def test_a_match_for_a_gateway_only_says_nothing_to_sidecars() -> None:
+    rule = {"match": [{"gateways": ["edge"]}], "route": [{"destination": {"host": "echo"}}]}
+    parsed = VirtualService.parse(virtual_service(rule, gateways=["edge", "mesh"]), "cluster.local")
+    assert parsed.gateways == ("shop/edge", "mesh")
+    assert parsed.rules_for("mesh") == ()
+    assert len(parsed.rules_for("shop/edge")) == 1
+    only_edge = virtual_service({"route": [{"destination": {"host": "gone"}}]}, gateways=["edge"])
+    (found,) = routes(MemoryCluster().with_echo().put("VirtualService", only_edge))
+    assert found.route.cluster == f"outbound|80||{ECHO}"
+
+
+def test_tcp_and_tls_routes_shape_the_listener_of_their_port() -> None:
+    spec = virtual_service(
+        tls=[{"match": [{"sniHosts": ["a.example"], "port": 90}], "route": [{"destination": {"host": "tls-a"}}]}],
+        tcp=[
+            {
+                "match": [{"port": 90}],
+                "route": [
+                    {"destination": {"host": "one", "port": {"number": 9}}, "weight": 3},
+                    {"destination": {"host": "two"}, "weight": 1},
+                ],
+            }
+        ],
+    )
+    world = MemoryCluster().with_echo().put("VirtualService", spec).world()
+    listener = message_of(world.shared[ResourceType.LISTENER]["10.0.0.1_90"], ResourceType.LISTENER)
+    assert [list(chain.filter_chain_match.server_names) for chain in listener.filter_chains] == [[], ["a.example"]]
+    assert b"outbound|9||one.shop" in listener.filter_chains[0].filters[0].typed_config.value
+    assert b"outbound|90||tls-a.shop" in listener.filter_chains[1].filters[0].typed_config.value
+    other = message_of(world.shared[ResourceType.LISTENER]["10.0.0.1_70"], ResourceType.LISTENER)
+    assert b"one.shop" not in other.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("http", "field"),
+    [
+        ({"delegate": {"name": "x"}}, r"spec\.http\[0\]\.delegate.*not supported"),
+        ({"route": [{"destination": {"host": "a"}}], "mirrorPercentage": {"value": 5}}, "mirrorPercentage"),
+        ({"route": [{"destination": {"host": "a"}}], "corsPolicy": {"allowOrigins": [{}]}}, "allowOrigins"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_with_its_field(http: dict[str, Any], field: str) -> None:
+    with pytest.raises(Invalid, match=field):
+        VirtualService.parse(virtual_service(http), "cluster.local")
+
+
+def test_a_bad_grpc_route_or_grant_names_the_field() -> None:
+    spec: dict[str, Any] = {"parentRefs": [PARENT], "rules": [{"matches": [{"method": {"service": "a/b"}}]}]}
+    with pytest.raises(Invalid, match=r"rules\[0\]\.matches\[0\]\.method\.service"):
+        GRPCRoute.parse(policy("g", spec), "cluster.local")
+    with pytest.raises(Invalid, match=r"spec\.to"):
+        ReferenceGrant.parse(policy("g", {"from": [{"kind": "HTTPRoute", "namespace": "a"}]}), "cluster.local")
