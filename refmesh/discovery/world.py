@@ -117,8 +117,9 @@ class Generator:
             if known is not None and known[0] is pod:
                 return known[1]
             found = self._own(snapshot, policies, authorization, pod)
-            if routes_of_its_own := self._own_routes.of(attachments, pod):
-                found = MappingProxyType({**found, ResourceType.ROUTE: routes_of_its_own})
+            if outbound_routes := self._own_routes.of(attachments, pod):
+                both = MappingProxyType({**found.get(ResourceType.ROUTE, {}), **outbound_routes})
+                found = MappingProxyType({**found, ResourceType.ROUTE: both})
             if len(remembered) > 1000 + 2 * len(snapshot.pods):
                 remembered.clear()  # mostly pods that are gone
             remembered[pod.key] = (pod, found)
