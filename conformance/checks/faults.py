@@ -152,13 +152,15 @@ def judge_delayed(history: Delayed) -> Judgement:
     fastest = min(one.seconds for one in history.delayed)
     if fastest < history.delay - 0.005:  # the client's clock starts a little before the mesh's
         return failed(f"a request took {1000 * fastest:.0f} ms, the delay is {1000 * history.delay:.0f} ms", evidence)
-    usual = median(one.seconds for one in history.others)
-    if min(one.seconds for one in history.others) >= history.delay:
+    others = sorted(one.seconds for one in history.others)
+    if others[0] >= history.delay:
         return failed("every request of the rule without a delay took as long as the delay", evidence)
-    if usual >= history.delay / 2:
-        return inconclusive(f"the machine was too slow: without a delay requests took {1000 * usual:.0f} ms", evidence)
+    # A quarter is enough: no delay can make a request quicker, and a busy machine makes many slow.
+    if others[len(others) // 4] >= history.delay:
+        return inconclusive("the machine was too slow: without a delay most requests took as long", evidence)
     return passed(
-        f"delayed by {1000 * history.delay:.0f} ms: at least {1000 * fastest:.0f} ms, otherwise {1000 * usual:.1f} ms",
+        f"delayed by {1000 * history.delay:.0f} ms: at least {1000 * fastest:.0f} ms, otherwise "
+        f"{1000 * others[0]:.1f} ms and more",
         evidence,
     )
 

@@ -16,7 +16,7 @@ from conformance.checks.faults import (
     judge_delayed,
     judge_limited,
 )
-from conformance.checks.patience import Timed, judge_timeout
+from conformance.checks.patience import Timed, Tries, judge_timeout, judge_tries
 from conformance.checks.retries import Attempts, Budget, judge_attempts, judge_budget
 from fixtures.workloads.traffic import Record
 from reports.model import Verdict
@@ -78,6 +78,18 @@ def test_time_limits():
     assert timed(answer(504, 1.01, ours=False), answer(504, 0.01, ours=False)) is Verdict.FAIL
 
 
+def tries(counted: int, stall: float) -> Verdict:
+    one = Attempts("version", "first try hangs", "GET /", 200, 2, 2, answer(), counted)
+    return judge_tries(Tries(0.4, (one,), stall)).verdict
+
+
+def test_limits_of_single_tries():
+    assert tries(2, 0.01) is Verdict.PASS
+    assert tries(1, 0.01) is Verdict.FAIL  # no such limit: the first try is waited for
+    assert tries(1, 0.5) is Verdict.INCONCLUSIVE
+    assert tries(2, 0.5) is Verdict.PASS
+
+
 def aborted(share: float, total: int = 4000, *, status: int = 418, others: dict[str, int] | None = None, seed: int = 1):
     dice = random.Random(seed)
     counts = Counter(f"status {status}" if dice.random() < share else "served" for _ in range(total))
@@ -110,7 +122,8 @@ def test_delays():
     assert delayed(0.402) is Verdict.PASS
     assert delayed(0.002) is Verdict.FAIL
     assert delayed(0.402, 0.402) is Verdict.FAIL  # the other rule, too
-    assert delayed(0.402, 0.3) is Verdict.INCONCLUSIVE
+    slow = (*(answer(seconds=0.01),), *(answer(seconds=0.5),) * 8)
+    assert judge_delayed(Delayed(0.4, (answer(seconds=0.402),) * 9, slow)).verdict is Verdict.INCONCLUSIVE
     assert delayed(0.402, status=503) is Verdict.FAIL
     assert judge_delayed(Delayed(0.4, (), ())).verdict is Verdict.INCONCLUSIVE
 
