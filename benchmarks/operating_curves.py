@@ -27,9 +27,10 @@ import numpy as np
 from conformance.statistics import Decision, Sprt, overall_decision, share_tests, tail_at_most
 from reports.plots import svg
 
-ALPHA, BETA, DELTA, BATCH = 1e-5, 1e-3, 0.05, 400
-"""As in `conformance.checks.weights`."""
-OFFSETS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.10)
+ALPHA, BETA, BATCH = 1e-5, 1e-3, 400
+"""As in the checks."""
+STEPS = 10
+"""Points of a curve to each side, up to twice the deviation that the check states."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,13 @@ class Subject:
 
     check: str
     weights: Mapping[str, int]
+    delta: float = 0.05
+    """The deviation that the check finds but for `BETA`."""
+
+    @property
+    def declared(self) -> float:
+        """The first share."""
+        return next(iter(self.weights.values())) / sum(self.weights.values())
 
 
 @dataclass(frozen=True)
@@ -75,10 +83,11 @@ class Point:
 
 SUBJECTS = (
     Subject("WT-01", {"v1": 90, "v2": 10}),
-    Subject("WT-04", {"v1": 80, "v2": 20}),
     Subject("WT-05", {"v1": 70, "v2": 20, "v3": 10}),
-    Subject("70/30", {"v1": 70, "v2": 30}),
-    Subject("50/50", {"v1": 50, "v2": 50}),
+    Subject("WT-09", {"v1": 99, "v2": 1}, 0.02),
+    Subject("WT-04", {"v1": 50, "v2": 50}, 0.10),
+    Subject("RT-13", {"copied": 30, "not": 70}, 0.10),
+    Subject("RS-06", {"aborted": 30, "served": 70}),
 )
 RULES = (Rule(100, 0.10), Rule(500, 0.05), Rule(500, 0.05, tries=10))
 
@@ -113,9 +122,10 @@ def walk(
 def curve(subject: Subject, walks: int, rng: np.random.Generator) -> list[Point]:
     """The points of a check's operating curve, to both sides."""
     points = []
-    tests = share_tests(subject.weights, delta=DELTA, alpha=ALPHA, beta=BETA)
+    tests = share_tests(subject.weights, delta=subject.delta, alpha=ALPHA, beta=BETA)
     most = max(test.most_samples for test in tests.values())
-    for off in sorted({sign * one for one in OFFSETS for sign in (-1, 1)}):
+    for step in range(-STEPS, STEPS + 1):
+        off = 2 * subject.delta * step / STEPS
         shares = shifted(subject.weights, off)
         if shares is None:
             continue
@@ -128,14 +138,15 @@ def curve(subject: Subject, walks: int, rng: np.random.Generator) -> list[Point]
 
 def show(subject: Subject, points: list[Point]) -> None:
     """One table."""
-    declared = next(iter(subject.weights.values())) / sum(subject.weights.values())
+    declared = subject.declared
     split = "/".join(str(weight) for weight in subject.weights.values())
     heads = "".join(f"{rule.name:>20}" for rule in RULES)
-    print(f"\n{subject.check}: declared {split}; how often the first share is accepted")
+    found = f"a share off by {100 * subject.delta:g} points is found but for {BETA:.1%}"
+    print(f"\n{subject.check}: declared {split}, {found}; how often the first share is accepted")
     print(f"{'really':>8} {'check':>9} {'rejects':>9} {'requests':>9}{heads}")
     for point in points:
         rules = "".join(f"{rule.accepts(declared, declared - point.off):20.2%}" for rule in RULES)
-        real = f"{100 * (declared - point.off):.0f} %"
+        real = f"{100 * (declared - point.off):.4g} %"
         print(f"{real:>8} {point.accepted:9.2%} {point.rejected:9.2%} {point.requests:9.0f}{rules}")
 
 
@@ -146,21 +157,25 @@ def plot(found: Mapping[str, list[Point]]) -> str:
     names = ["this check", *(rule.name for rule in RULES)]
     for number, (check, points) in enumerate(found.items()):
         subject = next(one for one in SUBJECTS if one.check == check)
-        declared = next(iter(subject.weights.values())) / sum(subject.weights.values())
+        declared, reach = subject.declared, 2 * subject.delta
         left, top = 50.0 + (number % 2) * (wide + gap), 56.0 + (number // 2) * (high + gap)
 
-        def at(off: float, share: float, left: float = left, top: float = top) -> tuple[float, float]:
-            return left + (off + 0.1) / 0.2 * wide, top + (1 - share) * high
+        def at(
+            off: float, share: float, left: float = left, top: float = top, reach: float = reach
+        ) -> tuple[float, float]:
+            return left + (off + reach) / (2 * reach) * wide, top + (1 - share) * high
 
         for share in (0, 0.25, 0.5, 0.75, 1):
-            drawn.append(svg.line(*at(-0.1, share), *at(0.1, share), "grid"))
+            drawn.append(svg.line(*at(-reach, share), *at(reach, share), "grid"))
             drawn.append(svg.text(f"{100 * share:.0f} %", left - 6, at(0, share)[1] + 4, "tick", "end"))
-        for off in (-0.1, -0.05, 0, 0.05, 0.1):
+        for off in (-reach, -reach / 2, 0, reach / 2, reach):
             x, y = at(off, 0)
-            drawn.append(svg.text(f"{100 * (declared - off):.0f} %", x, y + 15, "tick", "middle"))
-        title = f"{check}: {'/'.join(str(weight) for weight in subject.weights.values())} declared"
+            if 0 <= declared - off <= 1:
+                drawn.append(svg.text(f"{100 * (declared - off):.4g} %", x, y + 15, "tick", "middle"))
+        split = "/".join(str(weight) for weight in subject.weights.values())
+        title = f"{check}: {split} declared, ±{100 * subject.delta:g} points found"
         drawn.append(svg.text(title, left, top - 8, "head"))
-        fine = [step / 1000 for step in range(-100, 101) if 0 <= declared - step / 1000 <= 1]
+        fine = [reach * step / 100 for step in range(-100, 101) if 0 <= declared - reach * step / 100 <= 1]
         for style, rule in enumerate(RULES, 1):
             line: list[tuple[float, float] | None] = [at(off, rule.accepts(declared, declared - off)) for off in fine]
             drawn.append(svg.path(line, f"s{style} curve"))
@@ -191,9 +206,7 @@ def main() -> None:
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
     started = time.perf_counter()
-    print(
-        f"alpha {ALPHA:g}, beta {BETA:g} at ±{100 * DELTA:g} points, looks every {BATCH} requests, {asked.walks} walks"
-    )
+    print(f"alpha {ALPHA:g}, beta {BETA:g}, looks every {BATCH} requests, {asked.walks} walks a point")
     found = {}
     for subject in SUBJECTS:
         if asked.only in (None, subject.check):

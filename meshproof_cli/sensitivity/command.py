@@ -40,6 +40,12 @@ def sensitivity(
     thorough: Annotated[
         bool, typer.Option("--all", help="Judge everything, also once a check has found the defect.")
     ] = False,
+    affected_only: Annotated[
+        bool, typer.Option("--affected-only", help="Judge a defect only by the groups that speak of its capability.")
+    ] = False,
+    render: Annotated[
+        bool, typer.Option("--render", help="Try nothing: write the pages again from the trials so far.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the trials in the report directory.")] = False,
     stale: Annotated[
         bool, typer.Option("--keep-stale", help="With --resume: keep trials of another image, too.")
@@ -73,23 +79,25 @@ def sensitivity(
     groups = {one.id: one.group for one in checks}
     if dry_run:
         for one in chosen:
-            order = ", then ".join(", ".join(stage.ids) for stage in stages(one, groups))
+            planned = stages(one, groups, affected_only=affected_only)
+            order = ", then ".join(", ".join(stage.ids) for stage in planned)
             typer.echo(f"{one.name}: {order}")
         return
     record = Record(report_dir.absolute() / TRIALS)
-    if not resume and record.read():
+    if not (resume or render) and record.read():
         raise UsageProblem(
             f"{report_dir} holds trials already", fix="go on with --resume, or name another --report-dir"
         )
     archive = None
-    if image is None:
+    if image is None and not render:
         from fixtures.images import build_archive
 
         built = build_archive()
         image, archive = built.reference, built.path
-    todo = waiting(chosen, record.read(), image=image, checks=groups, stale=stale)
+    todo = () if render else waiting(chosen, record.read(), image=image or "", checks=groups, stale=stale)
     matrix = _tried(
-        todo, chosen, checks, record, image=image, archive=archive, thorough=thorough, report_dir=report_dir,
+        todo, chosen, checks, record,
+        image=image or "", archive=archive, depth=(thorough, affected_only), report_dir=report_dir,
         places=(clusters or max(1, (os.cpu_count() or 1) // 2), cluster, kubeconfig, context),
         workers=workers or 3,
     )  # fmt: skip
@@ -115,7 +123,7 @@ def _tried(
     *,
     image: str,
     archive: Path | None,
-    thorough: bool,
+    depth: tuple[bool, bool],
     report_dir: Path,
     places: tuple[int, str | None, Path | None, str | None],
     workers: int,
@@ -140,7 +148,7 @@ def _tried(
         with (
             benches(
                 min(count, len(todo)),
-                lambda cluster: Bench(cluster, image, report_dir.absolute(), groups, workers, thorough),
+                lambda cluster: Bench(cluster, image, report_dir.absolute(), groups, workers, *depth),
                 archive,
                 named=named,
                 kubeconfig=kubeconfig,

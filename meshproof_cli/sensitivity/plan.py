@@ -86,17 +86,18 @@ def affected(subject: Subject, groups: Iterable[str]) -> tuple[str, ...]:
     return own or tuple(known)
 
 
-def stages(subject: Subject, checks: Mapping[str, str]) -> tuple[Stage, ...]:
+def stages(subject: Subject, checks: Mapping[str, str], *, affected_only: bool = False) -> tuple[Stage, ...]:
     """The checks (id -> group) in the order in which they are judged: group by group those affected, then the rest.
 
-    An equivalent and the sound mesh have no affected group: everything is judged at once.
+    An equivalent and the sound mesh have no affected group: everything is judged at once. With `affected_only` the rest
+    is left out.
     """
     if subject.kind != "defect":
         return (Stage(tuple(checks), affected=False),)
     own = affected(subject, checks.values())
     first = [Stage(tuple(one for one, its in checks.items() if its == group), affected=True) for group in own]
     rest = Stage(tuple(one for one, group in checks.items() if group not in own), affected=False)
-    return tuple(one for one in (*first, rest) if one.ids)
+    return tuple(one for one in (*first, *(() if affected_only else (rest,))) if one.ids)
 
 
 def waiting(

@@ -34,6 +34,8 @@ class Bench:
     workers: int = 1
     thorough: bool = False
     """Judge everything, also once a check has found the defect."""
+    affected_only: bool = False
+    """Leave out the checks that do not speak of a defect's capability."""
     cancel: threading.Event = field(default_factory=threading.Event, compare=False)
     """Set: a trial under way ends soon, and is none."""
 
@@ -53,7 +55,7 @@ def attempt(bench: Bench, subject: Subject, report: Callable[[str], None]) -> Tr
     try:
         report("installing")
         install(bench, subject)
-        for stage in stages(subject, bench.checks):
+        for stage in stages(subject, bench.checks, affected_only=bench.affected_only):
             found |= _judged(bench, subject, stage.ids, seed, report)
             if not bench.thorough and any(one.verdict is Verdict.FAIL for one in found.values()):
                 break

@@ -74,6 +74,7 @@ def test_the_groups_that_speak_of_a_defect_are_judged_first() -> None:
         ("INJ-01",),
         ("WT-01", "WT-02", "CB-01"),
     ]
+    assert [stage.ids for stage in stages(by_name["w-off"], CHECKS, affected_only=True)] == [("WT-01", "WT-02")]
     assert [stage.ids for stage in stages(by_name["v-same"], CHECKS)] == [tuple(CHECKS)]
     assert affected(by_name["strange"], CHECKS.values()) == ("INJ", "WT", "MTLS", "CB")
 
@@ -230,3 +231,7 @@ def test_the_command_lists_and_refuses_without_a_cluster(capsys: pytest.CaptureF
     code, _, err = call(capsys, "--report-dir", str(tmp_path))
     assert code == 2
     assert "--resume" in err
+    code, out, _ = call(capsys, "--report-dir", str(tmp_path), "--render", "-o", "json")
+    assert code == 4  # of all the subjects only one was tried
+    assert [one["subject"]["name"] for one in json.loads(out)["trials"]] == ["w-off"]
+    assert (tmp_path / "kill-matrix.html").is_file()
