@@ -119,6 +119,11 @@ class Context:
         """The only pod of a workload."""
         return self.pods(workload)[0]
 
+    def pod_named(self, name: str, place: str) -> Pod:
+        """A pod by its name, as it is now."""
+        found = self.kube.get("v1", "Pod", name, self.space(place))
+        return Pod.of(found or {"metadata": {"name": name, "namespace": self.space(place)}})
+
     def client(self, workload: str = "") -> Client:
         """The traffic client of a client workload, the meshed one by default."""
         name = workload or self.ground.client

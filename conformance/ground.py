@@ -8,10 +8,21 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from conformance.adapters import Adapter, Rendered, Unsupported
-from conformance.intents import Inject, Intent, NoInject, Scope
+from conformance.intents import Bypass, Inject, Intent, NoInject, Scope
 from fixtures.workloads.manifests import account_manifest, client_pod, echo_deployment, service
 
-__all__ = ["Ground", "Layer", "Place", "Svc", "Workload", "pod_by_pod", "render_ground", "space_name"]
+__all__ = [
+    "Ground",
+    "Layer",
+    "Place",
+    "Svc",
+    "Workload",
+    "pod_by_pod",
+    "pod_marks",
+    "render_ground",
+    "render_metadata",
+    "space_name",
+]
 
 Manifest = Mapping[str, Any]
 
@@ -43,6 +54,12 @@ class Workload:
     """A client's service account, created with it; "" means its namespace's own. An echo always has its own."""
     probe: str = ""
     """Path of its readiness probe, asked every second; "" keeps the workload's own."""
+    probed: bool = True
+    """False: without any probe, so that it is Ready even where the mesh breaks probes."""
+    past_in: tuple[int, ...] = ()
+    """Ports on which the proxy is not to stand before it."""
+    past_out: tuple[int, ...] = ()
+    """Ports of others that it is to reach without the proxy."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,8 @@ class Svc:
     place: str
     app: str
     version: str = ""
+    headless: bool = False
+    """Without an address of its own: its name resolves to its pods."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,8 @@ class Ground:
     """Given the namespaces by place: intents that are in force from the start."""
     order: int = 0
     """Lower grounds come earlier."""
+    wide: bool = False
+    """Whether its checks touch the whole mesh: no other check of the run is judged at the same time."""
     client: str = "client"
     """The meshed client that `Context.client()` means."""
     outsider: str = "outsider"
@@ -94,7 +115,7 @@ def space_name(run: str, ground: str, place: str) -> str:
     return f"mp-{run}-{ground}-{place}".lower()
 
 
-def _metadata(adapter: Adapter, intent: Intent) -> Rendered:
+def render_metadata(adapter: Adapter, intent: Intent) -> Rendered:
     """Labels and annotations of an injection intent. A mesh without the intent marks nothing; its checks say so."""
     rendered = adapter.render(intent)
     return Rendered() if isinstance(rendered, Unsupported) else rendered
@@ -102,9 +123,20 @@ def _metadata(adapter: Adapter, intent: Intent) -> Rendered:
 
 def _pod_metadata(adapter: Adapter, workload: Workload, place: Place) -> Rendered:
     if workload.pod == "no-inject":
-        return _metadata(adapter, NoInject(Scope.POD))
-    if workload.pod == "inject" or (place.meshed and pod_by_pod(adapter)):
-        return _metadata(adapter, Inject(Scope.POD))
+        return render_metadata(adapter, NoInject(Scope.POD))
+    if workload.past_in or workload.past_out:
+        past = render_metadata(adapter, Bypass(workload.past_in, workload.past_out))
+        own = pod_marks(adapter, place)
+        return Rendered(labels={**own.labels, **past.labels}, annotations={**own.annotations, **past.annotations})
+    if workload.pod == "inject":
+        return render_metadata(adapter, Inject(Scope.POD))
+    return pod_marks(adapter, place)
+
+
+def pod_marks(adapter: Adapter, place: Place) -> Rendered:
+    """What every pod of a place must carry to be where its place is: something only where a mesh asks pod by pod."""
+    if place.meshed and pod_by_pod(adapter):
+        return render_metadata(adapter, Inject(Scope.POD))
     return Rendered()
 
 
@@ -126,7 +158,7 @@ def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> 
     layers = []
     for one in ground.places:
         space = spaces[one.name]
-        marks = _metadata(adapter, Inject(Scope.NAMESPACE)) if one.meshed else Rendered()
+        marks = render_metadata(adapter, Inject(Scope.NAMESPACE)) if one.meshed else Rendered()
         objects: list[Manifest] = [*marks.objects]
         objects.extend(item for item in standing if item["metadata"]["namespace"] == space)
         objects.extend(_service(svc, space) for svc in _services(ground, adapter) if svc.place == one.name)
@@ -145,7 +177,7 @@ def _callable(workload: Workload, place: Place, adapter: Adapter) -> tuple[Manif
     """What a mesh that denies by default needs for others to call a workload; authorization checks replace it."""
     if not place.meshed or workload.kind == "client":
         return ()
-    return _metadata(adapter, Inject(Scope.POD, workload.app or workload.name)).objects
+    return render_metadata(adapter, Inject(Scope.POD, workload.app or workload.name)).objects
 
 
 def _is_namespace(item: Manifest, name: str) -> bool:
@@ -154,7 +186,7 @@ def _is_namespace(item: Manifest, name: str) -> bool:
 
 def _services(ground: Ground, adapter: Adapter) -> tuple[Svc, ...]:
     """The ground's services, and one for each meshed client where a mesh only knows pods that belong to one."""
-    if not any(_metadata(adapter, Inject(scope)).needs_service for scope in Scope):
+    if not any(render_metadata(adapter, Inject(scope)).needs_service for scope in Scope):
         return ground.services
     meshed = {one.name for one in ground.places if one.meshed}
     clients = [one for one in ground.workloads if one.kind == "client" and one.place in meshed]
@@ -163,7 +195,7 @@ def _services(ground: Ground, adapter: Adapter) -> tuple[Svc, ...]:
 
 def _service(svc: Svc, space: str) -> Manifest:
     selector = {"app": svc.app} | ({"version": svc.version} if svc.version else {})
-    return service(svc.name, space, selector)
+    return service(svc.name, space, selector, headless=svc.headless)
 
 
 def _workload(workload: Workload, place: Place, space: str, adapter: Adapter, image: str) -> Sequence[Manifest]:
@@ -189,6 +221,7 @@ def _workload(workload: Workload, place: Place, space: str, adapter: Adapter, im
         labels={"app": workload.app or workload.name, **marks.labels},
         annotations=dict(marks.annotations),
         sniffer=workload.sniffer,
+        probes=workload.probed,
     )
     return [_probed(item, workload.probe) for item in objects] if workload.probe else objects
 

@@ -21,6 +21,8 @@ class Limits:
     """One request of judged traffic."""
     readiness: float = 15.0
     """A pod's readiness follows its application."""
+    job: float = 30.0
+    """A pod has started and its program has ended; a Job whose programs have ended is complete."""
     control: float = 10.0
     """One call to a control port of a workload."""
 

@@ -15,6 +15,7 @@ from conformance.context import Context
 from conformance.dressing import Dressing
 from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, inconclusive
+from conformance.outage import turn
 from conformance.settings import RunSettings
 from conformance.trouble import Trouble
 from fixtures.kube import Kube
@@ -58,8 +59,9 @@ class Runner:
         self._by_id = {one.id: one for one in checks()}
 
     def result(self, check: Check) -> Result:
-        """The verdict of a check on its own ground."""
-        return self._evaluate(check, check.ground)
+        """The verdict of a check on its own ground. One that touches the whole mesh waits until no other is judged."""
+        with turn(self.options.run, alone=ground_of(check.ground).wide):
+            return self._evaluate(check, check.ground)
 
     def release(self, ground: str) -> None:
         """No more checks will be asked for on a ground."""

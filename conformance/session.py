@@ -25,6 +25,7 @@ from conformance.dressing import Dressing, pull_secrets
 from conformance.keeper import Keeper, runner_name, sweep, sweep_dead
 from conformance.limits import limit
 from conformance.model import Check
+from conformance.outage import end_of_turns, restore
 from conformance.runner import Options, Runner
 from conformance.selection import Selection, Wish, chosen
 from conformance.settings import read_settings
@@ -206,6 +207,7 @@ class Session:
             if self._worker:
                 return
             sweep_dead(self._kube)
+            restore(self._kube, self.adapter.control_plane())
             if problem := self.adapter.problem(self._kube):
                 raise EnvironmentProblem(problem)
             self._facts = Facts(self._kube.host, self._kube.version, self.adapter.version(self._kube))
@@ -271,6 +273,7 @@ class Session:
             self._keeper.close()
         if self._worker or self._kube is None:
             return
+        end_of_turns(self.options.run)
         started = time.monotonic()
         self._stuck = sweep(self._kube, self.options.run, wait=self._wait)
         self._sweep_seconds = time.monotonic() - started

@@ -1,15 +1,20 @@
 """The checks, one file a group. Importing this package registers them in `conformance.catalogue`."""
 
 from . import (
+    admission,
     authorization,
     authorization_paths,
+    balancing,
+    capture,
     circuit,
     faults,
     identity,
     injection,
+    joining,
+    lifecycle,
     mtls,
+    outliers,
     patience,
-    probes,
     retries,
     routing,
     routing_backends,
@@ -19,18 +24,24 @@ from . import (
     routing_status,
     weights,
     weights_change,
+    wide,
 )
 
 __all__ = [
+    "admission",
     "authorization",
     "authorization_paths",
+    "balancing",
+    "capture",
     "circuit",
     "faults",
     "identity",
     "injection",
+    "joining",
+    "lifecycle",
     "mtls",
+    "outliers",
     "patience",
-    "probes",
     "retries",
     "routing",
     "routing_backends",
@@ -40,4 +51,5 @@ __all__ = [
     "routing_status",
     "weights",
     "weights_change",
+    "wide",
 ]

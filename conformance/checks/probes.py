@@ -1,7 +1,4 @@
-"""INJ-05: the kubelet's probes work under strict mTLS, both ways: a healthy pod is Ready, a sick one is not.
-
-It runs on the ground of the MTLS checks, whose strict namespace has been strict since before its pods were created.
-"""
+"""The history of a pod's probes under strict mTLS, and its judge (INJ-05). Pure; `joining` collects it."""
 
 from __future__ import annotations
 
@@ -9,22 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.catalogue import check
-from conformance.checks.mtls import GROUND, attempt
-from conformance.checks.mtls_judges import HTTP, Attempt
-from conformance.context import LIMITS, Context
+from conformance.checks.capture_judges import Tries
 from conformance.model import Judgement, failed, inconclusive, passed
-from fixtures.kube import NotEventually
 from reports.model import Evidence
 
-__all__ = ["Probes", "judge_probes"]
+__all__ = ["Probes", "is_ready", "judge_probes"]
 
 
 @dataclass(frozen=True)
 class Probes:
     """A pod's readiness, while plaintext from outside is refused on the very port that is probed."""
 
-    plaintext: Attempt
+    plaintext: Tries
     ready: bool
     restarts: int
     went_unready: bool
@@ -65,41 +58,3 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     """Whether a pod object says Ready."""
     conditions = pod.get("status", {}).get("conditions", [])
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
-@check(
-    id="INJ-05",
-    title="Probes work under strict mTLS",
-    proves=("injection", "probes"),
-    judge=judge_probes,
-    ground=GROUND,
-    requires=("INJ-01", "MTLS-02"),
-)
-def probes(ctx: Context) -> Probes:
-    """Make the application of a strict pod fail its probe for a moment."""
-    plaintext = attempt(ctx, "strict", HTTP, meshed=False)
-    pod = ctx.pod("strict")
-
-    def now() -> Mapping[str, Any]:
-        return ctx.kube.get("v1", "Pod", pod.name, pod.namespace) or {}
-
-    def turns(ready: bool) -> bool:
-        try:
-            ctx.until(lambda: is_ready(now()) is ready, f"readiness {ready}", LIMITS.readiness)
-        except NotEventually:
-            return False
-        return True
-
-    before = now()
-    ctx.behave(pod, codes="503:100")
-    try:
-        went = turns(ready=False)
-    finally:
-        ctx.behave(pod, codes="")
-    back = turns(ready=True)
-    statuses = [
-        *before.get("status", {}).get("containerStatuses", []),
-        *before.get("status", {}).get("initContainerStatuses", []),
-    ]
-    restarts = sum(int(one.get("restartCount", 0)) for one in statuses)
-    return Probes(plaintext, is_ready(before), restarts, went, back)

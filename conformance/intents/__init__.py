@@ -4,9 +4,10 @@ Adapters turn intents into objects; see `conformance.adapters`.
 """
 
 from .authorization import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
+from .balancing import RoundRobin, StickyHeader
 from .base import Backend, Intent, Marker
 from .identity import CertificateRequest
-from .injection import Inject, NoInject, Scope
+from .injection import Bypass, Inject, NoInject, Scope
 from .resilience import Fault, RateLimit, Retry, RetryBudget
 from .routing import (
     BackendGrant,
@@ -28,6 +29,7 @@ __all__ = [
     "AccessRule",
     "Backend",
     "BackendGrant",
+    "Bypass",
     "CertificateRequest",
     "ConnectionLimit",
     "Effect",
@@ -49,9 +51,11 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "Rewrite",
+    "RoundRobin",
     "RouteRule",
     "RouteTimeout",
     "Scope",
+    "StickyHeader",
     "Target",
     "TokenIssuer",
     "UnreadableAccess",

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from .base import Intent
 
-__all__ = ["Inject", "NoInject", "Scope"]
+__all__ = ["Bypass", "Inject", "NoInject", "Scope"]
 
 
 class Scope(StrEnum):
@@ -31,3 +31,13 @@ class NoInject(Intent):
     """Keep what the scope covers out of the mesh, against a wider opt-in."""
 
     scope: Scope
+
+
+@dataclass(frozen=True)
+class Bypass(Intent):
+    """Let traffic on some ports pass by the proxy of one pod. Rendered as labels and annotations of the pod."""
+
+    inbound: tuple[int, ...] = ()
+    """The pod's own ports."""
+    outbound: tuple[int, ...] = ()
+    """Ports of those whom it calls."""

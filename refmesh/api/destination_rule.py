@@ -8,12 +8,12 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
+from refmesh.api import load_balancer
 from refmesh.api.fields import Field, Invalid
+from refmesh.api.load_balancer import ConsistentHash
 from refmesh.api.meta import Meta, short_host
 
 __all__ = ["ConnectionPool", "DestinationRule", "OutlierDetection", "RetryBudget", "Subset", "TrafficPolicy"]
-
-_BALANCERS = ("UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN", "RANDOM", "ROUND_ROBIN", "PASSTHROUGH")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ class TrafficPolicy:
     """How traffic to a host, a port or a subset is handled. None inherits from the wider level."""
 
     balancer: str | None = None
+    hashing: ConsistentHash | None = None
+    """With the balancer CONSISTENT_HASH."""
+    warmup: timedelta | None = None
     pool: ConnectionPool | None = None
     outlier: OutlierDetection | None = None
     tls_mode: str | None = None
@@ -64,8 +67,11 @@ class TrafficPolicy:
 
     def over(self, wider: TrafficPolicy) -> TrafficPolicy:
         """This policy with the gaps filled from a wider one, whole blocks at a time as Istio does."""
+        balancing = self if self.balancer is not None else wider
         return TrafficPolicy(
-            balancer=self.balancer if self.balancer is not None else wider.balancer,
+            balancer=balancing.balancer,
+            hashing=balancing.hashing,
+            warmup=balancing.warmup,
             pool=self.pool if self.pool is not None else wider.pool,
             outlier=self.outlier if self.outlier is not None else wider.outlier,
             tls_mode=self.tls_mode if self.tls_mode is not None else wider.tls_mode,
@@ -134,9 +140,11 @@ def _policy(block: Field, *, port_level: bool = False) -> TrafficPolicy:
         item.get("port").only("number").get("number").integer(low=1, high=65535): _policy(item, port_level=True)
         for item in block.get("portLevelSettings").each()
     }
-    tls, balancer = block.get("tls").only("mode"), block.get("loadBalancer").only("simple")
+    tls, balancing = block.get("tls").only("mode"), load_balancer.read(block.get("loadBalancer"))
     return TrafficPolicy(
-        balancer=balancer.get("simple").choice(*_BALANCERS) if balancer.present else None,
+        balancer=balancing.simple,
+        hashing=balancing.hashing,
+        warmup=balancing.warmup,
         pool=_pool(block.get("connectionPool")) if block.get("connectionPool").present else None,
         outlier=_outlier(block.get("outlierDetection")) if block.get("outlierDetection").present else None,
         tls_mode=tls.get("mode").choice("DISABLE", "ISTIO_MUTUAL") if tls.present else None,

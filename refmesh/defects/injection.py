@@ -1,12 +1,15 @@
-"""Defects in injection: who is in the mesh."""
+"""Defects in injection: who is in the mesh, and what becomes of their pods."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from refmesh.defects.defect import Defect
 
 __all__ = ["DEFECTS"]
+
+_FORGOTTEN_PORT = "9090"
 
 
 def _nothing_opts_out(sound: Callable[[], tuple[str, ...]]) -> Callable[[], tuple[str, ...]]:
@@ -15,12 +18,135 @@ def _nothing_opts_out(sound: Callable[[], tuple[str, ...]]) -> Callable[[], tupl
     return lambda: ()
 
 
+def _never(sound: Callable[..., bool]) -> Callable[..., bool]:
+    """Say no, whatever is asked."""
+    _ = sound
+    return lambda *_: False
+
+
+def _after_the_users(
+    sound: Callable[[Sequence[Any] | None, Sequence[Any]], list[Any]],
+) -> Callable[[Sequence[Any] | None, Sequence[Any]], list[Any]]:
+    """Put the mesh's containers after the user's init containers."""
+
+    def init_operations(existing: Sequence[Any] | None, items: Sequence[Any]) -> list[Any]:
+        if not existing:
+            return sound(existing, items)
+        return [{"op": "add", "path": "/spec/initContainers/-", "value": item} for item in items]
+
+    return init_operations
+
+
+def _one_port_more(
+    sound: Callable[[Mapping[str, str]], dict[str, str]],
+) -> Callable[[Mapping[str, str]], dict[str, str]]:
+    """Exempt a port that nobody asked to be exempt."""
+
+    def excludes(annotations: Mapping[str, str]) -> dict[str, str]:
+        found = sound(annotations)
+        asked = found.get("REFMESH_EXCLUDE_INBOUND_PORTS", "")
+        return found | {"REFMESH_EXCLUDE_INBOUND_PORTS": f"{asked},{_FORGOTTEN_PORT}".lstrip(",")}
+
+    return excludes
+
+
+def _without_waiting(sound: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """Leave out the hook for whose end the kubelet waits."""
+    return lambda: {name: hook for name, hook in sound().items() if name != "postStart"}
+
+
+def _let_in(sound: Callable[[str], dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
+    """Admit what cannot be injected, as it is."""
+    _ = sound
+    return lambda message: {"allowed": True, "warnings": [message]}
+
+
+def _as_written(sound: Callable[..., Any]) -> Callable[..., None]:
+    """Leave every probe with the kubelet."""
+    _ = sound
+    return lambda *_: None
+
+
+def _squeezed(
+    sound: Callable[[Mapping[str, Any]], tuple[list[Any], Any]],
+) -> Callable[[Mapping[str, Any]], tuple[list[Any], Any]]:
+    """Set a limit on the processor for each application, whatever its author said."""
+
+    def application_operations(spec: Mapping[str, Any]) -> tuple[list[Any], Any]:
+        operations, probes = sound(spec)
+        for index, container in enumerate(spec.get("containers") or ()):
+            found = container.get("resources") or {}
+            limits = {**(found.get("limits") or {}), "cpu": "1"}
+            path = f"/spec/containers/{index}/resources"
+            operations.append({"op": "add", "path": path, "value": {**found, "limits": limits}})
+        return operations, probes
+
+    return application_operations
+
+
+def _defect(name: str, summary: str, seam: str, make: Callable[..., Any]) -> Defect:
+    return Defect(name, summary, "injection", f"refmesh.injector.{seam}", make)
+
+
 DEFECTS = (
-    Defect(
+    _defect(
         "opt-out-ignored",
         "Pods that opt out of injection are injected all the same.",
-        "injection",
-        "refmesh.injector.policy:opt_out_values",
+        "policy:opt_out_values",
         _nothing_opts_out,
+    ),
+    _defect(
+        "opt-in-ignored",
+        "Pods of a namespace that opts in are left as they are.",
+        "policy:namespace_opts_in",
+        _never,
+    ),
+    _defect(
+        "double-injection",
+        "Pods that have a proxy are given another one.",
+        "policy:already_injected",
+        _never,
+    ),
+    _defect(
+        "host-network-injected",
+        "Pods on their node's network are injected: they would capture the node's traffic.",
+        "policy:on_node_network",
+        _never,
+    ),
+    _defect(
+        "init-uncaptured",
+        "Init containers run before capture and proxy: what they send is plaintext.",
+        "patch:init_operations",
+        _after_the_users,
+    ),
+    _defect(
+        "app-resources-changed",
+        "Injection changes the resources of the application's containers.",
+        "patch:application_operations",
+        _squeezed,
+    ),
+    _defect(
+        "probes-broken-under-strict",
+        "The kubelet's probes go to the application's own port, where STRICT refuses them.",
+        "patch:rewrite",
+        _as_written,
+    ),
+    _defect(
+        "port-excluded",
+        "One inbound port of every pod passes by its proxy.",
+        "containers:excludes",
+        _one_port_more,
+    ),
+    _defect(
+        "proxy-after-app",
+        "The application starts without waiting for its proxy.",
+        "containers:hooks",
+        _without_waiting,
+    ),
+    _defect(
+        "injection-error-hidden",
+        "A pod that cannot be injected is let in as it is.",
+        "webhook:refusal",
+        _let_in,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from refmesh.defects import certificates, discovery, injection, mtls, resilience, routing
+from refmesh.defects import certificates, discovery, endpoints, injection, lifecycle, mtls, resilience, routing
 from refmesh.defects.defect import Defect
 from refmesh.defects.equivalents import EQUIVALENTS
 from refmesh.errors import UsageProblem
@@ -17,6 +17,8 @@ _DEFECTS = (
     *mtls.DEFECTS,
     *injection.DEFECTS,
     *resilience.DEFECTS,
+    *endpoints.DEFECTS,
+    *lifecycle.DEFECTS,
     *certificates.DEFECTS,
 )
 

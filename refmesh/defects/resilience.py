@@ -32,7 +32,44 @@ def _no_limits(sound: Callable[..., Any]) -> Callable[..., Any]:
     return circuit_breakers
 
 
+def _all_may_be_ejected(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Eject as told, but as many as there are."""
+
+    def outlier_detection(outlier: Any) -> Any:
+        found = sound(outlier)
+        found.max_ejection_percent.value = 100
+        return found
+
+    return outlier_detection
+
+
+def _one_error_is_enough(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Eject by an error less than told."""
+
+    def outlier_detection(outlier: Any) -> Any:
+        found = sound(outlier)
+        if found.consecutive_5xx.value > 1:
+            found.consecutive_5xx.value -= 1
+        return found
+
+    return outlier_detection
+
+
 DEFECTS = (
+    Defect(
+        "outlier-maximum-ignored",
+        "Every endpoint may be ejected, whatever the rule allows at most.",
+        "circuit-breaking",
+        "refmesh.discovery.clusters:outlier_detection",
+        _all_may_be_ejected,
+    ),
+    Defect(
+        "ejected-below-threshold",
+        "An endpoint is ejected by one error in a row less than the rule says.",
+        "circuit-breaking",
+        "refmesh.discovery.clusters:outlier_detection",
+        _one_error_is_enough,
+    ),
     Defect(
         "ejected-host-never-returns",
         "An endpoint that was ejected stays out for hours.",

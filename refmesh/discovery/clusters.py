@@ -18,8 +18,9 @@ from envoy.type.v3.percent_pb2 import Percent
 from google.protobuf.struct_pb2 import Struct
 
 from refmesh.api.destination_rule import ConnectionPool, OutlierDetection, RetryBudget, TrafficPolicy
+from refmesh.api.load_balancer import CONSISTENT_HASH
 from refmesh.config.model import Protocol
-from refmesh.discovery import endpoints, names, tls
+from refmesh.discovery import balancing, endpoints, names, tls
 from refmesh.discovery.packing import duration, pack, uint32
 from refmesh.discovery.settings import MeshSettings
 
@@ -51,6 +52,7 @@ _BALANCERS = {
     "LEAST_CONN": Cluster.LEAST_REQUEST,
     "RANDOM": Cluster.RANDOM,
     "ROUND_ROBIN": Cluster.ROUND_ROBIN,
+    CONSISTENT_HASH: Cluster.RING_HASH,
 }
 
 
@@ -91,7 +93,8 @@ def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
         if spec.direct and spec.policy.tls_mode != "DISABLE":
             cluster.transport_socket.CopyFrom(_secured(spec, settings))
         return cluster
-    cluster.type, cluster.lb_policy = Cluster.EDS, _BALANCERS[spec.policy.balancer]
+    cluster.type, cluster.lb_policy = Cluster.EDS, lb_policy(spec.policy.balancer)
+    balancing.refine(cluster, spec.policy)
     cluster.eds_cluster_config.CopyFrom(
         Cluster.EdsClusterConfig(
             service_name=spec.name,
@@ -106,6 +109,11 @@ def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
         )
     _transport(cluster, spec, settings)
     return cluster
+
+
+def lb_policy(balancer: str | None) -> Any:
+    """Envoy's name of a balancer."""
+    return _BALANCERS[balancer]
 
 
 def _secured(spec: OutboundCluster, settings: MeshSettings) -> Any:

@@ -14,7 +14,7 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from google.protobuf.struct_pb2 import Struct
 
 from refmesh.api.peer_authentication import MtlsMode
-from refmesh.config.model import Pod, Service, ServicePort, Snapshot
+from refmesh.config.model import Endpoint, Pod, Service, ServicePort, Snapshot
 from refmesh.discovery import policy
 
 __all__ = ["Backend", "assignment", "backends", "identities"]
@@ -44,13 +44,18 @@ def backends(
         if number is None:
             continue
         for endpoint in piece.endpoints:
-            if not endpoint.ready:
+            if not usable(endpoint):
                 continue
             pod = snapshot.pods.get((service.namespace, endpoint.pod)) if endpoint.pod else None
             if endpoint.pod and (pod is None or pod.address != endpoint.address):
                 continue
             found[endpoint.address, number] = Backend(endpoint.address, number, _mtls(policies, pod, number), pod)
     return tuple(found[key] for key in sorted(found))
+
+
+def usable(endpoint: Endpoint) -> bool:
+    """Whether an endpoint gets traffic."""
+    return endpoint.ready
 
 
 def _mtls(policies: policy.MtlsPolicies, pod: Pod | None, port: int) -> bool:

@@ -26,6 +26,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 )
 from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 import Config as SetFilterState
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from envoy.type.v3.hash_policy_pb2 import HashPolicy
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
@@ -146,7 +147,9 @@ def http_inbound(settings: MeshSettings, port: int, authorization: Authorization
     return Filter(name=_HCM, typed_config=pack(manager))
 
 
-def tcp(settings: MeshSettings, direction: str, cluster: str, attempts: int = 1) -> Any:
+def tcp(
+    settings: MeshSettings, direction: str, cluster: str, attempts: int = 1, *, hash_by_source: bool = False
+) -> Any:
     """Bytes to one cluster. More `attempts` make sense where the cluster has more than one endpoint to try."""
     proxy = TcpProxy(
         stat_prefix=cluster,
@@ -154,6 +157,7 @@ def tcp(settings: MeshSettings, direction: str, cluster: str, attempts: int = 1)
         access_log=_access_log(settings, direction, http=False),
         idle_timeout=Duration(seconds=3600),
         max_connect_attempts=uint32(attempts),
+        hash_policy=[HashPolicy(source_ip=HashPolicy.SourceIp())] if hash_by_source else [],
     )
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))
 

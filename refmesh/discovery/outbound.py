@@ -61,6 +61,8 @@ class OutboundListener:
     """tcp and tls routes; the first that holds decides."""
     plain: bool = False
     """The endpoint has no proxy: it gets what the client sends. `direct` only."""
+    hash_by_source: bool = False
+    """Bytes of one client go to one endpoint."""
 
     @property
     def name(self) -> str:
@@ -104,7 +106,8 @@ def _tcp(spec: OutboundListener, cluster: str, settings: MeshSettings) -> Any:
     """The filter for connections that no tls route takes."""
     route = next((stream for stream in spec.streams if not stream.server_names), None)
     if route is None:
-        return filters.tcp(settings, "outbound", cluster, attempts=1 if spec.direct else _CONNECT_ATTEMPTS)
+        attempts = 1 if spec.direct else _CONNECT_ATTEMPTS
+        return filters.tcp(settings, "outbound", cluster, attempts, hash_by_source=spec.hash_by_source)
     return _routed(route, spec.port, settings)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.wrappers_pb2 import UInt32Value
+from google.protobuf.wrappers_pb2 import UInt32Value, UInt64Value
 
-__all__ = ["duration", "pack", "uint32"]
+__all__ = ["duration", "pack", "uint32", "uint64"]
 
 
 def pack(message: Any) -> Any:
@@ -29,3 +29,8 @@ def duration(value: timedelta | float) -> Any:
 def uint32(value: int) -> Any:
     """A wrapped number: present even when it is 0."""
     return UInt32Value(value=value)
+
+
+def uint64(value: int) -> Any:
+    """A wrapped number: present even when it is 0."""
+    return UInt64Value(value=value)

@@ -17,7 +17,7 @@ from typing import Any
 from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.api.routing import Rule
 from refmesh.config.model import Key, Pod, Protocol, Service, ServicePort, Snapshot
-from refmesh.discovery import clusters, endpoints, external, inbound, names, outbound, routes
+from refmesh.discovery import clusters, endpoints, external, hashing, inbound, names, outbound, routes
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.authorization import AuthorizationPolicies
 from refmesh.discovery.own_routes import OwnRoutes
@@ -66,6 +66,7 @@ class Generator:
         self._memory: dict[tuple[ResourceType, str, str], _Memory] = {}
         self._used: set[tuple[ResourceType, str, str]] = set()
         self._tables: dict[tuple[str, ResourceType], Table] = {}
+        self._keys: hashing.Keys = ()
         self._inbound: dict[inbound.Inbound, Tables] = {}
         self._own_routes = OwnRoutes(settings)
         self._own_inputs: tuple[Mapping[Any, Any], ...] = ()
@@ -80,6 +81,7 @@ class Generator:
             snapshot.authorization_policies.values(), self._settings.root_namespace
         )
         self._used = set()
+        self._keys = hashing.keys(attachments, "")
         shared = self._shared(snapshot, attachments, policies)
         special = {
             namespace: self._special(namespace, snapshot, attachments, policies, shared)
@@ -159,6 +161,7 @@ class Generator:
         self, namespace: str, snapshot: Snapshot, attachments: Attachments, policies: MtlsPolicies, shared: Tables
     ) -> Tables:
         found = {kind: dict(table) for kind, table in shared.items()}
+        self._keys = hashing.keys(attachments, namespace)
         for key in attachments.special_services(namespace):
             service = snapshot.services.get(key)
             if service is None:
@@ -189,7 +192,11 @@ class Generator:
             if ":" in address:
                 continue  # the redirect rules capture IPv4 only
             host = service.host(self._settings.domain)
-            spec = outbound.OutboundListener(address, port.port, port.protocol, host, streams=streams)
+            key = dict(self._keys).get(names.outbound_cluster(port.port, "", host))
+            by_source = key is not None and key.kind == "source-ip"
+            spec = outbound.OutboundListener(
+                address, port.port, port.protocol, host, streams=streams, hash_by_source=by_source
+            )
             table[spec.name] = self._remember(
                 ResourceType.LISTENER,
                 spec.name,
@@ -288,7 +295,11 @@ class Generator:
         spec = routes.RouteSpec(service.host(self._settings.domain), port.port, rules)
         name = names.route_name(spec.host, spec.port)
         found[ResourceType.ROUTE][name] = self._remember(
-            ResourceType.ROUTE, name, scope, spec, partial(routes.route_configuration, spec)
+            ResourceType.ROUTE,
+            name,
+            scope,
+            (spec, self._keys),
+            partial(hashing.hashed_routes, spec, self._keys),
         )
 
     # ------------------------------------------------------------------------------------------------------------ own

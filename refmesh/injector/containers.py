@@ -48,7 +48,7 @@ def init_container(config: Config, annotations: Mapping[str, str]) -> dict[str, 
         "image": config.image,
         "imagePullPolicy": config.pull_policy,
         "command": ["python", "-m", "refmesh.agent.capture"],
-        "env": [_env(variable, annotations[key]) for key, variable in _EXCLUDES.items() if annotations.get(key)],
+        "env": [_env(variable, value) for variable, value in excludes(annotations).items()],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
         "securityContext": {
             "runAsUser": 0,
@@ -62,6 +62,23 @@ def init_container(config: Config, annotations: Mapping[str, str]) -> dict[str, 
         },
         # iptables takes a lock in /run; the root file system is read-only
         "volumeMounts": [{"name": "refmesh-run", "mountPath": "/run"}],
+    }
+
+
+def excludes(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Return what is exempt from capture, by the variables that the init container reads."""
+    return {variable: annotations[key] for key, variable in _EXCLUDES.items() if annotations.get(key)}
+
+
+def hooks() -> dict[str, Any]:
+    """Return what the kubelet runs in the sidecar.
+
+    It starts the application when the first returns: 20 ms after Envoy is ready. A startup probe would look once a
+    second.
+    """
+    return {
+        "postStart": {"exec": {"command": ["python", "-m", "refmesh.agent.hooks", "wait"]}},
+        "preStop": {"exec": {"command": ["python", "-m", "refmesh.agent.hooks", "drain"]}},
     }
 
 
@@ -99,12 +116,7 @@ def proxy_container(
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        # The kubelet starts the application when this hook returns: 20 ms after Envoy is ready. A startup probe would
-        # look once a second.
-        "lifecycle": {
-            "postStart": {"exec": {"command": ["python", "-m", "refmesh.agent.hooks", "wait"]}},
-            "preStop": {"exec": {"command": ["python", "-m", "refmesh.agent.hooks", "drain"]}},
-        },
+        "lifecycle": hooks(),
         "readinessProbe": {
             "httpGet": {"path": "/healthz/ready", "port": READY_PORT, "scheme": "HTTP"},
             "periodSeconds": 5,

@@ -10,7 +10,7 @@ from refmesh.agent.capture import ports, ranges
 from refmesh.agent.settings import PROXY_UID
 from refmesh.injector import policy
 from refmesh.injector.containers import INIT, Config, init_container, proxy_container, volumes
-from refmesh.injector.probes import KINDS, rewrite
+from refmesh.injector.probes import HOOKS, KINDS, rewrite, rewrite_hook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class BadPod(ValueError):
 def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: Config) -> list[Operation] | Skip:
     """Return the operations that make a pod part of the mesh. Raises `BadPod`.
 
-    Of the application's containers only probes over the network change.
+    Of the application's containers only probes and hooks over the network change.
     """
     decision = policy.decide(namespace_labels, pod)
     if not decision.inject:
@@ -43,7 +43,7 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     annotations = metadata.get("annotations") or {}
     _check_annotations(annotations)
-    probe_operations, probes = _probes(spec)
+    own_operations, probes = application_operations(spec)
     account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     init = init_container(config, annotations)
     proxy = proxy_container(config, annotations, app_name(metadata), account, probes)
@@ -52,8 +52,8 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
         *([] if "metadata" in pod else [_add("/metadata", {})]),
         *_merge("/metadata/labels", metadata.get("labels"), {TLS_MODE_LABEL: "istio"}),
         *_merge("/metadata/annotations", annotations or None, {policy.STATUS_ANNOTATION: _compact(status)}),
-        *probe_operations,
-        *_prepend("/spec/initContainers", spec.get("initContainers"), [init, proxy]),
+        *own_operations,
+        *init_operations(spec.get("initContainers"), [init, proxy]),
         *_append("/spec/volumes", spec.get("volumes"), volumes()),
     ]
 
@@ -93,7 +93,8 @@ def _check_annotations(annotations: Mapping[str, str]) -> None:
         raise BadPod(f"annotation proxy.refmesh.io/logLevel: {level!r} is no log level of Envoy")
 
 
-def _probes(spec: Mapping[str, Any]) -> tuple[list[Operation], dict[str, Any]]:
+def application_operations(spec: Mapping[str, Any]) -> tuple[list[Operation], dict[str, Any]]:
+    """Return what changes in the application's own containers, and their probes and hooks by the agent's paths."""
     operations, originals = list[Operation](), dict[str, Any]()
     # Sidecars of the user's own are init containers and may have probes as well.
     for group in ("initContainers", "containers"):
@@ -104,6 +105,12 @@ def _probes(spec: Mapping[str, Any]) -> tuple[list[Operation], dict[str, Any]]:
                 probe, path, original = rewritten
                 originals[path] = original
                 operations.append({"op": "replace", "path": f"/spec/{group}/{index}/{kind}", "value": probe})
+            for kind in HOOKS:
+                if (moved := rewrite_hook(container, kind)) is None:
+                    continue
+                hook, path, original = moved
+                originals[path] = original
+                operations.append({"op": "replace", "path": f"/spec/{group}/{index}/lifecycle/{kind}", "value": hook})
     return operations, originals
 
 
@@ -113,7 +120,9 @@ def _merge(path: str, existing: Mapping[str, str] | None, extra: Mapping[str, st
     return [_add(f"{path}/{_escape(key)}", value) for key, value in extra.items()]
 
 
-def _prepend(path: str, existing: Sequence[Any] | None, items: Sequence[Any]) -> list[Operation]:
+def init_operations(existing: Sequence[Any] | None, items: Sequence[Any]) -> list[Operation]:
+    """Put the mesh's containers before all others, so that every one of the user's finds a captured network."""
+    path = "/spec/initContainers"
     if not existing:
         return [_add(path, list(items))]
     return [_add(f"{path}/0", item) for item in reversed(items)]

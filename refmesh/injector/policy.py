@@ -43,9 +43,9 @@ def opt_out_values() -> tuple[str, ...]:
 def decide(namespace_labels: Mapping[str, str], pod: Mapping[str, Any]) -> Decision:
     """Decide about one pod: what cannot be injected is not; then the pod's own word; then its namespace's."""
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
-    if spec.get("hostNetwork"):
+    if on_node_network(spec):
         return Decision(inject=False, reason="it uses the node's network, which must not be captured")
-    if STATUS_ANNOTATION in (metadata.get("annotations") or {}) or _has_proxy(spec):
+    if already_injected(metadata, spec):
         return Decision(inject=False, reason="it is injected already")
     # Istio reads the label first and the older annotation of the same name after it.
     word = (metadata.get("labels") or {}).get(POD_LABEL) or (metadata.get("annotations") or {}).get(POD_LABEL)
@@ -53,9 +53,24 @@ def decide(namespace_labels: Mapping[str, str], pod: Mapping[str, Any]) -> Decis
         return Decision(inject=False, reason=f"it says {POD_LABEL}={word}")
     if word == "true":
         return Decision(inject=True, reason=f"it says {POD_LABEL}=true")
-    if namespace_labels.get(NAMESPACE_LABEL) == "enabled":
+    if namespace_opts_in(namespace_labels):
         return Decision(inject=True, reason=f"its namespace says {NAMESPACE_LABEL}=enabled")
     return Decision(inject=False, reason=f"its namespace does not say {NAMESPACE_LABEL}=enabled")
+
+
+def on_node_network(spec: Mapping[str, Any]) -> bool:
+    """Whether the pod's network is its node's."""
+    return bool(spec.get("hostNetwork"))
+
+
+def namespace_opts_in(labels: Mapping[str, str]) -> bool:
+    """Whether a namespace asks for its pods to be in the mesh."""
+    return labels.get(NAMESPACE_LABEL) == "enabled"
+
+
+def already_injected(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
+    """Whether the pod has its proxy: by the mark that injection leaves, or by the container itself."""
+    return STATUS_ANNOTATION in (metadata.get("annotations") or {}) or _has_proxy(spec)
 
 
 def _has_proxy(spec: Mapping[str, Any]) -> bool:

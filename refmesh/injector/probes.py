@@ -1,6 +1,7 @@
-"""Probes of an injected pod: the kubelet asks the agent, the agent asks the application (`refmesh.agent.probes`).
+"""Probes and hooks of an injected pod: the kubelet asks the agent, the agent the application (`refmesh.agent.probes`).
 
-Without this, a probe of the kubelet (which has no mesh certificate) is reset in STRICT mode.
+Without this, a probe or a life-cycle hook over HTTP of the kubelet (which has no mesh certificate) is reset in STRICT
+mode.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from refmesh.agent.settings import AGENT_PORT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KINDS", "rewrite"]
+__all__ = ["HOOKS", "KINDS", "rewrite", "rewrite_hook"]
 
 KINDS = {"startupProbe": "startupz", "readinessProbe": "readyz", "livenessProbe": "livez"}
+HOOKS = {"postStart": "poststart", "preStop": "prestop"}
 _NETWORK = ("httpGet", "tcpSocket", "grpc")
+_HOOK_SECONDS = 30
+"""The kubelet waits for a hook as long as the pod's grace period lasts, which is this long by default."""
 
 
 def rewrite(container: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], str, dict[str, Any]] | None:
@@ -44,3 +48,20 @@ def _port_number(container: Mapping[str, Any], port: object) -> int | None:
     if number is None and isinstance(port, str) and port.isdecimal():
         return int(port)
     return number if isinstance(number, int) else None
+
+
+def rewrite_hook(container: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], str, dict[str, Any]] | None:
+    """Return (hook for the kubelet, path at the agent, the application's request), or None where nothing must change.
+
+    Hooks by exec and sleep do not use the network, and a request to another host is that host's business.
+    """
+    hook = (container.get("lifecycle") or {}).get(kind)
+    request = hook.get("httpGet") if isinstance(hook, dict) else None
+    if not isinstance(request, dict) or request.get("host"):
+        return None
+    port = _port_number(container, request.get("port"))
+    if port is None:
+        return None  # the API server rejects such a pod by itself
+    path = f"/app-lifecycle/{container.get('name', '')}/{HOOKS[kind]}"
+    original = {"httpGet": request | {"port": port}, "timeoutSeconds": _HOOK_SECONDS}
+    return {"httpGet": {"path": path, "port": AGENT_PORT, "scheme": "HTTP"}}, path, original

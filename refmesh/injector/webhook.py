@@ -119,12 +119,12 @@ def _response(pod: dict[str, Any], config: Config) -> dict[str, Any]:
         result = patch(pod, {NAMESPACE_LABEL: "enabled"}, config)
     except BadPod as error:
         _REVIEWS.labels("denied").inc()
-        return {"allowed": False, "status": {"code": 400, "message": f"refmesh cannot inject this pod: {error}"}}
+        return refusal(f"refmesh cannot inject this pod: {error}")
     except (TypeError, AttributeError, KeyError, ValueError) as error:
         # Not a pod at all. Letting it through uninjected would put plaintext where the user asked for mTLS.
         _REVIEWS.labels("malformed").inc()
         log.warning("a pod could not be read: %s: %s", type(error).__name__, error)
-        return {"allowed": False, "status": {"code": 400, "message": "refmesh cannot read this pod"}}
+        return refusal("refmesh cannot read this pod")
     if isinstance(result, Skip):
         _REVIEWS.labels("skipped").inc()
         return {"allowed": True}
@@ -136,6 +136,11 @@ def _response(pod: dict[str, Any], config: Config) -> dict[str, Any]:
     }
     found = warnings(pod)
     return response | {"warnings": found} if found else response
+
+
+def refusal(message: str) -> dict[str, Any]:
+    """Say no, with a sentence for the pod's author."""
+    return {"allowed": False, "status": {"code": 400, "message": message}}
 
 
 def _handler(config: Config) -> Any:

@@ -29,7 +29,7 @@ _DRAIN_SECONDS = "3"
 
 def control_plane(image: str, options: Options, defect: str | None = None) -> list[Object]:
     """Return everything but the CRDs, in an order in which each object finds what it needs."""
-    return [_namespace(), *rbac(), _service(), webhooks(), deployment(image, options, defect)]
+    return [_namespace(), *rbac(), _service(), webhooks(options.failure_policy), deployment(image, options, defect)]
 
 
 def _metadata(name: str, *, namespace: str | None = None, **extra: Any) -> Object:
@@ -189,7 +189,7 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
     }
 
 
-def webhooks() -> Object:
+def webhooks(failure_policy: str = "Fail") -> Object:
     """Return the webhook configuration: one hook for opted-in namespaces, one for pods that opt in by themselves.
 
     The selectors decide who is affected at all: never a system namespace, so that a broken mesh cannot stop a cluster
@@ -206,13 +206,13 @@ def webhooks() -> Object:
         "kind": "MutatingWebhookConfiguration",
         "metadata": _metadata(policy.CONFIGURATION),
         "webhooks": [
-            _webhook("namespace.injector.refmesh.io", [opted_in, outside], stays),
-            _webhook("pod.injector.refmesh.io", [not_opted_in, outside], wants),
+            _webhook("namespace.injector.refmesh.io", [opted_in, outside], stays, failure_policy),
+            _webhook("pod.injector.refmesh.io", [not_opted_in, outside], wants, failure_policy),
         ],
     }
 
 
-def _webhook(name: str, namespaces: list[Object], pods: list[Object]) -> Object:
+def _webhook(name: str, namespaces: list[Object], pods: list[Object], failure_policy: str) -> Object:
     return {
         "name": name,
         "admissionReviewVersions": ["v1"],
@@ -228,8 +228,8 @@ def _webhook(name: str, namespaces: list[Object], pods: list[Object]) -> Object:
         ],
         "namespaceSelector": {"matchExpressions": namespaces},
         "objectSelector": {"matchExpressions": pods},
-        # A pod without its proxy would speak plaintext where mTLS was asked for: better no pod, and an event with why.
-        "failurePolicy": "Fail",
+        # By default no pod, and an event with why: without its proxy it would speak plaintext where mTLS was asked for.
+        "failurePolicy": failure_policy,
         "matchPolicy": "Equivalent",
         "reinvocationPolicy": "IfNeeded",
         "sideEffects": "None",

@@ -16,6 +16,7 @@ NAMESPACE = "refmesh-system"
 PROFILES = ("minimal", "default", "demo")
 _OUTBOUND = ("ALLOW_ANY", "REGISTRY_ONLY")
 _LEVELS = ("debug", "info", "warning", "error")
+_FAILURE_POLICIES = ("Fail", "Ignore")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Options:
     """ALLOW_ANY, or REGISTRY_ONLY: workloads may call Services and hosts of ServiceEntries, and nothing else."""
     replicas: str = "1"
     """Control planes. All of them serve proxies; one at a time, chosen by a Lease, writes statuses."""
+    failure_policy: str = "Fail"
+    """What becomes of pods that opted in while no injector answers: Fail refuses them, Ignore lets them in as they
+    are, without a proxy."""
 
 
 _BY_PROFILE = {
@@ -64,6 +68,10 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
     if not (options.replicas.isascii() and options.replicas.isdigit() and 1 <= int(options.replicas[:4]) <= 100):
         raise UsageProblem(
             f"replicas={options.replicas!r} is no number of replicas.", fix="Give a number from 1 to 100."
+        )
+    if options.failure_policy not in _FAILURE_POLICIES:
+        raise UsageProblem(
+            f"failure_policy={options.failure_policy!r} is no policy.", fix=f"Choose {' or '.join(_FAILURE_POLICIES)}."
         )
     return options
 

@@ -11,7 +11,7 @@ from conformance.intents import Backend, ConnectionLimit, Marker, OutlierEjectio
 
 from .base import duration, manifest, render
 
-__all__ = ["destination", "destination_rule", "marked", "virtual_service"]
+__all__ = ["destination", "destination_rule", "marked", "virtual_service", "with_policy"]
 
 
 @render.register
@@ -44,7 +44,7 @@ def _(intent: OutlierEjection) -> Rendered | Unsupported:
             "maxEjectionPercent": intent.most_percent,
         }
     }
-    return Rendered(objects=_with_policy(intent.namespace, intent.service, policy, intent.marker))
+    return Rendered(objects=with_policy(intent.namespace, intent.service, policy, intent.marker))
 
 
 @render.register
@@ -55,7 +55,7 @@ def _(intent: ConnectionLimit) -> Rendered | Unsupported:
             "http": {"http1MaxPendingRequests": intent.pending, "http2MaxRequests": intent.requests},
         }
     }
-    return Rendered(objects=_with_policy(intent.namespace, intent.service, policy, intent.marker))
+    return Rendered(objects=with_policy(intent.namespace, intent.service, policy, intent.marker))
 
 
 @render.register
@@ -96,7 +96,7 @@ def destination_rule(
     return manifest("networking.istio.io/v1", "DestinationRule", service, namespace, spec)
 
 
-def _with_policy(
+def with_policy(
     namespace: str, service: str, policy: Mapping[str, Any], marker: Marker | None
 ) -> tuple[dict[str, Any], ...]:
     """A traffic policy; its mark is a subset defined in the same object, which a route reaches by header."""

@@ -54,7 +54,7 @@ def test_requirements_and_workers(cluster, image, tmp_path):
     assert verdicts.pop("INJ-01") is Verdict.FAIL
     assert set(verdicts.values()) == {Verdict.NOT_RUN}
     assert all("requires INJ-01" in one.reason for one in run.results if one.id != "INJ-01")
-    assert {stage.name for stage in run.stages} == {"checks inj", "checks mtls", "checks wt", "clean-up"}
+    assert {stage.name for stage in run.stages} == {"checks inj", "checks join", "checks wt", "clean-up"}
 
 
 def test_an_image_that_cannot_be_had_is_named(cluster, tmp_path):

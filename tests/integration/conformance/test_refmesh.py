@@ -36,7 +36,7 @@ DEFECTS = {
             "MTLS-02": Verdict.FAIL,
             "MTLS-04": Verdict.FAIL,
             "MTLS-05": Verdict.FAIL,
-            "INJ-05": Verdict.NOT_RUN,
+            "INJ-05": Verdict.FAIL,
         },
     ),
     "opt-out-ignored": ("INJ-01,INJ-02,INJ-03,INJ-04", {"INJ-02": Verdict.FAIL}),

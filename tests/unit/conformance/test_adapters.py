@@ -9,6 +9,7 @@ from conformance.adapters import Adapter, Rendered, Unsupported, known, load
 from conformance.intents import (
     Backend,
     BackendGrant,
+    Bypass,
     CertificateRequest,
     ConnectionLimit,
     Inject,
@@ -20,9 +21,11 @@ from conformance.intents import (
     RequestRoute,
     Retry,
     RetryBudget,
+    RoundRobin,
     RouteRule,
     RouteTimeout,
     Scope,
+    StickyHeader,
     Target,
     WeightedRoute,
 )
@@ -35,12 +38,15 @@ INTENTS = [
     Inject(Scope.POD),
     NoInject(Scope.NAMESPACE),
     NoInject(Scope.POD),
+    Bypass((9090,), (25, 26)),
     MtlsMode("ns", Mode.STRICT),
     MtlsMode("ns", Mode.STRICT, workload="web", ports={9090: Mode.PERMISSIVE}),
     WeightedRoute("ns", "web", 8080, ((V1, 90), (V2, 10)), MARK),
     WeightedRoute("ns", "web", 8080, ((V1, 90), (V2, 10)), MARK, "service"),
     OutlierEjection("ns", "web", 8080, 5, 1.0, 2.0, 50, MARK),
     ConnectionLimit("ns", "web", 8080, 2, 1, 2, MARK),
+    RoundRobin("ns", "web", 8080, MARK),
+    StickyHeader("ns", "web", 8080, "x-user", MARK),
     RouteTimeout("ns", "web", 8080, 1.5),
     RequestRoute("ns", "web", 8080, (RouteRule((Target(V1),)),), MARK),
     RetryBudget("ns", "web", 8080, Retry(3, (503,)), 20, 1, MARK),
@@ -74,7 +80,7 @@ def test_without_a_mesh_every_intent_is_nothing(intent):
 @pytest.mark.parametrize("intent", INTENTS, ids=lambda one: type(one).__name__)
 def test_refmesh_renders_every_intent_into_its_own_namespace(intent):
     found = rendered(intent)
-    assert found.objects or found.labels or found.authority
+    assert found.objects or found.labels or found.annotations or found.authority
     for item in found.objects:
         assert item["metadata"]["namespace"] == "ns"
         assert {"apiVersion", "kind", "spec"} <= item.keys()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from conformance.certificates import Answer
+from conformance.checks.capture_judges import Tries
 from conformance.checks.identity import Identity, judge_identity
 from conformance.checks.injection import (
     Behaviour,
@@ -18,7 +19,6 @@ from conformance.checks.injection import (
 )
 from conformance.checks.probes import Probes, judge_probes
 from reports.model import Verdict
-from tests.unit.conformance.helpers import strange
 
 MESHED = Behaviour("ns/server", ("proxy",), "10.0.0.9", ("127.0.0.6",) * 5, tls_answered=True)
 PLAIN = Behaviour("ns/plain", (), "10.0.0.9", ("10.0.0.9",) * 5, tls_answered=False)
@@ -83,15 +83,16 @@ def test_labels_and_annotations_count_too():
     assert judge_untouched(Untouched(TEMPLATE, marked, marked)).verdict is Verdict.FAIL
 
 
-GOOD = Probes(strange(8080, answered=0), ready=True, restarts=0, went_unready=True, came_back=True)
+REFUSED = Tries("plaintext", 5, 0, {"reset": 5})
+GOOD = Probes(REFUSED, ready=True, restarts=0, went_unready=True, came_back=True)
 
 
 @pytest.mark.parametrize(
     ("history", "verdict"),
     [
         (GOOD, Verdict.PASS),
-        (replace(GOOD, plaintext=strange(8080, sent=0, answered=0)), Verdict.INCONCLUSIVE),
-        (replace(GOOD, plaintext=strange(8080, answered=20)), Verdict.FAIL),
+        (replace(GOOD, plaintext=Tries("plaintext", 0, 0, {})), Verdict.INCONCLUSIVE),
+        (replace(GOOD, plaintext=Tries("plaintext", 5, 5, {})), Verdict.FAIL),
         (replace(GOOD, ready=False), Verdict.FAIL),
         (replace(GOOD, restarts=1), Verdict.FAIL),
         (replace(GOOD, went_unready=False), Verdict.FAIL),

@@ -81,7 +81,7 @@ MISTAKES = [
     (
         "DestinationRule",
         {"host": "a", "trafficPolicy": {"loadBalancer": {"consistentHash": {}}}},
-        "spec.trafficPolicy.loadBalancer.consistentHash: is not supported by refmesh",
+        "spec.trafficPolicy.loadBalancer.consistentHash: needs exactly one of",
     ),
     (
         "HTTPRoute",

@@ -15,14 +15,16 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from refmesh import defects
 from refmesh.api.destination_rule import ConnectionPool, OutlierDetection
 from refmesh.api.http_route import HTTPRoute
+from refmesh.api.load_balancer import HashKey
 from refmesh.api.peer_authentication import MtlsMode
 from refmesh.api.routing import Destination
 from refmesh.config import references
-from refmesh.discovery import clusters, route_action
+from refmesh.discovery import clusters, hashing, route_action
 from refmesh.discovery.policy import MtlsPolicies
 from refmesh.discovery.resource import ResourceType
+from refmesh.discovery.settings import MeshSettings
 from refmesh.errors import UsageProblem
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, policy
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, endpoint_slice, message_of, pod, policy
 
 EVERY = (*defects.catalogue(), *defects.equivalents())
 
@@ -89,6 +91,50 @@ def test_limits_are_forgotten() -> None:
     found = clusters.circuit_breakers(ConnectionPool(max_connections=1, max_pending_requests=1, max_requests=1))
     threshold = found.thresholds[0]
     assert threshold.max_connections.value == threshold.max_pending_requests.value == 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "errors"), [("outlier-maximum-ignored", 100, 5), ("ejected-below-threshold", 50, 4)]
+)
+def test_ejection_goes_too_far(name: str, most: int, errors: int) -> None:
+    defects.switch_on(name)
+    found = clusters.outlier_detection(OutlierDetection(max_ejection_percent=50, consecutive_5xx=5))
+    assert (found.max_ejection_percent.value, found.consecutive_5xx.value) == (most, errors)
+
+
+def addresses(cluster: MemoryCluster) -> set[str]:
+    world = cluster.world()
+    found = message_of(world.shared[ResourceType.ENDPOINT]["outbound|80||echo.shop.svc.cluster.local"],
+                       ResourceType.ENDPOINT)  # fmt: skip
+    return {item.endpoint.address.socket_address.address for part in found.endpoints for item in part.lb_endpoints}
+
+
+def test_endpoints_that_left_are_kept() -> None:
+    defects.switch_on("deleted-endpoint-kept")
+    cluster = MemoryCluster().with_echo()
+    assert addresses(cluster) == {"10.1.0.1", "10.1.0.2"}
+    cluster.put("EndpointSlice", endpoint_slice("echo", [pod("echo-v1", "10.1.0.1")]))
+    assert addresses(cluster) == {"10.1.0.1", "10.1.0.2"}
+
+
+def test_endpoints_that_are_not_ready_are_included() -> None:
+    cluster = MemoryCluster().with_echo()
+    piece = endpoint_slice("echo", [pod("echo-v1", "10.1.0.1"), pod("echo-v2", "10.1.0.2")])
+    piece["endpoints"][1]["conditions"] = {"ready": False}
+    cluster.put("EndpointSlice", piece)
+    assert addresses(cluster) == {"10.1.0.1"}
+    defects.switch_on("not-ready-endpoints-included")
+    cluster.generator = type(cluster.generator)(MeshSettings())
+    assert addresses(cluster) == {"10.1.0.1", "10.1.0.2"}
+
+
+def test_balancing_forgets_key_and_turns() -> None:
+    defects.switch_on("hash-key-ignored")
+    assert hashing.policy(HashKey("header", "x-user")).header.header_name != "x-user"
+    assert hashing.policy(HashKey("query", "user")).query_parameter.name == "user"
+    defects.switch_on("round-robin-drawn")
+    assert clusters.lb_policy("ROUND_ROBIN") == clusters.lb_policy("RANDOM")
+    assert clusters.lb_policy(None) != clusters.lb_policy("RANDOM")
 
 
 def test_a_normal_server_imports_no_defects() -> None:

@@ -106,7 +106,16 @@ RICH_RULE = policy(
             "outlierDetection": {"consecutive5xxErrors": 3, "interval": "1s", "baseEjectionTime": "5s"},
             "retryBudget": {"percent": 20, "minRetryConcurrency": 1},
         },
-        "subsets": [{"name": "v1", "labels": {"version": "v1"}}, {"name": "v2", "labels": {"version": "v2"}}],
+        "subsets": [
+            {"name": "v1", "labels": {"version": "v1"}},
+            {
+                "name": "v2",
+                "labels": {"version": "v2"},
+                "trafficPolicy": {
+                    "loadBalancer": {"consistentHash": {"httpCookie": {"name": "u", "ttl": "0s"}, "maglev": {}}}
+                },
+            },
+        ],
     },
 )
 GATEWAY_ROUTE = policy(

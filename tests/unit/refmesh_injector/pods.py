@@ -36,6 +36,13 @@ _container = st.fixed_dictionaries(
         "livenessProbe": _probe,
         "startupProbe": _probe,
         "resources": st.just({"limits": {"cpu": "1"}}),
+        "lifecycle": st.fixed_dictionaries(
+            {},
+            optional={
+                "postStart": st.builds(lambda p: {"httpGet": {"port": p, "path": "/begin"}}, _port),
+                "preStop": st.builds(lambda p: {"httpGet": {"port": p}}, _port) | st.just({"sleep": {"seconds": 1}}),
+            },
+        ),
     },
 )
 _annotations = st.fixed_dictionaries(

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import base64
 import copy
 import json
 
 import pytest
 from hypothesis import given
 
-from refmesh.injector import policy
+from refmesh.injector import policy, webhook
 from refmesh.injector.patch import BadPod, Skip, patch, warnings
-from refmesh.install.offline import apply_operations
+from refmesh.install.offline import apply_operations, inject_object
 from tests.unit.refmesh_injector.pods import CONFIG, ENABLED, PODS, pod
 
 
@@ -32,8 +33,15 @@ def test_the_application_keeps_everything_but_its_network_probes(original):
     before = [*(original["spec"].get("initContainers") or []), *original["spec"]["containers"]]
     after = [*result["spec"]["initContainers"][2:], *result["spec"]["containers"]]
     probes = {"readinessProbe", "livenessProbe", "startupProbe"}
+    led_elsewhere = {*probes, "lifecycle"}
     for old, new in zip(before, after, strict=True):
-        assert {k: v for k, v in old.items() if k not in probes} == {k: v for k, v in new.items() if k not in probes}
+        assert {k: v for k, v in old.items() if k not in led_elsewhere} == {
+            k: v for k, v in new.items() if k not in led_elsewhere
+        }
+        assert (old.get("lifecycle") or {}).keys() == (new.get("lifecycle") or {}).keys()
+        for kind, hook in (old.get("lifecycle") or {}).items():
+            if "httpGet" not in hook:
+                assert new["lifecycle"][kind] == hook
         for kind in probes & old.keys():
             assert old[kind].get("periodSeconds") == new[kind].get("periodSeconds")
     assert result["spec"]["volumes"][: len(original["spec"].get("volumes") or [])] == (
@@ -51,6 +59,11 @@ def test_every_rewritten_probe_is_known_to_the_agent(original):
         for container in [*result["spec"]["initContainers"][2:], *result["spec"]["containers"]]
         for kind in ("readinessProbe", "livenessProbe", "startupProbe")
         if (probe := container.get(kind)) and probe.get("httpGet", {}).get("port") == 15020
+    } | {
+        hook["httpGet"]["path"]
+        for container in [*result["spec"]["initContainers"][2:], *result["spec"]["containers"]]
+        for hook in (container.get("lifecycle") or {}).values()
+        if hook.get("httpGet", {}).get("port") == 15020
     }
     assert asked == set(known)
     assert all(isinstance(next(iter(p[k]["port"] for k in p if k != "timeoutSeconds")), int) for p in known.values())
@@ -138,3 +151,30 @@ def test_a_bad_annotation_is_named(annotation, value):
 def test_an_application_that_runs_as_the_proxys_user_is_warned_about():
     assert "1337" in warnings(pod(securityContext={"runAsUser": 1337}))[0]
     assert warnings(pod()) == []
+
+
+def test_hooks_over_http_are_led_past_strict_and_others_are_left_alone():
+    web = {"httpGet": {"port": "http", "path": "/bye", "httpHeaders": [{"name": "a", "value": "b"}]}}
+    elsewhere = {"httpGet": {"port": 80, "host": "example.org"}}
+    original = pod()
+    original["spec"]["containers"][0]["lifecycle"] = {"preStop": web, "postStart": elsewhere}
+    result = injected(original)
+    hooks = result["spec"]["containers"][0]["lifecycle"]
+    assert hooks["postStart"] == elsewhere
+    assert hooks["preStop"] == {"httpGet": {"path": "/app-lifecycle/app/prestop", "port": 15020, "scheme": "HTTP"}}
+    known = json.loads(
+        next(e["value"] for e in result["spec"]["initContainers"][1]["env"] if e["name"] == "REFMESH_PROBES")
+    )
+    assert known["/app-lifecycle/app/prestop"] == {"httpGet": web["httpGet"] | {"port": 8080}, "timeoutSeconds": 30}
+
+
+@given(PODS)
+def test_offline_injection_gives_what_the_webhook_gives(original):
+    body = json.dumps({"request": {"uid": "u", "object": original}}).encode()
+    response = webhook.review(body, CONFIG)["response"]
+    online = copy.deepcopy(original)
+    if "patch" in response:
+        apply_operations(online, json.loads(base64.b64decode(response["patch"])))
+    assert inject_object({"kind": "Pod", **copy.deepcopy(original)}, CONFIG) == {"kind": "Pod", **online}
+    template = {"kind": "Deployment", "spec": {"template": copy.deepcopy(original)}}
+    assert inject_object(template, CONFIG)["spec"]["template"] == online

@@ -125,3 +125,12 @@ def test_profiles_and_settings():
 def test_a_bad_setting_is_named(setting, named):
     with pytest.raises(UsageProblem, match=named):
         options.parse(None, [setting])
+
+
+def test_pods_are_refused_or_let_in_without_an_injector_as_the_user_says():
+    for given, expected in (([], "Fail"), (["failurePolicy=Ignore"], "Ignore")):
+        chosen = options.parse(None, given)
+        hooks = next(o for o in manifests.control_plane("i", chosen) if o["kind"] == "MutatingWebhookConfiguration")
+        assert {hook["failurePolicy"] for hook in hooks["webhooks"]} == {expected}
+    with pytest.raises(UsageProblem, match=r"failure_policy='Maybe'"):
+        options.parse(None, ["failure_policy=Maybe"])

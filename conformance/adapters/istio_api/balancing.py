@@ -1,0 +1,21 @@
+"""Load balancing: `DestinationRule`."""
+
+from __future__ import annotations
+
+from conformance.adapters.base import Rendered, Unsupported
+from conformance.intents import RoundRobin, StickyHeader
+
+from .base import render
+from .traffic import with_policy
+
+
+@render.register
+def _(intent: RoundRobin) -> Rendered | Unsupported:
+    policy = {"loadBalancer": {"simple": "ROUND_ROBIN"}}
+    return Rendered(objects=with_policy(intent.namespace, intent.service, policy, intent.marker))
+
+
+@render.register
+def _(intent: StickyHeader) -> Rendered | Unsupported:
+    policy = {"loadBalancer": {"consistentHash": {"httpHeaderName": intent.header}}}
+    return Rendered(objects=with_policy(intent.namespace, intent.service, policy, intent.marker))

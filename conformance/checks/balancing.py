@@ -1,0 +1,227 @@
+"""LB: which host gets a request, and how soon the mesh follows hosts that come and go."""
+
+from __future__ import annotations
+
+import time
+
+from conformance.catalogue import check, place
+from conformance.checks.balancing_judges import (
+    Arrival,
+    Departure,
+    Moved,
+    Sticky,
+    Turns,
+    judge_arrival,
+    judge_departure,
+    judge_sticky,
+    judge_turns,
+    problem,
+)
+from conformance.context import LIMITS, Context
+from conformance.ground import Ground, Place, Svc, Workload
+from conformance.intents import Backend, RoundRobin, StickyHeader
+from fixtures.workloads.traffic import Batch, Job, Record
+
+__all__ = ["GROUND", "MARKED"]
+
+GROUND = place(
+    Ground(
+        name="lb",
+        order=5,
+        places=(Place("in", meshed=True), Place("out")),
+        workloads=(
+            Workload("client", "in", kind="client"),
+            Workload("second", "in", kind="client"),
+            Workload("pool", "in", replicas=3),
+            Workload("server", "in", app="pool", version="v2"),
+            Workload("moving", "in", replicas=2, probe="/"),
+            Workload("outsider", "out", kind="client"),
+        ),
+        services=(
+            *(Svc(name, "in", "pool") for name in ("turns", "sticky", "doomed", "shares")),
+            Svc("moving", "in", "moving"),
+        ),
+    )
+)
+MARKED = Backend("marked host", version="v2")
+KEY = "x-meshproof-user"
+VALUES, EACH = 24, 5
+TURNS = 200
+BOUND = 5.0
+"""Seconds in which the mesh must follow a host that came or left. Idle machines take a tenth of a second."""
+RATE = 40.0
+LONGEST = 90.0
+
+
+def hosts(ctx: Context) -> tuple[str, ...]:
+    """The pods of the pool."""
+    return tuple(sorted(one.name for name in ("pool", "server") for one in ctx.pods(name)))
+
+
+@check(
+    id="LB-01",
+    title="Round robin gives hosts their turns",
+    proves=("load balancing", "round robin"),
+    judge=judge_turns,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def turns(ctx: Context) -> Turns:
+    """Requests one after the other over one connection of the client."""
+    marker = ctx.marker(MARKED)
+    ctx.apply(RoundRobin(ctx.space("in"), "turns", 8080, marker))
+    ctx.gate("turns", marker)
+    sent = ctx.client().batch(Batch(url=ctx.url("turns"), count=TURNS, timeout=LIMITS.request, fields=("pod",)))
+    return Turns(hosts(ctx), tuple(one.pod or "" for one in sent))
+
+
+@check(
+    id="LB-02",
+    title="Consistent hashing sends equal requests to one host",
+    proves=("load balancing", "consistent hash"),
+    judge=judge_sticky,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+)
+def sticky(ctx: Context) -> Sticky:
+    """Requests with values of the header, each on a connection of its own."""
+    marker = ctx.marker(MARKED)
+    ctx.apply(StickyHeader(ctx.space("in"), "sticky", 8080, KEY, marker))
+    ctx.gate("sticky", marker)
+    found = {}
+    for number in range(VALUES):
+        value = f"user-{number}"
+        batch = Batch(
+            url=ctx.url("sticky"),
+            count=EACH,
+            headers={KEY: value},
+            timeout=LIMITS.request,
+            fresh=True,
+            fields=("pod",),
+        )
+        found[value] = tuple(one.pod or "" for one in ctx.client().batch(batch))
+    return Sticky(hosts(ctx), found)
+
+
+# -- hosts that come and go --------------------------------------------------------------------------------------------
+
+
+def named(ctx: Context) -> set[str]:
+    """The pods that the slices of the service name as ready."""
+    slices = ctx.kube.list("discovery.k8s.io/v1", "EndpointSlice", ctx.space("in"), "kubernetes.io/service-name=moving")
+    return {
+        str(item.get("targetRef", {}).get("name", ""))
+        for one in slices
+        for item in one.get("endpoints") or ()
+        if item.get("conditions", {}).get("ready") is not False
+    }
+
+
+def _three(ctx: Context) -> None:
+    ctx.kube.patch("apps/v1", "Deployment", "moving", {"spec": {"replicas": 3}}, ctx.space("in"))
+
+
+def _steady(ctx: Context) -> Batch:
+    return Batch(
+        url=ctx.url("moving"),
+        rate=RATE,
+        duration=LONGEST,
+        concurrency=4,
+        timeout=LIMITS.probe,
+        fields=("pod",),
+    )
+
+
+class _Watched:
+    """A running job and its records so far."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.seen: list[Record] = []
+
+    def records(self) -> list[Record]:
+        """Take in what is new."""
+        self.seen.extend(self._job.records(len(self.seen)))
+        return self.seen
+
+
+def _sent(record: Record) -> float:
+    return record.start + record.late
+
+
+@check(
+    id="LB-04",
+    title="A new host is used within a bound",
+    proves=("load balancing", "endpoint discovery"),
+    judge=judge_arrival,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def arrival(ctx: Context) -> Arrival:
+    """Scale a service up under steady requests over connections that the client keeps."""
+    before = named(ctx)
+    with ctx.client().start(_steady(ctx)) as job:
+        watched = _Watched(job)
+        ctx.until(lambda: len(watched.records()) >= RATE, "requests are sent", LIMITS.in_force)
+        _three(ctx)
+        ctx.until(lambda: len(named(ctx)) == 3, "the service names the new host", LIMITS.ground_ready)
+        ready = ctx.now()
+        host = next(iter(named(ctx) - before), "")
+        ctx.watch(lambda: any(_sent(one) > ready + BOUND for one in watched.records()), BOUND + LIMITS.probe + 2.0)
+    starts = [_sent(one) for one in watched.seen if one.pod == host]
+    return Arrival(
+        host=host,
+        ready=ready,
+        bound=BOUND,
+        first=min(starts, default=None),
+        after=sum(_sent(one) > ready + BOUND for one in watched.seen),
+        errors=tuple(problem(one) for one in watched.seen if problem(one)),
+    )
+
+
+@check(
+    id="LB-05",
+    title="A host that left its service gets nothing after a bound",
+    proves=("load balancing", "endpoint discovery"),
+    judge=judge_departure,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def departure(ctx: Context) -> Departure:
+    """One host loses the service's label, one is not ready any more; both go on running and would answer."""
+    _three(ctx)
+    ctx.until(lambda: len(named(ctx)) == 3, "the service names three hosts", LIMITS.ground_ready)
+    space = ctx.space("in")
+    unlabelled, unready, _ = (one for one in _moving(ctx))
+    with ctx.client().start(_steady(ctx)) as job:
+        watched = _Watched(job)
+        ctx.until(lambda: len(watched.records()) >= 3 * RATE, "requests are sent", LIMITS.in_force)
+        left = ctx.now()
+        ctx.kube.patch("v1", "Pod", unlabelled, {"metadata": {"labels": {"app": "left"}}}, space)
+        ctx.behave(ctx.pod_named(unready, "in"), codes="503:100")
+        try:
+            ctx.until(
+                lambda: not named(ctx) & {unlabelled, unready}, "the service stops naming them", LIMITS.ground_ready
+            )
+            gone = ctx.now()
+            last = gone + BOUND + 3.0
+            ctx.watch(lambda: any(_sent(one) > last for one in watched.records()), last - time.time() + LIMITS.probe)
+        finally:
+            ctx.behave(ctx.pod_named(unready, "in"), codes="")
+    later = [one for one in watched.seen if _sent(one) > gone + BOUND]
+
+    def moved(host: str, how: str) -> Moved:
+        before = sum(one.pod == host and _sent(one) < left for one in watched.seen)
+        return Moved(host, how, gone, before, sum(one.pod == host for one in later))
+
+    return Departure(
+        bound=BOUND,
+        left=(moved(unlabelled, "lost its label"), moved(unready, "is not ready")),
+        after=len(later),
+        errors=tuple(problem(one) for one in later if problem(one)),
+    )
+
+
+def _moving(ctx: Context) -> list[str]:
+    return sorted(named(ctx))

@@ -1,0 +1,265 @@
+"""INJ-05 to INJ-08: a pod's life in the mesh from its first moment: first requests, init containers, probes, its end.
+
+Everything happens in a namespace that is strict from the start: what goes past the proxy is not answered there. Jobs
+and the probed deployment are created together, when the server is known to be in force, and looked at one by one.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.adapters import Rendered
+from conformance.catalogue import check, place
+from conformance.checks.capture_judges import Tries
+from conformance.checks.injection_judges import (
+    JobEnd,
+    Knock,
+    Start,
+    judge_first_request,
+    judge_job,
+    judge_prepared,
+)
+from conformance.checks.probes import Probes, is_ready, judge_probes
+from conformance.context import LIMITS, Context, Pod
+from conformance.ground import Ground, Place, Svc, Workload, pod_marks
+from conformance.intents import Mode, MtlsMode
+from fixtures.kube import NotEventually
+from fixtures.workloads.manifests import echo_deployment, knock_job
+from fixtures.workloads.traffic import Batch
+
+__all__ = ["EXEMPT_IN", "EXEMPT_OUT", "GROUND", "enter", "plaintext"]
+
+EXEMPT_IN, EXEMPT_OUT = 9090, 5999
+"""A port of the echo that is exempt from capture on one pod, and one on which nobody listens."""
+FIRST = 3
+"""Pods of the Job whose applications ask at once."""
+
+
+def _strict(spaces: Mapping[str, str]) -> tuple[MtlsMode, ...]:
+    return MtlsMode(spaces["strict"], Mode.STRICT), MtlsMode(spaces["lax"], Mode.PERMISSIVE)
+
+
+GROUND = place(
+    Ground(
+        name="join",
+        order=1,
+        places=(Place("strict", meshed=True), Place("lax", meshed=True), Place("out")),
+        workloads=(
+            Workload("client", "strict", kind="client"),
+            # Without probes: whether those work is judged on a pod of its own.
+            Workload("strict", "strict", probed=False),
+            Workload("loose", "strict", probed=False, past_in=(EXEMPT_IN,)),
+            Workload("direct", "strict", kind="client", past_out=(EXEMPT_OUT,)),
+            Workload("server", "lax"),
+            Workload("outsider", "out", kind="client"),
+        ),
+        services=(
+            Svc("strict", "strict", "strict"),
+            Svc("nameless", "strict", "strict", headless=True),
+            Svc("server", "lax", "server"),
+        ),
+        standing=_strict,
+    )
+)
+
+
+def plaintext(ctx: Context, pod: Pod, port: int = 8080) -> Tries:
+    """Requests from outside of the mesh to a pod's own address."""
+    scheme, protocol = ("tcp", "tcp") if port == EXEMPT_IN else ("http", "http1")
+    url = f"{scheme}://{pod.ip}:{port}" + ("" if scheme == "tcp" else "/")
+    batch = Batch(url=url, protocol=protocol, count=5, concurrency=5, timeout=LIMITS.probe, fresh=True)
+    return Tries.of(f"from outside of the mesh to {pod.name}:{port}", ctx.outsider().batch(batch))
+
+
+def enter(ctx: Context) -> Tries:
+    """Wait until the server answers its mesh and nobody else; then create what starts in the mesh. The last refusal."""
+    server = ctx.pod("strict")
+    ask = Batch(url=ctx.url("strict"), count=5, timeout=LIMITS.probe, fresh=True)
+    refused: list[Tries] = []
+
+    def strict() -> bool:
+        refused.append(plaintext(ctx, server))
+        return refused[-1].refused and all(one.ok for one in ctx.client().batch(ask))
+
+    ctx.watch(strict, LIMITS.in_force)
+    space, own = ctx.space("strict"), pod_marks(ctx.adapter, GROUND.places[0])
+    for name, pods, prepared in (("first", FIRST, False), ("prepared", 1, True)):
+        url = ctx.url("strict", path=f"/{name}")
+        job = knock_job(
+            name,
+            space,
+            image=ctx.image,
+            url=url,
+            pods=pods,
+            prepared=prepared,
+            labels=own.labels,
+            annotations=own.annotations,
+        )
+        ctx.kube.apply(ctx.dressing.on(job))
+    ctx.kube.apply(*(ctx.dressing.on(one) for one in _probed(space, ctx.image, own)))
+    return refused[-1]
+
+
+def _probed(space: str, image: str, own: Rendered) -> list[dict[str, Any]]:
+    """An echo with a probe of each kind that the echo can answer, each on another way."""
+    objects = copy.deepcopy(
+        echo_deployment("probed", space, image=image, labels=own.labels, annotations=own.annotations)
+    )
+    container = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    often = {"periodSeconds": 1, "failureThreshold": 1}
+    container["startupProbe"] = {"tcpSocket": {"port": "tcp"}, "periodSeconds": 1, "failureThreshold": 30}
+    container["readinessProbe"] = {"httpGet": {"path": "/", "port": 8080}, **often}
+    container["livenessProbe"] = {
+        "httpGet": {"path": "/live", "port": 8443, "scheme": "HTTPS"},
+        "periodSeconds": 2,
+        "timeoutSeconds": 2,
+        "failureThreshold": 3,
+    }
+    return objects
+
+
+# -- Jobs --------------------------------------------------------------------------------------------------------------
+
+
+def _pods_of(ctx: Context, job: str) -> list[dict[str, Any]]:
+    return ctx.kube.list("v1", "Pod", ctx.space("strict"), f"app={job}")
+
+
+def _statuses(pod: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    status = pod.get("status", {})
+    every = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    return [one for one in every if one["name"] == name]
+
+
+def _ended(pod: Mapping[str, Any], name: str) -> bool:
+    return any(one.get("state", {}).get("terminated", {}).get("exitCode") == 0 for one in _statuses(pod, name))
+
+
+def _added(pods: list[dict[str, Any]]) -> tuple[str, ...]:
+    names = {
+        one["name"]
+        for pod in pods
+        for one in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])
+        if one["name"] not in {"knock", "prepare"}
+    }
+    return tuple(sorted(names))
+
+
+def _start(ctx: Context, job: str, container: str, wanted: int) -> Start:
+    """The first requests of a Job's containers, from their logs, once all have ended."""
+    refused = ctx.shared(enter)
+    ctx.watch(lambda: sum(_ended(pod, container) for pod in _pods_of(ctx, job)) >= wanted, LIMITS.job)
+    pods = _pods_of(ctx, job)
+    knocks = []
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        if _ended(pod, container):
+            told = json.loads(ctx.kube.logs(ctx.space("strict"), name, container))
+            by = str(json.loads(told["body"]).get("pod", "")) if told["status"] == 200 else ""
+            knocks.append(Knock(name, told["status"], told["error"], by))
+    return Start(refused, _added(pods), wanted, tuple(knocks))
+
+
+@check(
+    id="INJ-07",
+    title="The proxy is ready before the application's first request",
+    proves=("injection", "start order"),
+    judge=judge_first_request,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def first_request(ctx: Context) -> Start:
+    """Applications that ask a strict server as the first thing they do."""
+    return _start(ctx, "first", "knock", FIRST)
+
+
+@check(
+    id="INJ-08",
+    title="Init containers have a working network",
+    proves=("injection", "init containers"),
+    judge=judge_prepared,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+)
+def prepared(ctx: Context) -> Start:
+    """An init container that asks a strict server."""
+    return _start(ctx, "prepared", "prepare", 1)
+
+
+@check(
+    id="INJ-06",
+    title="Jobs complete",
+    proves=("injection", "Jobs"),
+    judge=judge_job,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def jobs(ctx: Context) -> JobEnd:
+    """The Job of INJ-07 after its applications have ended."""
+    ctx.shared(enter)
+
+    def ended() -> int:
+        return sum(_ended(pod, "knock") for pod in _pods_of(ctx, "first"))
+
+    def complete() -> bool:
+        job = ctx.kube.get("batch/v1", "Job", "first", ctx.space("strict")) or {}
+        conditions = job.get("status", {}).get("conditions", ())
+        return any(one["type"] == "Complete" and one["status"] == "True" for one in conditions)
+
+    ctx.watch(lambda: ended() >= FIRST, LIMITS.job)
+    at = ctx.now()
+    ctx.watch(complete, LIMITS.job)
+    waited = ctx.now() - at
+    pods = _pods_of(ctx, "first")
+    phases = tuple(str(pod.get("status", {}).get("phase", "")) for pod in pods)
+    return JobEnd(FIRST, _added(pods), ended(), complete(), phases, waited)
+
+
+# -- probes ------------------------------------------------------------------------------------------------------------
+
+
+@check(
+    id="INJ-05",
+    title="Probes work under strict mTLS",
+    proves=("injection", "probes"),
+    judge=judge_probes,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def probes(ctx: Context) -> Probes:
+    """Make the application of a strict pod fail its probe for a moment."""
+    ctx.shared(enter)
+    space = ctx.space("strict")
+    try:
+        (found,) = ctx.kube.wait_pods_ready(space, "app=probed", count=1, timeout=LIMITS.job)
+    except NotEventually:
+        found = next(iter(ctx.kube.list("v1", "Pod", space, "app=probed")), {"metadata": {}})
+    if not is_ready(found):
+        return Probes(plaintext(ctx, ctx.pod("strict")), ready=False, restarts=0, went_unready=False, came_back=False)
+    pod = Pod.of(found)
+
+    def now() -> Mapping[str, Any]:
+        return ctx.kube.get("v1", "Pod", pod.name, pod.namespace) or {}
+
+    def turns(ready: bool) -> bool:
+        try:
+            ctx.until(lambda: is_ready(now()) is ready, f"readiness {ready}", LIMITS.readiness)
+        except NotEventually:
+            return False
+        return True
+
+    refused = plaintext(ctx, pod)
+    ctx.behave(pod, codes="503:100")
+    try:
+        went = turns(ready=False)
+    finally:
+        ctx.behave(pod, codes="")
+    back = turns(ready=True)
+    status = now().get("status", {})
+    statuses = [*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ())]
+    restarts = sum(int(one.get("restartCount", 0)) for one in statuses)
+    return Probes(refused, ready=True, restarts=restarts, went_unready=went, came_back=back)

@@ -1,0 +1,278 @@
+"""LC: what happens to requests when pods, proxies and configuration come and go."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.catalogue import check, place
+from conformance.checks.capture_judges import Tries
+from conformance.checks.injection import OURS, observe
+from conformance.checks.lifecycle_judges import (
+    Crash,
+    Deleted,
+    Drain,
+    Load,
+    Moves,
+    Rollout,
+    judge_crash,
+    judge_deleted,
+    judge_drain,
+    judge_moves,
+    judge_rollout,
+)
+from conformance.context import LIMITS, MARK_ROW, Context, Pod
+from conformance.ground import Ground, Place, Svc, Workload, render_metadata
+from conformance.intents import Backend, Mode, MtlsMode, NoInject, RoundRobin, Scope
+from fixtures.workloads.traffic import Batch, Record
+from reports.errors import EnvironmentProblem
+
+__all__ = ["GROUND", "outside", "steady"]
+
+
+def _strict(spaces: Mapping[str, str]) -> tuple[MtlsMode, ...]:
+    return MtlsMode(spaces["strict"], Mode.STRICT), MtlsMode(spaces["lax"], Mode.PERMISSIVE)
+
+
+GROUND = place(
+    Ground(
+        name="lc",
+        order=6,
+        places=(Place("strict", meshed=True), Place("lax", meshed=True), Place("out")),
+        workloads=(
+            Workload("client", "strict", kind="client"),
+            Workload("rolling", "strict", replicas=2),
+            Workload("fragile", "strict"),
+            Workload("server", "lax"),
+            Workload("other", "lax", app="server", version="v2"),
+            Workload("outsider", "out", kind="client"),
+        ),
+        services=(
+            Svc("rolling", "strict", "rolling"),
+            Svc("fragile", "strict", "fragile"),
+            Svc("server", "lax", "server", "v1"),
+            Svc("both", "lax", "server"),
+        ),
+        standing=_strict,
+    )
+)
+RATE, LONGEST = 40.0, 120.0
+LONG = 4.0
+"""Seconds that a long request takes."""
+BACK = 40.0
+"""Seconds in which a crashed proxy must be back: a kubelet waits ten before the second restart of a container."""
+BOUND = 10.0
+KILL = (
+    ("python", "-c", "import os; os.kill(-1, 9)"),
+    ("sh", "-c", "kill -9 -1"),
+)
+"""What ends every process of a container but its first, in images of all kinds; one of them is there."""
+
+
+def steady(url: str) -> Batch:
+    """Requests that go on until they are stopped, over connections that the client keeps."""
+    return Batch(url=url, rate=RATE, duration=LONGEST, concurrency=8, timeout=LIMITS.request, fields=("pod",))
+
+
+def outside(ctx: Context, pod: Pod) -> Tries:
+    """Plaintext from outside of the mesh to a pod's own address."""
+    batch = Batch(url=f"http://{pod.ip}:8080/", count=3, concurrency=3, timeout=LIMITS.probe, fresh=True)
+    return Tries.of(f"plaintext to {pod.name}", ctx.outsider().batch(batch))
+
+
+def _names(ctx: Context, workload: str) -> tuple[str, ...]:
+    return tuple(sorted(one.name for one in ctx.pods(workload)))
+
+
+def _template(ctx: Context, workload: str, body: Mapping[str, object]) -> None:
+    """Change a deployment's pod template and wait until every pod is of the new one."""
+    space = ctx.space(ctx.ground.workload(workload).place)
+    ctx.kube.patch("apps/v1", "Deployment", workload, {"spec": {"template": body}}, space)
+    ctx.kube.wait_rollout(space, workload, LIMITS.ground_ready)
+
+
+@check(
+    id="LC-01",
+    title="A rollout loses no request",
+    proves=("life cycle", "rollout"),
+    judge=judge_rollout,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def rollout(ctx: Context) -> Rollout:
+    """Replace every pod of a server under steady requests."""
+    before = _names(ctx, "rolling")
+    seen: list[Record] = []
+    with ctx.client().start(steady(ctx.url("rolling"))) as job:
+
+        def sent() -> list[Record]:
+            seen.extend(job.records(len(seen)))
+            return seen
+
+        ctx.until(lambda: len(sent()) >= RATE, "requests are sent", LIMITS.in_force)
+        _template(ctx, "rolling", {"metadata": {"annotations": {"meshproof.io/rollout": ctx.run}}})
+        gone = ctx.now() + 2.0
+        ctx.watch(lambda: sent()[-1].start > gone, LIMITS.ground_ready)
+    pods = ctx.pods("rolling")
+    return Rollout(outside(ctx, pods[0]), before, tuple(sorted(one.name for one in pods)), Load.of(seen))
+
+
+@check(
+    id="LC-02",
+    title="A pod that ends answers what it is working on",
+    proves=("life cycle", "drain"),
+    judge=judge_drain,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def drain(ctx: Context) -> Drain:
+    """Delete the only pod of a server while it works on long requests."""
+    (pod,) = ctx.pods("fragile")
+    refused = outside(ctx, pod)
+    batch = Batch(
+        url=ctx.url("fragile", path=f"/?delay={round(LONG * 1000)}ms"),
+        count=4,
+        concurrency=4,
+        timeout=LONG + LIMITS.request,
+        fields=("pod",),
+    )
+    served = ctx.behave(pod)
+    with ctx.client().start(batch) as job:
+        ctx.until(lambda: ctx.behave(pod) >= served + 4, "the pod works on the requests", LIMITS.in_force)
+        deleted = ctx.now()
+        ctx.kube.delete("v1", "Pod", pod.name, pod.namespace)
+        found = job.wait(LONG + 2 * LIMITS.request)
+    return Drain(
+        plaintext=refused,
+        seconds=LONG,
+        deleted=deleted,
+        outcomes=tuple(
+            (one.start, one.start + one.seconds, "" if one.ok else one.error or f"status {one.status}") for one in found
+        ),
+    )
+
+
+@check(
+    id="LC-04",
+    title="A crashed proxy comes back, and nothing goes around it",
+    proves=("life cycle", "proxy crash"),
+    judge=judge_crash,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def crash(ctx: Context) -> Crash:
+    """Kill every process of the proxy's container under a running application."""
+    (pod,) = ctx.pods("fragile")
+    running = [
+        one["name"]
+        for one in (*pod.object["spec"].get("initContainers", ()), *pod.object["spec"]["containers"])
+        if one["name"] not in OURS and one.get("restartPolicy", "Always") == "Always"
+    ]
+    started = {
+        one["name"] for one in _statuses(pod.object) if "running" in one.get("state", {}) and one["name"] in running
+    }
+    if not started:
+        return Crash((), 0, 0, None, BACK, ())
+    before = _restarts(pod.object)
+    at = ctx.now()
+    for container in sorted(started):
+        for command in KILL:
+            # An image without the program refuses, and a container that is gone already cannot be told anything more.
+            with contextlib.suppress(EnvironmentProblem):
+                ctx.kube.exec(pod.namespace, pod.name, command, container=container)
+    tries = [outside(ctx, pod)]
+    batch = Batch(url=ctx.url("fragile"), count=3, timeout=LIMITS.probe, fresh=True)
+
+    def now() -> Mapping[str, int]:
+        return _restarts(ctx.kube.get("v1", "Pod", pod.name, pod.namespace) or {})
+
+    def again() -> bool:
+        tries.append(outside(ctx, pod))
+        restarted = any(now().get(name, 0) > before.get(name, 0) for name in started)
+        return restarted and all(one.ok for one in ctx.client().batch(batch))
+
+    ctx.watch(again, BACK)
+    back = ctx.now() - at if again() else None
+    later = now()
+    return Crash(
+        added=tuple(sorted(started)),
+        restarts=sum(later.get(name, 0) - before.get(name, 0) for name in started),
+        own_restarts=sum(count - before.get(name, 0) for name, count in later.items() if name in OURS),
+        back=back,
+        limit=BACK,
+        plaintext=tuple(tries),
+    )
+
+
+def _statuses(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+
+
+def _restarts(pod: Mapping[str, Any]) -> dict[str, int]:
+    return {one["name"]: int(one.get("restartCount", 0)) for one in _statuses(pod)}
+
+
+@check(
+    id="LC-05",
+    title="A workload leaves the mesh and comes back without a lost request",
+    proves=("life cycle", "un-mesh"),
+    judge=judge_moves,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def moves(ctx: Context) -> Moves:
+    """Roll a server out without a proxy, and then with one, under requests of a client that stays in the mesh."""
+    out = render_metadata(ctx.adapter, NoInject(Scope.POD))
+    stages = [observe(ctx, "server")]
+    seen: list[Record] = []
+    with ctx.client().start(steady(ctx.url("server"))) as job:
+        for labels, annotations in (
+            (dict(out.labels), dict(out.annotations)),
+            (dict.fromkeys(out.labels), dict.fromkeys(out.annotations)),
+        ):
+            _template(ctx, "server", {"metadata": {"labels": labels, "annotations": annotations}})
+            stages.append(observe(ctx, "server"))
+        seen.extend(job.records())
+    return Moves(tuple(stages), Load.of(seen))
+
+
+@check(
+    id="LC-07",
+    title="Deleted configuration leaves no trace",
+    proves=("life cycle", "defaults"),
+    judge=judge_deleted,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def deleted(ctx: Context) -> Deleted:
+    """Delete a route that sends marked requests to one version, and see them spread over both again."""
+    marker = ctx.marker(Backend("v2", version="v2"))
+    intent = RoundRobin(ctx.space("lax"), "both", 8080, marker)
+    ctx.apply(intent)
+    ctx.gate("both", marker)
+    batch = Batch(
+        url=ctx.url("both"),
+        count=MARK_ROW,
+        headers={marker.header: marker.value},
+        timeout=LIMITS.probe,
+        fresh=True,
+        fields=("pod", "version"),
+    )
+    before = ctx.client().batch(batch)
+    for item in ctx.render(intent).objects:
+        ctx.kube.delete(item["apiVersion"], item["kind"], item["metadata"]["name"], item["metadata"]["namespace"])
+    last: list[Record] = []
+
+    def spread() -> bool:
+        last[:] = ctx.client().batch(batch)
+        return len({one.version for one in last}) > 1
+
+    ctx.watch(spread, BOUND)
+    return Deleted(
+        only="v2",
+        before=tuple(one.version or "" for one in before),
+        after=tuple(one.version or "" for one in last),
+        errors=tuple(one.error or f"status {one.status}" for one in last if not one.ok),
+    )

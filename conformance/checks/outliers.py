@@ -1,0 +1,113 @@
+"""CB-04, CB-06 and CB-09: how many hosts may be ejected, by how many errors, and whose cap a cap is."""
+
+from __future__ import annotations
+
+import secrets
+
+from conformance.catalogue import check
+from conformance.checks.balancing import GROUND, MARKED, hosts
+from conformance.checks.threshold import (
+    Phase,
+    Shares,
+    Threshold,
+    judge_below,
+    judge_maximum,
+    judge_per_client,
+)
+from conformance.context import LIMITS, Context
+from conformance.intents import ConnectionLimit, OutlierEjection
+from fixtures.workloads.traffic import Batch
+
+__all__: list[str] = []
+
+CONSECUTIVE, INTERVAL, EJECTION, MOST = 5, 1.0, 60.0, 50
+"""Nobody comes back while the check looks."""
+REQUESTS = 160
+CONNECTIONS, PENDING = 2, 1
+CROWD, DELAY = 16, 2.0
+
+
+def phases(ctx: Context) -> Threshold:
+    """Let every host fail four times in a row, then, in a phase of its own, six times."""
+    marker = ctx.marker(MARKED)
+    ctx.apply(OutlierEjection(ctx.space("in"), "doomed", 8080, CONSECUTIVE, INTERVAL, EJECTION, MOST, marker))
+    ctx.gate("doomed", marker)
+
+    def phase(errors: int) -> Phase:
+        batch = Batch(
+            url=ctx.url("doomed", path=f"/?codes=500&first={errors}"),
+            headers={"x-meshproof-key": secrets.token_hex(8)},
+            count=REQUESTS,
+            timeout=LIMITS.request,
+            fields=("pod",),
+        )
+        return Phase.of(ctx.client().batch(batch))
+
+    return Threshold(hosts(ctx), CONSECUTIVE, MOST, below=phase(CONSECUTIVE - 1), beyond=phase(CONSECUTIVE + 1))
+
+
+@check(
+    id="CB-04",
+    title="No more hosts are ejected than the declared share",
+    proves=("outlier ejection", "maximum ejection"),
+    judge=judge_maximum,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def maximum(ctx: Context) -> Threshold:
+    """The two phases."""
+    return ctx.shared(phases)
+
+
+@check(
+    id="CB-09",
+    title="Below the threshold nobody is ejected",
+    proves=("outlier ejection",),
+    judge=judge_below,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def below(ctx: Context) -> Threshold:
+    """The two phases."""
+    return ctx.shared(phases)
+
+
+@check(
+    id="CB-06",
+    title="A cap holds for each client by itself",
+    proves=("connection limit",),
+    judge=judge_per_client,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def per_client(ctx: Context) -> Shares:
+    """One client uses its cap up with long requests; meanwhile another asks a little."""
+    marker = ctx.marker(MARKED)
+    ctx.apply(ConnectionLimit(ctx.space("in"), "shares", 8080, CONNECTIONS, PENDING, CONNECTIONS, marker))
+    ctx.gate("shares", marker)
+    crowd = Batch(
+        url=ctx.url("shares", path=f"/?delay={round(DELAY * 1000)}ms"),
+        count=CROWD,
+        concurrency=CROWD,
+        timeout=LIMITS.request,
+        fields=("pod",),
+    )
+    one = Batch(url=ctx.url("shares"), count=10, timeout=LIMITS.request, fields=("pod",))
+    with ctx.client().start(crowd) as job:
+        # Refusals come at once: then the cap is used up.
+        ctx.watch(lambda: bool(job.records()), DELAY / 2)
+        asked = ctx.client("second").batch(one)
+        many = job.wait(3 * DELAY + LIMITS.request)
+    served = [record for record in many if record.reply is not None and record.status == 200]
+    busy = (
+        max((record.start for record in many), default=0.0),
+        min((record.start + record.seconds for record in served), default=0.0),
+    )
+    meanwhile = [record for record in asked if busy[0] <= record.start and record.start + record.seconds <= busy[1]]
+    return Shares(
+        allowed=CONNECTIONS + PENDING,
+        crowd_served=len(served),
+        crowd_refused=sum(record.status == 503 and record.reply is None for record in many),
+        overlap=len(meanwhile),
+        served=sum(record.reply is not None and record.status == 200 for record in meanwhile),
+    )

@@ -1,0 +1,155 @@
+"""The histories of CB-04, CB-06 and CB-09, and their judges. Pure.
+
+In the first phase of `Threshold` every host fails a little less often in a row than ejects, in the second one more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.checks.limits import OVERRUN
+from conformance.model import Judgement, failed, inconclusive, passed
+from fixtures.workloads.traffic import Record
+from reports.model import Evidence
+
+__all__ = ["Phase", "Shares", "Threshold", "judge_below", "judge_maximum", "judge_per_client"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Requests one after the other: `(pod, status)` each, "" where no application answered."""
+
+    answers: tuple[tuple[str, int | None], ...]
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Phase:
+        """From the client's records."""
+        return cls(tuple((one.pod or "", one.status) for one in records))
+
+    def errors(self, host: str) -> int:
+        """How often a host failed."""
+        return sum(pod == host and status == 500 for pod, status in self.answers)
+
+    @property
+    def last(self) -> tuple[tuple[str, int | None], ...]:
+        """The second half, when everything that ejects has happened."""
+        return self.answers[len(self.answers) // 2 :]
+
+    @property
+    def serving(self) -> set[str]:
+        """The hosts that answer in the second half."""
+        return {pod for pod, _ in self.last if pod}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Hosts that fail just below the threshold, and then beyond it."""
+
+    hosts: tuple[str, ...]
+    consecutive: int
+    most_percent: int
+    below: Phase
+    beyond: Phase
+
+    @property
+    def evidence(self) -> Evidence:
+        """For the report."""
+        rows: list[dict[str, Any]] = [
+            {
+                "host": host,
+                "errors below": self.below.errors(host),
+                "then answers": Counter(pod for pod, _ in self.below.last)[host],
+                "errors beyond": self.beyond.errors(host),
+                "and then": Counter(pod for pod, _ in self.beyond.last)[host],
+            }
+            for host in sorted(self.hosts)
+        ]
+        return Evidence(f"errors in a row (threshold {self.consecutive}) and answers after them", rows)
+
+    @property
+    def basis(self) -> str:
+        """Why nothing can be said, "" where it can."""
+        if len(self.hosts) < 4 or not self.below.answers or not self.beyond.answers:
+            return "too few hosts or requests"
+        if any(self.below.errors(host) not in {0, self.consecutive - 1} for host in self.hosts):
+            return "a host failed more or less often than it was told to"
+        if sum(self.beyond.errors(host) >= self.consecutive for host in self.hosts) < len(self.hosts) / 2:
+            return "too few hosts failed often enough to be ejected"
+        return ""
+
+
+def judge_below(history: Threshold) -> Judgement:
+    """One error less than ejects, in a row, ejects nobody; one more does."""
+    evidence = history.evidence
+    if history.basis:
+        return inconclusive(history.basis, evidence)
+    if history.beyond.serving >= set(history.hosts):
+        return failed("beyond the threshold nobody was ejected either: it is not in force", evidence)
+    if silent := set(history.hosts) - history.below.serving:
+        return failed(f"{len(silent)} hosts were ejected by less than {history.consecutive} errors in a row", evidence)
+    return passed(f"{history.consecutive - 1} errors in a row of each host ejected nobody, {history.consecutive} did",
+                  evidence)  # fmt: skip
+
+
+def judge_maximum(history: Threshold) -> Judgement:
+    """Where every host fails, no more than the declared share is ejected, and the others go on answering."""
+    evidence = history.evidence
+    if history.basis:
+        return inconclusive(history.basis, evidence)
+    most = math.floor(len(history.hosts) * history.most_percent / 100)
+    out = len(set(history.hosts) - history.beyond.serving)
+    lost = sum(not pod for pod, _ in history.beyond.last)
+    if not out:
+        return failed("every host failed and none was ejected: there is no ejection to limit", evidence)
+    if out > most or lost:
+        return failed(f"{out} of {len(history.hosts)} hosts were ejected, {history.most_percent} % are allowed; nobody "
+                      f"answered {lost} of {len(history.beyond.last)} requests", evidence)  # fmt: skip
+    return passed(f"every host failed, {out} of {len(history.hosts)} were ejected ({history.most_percent} % may be)",
+                  evidence)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shares:
+    """One client far beyond its cap, and another within its own meanwhile."""
+
+    allowed: int
+    """Requests that the cap lets through per client."""
+    crowd_served: int
+    crowd_refused: int
+    """By a 503 of the mesh."""
+    overlap: int
+    """Requests of the other client that were sent while the first had its share in flight."""
+    served: int
+    """Those of them that the application answered."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """For the report."""
+        return Evidence(
+            f"two clients, {self.allowed} requests at once each",
+            {
+                "served of the crowd": self.crowd_served,
+                "refused of the crowd": self.crowd_refused,
+                "requests of the other meanwhile": self.overlap,
+                "served of those": self.served,
+            },
+        )
+
+
+def judge_per_client(history: Shares) -> Judgement:
+    """A cap that is declared per client is: what one client uses up, another does not miss."""
+    if history.overlap < 5 or not history.crowd_served:
+        return inconclusive("the clients did not meet", history.evidence)
+    if not history.crowd_refused or history.crowd_served > OVERRUN * history.allowed:
+        return failed(f"of the crowd {history.crowd_served} were served, {history.crowd_refused} refused: no cap is in "
+                      "force", history.evidence)  # fmt: skip
+    if history.served < history.overlap:
+        lost = history.overlap - history.served
+        return failed(f"{lost} of {history.overlap} requests of the other client were refused: the cap is shared",
+                      history.evidence)  # fmt: skip
+    return passed(f"{history.crowd_refused} of one client's requests were refused, none of the other's "
+                  f"{history.overlap}", history.evidence)  # fmt: skip

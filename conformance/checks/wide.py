@@ -1,0 +1,140 @@
+"""INJ-11 and LC-03: the control plane is taken away, and replaced. They touch the whole mesh, so they are run alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from conformance.catalogue import check, place
+from conformance.checks.admission import admitted, gated
+from conformance.checks.capture_judges import Admitted
+from conformance.checks.lifecycle import steady
+from conformance.checks.lifecycle_judges import Load
+from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
+from conformance.context import LIMITS, Context, NotInForce
+from conformance.ground import Ground, Place, Svc, Workload
+from conformance.intents import Backend, RoundRobin
+from conformance.outage import stopped
+from fixtures.workloads.traffic import Record
+
+__all__ = ["GROUND"]
+
+GROUND = place(
+    Ground(
+        name="wide",
+        order=90,
+        wide=True,
+        places=(Place("in", meshed=True), Place("out")),
+        workloads=(
+            Workload("client", "in", kind="client"),
+            Workload("server", "in"),
+            Workload("other", "in", app="server", version="v2"),
+            Workload("outsider", "out", kind="client"),
+        ),
+        services=(Svc("server", "in", "server"),),
+    )
+)
+AWAY = 4.0
+"""Seconds for which the control plane stays away under requests."""
+NOTHING = Load(0, (), ())
+
+
+@dataclass(frozen=True)
+class Away:
+    """What was seen while the control plane was away and right after."""
+
+    down: Down
+    seconds: float
+    load: Load
+
+
+def _declared(ctx: Context, namespace: str) -> tuple[str, ...]:
+    """The failure policies of the webhooks for pods that are served from the control plane's namespace."""
+    found = ctx.kube.list("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration")
+    return tuple(
+        str(hook.get("failurePolicy", "Fail"))
+        for one in found
+        for hook in one.get("webhooks") or ()
+        if hook["clientConfig"].get("service", {}).get("namespace") == namespace
+        and any("pods" in rule.get("resources", ()) for rule in hook.get("rules") or ())
+    )
+
+
+def away(ctx: Context) -> Away:
+    """Stop the control plane, create a pod and go on sending requests meanwhile; then create another pod."""
+    where = ctx.adapter.control_plane()
+    if where is None:
+        nobody = Admitted("nobody injects", "")
+        return Away(Down((), nobody, nobody), 0.0, NOTHING)
+    declared = _declared(ctx, where[0])
+    kept = steady(ctx.url("server"))
+    with ctx.client().start(kept) as one, ctx.client().start(replace(kept, fresh=True)) as other:
+        with stopped(ctx.kube, where):
+            began = ctx.now()
+            during, _ = admitted(ctx, "created without an injector", gated(ctx, "during"), "in")
+            ctx.watch(lambda: ctx.now() >= began + AWAY, AWAY + 1.0)
+            ended = ctx.now()
+        seen = [record for record in (*one.records(), *other.records()) if began <= record.start <= ended]
+
+    last: dict[str, Any] = {"found": during}
+
+    def injected() -> bool:
+        name = f"after-{len(last)}-{round(ctx.now() * 1000)}"
+        last["found"], _ = admitted(ctx, "created afterwards", gated(ctx, name), "in")
+        return bool(last["found"].added)
+
+    ctx.watch(injected, LIMITS.in_force)
+    return Away(Down(declared, during, last["found"]), ended - began, Load.of(seen))
+
+
+@check(
+    id="INJ-11",
+    title="Without an injector pods fare as declared",
+    proves=("injection", "failure policy"),
+    judge=judge_down,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def injector_down(ctx: Context) -> Down:
+    """The outage."""
+    return ctx.shared(away).down
+
+
+@check(
+    id="LC-03",
+    title="Requests do not notice a control plane that is away or replaced",
+    proves=("life cycle", "control-plane upgrade"),
+    judge=judge_upgrade,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def upgrade(ctx: Context) -> Upgrade:
+    """The outage; then every pod of the control plane is replaced as an upgrade does, and told something new."""
+    seen = ctx.shared(away)
+    where = ctx.adapter.control_plane()
+    if where is None:
+        return Upgrade(0.0, NOTHING, replaced=False, rollout=NOTHING, in_force=False)
+    namespace, name = where
+
+    def pods() -> set[str]:
+        found = ctx.kube.get("apps/v1", "Deployment", name, namespace) or {}
+        selector = found["spec"]["selector"]["matchLabels"]
+        return {one["metadata"]["uid"] for one in ctx.kube.list("v1", "Pod", namespace, selector)}
+
+    before = pods()
+    template = {"metadata": {"annotations": {"meshproof.io/upgrade": ctx.run}}}
+    records: list[Record] = []
+    with ctx.client().start(replace(steady(ctx.url("server")), fresh=True)) as job:
+        ctx.kube.patch("apps/v1", "Deployment", name, {"spec": {"template": template}}, namespace)
+        ctx.kube.wait_rollout(namespace, name, LIMITS.ground_ready)
+        ctx.watch(lambda: not before & pods(), LIMITS.ground_ready)
+        marker = ctx.marker(Backend("v2", version="v2"))
+        ctx.apply(RoundRobin(ctx.space("in"), "server", 8080, marker))
+        try:
+            ctx.gate("server", marker)
+            in_force = True
+        except NotInForce:
+            in_force = False
+        records.extend(job.records())
+    replaced = bool(before) and not before & pods()
+    return Upgrade(seen.seconds, seen.load, replaced, Load.of(records), in_force)

@@ -1,0 +1,92 @@
+"""Histories of a control plane that is away, and that is replaced, and their judges. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.checks.capture_judges import Admitted
+from conformance.checks.lifecycle_judges import Load
+from conformance.model import Judgement, failed, inconclusive, passed
+from reports.model import Evidence
+
+__all__ = ["Down", "Upgrade", "judge_down", "judge_upgrade"]
+
+
+@dataclass(frozen=True)
+class Down:
+    """Pods that opt in, created while no injector runs and once one does again."""
+
+    declared: tuple[str, ...]
+    """What the mesh's webhooks declare for this case: Fail or Ignore."""
+    during: Admitted
+    after: Admitted
+
+    @property
+    def evidence(self) -> Evidence:
+        """For the report."""
+        return Evidence(
+            f"created pods (declared: {', '.join(self.declared) or 'nothing'})", [self.during.row, self.after.row]
+        )
+
+
+def judge_down(history: Down) -> Judgement:
+    """Without an injector pods are refused where that is declared, let in as they are where that is; later injected."""
+    evidence = history.evidence
+    if not history.declared:
+        return failed("no webhook belongs to the mesh: nobody injects", evidence)
+    if len(set(history.declared)) > 1:
+        return inconclusive("the mesh's webhooks declare different things", evidence)
+    if history.after.refusal or not history.after.added:
+        return failed("with its control plane back the mesh injects no more", evidence)
+    if history.during.added:
+        return inconclusive("a pod was injected while no injector was to run", evidence)
+    closed = history.declared[0] == "Fail"
+    if closed and not history.during.refusal:
+        return failed("declared to fail closed, and a pod was let in without a proxy", evidence)
+    if not closed and history.during.refusal:
+        return failed("declared to fail open, and a pod was refused", evidence)
+    return passed(f"without an injector the pod was {'refused' if closed else 'let in as it is'}, as declared; later "
+                  "injected", evidence)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """The control plane is away for a while and then replaced, under requests on new and on kept connections."""
+
+    away: float
+    """Seconds for which no pod of it ran."""
+    during: Load
+    """Requests sent meanwhile."""
+    replaced: bool
+    """Whether all its pods are new."""
+    rollout: Load
+    """Requests sent during the replacement."""
+    in_force: bool
+    """Whether configuration that was applied afterwards came into force."""
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """For the report."""
+        facts: dict[str, Any] = {
+            "away s": round(self.away, 1),
+            "all pods new": self.replaced,
+            "new configuration in force afterwards": self.in_force,
+        }
+        return Evidence("the control plane", facts), self.during.evidence, self.rollout.evidence
+
+
+def judge_upgrade(history: Upgrade) -> Judgement:
+    """Requests do not notice that the control plane is away or replaced, and the new one is obeyed."""
+    evidence = history.evidence
+    if not history.replaced:
+        return failed("there is no control plane that could be replaced", *evidence)
+    for what, load in (("while it was away", history.during), ("while it was replaced", history.rollout)):
+        if load.sent < 20:
+            return inconclusive(f"only {load.sent} requests were sent {what}", *evidence)
+        if load.errors:
+            return failed(f"{len(load.errors)} of {load.sent} requests failed {what}: {load.said}", *evidence)
+    if not history.in_force:
+        return failed("configuration applied after the replacement never came into force", *evidence)
+    return passed(f"{history.during.sent} requests in {history.away:.0f} s without it and {history.rollout.sent} while "
+                  "it was replaced, not one failed; the new one is obeyed", *evidence)  # fmt: skip

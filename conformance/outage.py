@@ -1,0 +1,82 @@
+"""Takes a mesh's control plane away for a while, and gives it back whatever happens.
+
+How many replicas it had is written into the same change that takes them away, beside who did it: where the run dies
+before it can put them back, the next run on the machine does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from conformance.keeper import RUNNER, is_dead, runner_name
+from fixtures.kube import Kube, eventually
+
+__all__ = ["end_of_turns", "restore", "stopped", "turn"]
+
+UNDO = "meshproof.io/replicas-before"
+GONE_SECONDS = 30.0
+BACK_SECONDS = 60.0
+_KIND = ("apps/v1", "Deployment")
+
+
+@contextlib.contextmanager
+def stopped(kube: Kube, where: tuple[str, str]) -> Iterator[None]:
+    """No pod of the control plane (namespace, Deployment) runs while the block does; afterwards it is available again.
+
+    Also after Ctrl-C. Raises `NotEventually` where its pods do not end or come back in time.
+    """
+    namespace, name = where
+    found = kube.get(*_KIND, name, namespace)
+    if found is None:
+        raise LookupError(f"there is no Deployment {name} in {namespace}")
+    replicas = int(found["spec"].get("replicas", 1))
+    marks = {UNDO: str(replicas), RUNNER: runner_name()}
+    selector = found["spec"]["selector"]["matchLabels"]
+    try:
+        kube.patch(*_KIND, name, {"metadata": {"annotations": marks}, "spec": {"replicas": 0}}, namespace)
+        eventually(
+            lambda: not kube.list("v1", "Pod", namespace, selector),
+            timeout=GONE_SECONDS,
+            what=f"every pod of {namespace}/{name} ended",
+        )
+        yield
+    finally:
+        _put_back(kube, where, replicas)
+        kube.wait_rollout(namespace, name, BACK_SECONDS)
+
+
+def _put_back(kube: Kube, where: tuple[str, str], replicas: int) -> None:
+    marks = dict.fromkeys((UNDO, RUNNER))
+    body = {"metadata": {"annotations": marks}, "spec": {"replicas": replicas}}
+    kube.patch(*_KIND, where[1], body, where[0])
+
+
+def restore(kube: Kube, where: tuple[str, str] | None) -> bool:
+    """Put back what a dead run took away. True if there was something to put back."""
+    found = kube.get(*_KIND, where[1], where[0]) if where is not None else None
+    if where is None or found is None:
+        return False
+    marks = found["metadata"].get("annotations") or {}
+    if UNDO not in marks or not is_dead(marks.get(RUNNER, "")):
+        return False
+    _put_back(kube, where, int(marks[UNDO]))
+    kube.wait_rollout(*where, BACK_SECONDS)
+    return True
+
+
+@contextlib.contextmanager
+def turn(run: str, *, alone: bool) -> Iterator[None]:
+    """Run beside the checks of the run's other processes on this machine, or, where it must be, `alone`."""
+    path = Path(tempfile.gettempdir()) / f"meshproof-{run}.turn"
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
+def end_of_turns(run: str) -> None:
+    """No process of the run takes turns any more."""
+    (Path(tempfile.gettempdir()) / f"meshproof-{run}.turn").unlink(missing_ok=True)

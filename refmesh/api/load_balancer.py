@@ -1,0 +1,107 @@
+"""The block `loadBalancer` of a DestinationRule: which endpoint of a host gets the next request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from refmesh.api.fields import Field, Invalid
+
+__all__ = ["CONSISTENT_HASH", "BalancerBlock", "ConsistentHash", "HashKey", "read"]
+
+CONSISTENT_HASH = "CONSISTENT_HASH"
+"""The balancer of a block with `consistentHash`."""
+_SIMPLE = ("UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN", "RANDOM", "ROUND_ROBIN", "PASSTHROUGH")
+_KEYS = ("httpHeaderName", "httpQueryParameterName", "httpCookie", "useSourceIp")
+_RING_SIZE, _RING_MOST = 1024, 8 * 1024 * 1024
+# A prime, as Envoy demands; its own default, and the largest it takes.
+_TABLE_SIZE, _TABLE_MOST = 65537, 5_000_011
+
+
+@dataclass(frozen=True)
+class HashKey:
+    """What of a request decides which endpoint gets it."""
+
+    kind: Literal["header", "query", "cookie", "source-ip"]
+    name: str = ""
+    path: str = ""
+    """Of the cookie."""
+    lifetime: timedelta | None = None
+    """Of the cookie that is made where a client brings none; zero: as long as the client's session."""
+
+
+@dataclass(frozen=True)
+class ConsistentHash:
+    """A key and the table that it is looked up in."""
+
+    key: HashKey
+    table: Literal["ring", "maglev"] = "ring"
+    size: int = _RING_SIZE
+    """Least entries of the ring, or entries of the table."""
+
+
+@dataclass(frozen=True)
+class BalancerBlock:
+    """The whole block."""
+
+    simple: str | None = None
+    hashing: ConsistentHash | None = None
+    warmup: timedelta | None = None
+    """How long a new endpoint's share grows."""
+
+
+def read(block: Field) -> BalancerBlock:
+    """Read the block. Raises `Invalid`."""
+    if not block.present:
+        return BalancerBlock()
+    block.only("simple", "consistentHash", "warmupDurationSecs")
+    simple, hashed = block.get("simple"), block.get("consistentHash")
+    if simple.present and hashed.present:
+        raise Invalid(hashed.path, "cannot be combined with simple")
+    chosen = simple.choice(*_SIMPLE, default="UNSPECIFIED")
+    warmup = block.get("warmupDurationSecs")
+    if warmup.present and (
+        hashed.present or chosen not in {"UNSPECIFIED", "ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN"}
+    ):
+        raise Invalid(warmup.path, "needs ROUND_ROBIN or LEAST_REQUEST")
+    hashing = _consistent_hash(hashed) if hashed.present else None
+    return BalancerBlock(CONSISTENT_HASH if hashing else chosen, hashing, warmup.duration())
+
+
+def _consistent_hash(block: Field) -> ConsistentHash:
+    block.only(*_KEYS, "ringHash", "maglev", "minimumRingSize")
+    given = [name for name in _KEYS if block.get(name).present]
+    if len(given) != 1:
+        raise Invalid(block.path, f"needs exactly one of {', '.join(_KEYS)}")
+    key = _key(block.get(given[0]), given[0])
+    ring, maglev, older = block.get("ringHash"), block.get("maglev"), block.get("minimumRingSize")
+    if maglev.present:
+        if ring.present:
+            raise Invalid(maglev.path, "cannot be combined with ringHash")
+        size = maglev.only("tableSize").get("tableSize")
+        found = size.integer(_TABLE_SIZE, low=2, high=_TABLE_MOST)
+        if not _is_prime(found):
+            raise Invalid(size.path, f"{found} is no prime number")
+        return ConsistentHash(key, "maglev", found)
+    least = ring.only("minimumRingSize").get("minimumRingSize")
+    size = least if least.present else older
+    return ConsistentHash(key, "ring", size.integer(_RING_SIZE, low=1, high=_RING_MOST))
+
+
+def _key(value: Field, name: str) -> HashKey:
+    if name == "httpHeaderName":
+        return HashKey("header", value.text().lower())
+    if name == "httpQueryParameterName":
+        return HashKey("query", value.text())
+    if name == "httpCookie":
+        value.only("name", "path", "ttl")
+        lifetime = value.get("ttl").duration()
+        return HashKey("cookie", value.get("name").text(), value.get("path").text(""), lifetime)
+    if not value.boolean():
+        raise Invalid(value.path, "false names no key: leave it out and give another")
+    return HashKey("source-ip")
+
+
+def _is_prime(number: int) -> bool:
+    return number > 1 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))

@@ -1,0 +1,34 @@
+"""What a cluster is told beside the name of its balancer: tables of hashes, and how a new endpoint warms up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+
+from refmesh.api.destination_rule import TrafficPolicy
+from refmesh.api.load_balancer import ConsistentHash
+from refmesh.discovery.packing import duration, uint64
+
+__all__ = ["refine"]
+
+
+def refine(cluster: Any, policy: TrafficPolicy) -> None:
+    """Complete the balancer of a cluster."""
+    if policy.hashing is not None:
+        _set_table(cluster, policy.hashing)
+    if policy.warmup is not None:
+        slow = Cluster.SlowStartConfig(slow_start_window=duration(policy.warmup))
+        if cluster.lb_policy == Cluster.ROUND_ROBIN:
+            cluster.round_robin_lb_config.slow_start_config.CopyFrom(slow)
+        else:
+            cluster.least_request_lb_config.slow_start_config.CopyFrom(slow)
+
+
+def _set_table(cluster: Any, hashing: ConsistentHash) -> None:
+    if hashing.table == "maglev":
+        cluster.lb_policy = Cluster.MAGLEV
+        cluster.maglev_lb_config.CopyFrom(Cluster.MaglevLbConfig(table_size=uint64(hashing.size)))
+        return
+    cluster.lb_policy = Cluster.RING_HASH
+    cluster.ring_hash_lb_config.CopyFrom(Cluster.RingHashLbConfig(minimum_ring_size=uint64(hashing.size)))

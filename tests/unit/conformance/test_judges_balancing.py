@@ -1,0 +1,154 @@
+"""The judges of LB and of CB-04, CB-06, CB-09 on histories made by hand: sound, no mesh, and with each defect."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from conformance.checks.balancing_judges import (
+    Arrival,
+    Departure,
+    Moved,
+    Sticky,
+    Turns,
+    judge_arrival,
+    judge_departure,
+    judge_sticky,
+    judge_turns,
+)
+from conformance.checks.threshold import (
+    Phase,
+    Shares,
+    Threshold,
+    judge_below,
+    judge_maximum,
+    judge_per_client,
+)
+from reports.model import Verdict
+
+PASS, FAIL, OPEN = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+HOSTS = ("a", "b", "c", "d")
+TURNS = Turns(HOSTS, HOSTS * 50)
+DICE = random.Random(7)
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (TURNS, PASS),
+        (replace(TURNS, answers=("a", *HOSTS * 25, "c", *HOSTS * 25)), PASS),  # a turn began anew
+        (replace(TURNS, answers=("a",) * 200), FAIL),  # one connection without a mesh
+        (replace(TURNS, answers=tuple(DICE.choices(HOSTS, k=200))), FAIL),  # drawn
+        (replace(TURNS, answers=("a", "b") * 100), FAIL),  # two never have a turn
+        (replace(TURNS, answers=(*HOSTS * 49, "a", "b", "c", "")), FAIL),
+        (replace(TURNS, answers=HOSTS), OPEN),
+        (replace(TURNS, hosts=("a",)), OPEN),
+    ],
+)
+def test_turns_are_told_from_chance(history, verdict):
+    assert judge_turns(history).verdict is verdict
+
+
+VALUES = [f"user-{number}" for number in range(24)]
+STICKY = Sticky(HOSTS, {value: (HOSTS[index % 4],) * 5 for index, value in enumerate(VALUES)})
+
+
+@pytest.mark.parametrize(
+    ("answers", "verdict"),
+    [
+        (STICKY.answers, PASS),
+        ({value: tuple(DICE.choices(HOSTS, k=5)) for value in VALUES}, FAIL),  # no mesh, or the key is ignored
+        (dict.fromkeys(VALUES, ("a",) * 5), FAIL),
+        ({**STICKY.answers, "user-3": ("d", "d", "a", "d", "d")}, FAIL),
+        ({**STICKY.answers, "user-3": ("d", "d", "", "d", "d")}, FAIL),
+        ({"user-1": ("a",) * 5}, OPEN),
+    ],
+)
+def test_equal_requests_have_one_host(answers, verdict):
+    assert judge_sticky(replace(STICKY, answers=answers)).verdict is verdict
+
+
+ARRIVAL = Arrival("new", ready=100.0, bound=5.0, first=100.4, after=80, errors=())
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (ARRIVAL, PASS),
+        (replace(ARRIVAL, first=99.9), PASS),  # the mesh knew before we did
+        (replace(ARRIVAL, first=None), FAIL),  # kept connections without a mesh
+        (replace(ARRIVAL, first=106.0), FAIL),
+        (replace(ARRIVAL, errors=("reset",)), FAIL),
+        (replace(ARRIVAL, after=0), OPEN),
+    ],
+)
+def test_a_new_host_is_used_in_time(history, verdict):
+    assert judge_arrival(history).verdict is verdict
+
+
+LEFT = (Moved("a", "lost its label", 100.0, 40, 0), Moved("b", "is not ready", 100.0, 40, 0))
+DEPARTURE = Departure(5.0, LEFT, 120, ())
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (DEPARTURE, PASS),
+        (replace(DEPARTURE, left=(LEFT[0], replace(LEFT[1], late=30))), FAIL),  # not-ready endpoints are included
+        (replace(DEPARTURE, left=(replace(LEFT[0], late=1), LEFT[1])), FAIL),  # a deleted one is kept
+        (replace(DEPARTURE, left=(replace(LEFT[0], before=0), LEFT[1])), FAIL),  # kept connections without a mesh
+        (replace(DEPARTURE, errors=("status 503",)), FAIL),
+        (replace(DEPARTURE, after=10), OPEN),
+    ],
+)
+def test_who_left_gets_nothing(history, verdict):
+    assert judge_departure(history).verdict is verdict
+
+
+def phase(errors, serving, requests=160):
+    """Each host fails so often at first; in the second half those that serve take turns."""
+    first = [(host, 500) for host in HOSTS for _ in range(errors[host])]
+    first += [(HOSTS[index % 4], 200) for index in range(requests // 2 - len(first))]
+    last = [(serving[index % len(serving)] if serving else "", 200 if serving else 503) for index in range(80)]
+    return Phase((*first, *last))
+
+
+FOUR, SIX = dict.fromkeys(HOSTS, 4), {"a": 5, "b": 5, "c": 6, "d": 6}
+THRESHOLD = Threshold(HOSTS, 5, 50, below=phase(FOUR, HOSTS), beyond=phase(SIX, ("c", "d")))
+
+
+@pytest.mark.parametrize(
+    ("history", "below", "maximum"),
+    [
+        (THRESHOLD, PASS, PASS),
+        (replace(THRESHOLD, beyond=phase(dict.fromkeys(HOSTS, 6), HOSTS)), FAIL, FAIL),  # nothing is in force
+        (replace(THRESHOLD, beyond=phase(dict.fromkeys(HOSTS, 5), ())), PASS, FAIL),  # all of them are ejected
+        (replace(THRESHOLD, beyond=phase(SIX, ("d",))), PASS, FAIL),
+        (replace(THRESHOLD, below=phase(FOUR, ("c", "d"))), FAIL, PASS),  # ejected too early
+        (replace(THRESHOLD, below=phase({**FOUR, "a": 5}, HOSTS)), OPEN, OPEN),
+        (replace(THRESHOLD, beyond=phase(FOUR, HOSTS)), OPEN, OPEN),
+        (replace(THRESHOLD, hosts=("a",)), OPEN, OPEN),
+    ],
+)
+def test_ejection_begins_at_the_threshold_and_ends_at_the_maximum(history, below, maximum):
+    assert judge_below(history).verdict is below
+    assert judge_maximum(history).verdict is maximum
+
+
+SHARES = Shares(allowed=3, crowd_served=3, crowd_refused=13, overlap=10, served=10)
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (SHARES, PASS),
+        (replace(SHARES, crowd_served=16, crowd_refused=0), FAIL),  # no mesh, or the cap is ignored
+        (replace(SHARES, served=0), FAIL),  # one cap for all
+        (replace(SHARES, overlap=2, served=2), OPEN),
+        (replace(SHARES, crowd_served=0, crowd_refused=16), OPEN),
+    ],
+)
+def test_a_cap_is_each_clients_own(history, verdict):
+    assert judge_per_client(history).verdict is verdict

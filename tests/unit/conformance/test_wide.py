@@ -1,0 +1,144 @@
+"""The control plane away and replaced: judges, turns of processes, and that it is put back whatever happens."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from conformance.checks.capture_judges import Admitted
+from conformance.checks.lifecycle_judges import Load
+from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
+from conformance.keeper import RUNNER, runner_name
+from conformance.outage import UNDO, end_of_turns, restore, stopped, turn
+from reports.model import Verdict
+
+PASS, FAIL, OPEN = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+INJECTED = Admitted("a pod", "", ("proxy", "shop"), ("proxy",))
+PLAIN = Admitted("a pod", "", ("shop",))
+REFUSED = Admitted("a pod", "failed calling webhook")
+CLOSED = Down(("Fail", "Fail"), REFUSED, INJECTED)
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (CLOSED, PASS),
+        (Down(("Ignore",), PLAIN, INJECTED), PASS),
+        (Down((), PLAIN, PLAIN), FAIL),  # plain Kubernetes
+        (replace(CLOSED, during=PLAIN), FAIL),  # declared closed, is open
+        (Down(("Ignore",), REFUSED, INJECTED), FAIL),
+        (replace(CLOSED, after=PLAIN), FAIL),  # never heals
+        (replace(CLOSED, after=REFUSED), FAIL),
+        (replace(CLOSED, during=INJECTED), OPEN),
+        (replace(CLOSED, declared=("Fail", "Ignore")), OPEN),
+    ],
+)
+def test_without_an_injector_pods_fare_as_declared(history, verdict):
+    assert judge_down(history).verdict is verdict
+
+
+LOAD = Load(160, (), ("server",))
+UPGRADE = Upgrade(4.0, LOAD, True, LOAD, True)
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (UPGRADE, PASS),
+        (replace(UPGRADE, replaced=False), FAIL),  # plain Kubernetes
+        (replace(UPGRADE, during=replace(LOAD, errors=("status 503",))), FAIL),  # its loss stops traffic
+        (replace(UPGRADE, rollout=replace(LOAD, errors=("reset",))), FAIL),
+        (replace(UPGRADE, in_force=False), FAIL),
+        (replace(UPGRADE, during=Load(3, (), ())), OPEN),
+    ],
+)
+def test_requests_do_not_notice_the_control_plane(history, verdict):
+    assert judge_upgrade(history).verdict is verdict
+
+
+class OneDeployment:
+    """The calls that an outage makes, on one deployment without pods."""
+
+    def __init__(self, replicas: int = 2, annotations: dict[str, str] | None = None) -> None:
+        self.replicas = replicas
+        self.annotations = dict(annotations or {})
+        self.waited = 0
+
+    def get(self, *_: object) -> dict[str, Any]:
+        return {
+            "metadata": {"annotations": dict(self.annotations)},
+            "spec": {"replicas": self.replicas, "selector": {"matchLabels": {"app": "mesh"}}},
+        }
+
+    def list(self, *_: object) -> list[dict[str, Any]]:
+        return [{}] * self.replicas
+
+    def patch(self, _: str, __: str, ___: str, body: dict[str, Any], ____: str) -> None:
+        self.replicas = body["spec"]["replicas"]
+        for key, value in body["metadata"]["annotations"].items():
+            if value is None:
+                self.annotations.pop(key, None)
+            else:
+                self.annotations[key] = value
+
+    def wait_rollout(self, *_: object) -> None:
+        self.waited += 1
+
+
+WHERE = ("mesh-system", "mesh")
+
+
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt, ValueError])
+def test_what_was_taken_away_is_put_back_however_the_block_ends(end):
+    cluster: Any = OneDeployment()
+
+    def body() -> None:
+        with stopped(cluster, WHERE):
+            assert cluster.replicas == 0
+            assert cluster.annotations == {UNDO: "2", RUNNER: runner_name()}
+            if end is not None:
+                raise end
+
+    if end is None:
+        body()
+    else:
+        with pytest.raises(end):
+            body()
+    assert (cluster.replicas, cluster.annotations, cluster.waited) == (2, {}, 1)
+
+
+def test_the_next_run_puts_back_what_a_dead_one_took_and_nothing_else():
+    host, pid, started = runner_name().split("/")
+    dead: Any = OneDeployment(0, {UNDO: "3", RUNNER: f"{host}/{pid}/{int(started) + 1}"})
+    alive: Any = OneDeployment(0, {UNDO: "3", RUNNER: runner_name()})
+    untouched: Any = OneDeployment(1)
+    assert restore(dead, WHERE)
+    assert (dead.replicas, dead.annotations) == (3, {})
+    assert not restore(alive, WHERE)
+    assert not restore(untouched, WHERE)
+    assert not restore(dead, None)
+    assert (alive.replicas, untouched.replicas) == (0, 1)
+
+
+def test_who_must_be_alone_waits_for_all_others():
+    order: list[str] = []
+    begun = threading.Event()
+
+    def wide() -> None:
+        begun.set()
+        with turn("unit", alone=True):
+            order.append("alone")
+
+    try:
+        with turn("unit", alone=False), turn("unit", alone=False):
+            thread = threading.Thread(target=wide)
+            thread.start()
+            begun.wait(5)
+            order.append("beside")
+        thread.join(5)
+    finally:
+        end_of_turns("unit")
+    assert order == ["beside", "alone"]
