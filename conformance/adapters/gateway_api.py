@@ -9,6 +9,7 @@ from functools import singledispatch
 from pydantic import Field
 
 from conformance.intents import (
+    Access,
     BackendGrant,
     CertificateRequest,
     ConnectionLimit,
@@ -22,6 +23,8 @@ from conformance.intents import (
     RetryBudget,
     RouteTimeout,
     Scope,
+    TokenIssuer,
+    UnreadableAccess,
     WeightedRoute,
 )
 from fixtures.kube import Kube
@@ -69,6 +72,7 @@ def render(intent: Intent, settings: GatewayApiSettings) -> Rendered | Unsupport
 cannot(render, "the Gateway API has no words for mTLS modes of workloads", MtlsMode)
 cannot(render, "the Gateway API has no words for circuit breaking", OutlierEjection, ConnectionLimit)
 cannot(render, "the Gateway API has no words for retry budgets and rate limits in a mesh", RetryBudget, RateLimit)
+cannot(render, "the Gateway API has no words for who may call whom", Access, TokenIssuer, UnreadableAccess)
 cannot(render, "the Gateway API knows nothing of a mesh's certificate authority", CertificateRequest)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from conformance.intents import (
+    Access,
+    AccessRule,
     Backend,
     BackendGrant,
     CertificateRequest,
     ConnectionLimit,
+    Effect,
     HeaderEdit,
     Inject,
     Intent,
@@ -27,6 +30,8 @@ from conformance.intents import (
     RouteTimeout,
     Scope,
     Target,
+    TokenIssuer,
+    UnreadableAccess,
     WeightedRoute,
 )
 
@@ -49,6 +54,16 @@ _RULES: tuple[RouteRule, ...] = (
     RouteRule(TO_V1, mirror=Mirror(V2, 50)),
     RouteRule(TO_V1, timeout=2.5),
     RouteRule(TO_V1, timeout=9.0, retry=Retry(3, (502, 503), 1.5)),
+)
+
+_WHO: tuple[AccessRule, ...] = (
+    AccessRule(),
+    AccessRule(accounts=((NAMESPACE, "client"), ("other", "client"))),
+    AccessRule(namespaces=("other",), ports=(8080, 9090)),
+    AccessRule(accounts=((NAMESPACE, "client"),), methods=("GET", "POST"), paths=("/one", "/two/*")),
+    AccessRule(paths=("/one",), hosts=("web.example.com",), ports=(8080,)),
+    AccessRule(header=("x-a", "1")),
+    AccessRule(token=("https://issuer.example.com", "somebody")),
 )
 
 EXAMPLES: tuple[Intent, ...] = (
@@ -79,4 +94,8 @@ EXAMPLES: tuple[Intent, ...] = (
     RateLimit(*WHERE, 10, 1.0, MARK),
     BackendGrant(NAMESPACE, "web-v1", "other"),
     CertificateRequest(NAMESPACE, "sa"),
+    *(Access(f"{effect}-{i}", NAMESPACE, "web", effect, (rule,)) for effect in Effect for i, rule in enumerate(_WHO)),
+    Access("nobody", NAMESPACE, "web", Effect.ALLOW, ()),
+    UnreadableAccess("unreadable", NAMESPACE, "web"),
+    TokenIssuer("tokens", NAMESPACE, "web", "https://issuer.example.com", "web", '{"keys": []}'),
 )  # fmt: skip

@@ -12,8 +12,11 @@ from conformance.adapters.words import NO_WORDS
 from conformance.catalogue import grounds
 from conformance.ground import render_ground
 from conformance.intents import (
+    Access,
+    AccessRule,
     CertificateRequest,
     ConnectionLimit,
+    Effect,
     Inject,
     Intent,
     Mode,
@@ -264,3 +267,42 @@ def test_every_server_of_a_mesh_that_denies_may_be_called():
     permitted = [one["metadata"]["name"] for one in layers["mp-r-inj-in"].objects if "Permission" in one["kind"]]
     assert permitted == ["server-is-called", "optout-is-called"]
     assert not [one for one in layers["mp-r-inj-out"].objects if "Permission" in one["kind"]]
+
+
+# -- authorization -----------------------------------------------------------------------------------------------------
+
+CLIENT = AccessRule(accounts=(("other", "client"),), ports=(8080,))
+
+
+def allowed(*rules: AccessRule) -> Access:
+    return Access("some", "ns", "web", Effect.ALLOW, rules)
+
+
+def test_linkerd_denies_on_every_port_and_lets_in_by_identity():
+    found = objects("linkerd", allowed(CLIENT))
+    assert {one["spec"]["accessPolicy"] for one in found if one["kind"] == "Server"} == {"deny"}
+    (who,) = (one for one in found if one["kind"] == "MeshTLSAuthentication")
+    assert who["spec"]["identityRefs"] == [{"kind": "ServiceAccount", "name": "client", "namespace": "other"}]
+    (policy,) = (one for one in found if one["kind"] == "AuthorizationPolicy")
+    assert policy["spec"]["targetRef"]["name"] == "web-8080"
+    assert "allowances only" in declared("linkerd", Access("no", "ns", "web", Effect.DENY, (CLIENT,)))
+
+
+def test_kuma_puts_an_allowance_in_the_place_of_the_standing_permission():
+    (opened,) = objects("kuma", Inject(Scope.POD, "web"))
+    closed, permission = objects("kuma", allowed(CLIENT))
+    assert closed["metadata"]["name"] == opened["metadata"]["name"]
+    assert closed["spec"]["rules"] == [{"default": {}}]
+    assert permission["spec"]["targetRef"]["sectionName"] == "8080"
+    value = "spiffe://default.default.mesh.local/ns/other/sa/client"
+    assert permission["spec"]["rules"] == [{"default": {"allow": [{"spiffeID": {"type": "Exact", "value": value}}]}}]
+
+
+def test_cilium_matches_paths_by_expressions_that_mean_the_same():
+    rule = AccessRule(methods=("GET",), paths=("/a.b", "/c/*"))
+    (policy,) = objects("cilium", allowed(rule))
+    (ingress,) = policy["spec"]["ingress"]
+    found = ingress["toPorts"][0]["rules"]["http"]
+    assert found == [{"method": "GET", "path": "/a\\.b"}, {"method": "GET", "path": "/c/.*"}]
+    (nobody,) = objects("cilium", allowed())
+    assert nobody["spec"]["ingress"] == [{}]

@@ -1,0 +1,62 @@
+"""Authorization: `MeshTrafficPermission`, by identity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.adapters.base import Manifest, Rendered, Unsupported
+from conformance.adapters.words import cannot
+from conformance.intents import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
+
+from .base import KumaSettings, dataplanes, policy, render, standing
+
+cannot(render, "requests' tokens are not looked at", TokenIssuer)
+cannot(render, "a permission has no conditions that could be unknown", UnreadableAccess)
+
+
+@render.register
+def _(intent: Access, settings: KumaSettings) -> Rendered | Unsupported:
+    """One permission a port, or one for all; an allowance takes the place of the permission that lets everybody in."""
+    for rule in intent.rules:
+        if rule.methods or rule.paths or rule.hosts or rule.header or rule.token:
+            return Unsupported("permissions are by identity and port, not by what is in a request")
+        if settings.version == "2" and rule.accounts:
+            return Unsupported("before MeshIdentity permissions know namespaces, not service accounts")
+        if rule.accounts and rule.namespaces:
+            return Unsupported("a permission asks for an account or a namespace")
+    found = [_closed(settings, intent)] if intent.effect is Effect.ALLOW else []
+    for i, rule in enumerate(intent.rules):
+        for port in rule.ports or (0,):
+            name = f"{intent.name}-{i}" + (f"-{port}" if port else "")
+            target = dataplanes(intent.workload, port)
+            found.append(_permission(settings, intent, name, target, rule))
+    return Rendered(objects=tuple(found))
+
+
+def _closed(settings: KumaSettings, intent: Access) -> Manifest:
+    """The workload's standing permission, with nobody in it."""
+    nobody: Manifest = {"from": _old(AccessRule(), "Deny")} if settings.version == "2" else {"rules": [{"default": {}}]}
+    spec = {"targetRef": dataplanes(intent.workload), **nobody}
+    return policy(settings, "MeshTrafficPermission", standing(intent.workload), intent.namespace, spec)
+
+
+def _permission(settings: KumaSettings, intent: Access, name: str, target: Manifest, rule: AccessRule) -> Manifest:
+    if settings.version == "2":
+        spec: Manifest = {"targetRef": target, "from": _old(rule, intent.effect.capitalize())}
+    else:
+        callers = [_spiffe(settings, "Exact", f"ns/{space}/sa/{one}") for space, one in rule.accounts]
+        callers += [_spiffe(settings, "Prefix", f"ns/{space}/") for space in rule.namespaces]
+        default = {str(intent.effect): callers or [_spiffe(settings, "Prefix", "")]}
+        spec = {"targetRef": target, "rules": [{"default": default}]}
+    return policy(settings, "MeshTrafficPermission", name, intent.namespace, spec)
+
+
+def _spiffe(settings: KumaSettings, kind: str, path: str) -> dict[str, Any]:
+    return {"spiffeID": {"type": kind, "value": f"spiffe://{settings.domain}/{path}"}}
+
+
+def _old(rule: AccessRule, action: str) -> list[dict[str, Any]]:
+    targets: list[dict[str, Any]] = [
+        {"kind": "MeshSubset", "tags": {"k8s.kuma.io/namespace": one}} for one in rule.namespaces
+    ]
+    return [{"targetRef": one, "default": {"action": action}} for one in targets or [{"kind": "Mesh"}]]
