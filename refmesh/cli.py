@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -18,7 +19,8 @@ import yaml
 from refmesh import defects
 from refmesh.errors import RefmeshError, UsageProblem
 from refmesh.injector.patch import BadPod, Config
-from refmesh.install import installer, options, proxies
+from refmesh.install import installer, options, proxies, validation
+from refmesh.install.authz import speaking
 from refmesh.install.check import check as look
 from refmesh.install.offline import inject_object
 from refmesh.kubeclient import Kube, KubeError
@@ -248,6 +250,49 @@ def version(output: Form = Output.TABLE, kubeconfig: Kubeconfig = None, context:
     """Show the image of the installed control plane."""
     image = _run(kubeconfig, context, installer.installed_image)
     _show([{"control plane": image or "not installed"}], output)
+
+
+@app.command()
+def validate(
+    files: Annotated[
+        list[str], typer.Option("--filename", "-f", help="YAML file, folder, or - for standard input; may be repeated.")
+    ],
+    output: Form = Output.TABLE,
+) -> None:
+    """Judge objects as the webhook would, without a cluster; exit code 1 if one could not be put in force."""
+    found = validation.validate(files)
+    bad = [item for item in found if item.problem]
+    if output is Output.TABLE:
+        for item in bad:
+            typer.echo(f"{item.file}: {item.kind} {item.name}: {item.problem}")
+        known = sum(item.known for item in found)
+        others = f"; {len(found) - known} of kinds that refmesh does not read" if known < len(found) else ""
+        _say(f"{known - sum(item.known for item in bad)} of {known} objects are good{others}.")
+    else:
+        _show([asdict(item) for item in found], output)
+    if bad:
+        raise typer.Exit(code=1)
+
+
+authz = typer.Typer(no_args_is_help=True, help="Look at authorization.")
+app.add_typer(authz, name="authz")
+
+
+@authz.command("check")
+def authz_check(
+    pod: Annotated[str, typer.Argument(help="Pod, or POD.NAMESPACE.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The pod's namespace.")] = "default",
+    output: Form = Output.TABLE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show the AuthorizationPolicies that speak at a pod, in the order in which they are asked."""
+    name, dot, rest = pod.partition(".")
+    rows = _run(kubeconfig, context, lambda kube: speaking(kube, name, rest if dot else namespace))
+    if not rows and output is Output.TABLE:
+        _say("No AuthorizationPolicy speaks at this pod: everything is allowed.")
+    else:
+        _show(rows, output)
 
 
 def main() -> NoReturn:

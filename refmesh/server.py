@@ -24,6 +24,7 @@ import aiohttp
 
 from refmesh.ca import service as ca_service
 from refmesh.ca.authority import Authority
+from refmesh.config.jwks import KeyFetcher
 from refmesh.config.leadership import Leadership
 from refmesh.config.model import Snapshot
 from refmesh.config.status import StatusWriter
@@ -61,6 +62,7 @@ class ControlPlane:
         self._watcher = Watcher(kube, self._store, self._publish)
         holder = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._leadership = Leadership(kube, options.namespace, "refmesh-status", holder)
+        self._keys = KeyFetcher(self._put_keys)
         self._status = StatusWriter(kube, lambda: self._store.raw_routes, self._leadership.leads)
         self._ready = False
 
@@ -100,6 +102,7 @@ class ControlPlane:
             stack.push_async_callback(self._leadership.close)
             self._status.start()
             stack.push_async_callback(self._status.close)
+            stack.push_async_callback(self._keys.close)
             await self._watcher.start()
             stack.push_async_callback(self._watcher.close)
             await self._serve_discovery(stack, authority)
@@ -132,10 +135,15 @@ class ControlPlane:
         """A new snapshot: to the proxies first, then to the statuses and gauges."""
         self._hub.publish(self._generator.build(snapshot))
         self._status.offer(snapshot)
+        self._keys.offer(snapshot)
         metrics.REJECTED_OBJECTS.clear()
         for kind, namespace, name in snapshot.rejected:
             metrics.REJECTED_OBJECTS.labels(kind).inc()
             log.debug("%s %s/%s is not in force", kind, namespace, name)
+
+    def _put_keys(self, uri: str, keys: str | None) -> None:
+        if self._store.put_keys(uri, keys):
+            self._watcher.changed()
 
     def _pages(self) -> pages.Pages:
         return pages.Pages(lambda: self._ready, {"proxies": self._show_proxies, "rejected": self._show_rejected})

@@ -3,7 +3,10 @@
 from . import (
     admission,
     authorization,
+    authorization_invalid,
     authorization_paths,
+    authorization_revocation,
+    authorization_tokens,
     balancing,
     capture,
     circuit,
@@ -30,7 +33,10 @@ from . import (
 __all__ = [
     "admission",
     "authorization",
+    "authorization_invalid",
     "authorization_paths",
+    "authorization_revocation",
+    "authorization_tokens",
     "balancing",
     "capture",
     "circuit",

@@ -94,7 +94,12 @@ def _rule(item: Field) -> Rule:
     item.only("from", "to", "when")
     sources = tuple(read_group(one.only("source").get("source"), _SOURCE) for one in _some(item.get("from")))
     operations = tuple(read_group(one.only("operation").get("operation"), _OPERATION) for one in _some(item.get("to")))
-    return Rule(sources, operations, tuple(read_condition(one) for one in _some(item.get("when"))))
+    return Rule(sources, operations, conditions(item.get("when")))
+
+
+def conditions(field: Field) -> Group:
+    """The conditions of a rule's `when`. Raises `Invalid`."""
+    return tuple(read_condition(one) for one in _some(field))
 
 
 def _some(field: Field) -> list[Field]:

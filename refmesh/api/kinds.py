@@ -14,6 +14,7 @@ from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Meta, Rejected
 from refmesh.api.peer_authentication import PeerAuthentication
 from refmesh.api.reference_grant import ReferenceGrant
+from refmesh.api.request_authentication import RequestAuthentication
 from refmesh.api.service_entry import ServiceEntry
 from refmesh.api.virtual_service import VirtualService
 
@@ -22,6 +23,7 @@ __all__ = ["KINDS", "Kind", "Policy", "parse", "stand_in"]
 Policy = (
     PeerAuthentication
     | AuthorizationPolicy
+    | RequestAuthentication
     | VirtualService
     | DestinationRule
     | ServiceEntry
@@ -51,6 +53,13 @@ KINDS: tuple[Kind, ...] = (
         "authorizationpolicies",
         AuthorizationPolicy.parse,
         AuthorizationPolicy.closed,
+    ),
+    Kind(
+        "RequestAuthentication",
+        "security.istio.io/v1",
+        "requestauthentications",
+        RequestAuthentication.parse,
+        RequestAuthentication.closed,
     ),
     Kind("VirtualService", "networking.istio.io/v1", "virtualservices", VirtualService.parse),
     Kind("DestinationRule", "networking.istio.io/v1", "destinationrules", DestinationRule.parse),

@@ -16,6 +16,7 @@ from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Rejected
 from refmesh.api.peer_authentication import PeerAuthentication
 from refmesh.api.reference_grant import ReferenceGrant
+from refmesh.api.request_authentication import RequestAuthentication
 from refmesh.api.service_entry import ServiceEntry
 from refmesh.api.virtual_service import VirtualService
 
@@ -161,6 +162,9 @@ class Snapshot:
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _NONE)
     peer_authentications: Mapping[Key, PeerAuthentication] = field(default_factory=lambda: _NONE)
     authorization_policies: Mapping[Key, AuthorizationPolicy] = field(default_factory=lambda: _NONE)
+    request_authentications: Mapping[Key, RequestAuthentication] = field(default_factory=lambda: _NONE)
+    jwks: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    """Keys of token issuers, by the address that they were fetched from."""
     virtual_services: Mapping[Key, VirtualService] = field(default_factory=lambda: _NONE)
     destination_rules: Mapping[Key, DestinationRule] = field(default_factory=lambda: _NONE)
     http_routes: Mapping[Key, HTTPRoute] = field(default_factory=lambda: _NONE)

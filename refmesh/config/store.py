@@ -36,6 +36,7 @@ SOURCES: tuple[Source, ...] = (
 _FIELD_OF_POLICY = {
     "PeerAuthentication": "peer_authentications",
     "AuthorizationPolicy": "authorization_policies",
+    "RequestAuthentication": "request_authentications",
     "VirtualService": "virtual_services",
     "DestinationRule": "destination_rules",
     "HTTPRoute": "http_routes",
@@ -55,7 +56,7 @@ class Store:
         self._kinds: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
         self._readers: Mapping[str, Callable[[Any], Any]] = {"Service": objects.service, "Pod": objects.pod}
         self._tables: dict[str, dict[Any, Any]] = {
-            name: {} for name in (*_FIELD_OF_OBJECT.values(), *_FIELD_OF_POLICY.values(), "rejected", "slices")
+            name: {} for name in (*_FIELD_OF_OBJECT.values(), *_FIELD_OF_POLICY.values(), "rejected", "slices", "jwks")
         }
         self._slice_owner: dict[Key, str] = {}
         self._published: dict[str, Mapping[Any, Any]] = {}
@@ -94,6 +95,10 @@ class Store:
         for key in self._known(source) - present:
             changed |= self.drop(source, key)
         return changed
+
+    def put_keys(self, uri: str, keys: str | None) -> bool:
+        """Take in the keys that an address of a token issuer gave; None forgets them. Says whether they changed."""
+        return self._set("jwks", uri, keys)
 
     def snapshot(self) -> Snapshot:
         """The state as an immutable snapshot; tables that did not change are shared with the one before."""

@@ -56,6 +56,10 @@ class Watcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def changed(self) -> None:
+        """Publish again: something in the store changed that no watch reports."""
+        self._dirty.set()
+
     async def _publish_batches(self) -> None:
         loop = asyncio.get_running_loop()
         while True:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import importlib
 
-from refmesh.defects import certificates, discovery, endpoints, injection, lifecycle, mtls, resilience, routing
+from refmesh.defects import (
+    authorization,
+    certificates,
+    discovery,
+    endpoints,
+    injection,
+    lifecycle,
+    mtls,
+    resilience,
+    routing,
+)
 from refmesh.defects.defect import Defect
 from refmesh.defects.equivalents import EQUIVALENTS
 from refmesh.errors import UsageProblem
@@ -20,6 +30,7 @@ _DEFECTS = (
     *endpoints.DEFECTS,
     *lifecycle.DEFECTS,
     *certificates.DEFECTS,
+    *authorization.DEFECTS,
 )
 
 

@@ -32,7 +32,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.discovery import guards, names, tls
-from refmesh.discovery.authorization import Authorization
+from refmesh.discovery.guards import Guard
 from refmesh.discovery.packing import pack, uint32
 from refmesh.discovery.routes import CORS_FILTER, FAULT_FILTER
 from refmesh.discovery.settings import MeshSettings
@@ -97,7 +97,7 @@ def _connection_manager(settings: MeshSettings, direction: str, stat_prefix: str
         stat_prefix=stat_prefix,
         codec_type=HttpConnectionManager.AUTO,
         http_filters=[
-            *([cors, fault] if direction == "outbound" else guards.http_filters()),
+            *([cors, fault] if direction == "outbound" else []),
             HttpFilter(name="envoy.filters.http.router", typed_config=pack(Router())),
         ],
         access_log=_access_log(settings, direction, http=True),
@@ -132,12 +132,11 @@ def http_outbound(settings: MeshSettings, route: str, inline: RouteConfiguration
     return Filter(name=_HCM, typed_config=pack(manager))
 
 
-def http_inbound(settings: MeshSettings, port: int, authorization: Authorization, *, verified: bool) -> Any:
+def http_inbound(settings: MeshSettings, port: int, guard: Guard, *, verified: bool) -> Any:
     """Requests to the application. `verified`: the connection showed a client certificate."""
     manager = _connection_manager(settings, "inbound", f"inbound_{port}")
     manager.rds.CopyFrom(_discovered(names.inbound_route(port)))
-    if authorization.names_paths:
-        guards.canonical_paths(manager)
+    guards.protect(manager, guard)
     if verified:
         manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
         details = HttpConnectionManager.SetCurrentClientCertDetails(subject=BoolValue(value=True), uri=True, dns=True)

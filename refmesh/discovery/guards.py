@@ -7,6 +7,7 @@ lets nothing through. For bytes the rules stand in the listener: changing them d
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from envoy.config.listener.v3.listener_components_pb2 import Filter
@@ -19,19 +20,33 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
 
 from refmesh.discovery import rbac
-from refmesh.discovery.authorization import Authorization
+from refmesh.discovery.authorization import OPEN, Authorization
+from refmesh.discovery.jwt import TokenRule, jwt_filters
 from refmesh.discovery.packing import pack
 
-__all__ = ["canonical_paths", "http_filters", "network_filters", "route_rules"]
+__all__ = ["Guard", "network_filters", "protect", "route_rules"]
 
 _DENY, _ALLOW, _AUDIT = "refmesh.authorization.deny", "refmesh.authorization.allow", "refmesh.authorization.audit"
 _NETWORK = "envoy.filters.network.rbac"
 
 
-def http_filters() -> list[Any]:
-    """The filters of every inbound chain for requests."""
+@dataclass(frozen=True)
+class Guard:
+    """What decides about the requests to one pod."""
+
+    authorization: Authorization = OPEN
+    tokens: tuple[TokenRule, ...] = ()
+
+
+def protect(manager: Any, guard: Guard) -> None:
+    """Put the filters before all others of a connection manager: tokens are verified before rules ask about them."""
     closed = pack(http_rbac.RBAC(rules=RBAC(action=RBAC.ALLOW)))
-    return [HttpFilter(name=name, typed_config=closed) for name in (_DENY, _ALLOW, _AUDIT)]
+    rules = [HttpFilter(name=name, typed_config=closed) for name in (_DENY, _ALLOW, _AUDIT)]
+    others = list(manager.http_filters)
+    del manager.http_filters[:]
+    manager.http_filters.extend([*jwt_filters(guard.tokens), *rules, *others])
+    if guard.authorization.names_paths:
+        canonical_paths(manager)
 
 
 def route_rules(authorization: Authorization, trust_domain: str) -> dict[str, Any]:

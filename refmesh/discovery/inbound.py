@@ -25,6 +25,7 @@ from refmesh.config.model import Pod, Protocol, Snapshot
 from refmesh.config.objects import protocol_of
 from refmesh.discovery import filters, guards, names, policy, routes, tls
 from refmesh.discovery.authorization import OPEN, Authorization
+from refmesh.discovery.jwt import TokenRule
 from refmesh.discovery.outbound import DETECTION_SECONDS
 from refmesh.discovery.packing import duration, uint32
 from refmesh.discovery.settings import INBOUND_PORT, RESERVED_PORTS, MeshSettings
@@ -50,10 +51,15 @@ class Inbound:
     ports: tuple[InboundPort, ...]
     other_ports: MtlsMode
     authorization: Authorization = OPEN
+    tokens: tuple[TokenRule, ...] = ()
 
 
 def inbound_of(
-    snapshot: Snapshot, policies: policy.MtlsPolicies, pod: Pod, authorization: Authorization = OPEN
+    snapshot: Snapshot,
+    policies: policy.MtlsPolicies,
+    pod: Pod,
+    authorization: Authorization = OPEN,
+    tokens: tuple[TokenRule, ...] = (),
 ) -> Inbound:
     """The ports that Services or containers of the pod name, and the mode for each."""
     found: dict[int, Protocol] = {}
@@ -72,7 +78,7 @@ def inbound_of(
         for number, protocol in sorted(found.items())
         if number not in RESERVED_PORTS
     )
-    return Inbound(ports, policy.mode_in_force(policies, pod, None), authorization)
+    return Inbound(ports, policy.mode_in_force(policies, pod, None), authorization, tokens)
 
 
 def inbound_routes(inbound: Inbound, settings: MeshSettings) -> dict[str, Any]:
@@ -95,9 +101,9 @@ def inbound_listener(inbound: Inbound, settings: MeshSettings) -> Any:
     """The listener for everything that comes to the pod."""
     chains = [_loop_chain(settings)]
     for port in inbound.ports:
-        chains.extend(_chains(settings, port, inbound.authorization))
+        chains.extend(_chains(settings, port, inbound))
     # A port nobody named gets the workload's mode and is treated as bytes.
-    chains.extend(_chains(settings, InboundPort(0, Protocol.TCP, inbound.other_ports), inbound.authorization))
+    chains.extend(_chains(settings, InboundPort(0, Protocol.TCP, inbound.other_ports), inbound))
     inspector = filters.http_inspector()
     sniffed = [port.number for port in inbound.ports if port.protocol is Protocol.AUTO]
     inspector.filter_disabled.CopyFrom(_none_of(sniffed))
@@ -126,9 +132,9 @@ def _loop_chain(settings: MeshSettings) -> Any:
     )
 
 
-def _chains(settings: MeshSettings, port: InboundPort, authorization: Authorization) -> list[Any]:
+def _chains(settings: MeshSettings, port: InboundPort, inbound: Inbound) -> list[Any]:
     """The chains of one port; number 0 stands for all ports without chains of their own."""
-    build = _ChainBuilder(settings, port, authorization)
+    build = _ChainBuilder(settings, port, inbound)
     secured: list[Any] = []
     if port.mode is not MtlsMode.DISABLE:
         if port.protocol is Protocol.AUTO:
@@ -156,7 +162,7 @@ def _chains(settings: MeshSettings, port: InboundPort, authorization: Authorizat
 class _ChainBuilder:
     settings: MeshSettings
     port: InboundPort
-    authorization: Authorization
+    inbound: Inbound
 
     def chain(
         self, name: str, *, secure: bool, http: bool, transport: str = "tls", alpn: list[str] | tuple[str, ...] = ()
@@ -166,10 +172,11 @@ class _ChainBuilder:
         if number:
             match.destination_port.value = number
         cluster = names.inbound_cluster(number) if number else names.INBOUND_PASSTHROUGH
+        guard = guards.Guard(self.inbound.authorization, self.inbound.tokens)
         if http:
-            network = [filters.http_inbound(self.settings, number, self.authorization, verified=secure)]
+            network = [filters.http_inbound(self.settings, number, guard, verified=secure)]
         else:
-            guarding = guards.network_filters(self.authorization, self.settings.trust_domain)
+            guarding = guards.network_filters(guard.authorization, self.settings.trust_domain)
             network = [*guarding, filters.tcp(self.settings, "inbound", cluster)]
         return FilterChain(
             name=f"{number or 'other'}-{name}",

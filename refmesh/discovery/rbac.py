@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from envoy.config.rbac.v3.rbac_pb2 import RBAC, Permission, Policy, Principal
+from envoy.config.rbac.v3.rbac_pb2 import DYNAMIC, RBAC, Permission, Policy, Principal, SourcedMetadata
 from envoy.config.route.v3.route_components_pb2 import HeaderMatcher
 from envoy.type.matcher.v3.path_pb2 import PathMatcher
 
@@ -137,10 +137,15 @@ class _Builder:
         if attribute is Attribute.HEADER:
             return Principal(header=matchers.header(item.keys[0], value, loose=loose))
         if attribute is Attribute.REQUEST_PRINCIPAL:
-            both = [Principal(metadata=one) for one in matchers.request_principal(value)]
+            both = [_token(one) for one in matchers.request_principal(value)]
             return Principal(and_ids=Principal.Set(ids=both))
         keys = {Attribute.AUDIENCE: ("aud",), Attribute.PRESENTER: ("azp",)}.get(attribute, item.keys)
-        return Principal(or_ids=Principal.Set(ids=[Principal(metadata=one) for one in _claims(keys, value)]))
+        return Principal(or_ids=Principal.Set(ids=[_token(one) for one in _claims(keys, value)]))
+
+
+def _token(matcher: Any) -> Any:
+    """What the filter for tokens found out."""
+    return Principal(sourced_metadata=SourcedMetadata(metadata_matcher=matcher, metadata_source=DYNAMIC))
 
 
 def _claims(keys: Sequence[str], value: str) -> Iterator[Any]:

@@ -20,6 +20,7 @@ from refmesh.config.model import Key, Pod, Protocol, Service, ServicePort, Snaps
 from refmesh.discovery import clusters, endpoints, external, hashing, inbound, names, outbound, routes
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.authorization import AuthorizationPolicies
+from refmesh.discovery.jwt import TokenRules
 from refmesh.discovery.own_routes import OwnRoutes
 from refmesh.discovery.policy import MtlsPolicies
 from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
@@ -80,6 +81,7 @@ class Generator:
         authorization = AuthorizationPolicies.collect(
             snapshot.authorization_policies.values(), self._settings.root_namespace
         )
+        tokens = TokenRules.collect(snapshot, self._settings.root_namespace)
         self._used = set()
         self._keys = hashing.keys(attachments, "")
         shared = self._shared(snapshot, attachments, policies)
@@ -96,7 +98,7 @@ class Generator:
             by_namespace=special,
             policies=policies,
             created=started,
-            own=self._owner(snapshot, policies, authorization, attachments),
+            own=self._owner(snapshot, policies, authorization, tokens, attachments),
         )
 
     def _owner(
@@ -104,6 +106,7 @@ class Generator:
         snapshot: Snapshot,
         policies: MtlsPolicies,
         authorization: AuthorizationPolicies,
+        tokens: TokenRules,
         attachments: Attachments,
     ) -> Callable[[Pod], Tables]:
         """Remembers each pod's own resources across the worlds that differ in endpoints only, which most do."""
@@ -118,7 +121,10 @@ class Generator:
             known = remembered.get(pod.key)
             if known is not None and known[0] is pod:
                 return known[1]
-            found = self._own(snapshot, policies, authorization, pod)
+            spec = inbound.inbound_of(
+                snapshot, policies, pod, authorization.of(pod, snapshot), tokens.of(pod, snapshot)
+            )
+            found = self._own(spec)
             if outbound_routes := self._own_routes.of(attachments, pod):
                 both = MappingProxyType({**found.get(ResourceType.ROUTE, {}), **outbound_routes})
                 found = MappingProxyType({**found, ResourceType.ROUTE: both})
@@ -303,10 +309,7 @@ class Generator:
         )
 
     # ------------------------------------------------------------------------------------------------------------ own
-    def _own(
-        self, snapshot: Snapshot, policies: MtlsPolicies, authorization: AuthorizationPolicies, pod: Pod
-    ) -> Tables:
-        spec = inbound.inbound_of(snapshot, policies, pod, authorization.of(pod, snapshot))
+    def _own(self, spec: inbound.Inbound) -> Tables:
         known = self._inbound.get(spec)
         if known is not None:
             return known

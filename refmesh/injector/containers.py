@@ -96,7 +96,7 @@ def proxy_container(
         _env("REFMESH_TRUST_DOMAIN", config.trust_domain),
         *([_env("REFMESH_APP", app)] if app else []),
         *([_env("REFMESH_PROBES", json.dumps(probes, separators=(",", ":")))] if probes else []),
-        *(_env(variable, annotations[key]) for key, variable in _TUNING.items() if annotations.get(key)),
+        *tuning(annotations),
     ]
     return {
         "name": PROXY,
@@ -128,6 +128,11 @@ def proxy_container(
             {"name": "refmesh-token", "mountPath": TOKEN_PATH.rpartition("/")[0], "readOnly": True},
         ],
     }
+
+
+def tuning(annotations: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return what the pod's annotations ask of its proxy, as environment."""
+    return [_env(variable, annotations[key]) for key, variable in _TUNING.items() if annotations.get(key)]
 
 
 def volumes() -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ __all__ = [
     "POD_LABEL",
     "PROXY",
     "STATUS_ANNOTATION",
+    "VALIDATOR",
     "Decision",
     "decide",
     "opt_out_values",
@@ -21,6 +22,8 @@ __all__ = [
 
 CONFIGURATION = "refmesh-injector"
 """Name of the MutatingWebhookConfiguration."""
+VALIDATOR = "refmesh-validator"
+"""Name of the ValidatingWebhookConfiguration; the same server answers it."""
 NAMESPACE_LABEL = "istio-injection"
 POD_LABEL = "sidecar.istio.io/inject"
 STATUS_ANNOTATION = "sidecar.istio.io/status"

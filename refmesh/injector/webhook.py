@@ -18,9 +18,10 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
+from refmesh.config import admission
 from refmesh.errors import EnvironmentProblem
 from refmesh.injector.patch import BadPod, Config, Skip, patch, warnings
-from refmesh.injector.policy import CONFIGURATION, NAMESPACE_LABEL
+from refmesh.injector.policy import CONFIGURATION, NAMESPACE_LABEL, VALIDATOR
 from refmesh.kubeclient import Conflict, KubeError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ async def start(
     )
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.router.add_post("/inject", _handler(config))
+    app.router.add_post(admission.PATH, _validate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _load(context, authority, names)
@@ -155,6 +157,13 @@ def _handler(config: Config) -> Any:
     return inject
 
 
+async def _validate(request: web.Request) -> web.Response:
+    try:
+        return web.json_response(admission.review(await request.read(), "cluster.local"))
+    except ValueError as error:
+        return web.Response(status=400, text=f"{error}\n")
+
+
 def _load(context: ssl.SSLContext, authority: Authority, names: Sequence[str]) -> None:
     """Load a fresh certificate; connections from now on get it. The key passes through memory, not through a file."""
     chain, key = authority.server_credentials(names)
@@ -187,9 +196,15 @@ async def _keep_bundle(kube: Kube, root: bytes) -> None:
 
 
 async def set_bundle(kube: Kube, bundle: str) -> bool:
-    """Write the bundle into every webhook that lacks it; False if there is no configuration (yet)."""
-    api, plural = "admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations"
-    configuration = await kube.get(api, plural, CONFIGURATION)
+    """Write the bundle into every webhook that lacks it; False if nothing tells the API server to inject (yet)."""
+    # Validation first: where injection is trusted, an installation counts as complete.
+    await _set_bundle(kube, "validatingwebhookconfigurations", VALIDATOR, bundle)
+    return await _set_bundle(kube, "mutatingwebhookconfigurations", CONFIGURATION, bundle)
+
+
+async def _set_bundle(kube: Kube, plural: str, name: str, bundle: str) -> bool:
+    api = "admissionregistration.k8s.io/v1"
+    configuration = await kube.get(api, plural, name)
     if configuration is None:
         return False
     stale = [hook for hook in configuration["webhooks"] if hook["clientConfig"].get("caBundle") != bundle]
@@ -197,6 +212,6 @@ async def set_bundle(kube: Kube, bundle: str) -> bool:
         hook["clientConfig"]["caBundle"] = bundle
     if stale:
         # a replacement, so that two control planes cannot mix their edits
-        await kube.replace(api, plural, CONFIGURATION, configuration)
-        log.info("the webhook configuration has the mesh's root now")
+        await kube.replace(api, plural, name, configuration)
+        log.info("%s has the mesh's root now", name)
     return True

@@ -28,6 +28,7 @@ _PLURALS = {
     "Role": ("roles", True),
     "RoleBinding": ("rolebindings", True),
     "MutatingWebhookConfiguration": ("mutatingwebhookconfigurations", False),
+    "ValidatingWebhookConfiguration": ("validatingwebhookconfigurations", False),
     "CustomResourceDefinition": ("customresourcedefinitions", False),
 }
 

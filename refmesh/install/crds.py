@@ -174,4 +174,12 @@ def crds() -> list[dict[str, Any]]:
             authorization_schema.authorization_policy(),
             ["ap"],
         ),
+        _crd(
+            "RequestAuthentication",
+            "requestauthentications",
+            "security.istio.io",
+            security,
+            authorization_schema.request_authentication(),
+            ["ra"],
+        ),
     ]

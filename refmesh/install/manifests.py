@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from refmesh.api.kinds import KINDS
+from refmesh.config import admission
 from refmesh.injector import policy
 from refmesh.install.options import NAMESPACE
 
 if TYPE_CHECKING:
     from refmesh.install.options import Options
 
-__all__ = ["DEPLOYMENT", "LABELS", "control_plane", "deployment", "rbac", "webhooks"]
+__all__ = ["DEPLOYMENT", "LABELS", "control_plane", "deployment", "rbac", "validation", "webhooks"]
 
 Object = dict[str, Any]
 DEPLOYMENT = "refmesh"
@@ -29,7 +31,8 @@ _DRAIN_SECONDS = "3"
 
 def control_plane(image: str, options: Options, defect: str | None = None) -> list[Object]:
     """Return everything but the CRDs, in an order in which each object finds what it needs."""
-    return [_namespace(), *rbac(), _service(), webhooks(options.failure_policy), deployment(image, options, defect)]
+    hooks = [webhooks(options.failure_policy), validation()]
+    return [_namespace(), *rbac(), _service(), *hooks, deployment(image, options, defect)]
 
 
 def _metadata(name: str, *, namespace: str | None = None, **extra: Any) -> Object:
@@ -55,11 +58,12 @@ def rbac() -> list[Object]:
         _rule("", "services pods namespaces serviceaccounts", read),
         _rule("discovery.k8s.io", "endpointslices", read),
         _rule("networking.istio.io", "virtualservices destinationrules serviceentries", read),
-        _rule("security.istio.io", "peerauthentications authorizationpolicies", read),
+        _rule("security.istio.io", "peerauthentications authorizationpolicies requestauthentications", read),
         _rule("gateway.networking.k8s.io", "httproutes grpcroutes referencegrants", read),
         _rule("gateway.networking.k8s.io", "httproutes/status grpcroutes/status", "update patch"),
         _rule("authentication.k8s.io", "tokenreviews", "create"),
         _rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get update", policy.CONFIGURATION),
+        _rule("admissionregistration.k8s.io", "validatingwebhookconfigurations", "get update", policy.VALIDATOR),
     ]
     # A create cannot be limited to a name; reading and changing can.
     local_rules = [
@@ -209,6 +213,35 @@ def webhooks(failure_policy: str = "Fail") -> Object:
             _webhook("namespace.injector.refmesh.io", [opted_in, outside], stays, failure_policy),
             _webhook("pod.injector.refmesh.io", [not_opted_in, outside], wants, failure_policy),
         ],
+    }
+
+
+def validation() -> Object:
+    """Return the webhook configuration that has Istio-shaped objects judged before they are stored.
+
+    Gateway API's are not: their conditions tell what is wrong with them, as its specification asks. While the control
+    plane is away objects are stored unjudged, because reading them closes what cannot be read, and a mesh that is down
+    must not keep people from writing the very objects that mend it.
+    """
+    kinds = [kind for kind in KINDS if kind.api_version.partition("/")[0].endswith(".istio.io")]
+    rules = [
+        {
+            "apiGroups": [group],
+            "apiVersions": ["*"],
+            "operations": ["CREATE", "UPDATE"],
+            "resources": [kind.plural for kind in kinds if kind.api_version.startswith(f"{group}/")],
+            "scope": "Namespaced",
+        }
+        for group in sorted({kind.api_version.partition("/")[0] for kind in kinds})
+    ]
+    hook = _webhook("validation.refmesh.io", [], [], "Ignore")
+    service = hook["clientConfig"]["service"] | {"path": admission.PATH}
+    del hook["reinvocationPolicy"]
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": _metadata(policy.VALIDATOR),
+        "webhooks": [hook | {"clientConfig": {"service": service}, "rules": rules, "timeoutSeconds": 3}],
     }
 
 

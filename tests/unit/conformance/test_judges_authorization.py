@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from conformance.checks.authorization_invalid import Unreadable, judge_unreadable
 from conformance.checks.authorization_judges import Access, Attempt, judge_access, summarise
+from conformance.checks.authorization_revocation import Revocation, Stream, judge_revocation, stream_of
 from fixtures.workloads.traffic import Record
 from reports.model import Verdict
 
@@ -53,3 +55,48 @@ def test_a_summary_counts_answers_of_the_application_only() -> None:
     found = summarise("x", wanted=True, records=records, arrived=1)
     assert (found.sent, found.answered, found.arrived) == (5, 1, 1)
     assert found.ends == {"status 200": 1, "status 403": 1, "reset": 1, "grpc 7": 1}
+
+
+# ----------------------------------------------------------------------------------------------------------- revocation
+STREAM = Stream("HTTP, one connection", before=20, last=0.1, refused=20)
+
+
+@pytest.mark.parametrize(
+    ("streams", "verdict", "reason"),
+    [
+        ((STREAM, replace(STREAM, name="TCP", last=5.0)), Verdict.PASS, "nothing got through later than 5.00 s (TCP)"),
+        ((replace(STREAM, last=None),), Verdict.PASS, "0.00 s"),
+        ((replace(STREAM, before=0),), Verdict.INCONCLUSIVE, "while it was allowed"),
+        ((STREAM, replace(STREAM, refused=0, last=61.0)), Verdict.FAIL, "as if nothing had changed"),
+        ((replace(STREAM, last=60.5),), Verdict.FAIL, "as if nothing had changed"),
+    ],
+)
+def test_the_judge_of_revocation(streams: tuple[Stream, ...], verdict: Verdict, reason: str) -> None:
+    found = judge_revocation(Revocation(streams))
+    assert found.verdict is verdict
+    assert reason in found.reason
+
+
+def test_a_stream_knows_before_from_after() -> None:
+    reply = {"pod": "x"}
+    records = [
+        Record(9.0, 0.1, status=200, reply=reply),
+        Record(10.5, 0.1, status=200, reply=reply),
+        Record(11.0, 0.1, status=403),
+        Record(12.0, 0.1, error="eof"),
+    ]
+    assert stream_of("x", records, changed=10.0) == Stream("x", before=1, last=0.5, refused=2)
+
+
+# --------------------------------------------------------------------------------------------------------- invalid ones
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (Unreadable("spec.rules[0].when[0].key: must be one of", Access(())), Verdict.PASS),
+        (Unreadable("internal error", Access(())), Verdict.FAIL),
+        (Unreadable("", Access((REFUSED,))), Verdict.PASS),
+        (Unreadable("", Access((replace(REFUSED, answered=10, arrived=10, ends={}),))), Verdict.FAIL),
+    ],
+)
+def test_the_judge_of_unreadable_policies(history: Unreadable, verdict: Verdict) -> None:
+    assert judge_unreadable(history).verdict is verdict

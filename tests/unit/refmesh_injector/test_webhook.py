@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from refmesh.ca.authority import Authority
 from refmesh.ca.signing import Keyring
 from refmesh.injector import webhook
-from refmesh.injector.policy import CONFIGURATION
+from refmesh.injector.policy import CONFIGURATION, VALIDATOR
 from refmesh.kubeclient import Kube
 from tests.unit.refmesh_injector.pods import CONFIG, pod
 
@@ -78,6 +78,8 @@ class FakeKube:
         self.replaced = 0
 
     async def get(self, _api: str, _plural: str, name: str, _namespace: str | None = None) -> Any:
+        if name == VALIDATOR:
+            return None
         assert name == CONFIGURATION
         return json.loads(json.dumps(self.configuration)) if self.configuration else None
 

@@ -1,0 +1,135 @@
+"""AZ-08: a right that is taken away is gone soon, also on connections that were opened while it held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.catalogue import check
+from conformance.checks.authorization import GROUND, HTTP, SERVER, TCP, Ask, account, allow, establish
+from conformance.context import LIMITS, Context
+from conformance.intents import AccessRule
+from conformance.model import Judgement, failed, inconclusive, passed
+from fixtures.workloads.traffic import Batch, Job, Record
+from reports.model import Evidence
+
+__all__ = ["Revocation", "Stream", "judge_revocation", "stream_of"]
+
+BOUND = 60.0
+"""Seconds. Envoy-based meshes drain connections when their filters change; Istio gives them 45 s."""
+RATE = 20.0
+QUIET = 1.0
+"""Seconds without a request that got through, after which a right counts as gone."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One caller that went on asking, before and after its right was taken away."""
+
+    name: str
+    before: int
+    """Requests that got through before."""
+    last: float | None
+    """Seconds from the change to the last request that got through; None where none did."""
+    refused: int
+    """Requests after that one which did not get through."""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """One line of the report's table."""
+        return {
+            "requests": self.name,
+            "got through before": self.before,
+            "last one through after the change, s": None if self.last is None else round(self.last, 3),
+            "refused afterwards": self.refused,
+        }
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """Kept connections and new ones, over HTTP and TCP."""
+
+    streams: tuple[Stream, ...]
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """For the report."""
+        return (Evidence("requests before and after the right was taken away", [one.row for one in self.streams]),)
+
+
+def stream_of(name: str, records: Sequence[Record], changed: float) -> Stream:
+    """The records of one caller. `changed`: epoch seconds at which the API server had the new policy."""
+    through = [record for record in records if record.ok and record.reply is not None]
+    after = [record for record in through if record.start > changed]
+    last = max((record.start for record in after), default=None)
+    return Stream(
+        name=name,
+        before=sum(record.start <= changed for record in through),
+        last=None if last is None else last - changed,
+        refused=sum(record.start > max(changed, last or 0.0) and not record.ok for record in records),
+    )
+
+
+def judge_revocation(history: Revocation) -> Judgement:
+    """Every stream got through before, and none does once the bound is over."""
+    for one in history.streams:
+        if not one.before:
+            return inconclusive(f"{one.name}: nothing got through while it was allowed", *history.evidence)
+    for one in history.streams:
+        if not one.refused or (one.last or 0.0) > BOUND:
+            return failed(f"{one.name}: requests get through after {BOUND:g} s, as if nothing had changed",
+                          *history.evidence)  # fmt: skip
+    worst = max(history.streams, key=lambda one: one.last or 0.0)
+    return passed(f"nothing got through later than {worst.last or 0.0:.2f} s ({worst.name})", *history.evidence)
+
+
+@check(
+    id="AZ-08",
+    title="A right that is taken away is gone soon, on open connections too",
+    proves=("authorization", "revocation"),
+    judge=judge_revocation,
+    ground=GROUND,
+    requires=("AZ-02",),
+)
+def revoked(ctx: Context) -> Revocation:
+    """One account asks all the time, over kept connections and new ones, while the right passes to another."""
+    rights = {name: AccessRule(accounts=(account(ctx, name),)) for name in ("client", "friend")}
+    mark = [Ask("client", wanted=True), Ask("client", wanted=True, port=TCP), Ask("friend", wanted=False)]
+    establish(ctx, allow(ctx, "right", rights["client"]), mark=mark)
+    kinds = [(port, fresh) for port in (HTTP, TCP) for fresh in (False, True)]
+    with ExitStack() as stack:
+        jobs = [stack.enter_context(_ask_on(ctx, port, fresh=fresh)) for port, fresh in kinds]
+        ctx.until(lambda: all(len(job.records()) > RATE for job in jobs), "requests get through", LIMITS.in_force)
+        ctx.apply(allow(ctx, "right", rights["friend"]))
+        changed = ctx.now()
+        ctx.watch(lambda: all(_gone(job.records(), changed) for job in jobs), BOUND + 2 * QUIET)
+        found = [
+            stream_of(f"{'TCP' if port == TCP else 'HTTP'}, {'a new' if fresh else 'one'} connection"
+                      f"{' each' if fresh else ''}", job.records(), changed)
+            for (port, fresh), job in zip(kinds, jobs, strict=True)
+        ]  # fmt: skip
+    return Revocation(tuple(found))
+
+
+def _gone(records: Sequence[Record], changed: float) -> bool:
+    """Whether the newest second of records holds refusals only."""
+    newest = [record for record in records if record.start > max(changed, records[-1].start - QUIET)]
+    return records[-1].start > changed + QUIET and not any(record.ok for record in newest)
+
+
+def _ask_on(ctx: Context, port: int, *, fresh: bool) -> Job:
+    http = port == HTTP
+    return ctx.client().start(
+        Batch(
+            url=ctx.url(SERVER, port, "/" if http else "", "http" if http else "tcp"),
+            protocol="http1" if http else "tcp",
+            rate=RATE,
+            duration=BOUND + 4 * LIMITS.in_force,
+            body="" if http else "line",
+            timeout=LIMITS.probe,
+            fresh=fresh,
+            fields=("pod",),
+        )
+    )

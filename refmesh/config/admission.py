@@ -1,0 +1,64 @@
+"""The validating webhook's answer: objects that could not be put in force are refused where they are written.
+
+It speaks with the parsers that decide what is in force, so that it cannot be of another opinion. Nothing depends on it:
+what gets past it while the control plane is away is read again, and closes what it cannot be read for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from refmesh.api.kinds import KINDS, Kind, parse
+from refmesh.api.meta import Rejected
+
+__all__ = ["PATH", "kind_of", "problem", "review"]
+
+PATH = "/validate"
+_BY_NAME: Mapping[tuple[str, str], Kind] = {(kind.api_version.partition("/")[0], kind.name): kind for kind in KINDS}
+
+
+def kind_of(obj: Any) -> Kind | None:
+    """The kind of an object in any of its versions, None for one that refmesh does not read."""
+    if not isinstance(obj, dict):
+        return None
+    group, slash, _ = str(obj.get("apiVersion") or "").partition("/")
+    return _BY_NAME.get((group if slash else "", str(obj.get("kind") or "")))
+
+
+def problem(kind: Kind, obj: Any, domain: str) -> str:
+    """Why an object could not be put in force, as one sentence that names the field; empty for a good one."""
+    found = parse(kind, obj, domain)
+    return found.reason if isinstance(found, Rejected) else ""
+
+
+def review(body: bytes, domain: str) -> dict[str, Any]:
+    """Answer one AdmissionReview. Raises ValueError if it is none."""
+    try:
+        message = json.loads(body)
+        request = message["request"]
+        uid, obj, operation = request["uid"], request["object"], request.get("operation")
+        version = str(message.get("apiVersion") or "admission.k8s.io/v1")
+        old = request.get("oldObject")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("not an AdmissionReview") from error
+    if not isinstance(uid, str) or not isinstance(obj, dict):
+        raise ValueError("not an AdmissionReview")  # noqa: TRY004  (a value's fault, not a type's)
+    return {
+        "apiVersion": version,
+        "kind": "AdmissionReview",
+        "response": {"uid": uid} | _response(obj, old if operation == "UPDATE" else None, domain),
+    }
+
+
+def _response(obj: dict[str, Any], old: Any, domain: str) -> dict[str, Any]:
+    kind = kind_of(obj)
+    unchanged = isinstance(old, dict) and old.get("spec") == obj.get("spec")
+    # A change that does not touch the spec, such as the removal of a finalizer, must always be possible.
+    if kind is None or unchanged:
+        return {"allowed": True}
+    found = problem(kind, obj, domain)
+    if not found:
+        return {"allowed": True}
+    return {"allowed": False, "status": {"code": 422, "reason": "Invalid", "message": f"refmesh: {found}"}}

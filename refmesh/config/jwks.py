@@ -1,0 +1,100 @@
+"""Fetches the keys of token issuers, so that no proxy has to: bounded in time and size, kept while one is away.
+
+What an issuer's server says is believed only if it is a set of public keys; nothing of any other answer is kept or
+shown, because the address comes from whoever may write a RequestAuthentication.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import aiohttp
+
+from refmesh.api.key_sets import usable_keys
+from refmesh.config.model import Snapshot
+
+__all__ = ["KeyFetcher", "fetch"]
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_SECONDS = 5.0
+_MAX_BYTES = 1 << 20
+_MAX_ISSUERS = 500
+_REFRESH_SECONDS = 20 * 60.0
+_RETRY_SECONDS = (1.0, 60.0)
+
+
+class NoKeys(Exception):
+    """An issuer's keys cannot be had; the text says why without quoting the answer."""
+
+
+async def fetch(session: aiohttp.ClientSession, uri: str) -> str:
+    """The key set at an address. Raises `NoKeys`."""
+    try:
+        # Not redirected: the address that was written is the one that is asked.
+        async with session.get(uri, allow_redirects=False) as answer:
+            if answer.status != 200:
+                raise NoKeys(f"status {answer.status}")
+            body = await answer.content.read(_MAX_BYTES + 1)
+            while len(body) <= _MAX_BYTES and (part := await answer.content.read(_MAX_BYTES + 1 - len(body))):
+                body += part
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise NoKeys(type(error).__name__) from error
+    if len(body) > _MAX_BYTES:
+        raise NoKeys(f"more than {_MAX_BYTES} bytes")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise NoKeys("not text") from error
+    if not (keys := usable_keys(text)):
+        raise NoKeys("no usable public key")
+    return keys
+
+
+class KeyFetcher:
+    """Keeps `put(uri, keys)` current for every address that the newest snapshot names; None forgets one."""
+
+    def __init__(self, put: Callable[[str, str | None], None]) -> None:
+        self._put = put
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """Take the newest snapshot."""
+        rules = (rule for item in snapshot.request_authentications.values() for rule in item.rules)
+        wanted = sorted({rule.jwks_uri for rule in rules if rule.jwks_uri})
+        if len(wanted) > _MAX_ISSUERS:
+            log.warning("keys are fetched for %d of %d issuers only", _MAX_ISSUERS, len(wanted))
+        for uri in self._tasks.keys() - set(wanted):
+            self._tasks.pop(uri).cancel()
+            self._put(uri, None)
+        for uri in wanted[:_MAX_ISSUERS]:
+            if uri not in self._tasks:
+                self._tasks[uri] = asyncio.get_running_loop().create_task(self._follow(uri), name=f"keys of {uri}")
+
+    async def close(self) -> None:
+        """Stop fetching."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    async def _follow(self, uri: str) -> None:
+        delay = _RETRY_SECONDS[0]
+        while True:
+            if self._session is None:
+                limits = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+                self._session = aiohttp.ClientSession(timeout=limits, cookie_jar=aiohttp.DummyCookieJar())
+            try:
+                self._put(uri, await fetch(self._session, uri))
+            except NoKeys as problem:
+                log.warning("the keys at %s cannot be had (%s); known ones stay in force", uri, problem)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _RETRY_SECONDS[1])
+            else:
+                delay = _RETRY_SECONDS[0]
+                await asyncio.sleep(_REFRESH_SECONDS)

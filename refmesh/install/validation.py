@@ -1,0 +1,83 @@
+"""`refmesh validate`: what the webhook would say of the objects in files, without a cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from refmesh.config.admission import kind_of, problem
+from refmesh.errors import UsageProblem
+
+__all__ = ["Finding", "validate"]
+
+_SUFFIXES = {".yaml", ".yml", ".json"}
+_DOMAIN = "cluster.local"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one object; `problem` is empty for a good one."""
+
+    file: str
+    kind: str
+    name: str
+    """With its namespace, where the file names one."""
+    problem: str
+    known: bool = True
+    """Whether refmesh reads this kind; others are not judged."""
+
+
+def validate(names: list[str]) -> list[Finding]:
+    """Judge every object of these files, of the folders' files, and of standard input (`-`).
+
+    Raises `UsageProblem` for what cannot be read as YAML.
+    """
+    return [
+        _judge(file, document) for name in names for file, text in _texts(name) for document in _documents(file, text)
+    ]
+
+
+def _texts(name: str) -> Iterator[tuple[str, str]]:
+    if name == "-":
+        yield "standard input", sys.stdin.read()
+        return
+    path = Path(name)
+    files = sorted(item for item in path.rglob("*") if item.suffix in _SUFFIXES) if path.is_dir() else [path]
+    if not files:
+        raise UsageProblem(f"{name} has no files that end in {', '.join(sorted(_SUFFIXES))}.")
+    for file in files:
+        try:
+            yield str(file), file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageProblem(f"{file} cannot be read: {error}.") from error
+
+
+def _documents(file: str, text: str) -> Iterator[Any]:
+    try:
+        documents = [item for item in yaml.safe_load_all(text) if item is not None]
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UsageProblem(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
+    for item in documents:
+        listed = (
+            isinstance(item, dict)
+            and str(item.get("kind", "")).endswith("List")
+            and isinstance(item.get("items"), list)
+        )
+        yield from item["items"] if listed else [item]
+
+
+def _judge(file: str, obj: Any) -> Finding:
+    if not isinstance(obj, dict) or not isinstance(obj.get("kind"), str):
+        return Finding(file, "?", "?", "is no Kubernetes object: it has no kind")
+    metadata = obj.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    name = "/".join(str(metadata[key]) for key in ("namespace", "name") if metadata.get(key)) or "?"
+    kind = kind_of(obj)
+    if kind is None:
+        return Finding(file, obj["kind"], name, "", known=False)
+    return Finding(file, kind.name, name, problem(kind, obj, _DOMAIN))

@@ -1,0 +1,124 @@
+"""Key sets of token issuers: what is usable, and how they are fetched."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance.tokens import Issuer
+from refmesh.api.key_sets import key_set_problem, usable_keys
+from refmesh.config.jwks import KeyFetcher
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy
+
+GOOD = json.loads(Issuer().key_set())["keys"][0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ([GOOD], ""),
+        ([], "must hold 1 to 100 keys"),
+        ([GOOD, 1], "has a key at 1 that is no object"),
+        ([{**GOOD, "d": "x"}], "is private"),
+        ([{"kty": "oct", "k": "x"}], "is private"),
+        ([{**GOOD, "n": "AQAB"}], "has no n of 2048 to 8192 bits"),
+        ([{**GOOD, "n": "!"}], "has no n"),
+        ([{**GOOD, "e": "AA"}], "is no RSA key"),
+        ([{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}], "is no point on its curve"),
+        ([{"kty": "EC", "crv": "P-1"}], "is on no known curve"),
+        ([{"kty": "OKP", "crv": "Ed25519", "x": "AA"}], "has no x of 32 bytes"),
+        ([{"kty": "PQ"}], "is not of a known kind"),
+        ([{**GOOD, "kid": 1}], "has a kid, alg or use that is no text"),
+    ],
+)
+def test_a_key_that_envoy_cannot_use_is_named(keys: list[Any], problem: str) -> None:
+    found = key_set_problem(json.dumps({"keys": keys}))
+    assert problem in found
+    assert bool(found) is bool(problem)
+
+
+@given(st.text(max_size=50) | st.sampled_from(["{}", "[]", "null", '{"keys": 1}', "[" * 5000]))
+def test_what_is_no_key_set_has_no_usable_key(text: str) -> None:
+    assert key_set_problem(text)
+    assert usable_keys(text) == ""
+
+
+def test_keys_for_other_purposes_are_left_out() -> None:
+    text = json.dumps({"keys": [{"kty": "PQ"}, GOOD]})
+    assert json.loads(usable_keys(text))["keys"] == [GOOD]
+
+
+class Site:
+    """An issuer's web server; `answer` is what it says next."""
+
+    def __init__(self) -> None:
+        self.answer = web.Response(text=json.dumps({"keys": [GOOD]}))
+        self.asked = asyncio.Event()
+        self.uri = ""
+
+    async def handle(self, _: web.Request) -> web.Response:
+        self.asked.set()
+        return self.answer
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    found = Site()
+    app = web.Application()
+    app.router.add_get("/keys", found.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    found.uri = f"http://127.0.0.1:{runner.addresses[0][1]}/keys"
+    yield found
+    await runner.cleanup()
+
+
+def tokens(uri: str) -> dict[str, Any]:
+    return policy("t", {"jwtRules": [{"issuer": "x", "jwksUri": uri}]})
+
+
+async def test_keys_are_fetched_and_forgotten_with_the_last_that_names_them(site: Site) -> None:
+    cluster, put = MemoryCluster().with_echo(), asyncio.Queue[tuple[str, str | None]]()
+    fetcher = KeyFetcher(lambda uri, keys: put.put_nowait((uri, keys)))
+    fetcher.offer(cluster.put("RequestAuthentication", tokens(site.uri)).snapshot())
+    uri, keys = await asyncio.wait_for(put.get(), 10)
+    assert uri == site.uri
+    assert keys is not None
+    assert json.loads(keys)["keys"] == [GOOD]
+    cluster.store.put_keys(uri, keys)
+    assert cluster.snapshot().jwks == {uri: keys}
+    fetcher.offer(cluster.drop("RequestAuthentication", "t").snapshot())
+    assert await asyncio.wait_for(put.get(), 10) == (site.uri, None)
+    await fetcher.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(status=500),
+        web.Response(text="x" * (2 << 20)),
+        web.Response(text="{}"),
+        web.Response(body=b"\xff\xfe"),
+        web.Response(status=302, headers={"location": "http://127.0.0.1:1/"}),
+    ],
+    ids=["error", "too long", "no keys", "no text", "elsewhere"],
+)
+async def test_other_answers_change_nothing(site: Site, answer: web.Response, caplog: pytest.LogCaptureFixture) -> None:
+    put: list[Any] = []
+    site.answer = answer
+    fetcher = KeyFetcher(lambda *keys: put.append(keys))
+    fetcher.offer(MemoryCluster().put("RequestAuthentication", tokens(site.uri)).snapshot())
+    await asyncio.wait_for(site.asked.wait(), 10)
+    async with asyncio.timeout(10):
+        while "cannot be had" not in caplog.text:  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0.01)
+    await fetcher.close()
+    assert put == []

@@ -1,0 +1,126 @@
+"""Which tokens the real Envoy believes under RequestAuthentications, and what policies may then ask of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from conformance.tokens import Issuer, unsigned
+from tests.unit.refmesh_discovery.guarded_envoy import Guarded, Objects, guarded_envoy
+from tests.unit.refmesh_discovery.helpers import policy
+
+ISSUER, STRANGER = Issuer(), Issuer()
+NAME, AUDIENCE = "https://issuer.test", "shop"
+GOOD = {
+    "iss": NAME,
+    "sub": "alice",
+    "aud": AUDIENCE,
+    "exp": int(time.time()) + 600,
+    "groups": ["a", "b"],
+    "nested": {"x": "y"},
+}
+
+
+def authentication(name: str = "tokens", **rule: Any) -> tuple[str, dict[str, Any]]:
+    rules = [{"issuer": NAME, "audiences": [AUDIENCE], "jwks": ISSUER.key_set(), **rule}]
+    return "RequestAuthentication", policy(name, {"jwtRules": rules})
+
+
+def required(*principals: str, **more: Any) -> tuple[str, dict[str, Any]]:
+    rule = {"from": [{"source": {"requestPrincipals": list(principals)}}], **more}
+    return "AuthorizationPolicy", policy("p", {"rules": [rule]})
+
+
+def claim(key: str, value: str) -> tuple[str, dict[str, Any]]:
+    return "AuthorizationPolicy", policy("p", {"rules": [{"when": [{"key": key, "values": [value]}]}]})
+
+
+POLICIES: dict[str, Objects] = {
+    "optional": [authentication()],
+    "any": [authentication(), required("*")],
+    "alice": [authentication(), required(f"{NAME}/alice")],
+    "bob": [authentication(), required(f"{NAME}/bob")],
+    "group": [authentication(), claim("request.auth.claims[groups]", "b")],
+    "no group": [authentication(), claim("request.auth.claims[groups]", "c")],
+    "nested": [authentication(), claim("request.auth.claims[nested][x]", "y")],
+    "audience": [authentication(), claim("request.auth.audiences", AUDIENCE)],
+    "header": [authentication(fromHeaders=[{"name": "x-token", "prefix": "Token "}])],
+    "two": [
+        authentication(),
+        (
+            "RequestAuthentication",
+            policy("second", {"jwtRules": [{"issuer": "second", "jwks": STRANGER.key_set()}]}),
+        ),
+        required("*"),
+    ],
+    "no keys yet": [("RequestAuthentication", policy("t", {"jwtRules": [{"issuer": NAME, "jwksUri": "http://x/k"}]}))],
+    "unreadable": [("RequestAuthentication", policy("t", {"jwtRules": [{"issuer": NAME}]}))],
+    "none": [],
+}
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    with guarded_envoy(POLICIES, tmp_path_factory.mktemp("envoy")) as found:
+        yield found
+
+
+def bearer(token: str) -> str:
+    return f"authorization: Bearer {token}"
+
+
+FORGED = ISSUER.token(GOOD).rpartition(".")[0] + "." + STRANGER.token(GOOD).rpartition(".")[2]
+CASES = {
+    "valid": (ISSUER.token(GOOD), 200),
+    "expired": (ISSUER.token({**GOOD, "exp": int(time.time()) - 600}), 401),
+    "from another issuer": (ISSUER.token({**GOOD, "iss": "https://other.test"}), 401),
+    "for another audience": (ISSUER.token({**GOOD, "aud": "bank"}), 403),
+    "signed by a stranger": (STRANGER.token(GOOD), 401),
+    "with the signature of another": (FORGED, 401),
+    "unsigned": (unsigned(GOOD), 401),
+    "no token at all": ("x.y.z", 401),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", ["optional", "any", "two"])
+def test_only_tokens_that_hold_get_through(proxy: Guarded, name: str, case: str) -> None:
+    token, status = CASES[case]
+    assert proxy.ask(name, headers=bearer(token)).status == status
+
+
+def test_without_a_token_policies_decide(proxy: Guarded) -> None:
+    assert proxy.ask("optional").status == 200
+    assert proxy.ask("any").status == 403
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("alice", 200), ("bob", 403), ("group", 200), ("no group", 403), ("nested", 200), ("audience", 200)],
+)
+def test_policies_may_ask_for_what_the_token_says(proxy: Guarded, name: str, status: int) -> None:
+    assert proxy.ask(name, headers=bearer(ISSUER.token(GOOD))).status == status
+
+
+def test_a_second_issuer_is_believed_with_its_own_keys_only(proxy: Guarded) -> None:
+    assert proxy.ask("two", headers=bearer(STRANGER.token({**GOOD, "iss": "second"}))).status == 200
+    assert proxy.ask("two", headers=bearer(ISSUER.token({**GOOD, "iss": "second"}))).status == 401
+
+
+def test_a_token_is_looked_for_where_the_rule_says(proxy: Guarded) -> None:
+    token = ISSUER.token({**GOOD, "exp": 1})
+    assert proxy.ask("header", headers=f"x-token: Token {token}").status == 401
+    assert proxy.ask("header", headers=bearer(token)).status == 200
+
+
+@pytest.mark.parametrize("name", ["no keys yet", "unreadable"])
+def test_without_keys_no_token_holds_and_requests_without_one_pass(proxy: Guarded, name: str) -> None:
+    assert proxy.ask(name, headers=bearer(ISSUER.token(GOOD))).status == 401
+    assert proxy.ask(name).status == 200
+
+
+def test_a_token_that_nobody_verifies_is_none(proxy: Guarded) -> None:
+    assert proxy.ask("none", headers=bearer("x.y.z")).status == 200
