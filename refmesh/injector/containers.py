@@ -82,6 +82,18 @@ def hooks() -> dict[str, Any]:
     }
 
 
+def health() -> dict[str, Any]:
+    """Return the sidecar's own probes: they ask the proxy alone, so that nothing else being away can take it down."""
+    return {
+        "readinessProbe": {
+            "httpGet": {"path": "/healthz/ready", "port": READY_PORT, "scheme": "HTTP"},
+            "periodSeconds": 5,
+            "timeoutSeconds": 3,
+            "failureThreshold": 3,
+        }
+    }
+
+
 def proxy_container(
     config: Config, annotations: Mapping[str, str], app: str, service_account: str, probes: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -117,12 +129,7 @@ def proxy_container(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "lifecycle": hooks(),
-        "readinessProbe": {
-            "httpGet": {"path": "/healthz/ready", "port": READY_PORT, "scheme": "HTTP"},
-            "periodSeconds": 5,
-            "timeoutSeconds": 3,
-            "failureThreshold": 3,
-        },
+        **health(),
         "volumeMounts": [
             {"name": "refmesh-run", "mountPath": RUN_DIR},
             {"name": "refmesh-token", "mountPath": TOKEN_PATH.rpartition("/")[0], "readOnly": True},

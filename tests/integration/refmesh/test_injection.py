@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from fixtures.kube import eventually
+from fixtures.kube import ApiProblem, eventually
 from fixtures.workloads import client_pod, echo_deployment, service
+from fixtures.workloads.manifests import ECHO_CONTROL
+from fixtures.workloads.traffic import Control
 from tests.integration.refmesh.conftest import Mesh
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("refmesh")]
@@ -131,3 +133,32 @@ def test_the_application_starts_when_the_proxy_is_ready(mesh, shop):
         return True
 
     eventually(ended, timeout=30, what="the first request was answered through the mesh")
+
+
+def test_a_hook_over_http_reaches_the_application_under_strict(mesh, shop):
+    echo = echo_deployment("echo", shop, image=mesh.image)
+    container = echo[1]["spec"]["template"]["spec"]["containers"][0]
+    header = {"name": "x-meshproof-key", "value": "bye"}
+    # The hook is answered after two seconds, in which the pod goes on: long enough to ask what it has counted.
+    request = {"port": "http", "path": "/bye?delay=2s", "httpHeaders": [header]}
+    container["lifecycle"] = {"preStop": {"httpGet": request}}
+    mesh.kube.apply(strict(shop), *echo)
+    (pod,) = mesh.kube.wait_pods_ready(shop, "app=echo", count=1)
+    name = pod["metadata"]["name"]
+    assert pod["spec"]["containers"][0]["lifecycle"]["preStop"]["httpGet"]["port"] == 15020
+    control = Control.of_pod(mesh.kube, shop, name, ECHO_CONTROL)
+    assert control.order("GET", "/count?key=bye")["count"] == 0
+    mesh.kube.delete("v1", "Pod", name, shop)
+    eventually(lambda: control.order("GET", "/count?key=bye")["count"] == 1, timeout=10, what="the hook arrived")
+    control.close()
+
+
+def test_only_the_capture_container_is_more_than_restricted(mesh):
+    labels = INJECT | {"pod-security.kubernetes.io/enforce": "restricted"}
+    with mesh.kube.namespace(f"refmesh-{uuid.uuid4().hex[:6]}", labels=labels) as namespace:
+        with pytest.raises(ApiProblem) as refused:
+            mesh.kube.apply(client_pod("client", namespace, image=mesh.image))
+        assert "refmesh-init" in str(refused.value)
+        assert "refmesh-proxy" not in str(refused.value)
+        out = {"sidecar.istio.io/inject": "false"}
+        mesh.kube.apply(client_pod("client", namespace, image=mesh.image, labels=out))

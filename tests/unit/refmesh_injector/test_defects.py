@@ -18,7 +18,7 @@ from tests.unit.refmesh_injector.pods import CONFIG, ENABLED, pod
 
 @pytest.fixture(autouse=True)
 def sound_again() -> Iterator[None]:
-    seams = [one.seam.split(":") for one in defects.catalogue() if one.capability == "injection"]
+    seams = [one.seam.split(":") for one in defects.catalogue() if ".injector." in one.seam]
     kept = [(importlib.import_module(module), name) for module, name in seams]
     sound = [getattr(module, name) for module, name in kept]
     yield
@@ -93,3 +93,9 @@ def test_the_proxy_ends_at_once():
     defects.switch_on("no-drain")
     assert "os.kill(-1, 9)" in containers.hooks()["preStop"]["exec"]["command"][-1]
     assert "wait" in containers.hooks()["postStart"]["exec"]["command"]
+
+
+def test_the_proxy_hangs_on_the_control_plane():
+    assert set(containers.health()) == {"readinessProbe"}
+    defects.switch_on("control-plane-loss-stops-traffic")
+    assert "15011" in containers.health()["livenessProbe"]["exec"]["command"][-1]
