@@ -1,7 +1,7 @@
 """Asking a certificate authority for a workload certificate, as a workload would: key, CSR, token, one gRPC call.
 
 Istio's `IstioCertificateService/CreateCertificate` is spoken by hand: two messages of a field or two each need no
-generated code. Not for issuing anything: the runner throws the key away.
+generated code. Keys stay in this process: histories and reports get what a certificate says, never its key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,19 @@ from conformance.adapters import Authority
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem
 
-__all__ = ["Answer", "decode_chain", "encode_request", "new_request", "request_certificate", "sans", "token_for"]
+__all__ = [
+    "Answer",
+    "Credentials",
+    "Refused",
+    "decode_chain",
+    "encode_request",
+    "issue",
+    "key_pem",
+    "new_request",
+    "request_certificate",
+    "sans",
+    "token_for",
+]
 
 METHOD = "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 CALL_SECONDS = 10.0
@@ -40,8 +52,38 @@ class Answer:
     """The gRPC status and its message, if it was refused."""
 
 
-def new_request(claims: tuple[str, ...]) -> tuple[str, bytes]:
-    """A PEM CSR on a new key that asks for the given URIs, and the key's public part (DER)."""
+class Refused(Exception):
+    """The authority was asked and signed nothing; the text is the gRPC status and its message."""
+
+
+@dataclass(frozen=True, repr=False)
+class Credentials:
+    """A key with the certificate that an authority signed for it. Never part of a history."""
+
+    chain: str
+    """PEM, the leaf first."""
+    key: str
+    """PEM."""
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """The certificate itself."""
+        return x509.load_pem_x509_certificate(self.chain.encode())
+
+    @property
+    def not_after(self) -> float:
+        """When it expires, epoch seconds."""
+        return self.leaf.not_valid_after_utc.timestamp()
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    """A private key as PKCS#8 in PEM."""
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+
+
+def new_request(claims: tuple[str, ...]) -> tuple[str, ec.EllipticCurvePrivateKey]:
+    """A PEM CSR on a new key that asks for the given URIs, and the key."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = x509.CertificateSigningRequestBuilder().subject_name(
         x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "meshproof")])
@@ -49,8 +91,7 @@ def new_request(claims: tuple[str, ...]) -> tuple[str, bytes]:
     if claims:
         names = [x509.UniformResourceIdentifier(claim) for claim in claims]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
-    return pem, _public(key.public_key())
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode(), key
 
 
 def _public(key: ec.EllipticCurvePublicKey) -> bytes:
@@ -148,36 +189,44 @@ def subject_of(token: str) -> str:
 
 def request_certificate(kube: Kube, authority: Authority, token: str, claims: tuple[str, ...]) -> Answer:
     """Ask the authority for a certificate; a refusal is an answer. `EnvironmentProblem` where it cannot be reached."""
-    import grpc  # heavy, and needed by this one check
+    csr, key = new_request(claims)
+    try:
+        chain = issue(kube, authority, token, csr)
+    except Refused as refusal:
+        return Answer(claims, (), own_key=False, refusal=str(refusal))
+    leaf = x509.load_pem_x509_certificate(chain[0].encode())
+    own = leaf.public_key()
+    same = isinstance(own, ec.EllipticCurvePublicKey) and _public(own) == _public(key.public_key())
+    return Answer(claims, sans(leaf), own_key=same)
+
+
+def issue(kube: Kube, authority: Authority, token: str, csr: str, seconds: int = 600) -> tuple[str, ...]:
+    """The chain that the authority signs for a CSR. Raises `Refused`, or `EnvironmentProblem` where nobody answers."""
+    import grpc  # heavy, and needed by few checks
 
     pods = kube.list("v1", "Pod", authority.namespace, authority.selector)
     running = [pod["metadata"]["name"] for pod in pods if pod.get("status", {}).get("phase") == "Running"]
-    space, name, key = authority.roots
-    roots = (kube.get("v1", "ConfigMap", name, space) or {}).get("data", {}).get(key)
+    space, name, entry = authority.roots
+    roots = (kube.get("v1", "ConfigMap", name, space) or {}).get("data", {}).get(entry)
     if not running or not roots:
-        missing = "no running pod" if not running else f"no ConfigMap {space}/{name} with {key}"
+        missing = "no running pod" if not running else f"no ConfigMap {space}/{name} with {entry}"
         raise EnvironmentProblem(f"the certificate authority cannot be asked: {missing}")
-    csr, public = new_request(claims)
     credentials = grpc.ssl_channel_credentials(root_certificates=roots.encode())
     options = [("grpc.ssl_target_name_override", authority.server_name), ("grpc.enable_http_proxy", 0)]
+    bearer = (("authorization", f"Bearer {token}"),)
     with (
         kube.forward(authority.namespace, running[0], authority.port) as (host, port),
         grpc.secure_channel(f"{host}:{port}", credentials, options) as channel,
     ):
         call = channel.unary_unary(METHOD, request_serializer=bytes, response_deserializer=bytes)
         try:
-            data = call(
-                encode_request(csr, 600), metadata=(("authorization", f"Bearer {token}"),), timeout=CALL_SECONDS
-            )
+            data = call(encode_request(csr, seconds), metadata=bearer, timeout=CALL_SECONDS)
         except grpc.RpcError as error:
             status = error.code()
             if status in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
                 raise EnvironmentProblem(f"the certificate authority did not answer: {error.details()}") from error
-            return Answer(claims, (), own_key=False, refusal=f"{status.name}: {error.details()}")
+            raise Refused(f"{status.name}: {error.details()}") from error
     chain = decode_chain(data)
     if not chain:
-        return Answer(claims, (), own_key=False, refusal="an empty chain")
-    leaf = x509.load_pem_x509_certificate(chain[0].encode())
-    own = leaf.public_key()
-    same = isinstance(own, ec.EllipticCurvePublicKey) and _public(own) == public
-    return Answer(claims, sans(leaf), own_key=same)
+        raise Refused("an empty chain")
+    return chain

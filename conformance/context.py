@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from conformance.adapters import Adapter, Rendered, Unsupported
+from conformance.certificates import Credentials
 from conformance.dressing import Dressing
 from conformance.ground import Ground, space_name
 from conformance.intents import Backend, Intent, Marker
@@ -265,6 +266,11 @@ class Context:
         """How many requests and lines one echo pod has answered so far, by its own count."""
         state = self._control(pod, ECHO_CONTROL, "/behaviour", {})
         return int(state.get("served", 0)) + int(state.get("lines", 0))
+
+    def certify(self, pod: Pod, credentials: Credentials) -> None:
+        """Have one echo pod show this certificate on its own TLS port from now on."""
+        body = {"certificate": credentials.chain, "key": credentials.key}
+        self._control(pod, ECHO_CONTROL, "/certificate", body)
 
     def sniff(self, pod: Pod, port: int, marker: str, traffic: Callable[[], Sequence[Record]]) -> dict[str, Any]:
         """What the pod's interface carried on a port while `traffic` ran, and the traffic's records."""

@@ -60,6 +60,8 @@ class Workload:
     """Ports on which the proxy is not to stand before it."""
     past_out: tuple[int, ...] = ()
     """Ports of others that it is to reach without the proxy."""
+    intents: tuple[Intent, ...] = ()
+    """What else its pods ask of the mesh by labels and annotations of their own."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +124,20 @@ def render_metadata(adapter: Adapter, intent: Intent) -> Rendered:
 
 
 def _pod_metadata(adapter: Adapter, workload: Workload, place: Place) -> Rendered:
+    asked: list[Intent] = []
     if workload.pod == "no-inject":
-        return render_metadata(adapter, NoInject(Scope.POD))
+        asked = [NoInject(Scope.POD)]
+    elif workload.pod == "inject":
+        asked = [Inject(Scope.POD)]
     if workload.past_in or workload.past_out:
-        past = render_metadata(adapter, Bypass(workload.past_in, workload.past_out))
-        own = pod_marks(adapter, place)
-        return Rendered(labels={**own.labels, **past.labels}, annotations={**own.annotations, **past.annotations})
-    if workload.pod == "inject":
-        return render_metadata(adapter, Inject(Scope.POD))
-    return pod_marks(adapter, place)
+        asked.append(Bypass(workload.past_in, workload.past_out))
+    own = Rendered() if workload.pod else pod_marks(adapter, place)
+    labels, annotations = dict(own.labels), dict(own.annotations)
+    for intent in (*asked, *workload.intents):
+        marks = render_metadata(adapter, intent)
+        labels |= marks.labels
+        annotations |= marks.annotations
+    return Rendered(labels=labels, annotations=annotations)
 
 
 def pod_marks(adapter: Adapter, place: Place) -> Rendered:

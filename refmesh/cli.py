@@ -16,7 +16,7 @@ import aiohttp
 import typer
 import yaml
 
-from refmesh import defects
+from refmesh import ca_cli, defects
 from refmesh.errors import RefmeshError, UsageProblem
 from refmesh.injector.patch import BadPod, Config
 from refmesh.install import installer, options, proxies, validation
@@ -293,6 +293,9 @@ def authz_check(
         _say("No AuthorizationPolicy speaks at this pod: everything is allowed.")
     else:
         _show(rows, output)
+
+
+ca_cli.mount(app, _run)
 
 
 def main() -> NoReturn:

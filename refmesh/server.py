@@ -17,13 +17,17 @@ import socket
 import sys
 import time
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from refmesh.ca import service as ca_service
+from refmesh.ca import status
 from refmesh.ca.authority import Authority
+from refmesh.ca.rotation import Rotator
+from refmesh.ca.signing import LeafPolicy
 from refmesh.config.jwks import KeyFetcher
 from refmesh.config.leadership import Leadership
 from refmesh.config.model import Snapshot
@@ -42,6 +46,12 @@ from refmesh.telemetry import metrics, pages
 __all__ = ["ControlPlane", "main"]
 
 log = logging.getLogger("refmesh")
+
+_APP = "refmesh"
+_HINT_SECONDS = 55.0
+"""How long an agent's question for news is held back."""
+_ENROLMENTS_PER_SECOND = 100.0
+"""What one replica signs without keeping anybody waiting, by measurement a third of what it can."""
 
 
 class ControlPlane:
@@ -65,6 +75,8 @@ class ControlPlane:
         self._keys = KeyFetcher(self._put_keys)
         self._status = StatusWriter(kube, lambda: self._store.raw_routes, self._leadership.leads)
         self._ready = False
+        self._authority: Authority | None = None
+        self._rotator: Rotator | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,7 +96,10 @@ class ControlPlane:
                     fix="Choose another --http-port.",
                 ) from error
             stack.push_async_callback(runner.cleanup)
-            authority = await Authority.load_or_create(self._kube, options.namespace, options.trust_domain)
+            authority = await Authority.load_or_create(
+                self._kube, options.namespace, options.trust_domain, leaf_policy(options)
+            )
+            self._authority = authority
             shared: dict[str, Any] = {
                 "authority": authority,
                 "kube": self._kube,
@@ -120,6 +135,10 @@ class ControlPlane:
     async def _serve_discovery(self, stack: contextlib.AsyncExitStack, authority: Authority) -> None:
         credentials = RenewedCredentials(authority, self.names)
         stack.callback(credentials.close)
+        self._rotator = Rotator(self._kube, authority, self._meshed, self._peers, self._options.http_port)
+        for work in (self._rotator.run(), self._renewed(authority, credentials)):
+            task = asyncio.create_task(work)
+            stack.callback(task.cancel)
         service = ads.DiscoveryService(self._hub, self._settings)
         address = f"{self._options.host}:{self._options.ads_port}"
         try:
@@ -130,6 +149,35 @@ class ControlPlane:
                 fix="Choose another --ads-port.",
             ) from error
         stack.push_async_callback(ads.stop, server)
+
+    async def _renewed(self, authority: Authority, credentials: RenewedCredentials) -> None:
+        """Serve with certificates of the issuer that signs now."""
+        known = authority.trust.generation
+        while True:
+            known = await authority.changed(known, _HINT_SECONDS)
+            credentials.renew()
+
+    def _meshed(self) -> list[str]:
+        world = self._hub.world
+        return [] if world is None else [f"{n}/{p}" for (n, p), pod in world.snapshot.pods.items() if pod.meshed]
+
+    def _peers(self) -> list[str]:
+        """The addresses of the other replicas."""
+        world, own = self._hub.world, os.environ.get("POD_IP", "")
+        pods = [] if world is None else world.snapshot.pods.values()
+        replicas = (pod for pod in pods if pod.namespace == self._options.namespace and pod.labels.get("app") == _APP)
+        return [pod.address for pod in replicas if pod.address and pod.address != own]
+
+    async def _generation(self, known: int, pod: str) -> tuple[int, float]:
+        """For agents: the generation of trust once it is above theirs, and a spread that grows with their number."""
+        if self._authority is None:
+            return 0, 0.0
+        if pod:
+            self._authority.ledger.confirm(pod, known)
+        return await self._authority.changed(known, _HINT_SECONDS), len(self._hub.streams) / _ENROLMENTS_PER_SECOND
+
+    def _show_certificates(self) -> Any:
+        return {} if self._authority is None else status.page(self._authority, self._rotator)
 
     def _publish(self, snapshot: Snapshot) -> None:
         """A new snapshot: to the proxies first, then to the statuses and gauges."""
@@ -146,7 +194,12 @@ class ControlPlane:
             self._watcher.changed()
 
     def _pages(self) -> pages.Pages:
-        return pages.Pages(lambda: self._ready, {"proxies": self._show_proxies, "rejected": self._show_rejected})
+        shown = {
+            "proxies": self._show_proxies,
+            "rejected": self._show_rejected,
+            "certificates": self._show_certificates,
+        }
+        return pages.Pages(lambda: self._ready, shown, self._generation)
 
     def _show_proxies(self) -> Any:
         return [
@@ -161,6 +214,13 @@ class ControlPlane:
             {"kind": kind, "namespace": namespace, "name": name, "reason": item.reason}
             for (kind, namespace, name), item in sorted(rejected.items())
         ]
+
+
+def leaf_policy(options: argparse.Namespace) -> LeafPolicy:
+    """The lifetimes of workload certificates."""
+    longest = timedelta(seconds=options.max_certificate_seconds)
+    default = min(timedelta(seconds=options.certificate_seconds), longest)
+    return LeafPolicy(default=default, maximum=longest)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
@@ -184,6 +244,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--webhook-port", type=int, default=15017)
     parser.add_argument("--http-port", type=int, default=15014)
     parser.add_argument("--drain-seconds", type=float, default=0.0, help="how long to serve on after SIGTERM")
+    parser.add_argument("--certificate-seconds", type=int, default=86_400, help="lifetime unless a pod asks otherwise")
+    parser.add_argument("--max-certificate-seconds", type=int, default=86_400, help="longest lifetime that is signed")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser.parse_args(arguments)
 

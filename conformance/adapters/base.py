@@ -29,6 +29,10 @@ class Authority:
     """The DNS name in its own certificate."""
     roots: tuple[str, str, str]
     """ConfigMap with its root certificates: namespace, name, key."""
+    shortest: int = 60
+    """The shortest lifetime that it signs, seconds."""
+    longest: int = 90 * 86_400
+    """The longest that it may sign whatever it is asked for, seconds."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Rendered:
     needs_service: bool = False
     """Of an opt-in: every pod must belong to a Service, clients included."""
     authority: Authority | None = None
+    header: str = ""
+    """A request header's name, where the intent asks for one."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conformance.intents import CertificateRequest, Intent
+from conformance.intents import CertificateRequest, Intent, MeshMtlsMode, MtlsMode, RotateRoot, ShortCertificates
 from fixtures.kube import Kube
 
 from . import istio_api
@@ -24,7 +24,19 @@ _AUTHORITY = Authority(
     audience="istio-ca",
     server_name=f"refmesh.{SYSTEM}.svc",
     roots=(SYSTEM, "refmesh-ca-root-cert", "root-cert.pem"),
+    shortest=10,
+    longest=86_400,
 )
+
+
+def _rotation(request: str) -> dict[str, object]:
+    """What the control plane takes for the wish of a new root."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "refmesh-ca-rotation", "namespace": SYSTEM},
+        "data": {"kind": "root", "id": request},
+    }
 
 
 class Refmesh:
@@ -42,6 +54,12 @@ class Refmesh:
         """The intent as refmesh's objects and labels."""
         if isinstance(intent, CertificateRequest):
             return Rendered(authority=_AUTHORITY)
+        if isinstance(intent, ShortCertificates):
+            return Rendered(annotations={"proxy.refmesh.io/certificateSeconds": str(intent.seconds)})
+        if isinstance(intent, RotateRoot):
+            return Rendered(objects=(_rotation(intent.request),))
+        if isinstance(intent, MeshMtlsMode):
+            return istio_api.render(MtlsMode(SYSTEM, intent.mode))
         return istio_api.render(intent)
 
     def identity(self, namespace: str, service_account: str) -> str | Unsupported:

@@ -2,6 +2,7 @@
 
 from . import (
     admission,
+    authority,
     authorization,
     authorization_invalid,
     authorization_paths,
@@ -11,6 +12,7 @@ from . import (
     capture,
     circuit,
     faults,
+    flips,
     identity,
     injection,
     joining,
@@ -18,6 +20,7 @@ from . import (
     mtls,
     outliers,
     patience,
+    peers,
     retries,
     routing,
     routing_backends,
@@ -25,6 +28,7 @@ from . import (
     routing_grants,
     routing_protocols,
     routing_status,
+    upheaval,
     weights,
     weights_change,
     wide,
@@ -32,6 +36,7 @@ from . import (
 
 __all__ = [
     "admission",
+    "authority",
     "authorization",
     "authorization_invalid",
     "authorization_paths",
@@ -41,6 +46,7 @@ __all__ = [
     "capture",
     "circuit",
     "faults",
+    "flips",
     "identity",
     "injection",
     "joining",
@@ -48,6 +54,7 @@ __all__ = [
     "mtls",
     "outliers",
     "patience",
+    "peers",
     "retries",
     "routing",
     "routing_backends",
@@ -55,6 +62,7 @@ __all__ = [
     "routing_grants",
     "routing_protocols",
     "routing_status",
+    "upheaval",
     "weights",
     "weights_change",
     "wide",

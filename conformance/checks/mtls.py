@@ -27,7 +27,7 @@ from conformance.checks.mtls_judges import (
 )
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload
-from conformance.intents import Intent, Mode, MtlsMode
+from conformance.intents import Intent, Mode, MtlsMode, OwnMtls
 from fixtures.workloads.traffic import Batch
 
 __all__ = ["GROUND", "attempt"]
@@ -63,11 +63,17 @@ GROUND = place(
         workloads=(
             Workload("client", "in", kind="client"),
             Workload("server", "in", sniffer=True),
+            Workload("impostor", "in", pod="no-inject", intents=(OwnMtls(),)),
             Workload("strict", "strict", sniffer=True, probe="/"),
             Workload("ports", "strict", sniffer=True),
             Workload("outsider", "out", kind="client"),
         ),
-        services=(Svc("server", "in", "server"), Svc("strict", "strict", "strict"), Svc("ports", "strict", "ports")),
+        services=(
+            Svc("server", "in", "server"),
+            Svc("impostor", "in", "impostor"),
+            Svc("strict", "strict", "strict"),
+            Svc("ports", "strict", "ports"),
+        ),
         standing=_standing,
     )
 )

@@ -3,10 +3,11 @@
 Adapters turn intents into objects; see `conformance.adapters`.
 """
 
+from .authority import MeshMtlsMode, RotateRoot
 from .authorization import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
 from .balancing import RoundRobin, StickyHeader
 from .base import Backend, Intent, Marker
-from .identity import CertificateRequest
+from .identity import CertificateRequest, OwnMtls, PeerHeader, ShortCertificates
 from .injection import Bypass, Inject, NoInject, Scope
 from .resilience import Fault, RateLimit, Retry, RetryBudget
 from .routing import (
@@ -38,12 +39,15 @@ __all__ = [
     "Inject",
     "Intent",
     "Marker",
+    "MeshMtlsMode",
     "Mirror",
     "Mode",
     "MtlsMode",
     "NoInject",
     "OutlierEjection",
+    "OwnMtls",
     "Pairs",
+    "PeerHeader",
     "RateLimit",
     "Redirect",
     "RequestMatch",
@@ -51,10 +55,12 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "Rewrite",
+    "RotateRoot",
     "RoundRobin",
     "RouteRule",
     "RouteTimeout",
     "Scope",
+    "ShortCertificates",
     "StickyHeader",
     "Target",
     "TokenIssuer",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .base import Intent
 
-__all__ = ["CertificateRequest"]
+__all__ = ["CertificateRequest", "OwnMtls", "PeerHeader", "ShortCertificates"]
 
 
 @dataclass(frozen=True)
@@ -15,3 +15,23 @@ class CertificateRequest(Intent):
 
     namespace: str
     service_account: str
+
+
+@dataclass(frozen=True)
+class PeerHeader(Intent):
+    """Tell applications who the verified caller is. Rendered as the name of the request header that says so."""
+
+
+@dataclass(frozen=True)
+class OwnMtls(Intent):
+    """A pod without a proxy serves the mesh's mTLS by itself, so callers treat it as a part of the mesh.
+
+    Rendered as labels and annotations of the pod.
+    """
+
+
+@dataclass(frozen=True)
+class ShortCertificates(Intent):
+    """Give a pod certificates that live this long. Rendered as labels and annotations of the pod."""
+
+    seconds: int

@@ -87,15 +87,18 @@ def main() -> int:
     envoy = 0
     try:
         publisher = _Publisher()
-        enroller = Enroller(settings.root_pem, publisher)
+        enroller = Enroller(publisher, settings.roots_path)
         envoy = _start_envoy(settings)
 
+        from refmesh.agent.hints import Hints
         from refmesh.agent.probes import ProbeServer  # h2 takes 30 ms: the children run meanwhile
         from refmesh.agent.secrets import SecretServer
 
         publisher.server = SecretServer(settings.sds_socket)
         publisher.server.start()
         enroller.start()
+        pod = f"{settings.namespace}/{settings.pod}"
+        Hints(settings.control_plane, pod, lambda: enroller.generation, enroller.renew).start()
         ProbeServer.from_json(settings.probes, settings.pod_ip).start()
     except (OSError, ValueError) as error:
         log(str(error))

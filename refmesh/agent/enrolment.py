@@ -39,28 +39,30 @@ class Identity:
     chain_pem: bytes
     roots_pem: bytes
     not_after: float
+    generation: int = 0
+    """Of the mesh's trust when this was signed; the roots are those of that moment."""
 
 
-def write_result(not_after: float, key_pem: bytes, chain: tuple[str, ...]) -> bytes:
-    """Serialise the child's success for the pipe."""
-    certificates = "".join(pem if pem.endswith("\n") else f"{pem}\n" for pem in chain)
-    return f"{not_after:.0f}\n".encode() + key_pem + b"\n" + certificates.encode()
+def write_result(not_after: float, key_pem: bytes, chain: tuple[str, ...], generation: int = 0) -> bytes:
+    """Serialise the child's success for the pipe: the last element of the chain holds the roots, one or several."""
+    *below, roots = (pem if pem.endswith("\n") else f"{pem}\n" for pem in chain)
+    first = f"{not_after:.0f} {generation} {len(below)}\n"
+    return first.encode() + key_pem + b"\n" + "".join((*below, roots)).encode()
 
 
-def read_result(data: bytes, injected_root: str) -> Identity:
+def read_result(data: bytes) -> Identity:
     """Parse what the child wrote. Raises `EnrolmentFailed`, with the child's own words if it had any."""
     first, _, rest = data.partition(b"\n")
-    if not first.isdigit():
+    numbers = first.split(b" ")
+    if len(numbers) != 3 or not all(number.isdigit() and len(number) < 20 for number in numbers):
         raise EnrolmentFailed(data.decode(errors="replace").strip() or "the enrolment ended without a word")
+    not_after, generation, count = map(int, numbers)
     key, begin, tail = rest.partition(_BEGIN)
     chain = [block + _END for block in (begin + tail).split(_END) if block.strip()]
-    if len(chain) < 2 or not key.strip():
+    if not 0 < count < len(chain) or not key.strip():
         raise EnrolmentFailed("the CA's answer has no chain of at least a leaf and a root")
-    *below, root = chain
-    injected = injected_root.strip().encode() + b"\n"
-    # Both while they differ: during a change of root, peers may still have either.
-    roots = root if root.strip() == injected.strip() else root + injected
-    return Identity(key.strip() + b"\n", b"".join(below), roots, float(first))
+    below, roots = chain[:count], chain[count:]
+    return Identity(key.strip() + b"\n", b"".join(below), b"".join(roots), float(not_after), generation)
 
 
 def renewal_delay(not_after: float, now: float, jitter: float) -> float:
@@ -69,36 +71,56 @@ def renewal_delay(not_after: float, now: float, jitter: float) -> float:
 
 
 def retry_delay(attempt: int, jitter: float) -> float:
-    """Return the seconds to wait after the n-th failure in a row (from 0): 0.1 doubling to 15, halved by chance."""
-    return float(min(15.0, 0.1 * 2 ** min(attempt, 10)) * (0.5 + jitter / 2))
+    """Return the seconds to wait after the n-th failure in a row (from 0): 0.1 doubling to 8, halved by chance."""
+    return float(min(8.0, 0.1 * 2 ** min(attempt, 10)) * (0.5 + jitter / 2))
 
 
 class Enroller:
-    """Keeps an identity current: enrols at once, renews in time, tries again after failures."""
+    """Keeps an identity current: enrols at once, renews in time or when told to, tries again after failures."""
 
-    def __init__(self, injected_root: str, publish: Callable[[Identity], None]) -> None:
-        self._injected_root, self._publish = injected_root, publish
+    def __init__(self, publish: Callable[[Identity], None], roots_path: str = "") -> None:
+        self._publish, self._roots_path = publish, roots_path
+        self._now = threading.Event()
         self._first = spawn()
+        self.generation: int | None = None
+        """Of the newest certificate; None before the first."""
 
     def start(self) -> None:
         """Go on in a thread of its own."""
         threading.Thread(target=self._run, name="enrol", daemon=True).start()
 
+    def renew(self) -> None:
+        """Renew at once, however long the certificate would last."""
+        self._now.set()
+
     def _run(self) -> None:
         failures, pipe = 0, self._first
         while True:
             try:
-                identity = read_result(_drain(pipe), self._injected_root)
-            except EnrolmentFailed as failure:
+                identity = read_result(_drain(pipe))
+                keep_roots(self._roots_path, identity.roots_pem)
+            except (EnrolmentFailed, OSError) as failure:
                 log(f"no certificate yet: {failure}")
                 wait = retry_delay(failures, random.random())
                 failures += 1
             else:
                 self._publish(identity)
+                self.generation = identity.generation
                 failures = 0
                 wait = renewal_delay(identity.not_after, time.time(), random.random())
-            time.sleep(wait)
+            if self._now.wait(wait):
+                self._now.clear()
             pipe = spawn()
+
+
+def keep_roots(path: str, roots: bytes) -> None:
+    """Keep the roots for the next enrolment, also of a container that is started anew: the injected ones grow old."""
+    if not path:
+        return
+    fresh = f"{path}.new"
+    with open(fresh, "wb") as file:  # noqa: PTH123  (pathlib costs the agent 5 ms of start)
+        file.write(roots)
+    os.replace(fresh, path)  # noqa: PTH105
 
 
 def spawn() -> int:

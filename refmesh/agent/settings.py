@@ -80,6 +80,11 @@ class Settings:
         return f"spiffe://{self.trust_domain}/ns/{self.namespace}/sa/{self.service_account}"
 
     @property
+    def roots_path(self) -> str:
+        """Where the roots of the last enrolment are; in memory, and the proxy container's alone."""
+        return f"{self.run_dir}/roots.pem"
+
+    @property
     def sds_socket(self) -> str:
         """Path of the Unix socket on which Envoy asks for secrets."""
         return f"{self.run_dir}/sds"

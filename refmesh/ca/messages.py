@@ -12,6 +12,7 @@ from refmesh.ca import wire
 
 __all__ = ["METHOD", "CertificateRequest", "CertificateResponse"]
 
+_GENERATION = 1000
 METHOD = "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 
 
@@ -40,20 +41,27 @@ class CertificateRequest:
 
 @dataclass(frozen=True)
 class CertificateResponse:
-    """The chain in PEM, one certificate an element: leaf, issuing certificate, root."""
+    """The chain in PEM: leaf, issuing certificate (and what is above it), and last all roots that are trusted."""
 
     chain: tuple[str, ...]
+    generation: int = 0
+    """Of the trust it was signed under. A field of refmesh's own, which other clients pass over."""
 
     def encode(self) -> bytes:
         """Return the wire form."""
-        return b"".join(wire.length_delimited(1, pem.encode()) for pem in self.chain)
+        chain = b"".join(wire.length_delimited(1, pem.encode()) for pem in self.chain)
+        return chain + (wire.varint_field(_GENERATION, self.generation) if self.generation else b"")
 
     @classmethod
     def decode(cls, data: bytes) -> CertificateResponse:
         """Parse the wire form. Raises `wire.Malformed`."""
-        return cls(
-            tuple(_utf8(value) for number, value in wire.fields(data) if number == 1 and isinstance(value, bytes))
-        )
+        chain, generation = list[str](), 0
+        for number, value in wire.fields(data):
+            if number == 1 and isinstance(value, bytes):
+                chain.append(_utf8(value))
+            elif number == _GENERATION and isinstance(value, int):
+                generation = value
+        return cls(tuple(chain), generation)
 
 
 def _utf8(value: bytes) -> str:

@@ -74,8 +74,8 @@ async def start(
 
 
 def _credentials(authority: Authority, names: Sequence[str]) -> grpc.ServerCredentials:
-    """Credentials that are made anew every 12 hours, long before they end, without a restart."""
-    issued_at = asyncio.get_running_loop().time()
+    """Credentials that are made anew every 12 hours and with each change of the issuer, without a restart."""
+    issued_at, signed_by = asyncio.get_running_loop().time(), authority.trust.generation
     loop = asyncio.get_running_loop()
 
     def configuration() -> grpc.ServerCertificateConfiguration:
@@ -84,10 +84,10 @@ def _credentials(authority: Authority, names: Sequence[str]) -> grpc.ServerCrede
 
     def fetch() -> Any:
         # gRPC calls this for each new connection; None keeps what is there, which the stubs do not know
-        nonlocal issued_at
-        if loop.time() - issued_at < RENEW_SERVER_SECONDS:
+        nonlocal issued_at, signed_by
+        if loop.time() - issued_at < RENEW_SERVER_SECONDS and signed_by == authority.trust.generation:
             return None
-        issued_at = loop.time()
+        issued_at, signed_by = loop.time(), authority.trust.generation
         return configuration()
 
     return grpc.dynamic_ssl_server_credentials(configuration(), fetch, require_client_authentication=False)
@@ -108,7 +108,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
     async def _create_certificate(self, request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         with _SECONDS.time():
             try:
-                identity, chain = await self._answer(request, bearer_token(context.invocation_metadata()))
+                identity, answer = await self._answer(request, bearer_token(context.invocation_metadata()))
             except Unauthenticated as error:
                 _SIGNED.labels("unauthenticated").inc()
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
@@ -121,12 +121,14 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the token cannot be reviewed now")
         _SIGNED.labels("signed").inc()
         log.info("signed a certificate for %s", identity)
-        return messages.CertificateResponse(chain).encode()
+        return answer.encode()
 
-    async def _answer(self, request: bytes, token: str) -> tuple[str, tuple[str, ...]]:
+    async def _answer(self, request: bytes, token: str) -> tuple[str, messages.CertificateResponse]:
         message = messages.CertificateRequest.decode(request)
-        identity = await identity_of_token(self._kube, token, self._trust_domain)
-        return identity, self._authority.sign(message.csr, identity, message.validity_seconds)
+        caller = await identity_of_token(self._kube, token, self._trust_domain)
+        generation = self._authority.trust.generation
+        chain = self._authority.sign(message.csr, caller.identity, message.validity_seconds, caller.pod)
+        return caller.identity, messages.CertificateResponse(chain, generation)
 
 
 def bearer_token(metadata: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["AUDIENCE", "Unauthenticated", "identity_of_review", "identity_of_token"]
+__all__ = ["AUDIENCE", "Caller", "Unauthenticated", "identity_of_review", "identity_of_token"]
 
 AUDIENCE = "istio-ca"
 MAX_TOKEN_BYTES = 16 * 1024
@@ -21,7 +22,16 @@ class Unauthenticated(Exception):
     """The caller did not prove an identity; the message may go to the caller."""
 
 
-async def identity_of_token(kube: Kube, token: str, trust_domain: str) -> str:
+@dataclass(frozen=True)
+class Caller:
+    """Who holds a token."""
+
+    identity: str
+    pod: str = ""
+    """`namespace/name` of the pod that the token is bound to; "" where it is bound to none."""
+
+
+async def identity_of_token(kube: Kube, token: str, trust_domain: str) -> Caller:
     """Ask the API server about a token made for audience `istio-ca`. Raises `Unauthenticated`."""
     if not token or len(token) > MAX_TOKEN_BYTES:
         raise Unauthenticated("a bearer token of a service account is needed")
@@ -34,7 +44,7 @@ async def identity_of_token(kube: Kube, token: str, trust_domain: str) -> str:
     return identity_of_review(review, trust_domain)
 
 
-def identity_of_review(review: Mapping[str, Any], trust_domain: str) -> str:
+def identity_of_review(review: Mapping[str, Any], trust_domain: str) -> Caller:
     """Turn the API server's answer into an identity. Raises `Unauthenticated`.
 
     The audience is looked at again although it was asked for: an API server without audience support authenticates the
@@ -49,4 +59,7 @@ def identity_of_review(review: Mapping[str, Any], trust_domain: str) -> str:
     if match is None:
         raise Unauthenticated("the token is not a service account's")
     namespace, account = match.groups()
-    return f"spiffe://{trust_domain}/ns/{namespace}/sa/{account}"
+    extra = (status.get("user") or {}).get("extra") or {}
+    pods = extra.get("authentication.kubernetes.io/pod-name") or []
+    pod = f"{namespace}/{pods[0]}" if len(pods) == 1 else ""
+    return Caller(f"spiffe://{trust_domain}/ns/{namespace}/sa/{account}", pod)

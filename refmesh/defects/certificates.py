@@ -1,13 +1,16 @@
-"""Defects in the certificate authority: what it signs."""
+"""Defects in the certificate authority: what it signs, and for whom."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 from refmesh.defects.defect import Defect
 
 __all__ = ["DEFECTS"]
+
+IdentityOf = Callable[[Any, str, str], Awaitable[Any]]
 
 
 def _identity_as_asked(sound: Callable[[str, Any], str]) -> Callable[[str, Any], str]:
@@ -26,6 +29,112 @@ def _identity_as_asked(sound: Callable[[str, Any], str]) -> Callable[[str, Any],
     return subject_uri
 
 
+def _any_key(sound: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Believe that the caller has the key it names."""
+    _ = sound
+    return lambda request: True  # noqa: ARG005 - the sound function's signature
+
+
+def _as_long_as_asked(sound: Callable[[Any, int], timedelta]) -> Callable[[Any, int], timedelta]:
+    """Grant any lifetime that is asked for."""
+
+    def lifetime(policy: Any, wanted_seconds: int) -> timedelta:
+        if wanted_seconds <= 0:
+            return sound(policy, wanted_seconds)
+        return timedelta(seconds=min(wanted_seconds, 10**10))
+
+    return lifetime
+
+
+def _every_leaf_an_authority(sound: Callable[[], Any]) -> Callable[[], Any]:
+    """Let every workload sign certificates."""
+    _ = sound
+
+    def leaf_constraints() -> Any:
+        from cryptography import x509
+
+        return x509.BasicConstraints(ca=True, path_length=None)
+
+    return leaf_constraints
+
+
+def _any_audience(sound: IdentityOf) -> IdentityOf:
+    """Accept a token that was made for somebody else."""
+
+    async def identity_of_token(kube: Any, token: str, trust_domain: str) -> Any:
+        from refmesh.ca.tokens import AUDIENCE, Unauthenticated, identity_of_review
+
+        try:
+            return await sound(kube, token, trust_domain)
+        except Unauthenticated:
+            body = {
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenReview",
+                "spec": {"token": token},
+            }
+            review = await kube.create("authentication.k8s.io/v1", "tokenreviews", body)
+            review["status"]["audiences"] = [AUDIENCE]
+            return identity_of_review(review, trust_domain)
+
+    return identity_of_token
+
+
+def _unreviewed(sound: IdentityOf) -> IdentityOf:
+    """Believe a token's own words where the API server says that it is not valid (any more)."""
+
+    async def identity_of_token(kube: Any, token: str, trust_domain: str) -> Any:
+        import base64
+        import json
+
+        from refmesh.ca.tokens import AUDIENCE, Unauthenticated, identity_of_review
+
+        try:
+            return await sound(kube, token, trust_domain)
+        except Unauthenticated:
+            pieces = token.split(".")
+            if len(pieces) != 3:
+                raise
+            claims = json.loads(base64.urlsafe_b64decode(pieces[1] + "=" * (-len(pieces[1]) % 4)))
+            if AUDIENCE not in claims.get("aud", []):
+                raise
+            status = {"authenticated": True, "audiences": [AUDIENCE], "user": {"username": claims.get("sub", "")}}
+            return identity_of_review({"status": status}, trust_domain)
+
+    return identity_of_token
+
+
+def _key_deposited(sound: IdentityOf) -> IdentityOf:
+    """Keep a key and a certificate of every caller in a Secret, where whoever may read Secrets finds them."""
+
+    async def identity_of_token(kube: Any, token: str, trust_domain: str) -> Any:
+        import base64
+        import os
+
+        from refmesh.agent.enrol import signing_request
+        from refmesh.ca.authority import Authority
+        from refmesh.kubeclient import Conflict
+
+        caller = await sound(kube, token, trust_domain)
+        identity = caller.identity
+        space = os.environ.get("POD_NAMESPACE", "refmesh-system")
+        authority = await Authority.load_or_create(kube, space, trust_domain)
+        key, csr = signing_request(identity)
+        pair = {"key.pem": key, "cert-chain.pem": "".join(authority.sign(csr, identity)).encode()}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "istio." + ".".join(identity.split("/")[4::2]), "namespace": space},
+            "data": {name: base64.b64encode(value).decode() for name, value in pair.items()},
+        }
+        try:
+            await kube.create("v1", "secrets", body, space)
+        except Conflict:
+            return caller  # deposited before
+        return caller
+
+    return identity_of_token
+
+
 DEFECTS = (
     Defect(
         "san-from-csr",
@@ -33,5 +142,47 @@ DEFECTS = (
         "identity",
         "refmesh.ca.signing:subject_uri",
         _identity_as_asked,
+    ),
+    Defect(
+        "csr-signature-unchecked",
+        "The CA certifies a key that the caller does not have.",
+        "identity",
+        "refmesh.ca.signing:proves_possession",
+        _any_key,
+    ),
+    Defect(
+        "certificate-lifetime-uncapped",
+        "The CA grants any lifetime that is asked for.",
+        "identity",
+        "refmesh.ca.signing:lifetime",
+        _as_long_as_asked,
+    ),
+    Defect(
+        "leaf-may-sign",
+        "A workload's certificate is one of an authority.",
+        "identity",
+        "refmesh.ca.signing:leaf_constraints",
+        _every_leaf_an_authority,
+    ),
+    Defect(
+        "token-audience-unchecked",
+        "The CA accepts tokens that were made for somebody else.",
+        "identity",
+        "refmesh.ca.service:identity_of_token",
+        _any_audience,
+    ),
+    Defect(
+        "invalid-token-accepted",
+        "The CA accepts tokens that have expired or were revoked.",
+        "identity",
+        "refmesh.ca.service:identity_of_token",
+        _unreviewed,
+    ),
+    Defect(
+        "key-in-a-secret",
+        "A key with a certificate of each workload is kept in a Secret.",
+        "identity",
+        "refmesh.ca.service:identity_of_token",
+        _key_deposited,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from refmesh.defects.defect import Defect
@@ -20,6 +21,69 @@ def _never_strict(sound: Callable[..., Any]) -> Callable[..., Any]:
     return mode_in_force
 
 
+def _never_permissive(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Where PERMISSIVE is in force, say STRICT."""
+
+    def mode_in_force(*args: Any, **kwargs: Any) -> Any:
+        mode = sound(*args, **kwargs)
+        return type(mode).STRICT if mode is type(mode).PERMISSIVE else mode
+
+    return mode_in_force
+
+
+def _no_port_rules(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Look at the workload's mode whatever the port."""
+
+    def mode_in_force(policies: Any, pod: Any, port: int | None) -> Any:
+        _ = port
+        return sound(policies, pod, None)
+
+    return mode_in_force
+
+
+def _bytes_are_open(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Take plaintext on every port that is not HTTP."""
+
+    def port_chains(settings: Any, port: Any, inbound: Any) -> Any:
+        strict = port.mode is type(port.mode).STRICT and not port.protocol.is_http
+        return sound(settings, replace(port, mode=type(port.mode).PERMISSIVE) if strict else port, inbound)
+
+    return port_chains
+
+
+def _any_server(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Expect no name in a server's certificate: any certificate of the mesh will do."""
+    _ = sound
+    return lambda identities: []  # noqa: ARG005 - the sound function's signature
+
+
+def _old_versions(sound: Callable[[], Any]) -> Callable[[], Any]:
+    """Take TLS 1.0, with a suite that it knows."""
+
+    def tls_parameters() -> Any:
+        found = sound()
+        found.tls_minimum_protocol_version = found.TLSv1_0
+        found.cipher_suites.append("ECDHE-ECDSA-AES128-SHA")
+        return found
+
+    return tls_parameters
+
+
+def _trusted_callers(sound: Callable[[bool], Any]) -> Callable[[bool], Any]:
+    """Hand on what the caller says about itself."""
+    _ = sound
+
+    def peer_header(verified: bool) -> Any:
+        _ = verified
+        from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+            HttpConnectionManager,
+        )
+
+        return HttpConnectionManager.ALWAYS_FORWARD_ONLY
+
+    return peer_header
+
+
 DEFECTS = (
     Defect(
         "strict-served-as-permissive",
@@ -27,5 +91,47 @@ DEFECTS = (
         "mtls",
         "refmesh.discovery.policy:mode_in_force",
         _never_strict,
+    ),
+    Defect(
+        "permissive-served-as-strict",
+        "PERMISSIVE workloads refuse plaintext.",
+        "mtls",
+        "refmesh.discovery.policy:mode_in_force",
+        _never_permissive,
+    ),
+    Defect(
+        "port-override-ignored",
+        "The mTLS mode of a single port is not looked at.",
+        "mtls",
+        "refmesh.discovery.policy:mode_in_force",
+        _no_port_rules,
+    ),
+    Defect(
+        "strict-for-http-only",
+        "STRICT workloads accept plaintext on TCP ports.",
+        "mtls",
+        "refmesh.discovery.inbound:port_chains",
+        _bytes_are_open,
+    ),
+    Defect(
+        "server-identity-ignored",
+        "A client accepts any server that has a certificate of the mesh.",
+        "mtls",
+        "refmesh.discovery.tls:server_names",
+        _any_server,
+    ),
+    Defect(
+        "old-tls-allowed",
+        "Proxies accept TLS 1.0.",
+        "mtls",
+        "refmesh.discovery.tls:tls_parameters",
+        _old_versions,
+    ),
+    Defect(
+        "peer-header-kept",
+        "What a caller says about its own identity reaches the application.",
+        "mtls",
+        "refmesh.discovery.filters:peer_header",
+        _trusted_callers,
     ),
 )

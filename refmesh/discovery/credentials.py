@@ -26,7 +26,7 @@ class Issuer(Protocol):
 
 
 class RenewedCredentials:
-    """gRPC server credentials that ask for a client certificate, and are replaced every twelve hours."""
+    """gRPC server credentials that ask for a client certificate, replaced every twelve hours and when trust changes."""
 
     def __init__(self, issuer: Issuer, names: Sequence[str]) -> None:
         self._issuer = issuer
@@ -51,4 +51,8 @@ class RenewedCredentials:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
-            self._current = self._make()
+            self.renew()
+
+    def renew(self) -> None:
+        """Make them anew: the next handshake gets them."""
+        self._current = self._make()

@@ -19,6 +19,8 @@ from refmesh.discovery import policy
 
 __all__ = ["Backend", "assignment", "backends", "identities"]
 
+_TLS_MODE_LABEL = "security.istio.io/tlsMode"
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:
@@ -59,9 +61,14 @@ def usable(endpoint: Endpoint) -> bool:
 
 
 def _mtls(policies: policy.MtlsPolicies, pod: Pod | None, port: int) -> bool:
-    if pod is None or not pod.meshed:
+    if pod is None or not _in_mesh(pod):
         return False
     return policy.mode_in_force(policies, pod, port) is not MtlsMode.DISABLE
+
+
+def _in_mesh(pod: Pod) -> bool:
+    """Whether a pod serves the mesh's mTLS: by its proxy or, with Istio's label for that, by itself."""
+    return pod.meshed or pod.labels.get(_TLS_MODE_LABEL) == "istio"
 
 
 def identities(snapshot: Snapshot, service: Service) -> tuple[str, ...]:
@@ -70,7 +77,7 @@ def identities(snapshot: Snapshot, service: Service) -> tuple[str, ...]:
     for piece in snapshot.slices.get(service.key, {}).values():
         for endpoint in piece.endpoints:
             pod = snapshot.pods.get((service.namespace, endpoint.pod)) if endpoint.pod else None
-            if pod is not None and pod.meshed:
+            if pod is not None and _in_mesh(pod):
                 accounts.add(pod.service_account)
     return tuple(sorted(accounts))
 

@@ -44,6 +44,7 @@ __all__ = [
     "http_outbound",
     "offer_http_alpn",
     "original_dst",
+    "peer_header",
     "tcp",
     "tcp_split",
     "tls_inspector",
@@ -132,17 +133,20 @@ def http_outbound(settings: MeshSettings, route: str, inline: RouteConfiguration
     return Filter(name=_HCM, typed_config=pack(manager))
 
 
+def peer_header(verified: bool) -> Any:
+    """What becomes of the header that names the peer: a caller's own is dropped; a verified peer is put there."""
+    return HttpConnectionManager.SANITIZE_SET if verified else HttpConnectionManager.SANITIZE
+
+
 def http_inbound(settings: MeshSettings, port: int, guard: Guard, *, verified: bool) -> Any:
     """Requests to the application. `verified`: the connection showed a client certificate."""
     manager = _connection_manager(settings, "inbound", f"inbound_{port}")
     manager.rds.CopyFrom(_discovered(names.inbound_route(port)))
     guards.protect(manager, guard)
+    manager.forward_client_cert_details = peer_header(verified)
     if verified:
-        manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
         details = HttpConnectionManager.SetCurrentClientCertDetails(subject=BoolValue(value=True), uri=True, dns=True)
         manager.set_current_client_cert_details.CopyFrom(details)
-    else:
-        manager.forward_client_cert_details = HttpConnectionManager.SANITIZE
     return Filter(name=_HCM, typed_config=pack(manager))
 
 

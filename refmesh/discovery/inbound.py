@@ -101,9 +101,9 @@ def inbound_listener(inbound: Inbound, settings: MeshSettings) -> Any:
     """The listener for everything that comes to the pod."""
     chains = [_loop_chain(settings)]
     for port in inbound.ports:
-        chains.extend(_chains(settings, port, inbound))
+        chains.extend(port_chains(settings, port, inbound))
     # A port nobody named gets the workload's mode and is treated as bytes.
-    chains.extend(_chains(settings, InboundPort(0, Protocol.TCP, inbound.other_ports), inbound))
+    chains.extend(port_chains(settings, InboundPort(0, Protocol.TCP, inbound.other_ports), inbound))
     inspector = filters.http_inspector()
     sniffed = [port.number for port in inbound.ports if port.protocol is Protocol.AUTO]
     inspector.filter_disabled.CopyFrom(_none_of(sniffed))
@@ -132,7 +132,7 @@ def _loop_chain(settings: MeshSettings) -> Any:
     )
 
 
-def _chains(settings: MeshSettings, port: InboundPort, inbound: Inbound) -> list[Any]:
+def port_chains(settings: MeshSettings, port: InboundPort, inbound: Inbound) -> list[Any]:
     """The chains of one port; number 0 stands for all ports without chains of their own."""
     build = _ChainBuilder(settings, port, inbound)
     secured: list[Any] = []

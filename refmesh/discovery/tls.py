@@ -22,7 +22,15 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.discovery.packing import pack
 
-__all__ = ["MESH_ALPN_HTTP", "MESH_ALPN_TCP", "downstream", "plaintext", "upstream"]
+__all__ = [
+    "MESH_ALPN_HTTP",
+    "MESH_ALPN_TCP",
+    "downstream",
+    "plaintext",
+    "server_names",
+    "tls_parameters",
+    "upstream",
+]
 
 MESH_ALPN_TCP = "istio"
 MESH_ALPN_HTTP = "istio-http"
@@ -30,6 +38,15 @@ MESH_ALPN_HTTP = "istio-http"
 codec is chosen by the first bytes inside TLS, and HTTP/1.1, h2c and gRPC share one connection type."""
 
 _LEAF, _ROOTS, _SDS_CLUSTER = "default", "ROOTCA", "sds-grpc"
+_SUITES = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+)
+"""For TLS 1.2; the suites of 1.3 are not configurable, and all good."""
 
 
 def _secret(name: str) -> Any:
@@ -47,23 +64,35 @@ def _secret(name: str) -> Any:
 
 
 def _common(matchers: Sequence[Any], alpn: Sequence[str] = ()) -> Any:
-    names = [SubjectAltNameMatcher(san_type=SubjectAltNameMatcher.URI, matcher=matcher) for matcher in matchers]
+    matching = [SubjectAltNameMatcher(san_type=SubjectAltNameMatcher.URI, matcher=matcher) for matcher in matchers]
     return CommonTlsContext(
-        tls_params=TlsParameters(
-            tls_minimum_protocol_version=TlsParameters.TLSv1_2, tls_maximum_protocol_version=TlsParameters.TLSv1_3
-        ),
+        tls_params=tls_parameters(),
         tls_certificate_sds_secret_configs=[_secret(_LEAF)],
         combined_validation_context=CommonTlsContext.CombinedCertificateValidationContext(
-            default_validation_context=CertificateValidationContext(match_typed_subject_alt_names=names),
+            default_validation_context=CertificateValidationContext(match_typed_subject_alt_names=matching),
             validation_context_sds_secret_config=_secret(_ROOTS),
         ),
         alpn_protocols=alpn,
     )
 
 
+def tls_parameters() -> Any:
+    """Versions and suites: TLS 1.3, and 1.2 with forward secrecy and authenticated encryption only (RFC 9325)."""
+    return TlsParameters(
+        tls_minimum_protocol_version=TlsParameters.TLSv1_2,
+        tls_maximum_protocol_version=TlsParameters.TLSv1_3,
+        cipher_suites=_SUITES,
+    )
+
+
+def server_names(identities: Sequence[str]) -> list[Any]:
+    """Secure naming: what a server's certificate must say, one of the identities and nothing near it."""
+    return [StringMatcher(exact=identity) for identity in identities]
+
+
 def upstream(server_name: str, identities: Sequence[str], alpn: Sequence[str]) -> Any:
     """The client's side: present our leaf, accept exactly the given identities."""
-    common = _common([StringMatcher(exact=identity) for identity in identities], alpn)
+    common = _common(server_names(identities), alpn)
     return TransportSocket(
         name="envoy.transport_sockets.tls",
         typed_config=pack(UpstreamTlsContext(common_tls_context=common, sni=server_name)),
@@ -73,7 +102,13 @@ def upstream(server_name: str, identities: Sequence[str], alpn: Sequence[str]) -
 def downstream(trust_domain: str) -> Any:
     """The server's side: demand a certificate of our trust domain."""
     common = _common([StringMatcher(prefix=f"spiffe://{trust_domain}/")])
-    context = DownstreamTlsContext(common_tls_context=common, require_client_certificate=BoolValue(value=True))
+    context = DownstreamTlsContext(
+        common_tls_context=common,
+        require_client_certificate=BoolValue(value=True),
+        # A resumed session is not verified again: it would outlive its certificate, and a root that was dropped.
+        disable_stateless_session_resumption=True,
+        disable_stateful_session_resumption=True,
+    )
     return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
 
 

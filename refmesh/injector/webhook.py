@@ -25,7 +25,7 @@ from refmesh.injector.policy import CONFIGURATION, NAMESPACE_LABEL, VALIDATOR
 from refmesh.kubeclient import Conflict, KubeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from refmesh.ca.authority import Authority
     from refmesh.kubeclient import Kube
@@ -72,12 +72,15 @@ async def start(
     image: str,
 ) -> Service:
     """Serve POST /inject on host:port (0: any). Raises `EnvironmentProblem` if the port is taken."""
-    config = Config(
-        image=image,
-        root_pem=authority.trust_bundle_pem().decode(),
-        control_plane=f"refmesh.{namespace}.svc",
-        trust_domain=trust_domain,
-    )
+
+    def config() -> Config:
+        return Config(
+            image=image,
+            root_pem=authority.trust_bundle_pem().decode(),
+            control_plane=f"refmesh.{namespace}.svc",
+            trust_domain=trust_domain,
+        )
+
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.router.add_post("/inject", _handler(config))
     app.router.add_post(admission.PATH, _validate)
@@ -95,7 +98,7 @@ async def start(
             f"the webhook's port {port} cannot be opened: {error.strerror}", fix="choose another --webhook-port"
         ) from error
     tasks = (
-        asyncio.create_task(_keep_bundle(kube, authority.trust_bundle_pem()), name="webhook-bundle"),
+        asyncio.create_task(_keep_bundle(kube, authority), name="webhook-bundle"),
         asyncio.create_task(_keep_certificate(context, authority, names), name="webhook-certificate"),
     )
     return Service(runner, int(runner.addresses[0][1]), tasks)
@@ -145,11 +148,11 @@ def refusal(message: str) -> dict[str, Any]:
     return {"allowed": False, "status": {"code": 400, "message": message}}
 
 
-def _handler(config: Config) -> Any:
+def _handler(config: Callable[[], Config]) -> Any:
     async def inject(request: web.Request) -> web.Response:
         with _SECONDS.time():
             try:
-                return web.json_response(review(await request.read(), config))
+                return web.json_response(review(await request.read(), config()))
             except ValueError as error:
                 _REVIEWS.labels("malformed").inc()
                 return web.Response(status=400, text=f"{error}\n")
@@ -176,15 +179,17 @@ def _load(context: ssl.SSLContext, authority: Authority, names: Sequence[str]) -
 
 
 async def _keep_certificate(context: ssl.SSLContext, authority: Authority, names: Sequence[str]) -> None:
+    known = authority.trust.generation
     while True:
-        await asyncio.sleep(_RENEW_SECONDS)
+        known = await authority.changed(known, _RENEW_SECONDS)
         _load(context, authority, names)
 
 
-async def _keep_bundle(kube: Kube, root: bytes) -> None:
-    """Keep the root in the webhook configuration, so that the API server trusts this webhook; also after an edit."""
-    bundle = base64.b64encode(root).decode()
+async def _keep_bundle(kube: Kube, authority: Authority) -> None:
+    """Keep the roots in the webhook configuration, so that the API server trusts this webhook; also after an edit."""
     while True:
+        known = authority.trust.generation
+        bundle = base64.b64encode(authority.trust_bundle_pem()).decode()
         try:
             wait = _CHECK_SECONDS if await set_bundle(kube, bundle) else _RETRY_SECONDS
         except Conflict:
@@ -192,7 +197,7 @@ async def _keep_bundle(kube: Kube, root: bytes) -> None:
         except (KubeError, aiohttp.ClientError, TimeoutError) as error:
             log.warning("the webhook configuration cannot be updated: %s", error)
             wait = 5.0
-        await asyncio.sleep(wait)
+        await authority.changed(known, wait)
 
 
 async def set_bundle(kube: Kube, bundle: str) -> bool:

@@ -19,6 +19,7 @@ FIELD_MANAGER = "refmesh"
 
 _PLURALS = {
     "Namespace": ("namespaces", False),
+    "ConfigMap": ("configmaps", True),
     "Pod": ("pods", True),
     "ServiceAccount": ("serviceaccounts", True),
     "Service": ("services", True),

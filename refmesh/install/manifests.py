@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from refmesh.api.kinds import KINDS
 from refmesh.config import admission
 from refmesh.injector import policy
-from refmesh.install.options import NAMESPACE
+from refmesh.install.options import NAMESPACE, seconds
 
 if TYPE_CHECKING:
     from refmesh.install.options import Options
@@ -68,7 +68,9 @@ def rbac() -> list[Object]:
     # A create cannot be limited to a name; reading and changing can.
     local_rules = [
         _rule("", "secrets configmaps", "create"),
-        _rule("", "secrets", "get", "refmesh-ca"),
+        _rule("", "secrets", "get update", "refmesh-ca"),
+        _rule("", "secrets", "get", "cacerts"),
+        _rule("", "configmaps", "get", "refmesh-ca-rotation"),
         _rule("", "configmaps", "get update", "refmesh-ca-root-cert"),
         _rule("coordination.k8s.io", "leases", "create"),
         _rule("coordination.k8s.io", "leases", "get update", "refmesh-status"),
@@ -132,6 +134,10 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
         options.outbound_traffic_policy,
         "--drain-seconds",
         _DRAIN_SECONDS,
+        "--certificate-seconds",
+        str(seconds(options.certificate_ttl)),
+        "--max-certificate-seconds",
+        str(seconds(options.max_certificate_ttl)),
         *(["--defect", defect] if defect else []),
     ]
     container = {
@@ -140,7 +146,10 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
         "imagePullPolicy": "IfNotPresent",
         "command": ["python"],
         "args": arguments,
-        "env": [{"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}],
+        "env": [
+            {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ],
         "ports": [{"name": name, "containerPort": port} for name, port in _PORTS.items()],
         # once a second: the mesh is usable a second after the control plane, not ten
         "readinessProbe": {

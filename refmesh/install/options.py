@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,13 @@ from refmesh.errors import UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["NAMESPACE", "PROFILES", "Options", "parse"]
+__all__ = ["NAMESPACE", "PROFILES", "Options", "parse", "seconds"]
 
 NAMESPACE = "refmesh-system"
 PROFILES = ("minimal", "default", "demo")
 _OUTBOUND = ("ALLOW_ANY", "REGISTRY_ONLY")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MIN_TTL, _MAX_TTL = 60, 30 * 86_400
 _LEVELS = ("debug", "info", "warning", "error")
 _FAILURE_POLICIES = ("Fail", "Ignore")
 
@@ -27,6 +30,10 @@ class Options:
     """minimal, default or demo: how much the control plane asks for, and how much it logs."""
     trust_domain: str = "cluster.local"
     log_level: str = "info"
+    certificate_ttl: str = "24h"
+    """Lifetime of workload certificates, unless a pod asks for another one."""
+    max_certificate_ttl: str = "24h"
+    """The longest lifetime that is signed."""
     cpu: str = "50m"
     memory: str = "96Mi"
     outbound_traffic_policy: str = "ALLOW_ANY"
@@ -73,7 +80,26 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
         raise UsageProblem(
             f"failure_policy={options.failure_policy!r} is no policy.", fix=f"Choose {' or '.join(_FAILURE_POLICIES)}."
         )
+    for key in ("certificate_ttl", "max_certificate_ttl"):
+        value = getattr(options, key)
+        if not _MIN_TTL <= seconds(value) <= _MAX_TTL:
+            raise UsageProblem(
+                f"{key}={value} is out of bounds.", fix=f"Choose {_MIN_TTL}s to {_MAX_TTL // 86_400} days, such as 10m."
+            )
+    if seconds(options.certificate_ttl) > seconds(options.max_certificate_ttl):
+        raise UsageProblem(
+            f"certificate_ttl={options.certificate_ttl} is above max_certificate_ttl={options.max_certificate_ttl}.",
+            fix="Raise the second one, too.",
+        )
     return options
+
+
+def seconds(duration: str) -> int:
+    """Seconds of a duration such as 90s, 10m, 24h or 7d. Raises `UsageProblem`."""
+    match = re.fullmatch(r"(\d{1,7})([smhd])", duration)
+    if match is None:
+        raise UsageProblem(f"{duration!r} is no duration.", fix="Write a whole number and s, m, h or d, such as 10m.")
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def _split(setting: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -15,9 +15,15 @@ __all__ = ["Pages", "start"]
 class Pages:
     """What the pages show: readiness, and named functions that give JSON."""
 
-    def __init__(self, ready: Callable[[], bool], debug: dict[str, Callable[[], Any]]) -> None:
+    def __init__(
+        self,
+        ready: Callable[[], bool],
+        debug: dict[str, Callable[[], Any]],
+        generation: Callable[[int, str], Awaitable[tuple[int, float]]] | None = None,
+    ) -> None:
         self._ready = ready
         self._debug = debug
+        self._generation = generation
 
     def application(self) -> web.Application:
         """The web application."""
@@ -26,7 +32,16 @@ class Pages:
         app.router.add_get("/ready", self._readiness)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/debug/{page}", self._show)
+        app.router.add_get("/ca/generation", self._hint)
         return app
+
+    async def _hint(self, request: web.Request) -> web.Response:
+        """The number of the present trust, once it is above the caller's; and over how many seconds to act on it."""
+        known = request.query.get("known", "0")
+        if self._generation is None or not known.isdecimal() or len(known) > 18:
+            raise web.HTTPNotFound(text="ask with ?known=NUMBER once the control plane is ready\n")
+        generation, spread = await self._generation(int(known), request.query.get("pod", "")[:400])
+        return web.Response(text=f"{generation} {spread:.3f}\n")
 
     async def _live(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

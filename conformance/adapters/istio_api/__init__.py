@@ -3,7 +3,17 @@
 `render` dispatches on the intent's type; importing this package registers every renderer.
 """
 
-from . import authorization, balancing, injection, resilience, routing, security, traffic
+from . import authorization, balancing, identity, injection, resilience, routing, security, traffic
 from .base import render
 
-__all__ = ["authorization", "balancing", "injection", "render", "resilience", "routing", "security", "traffic"]
+__all__ = [
+    "authorization",
+    "balancing",
+    "identity",
+    "injection",
+    "render",
+    "resilience",
+    "routing",
+    "security",
+    "traffic",
+]

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.agent import enrolment
-from refmesh.agent.enrol import signing_request
+from refmesh.agent.enrol import roots, signing_request
 from refmesh.agent.enrolment import EnrolmentFailed, read_result, write_result
+from refmesh.agent.settings import Settings
 from refmesh.ca.signing import Keyring, check_request
 
 KEYRING = Keyring.create()
@@ -16,18 +17,29 @@ IDENTITY = "spiffe://cluster.local/ns/shop/sa/cart"
 def test_what_the_child_writes_the_agent_reads():
     key, csr = signing_request(IDENTITY)
     chain = KEYRING.sign(csr, IDENTITY)
-    identity = read_result(write_result(1234.0, key, chain), KEYRING.root_pem.decode())
+    identity = read_result(write_result(1234.0, key, chain, 7))
     assert identity.key_pem.strip() == key.strip()
     assert identity.chain_pem.decode() == chain[0] + chain[1]
     assert identity.roots_pem == KEYRING.root_pem
-    assert identity.not_after == 1234.0
+    assert (identity.not_after, identity.generation) == (1234.0, 7)
 
 
-def test_during_a_change_of_root_both_are_trusted():
+def test_the_last_element_holds_every_root_that_is_trusted():
     key, csr = signing_request(IDENTITY)
-    old = Keyring.create().root_pem
-    identity = read_result(write_result(1, key, KEYRING.sign(csr, IDENTITY)), old.decode())
-    assert identity.roots_pem == KEYRING.root_pem + old
+    leaf, issuer, root = KEYRING.sign(csr, IDENTITY)
+    other = Keyring.create().root_pem.decode()
+    identity = read_result(write_result(1, key, (leaf, issuer, root + other)))
+    assert identity.chain_pem.decode() == leaf + issuer
+    assert identity.roots_pem.decode() == root + other
+
+
+def test_roots_are_kept_for_the_next_enrolment(tmp_path):
+    path = str(tmp_path / "roots.pem")
+    settings = Settings("cart-1", "shop", "cart", "10.0.0.1", "injected", run_dir=str(tmp_path))
+    assert roots(settings) == "injected"
+    enrolment.keep_roots(path, b"newer")
+    assert roots(settings) == "newer"
+    assert [one.name for one in tmp_path.iterdir()] == ["roots.pem"]
 
 
 def test_the_csr_is_one_the_ca_accepts():
@@ -37,12 +49,12 @@ def test_the_csr_is_one_the_ca_accepts():
 @given(st.binary(max_size=200))
 def test_anything_else_is_a_failure_with_words(data):
     with pytest.raises(EnrolmentFailed, match=r"."):
-        read_result(data, "")
+        read_result(data)
 
 
 def test_the_childs_words_are_kept():
     with pytest.raises(EnrolmentFailed, match="ConnectionRefusedError"):
-        read_result(b"ConnectionRefusedError: nobody there\n", "")
+        read_result(b"ConnectionRefusedError: nobody there\n")
 
 
 @given(st.floats(0, 1), st.floats(2, 86_400))

@@ -25,6 +25,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from refmesh.ca import service
 from refmesh.ca.authority import Authority
 from refmesh.ca.signing import Keyring, LeafPolicy
+from refmesh.ca.trust import initial
 from refmesh.kubeclient import Kube
 from tests.unit.refmesh_ca.helpers import IDENTITY, FakeKube
 
@@ -91,7 +92,7 @@ def ports() -> Iterator[None]:
 async def start(ports: None, tmp_path: Path) -> AsyncIterator[Start]:
     kube = cast("Kube", FakeKube({"good": ("system:serviceaccount:shop:cart", "istio-ca")}))
     keyring = Keyring.create(policy=LeafPolicy(minimum=timedelta(seconds=2)))
-    authority = Authority(keyring, trust_domain="cluster.local", namespace="refmesh-system")
+    authority = Authority(initial(keyring), trust_domain="cluster.local", namespace="refmesh-system")
     ca = await service.start(
         authority=authority, kube=kube, names=["localhost"], host="127.0.0.1", port=0, trust_domain="cluster.local"
     )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from refmesh.ca.authority import Authority
 from refmesh.ca.signing import Keyring
+from refmesh.ca.trust import initial
 from refmesh.injector import webhook
 from refmesh.injector.policy import CONFIGURATION, VALIDATOR
 from refmesh.kubeclient import Kube
@@ -100,7 +101,7 @@ async def test_the_bundle_is_written_once_and_only_where_it_is_missing():
 
 @pytest.fixture
 async def served():
-    authority = Authority(Keyring.create(), trust_domain="cluster.local", namespace="refmesh-system")
+    authority = Authority(initial(Keyring.create()), trust_domain="cluster.local", namespace="refmesh-system")
     service = await webhook.start(
         authority=authority,
         kube=cast("Kube", FakeKube()),

@@ -143,6 +143,24 @@ def test_a_server_that_insists_on_a_certificate(client, tmp_path, version):
         assert found.error is None, found.detail
 
 
+def test_a_bare_hello_is_answered_by_a_version_or_an_alert(echo, client):
+    def offered(version):
+        (found,) = client.batch(Batch(f"tls://127.0.0.1:{echo.https}", protocol="tls", tls_version=version))
+        return found
+
+    assert offered("TLSv1.2").tls == {"version": "TLSv1.2"}
+    old = offered("TLSv1")
+    # asyncio's server hangs up without a word; others send an alert
+    assert old.error in {"tls", "eof", "reset"}
+    assert not (old.tls or {}).get("version")
+
+
+def test_a_bare_hello_to_a_server_that_is_none(echo, client):
+    (found,) = client.batch(Batch(f"tls://127.0.0.1:{echo.http}", protocol="tls", tls_version="TLSv1.2"))
+    assert found.error in {"tls", "eof"}
+    assert not (found.tls or {}).get("version")
+
+
 def test_a_certificate_that_is_none(client):
     with pytest.raises(OrderRefused, match="certificate or key cannot be read"):
         client.batch(Batch("tls://127.0.0.1:1", protocol="tls", certificate="x", key="y"))

@@ -1,5 +1,6 @@
 """The echo as a real process, asked by clients that are not ours where there is one."""
 
+import contextlib
 import http.client
 import json
 import re
@@ -15,6 +16,7 @@ from h2.events import DataReceived, Event, ResponseReceived, StreamEnded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fixtures.workloads.pod.certificate import make
 from fixtures.workloads.pod.frames import Frames
 from fixtures.workloads.traffic import Control, OrderRefused
 from tests.unit.workloads.helpers import Echo, running
@@ -85,6 +87,17 @@ def test_delay_codes_and_size(echo):
     assert time.monotonic() - started >= 0.12
     assert status == 503
     assert len(json.loads(text)["padding"]) == 200_000
+
+
+def test_another_certificate_on_demand(echo):
+    key, certificate = make(["somebody-else"]).decode().split("-----BEGIN CERTIFICATE-----")
+    chain = f"-----BEGIN CERTIFICATE-----{certificate}"
+    with contextlib.closing(Control.of_address("127.0.0.1", echo.control)) as control:
+        control.order("POST", "/certificate", {"certificate": chain, "key": key})
+        assert ssl.get_server_certificate(("127.0.0.1", echo.https)).strip() == chain.strip()
+        with pytest.raises(OrderRefused, match="cannot be used"):
+            control.order("POST", "/certificate", {"certificate": chain, "key": "none"})
+    assert ssl.get_server_certificate(("127.0.0.1", echo.https)).strip() == chain.strip()
 
 
 @pytest.mark.parametrize("query", ["delay=5", "codes=x", "size=-1", "codes=14", "delay=1s&size=99999999999"])

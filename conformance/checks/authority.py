@@ -1,0 +1,256 @@
+"""ID: what the certificate authority signs, for whom, and where the keys are."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from conformance.adapters import Authority
+from conformance.catalogue import check
+from conformance.certificates import Answer, Refused, issue, new_request, request_certificate, sans, token_for
+from conformance.checks.authority_judges import (
+    Bounds,
+    Deposit,
+    Keys,
+    Pair,
+    Request,
+    judge_bounds,
+    judge_keys,
+    judge_pairs,
+)
+from conformance.checks.injection import GROUND
+from conformance.checks.peers import account_of, authority_of, identity_of
+from conformance.context import LIMITS, Context, Pod
+from fixtures.workloads.traffic import Batch
+
+__all__ = ["keys_in"]
+
+PEOPLE = ("server", "optin")
+"""Meshed workloads of the ground, each with a service account of its own."""
+TEN_YEARS = 10 * 365 * 86_400
+_PRIVATE = re.compile(r"-----BEGIN (?:EC |RSA )?PRIVATE KEY-----.*?-----END (?:EC |RSA )?PRIVATE KEY-----", re.DOTALL)
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def shown_by(ctx: Context, pod: Pod) -> x509.Certificate | None:
+    """The certificate that a pod shows in a handshake from outside of the mesh."""
+    record = ctx.outsider().batch(Batch(url=f"tls://{pod.ip}:8080", protocol="tls", timeout=LIMITS.probe))[0]
+    pem = str((record.tls or {}).get("server_certificate") or "")
+    return x509.load_pem_x509_certificate(pem.encode()) if pem else None
+
+
+def fingerprint(key: Any) -> str:
+    """SHA-256 of a public key, in hex."""
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return digest.finalize().hex()
+
+
+def bound_token(ctx: Context, pod: Pod, audience: str) -> str:
+    """A token as the kubelet projects it into a pod."""
+    bound = (pod.name, str(pod.object["metadata"]["uid"]))
+    return token_for(ctx.kube, pod.namespace, account_of(pod), bound, audience)
+
+
+@check(
+    id="ID-04",
+    title="Two service accounts have two identities",
+    proves=("identity",),
+    judge=judge_pairs,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def two_identities(ctx: Context) -> tuple[Pair, ...]:
+    """Look at what two workloads show, and at what their tokens are worth to the authority."""
+    found = []
+    for workload in PEOPLE:
+        pod = ctx.pod(workload)
+        certificate = shown_by(ctx, pod)
+        authority = authority_of(ctx, pod)
+        declared = identity_of(ctx, pod)
+        signed = None
+        if authority is not None:
+            token = bound_token(ctx, pod, authority.audience)
+            signed = request_certificate(ctx.kube, authority, token, (declared,)).issued
+        found.append(
+            Pair(
+                workload,
+                declared,
+                sans(certificate) if certificate else (),
+                fingerprint(certificate.public_key()) if certificate else "",
+                signed,
+            )
+        )
+    return tuple(found)
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+def keys_in(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each private key of a text: the fingerprint of its public part, and the names in certificates beside it."""
+    names = [name for pem in _CERTIFICATE.findall(text) for name in _names(pem)]
+    for pem in _PRIVATE.findall(text):
+        try:
+            key = serialization.load_pem_private_key(pem.encode(), None)
+        except (ValueError, TypeError):
+            continue  # no key after all, or an encrypted one that is no use without its password
+        yield fingerprint(key.public_key()), tuple(names)
+
+
+def _names(pem: str) -> tuple[str, ...]:
+    try:
+        return sans(x509.load_pem_x509_certificate(pem.encode()))
+    except ValueError:
+        return ()
+
+
+def _content(item: Mapping[str, Any], *, encoded: bool) -> str:
+    pieces = [str(value) for value in (item.get("data") or {}).values()]
+    if encoded:
+        pieces = [_decoded(piece) for piece in pieces]
+    pieces += [_decoded(str(value)) for value in (item.get("binaryData") or {}).values()]
+    return "\n".join(pieces)
+
+
+def _decoded(value: str) -> str:
+    try:
+        return base64.b64decode(value).decode("utf-8", "replace")
+    except binascii.Error:
+        return ""
+
+
+@check(
+    id="ID-07",
+    title="A workload's private key never leaves its pod",
+    proves=("identity", "private keys"),
+    judge=judge_keys,
+    ground=GROUND,
+    requires=("ID-01",),
+)
+def keys_stay(ctx: Context) -> Keys:
+    """Search every Secret, ConfigMap and the proxies' configuration for keys, and ask the authority for a signature."""
+    pods = [ctx.pod(workload) for workload in PEOPLE]
+    shown = {pod.name: certificate for pod in pods if (certificate := shown_by(ctx, pod)) is not None}
+    in_use = {fingerprint(certificate.public_key()) for certificate in shown.values()}
+    workloads = {identity_of(ctx, pod) for pod in pods}
+    deposits: list[Deposit] = []
+
+    def search(text: str, where: str, kind: str) -> None:
+        for mark, names in keys_in(text):
+            deposits.append(Deposit(where, kind, tuple(name for name in names if name in workloads), mark in in_use))
+
+    looked_at = dumps = 0
+    for kind in ("Secret", "ConfigMap"):
+        for item in ctx.kube.list("v1", kind):
+            looked_at += 1
+            where = f"{kind} {item['metadata']['namespace']}/{item['metadata']['name']}"
+            search(_content(item, encoded=kind == "Secret"), where, kind)
+    for pod in pods:
+        for name, text in ctx.adapter.dump(ctx.kube, pod.namespace, pod.name).items():
+            dumps += 1
+            search(text.replace("\\n", "\n"), f"{name} of {pod.name}", "proxy configuration")
+    authority = authority_of(ctx, pods[0])
+    honest: Answer | None = None
+    if authority is not None:
+        token = bound_token(ctx, pods[0], authority.audience)
+        honest = request_certificate(ctx.kube, authority, token, (identity_of(ctx, pods[0]),))
+    return Keys(tuple(shown), looked_at, dumps, tuple(deposits), honest)
+
+
+# -- what is signed ----------------------------------------------------------------------------------------------------
+
+
+def _asked(
+    ctx: Context, authority: Authority, token: str, csr: str, what: str, *, seconds: int = 600, welcome: bool = False
+) -> Request:
+    try:
+        chain = issue(ctx.kube, authority, token, csr, seconds)
+    except Refused as refusal:
+        return Request(what, welcome, signed=False, refusal=str(refusal))
+    leaf = x509.load_pem_x509_certificate(chain[0].encode())
+    try:
+        may_sign = leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        may_sign = False
+    return Request(what, welcome, True, "", leaf.not_valid_after_utc.timestamp() - time.time(), may_sign)
+
+
+def broken(csr: str) -> str:
+    """The same CSR with a signature that its key did not make."""
+    request = x509.load_pem_x509_csr(csr.encode())
+    der = bytearray(request.public_bytes(serialization.Encoding.DER))
+    der[-1] ^= 1  # the last byte of the signature's second number: still well-formed, and wrong
+    body = base64.encodebytes(bytes(der)).decode()
+    return f"-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n"
+
+
+def _revoked_token(ctx: Context, pod: Pod, audience: str) -> str:
+    """A token that the API server itself no longer calls valid: the Secret that it was bound to is gone."""
+    name = f"revoked-{secrets.token_hex(4)}"
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": pod.namespace}}
+    (made,) = ctx.kube.apply(secret)
+    body = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {
+            "audiences": [audience],
+            "expirationSeconds": 600,
+            "boundObjectRef": {"kind": "Secret", "apiVersion": "v1", "name": name, "uid": made["metadata"]["uid"]},
+        },
+    }
+    path = f"/api/v1/namespaces/{pod.namespace}/serviceaccounts/{account_of(pod)}/token"
+    token = str(ctx.kube.api.call("POST", path, body=body)["status"]["token"])
+    ctx.kube.delete("v1", "Secret", name, pod.namespace, wait=True)
+    review = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "spec": {"token": token, "audiences": [audience]},
+    }
+
+    def invalid() -> bool:
+        path = "/apis/authentication.k8s.io/v1/tokenreviews"
+        return not ctx.kube.api.call("POST", path, body=review)["status"].get("authenticated")
+
+    ctx.until(invalid, "the API server calls a token invalid whose Secret is gone", LIMITS.readiness)
+    return token
+
+
+@check(
+    id="ID-08",
+    title="The authority refuses foreign tokens and keys, and signs within bounds",
+    proves=("identity", "certificate authority"),
+    judge=judge_bounds,
+    ground=GROUND,
+    requires=("ID-01",),
+    reference="RFC 2986 (proof of possession); Kubernetes TokenReview audiences",
+)
+def bounds(ctx: Context) -> Bounds:
+    """Ask honestly, for ten years, with a broken CSR, with a token for somebody else, and with a revoked one."""
+    pod = ctx.pod("server")
+    authority = authority_of(ctx, pod)
+    if authority is None:
+        return Bounds((), 0)
+    where = authority
+    token = bound_token(ctx, pod, where.audience)
+    csr, _ = new_request((identity_of(ctx, pod),))
+
+    def ask(what: str, **changes: Any) -> Request:
+        return _asked(ctx, where, **{"token": token, "csr": csr, "what": what, **changes})
+
+    requests = [ask("an honest request", welcome=True), ask("a wish for ten years", seconds=TEN_YEARS, welcome=True)]
+    requests += [
+        ask("a CSR whose signature is not by its key", csr=broken(csr)),
+        ask("a token for another audience", token=bound_token(ctx, pod, "meshproof-elsewhere")),
+        ask("a token for the API server", token=bound_token(ctx, pod, "https://kubernetes.default.svc.cluster.local")),
+        ask("a revoked token", token=_revoked_token(ctx, pod, where.audience)),
+    ]
+    return Bounds(tuple(requests), where.longest)

@@ -1,0 +1,95 @@
+"""MTLS-08: a mode changes back and forth under load, and no meshed client notices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from conformance.catalogue import check
+from conformance.checks.mtls import GROUND
+from conformance.checks.mtls_judges import HTTP, TCP, by_application
+from conformance.checks.upheaval_judges import Load, load
+from conformance.context import LIMITS, Context
+from conformance.intents import Mode, MtlsMode
+from conformance.model import Judgement, failed, inconclusive, passed
+from fixtures.workloads.traffic import Batch
+from reports.model import Evidence
+
+__all__ = ["Flips", "judge_flips"]
+
+TURNS = (Mode.STRICT, Mode.PERMISSIVE) * 3
+RATE = 50.0
+KEPT = 4
+LONGEST = 120.0
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Each turn with what plaintext from outside met then, and the meshed traffic over all of them."""
+
+    turns: tuple[tuple[str, str], ...]
+    """Mode, and `refused`, `taken` or `mixed`."""
+    loads: tuple[Load, ...]
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """For the report."""
+        rows: list[Any] = [{"mode": mode, "plaintext": seen} for mode, seen in self.turns]
+        loads: list[Any] = [one.row for one in self.loads]
+        return Evidence("turns", rows), Evidence("meshed traffic", loads)
+
+
+def judge_flips(history: Flips) -> Judgement:
+    """Every turn came into force, as plaintext shows, and no meshed request failed over all of them."""
+    wanted = {"strict": "refused", "permissive": "taken"}
+    if not history.turns or not history.loads or not all(one.sent for one in history.loads):
+        return inconclusive("nothing was turned, or nothing was sent", *history.evidence)
+    for mode, seen in history.turns:
+        if seen != wanted[mode]:
+            return failed(f"{mode} was asked for, and plaintext was {seen}", *history.evidence)
+    for one in history.loads:
+        if one.problem:
+            return failed(one.problem, *history.evidence)
+    sent = sum(one.sent for one in history.loads)
+    return passed(f"{len(history.turns)} turns in force, {sent} meshed requests, no error", *history.evidence)
+
+
+@check(
+    id="MTLS-08",
+    title="Strict and permissive take turns under load without an error",
+    proves=("mtls", "strict", "permissive", "no interruption"),
+    judge=judge_flips,
+    ground=GROUND,
+    requires=("MTLS-02", "MTLS-03"),
+)
+def flips(ctx: Context) -> Flips:
+    """Turn a namespace's mode while meshed clients ask on new and on kept connections."""
+    space = ctx.space("in")
+    fresh = Batch(
+        # a TCP connection each: proxies keep connections for requests, and would shake hands for the first only
+        url=ctx.url("server", TCP, "", "tcp"),
+        protocol="tcp",
+        rate=RATE,
+        duration=LONGEST,
+        concurrency=8,
+        timeout=LIMITS.request,
+        fresh=True,
+        fields=("pod",),
+    )
+    plain = Batch(url=ctx.url("server", HTTP), count=4, concurrency=4, timeout=LIMITS.probe, fresh=True)
+    seen: list[tuple[str, str]] = []
+
+    def plaintext() -> str:
+        answered = sum(map(by_application, ctx.outsider().batch(plain)))
+        return {0: "refused", plain.total: "taken"}.get(answered, "mixed")
+
+    client = ctx.client()
+    kept = replace(fresh, url=ctx.url("server"), protocol="http1", fresh=False, concurrency=KEPT)
+    with client.start(fresh) as one, client.start(kept) as other:
+        for mode in TURNS:
+            ctx.apply(MtlsMode(space, mode))
+            wanted = "refused" if mode is Mode.STRICT else "taken"
+            ctx.watch(lambda wanted=wanted: plaintext() == wanted, LIMITS.in_force)  # type: ignore[misc]
+            seen.append((mode.value, plaintext()))
+        loads = (load("new connections", one.records()), load("kept connections", other.records(), KEPT))
+    return Flips(tuple(seen), loads)

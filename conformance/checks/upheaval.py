@@ -1,0 +1,348 @@
+"""ID and MTLS, the upheavals: certificates that end, a root that is replaced, an authority that is away.
+
+They shake the whole mesh, so their ground is wide: no other check runs meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from conformance.catalogue import check, place
+from conformance.certificates import Credentials
+from conformance.checks.authority import shown_by
+from conformance.checks.mtls_judges import by_application
+from conformance.checks.peers import authority_of, counted, obtain
+from conformance.checks.peers_judges import Arm
+from conformance.checks.upheaval_judges import (
+    Level,
+    Levels,
+    Load,
+    Outage,
+    Renewal,
+    Rotation,
+    Shown,
+    judge_budget,
+    judge_closed,
+    judge_levels,
+    judge_renewal,
+    judge_rotation,
+    load,
+)
+from conformance.context import LIMITS, Context, Pod
+from conformance.ground import Ground, Place, Svc, Workload
+from conformance.intents import MeshMtlsMode, Mode, MtlsMode, RotateRoot, ShortCertificates
+from conformance.keeper import RUNNER, runner_name
+from conformance.outage import UNDO
+from fixtures.workloads.manifests import PORTS
+from fixtures.workloads.traffic import Batch, Job
+
+__all__ = ["GROUND"]
+
+LIFETIME = 15
+"""Seconds: long enough to take the control plane away within it, short enough for a suite of minutes."""
+ROTATION_SECONDS = 45.0
+BACK_SECONDS = 40.0
+ATTEMPTS = 20
+RATE = 20.0
+KEPT = 4
+"""Connections of the client that keeps them."""
+
+GROUND = place(
+    Ground(
+        name="upheaval",
+        order=95,
+        wide=True,
+        places=(Place("in", meshed=True), Place("out")),
+        workloads=(
+            Workload("client", "in", kind="client", intents=(ShortCertificates(LIFETIME),)),
+            Workload("server", "in", sniffer=True, intents=(ShortCertificates(LIFETIME),)),
+            Workload("outsider", "out", kind="client"),
+        ),
+        services=(Svc("server", "in", "server"),),
+    )
+)
+
+
+def _client(ctx: Context) -> Pod:
+    return Pod.of(ctx.kube.wait_pods_ready(ctx.space("in"), "app=client", count=1, timeout=LIMITS.ground_ready)[0])
+
+
+@contextlib.contextmanager
+def _under_load(ctx: Context, seconds: float) -> Iterator[tuple[Job, Job]]:
+    """Lines on new and requests on kept connections while the block runs."""
+    fresh = replace(_fresh(ctx), count=None, rate=RATE, duration=seconds, concurrency=8)
+    kept = replace(fresh, url=ctx.url("server"), protocol="http1", fresh=False, concurrency=KEPT)
+    client = ctx.client()
+    with client.start(fresh) as one, client.start(kept) as other:
+        yield one, other
+
+
+def _loads(jobs: tuple[Job, Job]) -> tuple[Load, Load]:
+    fresh, kept = jobs
+    return load("new connections", fresh.records()), load("kept connections", kept.records(), KEPT)
+
+
+def _fresh(ctx: Context) -> Batch:
+    """A TCP connection each: proxies keep connections for requests, and would shake hands for the first only."""
+    return Batch(
+        url=ctx.url("server", PORTS["tcp"], "", "tcp"),
+        protocol="tcp",
+        count=ATTEMPTS,
+        concurrency=4,
+        timeout=LIMITS.request,
+        fresh=True,
+        fields=("pod",),
+    )
+
+
+# -- renewal -----------------------------------------------------------------------------------------------------------
+
+
+@check(
+    id="ID-02",
+    title="A certificate is renewed before its expiry, and no connection notices",
+    proves=("identity", "renewal"),
+    judge=judge_renewal,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def renewal(ctx: Context) -> Renewal:
+    """Look at the server's certificate until the first one is over, under load."""
+    ctx.render(ShortCertificates(LIFETIME))
+    pod = ctx.pod("server")
+    shown: list[Shown] = []
+
+    def over() -> bool:
+        certificate = shown_by(ctx, pod)
+        now = ctx.now()
+        if certificate is not None:
+            serial = f"{certificate.serial_number:x}"
+            shown.append(Shown(now, serial, certificate.not_valid_after_utc.timestamp()))
+        return not shown or now > shown[0].not_after + 1.0
+
+    with _under_load(ctx, 3.0 * LIFETIME) as jobs:
+        ctx.watch(over, 2.0 * LIFETIME)
+        loads = _loads(jobs)
+    return Renewal(LIFETIME, tuple(shown), loads)
+
+
+# -- rotation ----------------------------------------------------------------------------------------------------------
+
+
+def _roots(ctx: Context) -> tuple[str, ...]:
+    """Fingerprints of the roots that the mesh publishes."""
+    authority = authority_of(ctx, _client(ctx))
+    if authority is None:
+        return ()
+    space, name, entry = authority.roots
+    pem = (ctx.kube.get("v1", "ConfigMap", name, space) or {}).get("data", {}).get(entry, "")
+    found = x509.load_pem_x509_certificates(pem.encode()) if pem else []
+    return tuple(one.fingerprint(hashes.SHA256()).hex()[:16] for one in found)
+
+
+def _by_certificate(ctx: Context, name: str, credentials: Credentials | None, *, welcome: bool) -> Arm | None:
+    if credentials is None:
+        return None
+    pod = ctx.pod("server")
+    batch = Batch(
+        url=f"https://{pod.ip}:8080/",
+        count=ATTEMPTS,
+        concurrency=4,
+        timeout=LIMITS.request,
+        fresh=True,
+        certificate=credentials.chain,
+        key=credentials.key,
+    )
+    return counted(ctx, pod, name, lambda: ctx.outsider().batch(batch), welcome=welcome)
+
+
+@check(
+    id="ID-03",
+    title="The authority's root is replaced under load without an error",
+    proves=("identity", "rotation"),
+    judge=judge_rotation,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+)
+def rotation(ctx: Context) -> Rotation:
+    """Ask for a new root, wait until the old one is gone, and show certificates of both afterwards."""
+    wish = ctx.render(RotateRoot(secrets.token_hex(6)))
+    before, started = _roots(ctx), time.monotonic()
+    old = obtain(ctx, _client(ctx))
+    seen: list[tuple[str, ...]] = []
+
+    def over() -> bool:
+        seen.append(_roots(ctx))
+        return not before or (bool(seen[-1]) and not set(seen[-1]) & set(before))
+
+    with _under_load(ctx, 2 * ROTATION_SECONDS) as jobs:
+        try:
+            ctx.kube.apply(*wish.objects)
+            ctx.watch(over, ROTATION_SECONDS)
+            seconds = time.monotonic() - started
+            ctx.watch(
+                lambda: time.monotonic() > started + seconds + 2.0, 3.0
+            )  # what drops the old root last, errs last
+            loads = _loads(jobs)
+        finally:
+            for one in wish.objects:
+                meta = one["metadata"]
+                ctx.kube.delete(one["apiVersion"], one["kind"], meta["name"], meta.get("namespace"))
+    both = any(set(one) > set(before) for one in seen)
+    return Rotation(
+        before,
+        seen[-1] if seen else before,
+        both,
+        seconds,
+        loads,
+        _by_certificate(ctx, "a certificate below the old root", old, welcome=False),
+        _by_certificate(ctx, "a certificate below the new root", obtain(ctx, _client(ctx)), welcome=True),
+    )
+
+
+# -- outage ------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _away(ctx: Context) -> Iterator[bool]:
+    """Take the control plane away while the block runs; yields whether there was one."""
+    where = ctx.adapter.control_plane()
+    if where is None:
+        yield False
+        return
+    space, name = where
+    found = ctx.kube.get("apps/v1", "Deployment", name, space)
+    if found is None:
+        yield False
+        return
+    labels = found["spec"]["selector"]["matchLabels"]
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    replicas = int(found["spec"].get("replicas", 1))
+    try:
+        # the marks by which the next run puts back what a dead one took away
+        marks = {UNDO: str(replicas), RUNNER: runner_name()}
+        body = {"metadata": {"annotations": marks}, "spec": {"replicas": 0}}
+        ctx.kube.patch("apps/v1", "Deployment", name, body, space)
+        pods = [Pod.of(pod) for pod in ctx.kube.list("v1", "Pod", space, selector)]
+        for pod in pods:
+            ctx.kube.delete("v1", "Pod", pod.name, space, grace=1)
+        port = authority.port if (authority := authority_of(ctx, _client(ctx))) else 443
+        # Not when its pods have left the API: that takes a busy node longer than certificates last.
+        ctx.until(lambda: not any(_answers(ctx, pod, port) for pod in pods), "the authority is away", LIFETIME)
+        yield True
+    finally:
+        unmarked = {"metadata": {"annotations": dict.fromkeys((UNDO, RUNNER))}, "spec": {"replicas": replicas}}
+        ctx.kube.patch("apps/v1", "Deployment", name, unmarked, space)
+        ctx.kube.wait_pods_ready(space, selector, count=replicas, timeout=LIMITS.ground_ready)
+
+
+def _answers(ctx: Context, pod: Pod, port: int) -> bool:
+    """Whether anything shakes hands there."""
+    batch = Batch(url=f"tls://{pod.ip}:{port}", protocol="tls", timeout=LIMITS.probe)
+    return bool((ctx.outsider().batch(batch)[0].tls or {}).get("server_certificate"))
+
+
+def _end(certificate: x509.Certificate | None) -> float:
+    return certificate.not_valid_after_utc.timestamp() if certificate else 0.0
+
+
+def outage(ctx: Context) -> Outage:
+    """Take the control plane away for longer than the certificates last, and give it back. Shared by two checks."""
+    ctx.render(ShortCertificates(LIFETIME))
+    server = ctx.pod("server")
+    fresh = _fresh(ctx)
+    with _away(ctx) as down:
+        # The client's own certificate is not to be seen from here; both are renewed within the same lifetime, so what
+        # is judged as valid is asked at once, and what is judged as expired a whole lifetime after the last renewal.
+        gone = ctx.now()
+        during = load("new connections without an authority", ctx.client().batch(fresh))
+        valid_for = _end(shown_by(ctx, server)) - ctx.now()
+        if down:
+            ctx.watch(lambda: ctx.now() > gone + LIFETIME + 2.0, LIFETIME + 5.0)
+        after = counted(ctx, server, "expired certificates", lambda: ctx.client().batch(fresh), welcome=False)
+        expired = _end(shown_by(ctx, server)) < ctx.now()
+
+    def served() -> bool:
+        return all(by_application(one) for one in ctx.client().batch(replace(fresh, count=4, timeout=LIMITS.probe)))
+
+    ctx.watch(served, BACK_SECONDS)
+    back = load("new connections, the authority is back", ctx.client().batch(fresh))
+    return Outage(down, during, valid_for, after, expired, back)
+
+
+@check(
+    id="ID-05",
+    title="Existing certificates work on while the authority is away",
+    proves=("identity", "outage"),
+    judge=judge_budget,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def budget(ctx: Context) -> Outage:
+    """The control plane is taken away; new connections are made with what certificates there are."""
+    return ctx.shared(outage)
+
+
+@check(
+    id="ID-06",
+    title="Expired certificates are refused: the mesh fails closed",
+    proves=("identity", "outage", "expiry"),
+    judge=judge_closed,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def closed(ctx: Context) -> Outage:
+    """The same outage, beyond the expiry of every certificate; then the authority comes back."""
+    return ctx.shared(outage)
+
+
+# -- levels ------------------------------------------------------------------------------------------------------------
+
+
+@check(
+    id="MTLS-12",
+    title="A workload's mode beats its namespace's, and that the mesh's",
+    proves=("mtls", "strict", "permissive", "precedence"),
+    judge=judge_levels,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def levels(ctx: Context) -> Levels:
+    """Strict for the mesh, permissive for the namespace, strict for the workload: plaintext tells which is in force."""
+    server, space = ctx.pod("server"), ctx.space("in")
+    steps = (
+        ("mesh strict", MeshMtlsMode(Mode.STRICT), "refused"),
+        ("mesh strict, namespace permissive", MtlsMode(space, Mode.PERMISSIVE), "taken"),
+        ("mesh strict, namespace permissive, workload strict", MtlsMode(space, Mode.STRICT, "server"), "refused"),
+    )
+    plain = Batch(url=ctx.url("server"), count=ATTEMPTS, concurrency=4, timeout=LIMITS.probe, fresh=True)
+    found = []
+    mesh_wide = ctx.render(steps[0][1]).objects
+    try:
+        for policies, intent, wanted in steps:
+            ctx.apply(intent)
+
+            def shows(wanted: str = wanted) -> bool:
+                records = ctx.outsider().batch(replace(plain, count=3))
+                return all(by_application(one) is (wanted == "taken") for one in records)
+
+            ctx.watch(shows, LIMITS.in_force)
+            token = f"mark-{secrets.token_hex(12)}"
+            marked = replace(plain, method="POST", body=token)
+            seen = ctx.sniff(server, 8080, token, lambda marked=marked: ctx.outsider().batch(marked))  # type: ignore[misc]
+            meshed = ctx.client().batch(replace(plain, timeout=LIMITS.request))
+            answered = sum(map(by_application, seen["records"]))
+            clear = int(seen.get("plaintext_hits", 0))
+            found.append(Level(policies, wanted, ATTEMPTS, answered, clear, sum(map(by_application, meshed))))
+    finally:
+        for one in mesh_wide:
+            ctx.kube.delete(one["apiVersion"], one["kind"], one["metadata"]["name"], one["metadata"]["namespace"])
+    return Levels(tuple(found))

@@ -1,0 +1,121 @@
+"""Whom the mesh trusts, and how that changes: the phases of a rotation as a state machine without I/O.
+
+A root is replaced in three steps, so that every proxy can verify every other at any moment: all proxies learn the new
+root while the old issuer signs (distributing); the new issuer signs while both roots are trusted (signing); the old
+root is dropped when not one proxy shows a certificate below it any more (stable). A new issuer below the same root
+needs the second step only.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from refmesh.ca.signing import Keyring, LeafPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Phase", "Trust", "advance", "begin", "initial"]
+
+_STATE, _NEXT = "rotation.json", "next-"
+
+
+class Phase(StrEnum):
+    """How far a rotation is."""
+
+    STABLE = "stable"
+    DISTRIBUTING = "distributing"
+    SIGNING = "signing"
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The mesh's keys and roots at one moment. `generation` grows with each change that workloads must follow."""
+
+    keyring: Keyring
+    """What signs."""
+    others: tuple[bytes, ...] = ()
+    """Roots (PEM) that are trusted beside the one of the keyring."""
+    following: Keyring | None = None
+    """What will sign once everybody trusts its root."""
+    phase: Phase = Phase.STABLE
+    kind: str = ""
+    request: str = ""
+    """The last request that was taken up; the same one is not taken up twice."""
+    generation: int = 0
+    since: float = 0.0
+    """When this phase began, epoch seconds."""
+
+    @property
+    def bundle(self) -> bytes:
+        """Every trusted root, PEM, the signing one first."""
+        return b"".join((self.keyring.root_pem, *self.others))
+
+    def dump(self) -> dict[str, bytes]:
+        """Return all of it as the data of a Secret."""
+        data = self.keyring.dump() | {"root-cert.pem": self.bundle}
+        if self.following is not None:
+            data |= {f"{_NEXT}{key}": value for key, value in self.following.dump().items()}
+        state = {
+            "phase": self.phase.value,
+            "kind": self.kind,
+            "request": self.request,
+            "generation": self.generation,
+            "since": self.since,
+        }
+        return data | {_STATE: json.dumps(state).encode()}
+
+    @classmethod
+    def load(cls, data: Mapping[str, bytes], policy: LeafPolicy | None = None) -> Trust:
+        """Read what `dump` wrote, or a plain set of keys. Raises ValueError with a reason."""
+        keyring = Keyring.load(data, policy=policy)
+        pending = {key.removeprefix(_NEXT): value for key, value in data.items() if key.startswith(_NEXT)}
+        following = Keyring.load(pending, policy=policy) if pending else None
+        roots = x509.load_pem_x509_certificates(data["root-cert.pem"])
+        others = tuple(one.public_bytes(serialization.Encoding.PEM) for one in roots[1:])
+        try:
+            state = json.loads(data.get(_STATE, b"{}"))
+            return cls(
+                keyring,
+                others,
+                following,
+                Phase(state.get("phase", Phase.STABLE)),
+                str(state.get("kind", "")),
+                str(state.get("request", "")),
+                int(state.get("generation", 0)),
+                float(state.get("since", 0.0)),
+            )
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"its {_STATE} cannot be read: {error}") from error
+
+
+def initial(keyring: Keyring) -> Trust:
+    """A fresh start. The generation is the time, so that it is above any that proxies may remember."""
+    now = time.time()
+    return Trust(keyring, generation=int(now), since=now)
+
+
+def begin(trust: Trust, following: Keyring, request: str, now: float) -> Trust:
+    """Start to replace what signs. Raises ValueError while another rotation is under way."""
+    if trust.phase is not Phase.STABLE:
+        raise ValueError(f"a rotation is under way ({trust.phase})")
+    step = replace(trust, request=request, generation=trust.generation + 1, since=now)
+    if following.root_pem == trust.keyring.root_pem:
+        return replace(step, keyring=following, phase=Phase.SIGNING, kind="issuer")
+    return replace(step, following=following, others=(following.root_pem,), phase=Phase.DISTRIBUTING, kind="root")
+
+
+def advance(trust: Trust, now: float) -> Trust:
+    """The next phase; to be called when every workload has followed the present one."""
+    step = replace(trust, generation=trust.generation + 1, since=now)
+    if trust.phase is Phase.DISTRIBUTING and trust.following is not None:
+        old = trust.keyring.root_pem
+        return replace(step, keyring=trust.following, following=None, others=(old,), phase=Phase.SIGNING)
+    return replace(step, others=(), following=None, phase=Phase.STABLE)
