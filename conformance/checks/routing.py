@@ -260,7 +260,7 @@ ORDER_CASES = (
     proves=("routing", "precedence"),
     judge=judge_cases,
     ground=GROUND,
-    requires=("INJ-01", "RT-01"),
+    requires=("INJ-01",),
     reference=f"{SPEC}#httprouterule",
 )
 def precedence(ctx: Context) -> tuple[Asked, ...]:

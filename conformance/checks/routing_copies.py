@@ -21,7 +21,7 @@ __all__ = ["PERCENT", "Mirrored", "judge_mirrored"]
 
 PERCENT = 30
 DELTA, BETA = 0.1, 1e-3
-WHOLE, BATCH, MOST = 60, 200, 4000
+WHOLE, BATCH, MOST = 60, 400, 4000
 CALM = 0.3
 """Copies are sent without waiting for them: counts are taken once they stand still for so long, seconds."""
 

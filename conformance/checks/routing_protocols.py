@@ -68,7 +68,7 @@ CALL_CASES = (
     proves=("routing", "gRPC", "WebSocket"),
     judge=judge_cases,
     ground=GROUND,
-    requires=("INJ-01", "RT-01"),
+    requires=("INJ-01",),
     reference="https://gateway-api.sigs.k8s.io/geps/gep-1911/",
 )
 def protocols(ctx: Context) -> tuple[Asked, ...]:
