@@ -14,8 +14,9 @@ from typing import Any
 import aiohttp
 
 from refmesh.api.gateway_route import GatewayRoute
+from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Rejected
-from refmesh.config.model import Key, Snapshot
+from refmesh.config.model import Key, Protocol, Snapshot
 from refmesh.config.references import backend_problem
 from refmesh.kubeclient import Kube, KubeError
 
@@ -66,6 +67,11 @@ def _conditions(
         accepted = ("Accepted", False, "NoMatchingParent", f"there is no Service {namespace}/{name}")
     elif reference.get("port") and service.port(reference["port"]) is None:
         accepted = ("Accepted", False, "NoMatchingParent", f"the Service has no TCP port {reference['port']}")
+    elif (port := service.port(reference.get("port"))) is not None and port.protocol is Protocol.TCP:
+        word = f"port {port.port} of the Service is said to speak TCP; name it http or grpc, or set its appProtocol"
+        accepted = ("Accepted", False, "NoMatchingParent", word)
+    elif isinstance(route, HTTPRoute) and (rival := _rival(snapshot, key, (namespace, name), reference.get("port"))):
+        accepted = ("Accepted", False, "Conflicted", f"{rival} is attached to the same port and decides alone there")
     else:
         accepted = ("Accepted", True, "Accepted", "the route is in force")
     problems = _backend_problems(snapshot, route) if route is not None else []
@@ -73,6 +79,16 @@ def _conditions(
         reason, _, message = problems[0].partition(": ")
         return [accepted, ("ResolvedRefs", False, reason, message)]
     return [accepted, ("ResolvedRefs", True, "ResolvedRefs", "every backend is known")]
+
+
+def _rival(snapshot: Snapshot, key: Key, parent: Key, port: int | None) -> str:
+    """The GRPCRoute that leaves an HTTPRoute nothing to decide at its parent; empty where there is none."""
+    # Only routes of one namespace speak about the same clients: the producer's, or one consumer's.
+    for other in sorted(snapshot.grpc_routes.values(), key=lambda item: item.meta.age_key):
+        attached = any(item.key == parent and item.port in {None, port} for item in other.parents)
+        if attached and other.meta.namespace == key[0]:
+            return f"GRPCRoute {other.meta.namespace}/{other.meta.name}"
+    return ""
 
 
 def _backend_problems(snapshot: Snapshot, route: GatewayRoute) -> list[str]:

@@ -31,6 +31,7 @@ def test_a_sound_route_is_accepted_and_resolved() -> None:
 def test_what_is_wrong_is_said() -> None:
     assert conditions(route("missing"))["ResolvedRefs"] == ("False", "BackendNotFound")
     assert conditions(route(parent={**PARENT, "port": 81}))["Accepted"] == ("False", "NoMatchingParent")
+    assert conditions(route(parent={**PARENT, "port": 90}))["Accepted"] == ("False", "NoMatchingParent")
     assert conditions(route(parent={**PARENT, "name": "nobody"}))["Accepted"] == ("False", "NoMatchingParent")
     assert conditions(route(filters=[{"type": "Nope"}]))["Accepted"] == ("False", "UnsupportedValue")
 
@@ -100,3 +101,11 @@ def test_a_grpc_route_has_a_status_too() -> None:
     parents = wanted_parents(snapshot, "GRPCRoute", ("shop", "r"), raw, NOW)
     assert parents is not None
     assert {item["observedGeneration"] for item in parents[0]["conditions"]} == {3}
+
+
+def test_an_http_route_that_a_grpc_route_leaves_nothing_says_so() -> None:
+    grpc = policy("g", {"parentRefs": [PARENT], "rules": [{"backendRefs": [{"name": "echo", "port": 80}]}]})
+    cluster = MemoryCluster().with_echo().put("GRPCRoute", grpc)
+    assert conditions(route(), cluster)["Accepted"] == ("False", "Conflicted")
+    every_port = {key: value for key, value in PARENT.items() if key != "port"}
+    assert conditions(route(parent=every_port), cluster)["Accepted"] == ("True", "Accepted")
