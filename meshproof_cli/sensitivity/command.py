@@ -43,6 +43,9 @@ def sensitivity(
     affected_only: Annotated[
         bool, typer.Option("--affected-only", help="Judge a defect only by the groups that speak of its capability.")
     ] = False,
+    first: Annotated[
+        bool, typer.Option("--first", help="Stop at the first check that finds a defect, in the midst of its group.")
+    ] = False,
     render: Annotated[
         bool, typer.Option("--render", help="Try nothing: write the pages again from the trials so far.")
     ] = False,
@@ -97,7 +100,7 @@ def sensitivity(
     todo = () if render else waiting(chosen, record.read(), image=image or "", checks=groups, stale=stale)
     matrix = _tried(
         todo, chosen, checks, record,
-        image=image or "", archive=archive, depth=(thorough, affected_only), report_dir=report_dir,
+        image=image or "", archive=archive, depth=(thorough, affected_only, first), report_dir=report_dir,
         places=(clusters or max(1, (os.cpu_count() or 1) // 2), cluster, kubeconfig, context),
         workers=workers or 3,
     )  # fmt: skip
@@ -123,7 +126,7 @@ def _tried(
     *,
     image: str,
     archive: Path | None,
-    depth: tuple[bool, bool],
+    depth: tuple[bool, bool, bool],
     report_dir: Path,
     places: tuple[int, str | None, Path | None, str | None],
     workers: int,

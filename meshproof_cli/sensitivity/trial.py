@@ -36,6 +36,8 @@ class Bench:
     """Judge everything, also once a check has found the defect."""
     affected_only: bool = False
     """Leave out the checks that do not speak of a defect's capability."""
+    first: bool = False
+    """End a group at its first failure: fewer checks are known to find a defect, in less time."""
     cancel: threading.Event = field(default_factory=threading.Event, compare=False)
     """Set: a trial under way ends soon, and is none."""
 
@@ -56,8 +58,15 @@ def attempt(bench: Bench, subject: Subject, report: Callable[[str], None]) -> Tr
         report("installing")
         install(bench, subject)
         for stage in stages(subject, bench.checks, affected_only=bench.affected_only):
-            found |= _judged(bench, subject, stage.ids, seed, report)
-            if not bench.thorough and any(one.verdict is Verdict.FAIL for one in found.values()):
+            left = stage.ids
+            while left:
+                judged = _judged(bench, subject, left, seed, report)
+                found |= judged
+                # Ended early, by what was no failure in the end: the others are still to be asked.
+                left = tuple(one for one in left if one not in judged) if bench.first and judged else ()
+                if _failed(found) and not bench.thorough:
+                    break
+            if _failed(found) and not bench.thorough:
                 break
     except MeshproofError as error:
         problem = error.problem
@@ -72,6 +81,10 @@ def attempt(bench: Bench, subject: Subject, report: Callable[[str], None]) -> Tr
         seed=seed,
         problem=problem,
     )
+
+
+def _failed(found: Mapping[str, Result]) -> bool:
+    return any(one.verdict is Verdict.FAIL for one in found.values())
 
 
 def install(bench: Bench, subject: Subject) -> None:
@@ -94,7 +107,11 @@ def _judged(
         ids=ids,
         directory=bench.directory / "trials" / subject.name,
         workers=min(bench.workers, grounds),
-        flags=["--no-wait", *(["--mesh-seed", str(seed)] if seed is not None else [])],
+        flags=[
+            "--no-wait",
+            *(["--mesh-seed", str(seed)] if seed is not None else []),
+            *(["-x"] if bench.first and subject.kind == "defect" else []),
+        ],
         limit=SUITE_SECONDS,
     )
     asked = set(ids)

@@ -159,6 +159,30 @@ def test_a_trial_stops_when_the_defect_is_found(
     assert clean.outcome is (Outcome.FALSE_ALARM if failing else Outcome.QUIET)
 
 
+def test_the_first_failure_ends_a_group_and_an_open_end_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def stops_at_what_is_no_pass(suite: Suite, *_: object) -> Run:
+        asked.append(tuple(suite.ids))
+        assert "-x" in suite.flags
+        open_ = {"WT-01": Verdict.INCONCLUSIVE, "CB-01": Verdict.FAIL}
+        done: dict[str, Verdict] = {}
+        for one in suite.ids:
+            done[one] = open_.get(one, Verdict.PASS)
+            if one in open_:
+                break
+        return run(done)
+
+    monkeypatch.setattr(trials, "refmesh", lambda *_, **__: None)
+    monkeypatch.setattr(trials, "judge", stops_at_what_is_no_pass)
+    trial = attempt(replace(bench(tmp_path), first=True), EVERY[0], lambda _: None)
+    assert asked == [("WT-01", "WT-02"), ("WT-02",), ("INJ-01", "MTLS-01", "CB-01")]
+    assert trial.failed == ("CB-01",)
+    assert trial.undecided == ("WT-01",)
+
+
 def test_a_mesh_that_does_not_come_up_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: str, progress: object) -> None:
         raise EnvironmentProblem("it does not serve")

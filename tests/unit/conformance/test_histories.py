@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conformance.catalogue import checks
 from conformance.checks.ejection import Answer, Count, Episode
 from conformance.checks.mtls_judges import Attempt, Handshake, Refusal
 from conformance.checks.weights import Split
@@ -119,3 +122,44 @@ def test_a_known_history_reads_well():
     kept = encode(Refusal((strange(8080, answered=0),), ()))
     assert kept["$type"] == "conformance.checks.mtls_judges:Refusal"
     assert kept["attempts"][0]["ends"] == {"reset": 20}
+
+
+# -- every check -------------------------------------------------------------------------------------------------------
+
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def history_of(hint: Any) -> st.SearchStrategy[Any]:
+    """Values of a type, with JSON where it says Any."""
+    if hint is Any:
+        return VALUE
+    origin, inner = get_origin(hint), get_args(hint)
+    if isinstance(hint, type) and is_dataclass(hint):
+        hints = get_type_hints(hint)
+        return st.builds(hint, **{one.name: history_of(hints[one.name]) for one in fields(hint) if one.init})
+    if origin is tuple and inner[-1:] != (Ellipsis,):
+        return st.tuples(*map(history_of, inner))
+    if origin in (tuple, Sequence):
+        return st.lists(history_of(inner[0]), max_size=2).map(tuple)
+    if origin in (Mapping, dict):
+        return st.dictionaries(history_of(inner[0]), history_of(inner[1]), max_size=2)
+    if origin in (Union, UnionType):
+        return st.one_of(*map(history_of, inner))
+    return st.from_type(hint)
+
+
+JUDGES = {one.judge: one.id for one in checks()}
+
+
+@pytest.mark.parametrize("judge", JUDGES, ids=JUDGES.values())
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_the_history_of_every_check_can_be_kept_and_judged_again(judge, data):
+    """A judge says in its annotation what it judges; a bundle must be able to hold it."""
+    hint = next(one for name, one in get_type_hints(judge).items() if name != "return")
+    history = data.draw(history_of(hint))
+    assert encode(again(history)) == encode(history)
