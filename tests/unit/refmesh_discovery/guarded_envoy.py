@@ -85,12 +85,19 @@ def listener(name: str, objects: Objects) -> dict[str, Any]:
 @contextmanager
 def guarded_envoy(policies: Mapping[str, Objects], folder: Path) -> Iterator[Guarded]:
     """Run Envoy with a listener for each entry."""
+    with envoy_with([listener(name, objects) for name, objects in policies.items()], folder) as found:
+        yield found
+
+
+@contextmanager
+def envoy_with(listeners: Sequence[dict[str, Any]], folder: Path) -> Iterator[Guarded]:
+    """Run Envoy with these listeners."""
     admin, config = folder / "admin", folder / "envoy.json"
     bootstrap = {
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
         "layered_runtime": RUNTIME,
-        "static_resources": {"listeners": [listener(name, objects) for name, objects in policies.items()]},
+        "static_resources": {"listeners": list(listeners)},
     }
     config.write_text(json.dumps(bootstrap))
     with (folder / "envoy.log").open("wb") as log:
@@ -101,7 +108,7 @@ def guarded_envoy(policies: Mapping[str, Objects], folder: Path) -> Iterator[Gua
             stderr=log,
         )  # fmt: skip
     try:
-        yield Guarded(_ports(process, admin, folder / "envoy.log", len(policies)))
+        yield Guarded(_ports(process, admin, folder / "envoy.log", len(listeners)))
     finally:
         process.terminate()
         process.wait()
