@@ -135,6 +135,24 @@ def _key_deposited(sound: IdentityOf) -> IdentityOf:
     return identity_of_token
 
 
+def _deaf(sound: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    """Go on with the issuer that was there at the start."""
+    _ = sound
+    return lambda known, found: False  # noqa: ARG005 - the sound function's signature
+
+
+def _impatient(sound: Callable[[list[str]], bool]) -> Callable[[list[str]], bool]:
+    """Wait for nobody: the next phase comes at once."""
+    _ = sound
+    return lambda waiting: True  # noqa: ARG005 - the sound function's signature
+
+
+def _never_renewing(sound: Callable[[], list[str]]) -> Callable[[], list[str]]:
+    """Give pods an agent that enrols once."""
+    _ = sound
+    return lambda: ["python", "-m", "refmesh.defects.agent", "renewal"]
+
+
 DEFECTS = (
     Defect(
         "san-from-csr",
@@ -184,5 +202,26 @@ DEFECTS = (
         "identity",
         "refmesh.ca.service:identity_of_token",
         _key_deposited,
+    ),
+    Defect(
+        "issuer-cached-forever",
+        "A control plane signs with the issuer it started with.",
+        "identity",
+        "refmesh.ca.rotation:stale",
+        _deaf,
+    ),
+    Defect(
+        "old-root-dropped-early",
+        "A rotation waits for no workload: the old root goes while certificates below it are in use.",
+        "identity",
+        "refmesh.ca.rotation:followed",
+        _impatient,
+    ),
+    Defect(
+        "renewal-disabled",
+        "Proxies get one certificate and never another.",
+        "identity",
+        "refmesh.injector.containers:agent_command",
+        _never_renewing,
     ),
 )

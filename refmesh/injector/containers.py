@@ -12,7 +12,7 @@ from refmesh.injector.policy import PROXY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INIT", "Config", "init_container", "proxy_container", "volumes"]
+__all__ = ["INIT", "Config", "agent_command", "init_container", "proxy_container", "volumes"]
 
 INIT = "refmesh-init"
 AUDIENCE = "istio-ca"
@@ -94,6 +94,11 @@ def health() -> dict[str, Any]:
     }
 
 
+def agent_command() -> list[str]:
+    """Return what the proxy's container runs: the agent, which starts Envoy."""
+    return ["python", "-m", "refmesh.agent"]
+
+
 def proxy_container(
     config: Config, annotations: Mapping[str, str], app: str, service_account: str, probes: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -115,7 +120,7 @@ def proxy_container(
         "image": config.image,
         "imagePullPolicy": config.pull_policy,
         "restartPolicy": "Always",
-        "command": ["python", "-m", "refmesh.agent"],
+        "command": agent_command(),
         "env": env,
         "resources": {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": {

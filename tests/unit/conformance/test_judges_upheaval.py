@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from conformance.checks.flips import Flips, judge_flips
+from conformance.checks.peers_judges import Arm
+from conformance.checks.upheaval_judges import (
+    Level,
+    Levels,
+    Load,
+    Outage,
+    Renewal,
+    Rotation,
+    Shown,
+    judge_budget,
+    judge_closed,
+    judge_levels,
+    judge_renewal,
+    judge_rotation,
+    load,
+)
+from fixtures.workloads.traffic import Record
+from reports.model import Verdict
+
+QUIET = Load("new", 100, 0, 100, 0)
+KEPT = Load("kept", 100, 0, 4, 4)
+FAILING = replace(QUIET, failed=1, example="reset")
+LOST = replace(KEPT, opened=5)
+
+
+def test_records_become_a_load():
+    good = Record(1.0, 0.1, 200, fresh=True, reply={"pod": "a"})
+    found = load("x", [good, replace(good, fresh=False), replace(good, error="reset", reply=None)], 1)
+    assert (found.sent, found.failed, found.opened) == (3, 1, 2)
+    assert "reset" in found.problem
+    assert QUIET.problem == KEPT.problem == ""
+    assert "lost" in LOST.problem
+
+
+RENEWED = Renewal(15, (Shown(0.0, "a", 10.0), Shown(6.0, "b", 20.0), Shown(11.0, "b", 20.0)), (QUIET, KEPT))
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (RENEWED, Verdict.PASS),
+        (replace(RENEWED, shown=()), Verdict.FAIL),  # plain Kubernetes
+        (replace(RENEWED, shown=(Shown(0.0, "a", 10.0), Shown(11.0, "a", 10.0))), Verdict.FAIL),
+        (replace(RENEWED, shown=RENEWED.shown[:2]), Verdict.INCONCLUSIVE),  # not yet beyond the first
+        (replace(RENEWED, loads=(FAILING, KEPT)), Verdict.FAIL),
+        (replace(RENEWED, loads=(QUIET, LOST)), Verdict.FAIL),
+        (replace(RENEWED, loads=(replace(QUIET, sent=0),)), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_renewal(history, verdict):
+    assert judge_renewal(history).verdict is verdict
+
+
+REFUSED, SERVED = Arm("old", False, 20, 0, 0, {"tls": 20}), Arm("new", True, 20, 20, 20, {})
+ROTATED = Rotation(("r1",), ("r2",), True, 3.0, (QUIET, KEPT), REFUSED, SERVED)
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (ROTATED, Verdict.PASS),
+        (replace(ROTATED, before=(), after=()), Verdict.FAIL),  # plain Kubernetes
+        (replace(ROTATED, after=("r2", "r1")), Verdict.FAIL),
+        (replace(ROTATED, after=("r1",)), Verdict.FAIL),
+        (replace(ROTATED, loads=(FAILING, KEPT)), Verdict.FAIL),
+        (replace(ROTATED, old=replace(REFUSED, answered=20)), Verdict.FAIL),
+        (replace(ROTATED, new=replace(SERVED, answered=0)), Verdict.FAIL),
+        (replace(ROTATED, old=None, new=None), Verdict.INCONCLUSIVE),
+        (replace(ROTATED, loads=()), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_rotation(history, verdict):
+    assert judge_rotation(history).verdict is verdict
+
+
+AWAY = Outage(True, QUIET, 9.0, REFUSED, True, QUIET)
+
+
+@pytest.mark.parametrize(
+    ("history", "budget", "closed"),
+    [
+        (AWAY, Verdict.PASS, Verdict.PASS),
+        (replace(AWAY, down=False), Verdict.FAIL, Verdict.FAIL),  # plain Kubernetes
+        (replace(AWAY, valid_for=-1.0), Verdict.INCONCLUSIVE, Verdict.PASS),
+        (replace(AWAY, during=FAILING), Verdict.FAIL, Verdict.INCONCLUSIVE),
+        (replace(AWAY, after=replace(REFUSED, answered=3)), Verdict.PASS, Verdict.FAIL),
+        (replace(AWAY, after=replace(REFUSED, served=3)), Verdict.PASS, Verdict.FAIL),
+        (replace(AWAY, shown_expired=False), Verdict.PASS, Verdict.INCONCLUSIVE),
+        (replace(AWAY, back=FAILING), Verdict.PASS, Verdict.FAIL),
+    ],
+)
+def test_outage(history, budget, closed):
+    assert judge_budget(history).verdict is budget
+    assert judge_closed(history).verdict is closed
+
+
+CLOSED, OPEN = Level("mesh", "refused", 20, 0, 0, 20), Level("namespace", "taken", 20, 20, 40, 20)
+
+
+@pytest.mark.parametrize(
+    ("levels", "verdict"),
+    [
+        ((CLOSED, OPEN), Verdict.PASS),
+        ((), Verdict.INCONCLUSIVE),
+        ((CLOSED,), Verdict.INCONCLUSIVE),
+        ((replace(CLOSED, answered=20), OPEN), Verdict.FAIL),  # plain Kubernetes
+        ((CLOSED, replace(OPEN, answered=0)), Verdict.FAIL),
+        ((CLOSED, replace(OPEN, clear=0)), Verdict.INCONCLUSIVE),
+        ((replace(CLOSED, meshed=19), OPEN), Verdict.FAIL),
+    ],
+)
+def test_levels(levels, verdict):
+    assert judge_levels(Levels(levels)).verdict is verdict
+
+
+TURNED = Flips((("strict", "refused"), ("permissive", "taken")), (QUIET, KEPT))
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (TURNED, Verdict.PASS),
+        (replace(TURNED, turns=()), Verdict.INCONCLUSIVE),
+        (replace(TURNED, turns=(("strict", "taken"),)), Verdict.FAIL),  # plain Kubernetes
+        (replace(TURNED, turns=(("strict", "mixed"),)), Verdict.FAIL),
+        (replace(TURNED, loads=(FAILING, KEPT)), Verdict.FAIL),
+        (replace(TURNED, loads=(QUIET, LOST)), Verdict.FAIL),
+    ],
+)
+def test_flips(history, verdict):
+    assert judge_flips(history).verdict is verdict
