@@ -64,6 +64,8 @@ _COMMON_LOG = {
     "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
     "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
     "downstream_peer_uri_san": "%DOWNSTREAM_PEER_URI_SAN%",
+    # Whether an AUDIT policy matched.
+    "audit": "%DYNAMIC_METADATA(envoy.common:access_log_hint)%",
     "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
     "upstream_host": "%UPSTREAM_HOST%",
     "upstream_peer_uri_san": "%UPSTREAM_PEER_URI_SAN%",

@@ -40,6 +40,7 @@ class Guarded:
     """The ports of the listeners, by the name of their policies."""
 
     ports: Mapping[str, int]
+    log: Path
 
     def ask(self, name: str, path: str = "/", *, method: str = "GET", host: str = "echo", headers: str = "") -> Answer:
         """Send exactly these bytes; `headers` are whole lines."""
@@ -103,12 +104,13 @@ def envoy_with(listeners: Sequence[dict[str, Any]], folder: Path) -> Iterator[Gu
     with (folder / "envoy.log").open("wb") as log:
         process = subprocess.Popen(
             [ENVOY, "-c", config, "--admin-address-path", admin, "--concurrency", "1", "--use-dynamic-base-id",
-             "--disable-hot-restart", "-l", "warning"],
+             "--disable-hot-restart", "-l", "warning", "--file-flush-interval-msec", "20"],
             stdout=log,
             stderr=log,
         )  # fmt: skip
     try:
-        yield Guarded(_ports(process, admin, folder / "envoy.log", len(listeners)))
+        log_file = folder / "envoy.log"
+        yield Guarded(_ports(process, admin, log_file, len(listeners)), log_file)
     finally:
         process.terminate()
         process.wait()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from fixtures.kube import eventually
 from tests.unit.refmesh_discovery.guarded_envoy import Guarded, Objects, guarded_envoy
 from tests.unit.refmesh_discovery.helpers import policy
 
@@ -30,6 +32,7 @@ POLICIES: dict[str, Objects] = {
     "deny wins": [rules(to(methods=["GET"])), rules(to(paths=["/admin"]), action="DENY", name="d")],
     "deny nothing": [("AuthorizationPolicy", policy("p", {"action": "DENY"}))],
     "audit": [rules({}, action="AUDIT")],
+    "audit one path": [rules(to(paths=["/marked"]), action="AUDIT")],
     "elsewhere": [("AuthorizationPolicy", policy("p", {"selector": {"matchLabels": {"app": "other"}}}))],
     "behind the service": [
         ("AuthorizationPolicy", policy("p", {"targetRefs": [{"kind": "Service", "name": "echo"}]})),
@@ -226,3 +229,15 @@ def test_headers(
     ]
     assert found == [allow, not_guest, deny_guest, deny_prefix]
     assert proxy.allows("header there", headers=headers) is bool(headers)
+
+
+def test_an_audit_policy_marks_the_access_log_and_nothing_else(proxy: Guarded) -> None:
+    for path in ("/marked", "/unmarked"):
+        assert proxy.allows("audit one path", path)
+
+    def marks() -> dict[str, Any]:
+        lines = [json.loads(line) for line in proxy.log.read_text().splitlines() if line.startswith("{")]
+        return {line["path"]: line["audit"] for line in lines if line["path"] in {"/marked", "/unmarked"}}
+
+    assert eventually(lambda: len(marks()) == 2, timeout=10, what="both requests are in the log")
+    assert marks() == {"/marked": True, "/unmarked": False}
