@@ -33,20 +33,21 @@ class Feature:
     """What a check is about in upstream's words."""
 
     profile: Literal["MESH-HTTP", "MESH-GRPC"]
-    extended: str = ""
-    """The extended feature it needs; "": it is core."""
+    extended: tuple[str, ...] = ()
+    """The extended features it needs; none: it is core. One extended feature makes a test extended, as upstream."""
 
 
 FEATURES: Mapping[str, Feature] = {
-    **{
-        name: Feature("MESH-HTTP")
-        for name in ("RT-01", "RT-02", "RT-03", "RT-04", "RT-06", "RT-07", "WT-01", "WT-02", "WT-05", "WT-06", "WT-08")
-    },
-    "RT-05": Feature("MESH-HTTP", "MeshHTTPRouteRewritePath"),
-    "RT-09": Feature("MESH-HTTP", "MeshConsumerRoute"),
+    **{name: Feature("MESH-HTTP") for name in ("RT-02", "RT-07", "WT-01", "WT-02", "WT-05", "WT-08", "WT-09")},
+    "RT-01": Feature("MESH-HTTP", ("MeshHTTPRouteQueryParamMatching",)),
+    "RT-05": Feature("MESH-HTTP", ("MeshHTTPRouteRewritePath",)),
+    "RT-06": Feature(
+        "MESH-HTTP", ("MeshHTTPRouteRedirectPath", "MeshHTTPRouteRedirectPort", "MeshHTTPRouteSchemeRedirect")
+    ),
+    "RT-09": Feature("MESH-HTTP", ("MeshConsumerRoute",)),
     "WT-04": Feature("MESH-GRPC"),
 }
-"""Our check -> profile and level. Checks of nothing that a mesh profile names are in no report of this kind."""
+"""Our check -> profile and level. Checks of anything that no mesh profile names are in no report of this kind."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,9 @@ def _profile(name: str, results: Sequence[Result]) -> dict[str, Any]:
     document: dict[str, Any] = {"core": _status(core), "name": name}
     if extended:
         status = _status(judged)
-        for field, chosen in (("supportedFeatures", judged), ("unsupportedFeatures", extended)):
-            names = {FEATURES[one.id].extended for one in chosen}
-            if field == "unsupportedFeatures":
-                names -= {FEATURES[one.id].extended for one in judged}
+        supported = {name for one in judged for name in FEATURES[one.id].extended}
+        unsupported = {name for one in extended for name in FEATURES[one.id].extended} - supported
+        for field, names in (("supportedFeatures", supported), ("unsupportedFeatures", unsupported)):
             if names:
                 status[field] = sorted(names)
         document["extended"] = status

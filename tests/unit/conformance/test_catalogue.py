@@ -8,6 +8,7 @@ from conformance.ground import render_ground
 from conformance.model import passed
 from conformance.profiles import CAPABILITIES, PROFILES
 from reports.errors import UsageProblem
+from reports.gateway_api import FEATURES
 
 FIRST_THREAD = [
     *(f"INJ-0{number}" for number in (1, 2, 3, 4, 5)),
@@ -100,3 +101,7 @@ def test_grounds_render_into_namespaces_of_their_own(mesh):
             assert all(i < first_pod for i in policies)  # no pod starts before the policy that it must obey
             marked = "istio-injection" in layer.labels
             assert marked == (mesh == "refmesh" and not layer.namespace.endswith("-out"))
+
+
+def test_the_checks_that_gateway_apis_own_report_counts_exist():
+    assert set(FEATURES) <= {one.id for one in checks()}

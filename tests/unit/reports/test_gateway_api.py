@@ -64,7 +64,7 @@ def test_every_report_keeps_the_schema_and_counts_every_check_once(verdicts):
     report = conformance_report(run(**verdicts), MAKER)
     assert first_flaw(yaml.safe_load(yaml.safe_dump(report)), CONFORMANCE_REPORT) is None
     counted = sum(sum(level["statistics"].values()) for one in report["profiles"] for level in levels(one))
-    undeclared = sum(FEATURES[name].extended != "" and one is UNSUPPORTED for name, one in verdicts.items())
+    undeclared = sum(bool(FEATURES[name].extended) and one is UNSUPPORTED for name, one in verdicts.items())
     assert counted == len(verdicts) - undeclared
     for level in (level for one in report["profiles"] for level in levels(one)):
         assert len(level.get("failedTests", [])) == level["statistics"]["Failed"]
