@@ -66,8 +66,9 @@ def test_what_gets_past_the_webhook_closes_what_it_selects_and_nothing_else(
     mesh.kube.delete("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "refmesh-validator")
     try:
 
-        def taken() -> None:
+        def taken() -> bool:
             put(mesh, shop, "AuthorizationPolicy", {"selector": {"matchLabels": {"app": "echo"}}, **UNREADABLE})
+            return True
 
         eventually(taken, timeout=10, what="the API server has heard that nobody validates")
         eventually(lambda: status(client, shop) == 403, timeout=10, what="the server is closed")
