@@ -91,5 +91,7 @@ def flips(ctx: Context) -> Flips:
             wanted = "refused" if mode is Mode.STRICT else "taken"
             ctx.watch(lambda wanted=wanted: plaintext() == wanted, LIMITS.in_force)  # type: ignore[misc]
             seen.append((mode.value, plaintext()))
+            if seen[-1][1] != wanted:
+                break  # a mesh that does not turn once is not asked five times more
         loads = (load("new connections", one.records()), load("kept connections", other.records(), KEPT))
     return Flips(tuple(seen), loads)
