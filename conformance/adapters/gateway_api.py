@@ -11,6 +11,7 @@ from pydantic import Field
 from conformance.intents import (
     Access,
     BackendGrant,
+    Bypass,
     CertificateRequest,
     ConnectionLimit,
     Inject,
@@ -21,8 +22,10 @@ from conformance.intents import (
     RateLimit,
     RequestRoute,
     RetryBudget,
+    RoundRobin,
     RouteTimeout,
     Scope,
+    StickyHeader,
     TokenIssuer,
     UnreadableAccess,
     WeightedRoute,
@@ -73,6 +76,8 @@ cannot(render, "the Gateway API has no words for mTLS modes of workloads", MtlsM
 cannot(render, "the Gateway API has no words for circuit breaking", OutlierEjection, ConnectionLimit)
 cannot(render, "the Gateway API has no words for retry budgets and rate limits in a mesh", RetryBudget, RateLimit)
 cannot(render, "the Gateway API has no words for who may call whom", Access, TokenIssuer, UnreadableAccess)
+cannot(render, "the Gateway API has no words for how requests are spread over endpoints", RoundRobin, StickyHeader)
+cannot(render, "the Gateway API has no words for ports that pass by a proxy", Bypass)
 cannot(render, "the Gateway API knows nothing of a mesh's certificate authority", CertificateRequest)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.intents import Backend, Intent
+from conformance.intents import Backend, Bypass, Intent
 
 from .base import Unsupported
 
-__all__ = ["NO_WORDS", "cannot", "duration", "manifest", "nameless"]
+__all__ = ["NO_WORDS", "cannot", "duration", "listed", "manifest", "nameless"]
 
 NO_WORDS = "no words for"
 """How the reason begins where nobody has thought about an intent yet: a test refuses it for the meshes we know."""
@@ -49,3 +49,9 @@ def nameless(*backends: Backend) -> Unsupported | None:
     if not lacking:
         return None
     return Unsupported(f"a route leads to Services, and {', '.join(lacking)} is only a version of one")
+
+
+def listed(key: str, intent: Bypass) -> dict[str, str]:
+    """Ports that pass by the proxy as annotations; `{}` in the key stands for inbound or outbound."""
+    ports = {"inbound": intent.inbound, "outbound": intent.outbound}
+    return {key.format(way): ",".join(map(str, numbers)) for way, numbers in ports.items() if numbers}

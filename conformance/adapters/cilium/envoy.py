@@ -39,9 +39,12 @@ def marked_route(marker: Marker, namespace: str) -> dict[str, Any]:
     return {"match": {"prefix": "/", "headers": [exact]}, "route": target}
 
 
-def route_to(namespace: str, service: str) -> dict[str, Any]:
-    """Everything goes to a service."""
-    return {"match": {"prefix": "/"}, "route": {"cluster": _cluster_name(namespace, service)}}
+def route_to(namespace: str, service: str, header: str = "") -> dict[str, Any]:
+    """Everything goes to a service; by a header's value always to the same endpoint, where one is named."""
+    target: dict[str, Any] = {"cluster": _cluster_name(namespace, service)}
+    if header:
+        target["hash_policy"] = [{"header": {"header_name": header}}]
+    return {"match": {"prefix": "/"}, "route": target}
 
 
 def cluster(namespace: str, service: str, policy: Manifest) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Rendered, Unsupported
-from conformance.intents import Inject, NoInject, Scope
+from conformance.adapters.words import cannot
+from conformance.intents import Bypass, Inject, NoInject, Scope
 
 from .base import CiliumSettings, render
 
@@ -21,3 +22,6 @@ def _(intent: Inject, settings: CiliumSettings) -> Rendered | Unsupported:
 @render.register
 def _(intent: NoInject, settings: CiliumSettings) -> Rendered | Unsupported:
     return Unsupported(PER_NODE)
+
+
+cannot(render, "single ports of a pod cannot be kept out of what the node's proxy serves", Bypass)

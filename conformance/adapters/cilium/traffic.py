@@ -15,12 +15,16 @@ from conformance.intents import (
     RateLimit,
     RequestRoute,
     RetryBudget,
+    RoundRobin,
     RouteTimeout,
+    StickyHeader,
     WeightedRoute,
 )
 
 from .base import CiliumSettings, render
 from .envoy import cluster, listener, marked_route, resources, route_to
+
+Policy = OutlierEjection | ConnectionLimit | RoundRobin | StickyHeader
 
 cannot(render, "retries are not counted against the requests in flight", RetryBudget)
 cannot(render, "requests to a service are not limited by rate", RateLimit)
@@ -64,14 +68,24 @@ def _(intent: ConnectionLimit, settings: CiliumSettings) -> Rendered | Unsupport
     return _envoy(intent, {"circuit_breakers": {"thresholds": [threshold]}})
 
 
-def _envoy(intent: OutlierEjection | ConnectionLimit, policy: Manifest) -> Rendered | Unsupported:
+@render.register
+def _(intent: RoundRobin, settings: CiliumSettings) -> Rendered | Unsupported:
+    return _envoy(intent, {"lb_policy": "ROUND_ROBIN"})
+
+
+@render.register
+def _(intent: StickyHeader, settings: CiliumSettings) -> Rendered | Unsupported:
+    return _envoy(intent, {"lb_policy": "RING_HASH"}, intent.header)
+
+
+def _envoy(intent: Policy, policy: Manifest, header: str = "") -> Rendered | Unsupported:
     """A listener in front of the service, with the policy on the service's cluster and the mark among its routes."""
     marked = [intent.marker.backend] if intent.marker else []
     if refused := nameless(*marked):
         return refused
     names = [intent.service, *(one.service for one in marked)]
     routes = [marked_route(intent.marker, intent.namespace)] if intent.marker else []
-    routes.append(route_to(intent.namespace, intent.service))
+    routes.append(route_to(intent.namespace, intent.service, header))
     clusters = [cluster(intent.namespace, name, policy if name == intent.service else {}) for name in names]
     spec = {
         "services": [{"name": intent.service, "namespace": intent.namespace, "ports": [intent.port]}],
@@ -82,7 +96,7 @@ def _envoy(intent: OutlierEjection | ConnectionLimit, policy: Manifest) -> Rende
     return Rendered(objects=(made,))
 
 
-def _backend(intent: OutlierEjection | ConnectionLimit, name: str) -> Mapping[str, Any]:
+def _backend(intent: Policy, name: str) -> Mapping[str, Any]:
     return {"name": name, "namespace": intent.namespace, "number": [str(intent.port)]}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Rendered, Unsupported
-from conformance.intents import Inject, NoInject, Scope
+from conformance.adapters.words import listed
+from conformance.intents import Bypass, Inject, NoInject, Scope
 
 from .base import ConsulSettings, render
 
@@ -23,3 +24,8 @@ def _(intent: NoInject, settings: ConsulSettings) -> Rendered | Unsupported:
     if intent.scope is Scope.NAMESPACE:
         return Unsupported(BY_POD)
     return Rendered(annotations={ANNOTATION: "false"})
+
+
+@render.register
+def _(intent: Bypass, settings: ConsulSettings) -> Rendered | Unsupported:
+    return Rendered(annotations=listed("consul.hashicorp.com/transparent-proxy-exclude-{}-ports", intent))

@@ -1,6 +1,16 @@
 """Kuma 2 and 3: policies of its own, in the namespace of what they apply to."""
 
-from . import authorization, identity, injection, routing, security, traffic
+from . import authorization, balancing, identity, injection, routing, security, traffic
 from .adapter import Kuma, KumaSettings
 
-__all__ = ["Kuma", "KumaSettings", "authorization", "identity", "injection", "routing", "security", "traffic"]
+__all__ = [
+    "Kuma",
+    "KumaSettings",
+    "authorization",
+    "balancing",
+    "identity",
+    "injection",
+    "routing",
+    "security",
+    "traffic",
+]

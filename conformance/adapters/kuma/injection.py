@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
-from conformance.intents import Inject, NoInject
+from conformance.adapters.words import listed
+from conformance.intents import Bypass, Inject, NoInject
 
 from .base import KumaSettings, dataplanes, policy, render, standing
 
@@ -21,6 +22,11 @@ def _(intent: Inject, settings: KumaSettings) -> Rendered | Unsupported:
 @render.register
 def _(intent: NoInject, settings: KumaSettings) -> Rendered | Unsupported:
     return Rendered(labels={LABEL: "disabled"})
+
+
+@render.register
+def _(intent: Bypass, settings: KumaSettings) -> Rendered | Unsupported:
+    return Rendered(annotations=listed("traffic.kuma.io/exclude-{}-ports", intent))
 
 
 def everybody(settings: KumaSettings, workload: str) -> Manifest:

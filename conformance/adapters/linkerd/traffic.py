@@ -18,8 +18,10 @@ from conformance.intents import (
     RequestRoute,
     Retry,
     RetryBudget,
+    RoundRobin,
     RouteRule,
     RouteTimeout,
+    StickyHeader,
     Target,
     WeightedRoute,
 )
@@ -28,6 +30,7 @@ from .base import LinkerdSettings, render
 
 cannot(render, "a client's connections and requests to a service cannot be capped", ConnectionLimit)
 cannot(render, "retries are counted by route, not as a share of the requests in flight", RetryBudget)
+cannot(render, "the endpoint that has answered fastest gets the next request, always", RoundRobin, StickyHeader)
 cannot(render, "requests are limited at each server's port, not for a service", RateLimit)
 
 ACCRUAL = "balancer.linkerd.io/failure-accrual"
