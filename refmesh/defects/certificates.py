@@ -141,10 +141,18 @@ def _deaf(sound: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     return lambda known, found: False  # noqa: ARG005 - the sound function's signature
 
 
-def _impatient(sound: Callable[[list[str]], bool]) -> Callable[[list[str]], bool]:
-    """Wait for nobody: the next phase comes at once."""
+def _at_once(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Trust and sign with the new root from the first moment on, while everybody knows the old one only."""
     _ = sound
-    return lambda waiting: True  # noqa: ARG005 - the sound function's signature
+
+    def begin(trust: Any, following: Any, request: str, now: float) -> Any:
+        from dataclasses import replace
+
+        return replace(
+            trust, keyring=following, request=request, kind="root", generation=trust.generation + 1, since=now
+        )
+
+    return begin
 
 
 def _never_renewing(sound: Callable[[], list[str]]) -> Callable[[], list[str]]:
@@ -214,8 +222,8 @@ DEFECTS = (
         "old-root-dropped-early",
         "A rotation waits for no workload: the old root goes while certificates below it are in use.",
         "identity",
-        "refmesh.ca.rotation:followed",
-        _impatient,
+        "refmesh.ca.trust:begin",
+        _at_once,
     ),
     Defect(
         "renewal-disabled",
