@@ -16,15 +16,20 @@ from conformance.intents import (
     ConnectionLimit,
     Inject,
     Intent,
+    MeshMtlsMode,
     MtlsMode,
     NoInject,
     OutlierEjection,
+    OwnMtls,
+    PeerHeader,
     RateLimit,
     RequestRoute,
     RetryBudget,
+    RotateRoot,
     RoundRobin,
     RouteTimeout,
     Scope,
+    ShortCertificates,
     StickyHeader,
     TokenIssuer,
     UnreadableAccess,
@@ -78,7 +83,16 @@ cannot(render, "the Gateway API has no words for retry budgets and rate limits i
 cannot(render, "the Gateway API has no words for who may call whom", Access, TokenIssuer, UnreadableAccess)
 cannot(render, "the Gateway API has no words for how requests are spread over endpoints", RoundRobin, StickyHeader)
 cannot(render, "the Gateway API has no words for ports that pass by a proxy", Bypass)
-cannot(render, "the Gateway API knows nothing of a mesh's certificate authority", CertificateRequest)
+cannot(render, "the Gateway API has no words for mTLS modes of a mesh", MeshMtlsMode)
+cannot(render, "the Gateway API has no words for what applications are told of their callers", PeerHeader)
+cannot(
+    render,
+    "the Gateway API knows nothing of a mesh's certificate authority",
+    CertificateRequest,
+    OwnMtls,
+    RotateRoot,
+    ShortCertificates,
+)
 
 
 @render.register

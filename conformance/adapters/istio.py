@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conformance.intents import CertificateRequest, Inject, Intent, Scope
+from conformance.intents import CertificateRequest, Inject, Intent, MeshMtlsMode, MtlsMode, RateLimit, RotateRoot, Scope
 from fixtures.kube import Kube
 
 from . import istio_api
@@ -16,6 +16,10 @@ from .settings import MeshSettings, NamespacedName, Place
 __all__ = ["Istio", "IstioSettings"]
 
 ADMIN_PORT, AUTHORITY_PORT = 15000, 15012
+CANNOT: Mapping[type[Intent], str] = {
+    RotateRoot: "the authority's root is replaced by a new secret and restarts, not by an object",
+    RateLimit: "requests are limited by filters of Envoy's own configuration only",
+}
 
 
 class IstioSettings(MeshSettings):
@@ -31,6 +35,10 @@ class IstioSettings(MeshSettings):
     """Value of the label `app` of the control plane's pods."""
     root_certificates: NamespacedName = Place("istio-system", "istio-ca-root-cert")
     """ConfigMap with the key `root-cert.pem`."""
+    shortest_certificate: int = 60
+    """The shortest lifetime that the authority signs, seconds."""
+    longest_certificate: int = 90 * 86_400
+    """The longest that it may sign whatever it is asked for, seconds."""
 
 
 class Istio:
@@ -52,6 +60,10 @@ class Istio:
         if isinstance(intent, Inject) and revision:
             also = {"sidecar.istio.io/inject": "true"} if intent.scope is Scope.POD else {}
             return Rendered(labels={"istio.io/rev": revision, **also})
+        if isinstance(intent, MeshMtlsMode):
+            return istio_api.render(MtlsMode(self.settings.control_plane.namespace, intent.mode))
+        if reason := CANNOT.get(type(intent)):
+            return Unsupported(reason)
         return istio_api.render(intent)
 
     def _authority(self) -> Authority:
@@ -67,6 +79,8 @@ class Istio:
             audience="istio-ca",
             server_name=f"{plane.name}.{plane.namespace}.svc",
             roots=(*roots, "root-cert.pem"),
+            shortest=self.settings.shortest_certificate,
+            longest=self.settings.longest_certificate,
         )
 
     def identity(self, namespace: str, service_account: str) -> str | Unsupported:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
-from conformance.intents import Mode, MtlsMode
+from conformance.intents import MeshMtlsMode, Mode, MtlsMode
 
 from .base import KumaSettings, dataplanes, policy, render
 
@@ -20,6 +20,13 @@ def _(intent: MtlsMode, settings: KumaSettings) -> Rendered | Unsupported:
         target = dataplanes(intent.workload, port)
         objects.append(_mode(settings, intent.namespace, f"{name}-{port}", target, mode))
     return Rendered(objects=tuple(objects))
+
+
+@render.register
+def _(intent: MeshMtlsMode, settings: KumaSettings) -> Rendered | Unsupported:
+    """A policy in the namespace of the control plane is for the whole mesh."""
+    where = settings.control_plane.namespace
+    return Rendered(objects=(_mode(settings, where, "meshproof", {"kind": "Mesh"}, intent.mode),))
 
 
 def _mode(settings: KumaSettings, namespace: str, name: str, target: Manifest, mode: Mode) -> Manifest:

@@ -30,6 +30,8 @@ AS_ISTIO = (
     "control-plane-app=refmesh",
     "proxy=refmesh-proxy",
     "root-certificates=refmesh-system/refmesh-ca-root-cert",
+    "shortest-certificate=10",
+    "longest-certificate=86400",
 )
 
 

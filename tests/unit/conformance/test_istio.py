@@ -12,6 +12,8 @@ REFMESH = {
     "control-plane-app": "refmesh",
     "proxy": "refmesh-proxy",
     "root-certificates": "refmesh-system/refmesh-ca-root-cert",
+    "shortest-certificate": "10",
+    "longest-certificate": "86400",
 }
 
 

@@ -19,11 +19,13 @@ from conformance.intents import (
     Effect,
     Inject,
     Intent,
+    MeshMtlsMode,
     Mode,
     MtlsMode,
     NoInject,
     OutlierEjection,
     RequestRoute,
+    RotateRoot,
     RouteRule,
     RouteTimeout,
     Scope,
@@ -61,7 +63,7 @@ def test_nothing_falls_between(mesh):
     for intent in EXAMPLES:
         found = load(mesh).render(intent)
         if isinstance(found, Unsupported):
-            assert not found.reason.startswith(NO_WORDS) or mesh == "istio", (mesh, intent)
+            assert not found.reason.startswith(NO_WORDS), (mesh, intent)
 
 
 @pytest.mark.parametrize("mesh", MESHES)
@@ -306,3 +308,19 @@ def test_cilium_matches_paths_by_expressions_that_mean_the_same():
     assert found == [{"method": "GET", "path": "/a\\.b"}, {"method": "GET", "path": "/c/.*"}]
     (nobody,) = objects("cilium", allowed())
     assert nobody["spec"]["ingress"] == [{}]
+
+
+# -- mesh-wide ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_what_is_mesh_wide_lives_with_the_control_plane_or_is_declared(mesh):
+    adapter = load(mesh)
+    for intent in (MeshMtlsMode(Mode.STRICT), RotateRoot("one")):
+        found = adapter.render(intent)
+        if isinstance(found, Rendered):
+            plane = adapter.control_plane()
+            assert plane is not None
+            assert {item["metadata"]["namespace"] for item in found.objects} == {plane[0]}
+        else:
+            assert not found.reason.startswith(NO_WORDS)
