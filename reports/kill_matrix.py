@@ -123,7 +123,8 @@ def _figures(matrix: Matrix) -> list[tuple[str, str]]:
     alarms, runs = matrix.quiet_runs
     own = sum(bool(trial.by_its_own) for one in killed if (trial := matrix.of(one)) is not None)
     return [
-        ("defects found", f"{len(killed)} of {len(seeded)}"),
+        ("defects found, of those tried", f"{len(killed)} of {len(tried)}"),
+        ("defects seeded", str(len(seeded))),
         ("found by a check that speaks of them", f"{own} of {len(killed)}"),
         ("not tried, or broke off", str(len(seeded) - len(tried))),
         ("equivalents flagged", f"{len(flagged)} of {len(equivalents)}"),

@@ -191,7 +191,8 @@ def _print(matrix: Matrix, output: Output) -> None:
     show(rows, output)
     killed = len(matrix.named("defect", Outcome.KILLED))
     seeded = sum(one.kind == "defect" for one in matrix.subjects)
-    typer.echo(f"\n{killed} of {seeded} defects found. {matrix.proof}")
+    tried = killed + len(matrix.survivors)
+    typer.echo(f"\n{killed} of {tried} defects tried were found, of {seeded} seeded. {matrix.proof}")
 
 
 def _code(matrix: Matrix) -> ExitCode:
