@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conformance import intents
 from conformance.adapters import Rendered, Unsupported, load
 from conformance.adapters.words import NO_WORDS
 from conformance.catalogue import grounds
@@ -50,11 +51,20 @@ def declared(mesh: str, intent: Intent, **settings: Any) -> str:
     return found.reason
 
 
+def every_intent() -> set[type[Intent]]:
+    named = (getattr(intents, name) for name in intents.__all__)
+    return {one for one in named if isinstance(one, type) and issubclass(one, Intent) and one is not Intent}
+
+
+def test_there_is_an_example_of_every_intent_but_the_mesh_wide_ones():
+    assert every_intent() == {type(one) for one in EXAMPLES} | {MeshMtlsMode, RotateRoot}
+
+
 @pytest.mark.parametrize("mesh", OWN)
 def test_every_mesh_has_words_or_a_reason_for_every_intent(mesh):
     module = importlib.import_module(f"conformance.adapters.{OWN[mesh]}")
     render = getattr(module, "render", None) or importlib.import_module(f"{module.__name__}.base").render
-    unheard = {type(one) for one in EXAMPLES} - set(render.registry)
+    unheard = every_intent() - set(render.registry)
     assert not unheard, f"give {module.__name__} renderers, or `cannot(...)` with a reason"
 
 
