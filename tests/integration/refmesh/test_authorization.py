@@ -88,8 +88,8 @@ def test_what_gets_past_the_webhook_closes_what_it_selects_and_nothing_else(
 
 def rejections(mesh: Mesh) -> list[dict[str, Any]]:
     path = "/api/v1/namespaces/refmesh-system/services/refmesh:15014/proxy/debug/rejected"
-    found: Any = mesh.kube.api.call("GET", path)
-    return list(found)
+    found: list[dict[str, Any]] = json.loads(mesh.kube.api.send("GET", path).data)
+    return found
 
 
 def test_a_token_that_does_not_hold_is_refused_whoever_sends_it(mesh: Mesh, shop: str, client: Client) -> None:
