@@ -1,5 +1,6 @@
 """A runner that dies in mid-fault: scales a deployment to 0 under guard, says so, and waits to be killed."""
 
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -10,6 +11,8 @@ from chaos.log import LOG_NAMESPACE
 from chaos.runner import injected
 from fixtures.kube import Kube
 
+# A shell without job control starts what runs in the background deaf to Ctrl-C, and that is handed down.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 kubeconfig, image, namespace, deployment = sys.argv[1:]
 kube = Kube.connect(Path(kubeconfig))
 fault = ScaleToZero(namespace, deployment)
