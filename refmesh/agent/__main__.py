@@ -60,7 +60,9 @@ def _start_envoy(settings: Settings) -> int:
     with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123  (pathlib costs the agent 5 ms of start)
         json.dump(bootstrap(settings), file)
     envoy = os.environ.get("REFMESH_ENVOY") or find_envoy()
-    return os.posix_spawnp(envoy, envoy_arguments(settings, envoy, path), os.environ, setsigmask=[])
+    # Shared configuration has the name of the variable where it means each pod's own workload.
+    environment = {**os.environ, "REFMESH_PEER": settings.peer}
+    return os.posix_spawnp(envoy, envoy_arguments(settings, envoy, path), environment, setsigmask=[])
 
 
 class _Publisher:
@@ -92,6 +94,7 @@ def main() -> int:
 
         from refmesh.agent.hints import Hints
         from refmesh.agent.probes import ProbeServer  # h2 takes 30 ms: the children run meanwhile
+        from refmesh.agent.scrape import Scraper
         from refmesh.agent.secrets import SecretServer
 
         publisher.server = SecretServer(settings.sds_socket)
@@ -99,7 +102,7 @@ def main() -> int:
         enroller.start()
         pod = f"{settings.namespace}/{settings.pod}"
         Hints(settings.control_plane, pod, lambda: enroller.generation, enroller.renew).start()
-        ProbeServer.from_json(settings.probes, settings.pod_ip).start()
+        ProbeServer.from_json(settings.probes, settings.pod_ip, Scraper.of(settings)).start()
     except (OSError, ValueError) as error:
         log(str(error))
         if envoy:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from refmesh.agent import admin
+from refmesh.agent.scrape import METRICS_PATH, Scraper
 from refmesh.agent.settings import AGENT_PORT, INBOUND_SOURCE, log
 from refmesh.ca import wire
 
@@ -77,21 +78,22 @@ def _grpc(connection: socket.socket, spec: dict[str, Any]) -> tuple[int, str]:
 
 @dataclass
 class ProbeServer:
-    """Serves `GET /app-health/<container>/<kind>` and `GET /healthz/ready` on the agent's port."""
+    """Serves `GET /app-health/<container>/<kind>`, `/healthz/ready` and `/stats/prometheus` on the agent's port."""
 
     probes: dict[str, dict[str, Any]]
     pod_ip: str
+    scraper: Scraper | None = None
     port: int = AGENT_PORT
     source: str = INBOUND_SOURCE
     _last: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, text: str, pod_ip: str) -> ProbeServer:
+    def from_json(cls, text: str, pod_ip: str, scraper: Scraper | None = None) -> ProbeServer:
         """Read the injector's list of probes. Raises ValueError."""
         probes = json.loads(text)
         if not isinstance(probes, dict):
             raise ValueError("REFMESH_PROBES is not a JSON object")  # noqa: TRY004  (a value's fault, not a type's)
-        return cls(probes, pod_ip)
+        return cls(probes, pod_ip, scraper)
 
     def start(self) -> int:
         """Listen and return the port."""
@@ -111,7 +113,11 @@ class ProbeServer:
         try:
             with connection:
                 connection.settimeout(_REQUEST_SECONDS)
-                status, text = self._answer(_request_path(connection))
+                path = _request_path(connection)
+                if self.scraper is not None and path.partition("?")[0] == METRICS_PATH:
+                    self.scraper.send(connection)
+                    return
+                status, text = self._answer(path)
                 body = f"{text}\n".encode()
                 head = f"HTTP/1.1 {status} .\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
                 connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)

@@ -38,11 +38,15 @@ class Settings:
     ca_port: int = 15012
     ads_port: int = 15011
     app: str = ""
+    peer: str = ""
+    """Workload, namespace, app and version: how metrics call this pod, and what Envoy tells its peers."""
     concurrency: int = 1
     drain_seconds: int = 5
     certificate_seconds: int = 0
     probes: str = "{}"
     """JSON: path on the agent's port -> the application's own probe."""
+    app_metrics: str = ""
+    """JSON: port and path at which the application itself gives metrics."""
     run_dir: str = RUN_DIR
     token_path: str = TOKEN_PATH
     log_level: str = "warning"
@@ -65,6 +69,8 @@ class Settings:
             ca_port=_whole(env, "REFMESH_CA_PORT", cls.ca_port),
             ads_port=_whole(env, "REFMESH_ADS_PORT", cls.ads_port),
             app=env.get("REFMESH_APP", ""),
+            peer=_peer(env),
+            app_metrics=env.get("REFMESH_APP_METRICS", ""),
             concurrency=_whole(env, "REFMESH_CONCURRENCY", cls.concurrency),
             drain_seconds=_whole(env, "REFMESH_DRAIN_SECONDS", cls.drain_seconds),
             certificate_seconds=_whole(env, "REFMESH_CERTIFICATE_SECONDS", cls.certificate_seconds),
@@ -88,6 +94,12 @@ class Settings:
     def sds_socket(self) -> str:
         """Path of the Unix socket on which Envoy asks for secrets."""
         return f"{self.run_dir}/sds"
+
+
+def _peer(env: Mapping[str, str]) -> str:
+    """Fill in what the injector could not know: the namespace, and the name of a pod that has no owner."""
+    workload, _, app, version = [*env.get("REFMESH_PEER", "").split(";"), "", "", ""][:4]
+    return f"{workload or env['POD_NAME']};{env['POD_NAMESPACE']};{app};{version}"
 
 
 def _whole(env: Mapping[str, str], name: str, default: int) -> int:

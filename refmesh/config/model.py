@@ -108,6 +108,8 @@ class Pod:
     service_account: str
     ports: tuple[ContainerPort, ...]
     meshed: bool
+    peer: str = ""
+    """Workload, namespace, app and version, as `refmesh.api.workload.peer_of` writes them."""
 
     @property
     def key(self) -> Key:

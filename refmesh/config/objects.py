@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from refmesh.api.workload import peer_of, workload_name
 from refmesh.config.model import ContainerPort, Endpoint, Pod, Protocol, Service, ServicePort, Slice, key_of
 
 __all__ = ["PROXY_CONTAINER", "pod", "protocol_of", "service", "slice_of"]
@@ -125,6 +126,7 @@ def pod(obj: Any) -> Pod | None:
         service_account=sys.intern(spec.get("serviceAccountName") or "default"),
         ports=tuple(ports),
         meshed=len(application) < len(containers),
+        peer=sys.intern(peer_of(namespace, workload_name(obj["metadata"]), labels_of(obj))),
     )
 
 

@@ -14,6 +14,7 @@ from refmesh.defects import (
     mtls,
     resilience,
     routing,
+    telemetry,
 )
 from refmesh.defects.defect import Defect
 from refmesh.defects.equivalents import EQUIVALENTS
@@ -31,6 +32,7 @@ _DEFECTS = (
     *lifecycle.DEFECTS,
     *certificates.DEFECTS,
     *authorization.DEFECTS,
+    *telemetry.DEFECTS,
 )
 
 

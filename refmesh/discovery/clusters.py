@@ -21,6 +21,7 @@ from refmesh.api.destination_rule import ConnectionPool, OutlierDetection, Retry
 from refmesh.api.load_balancer import CONSISTENT_HASH
 from refmesh.config.model import Protocol
 from refmesh.discovery import balancing, endpoints, names, tls
+from refmesh.discovery.counting import host_metadata
 from refmesh.discovery.packing import duration, pack, uint32
 from refmesh.discovery.settings import MeshSettings
 
@@ -82,6 +83,7 @@ def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
     pool = spec.policy.pool or ConnectionPool()
     cluster = Cluster(
         name=spec.name,
+        metadata=host_metadata(spec.host),
         connect_timeout=duration(pool.connect_timeout or _CONNECT_SERVICE_SECONDS),
         circuit_breakers=circuit_breakers(pool),
         typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(spec.protocol, pool)},
@@ -158,6 +160,7 @@ def external_cluster(spec: ExternalCluster) -> Any:
     protocol = Protocol.HTTP2 if spec.http2 else Protocol.AUTO
     cluster = Cluster(
         name=spec.name,
+        metadata=host_metadata(spec.name.rpartition("|")[2]),
         connect_timeout=duration(pool.connect_timeout or _CONNECT_SECONDS),
         circuit_breakers=circuit_breakers(pool),
         typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(protocol, pool)},
@@ -170,7 +173,7 @@ def external_cluster(spec: ExternalCluster) -> Any:
         cluster.dns_lookup_family = Cluster.V4_ONLY
     cluster.lb_policy = _BALANCERS.get(spec.policy.balancer, Cluster.LEAST_REQUEST)
     cluster.load_assignment.CopyFrom(
-        endpoints.assignment(spec.name, tuple((address, port, False) for address, port in spec.addresses))
+        endpoints.assignment(spec.name, tuple((address, port, False, "") for address, port in spec.addresses))
     )
     if spec.policy.outlier is not None:
         cluster.outlier_detection.CopyFrom(outlier_detection(spec.policy.outlier))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from envoy.config.core.v3.address_pb2 import Address, SocketAddress
@@ -11,11 +12,12 @@ from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint as EndpointProto
 from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 
 from refmesh.api.peer_authentication import MtlsMode
 from refmesh.config.model import Endpoint, Pod, Service, ServicePort, Snapshot
 from refmesh.discovery import policy
+from refmesh.discovery.counting import PEER_NAMESPACE
 
 __all__ = ["Backend", "assignment", "backends", "identities"]
 
@@ -30,6 +32,11 @@ class Backend:
     port: int
     mtls: bool
     pod: Pod | None
+
+    @property
+    def peer(self) -> str:
+        """The workload, as metrics name it."""
+        return self.pod.peer if self.pod is not None else ""
 
 
 def backends(
@@ -90,17 +97,25 @@ def in_subset(backend: Backend, labels: Mapping[str, str]) -> bool:
     return all(own.get(key) == value for key, value in labels.items())
 
 
-def assignment(name: str, addresses: tuple[tuple[str, int, bool], ...]) -> Any:
-    """The load assignment for (address, port, speaks mTLS) triples."""
-    meshed = Struct()
-    meshed.update({"tlsMode": "istio"})
-    metadata = Metadata(filter_metadata={"envoy.transport_socket_match": meshed})
+@lru_cache(maxsize=4096)
+def _metadata(mtls: bool, peer: str) -> Any:
+    """What proxies know of an endpoint; those of one workload share it."""
+    found: dict[str, Any] = {}
+    if mtls:
+        found["envoy.transport_socket_match"] = Struct(fields={"tlsMode": Value(string_value="istio")})
+    if peer:
+        found[PEER_NAMESPACE] = Struct(fields={"peer": Value(string_value=peer)})
+    return Metadata(filter_metadata=found) if found else None
+
+
+def assignment(name: str, addresses: tuple[tuple[str, int, bool, str], ...]) -> Any:
+    """The load assignment for (address, port, speaks mTLS, workload)."""
     endpoints = [
         LbEndpoint(
             endpoint=EndpointProto(address=Address(socket_address=SocketAddress(address=address, port_value=port))),
-            metadata=metadata if mtls else None,
+            metadata=_metadata(mtls, peer),
         )
-        for address, port, mtls in addresses
+        for address, port, mtls, peer in addresses
     ]
     # A locality without endpoints would be refused by no one, but none says "no endpoints" more plainly.
     localities = [LocalityLbEndpoints(lb_endpoints=endpoints)] if endpoints else []

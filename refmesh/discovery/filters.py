@@ -31,7 +31,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from refmesh.discovery import guards, names, tls
+from refmesh.discovery import counting, guards, names, tls
 from refmesh.discovery.guards import Guard
 from refmesh.discovery.packing import pack, uint32
 from refmesh.discovery.routes import CORS_FILTER, FAULT_FILTER
@@ -93,17 +93,17 @@ def _access_log(settings: MeshSettings, direction: str, *, http: bool) -> list[A
     return [AccessLog(name="envoy.access_loggers.stdout", typed_config=pack(StdoutAccessLog(log_format=line)))]
 
 
-def _connection_manager(settings: MeshSettings, direction: str, stat_prefix: str) -> Any:
-    cors = HttpFilter(name=CORS_FILTER, typed_config=pack(Cors()))
-    fault = HttpFilter(name=FAULT_FILTER, typed_config=pack(HTTPFault()))
+def _connection_manager(
+    settings: MeshSettings, direction: str, stat_prefix: str, filters: list[Any], counters: list[Any]
+) -> Any:
     manager = HttpConnectionManager(
         stat_prefix=stat_prefix,
         codec_type=HttpConnectionManager.AUTO,
         http_filters=[
-            *([cors, fault] if direction == "outbound" else []),
+            *filters,
             HttpFilter(name="envoy.filters.http.router", typed_config=pack(Router())),
         ],
-        access_log=_access_log(settings, direction, http=True),
+        access_log=[*_access_log(settings, direction, http=True), *counters],
         # The mesh adds no time limits of its own, and leaves alone what applications say to each other.
         stream_idle_timeout=Duration(),
         request_timeout=Duration(),
@@ -123,9 +123,22 @@ def _discovered(route: str) -> Any:
     return Rds(route_config_name=route, config_source=source)
 
 
-def http_outbound(settings: MeshSettings, route: str, inline: RouteConfiguration | None = None) -> Any:
-    """Requests of the application, routed by the named route configuration or by the one given inline."""
-    manager = _connection_manager(settings, "outbound", "outbound")
+def http_outbound(
+    settings: MeshSettings, route: str, inline: RouteConfiguration | None = None, *, peer: str = ""
+) -> Any:
+    """Requests of the application, routed by the named route configuration or by the one given inline.
+
+    `peer`: the workload that the address belongs to, where there is only one.
+    """
+    cors = HttpFilter(name=CORS_FILTER, typed_config=pack(Cors()))
+    fault = HttpFilter(name=FAULT_FILTER, typed_config=pack(HTTPFault()))
+    manager = _connection_manager(
+        settings,
+        "outbound",
+        "outbound",
+        [counting.announce_peer(), cors, fault],
+        counting.requests("source", peer=peer),
+    )
     if inline is not None:
         manager.route_config.CopyFrom(inline)
     else:
@@ -140,11 +153,17 @@ def peer_header(verified: bool) -> Any:
     return HttpConnectionManager.SANITIZE_SET if verified else HttpConnectionManager.SANITIZE
 
 
-def http_inbound(settings: MeshSettings, port: int, guard: Guard, *, verified: bool) -> Any:
-    """Requests to the application. `verified`: the connection showed a client certificate."""
-    manager = _connection_manager(settings, "inbound", f"inbound_{port}")
+def http_inbound(settings: MeshSettings, port: int, guard: Guard, *, verified: bool, target: str = "") -> Any:
+    """Requests to the application. `verified`: the connection showed a client certificate.
+
+    `target` names the service that they are counted for.
+    """
+    counters = counting.requests("destination", target)
+    manager = _connection_manager(settings, "inbound", f"inbound_{port}", [], counters)
     manager.rds.CopyFrom(_discovered(names.inbound_route(port)))
     guards.protect(manager, guard)
+    # First, so that nobody else judges by a header that anybody may send, and refusals are counted for their client.
+    guards.first(manager, counting.learn_peer() if verified else counting.forget_peer())
     manager.forward_client_cert_details = peer_header(verified)
     if verified:
         details = HttpConnectionManager.SetCurrentClientCertDetails(subject=BoolValue(value=True), uri=True, dns=True)
@@ -152,14 +171,33 @@ def http_inbound(settings: MeshSettings, port: int, guard: Guard, *, verified: b
     return Filter(name=_HCM, typed_config=pack(manager))
 
 
+def _stream_logs(settings: MeshSettings, direction: str, target: str, peer: str) -> list[Any]:
+    """What is logged and counted of connections; without a `target` they are not counted."""
+    logs = [counting.at_end(log) for log in _access_log(settings, direction, http=False)]
+    if target:
+        logs.extend(counting.streams("source" if direction == "outbound" else "destination", target, peer))
+    return logs
+
+
 def tcp(
-    settings: MeshSettings, direction: str, cluster: str, attempts: int = 1, *, hash_by_source: bool = False
+    settings: MeshSettings,
+    direction: str,
+    cluster: str,
+    attempts: int = 1,
+    *,
+    hash_by_source: bool = False,
+    target: str = "",
+    peer: str = "",
 ) -> Any:
-    """Bytes to one cluster. More `attempts` make sense where the cluster has more than one endpoint to try."""
+    """Bytes to one cluster. More `attempts` make sense where the cluster has more than one endpoint to try.
+
+    `target`, if not the cluster, is what they are counted for; `peer` the workload there, where there is only one.
+    """
     proxy = TcpProxy(
         stat_prefix=cluster,
         cluster=cluster,
-        access_log=_access_log(settings, direction, http=False),
+        access_log=_stream_logs(settings, direction, "" if cluster == names.BLACK_HOLE else target or cluster, peer),
+        access_log_options=TcpProxy.TcpAccessLogOptions(flush_access_log_on_connected=True),
         idle_timeout=Duration(seconds=3600),
         max_connect_attempts=uint32(attempts),
         hash_policy=[HashPolicy(source_ip=HashPolicy.SourceIp())] if hash_by_source else [],
@@ -170,12 +208,13 @@ def tcp(
 def tcp_split(settings: MeshSettings, direction: str, shares: Sequence[tuple[str, int]], attempts: int = 1) -> Any:
     """Bytes to one of several clusters by weight, connection by connection."""
     if len(shares) == 1:
-        return tcp(settings, direction, shares[0][0], attempts)
+        return tcp(settings, direction, shares[0][0], attempts, target=counting.CHOSEN_HOST)
     clusters = [TcpProxy.WeightedCluster.ClusterWeight(name=name, weight=weight) for name, weight in shares]
     proxy = TcpProxy(
         stat_prefix=f"{direction}_split",
         weighted_clusters=TcpProxy.WeightedCluster(clusters=clusters),
-        access_log=_access_log(settings, direction, http=False),
+        access_log=_stream_logs(settings, direction, counting.CHOSEN_HOST, ""),
+        access_log_options=TcpProxy.TcpAccessLogOptions(flush_access_log_on_connected=True),
         idle_timeout=Duration(seconds=3600),
         max_connect_attempts=uint32(attempts),
     )

@@ -24,7 +24,7 @@ from refmesh.discovery.authorization import OPEN, Authorization
 from refmesh.discovery.jwt import TokenRule, jwt_filters
 from refmesh.discovery.packing import pack
 
-__all__ = ["Guard", "network_filters", "protect", "route_rules"]
+__all__ = ["Guard", "first", "network_filters", "protect", "route_rules"]
 
 _DENY, _ALLOW, _AUDIT = "refmesh.authorization.deny", "refmesh.authorization.allow", "refmesh.authorization.audit"
 _NETWORK = "envoy.filters.network.rbac"
@@ -42,11 +42,16 @@ def protect(manager: Any, guard: Guard) -> None:
     """Put the filters before all others of a connection manager: tokens are verified before rules ask about them."""
     closed = pack(http_rbac.RBAC(rules=RBAC(action=RBAC.ALLOW)))
     rules = [HttpFilter(name=name, typed_config=closed) for name in (_DENY, _ALLOW, _AUDIT)]
-    others = list(manager.http_filters)
-    del manager.http_filters[:]
-    manager.http_filters.extend([*jwt_filters(guard.tokens), *rules, *others])
+    first(manager, *jwt_filters(guard.tokens), *rules)
     if guard.authorization.names_paths:
         canonical_paths(manager)
+
+
+def first(manager: Any, *filters: Any) -> None:
+    """Put filters before all others of a connection manager."""
+    others = list(manager.http_filters)
+    del manager.http_filters[:]
+    manager.http_filters.extend([*filters, *others])
 
 
 def route_rules(authorization: Authorization, trust_domain: str) -> dict[str, Any]:

@@ -42,6 +42,8 @@ class InboundPort:
     number: int
     protocol: Protocol
     mode: MtlsMode
+    host: str = ""
+    """The service that traffic to the port is counted for: the first by name, as the port alone does not tell more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +62,25 @@ def inbound_of(
     pod: Pod,
     authorization: Authorization = OPEN,
     tokens: tuple[TokenRule, ...] = (),
+    *,
+    domain: str = "cluster.local",
 ) -> Inbound:
     """The ports that Services or containers of the pod name, and the mode for each."""
     found: dict[int, Protocol] = {}
+    hosts: dict[int, str] = {}
     for service in snapshot.services_of(pod):
         for port in service.ports:
             number = pod.port(port.target)
             if number is None:
                 continue
+            hosts.setdefault(number, service.host(domain))
             known = found.get(number)
             found[number] = port.protocol if known in {None, port.protocol} else Protocol.AUTO
     for declared in pod.ports:
         # Without a Service the container's own name for the port is the only word on its protocol.
         found.setdefault(declared.port, protocol_of(declared.name))
     ports = tuple(
-        InboundPort(number, protocol, policy.mode_in_force(policies, pod, number))
+        InboundPort(number, protocol, policy.mode_in_force(policies, pod, number), hosts.get(number, ""))
         for number, protocol in sorted(found.items())
         if number not in RESERVED_PORTS
     )
@@ -172,12 +178,13 @@ class _ChainBuilder:
         if number:
             match.destination_port.value = number
         cluster = names.inbound_cluster(number) if number else names.INBOUND_PASSTHROUGH
+        target = self.port.host or names.INBOUND_PASSTHROUGH
         guard = guards.Guard(self.inbound.authorization, self.inbound.tokens)
         if http:
-            network = [filters.http_inbound(self.settings, number, guard, verified=secure)]
+            network = [filters.http_inbound(self.settings, number, guard, verified=secure, target=target)]
         else:
             guarding = guards.network_filters(guard.authorization, self.settings.trust_domain)
-            network = [*guarding, filters.tcp(self.settings, "inbound", cluster)]
+            network = [*guarding, filters.tcp(self.settings, "inbound", cluster, target=target)]
         return FilterChain(
             name=f"{number or 'other'}-{name}",
             filter_chain_match=match,

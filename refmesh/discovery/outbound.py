@@ -63,6 +63,8 @@ class OutboundListener:
     """The endpoint has no proxy: it gets what the client sends. `direct` only."""
     hash_by_source: bool = False
     """Bytes of one client go to one endpoint."""
+    peer: str = ""
+    """The workload behind the address: `direct` only."""
 
     @property
     def name(self) -> str:
@@ -80,7 +82,7 @@ def outbound_listener(spec: OutboundListener, settings: MeshSettings) -> Any:
     )
     if spec.direct:
         cluster = names.PASSTHROUGH if spec.plain else names.direct_cluster(spec.service_port, spec.host)
-        http = filters.http_outbound(settings, "", routes.single_cluster(cluster, cluster))
+        http = filters.http_outbound(settings, "", routes.single_cluster(cluster, cluster), peer=spec.peer)
     else:
         cluster = names.outbound_cluster(spec.port, "", spec.host)
         http = filters.http_outbound(settings, names.route_name(spec.host, spec.port))
@@ -107,7 +109,10 @@ def _tcp(spec: OutboundListener, cluster: str, settings: MeshSettings) -> Any:
     route = next((stream for stream in spec.streams if not stream.server_names), None)
     if route is None:
         attempts = 1 if spec.direct else _CONNECT_ATTEMPTS
-        return filters.tcp(settings, "outbound", cluster, attempts, hash_by_source=spec.hash_by_source)
+        hashed = spec.hash_by_source
+        return filters.tcp(
+            settings, "outbound", cluster, attempts, hash_by_source=hashed, target=spec.host, peer=spec.peer
+        )
     return _routed(route, spec.port, settings)
 
 

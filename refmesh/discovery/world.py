@@ -122,7 +122,12 @@ class Generator:
             if known is not None and known[0] is pod:
                 return known[1]
             spec = inbound.inbound_of(
-                snapshot, policies, pod, authorization.of(pod, snapshot), tokens.of(pod, snapshot)
+                snapshot,
+                policies,
+                pod,
+                authorization.of(pod, snapshot),
+                tokens.of(pod, snapshot),
+                domain=self._settings.domain,
             )
             found = self._own(spec)
             if outbound_routes := self._own_routes.of(attachments, pod):
@@ -236,6 +241,7 @@ class Generator:
                 direct=True,
                 service_port=port.port,
                 plain=not backend.mtls,
+                peer=backend.peer,
             )
             # Two headless services may share a pod: the first by name decides, and both mean the same address.
             if (backend.mtls or not self._settings.allow_unknown) and spec.name not in found[ResourceType.LISTENER]:
@@ -276,7 +282,7 @@ class Generator:
                 partial(clusters.outbound_cluster, spec, self._settings),
             )
             addresses = tuple(
-                (backend.address, backend.port, backend.mtls)
+                (backend.address, backend.port, backend.mtls, backend.peer)
                 for backend in backends
                 if not labels or endpoints.in_subset(backend, labels)
             )

@@ -100,9 +100,17 @@ def agent_command() -> list[str]:
 
 
 def proxy_container(
-    config: Config, annotations: Mapping[str, str], app: str, service_account: str, probes: Mapping[str, Any]
+    config: Config,
+    annotations: Mapping[str, str],
+    app: str,
+    service_account: str,
+    probes: Mapping[str, Any],
+    more: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the native sidecar: started before the application, stopped after it, restarted alone."""
+    """Return the native sidecar: started before the application, stopped after it, restarted alone.
+
+    `more` are further environment variables.
+    """
     env = [
         _field("POD_NAME", "metadata.name"),
         _field("POD_NAMESPACE", "metadata.namespace"),
@@ -114,6 +122,7 @@ def proxy_container(
         *([_env("REFMESH_APP", app)] if app else []),
         *([_env("REFMESH_PROBES", json.dumps(probes, separators=(",", ":")))] if probes else []),
         *tuning(annotations),
+        *(_env(name, value) for name, value in more.items()),
     ]
     return {
         "name": PROXY,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from refmesh.agent.capture import ports, ranges
 from refmesh.agent.settings import PROXY_UID
-from refmesh.injector import policy
+from refmesh.api.workload import owner_name, peer_of
+from refmesh.injector import policy, scrape
 from refmesh.injector.containers import INIT, Config, init_container, proxy_container, volumes
 from refmesh.injector.probes import HOOKS, KINDS, rewrite, rewrite_hook
 
@@ -46,12 +47,15 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     own_operations, probes = application_operations(spec)
     account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     init = init_container(config, annotations)
-    proxy = proxy_container(config, annotations, app_name(metadata), account, probes)
+    scraping, environment = scrape.merged(annotations)
+    labels = metadata.get("labels") or {}
+    environment["REFMESH_PEER"] = peer_of("", owner_name(metadata), labels)
+    proxy = proxy_container(config, annotations, app_name(metadata), account, probes, environment)
     status = {"containers": [policy.PROXY], "initContainers": [INIT], "revision": "default"}
     return [
         *([] if "metadata" in pod else [_add("/metadata", {})]),
         *_merge("/metadata/labels", metadata.get("labels"), {TLS_MODE_LABEL: "istio"}),
-        *_merge("/metadata/annotations", annotations or None, {policy.STATUS_ANNOTATION: _compact(status)}),
+        *_merge("/metadata/annotations", annotations or None, {policy.STATUS_ANNOTATION: _compact(status), **scraping}),
         *own_operations,
         *init_operations(spec.get("initContainers"), [init, proxy]),
         *_append("/spec/volumes", spec.get("volumes"), volumes()),
@@ -88,6 +92,10 @@ def _check_annotations(annotations: Mapping[str, str]) -> None:
         value = annotations.get(name) or "1"
         if not (value.isascii() and value.isdecimal() and len(value) < 7):
             raise BadPod(f"annotation {name}: {value!r} is not a whole number below 1000000")
+    try:
+        scrape.merged(annotations)
+    except ValueError as error:
+        raise BadPod(str(error)) from error
     level = annotations.get("proxy.refmesh.io/logLevel") or "warning"
     if level not in {"trace", "debug", "info", "warning", "error", "critical", "off"}:
         raise BadPod(f"annotation proxy.refmesh.io/logLevel: {level!r} is no log level of Envoy")

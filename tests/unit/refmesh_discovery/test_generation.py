@@ -336,7 +336,7 @@ def test_an_endpoint_port_that_takes_no_tls_is_reached_in_plaintext() -> None:
     cluster = MemoryCluster().with_echo().put("PeerAuthentication", exception)
     plain = shared(cluster, E, names.outbound_cluster(90, "", HOST)).endpoints[0].lb_endpoints[0]
     secured = shared(cluster, E, CLUSTER).endpoints[0].lb_endpoints[0]
-    assert not plain.metadata.filter_metadata
+    assert "envoy.transport_socket_match" not in plain.metadata.filter_metadata
     assert secured.metadata.filter_metadata
 
 

@@ -1,0 +1,177 @@
+"""`GET :15020/stats/prometheus`: the proxy's metrics and, where the pod is annotated so, the application's after them.
+
+No capture rule touches the port, so it can be scraped whatever mTLS mode is in force; it reveals counts, and takes no
+orders. What is read is passed on piece by piece, with limits on time and size.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from refmesh.agent.exposition import Translation, Workload
+from refmesh.agent.settings import ADMIN_PORT, INBOUND_SOURCE, log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from io import BufferedReader
+
+    from refmesh.agent.settings import Settings
+
+__all__ = ["METRICS_PATH", "Scraper"]
+
+METRICS_PATH = "/stats/prometheus"
+_SECONDS = 8.0
+"""Less than the ten seconds after which Prometheus gives up by default."""
+_MAX_BYTES = 32 << 20
+_MAX_LINE = 1 << 20
+_PIECE = 32 << 10
+# Of Envoy's own statistics those that people look at: a proxy has a hundred for each cluster.
+_CLUSTER = (
+    r"upstream_(rq|cx)_(active|overflow|pending_overflow|pending_active|connect_fail|retry|retry_overflow)"
+    r"|outlier_detection%5C.ejections_(active|enforced_total|overflow)"
+    r"|circuit_breakers%5C.default%5C.(cx|rq|rq_pending|rq_retry)_open"
+    r"|ssl%5C.(handshake|connection_error|fail_[a-z_]%2B)"
+)
+_FILTER = (
+    rf"^(istio%5C.|cluster%5C..*%5C.({_CLUSTER})$|cluster_manager%5C.|listener_manager%5C.|control_plane%5C."
+    r"|server%5C.(live|uptime|memory_allocated|memory_heap_size|total_connections|days_until_first_cert_expiring)$)"
+)
+_STATISTICS = f"/stats/prometheus?usedonly&filter={_FILTER}".replace("|", "%7C").replace("^", "%5E")
+
+
+@dataclass(frozen=True)
+class Scraper:
+    """Gives all metrics of one pod."""
+
+    own: Workload
+    identity: str
+    pod_ip: str
+    app_port: int = 0
+    app_path: str = ""
+    admin_port: int = ADMIN_PORT
+    source: str = INBOUND_SOURCE
+
+    @classmethod
+    def of(cls, settings: Settings) -> Scraper:
+        """The scraper for a pod. Raises ValueError for malformed settings."""
+        app = json.loads(settings.app_metrics or "{}")
+        if not isinstance(app, dict):
+            raise ValueError("REFMESH_APP_METRICS is not a JSON object")  # noqa: TRY004  (a value's fault)
+        own = Workload.parse(settings.peer) or Workload(settings.pod, settings.namespace)
+        return cls(own, settings.identity, settings.pod_ip, int(app.get("port", 0)), str(app.get("path", "")))
+
+    def send(self, connection: socket.socket) -> None:
+        """Answer one request. Raises OSError when the caller goes away."""
+        # In pieces, so that the caller can tell a scrape that broke off from a whole one.
+        head = b"HTTP/1.1 200 .\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+        try:
+            pieces = _gathered(self._all(time.monotonic() + _SECONDS))
+            first = next(pieces)
+        except (OSError, ValueError) as error:
+            log(f"no metrics: {error}")
+            connection.sendall(b"HTTP/1.1 503 .\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+        while first:
+            connection.sendall(b"%x\r\n%b\r\n" % (len(first), first))
+            first = next(pieces, b"")
+        connection.sendall(b"0\r\n\r\n")
+
+    def _all(self, deadline: float) -> Iterator[str]:
+        translation = Translation(self.own, self.identity)
+        yield from translation.lines(_get(("127.0.0.1", self.admin_port), "", _STATISTICS, deadline))
+        yield "# TYPE refmesh_agent_lost_samples gauge"
+        yield f"refmesh_agent_lost_samples {translation.lost}"
+        if not self.app_port:
+            return
+        up = 1
+        try:
+            for line in _get((self.pod_ip, self.app_port), self.source, self.app_path, deadline):
+                # The end marker of OpenMetrics would end the whole.
+                if line != "# EOF":
+                    yield line
+        except (OSError, ValueError) as error:
+            log(f"the application's metrics at port {self.app_port}: {error}")
+            up = 0
+        yield "# TYPE refmesh_agent_application_up gauge"
+        yield f"refmesh_agent_application_up {up}"
+
+
+def _get(address: tuple[str, int], source: str, path: str, deadline: float) -> Iterator[str]:
+    """The lines of a page. Raises OSError or ValueError."""
+    bind = (source, 0) if source else None
+    with socket.create_connection(address, timeout=2.0, source_address=bind) as connection:
+        head = (
+            f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
+        )
+        connection.sendall(head.encode("ascii"))
+        rest = b""
+        for piece in _body(connection, deadline):
+            *lines, rest = (rest + piece).split(b"\n")
+            if len(rest) > _MAX_LINE:
+                raise ValueError("a line is longer than a megabyte")
+            for line in lines:
+                yield line.decode("utf-8", "replace").rstrip("\r")
+        if rest:
+            yield rest.decode("utf-8", "replace")
+
+
+def _body(connection: socket.socket, deadline: float) -> Iterator[bytes]:
+    """The body of a reply, as it comes."""
+    with connection.makefile("rb") as reply:
+        status = reply.readline(8192).split(b" ", 2)
+        if len(status) < 2 or not status[0].startswith(b"HTTP/1.") or status[1][:3] != b"200":
+            raise ValueError(f"the answer was {b' '.join(status[:2])!r}")
+        chunked, left = False, -1
+        while (line := reply.readline(8192).strip().lower()) != b"":
+            chunked = chunked or (line.startswith(b"transfer-encoding:") and b"chunked" in line)
+            if line.startswith(b"content-length:"):
+                left = int(line.partition(b":")[2])
+        total = 0
+        for piece in _chunks(reply) if chunked else _plain(reply, left):
+            total += len(piece)
+            if total > _MAX_BYTES:
+                raise ValueError(f"more than {_MAX_BYTES >> 20} MB")
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError("it took too long")
+            connection.settimeout(remaining)
+            yield piece
+
+
+def _plain(reply: BufferedReader, left: int) -> Iterator[bytes]:
+    """A body of `left` bytes, or for a negative number up to the connection's end."""
+    while left and (piece := reply.read1(min(_PIECE, left) if left > 0 else _PIECE)):
+        left -= len(piece) if left > 0 else 0
+        yield piece
+    if left > 0:
+        raise ValueError("the reply broke off")
+
+
+def _chunks(reply: BufferedReader) -> Iterator[bytes]:
+    """A body in HTTP/1.1's chunks, which may be larger than what is held here at a time."""
+    while left := int(reply.readline(1024).split(b";")[0], 16):
+        while left:
+            piece = reply.read1(min(_PIECE, left))
+            if not piece:
+                raise ValueError("the reply broke off")
+            left -= len(piece)
+            yield piece
+        reply.readline(8)
+
+
+def _gathered(lines: Iterable[str]) -> Iterator[bytes]:
+    """Lines in pieces worth a system call."""
+    held, size = list[str](), 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= _PIECE:
+            yield ("\n".join(held) + "\n").encode()
+            held, size = [], 0
+    if held:
+        yield ("\n".join(held) + "\n").encode()

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import http.client
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from refmesh.agent.exposition import Workload
+from refmesh.agent.probes import ProbeServer
+from refmesh.agent.scrape import Scraper
+
+PAGES = {
+    "/stats/prometheus": "# TYPE envoy_server_live gauge\nenvoy_server_live{} 1\n",
+    "/metrics": "# TYPE orders counter\norders_total 7\n# EOF\n",
+}
+
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path == "/endless":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (2 << 20))
+            return
+        if path == "/short":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello")
+            self.close_connection = True
+            return
+        body = PAGES.get(path, "").encode()
+        self.send_response(200 if body else 404)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for at in range(0, len(body), 7):
+            piece = body[at : at + 7]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+def scrape(admin_port: int, app_port: int = 0, path: str = "/metrics") -> tuple[int, str]:
+    """Over the agent's real port, as Prometheus would."""
+    scraper = Scraper(
+        Workload("page", "shop"), "", "127.0.0.1", app_port, path, admin_port=admin_port, source="127.0.0.1"
+    )
+    server = ProbeServer({}, "127.0.0.1", scraper, port=0)
+    with socket.create_connection(("127.0.0.1", server.start()), timeout=10) as connection:
+        connection.sendall(b"GET /stats/prometheus HTTP/1.1\r\n\r\n")
+        reply = http.client.HTTPResponse(connection)
+        reply.begin()
+        return reply.status, reply.read().decode()
+
+
+def test_the_applications_metrics_follow_the_proxys(port: int) -> None:
+    status, text = scrape(port, port)
+    assert status == 200
+    lines = text.splitlines()
+    assert lines.index("envoy_server_live{} 1") < lines.index("orders_total 7")
+    assert "refmesh_agent_application_up 1" in lines
+    assert "# EOF" not in lines
+
+
+def test_without_an_annotation_nobody_asks_the_application(port: int) -> None:
+    _, text = scrape(port)
+    assert "application_up" not in text
+
+
+@pytest.mark.parametrize("path", ["/none", "/endless", "/short"])
+def test_an_application_that_fails_is_reported_and_costs_the_proxys_metrics_nothing(port: int, path: str) -> None:
+    status, text = scrape(port, port, path)
+    assert status == 200
+    assert "envoy_server_live{} 1" in text
+    assert "refmesh_agent_application_up 0" in text
+
+
+def test_without_envoy_there_are_no_metrics_and_the_answer_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        free = closed.getsockname()[1]
+    assert scrape(free)[0] == 503
