@@ -19,6 +19,7 @@ import yaml
 from refmesh import ca_cli, defects
 from refmesh.errors import RefmeshError, UsageProblem
 from refmesh.injector.patch import BadPod, Config
+from refmesh.install import dashboard as page
 from refmesh.install import installer, options, proxies, validation
 from refmesh.install.authz import speaking
 from refmesh.install.check import check as look
@@ -243,6 +244,24 @@ def proxy_config(
 
 def _dump(value: Any, form: Output) -> None:
     typer.echo(yaml.safe_dump(value, sort_keys=False) if form is Output.YAML else json.dumps(value, indent=2))
+
+
+@app.command()
+def dashboard(
+    port: Annotated[int, typer.Option("--port", "-p", help="Local port; 0 takes a free one.", min=0, max=65535)] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show traffic, configuration and certificates of the mesh in a browser, until interrupted."""
+
+    def tell(address: str) -> None:
+        typer.echo(address)
+        _say("Press Ctrl+C to end.")
+        if browser and sys.stdout.isatty():
+            typer.launch(address)
+
+    _run(kubeconfig, context, lambda kube: page.show(kube, port, tell))
 
 
 @app.command()

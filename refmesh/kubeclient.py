@@ -304,6 +304,13 @@ class Kube:
             raise KubeError(500, output[2].decode(errors="replace").strip() or str(end.get("message")))
         return bytes(output[1])
 
+    def port_stream(self, namespace: str, pod: str, port: int, protocol: str) -> Any:
+        """A web socket to a port of a pod, to be used by `async with`. Raises aiohttp's errors."""
+        url = f"{self._server}/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
+        query = {"ports": str(port)}
+        headers = self._token.header()
+        return self.session().ws_connect(url, params=query, headers=headers, protocols=(protocol,), max_msg_size=0)
+
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:

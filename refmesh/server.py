@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,12 @@ from refmesh.ca.rotation import Rotator
 from refmesh.ca.signing import LeafPolicy
 from refmesh.config.jwks import KeyFetcher
 from refmesh.config.leadership import Leadership
-from refmesh.config.model import Snapshot
+from refmesh.config.model import Pod, Snapshot
 from refmesh.config.status import StatusWriter
 from refmesh.config.store import Store
 from refmesh.config.watcher import Watcher
+from refmesh.dashboard import server as dashboard
+from refmesh.dashboard.sources import view_of
 from refmesh.discovery import ads
 from refmesh.discovery.credentials import RenewedCredentials
 from refmesh.discovery.settings import MeshSettings
@@ -42,6 +45,7 @@ from refmesh.errors import EnvironmentProblem, RefmeshError
 from refmesh.injector import webhook
 from refmesh.kubeclient import Kube
 from refmesh.telemetry import metrics, pages
+from refmesh.telemetry.collector import Collector
 
 __all__ = ["ControlPlane", "main"]
 
@@ -74,6 +78,7 @@ class ControlPlane:
         self._leadership = Leadership(kube, options.namespace, "refmesh-status", holder)
         self._keys = KeyFetcher(self._put_keys)
         self._status = StatusWriter(kube, lambda: self._store.raw_routes, self._leadership.leads)
+        self._collector = Collector(self._pods)
         self._ready = False
         self._authority: Authority | None = None
         self._rotator: Rotator | None = None
@@ -121,6 +126,10 @@ class ControlPlane:
             await self._watcher.start()
             stack.push_async_callback(self._watcher.close)
             await self._serve_discovery(stack, authority)
+            self._collector.start()
+            stack.callback(self._collector.close)
+            board = await dashboard.start(lambda: view_of(self._hub, self._collector, authority), options.page_port)
+            stack.push_async_callback(board.cleanup)
             # What exists now stays: the collector need not look at it again and again.
             gc.collect()
             gc.freeze()
@@ -193,6 +202,10 @@ class ControlPlane:
         if self._store.put_keys(uri, keys):
             self._watcher.changed()
 
+    def _pods(self) -> Iterable[Pod]:
+        world = self._hub.world
+        return world.snapshot.pods.values() if world is not None else ()
+
     def _pages(self) -> pages.Pages:
         shown = {
             "proxies": self._show_proxies,
@@ -243,6 +256,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--ca-port", type=int, default=15012)
     parser.add_argument("--webhook-port", type=int, default=15017)
     parser.add_argument("--http-port", type=int, default=15014)
+    parser.add_argument("--page-port", type=int, default=dashboard.PORT, help="the dashboard's, on loopback")
     parser.add_argument("--drain-seconds", type=float, default=0.0, help="how long to serve on after SIGTERM")
     parser.add_argument("--certificate-seconds", type=int, default=86_400, help="lifetime unless a pod asks otherwise")
     parser.add_argument("--max-certificate-seconds", type=int, default=86_400, help="longest lifetime that is signed")

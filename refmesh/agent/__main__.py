@@ -70,10 +70,12 @@ class _Publisher:
 
     def __init__(self) -> None:
         self.server: SecretServer | None = None
+        self.not_after = 0.0
 
     def __call__(self, identity: Identity) -> None:
         if self.server is not None:
             self.server.publish(identity)
+            self.not_after = identity.not_after
             log(f"certificate until {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(identity.not_after))}")
 
 
@@ -102,7 +104,9 @@ def main() -> int:
         enroller.start()
         pod = f"{settings.namespace}/{settings.pod}"
         Hints(settings.control_plane, pod, lambda: enroller.generation, enroller.renew).start()
-        ProbeServer.from_json(settings.probes, settings.pod_ip, Scraper.of(settings)).start()
+        ProbeServer.from_json(
+            settings.probes, settings.pod_ip, Scraper.of(settings, lambda: publisher.not_after)
+        ).start()
     except (OSError, ValueError) as error:
         log(str(error))
         if envoy:

@@ -114,8 +114,9 @@ class ProbeServer:
             with connection:
                 connection.settimeout(_REQUEST_SECONDS)
                 path = _request_path(connection)
-                if self.scraper is not None and path.partition("?")[0] == METRICS_PATH:
-                    self.scraper.send(connection)
+                page, _, query = path.partition("?")
+                if self.scraper is not None and page == METRICS_PATH:
+                    self.scraper.send(connection, query)
                     return
                 status, text = self._answer(path)
                 body = f"{text}\n".encode()

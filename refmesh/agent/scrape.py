@@ -16,7 +16,7 @@ from refmesh.agent.exposition import Translation, Workload
 from refmesh.agent.settings import ADMIN_PORT, INBOUND_SOURCE, log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from io import BufferedReader
 
     from refmesh.agent.settings import Settings
@@ -40,7 +40,9 @@ _FILTER = (
     rf"^(istio%5C.|cluster%5C..*%5C.({_CLUSTER})$|cluster_manager%5C.|listener_manager%5C.|control_plane%5C."
     r"|server%5C.(live|uptime|memory_allocated|memory_heap_size|total_connections|days_until_first_cert_expiring)$)"
 )
-_STATISTICS = f"/stats/prometheus?usedonly&filter={_FILTER}".replace("|", "%7C").replace("^", "%5E")
+_GRAPH_FILTER = r"^istio%5C.(requests_total|request_duration_milliseconds)"
+"""What the dashboard draws from: asked for by the query `graph`."""
+_PAGE = "/stats/prometheus?usedonly&filter="
 
 
 @dataclass(frozen=True)
@@ -52,24 +54,30 @@ class Scraper:
     pod_ip: str
     app_port: int = 0
     app_path: str = ""
+    not_after: Callable[[], float] = lambda: 0.0
+    """When the certificate in force ends, epoch seconds; 0 before there is one."""
     admin_port: int = ADMIN_PORT
     source: str = INBOUND_SOURCE
 
     @classmethod
-    def of(cls, settings: Settings) -> Scraper:
+    def of(cls, settings: Settings, not_after: Callable[[], float]) -> Scraper:
         """The scraper for a pod. Raises ValueError for malformed settings."""
         app = json.loads(settings.app_metrics or "{}")
         if not isinstance(app, dict):
             raise ValueError("REFMESH_APP_METRICS is not a JSON object")  # noqa: TRY004  (a value's fault)
         own = Workload.parse(settings.peer) or Workload(settings.pod, settings.namespace)
-        return cls(own, settings.identity, settings.pod_ip, int(app.get("port", 0)), str(app.get("path", "")))
+        port, path = int(app.get("port", 0)), str(app.get("path", ""))
+        return cls(own, settings.identity, settings.pod_ip, port, path, not_after)
 
-    def send(self, connection: socket.socket) -> None:
-        """Answer one request. Raises OSError when the caller goes away."""
+    def send(self, connection: socket.socket, query: str = "") -> None:
+        """Answer one request; for the query `graph` with the few metrics that a service graph is drawn from.
+
+        Raises OSError when the caller goes away.
+        """
         # In pieces, so that the caller can tell a scrape that broke off from a whole one.
         head = b"HTTP/1.1 200 .\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
         try:
-            pieces = _gathered(self._all(time.monotonic() + _SECONDS))
+            pieces = _gathered(self._all(time.monotonic() + _SECONDS, graph=query == "graph"))
             first = next(pieces)
         except (OSError, ValueError) as error:
             log(f"no metrics: {error}")
@@ -81,12 +89,15 @@ class Scraper:
             first = next(pieces, b"")
         connection.sendall(b"0\r\n\r\n")
 
-    def _all(self, deadline: float) -> Iterator[str]:
+    def _all(self, deadline: float, *, graph: bool) -> Iterator[str]:
         translation = Translation(self.own, self.identity)
-        yield from translation.lines(_get(("127.0.0.1", self.admin_port), "", _STATISTICS, deadline))
+        wanted = (_GRAPH_FILTER if graph else _FILTER).replace("|", "%7C").replace("^", "%5E")
+        yield from translation.lines(_get(("127.0.0.1", self.admin_port), "", _PAGE + wanted, deadline))
         yield "# TYPE refmesh_agent_lost_samples gauge"
         yield f"refmesh_agent_lost_samples {translation.lost}"
-        if not self.app_port:
+        yield "# TYPE refmesh_agent_certificate_not_after_seconds gauge"
+        yield f"refmesh_agent_certificate_not_after_seconds {self.not_after():.0f}"
+        if graph or not self.app_port:
             return
         up = 1
         try:

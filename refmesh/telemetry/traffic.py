@@ -1,0 +1,197 @@
+"""Traffic between workloads, read from the proxies' metrics: what the service graph is drawn from. Pure.
+
+A proxy's counters only grow, so what happened lately is the difference of two readings of the same pod. Differences are
+added up over a window; a pod that restarted starts again from zero and is taken as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+__all__ = ["BOUNDS", "Cell", "Edge", "Flow", "Node", "Reading", "difference", "edges", "quantile", "read"]
+
+_SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)$")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_REQUESTS, _BUCKET = "istio_requests_total", "istio_request_duration_milliseconds_bucket"
+_NOT_AFTER = "refmesh_agent_certificate_not_after_seconds"
+BOUNDS = (
+    0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000,
+    3_600_000, float("inf"),
+)  # fmt: skip
+"""Upper bounds of the duration's buckets, milliseconds: Envoy's defaults, which are Istio's."""
+_PLACE = {("+Inf" if bound == float("inf") else f"{bound:g}"): place for place, bound in enumerate(BOUNDS)} | {
+    str(int(bound)): place for place, bound in enumerate(BOUNDS) if 1 <= bound < float("inf")
+}
+_BROKEN_CALLS = {"2", "4", "8", "12", "13", "14", "15"}
+"""gRPC statuses that are the server's fault or the mesh's, not the caller's."""
+
+Node = tuple[str, str]
+"""Namespace and service, as people call them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What a counter is about."""
+
+    source: Node
+    destination: Node
+    ok: bool
+    secure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Requests and their durations by bucket, cumulative over buckets as Prometheus counts."""
+
+    requests: float = 0.0
+    buckets: tuple[float, ...] = (0.0,) * len(BOUNDS)
+
+    def plus(self, other: Cell) -> Cell:
+        """Both together."""
+        return Cell(
+            self.requests + other.requests, tuple(a + b for a, b in zip(self.buckets, other.buckets, strict=True))
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One scrape of one pod."""
+
+    cells: Mapping[Flow, Cell]
+    not_after: float = 0.0
+    """When the pod's certificate ends, epoch seconds; 0 where that is not known."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Traffic from one service to another over a window."""
+
+    source: Node
+    destination: Node
+    rate: float
+    """Requests a second."""
+    success: float
+    """Share of requests that did not fail, 0 to 1."""
+    p50: float
+    p99: float
+    """Milliseconds."""
+    secure: float
+    """Share of requests under mutual TLS, 0 to 1."""
+
+
+@lru_cache(maxsize=65_536)
+def _flow(labels: str) -> Flow | None:
+    """What the labels of a sample are about, None for what another proxy reports better."""
+    found = dict(_LABEL.findall(labels))
+    known = "unknown"
+    source_name = found.get("source_canonical_service", known)
+    if found.get("reporter") == "destination" and source_name != known:
+        # The client's proxy has the same requests, and those that never arrived.
+        return None
+    host = found.get("destination_service", known) != known
+    if host or found.get("destination_canonical_service", known) == known:
+        destination = (found.get("destination_service_namespace", known), found.get("destination_service_name", known))
+    else:
+        destination = (found["destination_workload_namespace"], found["destination_canonical_service"])
+    if found.get("reporter") == "destination":
+        secure = found.get("connection_security_policy") == "mutual_tls"
+    else:
+        secure = found.get("destination_principal", known) != known
+    code, call = found.get("response_code", "0"), found.get("grpc_response_status", "")
+    ok = code[:1] not in {"5", "0"} and call not in _BROKEN_CALLS
+    return Flow((found.get("source_workload_namespace", known), source_name), destination, ok, secure)
+
+
+def read(lines: Iterable[str], *, most: int = 200_000) -> Reading:
+    """Read an exposition, `most` lines of it at most; what does not belong to the graph is passed over."""
+    requests: dict[Flow, float] = {}
+    buckets: dict[Flow, list[float]] = {}
+    not_after = 0.0
+    for number, line in enumerate(lines):
+        if number >= most:
+            break
+        if not line.startswith((_REQUESTS, _BUCKET)):
+            if line.startswith(_NOT_AFTER):
+                not_after = float(line.rpartition(" ")[2])
+            continue
+        match = _SAMPLE.fullmatch(line)
+        if match is None:
+            continue
+        name, labels, value = match.groups()
+        if name == _BUCKET:
+            labels, _, bound = labels.rpartition(',le="')
+            flow, place = _flow(labels), _PLACE.get(bound.rstrip('"'))
+            if flow is not None and place is not None:
+                buckets.setdefault(flow, [0.0] * len(BOUNDS))[place] += float(value)
+        elif (flow := _flow(labels)) is not None:
+            requests[flow] = requests.get(flow, 0.0) + float(value)
+    empty = [0.0] * len(BOUNDS)
+    cells = {flow: Cell(count, tuple(buckets.get(flow, empty))) for flow, count in requests.items()}
+    return Reading(cells, not_after)
+
+
+def difference(before: Mapping[Flow, Cell], after: Mapping[Flow, Cell]) -> dict[Flow, Cell]:
+    """What happened between two readings of one pod."""
+    if any(flow not in after or after[flow].requests < cell.requests for flow, cell in before.items()):
+        before = {}
+    found = {}
+    for flow, cell in after.items():
+        old = before.get(flow)
+        grown = cell if old is None else Cell(
+            cell.requests - old.requests,
+            # Histograms trail counters by seconds; a bucket never shrinks but at a restart.
+            tuple(max(0.0, a - b) for a, b in zip(cell.buckets, old.buckets, strict=True)),
+        )  # fmt: skip
+        if grown.requests or any(grown.buckets):
+            found[flow] = grown
+    return found
+
+
+def quantile(share: float, buckets: tuple[float, ...]) -> float:
+    """Where a share of the durations ends, milliseconds, straight between the bounds; 0 without any."""
+    total = buckets[-1]
+    if total <= 0:
+        return 0.0
+    rank, below, lower = share * total, 0.0, 0.0
+    for bound, count in zip(BOUNDS, buckets, strict=True):
+        if count >= rank:
+            if bound == float("inf"):
+                return lower
+            return lower + (bound - lower) * (rank - below) / (count - below) if count > below else bound
+        below, lower = count, bound
+    return lower
+
+
+@dataclass
+class _Sum:
+    cell: Cell = field(default_factory=Cell)
+    ok: float = 0.0
+    secure: float = 0.0
+
+
+def edges(parts: Iterable[Mapping[Flow, Cell]], seconds: float) -> tuple[Edge, ...]:
+    """The traffic of all parts together, over a window of so many seconds; the busiest first."""
+    sums: dict[tuple[Node, Node], _Sum] = {}
+    for part in parts:
+        for flow, cell in part.items():
+            one = sums.setdefault((flow.source, flow.destination), _Sum())
+            one.cell = one.cell.plus(cell)
+            one.ok += cell.requests if flow.ok else 0.0
+            one.secure += cell.requests if flow.secure else 0.0
+    found = [
+        Edge(
+            source,
+            destination,
+            one.cell.requests / seconds,
+            one.ok / one.cell.requests,
+            quantile(0.5, one.cell.buckets),
+            quantile(0.99, one.cell.buckets),
+            one.secure / one.cell.requests,
+        )
+        for (source, destination), one in sums.items()
+        if one.cell.requests > 0
+    ]
+    return tuple(sorted(found, key=lambda edge: (-edge.rate, edge.source, edge.destination)))

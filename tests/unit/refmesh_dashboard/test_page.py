@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refmesh.dashboard.layout import HEIGHT, WIDTH, place
+from refmesh.dashboard.page import overview, service
+from refmesh.dashboard.view import Refused, View
+from refmesh.telemetry.traffic import Edge
+from tests.unit.refmesh_dashboard.meshes import large, shop
+
+NODES = st.tuples(st.just("n"), st.sampled_from([f"s{number}" for number in range(12)]))
+
+
+@given(st.lists(st.tuples(NODES, NODES), max_size=60))
+def test_every_node_has_a_place_of_its_own(pairs: list[tuple[tuple[str, str], tuple[str, str]]]) -> None:
+    layout = place(pairs)
+    assert set(layout.at) == {node for pair in pairs for node in pair}
+    corners = sorted(layout.at.values())
+    for (x1, y1), (x2, y2) in pairwise(corners):
+        assert x2 - x1 >= WIDTH or abs(y2 - y1) >= HEIGHT
+    assert all(x + WIDTH <= layout.width and y + HEIGHT <= layout.height for x, y in corners)
+
+
+def test_callers_stand_left_of_what_they_call_even_in_a_long_chain() -> None:
+    chain = [("n", f"s{number:04}") for number in range(3000)]
+    layout = place(pairwise(chain))
+    assert all(layout.at[one][0] < layout.at[two][0] for one, two in pairwise(chain))
+
+
+def test_the_graph_says_everything_in_words_too() -> None:
+    text = overview(shop())
+    assert "reviews.shop → ratings.shop: 8.3/s, 91.0 % succeed, p50 4.2 ms, p99 38 ms, mutual TLS" in text
+    assert "ratings.shop → mongodb.shop: 1.2/min, 100 % succeed, p50 4.2 ms, p99 38 ms, plaintext" in text
+    drawing = ET.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
+    assert len(drawing.findall(".//g[@class='label']")) == 5
+    assert len(drawing.findall(".//path[@class='lock']")) == 3
+
+
+def test_configuration_and_certificates_are_shown() -> None:
+    text = overview(shop())
+    assert "spec.http[0].route[0].weight: must be 0 or more, not -1" in text
+    assert text.index("20 min") < text.index("300 days")
+
+
+def test_names_from_the_cluster_are_text_and_nothing_else() -> None:
+    evil = '<script>alert("1")</script>'
+    edge = Edge((evil, evil), ("shop", evil), 1, 1, 1, 1, 1)
+    view = View(now=0, edges=(edge,), refused=(Refused(evil, evil, evil, evil),), unreachable=((evil, evil),))
+    for text in (overview(view), overview(view, evil), service(view, (evil, evil))):
+        assert evil not in text
+
+
+def test_a_service_page_has_calls_in_both_directions() -> None:
+    text = service(shop(), ("shop", "reviews"))
+    assert "Calls to it" in text
+    assert "../../service/shop/ratings" in text
+    assert "details" not in text
+
+
+def test_an_empty_mesh_has_a_page() -> None:
+    assert "No request in the last minute" in overview(View(now=0))
+
+
+def test_five_hundred_services_are_quick() -> None:
+    view = large(500)
+    started = time.process_time()
+    whole, team = overview(view), overview(view, "team-3")
+    # Measured: 0.05 s for both.
+    assert time.process_time() - started < 1.0
+    assert "500 services: shown by namespace" in whole
+    assert len(whole) < 600_000
+    assert len(team) < 600_000
+
+
+def test_a_namespace_with_all_five_hundred_is_still_bounded() -> None:
+    edges = tuple(replace(edge, source=("one", edge.source[1])) for edge in large(500).edges)
+    assert len(overview(replace(large(500), edges=edges), "one")) < 900_000
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@pytest.mark.parametrize(("width", "view"), [(1400, large(500)), (390, shop())])
+def test_a_browser_shows_it_without_scrolling_sideways(tmp_path: Path, width: int, view: View) -> None:
+    (tmp_path / "page.html").write_text(overview(view), encoding="utf-8")
+    # The page within a frame of the wanted width: headless chromium does not make its window narrower than 500.
+    probe = (
+        f'<iframe id="f" src="page.html" style="width:{width}px;height:900px;border:0"></iframe><script>'
+        "window.onload=function(){const d=document.getElementById('f').contentDocument;"
+        "const g=d.querySelector('svg.graph').getBoundingClientRect();"
+        "document.title=[d.documentElement.scrollWidth,d.querySelectorAll('svg .node').length,Math.round(g.width)]"
+        ".join(' ')}</script>"
+    )
+    (tmp_path / "probe.html").write_text(probe, encoding="utf-8")
+    found = subprocess.run(
+        [
+            "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+            f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=5000", "--dump-dom",
+            (tmp_path / "probe.html").as_uri(),
+        ],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    title = found.stdout[found.stdout.index("<title>") + 7 : found.stdout.index("</title>")]
+    inner, nodes, drawn = (int(part) for part in title.split())
+    assert inner <= width
+    assert nodes >= 6
+    assert drawn > 300

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import asyncio
+from types import MappingProxyType
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from refmesh.config.model import Pod
+from refmesh.dashboard.server import application
+from refmesh.telemetry.collector import Collector
+from tests.unit.refmesh_dashboard.meshes import shop
+from tests.unit.refmesh_dashboard.test_traffic import exposition
+
+
+async def test_pages_are_served_and_run_nothing_from_elsewhere() -> None:
+    async with TestClient(TestServer(application(shop))) as client:
+        for path in ("/", "/?namespace=shop", "/service/shop/reviews"):
+            async with client.get(path) as reply:
+                assert reply.status == 200
+                assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'")
+                assert "<svg" in await reply.text()
+
+
+async def test_another_name_for_loopback_is_refused() -> None:
+    async with TestClient(TestServer(application(shop))) as client:
+        for host, status in (("evil.example:80", 403), ("evil.example", 403), ("localhost:8080", 200)):
+            async with client.get("/", headers={"Host": host}) as reply:
+                assert reply.status == status, host
+
+
+def a_pod(name: str, address: str = "127.0.0.1", *, meshed: bool = True) -> Pod:
+    return Pod("shop", name, address, MappingProxyType({}), "default", (), meshed)
+
+
+async def test_the_collector_shows_differences_and_names_who_does_not_answer() -> None:
+    counts = iter([10, 40])
+
+    async def metrics(request: web.Request) -> web.Response:
+        assert request.query_string == "graph"
+        return web.Response(text="\n".join(exposition({}, value=next(counts))))
+
+    app = web.Application()
+    app.router.add_get("/stats/prometheus", metrics)
+    async with TestServer(app, host="127.0.0.1") as server:
+        pods = [a_pod("page"), a_pod("dead", "127.0.0.2"), a_pod("other", meshed=False)]
+        collector = Collector(lambda: pods, port=server.port or 0)
+        await collector.round(first=True)
+        assert collector.edges() == ()
+        await collector.round()
+        (edge,) = collector.edges()
+        assert edge.rate == 30 / 60
+        assert list(collector.unreachable) == [("shop", "dead")]
+        pods.clear()
+        await collector.round()
+        assert not collector.unreachable
+
+
+async def test_the_collector_sleeps_until_somebody_asks() -> None:
+    asked = asyncio.Event()
+
+    def pods() -> list[Pod]:
+        asked.set()
+        return []
+
+    collector = Collector(pods)
+    collector.start()
+    await asyncio.sleep(0)
+    assert not asked.is_set()
+    collector.edges()
+    async with asyncio.timeout(2):
+        await asked.wait()
+    collector.close()
