@@ -7,6 +7,7 @@ from html import escape
 from urllib.parse import quote
 
 from refmesh.dashboard.layout import HEIGHT, WIDTH, place
+from refmesh.dashboard.view import WHOLE
 from refmesh.telemetry.traffic import Edge, Node
 
 __all__ = ["figures", "graph", "link", "milliseconds", "rate_text", "success_text"]
@@ -32,7 +33,9 @@ def success_text(share: float) -> str:
 
 
 def link(node: Node) -> str:
-    """Where a service's own page is, seen from the overview."""
+    """Where a service's own page is, seen from the overview; a whole namespace is shown by the overview itself."""
+    if node[1] == WHOLE:
+        return f"?namespace={quote(node[0], safe='')}"
     return f"service/{quote(node[0], safe='')}/{quote(node[1], safe='')}"
 
 

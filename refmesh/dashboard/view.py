@@ -7,7 +7,11 @@ from dataclasses import dataclass, replace
 
 from refmesh.telemetry.traffic import Edge, Node
 
-__all__ = ["Certificate", "Proxy", "Refused", "View", "by_namespace", "of_namespace", "of_service"]
+__all__ = ["WHOLE", "Certificate", "Proxy", "Refused", "View", "by_namespace", "of_namespace", "of_service"]
+
+
+WHOLE = "all services"
+"""Stands for a whole namespace; no service can be called so."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def by_namespace(edges: Sequence[Edge]) -> tuple[Edge, ...]:
     """The same traffic between namespaces. Quantiles are those of the slowest part: they cannot be added up."""
     found: dict[tuple[Node, Node], Edge] = {}
     for edge in edges:
-        key = ((edge.source[0], "all services"), (edge.destination[0], "all services"))
+        key = ((edge.source[0], WHOLE), (edge.destination[0], WHOLE))
         known = found.get(key)
         if known is None:
             found[key] = replace(edge, source=key[0], destination=key[1])
