@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from conformance.intents import Intent
 from fixtures.kube import Kube
 
-__all__ = ["Adapter", "Authority", "Manifest", "Proxy", "Rendered", "Unsupported"]
+__all__ = ["Adapter", "Authority", "Exposition", "Manifest", "Proxy", "Rendered", "Unsupported"]
 
 Manifest = Mapping[str, Any]
 
@@ -46,6 +46,30 @@ class Proxy:
 
 
 @dataclass(frozen=True)
+class Exposition:
+    """Where a proxy tells its metrics, in Prometheus' text format, and how it names them."""
+
+    port: int
+    """On the pod's address."""
+    path: str
+    requests: str
+    """The counter of requests; the fields below name its labels."""
+    at_client: Mapping[str, str]
+    """Labels of what the client's proxy counted."""
+    at_server: Mapping[str, str]
+    """Labels of what the server's proxy counted."""
+    service: str
+    """Its value is the full name of the service, as DNS has it."""
+    code: str
+    source: str
+    """Its value is the client's workload."""
+    source_identity: str
+    """Its value is the client's identity, as certificates carry it."""
+    destination: str
+    """Its value is the server's workload."""
+
+
+@dataclass(frozen=True)
 class Rendered:
     """An intent in a mesh's words."""
 
@@ -61,6 +85,7 @@ class Rendered:
     authority: Authority | None = None
     header: str = ""
     """A request header's name, where the intent asks for one."""
+    exposition: Exposition | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from .routing import (
     Target,
 )
 from .security import Mode, MtlsMode
+from .telemetry import RequestMetrics
 from .traffic import ConnectionLimit, OutlierEjection, RouteTimeout, WeightedRoute
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "RateLimit",
     "Redirect",
     "RequestMatch",
+    "RequestMetrics",
     "RequestRoute",
     "Retry",
     "RetryBudget",

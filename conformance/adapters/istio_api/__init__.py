@@ -3,7 +3,7 @@
 `render` dispatches on the intent's type; importing this package registers every renderer.
 """
 
-from . import authorization, balancing, identity, injection, resilience, routing, security, traffic
+from . import authorization, balancing, identity, injection, resilience, routing, security, telemetry, traffic
 from .base import render
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "resilience",
     "routing",
     "security",
+    "telemetry",
     "traffic",
 ]

@@ -1,0 +1,172 @@
+"""TEL: what proxies say they counted is what clients sent, once, and for the right client.
+
+Nothing but these checks talks to the services, which are new with the ground: the counters start from zero. A last
+request of a status of its own is the mark that everything before it has been counted.
+"""
+
+from __future__ import annotations
+
+from conformance.adapters import Unsupported
+from conformance.adapters.base import Exposition
+from conformance.catalogue import check, place
+from conformance.checks.telemetry_judges import (
+    Counted,
+    Scraped,
+    judge_counts,
+    judge_reachable,
+    judge_sources,
+    judge_strict_scrape,
+)
+from conformance.context import LIMITS, Context, NotExpressible
+from conformance.exposition import counters, over_network, total
+from conformance.ground import Ground, Place, Svc, Workload
+from conformance.intents import Mode, MtlsMode, RequestMetrics
+from fixtures.workloads.traffic import Batch
+
+__all__ = ["GROUND"]
+
+GROUND = place(
+    Ground(
+        name="tel",
+        order=4,
+        places=(Place("in", meshed=True), Place("strict", meshed=True), Place("out")),
+        workloads=(
+            Workload("client", "in", kind="client"),
+            Workload("second", "in", kind="client"),
+            Workload("server", "in"),
+            Workload("guarded", "strict"),
+            Workload("outsider", "out", kind="client"),
+        ),
+        services=(Svc("server", "in", "server"), Svc("guarded", "strict", "guarded")),
+        standing=lambda spaces: (MtlsMode(spaces["strict"], Mode.STRICT),),
+    )
+)
+
+PLAN = {"client": {200: 60, 404: 40}, "second": {200: 25}}
+"""Requests by client and the status that the application is asked to give; 404 is retried by no mesh."""
+LAST = 418
+"""The status of the last request of each client."""
+
+
+def _exposition(ctx: Context) -> Exposition | None:
+    return ctx.render(RequestMetrics()).exposition
+
+
+def counted(ctx: Context) -> Counted:
+    """Send what is planned, wait until the last request shows in the metrics, and read both sides once."""
+    exposition = _exposition(ctx)
+    service = f"server.{ctx.space('in')}.svc.cluster.local"
+    sent: dict[str, dict[str, int]] = {}
+    failures = 0
+    for client, plan in PLAN.items():
+        sent[client] = {}
+        for status, count in {**plan, LAST: 1}.items():
+            url = ctx.url("server", path=f"/?codes={status}")
+            batch = Batch(url=url, count=count, concurrency=4, timeout=LIMITS.request, fields=("pod",))
+            records = ctx.client(client).batch(batch)
+            good = sum(record.status == status and record.reply is not None for record in records)
+            failures += len(records) - good
+            sent[client][str(status)] = good
+    identities = {}
+    for client in PLAN:
+        identity = ctx.adapter.identity(ctx.space("in"), "default")
+        if isinstance(identity, Unsupported):
+            raise NotExpressible(identity.reason)
+        identities[client] = identity
+    if exposition is None:
+        return Counted(None, service, sent, failures, identities, "")
+    server = ctx.pod("server")
+    last = {exposition.code: str(LAST), exposition.service: service}
+
+    def complete() -> bool:
+        arrived = total(counters(ctx, server, exposition), {**exposition.at_server, **last}) >= len(PLAN)
+        return arrived and all(
+            total(counters(ctx, ctx.pod(client), exposition), {**exposition.at_client, **last}) >= 1 for client in PLAN
+        )
+
+    ctx.watch(complete, LIMITS.in_force)
+    return Counted(
+        exposition,
+        service,
+        sent,
+        failures,
+        identities,
+        over_network(ctx, server, exposition),
+        counters(ctx, server, exposition),
+        {client: counters(ctx, ctx.pod(client), exposition) for client in PLAN},
+    )
+
+
+@check(
+    id="TEL-01",
+    title="Metrics of both sides' proxies can be scraped",
+    proves=("metrics",),
+    judge=judge_reachable,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def reachable(ctx: Context) -> Counted:
+    """Send requests, then scrape from outside of the mesh."""
+    return ctx.shared(counted)
+
+
+@check(
+    id="TEL-02",
+    title="Counts equal what clients sent",
+    proves=("metrics", "request count"),
+    judge=judge_counts,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def counts(ctx: Context) -> Counted:
+    """Known numbers of requests by client and status."""
+    return ctx.shared(counted)
+
+
+@check(
+    id="TEL-03",
+    title="Requests are counted for the client that sent them, with its identity",
+    proves=("metrics", "peer identity"),
+    judge=judge_sources,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def sources(ctx: Context) -> Counted:
+    """Two clients of one service."""
+    return ctx.shared(counted)
+
+
+@check(
+    id="TEL-06",
+    title="Metrics can be scraped where plaintext is refused",
+    proves=("metrics", "strict"),
+    judge=judge_strict_scrape,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def strict_scrape(ctx: Context) -> Scraped:
+    """A strict namespace: a request and a scrape, both in plaintext from outside of the mesh."""
+    exposition = _exposition(ctx)
+    server, url = ctx.pod("guarded"), ctx.url("guarded")
+    service = f"guarded.{ctx.space('strict')}.svc.cluster.local"
+
+    def plaintext() -> str:
+        asked = f"http://{server.ip}:8080/"
+        (record,) = ctx.outsider().batch(Batch(url=asked, count=1, timeout=LIMITS.probe, fresh=True, fields=()))
+        return str(record.error or record.status)
+
+    if exposition is None:
+        return Scraped(None, service, 0, plaintext(), "")
+    ctx.in_force(lambda: plaintext() != "200", "plaintext refused by the strict namespace", successes=2)
+    records = ctx.client().batch(Batch(url=url, count=10, timeout=LIMITS.request, fields=("pod",)))
+    sent = sum(record.status == 200 and record.reply is not None for record in records)
+    wanted = {**exposition.at_server, exposition.service: service}
+    ctx.watch(lambda: total(counters(ctx, server, exposition), wanted) >= sent, LIMITS.in_force)
+    return Scraped(
+        exposition,
+        service,
+        sent,
+        plaintext(),
+        over_network(ctx, server, exposition),
+        counters(ctx, server, exposition),
+    )

@@ -1,0 +1,65 @@
+"""Metrics of a proxy as a check sees them: read through its pod's loopback, and asked for over the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from conformance.adapters.base import Exposition
+from conformance.context import LIMITS, Context, Pod
+from fixtures.workloads.traffic import Batch
+
+__all__ = ["Counter", "counters", "over_network", "parse", "total"]
+
+
+@dataclass(frozen=True)
+class Counter:
+    """One series of a counter."""
+
+    labels: tuple[tuple[str, str], ...]
+    value: float
+
+    def of(self, label: str) -> str:
+        """The value of a label, "" without it."""
+        return dict(self.labels).get(label, "")
+
+    def has(self, labels: Mapping[str, str]) -> bool:
+        """Whether it carries all of these."""
+        own = dict(self.labels)
+        return all(own.get(key) == value for key, value in labels.items())
+
+
+def parse(text: str, name: str) -> tuple[Counter, ...]:
+    """The series of a counter in Prometheus' text format. Raises ValueError for what is no such text."""
+    return tuple(
+        Counter(tuple(sorted(sample.labels.items())), sample.value)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name
+    )
+
+
+def counters(ctx: Context, pod: Pod, exposition: Exposition) -> tuple[Counter, ...]:
+    """What a pod's proxy has counted so far; nothing where nobody answers."""
+    with ctx.kube.forward(pod.namespace, pod.name, exposition.port) as (host, port):
+        try:
+            with urlopen(f"http://{host}:{port}{exposition.path}", timeout=LIMITS.control) as reply:
+                return parse(reply.read().decode("utf-8", "replace"), exposition.requests)
+        except (HTTPError, URLError, OSError, ValueError):
+            return ()
+
+
+def over_network(ctx: Context, pod: Pod, exposition: Exposition) -> str:
+    """How a scrape from outside of the mesh ends, as Prometheus would do it: `200`, another status, or an error."""
+    url = f"http://{pod.ip}:{exposition.port}{exposition.path}"
+    (record,) = ctx.outsider().batch(Batch(url=url, count=1, timeout=LIMITS.probe, fresh=True, fields=()))
+    return str(record.error or record.status)
+
+
+def total(series: tuple[Counter, ...], labels: Mapping[str, str]) -> float:
+    """The sum of the series with these labels."""
+    return sum(one.value for one in series if one.has(labels))

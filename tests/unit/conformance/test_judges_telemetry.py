@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from conformance.adapters import load
+from conformance.adapters.istio_api.telemetry import EXPOSITION
+from conformance.checks.telemetry_judges import (
+    Counted,
+    Scraped,
+    judge_counts,
+    judge_reachable,
+    judge_sources,
+    judge_strict_scrape,
+)
+from conformance.exposition import Counter, parse, total
+from conformance.histories import decode, encode
+from conformance.intents import RequestMetrics
+from reports.model import Verdict
+
+SERVICE = "server.space.svc.cluster.local"
+SPIFFE = "spiffe://cluster.local/ns/space/sa/default"
+SENT = {"client": {"200": 60, "404": 40}, "second": {"200": 25}}
+
+
+def series(reporter: str, source: str, code: str, value: float, identity: str = SPIFFE) -> Counter:
+    labels = {
+        "reporter": reporter,
+        "source_workload": source,
+        "source_principal": identity,
+        "destination_service": SERVICE,
+        "response_code": code,
+    }
+    return Counter(tuple(sorted(labels.items())), value)
+
+
+def history(times: float = 1, source: str = "", identity: str = SPIFFE) -> Counted:
+    """Counters that are right, unless told otherwise."""
+    server = tuple(
+        series("destination", source or client, code, times * count, identity)
+        for client, by_code in SENT.items()
+        for code, count in by_code.items()
+    )
+    clients = {
+        client: tuple(series("source", client, code, times * count) for code, count in by_code.items())
+        for client, by_code in SENT.items()
+    }
+    return Counted(EXPOSITION, SERVICE, SENT, 0, dict.fromkeys(SENT, SPIFFE), "200", server, clients)
+
+
+JUDGES = (judge_reachable, judge_counts, judge_sources)
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_right_counters_pass(judge: object) -> None:
+    assert judge(history()).verdict is Verdict.PASS  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_a_mesh_without_metrics_fails_and_failed_traffic_proves_nothing(judge: object) -> None:
+    assert judge(replace(history(), exposition=None)).verdict is Verdict.FAIL  # type: ignore[operator]
+    assert judge(replace(history(), failures=1)).verdict is Verdict.INCONCLUSIVE  # type: ignore[operator]
+
+
+def test_a_count_that_is_off_by_one_fails() -> None:
+    sound = history()
+    assert judge_counts(history(times=2)).verdict is Verdict.FAIL
+    one_more = (*sound.at_server, series("destination", "client", "200", 1))
+    assert judge_counts(replace(sound, at_server=one_more)).verdict is Verdict.FAIL
+    stray = (*sound.at_server, series("destination", "client", "503", 1))
+    assert "status 503" in judge_counts(replace(sound, at_server=stray)).reason
+
+
+def test_a_wrong_name_or_identity_fails() -> None:
+    assert "who sent none" in judge_sources(history(source="server")).reason
+    assert judge_sources(history(identity="unknown")).verdict is Verdict.FAIL
+
+
+def test_another_services_requests_do_not_count() -> None:
+    other = Counter((("destination_service", "other"), ("reporter", "destination"), ("response_code", "200")), 9)
+    sound = history()
+    assert judge_counts(replace(sound, at_server=(*sound.at_server, other))).verdict is Verdict.PASS
+
+
+def test_a_scrape_that_is_refused_or_empty_fails() -> None:
+    assert judge_reachable(replace(history(), network="reset")).verdict is Verdict.FAIL
+    assert judge_reachable(replace(history(), at_server=())).verdict is Verdict.FAIL
+    assert judge_reachable(replace(history(), at_clients={})).verdict is Verdict.FAIL
+
+
+def test_a_strict_scrape_needs_refusal_and_requests() -> None:
+    good = Scraped(EXPOSITION, SERVICE, 10, "reset", "200", (series("destination", "client", "200", 10),))
+    assert judge_strict_scrape(good).verdict is Verdict.PASS
+    assert judge_strict_scrape(replace(good, plaintext="200")).verdict is Verdict.INCONCLUSIVE
+    assert judge_strict_scrape(replace(good, network="reset")).verdict is Verdict.FAIL
+    assert judge_strict_scrape(replace(good, at_server=())).verdict is Verdict.FAIL
+    assert judge_strict_scrape(replace(good, exposition=None)).verdict is Verdict.FAIL
+
+
+def test_histories_survive_a_bundle() -> None:
+    assert decode(encode(history())) == history()
+
+
+def test_counters_are_read_as_prometheus_writes_them() -> None:
+    text = '# TYPE istio_requests_total counter\nistio_requests_total{a="x",b="1"} 3\nistio_requests_total{a="y"} 4\n'
+    found = parse(text, "istio_requests_total")
+    assert total(found, {}) == 7
+    assert total(found, {"a": "x"}) == 3
+
+
+def test_without_a_mesh_there_is_nothing_to_scrape() -> None:
+    rendered = load("none").render(RequestMetrics())
+    assert getattr(rendered, "exposition", "unset") is None
