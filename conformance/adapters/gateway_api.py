@@ -23,6 +23,7 @@ from conformance.intents import (
     OwnMtls,
     PeerHeader,
     RateLimit,
+    RequestMetrics,
     RequestRoute,
     RetryBudget,
     RotateRoot,
@@ -84,6 +85,7 @@ cannot(render, "the Gateway API has no words for who may call whom", Access, Tok
 cannot(render, "the Gateway API has no words for how requests are spread over endpoints", RoundRobin, StickyHeader)
 cannot(render, "the Gateway API has no words for ports that pass by a proxy", Bypass)
 cannot(render, "the Gateway API has no words for mTLS modes of a mesh", MeshMtlsMode)
+cannot(render, "the Gateway API has no words for what proxies count", RequestMetrics)
 cannot(render, "the Gateway API has no words for what applications are told of their callers", PeerHeader)
 cannot(
     render,

@@ -1,6 +1,6 @@
 """Cilium: per node, no sidecar. Gateway API routes, and raw Envoy configuration for what those cannot say."""
 
-from . import authorization, identity, injection, security, traffic
+from . import authorization, identity, injection, security, telemetry, traffic
 from .adapter import Cilium, CiliumSettings
 
-__all__ = ["Cilium", "CiliumSettings", "authorization", "identity", "injection", "security", "traffic"]
+__all__ = ["Cilium", "CiliumSettings", "authorization", "identity", "injection", "security", "telemetry", "traffic"]

@@ -1,6 +1,6 @@
 """Consul: configuration entries named after services, and pod annotations."""
 
-from . import authorization, balancing, identity, injection, routing, security, traffic
+from . import authorization, balancing, identity, injection, routing, security, telemetry, traffic
 from .adapter import Consul, ConsulSettings
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "injection",
     "routing",
     "security",
+    "telemetry",
     "traffic",
 ]

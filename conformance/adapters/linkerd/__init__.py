@@ -1,6 +1,6 @@
 """Linkerd: annotations on namespaces, pods and services, Gateway API routes, and its own policy kinds."""
 
-from . import authorization, identity, injection, security, traffic
+from . import authorization, identity, injection, security, telemetry, traffic
 from .adapter import Linkerd, LinkerdSettings
 
-__all__ = ["Linkerd", "LinkerdSettings", "authorization", "identity", "injection", "security", "traffic"]
+__all__ = ["Linkerd", "LinkerdSettings", "authorization", "identity", "injection", "security", "telemetry", "traffic"]

@@ -27,7 +27,7 @@ from refmesh.agent.scrape import Scraper
 from refmesh.api.peer_authentication import MtlsMode
 from refmesh.config.model import Protocol
 from refmesh.discovery import filters, routes
-from refmesh.discovery.authorization import OPEN
+from refmesh.discovery.guards import Guard
 from refmesh.discovery.inbound import Inbound, InboundPort, inbound_routes
 from refmesh.discovery.settings import MeshSettings
 from tests.unit.refmesh_discovery.authority import TestAuthority
@@ -147,7 +147,7 @@ def _address(port: int) -> dict[str, Any]:
 
 def _inbound(settings: MeshSettings, *, verified: bool) -> dict[str, Any]:
     """The inbound filter, with its routes in place of their name."""
-    found = MessageToDict(filters.http_inbound(settings, 80, OPEN, verified=verified, target=HOST))
+    found = MessageToDict(filters.http_inbound(settings, 80, Guard(), verified=verified, target=HOST))
     del found["typedConfig"]["rds"]
     ports = Inbound((InboundPort(80, Protocol.HTTP, MtlsMode.PERMISSIVE),), MtlsMode.PERMISSIVE)
     (table,) = inbound_routes(ports, settings).values()
