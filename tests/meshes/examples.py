@@ -25,6 +25,7 @@ from conformance.intents import (
     RateLimit,
     Redirect,
     RequestMatch,
+    RequestMetrics,
     RequestRoute,
     Retry,
     RetryBudget,
@@ -73,6 +74,7 @@ _WHO: tuple[AccessRule, ...] = (
 )
 
 EXAMPLES: tuple[Intent, ...] = (
+    RequestMetrics(),
     Inject(Scope.NAMESPACE),
     Inject(Scope.POD),
     Inject(Scope.POD, "web"),
