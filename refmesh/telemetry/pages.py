@@ -11,6 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 __all__ = ["Pages", "start"]
 
+_SHUTDOWN_SECONDS = 0.5
+
 
 class Pages:
     """What the pages show: readiness, and named functions that give JSON."""
@@ -62,7 +64,8 @@ class Pages:
 
 async def start(pages: Pages, host: str, port: int) -> web.AppRunner:
     """Serve the pages; close the result with `cleanup`."""
-    runner = web.AppRunner(pages.application(), access_log=None)
+    # Agents wait here for the next change of trust: the end of the control plane does not wait for them.
+    runner = web.AppRunner(pages.application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
