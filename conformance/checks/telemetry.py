@@ -34,11 +34,14 @@ GROUND = place(
             Workload("client", "in", kind="client"),
             Workload("second", "in", kind="client"),
             Workload("server", "in"),
+            Workload("bystander", "in"),
             Workload("guarded", "strict"),
             Workload("outsider", "out", kind="client"),
         ),
         services=(Svc("server", "in", "server"), Svc("guarded", "strict", "guarded")),
         standing=lambda spaces: (MtlsMode(spaces["strict"], Mode.STRICT),),
+        # What these checks require is judged here too, by requests that would be counted at the server.
+        server="bystander",
     )
 )
 
