@@ -28,7 +28,8 @@ from fixtures.kube import ApiProblem
 
 __all__ = ["admitted", "gated"]
 
-_REFUSALS = range(400, 500)
+_REFUSALS = range(400, 501)
+"""What the API server answers where it creates nothing; 500 where a webhook that must be asked does not answer."""
 _LABELS: Mapping[str, str] = {}
 AUTHORS = (
     *("securityContext", "resources", "image", "command", "args", "env", "envFrom", "ports", "lifecycle"),
