@@ -169,7 +169,9 @@ def arrival(ctx: Context) -> Arrival:
         ready = ctx.now()
         host = next(iter(named(ctx) - before), "")
         ctx.watch(lambda: any(_sent(one) > ready + BOUND for one in watched.records()), BOUND + LIMITS.probe + 2.0)
-    starts = [_sent(one) for one in watched.seen if one.pod == host]
+    answered = sorted((one for one in watched.seen if one.pod == host), key=_sent)
+    # Without a mesh a kept connection stays with its host: a new one is only met by connecting anew, which is no proof.
+    starts = [_sent(one) for one in answered] if answered and not answered[0].fresh else []
     return Arrival(
         host=host,
         ready=ready,
