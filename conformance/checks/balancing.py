@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 from conformance.catalogue import check, place
 from conformance.checks.balancing_judges import (
@@ -159,9 +162,9 @@ def _sent(record: Record) -> float:
     requires=("INJ-01",),
 )
 def arrival(ctx: Context) -> Arrival:
-    """Scale a service up under steady requests over connections that the client keeps."""
+    """Scale a service up under steady requests over one connection that the client keeps."""
     before = named(ctx)
-    with ctx.client().start(_steady(ctx)) as job:
+    with ctx.client().start(replace(_steady(ctx), concurrency=1)) as job:
         watched = _Watched(job)
         ctx.until(lambda: len(watched.records()) >= RATE, "requests are sent", LIMITS.in_force)
         _three(ctx)
@@ -169,17 +172,23 @@ def arrival(ctx: Context) -> Arrival:
         ready = ctx.now()
         host = next(iter(named(ctx) - before), "")
         ctx.watch(lambda: any(_sent(one) > ready + BOUND for one in watched.records()), BOUND + LIMITS.probe + 2.0)
-    answered = sorted((one for one in watched.seen if one.pod == host), key=_sent)
-    # Without a mesh a kept connection stays with its host: a new one is only met by connecting anew, which is no proof.
-    starts = [_sent(one) for one in answered] if answered and not answered[0].fresh else []
     return Arrival(
         host=host,
         ready=ready,
         bound=BOUND,
-        first=min(starts, default=None),
+        first=_moved_to(watched.seen, host),
         after=sum(_sent(one) > ready + BOUND for one in watched.seen),
         errors=tuple(problem(one) for one in watched.seen if problem(one)),
     )
+
+
+def _moved_to(records: Sequence[Record], host: str) -> float | None:
+    """When a host first answered on the one connection on which another had answered before.
+
+    Without a mesh a kept connection stays with its host, and a new one may well meet the new host.
+    """
+    pairs = ((last, one) for last, one in pairwise(records) if not one.fresh and last.pod not in {None, host})
+    return next((_sent(one) for _, one in pairs if one.pod == host), None)
 
 
 @check(

@@ -113,7 +113,7 @@ def judge_sticky(history: Sticky) -> Judgement:
 
 @dataclass(frozen=True)
 class Arrival:
-    """Steady requests over few connections while a host comes."""
+    """Steady requests over one kept connection while a host comes."""
 
     host: str
     ready: float
@@ -121,7 +121,7 @@ class Arrival:
     bound: float
     """Seconds in which it must get its first request."""
     first: float | None
-    """When the first request that it answered was sent."""
+    """When the first request was sent that it answered on a connection on which another host had answered."""
     after: int
     """Requests sent later than the bound."""
     errors: tuple[str, ...]
@@ -135,11 +135,14 @@ class Arrival:
 
 
 def judge_arrival(history: Arrival) -> Judgement:
-    """The new host is used within the bound, over connections that clients had before, and no request is lost."""
+    """The new host is used within the bound, over the connection that the client had before; no request is lost."""
     if not history.after:
         return inconclusive("no request was sent past the bound", history.evidence)
     if history.first is None or history.first > history.ready + history.bound:
-        return failed(f"{history.bound:g} s after its service named it the new host got no request", history.evidence)
+        return failed(
+            f"{history.bound:g} s after its service named it the new host got no request of a kept connection",
+            history.evidence,
+        )
     if history.errors:
         return failed(f"{len(history.errors)} requests failed meanwhile: {', '.join(sorted(set(history.errors)))}",
                       history.evidence)  # fmt: skip

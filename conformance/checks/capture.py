@@ -5,7 +5,7 @@ from __future__ import annotations
 from conformance.catalogue import check
 from conformance.checks.admission import admitted, gated
 from conformance.checks.capture_judges import Captured, Excluded, Tries, judge_captured, judge_excluded
-from conformance.checks.joining import EXEMPT_IN, EXEMPT_OUT, GROUND, enter, plaintext
+from conformance.checks.joining import EXEMPT_IN, EXEMPT_OUT, GROUND, in_force, plaintext
 from conformance.context import LIMITS, Context
 from conformance.intents import Bypass
 from fixtures.workloads.traffic import Batch, Client
@@ -33,7 +33,7 @@ def _nobody_listens(ctx: Context, client: Client, what: str) -> Tries:
 )
 def captured(ctx: Context) -> Captured:
     """Plaintext to a strict pod's own address; requests around its service; a port where nobody listens."""
-    ctx.shared(enter)
+    ctx.shared(in_force)
     server = ctx.pod("strict")
 
     def inside(what: str, url: str) -> Tries:
@@ -62,7 +62,7 @@ def captured(ctx: Context) -> Captured:
 )
 def excluded(ctx: Context) -> Excluded:
     """Plaintext to a pod with an exempt port; a client for which a port of others is exempt; an impossible port."""
-    ctx.shared(enter)
+    ctx.shared(in_force)
     loose = ctx.pod("loose")
     nonsense = ctx.render(Bypass(inbound=(NO_PORT,)))
     body = gated(ctx, "nonsense", labels=nonsense.labels, annotations=nonsense.annotations)

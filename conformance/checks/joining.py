@@ -1,7 +1,7 @@
 """INJ-05 to INJ-08: a pod's life in the mesh from its first moment: first requests, init containers, probes, its end.
 
-Everything happens in a namespace that is strict from the start: what goes past the proxy is not answered there. Jobs
-and the probed deployment are created together, when the server is known to be in force, and looked at one by one.
+Everything happens in a namespace that is strict from the start: what goes past the proxy is not answered there. What
+starts in the mesh is created when the server is known to be in force: the Jobs together, for those who look at them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fixtures.kube import NotEventually
 from fixtures.workloads.manifests import echo_deployment, knock_job
 from fixtures.workloads.traffic import Batch
 
-__all__ = ["EXEMPT_IN", "EXEMPT_OUT", "GROUND", "enter", "plaintext"]
+__all__ = ["EXEMPT_IN", "EXEMPT_OUT", "GROUND", "in_force", "plaintext"]
 
 EXEMPT_IN, EXEMPT_OUT = 9090, 5999
 """A port of the echo that is exempt from capture on one pod, and one on which nobody listens."""
@@ -74,8 +74,8 @@ def plaintext(ctx: Context, pod: Pod, port: int = 8080) -> Tries:
     return Tries.of(f"from outside of the mesh to {pod.name}:{port}", ctx.outsider().batch(batch))
 
 
-def enter(ctx: Context) -> Tries:
-    """Wait until the server answers its mesh and nobody else; then create what starts in the mesh. The last refusal."""
+def in_force(ctx: Context) -> Tries:
+    """Wait until the server answers its mesh and nobody else. The last refusal."""
     server = ctx.pod("strict")
     ask = Batch(url=ctx.url("strict"), count=5, timeout=LIMITS.probe, fresh=True)
     refused: list[Tries] = []
@@ -85,22 +85,26 @@ def enter(ctx: Context) -> Tries:
         return refused[-1].refused and all(one.ok for one in ctx.client().batch(ask))
 
     ctx.watch(strict, LIMITS.in_force)
-    space, own = ctx.space("strict"), pod_marks(ctx.adapter, GROUND.places[0])
+    return refused[-1]
+
+
+def _start_jobs(ctx: Context) -> Tries:
+    """Start the Jobs once the server is in force. The last refusal before."""
+    refused = ctx.shared(in_force)
+    own = pod_marks(ctx.adapter, GROUND.places[0])
     for name, pods, prepared in (("first", FIRST, False), ("prepared", 1, True)):
-        url = ctx.url("strict", path=f"/{name}")
         job = knock_job(
             name,
-            space,
+            ctx.space("strict"),
             image=ctx.image,
-            url=url,
+            url=ctx.url("strict", path=f"/{name}"),
             pods=pods,
             prepared=prepared,
             labels=own.labels,
             annotations=own.annotations,
         )
         ctx.kube.apply(ctx.dressing.on(job))
-    ctx.kube.apply(*(ctx.dressing.on(one) for one in _probed(space, ctx.image, own)))
-    return refused[-1]
+    return refused
 
 
 def _probed(space: str, image: str, own: Rendered) -> list[dict[str, Any]]:
@@ -150,7 +154,7 @@ def _added(pods: list[dict[str, Any]]) -> tuple[str, ...]:
 
 def _start(ctx: Context, job: str, container: str, wanted: int) -> Start:
     """The first requests of a Job's containers, from their logs, once all have ended."""
-    refused = ctx.shared(enter)
+    refused = ctx.shared(_start_jobs)
     ctx.watch(lambda: sum(_ended(pod, container) for pod in _pods_of(ctx, job)) >= wanted, LIMITS.job)
     pods = _pods_of(ctx, job)
     knocks = []
@@ -200,7 +204,7 @@ def prepared(ctx: Context) -> Start:
 )
 def jobs(ctx: Context) -> JobEnd:
     """The Job of INJ-07 after its applications have ended."""
-    ctx.shared(enter)
+    ctx.shared(_start_jobs)
 
     def ended() -> int:
         return sum(_ended(pod, "knock") for pod in _pods_of(ctx, "first"))
@@ -232,8 +236,10 @@ def jobs(ctx: Context) -> JobEnd:
 )
 def probes(ctx: Context) -> Probes:
     """Make the application of a strict pod fail its probe for a moment."""
-    ctx.shared(enter)
+    ctx.shared(in_force)
     space = ctx.space("strict")
+    own = pod_marks(ctx.adapter, GROUND.places[0])
+    ctx.kube.apply(*(ctx.dressing.on(one) for one in _probed(space, ctx.image, own)))
     try:
         (found,) = ctx.kube.wait_pods_ready(space, "app=probed", count=1, timeout=LIMITS.job)
     except NotEventually:
