@@ -161,6 +161,12 @@ class Context:
                 self.kube.patch(part["apiVersion"], part["kind"], meta["name"], part, meta.get("namespace"))
             self.kube.apply(*one.objects)
 
+    def remove(self, *objects: Mapping[str, Any]) -> None:
+        """Delete objects that were applied; one that is gone already is fine."""
+        for item in objects:
+            meta = item["metadata"]
+            self.kube.delete(item["apiVersion"], item["kind"], meta["name"], meta.get("namespace"))
+
     def marker(self, backend: Backend) -> Marker:
         """A fresh mark: no earlier configuration can show it."""
         return Marker("x-meshproof-mark", secrets.token_hex(8), backend)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,8 +10,9 @@ from reports.model import ErrorRate, Evidence, Plot, Verdict
 
 if TYPE_CHECKING:
     from conformance.context import Context
+    from conformance.statistics import Sprt
 
-__all__ = ["Check", "Judgement", "failed", "inconclusive", "passed"]
+__all__ = ["Check", "Judgement", "failed", "inconclusive", "passed", "share_rates"]
 
 Level = Literal["core", "extended"]
 
@@ -40,6 +41,20 @@ def failed(reason: str, *evidence: Evidence, error_rates: tuple[ErrorRate, ...] 
 def inconclusive(reason: str, *evidence: Evidence, error_rates: tuple[ErrorRate, ...] = ()) -> Judgement:
     """The history says neither: no data, or too little."""
     return Judgement(Verdict.INCONCLUSIVE, reason, evidence, error_rates)
+
+
+def share_rates(tests: Iterable[Sprt], samples: int) -> tuple[ErrorRate, ...]:
+    """The error rates of sequential tests of shares, for the report."""
+    return tuple(
+        ErrorRate(
+            f"sequential probability ratio test of {100 * test.declared:g} %",
+            test.alpha,
+            test.beta,
+            f"a share off by {100 * test.delta:g} points",
+            samples,
+        )
+        for test in tests
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ the name of one namespace begins with the name of another, so that a comparison 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -102,7 +102,7 @@ def judged(ctx: Context, asks: Sequence[Ask]) -> Access:
 def rehearsed(ctx: Context, asks: Sequence[Ask]) -> bool:
     """Whether a single request of each kind ends as it should: the mark of a policy."""
     for ask in asks:
-        (record,) = send(ctx, Ask(**{**ask.__dict__, "count": 1}))
+        (record,) = send(ctx, replace(ask, count=1))
         if (record.ok and record.reply is not None) is not ask.wanted or record.error == "timeout":
             return False
     return True
@@ -114,9 +114,7 @@ def establish(ctx: Context, *intents: Intent, mark: Sequence[Ask]) -> None:
     wanted = [item for intent in intents for item in ctx.render(intent).objects]
     ctx.apply(*intents)
     names = {(item["kind"], item["metadata"]["name"]) for item in wanted}
-    for item in left:
-        if (item["kind"], item["metadata"]["name"]) not in names:
-            ctx.kube.delete(item["apiVersion"], item["kind"], item["metadata"]["name"], item["metadata"]["namespace"])
+    ctx.remove(*(item for item in left if (item["kind"], item["metadata"]["name"]) not in names))
     left[:] = wanted
     ctx.in_force(partial(rehearsed, ctx, mark), "the policies of the server", successes=2)
 

@@ -11,10 +11,10 @@ from conformance.catalogue import check
 from conformance.checks.resilience_ground import ABORT_PERCENT, ABORT_STATUS, DELAY, GROUND, STANDING
 from conformance.context import LIMITS, Context
 from conformance.intents import RateLimit
-from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.model import Judgement, failed, inconclusive, passed, share_rates
 from conformance.statistics import Decision, Sprt, shares_decision
 from fixtures.workloads.traffic import Batch, Record
-from reports.model import ErrorRate, Evidence
+from reports.model import Evidence
 
 __all__ = ["Aborted", "Delayed", "Limited", "judge_aborted", "judge_delayed", "judge_limited"]
 
@@ -69,16 +69,7 @@ def judge_aborted(history: Aborted) -> Judgement:
     if not total or not sum(history.others.values()):
         return inconclusive("a part of the requests was not sent", evidence)
     decision, said, tests = history.decide()
-    rates = tuple(
-        ErrorRate(
-            f"sequential probability ratio test of {100 * test.declared:g} %",
-            test.alpha,
-            test.beta,
-            f"a share off by {100 * test.delta:g} points",
-            total,
-        )
-        for test in tests
-    )
+    rates = share_rates(tests, total)
     if strange := sorted(set(history.counts) - set(history.shares)):
         return failed(f"requests ended in {', '.join(strange)}", evidence, error_rates=rates)
     if strange := sorted(set(history.others) - {SERVED}):

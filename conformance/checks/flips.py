@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from conformance.catalogue import check
@@ -83,13 +84,16 @@ def flips(ctx: Context) -> Flips:
         answered = sum(map(by_application, ctx.outsider().batch(plain)))
         return {0: "refused", plain.total: "taken"}.get(answered, "mixed")
 
+    def shows(wanted: str) -> bool:
+        return plaintext() == wanted
+
     client = ctx.client()
     kept = replace(fresh, url=ctx.url("server"), protocol="http1", fresh=False, concurrency=KEPT)
     with client.start(fresh) as one, client.start(kept) as other:
         for mode in TURNS:
             ctx.apply(MtlsMode(space, mode))
             wanted = "refused" if mode is Mode.STRICT else "taken"
-            ctx.watch(lambda wanted=wanted: plaintext() == wanted, LIMITS.in_force)  # type: ignore[misc]
+            ctx.watch(partial(shows, wanted), LIMITS.in_force)
             seen.append((mode.value, plaintext()))
             if seen[-1][1] != wanted:
                 break  # a mesh that does not turn once is not asked five times more

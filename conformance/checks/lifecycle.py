@@ -261,8 +261,7 @@ def deleted(ctx: Context) -> Deleted:
         fields=("pod", "version"),
     )
     before = ctx.client().batch(batch)
-    for item in ctx.render(intent).objects:
-        ctx.kube.delete(item["apiVersion"], item["kind"], item["metadata"]["name"], item["metadata"]["namespace"])
+    ctx.remove(*ctx.render(intent).objects)
     last: list[Record] = []
 
     def spread() -> bool:

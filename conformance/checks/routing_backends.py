@@ -11,10 +11,10 @@ from conformance.checks.routing_ground import DEPOT, GROUND, NOWHERE, STANDING, 
 from conformance.checks.standing import Route
 from conformance.context import Context, Gate
 from conformance.intents import Intent, Marker, RequestMatch, RequestRoute, RouteRule, Target
-from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.model import Judgement, failed, inconclusive, passed, share_rates
 from conformance.statistics import Decision, shares_decision
 from fixtures.workloads.traffic import Batch
-from reports.model import ErrorRate, Evidence
+from reports.model import Evidence
 
 __all__ = ["Bystanders", "Half", "judge_bystanders", "judge_missing"]
 
@@ -57,16 +57,7 @@ def judge_missing(history: Half) -> Judgement:
         return failed(f"of requests that have a backend or a 500, some got {said}", *evidence)
     shares = {"v1": 50, "500": 50}
     decision, proportions, tests = shares_decision(counts, shares, delta=DELTA, alpha=history.alpha, beta=BETA)
-    rates = tuple(
-        ErrorRate(
-            f"sequential probability ratio test of {100 * test.declared:g} %",
-            test.alpha,
-            test.beta,
-            f"a share off by {100 * test.delta:g} points",
-            len(history.answers),
-        )
-        for test in tests
-    )
+    rates = share_rates(tests, len(history.answers))
     said = "; ".join(share.text for share in proportions)
     if decision is Decision.REJECT:
         return failed(f"the missing backend's share is not its own: {said}", *evidence, error_rates=rates)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from conformance.adapters.base import Exposition
 from conformance.exposition import Counter, total
 from conformance.model import Judgement, failed, inconclusive, passed
-from reports.model import Evidence
+from reports.model import JSON, Evidence
 
 __all__ = ["Counted", "Scraped", "judge_counts", "judge_reachable", "judge_sources", "judge_strict_scrape"]
 
@@ -61,7 +61,7 @@ class Counted:
         if self.exposition is None:
             return Evidence("metrics", "the mesh has none")
         code = self.exposition.code
-        rows: list[dict[str, object]] = [
+        rows: list[JSON] = [
             {
                 "client": client,
                 "status": status,
@@ -75,7 +75,7 @@ class Counted:
             for client, by_code in self.sent.items()
             for status, count in by_code.items()
         ]
-        return Evidence(f"requests to {self.service}", rows)  # type: ignore[arg-type]  # JSON of str and float
+        return Evidence(f"requests to {self.service}", rows)
 
     def basis(self) -> Exposition | Judgement:
         """How the metrics are named, or why nothing can be judged by them."""

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -193,9 +194,7 @@ def rotation(ctx: Context) -> Rotation:
             )  # what drops the old root last, errs last
             loads = _loads(jobs)
         finally:
-            for one in wish.objects:
-                meta = one["metadata"]
-                ctx.kube.delete(one["apiVersion"], one["kind"], meta["name"], meta.get("namespace"))
+            ctx.remove(*wish.objects)
     both = any(set(one) > set(before) for one in seen)
     return Rotation(
         before,
@@ -337,12 +336,11 @@ def levels(ctx: Context) -> Levels:
             ctx.watch(shows, LIMITS.in_force)
             token = f"mark-{secrets.token_hex(12)}"
             marked = replace(plain, method="POST", body=token)
-            seen = ctx.sniff(server, 8080, token, lambda marked=marked: ctx.outsider().batch(marked))  # type: ignore[misc]
+            seen = ctx.sniff(server, 8080, token, partial(ctx.outsider().batch, marked))
             meshed = ctx.client().batch(replace(plain, timeout=LIMITS.request))
             answered = sum(map(by_application, seen["records"]))
             clear = int(seen.get("plaintext_hits", 0))
             found.append(Level(policies, wanted, ATTEMPTS, answered, clear, sum(map(by_application, meshed))))
     finally:
-        for one in mesh_wide:
-            ctx.kube.delete(one["apiVersion"], one["kind"], one["metadata"]["name"], one["metadata"]["namespace"])
+        ctx.remove(*mesh_wide)
     return Levels(tuple(found))

@@ -16,11 +16,11 @@ from conformance.catalogue import check, place
 from conformance.context import LIMITS, Context, Gate
 from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import Backend, WeightedRoute
-from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.model import Judgement, failed, inconclusive, passed, share_rates
 from conformance.statistics import Decision, Sprt, never_seen_samples, shares_decision
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Record
-from reports.model import ErrorRate, Evidence
+from reports.model import Evidence
 
 __all__ = ["GROUND", "NOBODY", "Split", "Way", "declare", "judge_nothing_else", "judge_split", "split"]
 
@@ -191,16 +191,7 @@ def judge_split(history: Split) -> Judgement:
     decision, proportions, tests = shares_decision(
         history.counts, history.shares, delta=history.delta, alpha=history.alpha, beta=history.beta
     )
-    rates = tuple(
-        ErrorRate(
-            f"sequential probability ratio test of {100 * test.declared:g} %",
-            test.alpha,
-            test.beta,
-            f"a share off by {100 * test.delta:g} points",
-            total,
-        )
-        for test in tests
-    )
+    rates = share_rates(tests, total)
     said = "; ".join(one.text for one in proportions)
     if history.stray:
         stray = ", ".join(f"{name} {count}×" for name, count in history.stray.items())
