@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.intents import Backend, Bypass, Intent
+from conformance.intents import Backend, Bypass, HeaderEdit, Intent
 
 from .base import Unsupported
 
-__all__ = ["NO_WORDS", "cannot", "duration", "listed", "manifest", "nameless"]
+__all__ = ["NO_WORDS", "cannot", "duration", "header_edit", "listed", "manifest", "nameless"]
 
 NO_WORDS = "no words for"
 """How the reason begins where nobody has thought about an intent yet: a test refuses it for the meshes we know."""
@@ -28,6 +28,16 @@ def manifest(api_version: str, kind: str, name: str, namespace: str, spec: Mappi
 def duration(seconds: float) -> str:
     """Seconds as Istio and Gateway API write them, to the millisecond."""
     return f"{round(seconds * 1000)}ms" if seconds % 1 else f"{round(seconds)}s"
+
+
+def header_edit(edit: HeaderEdit) -> dict[str, Any]:
+    """Changes of headers as Istio and Consul write them: values by name."""
+    found: dict[str, Any] = {}
+    if edit.set:
+        found["set"] = dict(edit.set)
+    if edit.add:
+        found["add"] = dict(edit.add)
+    return found | ({"remove": list(edit.remove)} if edit.remove else {})
 
 
 def cannot(render: Any, reason: str, *intents: type[Intent]) -> None:

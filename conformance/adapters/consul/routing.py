@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
-from conformance.adapters.words import cannot, duration, nameless
+from conformance.adapters.words import cannot, duration, header_edit, nameless
 from conformance.intents import (
     Backend,
     BackendGrant,
-    HeaderEdit,
     Marker,
     RequestMatch,
     RequestRoute,
@@ -126,17 +125,8 @@ def _destination(rule: RouteRule, prefix: str) -> dict[str, Any]:
         found["retryOnStatusCodes"] = list(rule.retry.codes)
     for key, edit in (("requestHeaders", rule.request_headers), ("responseHeaders", rule.response_headers)):
         if edit:
-            found[key] = _edit(edit)
+            found[key] = header_edit(edit)
     return found
-
-
-def _edit(edit: HeaderEdit) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if edit.set:
-        found["set"] = dict(edit.set)
-    if edit.add:
-        found["add"] = dict(edit.add)
-    return found | ({"remove": list(edit.remove)} if edit.remove else {})
 
 
 def _marked(marker: Marker | None) -> list[dict[str, Any]]:

@@ -9,18 +9,15 @@ from conformance.adapters.words import manifest, nameless
 from conformance.intents import (
     Backend,
     BackendGrant,
-    HeaderEdit,
     Marker,
-    Pairs,
-    Redirect,
     RequestMatch,
     RequestRoute,
-    Rewrite,
     RouteRule,
     WeightedRoute,
 )
 
 from .base import GROUP, backend_ref, parent_ref, render, route
+from .filters import exact, filters
 from .resilience import patience
 
 _KINDS = {"http": "HTTPRoute", "grpc": "GRPCRoute"}
@@ -89,21 +86,21 @@ def _marked(marker: Marker | None, port: int) -> list[dict[str, Any]]:
     """The rule that shows that this configuration is in force; first, so that it wins over rules alike."""
     if marker is None:
         return []
-    match = {"headers": _exact(((marker.header, marker.value),))}
+    match = {"headers": exact(((marker.header, marker.value),))}
     return [{"matches": [match], "backendRefs": [backend_ref(marker.backend, port, 1)]}]
 
 
 def _rule(rule: RouteRule, port: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if filters := _filters(rule, port):
-        found["filters"] = filters
+    mirror: dict[str, Any] | None = None
+    if rule.mirror:
+        mirror = {"backendRef": backend_ref(rule.mirror.backend, port)}
+        mirror |= {"percent": rule.mirror.percent} if rule.mirror.percent != 100 else {}
+    if applied := filters(rule, mirror):
+        found["filters"] = applied
     if rule.targets:
         found["backendRefs"] = [backend_ref(one.backend, port, one.weight, one.namespace) for one in rule.targets]
     return found | patience(rule.timeout, rule.retry)
-
-
-def _exact(pairs: Pairs) -> list[dict[str, str]]:
-    return [{"type": "Exact", "name": name, "value": value} for name, value in pairs]
 
 
 def _http_match(match: RequestMatch) -> dict[str, Any]:
@@ -115,9 +112,9 @@ def _http_match(match: RequestMatch) -> dict[str, Any]:
     if match.method:
         found["method"] = match.method
     if match.headers:
-        found["headers"] = _exact(match.headers)
+        found["headers"] = exact(match.headers)
     if match.query:
-        found["queryParams"] = _exact(match.query)
+        found["queryParams"] = exact(match.query)
     return found
 
 
@@ -127,55 +124,5 @@ def _grpc_match(match: RequestMatch) -> dict[str, Any]:
         service, _, method = match.path.strip("/").partition("/")
         found["method"] = {"type": "Exact", "service": service} | ({"method": method} if method else {})
     if match.headers:
-        found["headers"] = _exact(match.headers)
-    return found
-
-
-def _filters(rule: RouteRule, port: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    if rule.request_headers:
-        found.append({"type": "RequestHeaderModifier", "requestHeaderModifier": _edit(rule.request_headers)})
-    if rule.response_headers:
-        found.append({"type": "ResponseHeaderModifier", "responseHeaderModifier": _edit(rule.response_headers)})
-    if rule.rewrite:
-        found.append({"type": "URLRewrite", "urlRewrite": _rewrite(rule.rewrite)})
-    if rule.redirect:
-        found.append({"type": "RequestRedirect", "requestRedirect": _redirect(rule.redirect)})
-    if rule.mirror:
-        mirror: dict[str, Any] = {"backendRef": backend_ref(rule.mirror.backend, port)}
-        if rule.mirror.percent != 100:
-            mirror["percent"] = rule.mirror.percent
-        found.append({"type": "RequestMirror", "requestMirror": mirror})
-    if rule.unknown_filter:
-        reference = {"group": "conformance.meshproof.io", "kind": "UnknownFilter", "name": rule.unknown_filter}
-        found.append({"type": "ExtensionRef", "extensionRef": reference})
-    return found
-
-
-def _edit(edit: HeaderEdit) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, pairs in (("set", edit.set), ("add", edit.add)):
-        if pairs:
-            found[key] = [{"name": name, "value": value} for name, value in pairs]
-    return found | ({"remove": list(edit.remove)} if edit.remove else {})
-
-
-def _path(path: str, prefix: str) -> dict[str, Any]:
-    if path:
-        return {"path": {"type": "ReplaceFullPath", "replaceFullPath": path}}
-    return {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": prefix}} if prefix else {}
-
-
-def _rewrite(rewrite: Rewrite) -> dict[str, Any]:
-    return _path(rewrite.path, rewrite.prefix) | ({"hostname": rewrite.host} if rewrite.host else {})
-
-
-def _redirect(redirect: Redirect) -> dict[str, Any]:
-    found: dict[str, Any] = {"statusCode": redirect.status, **_path(redirect.path, redirect.prefix)}
-    if redirect.scheme:
-        found["scheme"] = redirect.scheme
-    if redirect.host:
-        found["hostname"] = redirect.host
-    if redirect.port:
-        found["port"] = redirect.port
+        found["headers"] = exact(match.headers)
     return found

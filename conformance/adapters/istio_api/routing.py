@@ -7,7 +7,8 @@ from typing import Any
 
 from conformance.adapters import gateway_api_words
 from conformance.adapters.base import Rendered, Unsupported
-from conformance.intents import BackendGrant, HeaderEdit, Redirect, RequestMatch, RequestRoute, RouteRule
+from conformance.adapters.words import header_edit
+from conformance.intents import BackendGrant, Redirect, RequestMatch, RequestRoute, RouteRule
 
 from .base import duration, render
 from .resilience import retries
@@ -69,8 +70,8 @@ def _routes(service: str, rule: RouteRule) -> Iterator[dict[str, Any]]:
 
 def _route(service: str, rule: RouteRule, matches: list[dict[str, Any]], rewrite: dict[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {"match": matches} if matches else {}
-    edits = {"request": _edit(rule.request_headers), "response": _edit(rule.response_headers)}
-    if headers := {key: edit for key, edit in edits.items() if edit}:
+    edits = {"request": rule.request_headers, "response": rule.response_headers}
+    if headers := {key: made for key, edit in edits.items() if edit is not None and (made := header_edit(edit))}:
         found["headers"] = headers
     if rewrite:
         found["rewrite"] = rewrite
@@ -106,17 +107,6 @@ def _matches(match: RequestMatch) -> list[dict[str, Any]]:
         prefix = match.prefix.rstrip("/")
         return [{"uri": {"exact": prefix}, **rest}, {"uri": {"prefix": f"{prefix}/"}, **rest}]
     return [rest or {"uri": {"prefix": "/"}}]
-
-
-def _edit(edit: HeaderEdit | None) -> dict[str, Any]:
-    if edit is None:
-        return {}
-    found: dict[str, Any] = {}
-    if edit.set:
-        found["set"] = dict(edit.set)
-    if edit.add:
-        found["add"] = dict(edit.add)
-    return found | ({"remove": list(edit.remove)} if edit.remove else {})
 
 
 def _redirect(redirect: Redirect) -> dict[str, Any]:

@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
+from conformance.adapters.gateway_api_words.filters import exact, filters
 from conformance.adapters.words import cannot, duration, nameless
 from conformance.intents import (
     Backend,
     BackendGrant,
-    HeaderEdit,
     Marker,
-    Pairs,
-    Redirect,
     RequestMatch,
     RequestRoute,
     Retry,
-    Rewrite,
     RouteRule,
     RouteTimeout,
     Target,
@@ -118,8 +115,12 @@ def _limits(
 
 def _rule(settings: KumaSettings, rule: RouteRule, namespace: str, port: int) -> dict[str, Any]:
     default: dict[str, Any] = {}
-    if filters := _filters(settings, rule, namespace, port):
-        default["filters"] = filters
+    mirror: dict[str, Any] | None = None
+    if rule.mirror:
+        mirror = {"backendRef": _backend(settings, namespace, rule.mirror.backend.service, port)}
+        mirror |= {"percentage": rule.mirror.percent} if rule.mirror.percent != 100 else {}
+    if applied := filters(rule, mirror):
+        default["filters"] = applied
     if rule.targets:
         default["backendRefs"] = [
             {**_backend(settings, one.namespace or namespace, one.backend.service, port), "weight": one.weight}
@@ -138,53 +139,7 @@ def _match(match: RequestMatch) -> dict[str, Any]:
     if match.method:
         found["method"] = match.method
     if match.headers:
-        found["headers"] = _exact(match.headers)
+        found["headers"] = exact(match.headers)
     if match.query:
-        found["queryParams"] = _exact(match.query)
+        found["queryParams"] = exact(match.query)
     return found
-
-
-def _exact(pairs: Pairs) -> list[dict[str, str]]:
-    return [{"type": "Exact", "name": name, "value": value} for name, value in pairs]
-
-
-def _filters(settings: KumaSettings, rule: RouteRule, namespace: str, port: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    if rule.request_headers:
-        found.append({"type": "RequestHeaderModifier", "requestHeaderModifier": _edit(rule.request_headers)})
-    if rule.response_headers:
-        found.append({"type": "ResponseHeaderModifier", "responseHeaderModifier": _edit(rule.response_headers)})
-    if rule.rewrite:
-        found.append({"type": "URLRewrite", "urlRewrite": _rewrite(rule.rewrite)})
-    if rule.redirect:
-        found.append({"type": "RequestRedirect", "requestRedirect": _redirect(rule.redirect)})
-    if rule.mirror:
-        copy: dict[str, Any] = {"backendRef": _backend(settings, namespace, rule.mirror.backend.service, port)}
-        if rule.mirror.percent != 100:
-            copy["percentage"] = rule.mirror.percent
-        found.append({"type": "RequestMirror", "requestMirror": copy})
-    return found
-
-
-def _edit(edit: HeaderEdit) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, pairs in (("set", edit.set), ("add", edit.add)):
-        if pairs:
-            found[key] = [{"name": name, "value": value} for name, value in pairs]
-    return found | ({"remove": list(edit.remove)} if edit.remove else {})
-
-
-def _path(path: str, prefix: str) -> dict[str, Any]:
-    if path:
-        return {"path": {"type": "ReplaceFullPath", "replaceFullPath": path}}
-    return {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": prefix}} if prefix else {}
-
-
-def _rewrite(rewrite: Rewrite) -> dict[str, Any]:
-    return _path(rewrite.path, rewrite.prefix) | ({"hostname": rewrite.host} if rewrite.host else {})
-
-
-def _redirect(redirect: Redirect) -> dict[str, Any]:
-    given = {"scheme": redirect.scheme, "hostname": redirect.host, "port": redirect.port}
-    more = {key: value for key, value in given.items() if value}
-    return {"statusCode": redirect.status, **_path(redirect.path, redirect.prefix), **more}
