@@ -55,7 +55,7 @@ def test_the_product_is_that_of_the_plan(stages: list[list[list[str]]]) -> None:
     copied = {line[1] for line in packages if line[0] == "COPY"}
     assert copied - {"requirements.lock", "pyproject.toml"} == set(IN_PODS)
     run = " ".join(words(packages, "RUN"))
-    removed = re.search(r"site-packages && rm -r ((?:fixtures/\w+ )+)", run)
+    removed = re.search(r"site-packages && rm -r ((?:(?:fixtures|reports)/[\w.-]+ )+)", run)
     assert removed is not None
     assert set(removed[1].split()) == {str(folder.relative_to(PACKAGES)) for folder in _ON_THE_RUNNER}
 
