@@ -12,7 +12,6 @@ take turns in pairs, and a second arm over the hand-written pair shows what the 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,13 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from fixtures.kube import Kube
 from fixtures.workloads import echo_deployment, service
+from fixtures.workloads.pod.certificate import make
 from load.latency import Arm, Plan, run_block
 from load.manifests import driver_pod
 from load.ready import wait_ready
@@ -40,41 +36,16 @@ CONFIG_DIR, ECHO = "/etc/minimal", 8080
 LEVELS = (50.0, 99.0)
 
 
-def certificate() -> dict[str, str]:
-    """A key and a certificate that signs itself: both sides show it, and both trust it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=6))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    return {
-        "cert.pem": made.public_bytes(pem).decode(),
-        "key.pem": key.private_bytes(pem, pkcs8, serialization.NoEncryption()).decode(),
-    }
-
-
 def typed(kind: str, **fields: Any) -> dict[str, Any]:
     return {"@type": f"type.googleapis.com/envoy.{kind}", **fields}
 
 
 def tls(kind: str, **fields: Any) -> dict[str, Any]:
-    pair = {
-        "certificate_chain": {"filename": f"{CONFIG_DIR}/cert.pem"},
-        "private_key": {"filename": f"{CONFIG_DIR}/key.pem"},
-    }
+    # One file holds key and certificate; both sides show it, and both trust it.
+    both = {"filename": f"{CONFIG_DIR}/both.pem"}
     common = {
-        "tls_certificates": [pair],
-        "validation_context": {"trusted_ca": {"filename": f"{CONFIG_DIR}/cert.pem"}},
+        "tls_certificates": [{"certificate_chain": both, "private_key": both}],
+        "validation_context": {"trusted_ca": both},
     }
     config = typed(f"extensions.transport_sockets.tls.v3.{kind}", common_tls_context=common, **fields)
     return {"name": "tls", "typed_config": config}
@@ -145,7 +116,7 @@ def with_minimal_sidecar(spec: dict[str, Any], image: str) -> None:
 
 
 def minimal_objects(namespace: str, image: str) -> list[Mapping[str, Any]]:
-    files = {**certificate(), "envoy.yaml": yaml.safe_dump(minimal_config(namespace))}
+    files = {"both.pem": make(["bench"]).decode(), "envoy.yaml": yaml.safe_dump(minimal_config(namespace))}
     headless = service("echo-pod", namespace, {"app": "echo"}, {"http": ECHO})
     headless["spec"] |= {"clusterIP": "None", "publishNotReadyAddresses": True}
     secret = {

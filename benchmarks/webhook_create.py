@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import datetime as dt
 import json
 import random
 import statistics
@@ -22,18 +21,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from kubernetes import client, config
 
 from fixtures.kube import Kube, eventually
+from fixtures.workloads.pod.certificate import make
 from load.statistics import bootstrap_interval
 
 PLAIN, NOOP, REFMESH = "no webhook", "no-op webhook", "refmesh"
 SPACES = {PLAIN: "bench-plain", NOOP: "bench-noop", REFMESH: "bench-refmesh"}
 HOOK = "meshproof-bench-noop"
+CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 SERVER = """
 import json, ssl
 from aiohttp import web
@@ -49,34 +46,11 @@ web.run_app(app, port=8443, ssl_context=context, access_log=None, print=None)
 """
 
 
-def certificate(name: str) -> tuple[str, bytes]:
-    """Key and self-signed certificate in one PEM for the server, and the certificate alone for the API server."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=6))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return (private + pem).decode(), pem
-
-
 @contextmanager
 def noop_webhook(kube: Kube, image: str) -> Iterator[None]:
     """A pod with the no-op server, and the configuration that sends the creations of one namespace to it."""
     with kube.namespace("bench-noop-server") as home:
-        both, root = certificate(f"noop.{home}.svc")
+        both = make([f"noop.{home}.svc"])
         meta = {"name": "noop", "namespace": home, "labels": {"app": "noop"}}
         container = {
             "name": "noop",
@@ -90,7 +64,7 @@ def noop_webhook(kube: Kube, image: str) -> Iterator[None]:
         port = {"port": 443, "targetPort": 8443}
         service_spec = {"selector": {"app": "noop"}, "ports": [port]}
         kube.apply(
-            {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"both.pem": both}},
+            {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"both.pem": both.decode()}},
             {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec},
             {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": service_spec},
         )
@@ -100,7 +74,7 @@ def noop_webhook(kube: Kube, image: str) -> Iterator[None]:
             "name": "noop.bench.meshproof.io",
             "clientConfig": {
                 "service": {"name": "noop", "namespace": home, "path": "/"},
-                "caBundle": base64.b64encode(root).decode(),
+                "caBundle": base64.b64encode(both[both.index(CERTIFICATE) :]).decode(),
             },
             "rules": [rule],
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": SPACES[NOOP]}},
