@@ -11,7 +11,7 @@ import typer
 from meshproof_cli import flags
 from meshproof_cli.output import Output
 from meshproof_cli.plan import Options
-from meshproof_cli.run import carry_out, catalogues, planned, show_plan
+from meshproof_cli.run import catalogues, follow
 
 __all__ = ["app"]
 
@@ -67,8 +67,4 @@ def conformance(
         assignments=tuple(assignments or ()),
     )
     known = replace(catalogues(), experiments=(), measurements=())
-    plan = planned(options, known)
-    if listing or dry_run:
-        show_plan(plan, known, listing=listing, output=output)
-        return
-    carry_out(plan, known, output)
+    follow(options, known, listing=listing, dry_run=dry_run, output=output)

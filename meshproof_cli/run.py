@@ -16,7 +16,7 @@ from meshproof_cli.output import Output, show
 from meshproof_cli.plan import Known, Options, Plan, make_plan
 from meshproof_cli.settings import AUTO, found_mesh, settings_of
 
-__all__ = ["app", "carry_out", "catalogues", "planned", "show_plan"]
+__all__ = ["app", "carry_out", "catalogues", "follow", "planned", "show_plan"]
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -88,12 +88,16 @@ def run(
         config=config,
         assignments=tuple(assignments or ()),
     )
-    known = catalogues()
+    follow(options, catalogues(), listing=listing, dry_run=dry_run, output=output)
+
+
+def follow(options: Options, known: Known, *, listing: bool, dry_run: bool, output: Output) -> None:
+    """Carry out what the options ask for of what there is; or only say what would be judged or done."""
     plan = planned(options, known)
     if listing or dry_run:
         show_plan(plan, known, listing=listing, output=output)
-        return
-    carry_out(plan, known, output)
+    else:
+        carry_out(plan, known, output)
 
 
 def show_plan(plan: Plan, known: Known, *, listing: bool, output: Output) -> None:

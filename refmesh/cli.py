@@ -234,12 +234,18 @@ def proxy_config(
     chosen = part.rstrip("s")
     if chosen not in proxies.PARTS:
         raise UsageProblem(f"There is no part {part!r}.", fix=f"Choose one of {', '.join(proxies.PARTS)}.")
-    name, dot, rest = pod.partition(".")
-    dump = _run(kubeconfig, context, lambda kube: proxies.envoy_config(kube, name, rest if dot else namespace))
+    name, home = _pod(pod, namespace)
+    dump = _run(kubeconfig, context, lambda kube: proxies.envoy_config(kube, name, home))
     if output is Output.TABLE and chosen != "bootstrap":
         _show(proxies.rows_of(dump, chosen), output)
     else:
         _dump(proxies.section(dump, chosen), output)
+
+
+def _pod(said: str, namespace: str) -> tuple[str, str]:
+    """Name and namespace of a pod given as POD or POD.NAMESPACE."""
+    name, dot, rest = said.partition(".")
+    return name, rest if dot else namespace
 
 
 def _dump(value: Any, form: Output) -> None:
@@ -306,8 +312,8 @@ def authz_check(
     context: Context = None,
 ) -> None:
     """Show the AuthorizationPolicies that speak at a pod, in the order in which they are asked."""
-    name, dot, rest = pod.partition(".")
-    rows = _run(kubeconfig, context, lambda kube: speaking(kube, name, rest if dot else namespace))
+    name, home = _pod(pod, namespace)
+    rows = _run(kubeconfig, context, lambda kube: speaking(kube, name, home))
     if not rows and output is Output.TABLE:
         _say("No AuthorizationPolicy speaks at this pod: everything is allowed.")
     else:

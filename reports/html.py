@@ -16,7 +16,7 @@ from markupsafe import Markup
 from reports import plots, words
 from reports.files import write_text
 from reports.model import Verdict, plain
-from reports.overview import TITLES, overview, tone
+from reports.overview import Group, overview, tone
 from reports.page import asset, environment, page_policy
 
 if TYPE_CHECKING:
@@ -35,22 +35,10 @@ _KINDS = {"check": "Conformance", "experiment": "Chaos experiments", "measuremen
 
 
 @dataclass(frozen=True)
-class Group:
-    """The results of one kind and group, in the run's order."""
+class Section(Group):
+    """The results of one kind and group."""
 
     kind: str
-    name: str
-    results: tuple[Result, ...]
-
-    @property
-    def title(self) -> str:
-        """The group's name in words, where it has some."""
-        return TITLES.get(self.name, self.name)
-
-    @property
-    def right(self) -> int:
-        """How many came out as expected."""
-        return sum(result.right for result in self.results)
 
 
 @dataclass(frozen=True)
@@ -160,12 +148,12 @@ def _metric_value(name: str, value: float) -> str:
     return f"{words.number(float(f'{value:.3g}') if abs(value) < 1000 else value)} {unit}".strip()
 
 
-def _groups(run: Run, kind: str) -> list[Group]:
+def _groups(run: Run, kind: str) -> list[Section]:
     found: dict[str, list[Result]] = {}
     for result in run.results:
         if result.kind == kind:
             found.setdefault(result.group, []).append(result)
-    return [Group(kind, name, tuple(results)) for name, results in found.items()]
+    return [Section(name, tuple(results), kind) for name, results in found.items()]
 
 
 def _drawings(plot: Plot) -> list[tuple[str, Markup]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reports.model import Result, Verdict
 
-__all__ = ["TITLES", "Capability", "Feature", "overview", "tone"]
+__all__ = ["TITLES", "Capability", "Feature", "Group", "overview", "tone"]
 
 TITLES = {
     "INJ": "Injection", "MTLS": "Mutual TLS", "ID": "Identity", "AZ": "Authorization", "RT": "Routing", "WT": "Weights",
@@ -42,8 +42,8 @@ class Feature:
 
 
 @dataclass(frozen=True)
-class Capability:
-    """One group of checks."""
+class Group:
+    """Results that belong together, in the run's order."""
 
     name: str
     results: tuple[Result, ...]
@@ -55,8 +55,12 @@ class Capability:
 
     @property
     def right(self) -> int:
-        """How many of its checks came out right."""
+        """How many came out as expected."""
         return sum(one.right for one in self.results)
+
+
+class Capability(Group):
+    """One group of checks."""
 
     @property
     def features(self) -> tuple[Feature, ...]:
