@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.images.__main__ import main
-from fixtures.images.dependencies import LEFT_OUT, ROOTS, closure, distributions
+from fixtures.images.dependencies import LEFT_OUT, ROOTS, closure, dependencies_plan, distributions
+from fixtures.images.layout import PACKAGES
+from fixtures.images.plan import File, Text
 from fixtures.images.requirements import pinned
 from reports.errors import EnvironmentProblem, ExitCode
 
@@ -32,6 +34,24 @@ def test_the_closure_is_closed_and_has_nothing_that_is_left_out(
 def test_names_are_normalised() -> None:
     needs = {"zope-event": ["Some_Other"], "some-other": []}
     assert closure(["Zope.Event"], needs.__getitem__, {}) == ("some-other", "zope-event")
+
+
+def test_a_file_that_a_package_declares_empty_is_empty_whoever_wrote_over_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "__init__.py").write_text("from .other import thing\n")
+    (tmp_path / "shared" / "mine.py").write_text("MINE = 1\n")
+    info = tmp_path / "mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    (info / "RECORD").write_text(
+        "shared/__init__.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\nshared/mine.py,,9\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entries = dependencies_plan(["mine"]).entries
+    assert entries[str(PACKAGES / "shared" / "__init__.py")] == Text(b"")
+    assert entries[str(PACKAGES / "shared" / "mine.py")] == File(tmp_path / "shared" / "mine.py")
 
 
 def test_the_requirements_of_the_image_are_those_of_the_lock_file_with_hashes(
