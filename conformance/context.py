@@ -264,6 +264,16 @@ class Context:
         """
         return int(self._control(pod, ECHO_CONTROL, "/behaviour", behaviour).get("served", 0))
 
+    def arrivals(self, pod: Pod) -> tuple[float, float, float, tuple[float, ...]]:
+        """When requests came to one echo pod, by its own clock.
+
+        Gives when it was asked and when it had told, epoch seconds, and at a moment between: how many seconds back it
+        knows of all requests, and how many seconds ago each of them came.
+        """
+        asked = self.now()
+        told = self._control(pod, ECHO_CONTROL, "/arrivals")
+        return asked, self.now(), float(told["reach"]), tuple(float(age) for age in told["ages"])
+
     def counted(self, workload: str, key: str) -> int:
         """How many requests with a key reached the only pod of an echo workload, by its own count."""
         return int(self._control(self.pod(workload), ECHO_CONTROL, f"/count?key={key}").get("count", 0))

@@ -8,7 +8,7 @@ from typing import Any
 from conformance.pulse import STEADY, Pulse
 from reports.model import Evidence, Plot
 
-__all__ = ["GRACE", "Answer", "Count", "Episode"]
+__all__ = ["BLUR", "GRACE", "Answer", "Arrivals", "Episode"]
 
 GRACE = 1.2
 """The ejection must be in effect this many seconds after the error that ejects: every worker of the proxy must learn of
@@ -33,13 +33,26 @@ class Answer:
         return self.start + self.seconds
 
 
+BLUR = 0.5
+"""What the failing host tells of its own requests proves nothing where telling it took longer than this, seconds."""
+
+
 @dataclass(frozen=True)
-class Count:
-    """How many requests the failing host had answered, by its own count, at a moment between asking and being told."""
+class Arrivals:
+    """When requests came to the failing host, by its own clock: as ages, at a moment between asking and being told."""
 
     asked: float
     told: float
-    served: int
+    reach: float
+    """Seconds back to which it knows of every request."""
+    ages: tuple[float, ...]
+    """Seconds."""
+
+    def between(self, begin: float, end: float) -> int | None:
+        """How many came for sure between two moments; None if it cannot tell."""
+        if self.told - self.asked > BLUR or self.told - self.reach > begin or self.asked < end:
+            return None
+        return sum(begin <= self.asked - age and self.told - age <= end for age in self.ages)
 
 
 @dataclass(frozen=True)
@@ -61,24 +74,24 @@ class Episode:
     healed: float
     ended: float
     answers: tuple[Answer, ...]
-    counts: tuple[Count, ...] = ()
-    """The failing host's own count, at least twice while it is ejected."""
+    arrivals: Arrivals | None = None
+    """What the failing host itself knows, asked at the end."""
     pulse: Pulse = STEADY
     """Requests to the healthy hosts, from outside of the mesh and through the client's proxy, past what is judged."""
 
     @property
     def own_count(self) -> int | None:
-        """Requests that the host itself counted while it was ejected; None if it was not asked twice in that time."""
+        """Requests that the host itself counted while it was ejected; None if it could not tell."""
         at, began = self.ejected_at, self.ejection_began
-        if at is None or began is None:
+        if at is None or began is None or self.arrivals is None:
             return None
-        sure = (at + GRACE, began + self.ejection)
-        counts = [one for one in self.counts if sure[0] <= one.asked and one.told <= sure[1]]
-        if len(counts) < 2:
+        begin = at + GRACE
+        came = self.arrivals.between(begin, began + self.ejection)
+        if came is None:
             return None
-        # What was on its way when the ejection took effect may be answered late, and is no fault.
-        before = [one for one in self.of_host if one.start <= at + GRACE and one.end > counts[0].asked]
-        return max(0, counts[-1].served - counts[0].served - len(before))
+        # What was on its way when the ejection took effect may come late, and is no fault.
+        late = sum(one.start <= begin < one.end for one in self.of_host)
+        return max(0, came - late)
 
     @property
     def of_host(self) -> list[Answer]:

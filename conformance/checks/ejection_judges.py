@@ -96,7 +96,7 @@ def _nothing(history: Episode) -> Judgement:
         return inconclusive(f"{len(lost)} of {len(asked)} requests got no answer while the machine stood still",
                             *evidence)  # fmt: skip
     if history.own_count is None:
-        return inconclusive("the host was not asked for its own count twice while it was ejected",
+        return inconclusive("the host could not tell what came to it while it was ejected",
                             *evidence)  # fmt: skip
     if history.own_count:
         return failed(f"by its own count the host answered {history.own_count} requests while it was ejected",

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conformance.catalogue import checks
-from conformance.checks.ejection import Answer, Count, Episode
+from conformance.checks.ejection import Answer, Arrivals, Episode
 from conformance.checks.mtls_judges import Attempt, Handshake, Refusal
 from conformance.checks.weights import Split
 from conformance.histories import NotKept, decode, encode
@@ -69,7 +69,7 @@ def test_what_comes_back_is_equal_and_of_the_same_types(value):
 HISTORIES = st.one_of(
     *(
         st.builds(kind)
-        for kind in (Split, Attempt, Handshake, Refusal, Answer, Count, Episode, Pulse, Record)
+        for kind in (Split, Attempt, Handshake, Refusal, Answer, Arrivals, Episode, Pulse, Record)
     )
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from conformance.checks.ejection import Answer, Count, Episode
+from conformance.checks.ejection import Answer, Arrivals, Episode
 from conformance.checks.ejection_judges import (
     judge_ejected,
     judge_healthy_unaffected,
@@ -40,8 +40,9 @@ def course(*, away: float = 3.6, ended: float = 14.0, healthy_status: int = 200,
             status = healthy_status
         found.append(Answer(start, 0.002, host, status, None))
     at = at or 0.0
-    counts = (Count(at + 1.4, at + 1.41, 40), Count(at + 2.3, at + 2.31, 40))
-    return Episode("c", ("a", "b", "c"), 5, 3.0, 8.0, 16, 1.0, at + 0.1, ended, tuple(found), counts)
+    ages = tuple(ended + 0.01 - one.start for one in found if one.pod == "c")
+    own = Arrivals(ended, ended + 0.02, 60.0, ages)
+    return Episode("c", ("a", "b", "c"), 5, 3.0, 8.0, 16, 1.0, at + 0.1, ended, tuple(found), own)
 
 
 NOTHING = Episode("c", ("a", "b", "c"), 5, 3.0, 8.0, 16, 1.0, 1.2, 2.0, ())
@@ -87,9 +88,29 @@ def test_a_trickle_to_the_ejected_host_is_found():
     trickle = course(leak=20)
     assert judge_ejected(trickle).verdict is Verdict.PASS
     assert judge_nothing_while_ejected(trickle).verdict is Verdict.FAIL
-    counted = replace(course(), counts=(course().counts[0], replace(course().counts[1], served=41)))
-    assert judge_nothing_while_ejected(counted).verdict is Verdict.FAIL
-    assert judge_nothing_while_ejected(replace(course(), counts=())).verdict is Verdict.INCONCLUSIVE
+
+
+def own(**changed: Any) -> Episode:
+    """A sound course, of which the host itself tells something else."""
+    sound = course()
+    assert sound.arrivals is not None
+    return replace(sound, arrivals=replace(sound.arrivals, **changed))
+
+
+def test_what_only_the_host_itself_saw_is_found():
+    sound = course()
+    assert sound.arrivals is not None
+    hidden = sound.arrivals.told - (sound.ejected_at or 0.0) - 2.0
+    assert judge_nothing_while_ejected(own(ages=(*sound.arrivals.ages, hidden))).verdict is Verdict.FAIL
+    late = Answer((sound.ejected_at or 0.0) + 1.1, 1.0, "c", 200, None)  # under way when the ejection took effect
+    history = replace(own(ages=(*sound.arrivals.ages, hidden)), answers=(*sound.answers, late))
+    assert judge_nothing_while_ejected(history).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("changed", [{"told": 15.0}, {"reach": 11.0}, {"asked": 2.0, "told": 2.1}])
+def test_a_host_that_cannot_tell_for_sure_is_no_witness(changed):
+    assert judge_nothing_while_ejected(own(**changed)).verdict is Verdict.INCONCLUSIVE
+    assert judge_nothing_while_ejected(replace(course(), arrivals=None)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_healthy_hosts_must_not_suffer():
@@ -181,6 +202,7 @@ BY_APP = Burst(((0.6, 200, None, True),) * 3 + ((0.6, 503, None, True),) * 21)
         ((burst(3, 21), burst(7, 17)), Verdict.FAIL),
         ((burst(3, 21), burst(0, 24)), Verdict.FAIL),
         ((burst(3, 21), burst(3, 21, seconds=0.5)), Verdict.FAIL),
+        ((burst(3, 21, seconds=0.5, stall=0.3),), Verdict.PASS),  # late by no more than requests past the cap
         ((burst(3, 21), RESETS), Verdict.FAIL),
         ((burst(3, 21), BY_APP), Verdict.FAIL),
         # Where requests past the cap were slow too, a burst does not count, whatever became of it.

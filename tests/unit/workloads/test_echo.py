@@ -183,7 +183,38 @@ def test_behaviour_on_demand(echo):
     control.close()
 
 
-@pytest.mark.parametrize("body", [[], {"codes": 5}, {"colour": "red"}, {"codes": "abc"}, {"delay": "x"}])
+def test_a_behaviour_that_ends_by_itself(echo):
+    control = Control.of_address("127.0.0.1", echo.control)
+    control.order("POST", "/behaviour", {"codes": "503", "lasts": "100ms"})
+    control.order("POST", "/behaviour", {"codes": "500", "lasts": "300ms"})
+    started = time.monotonic()
+    statuses = []
+    while (status := ask(echo.http)[0]) != 200:
+        assert time.monotonic() - started < 10
+        statuses.append(status)
+    assert set(statuses) == {500}
+    assert time.monotonic() - started >= 0.29
+    control.order("POST", "/behaviour", {"codes": "503", "lasts": "1m"})
+    control.order("POST", "/behaviour", {"codes": ""})
+    assert ask(echo.http)[0] == 200
+    control.close()
+
+
+def test_a_server_tells_when_requests_came(echo):
+    control = Control.of_address("127.0.0.1", echo.control)
+    begun = time.monotonic()
+    assert [ask(echo.http)[0] for _ in range(3)] == [200] * 3
+    told = control.order("GET", "/arrivals")
+    since = time.monotonic() - begun
+    assert sum(age <= since for age in told["ages"]) == 3
+    assert told["ages"] == sorted(told["ages"], reverse=True)
+    assert told["reach"] >= max(told["ages"])
+    control.close()
+
+
+@pytest.mark.parametrize(
+    "body", [[], {"codes": 5}, {"codes": "503", "lasts": "long"}, {"colour": "red"}, {"codes": "abc"}, {"delay": "x"}]
+)
 def test_a_bad_behaviour_changes_nothing(echo, body):
     control = Control.of_address("127.0.0.1", echo.control)
     with pytest.raises(OrderRefused, match="refused POST /behaviour") as caught:

@@ -3,7 +3,7 @@
 import pytest
 
 from fixtures.workloads.pod.answers import BadWish, Request, Wish, wish
-from fixtures.workloads.pod.tally import MAX_KEYS, Tally
+from fixtures.workloads.pod.tally import MAX_KEYS, Arrivals, Tally
 from fixtures.workloads.traffic import Batch, Control, OrderRefused
 
 
@@ -60,3 +60,13 @@ def test_the_first_fail_and_later_ones_do_not(client, echo, protocol):
     control.close()
     (unkeyed,) = client.batch(Batch(url=url, protocol=protocol))
     assert unkeyed.status == 400
+
+
+def test_the_oldest_arrivals_are_forgotten_and_the_reach_says_so(monkeypatch):
+    monkeypatch.setattr("fixtures.workloads.pod.tally.MAX_ARRIVALS", 2)
+    clock = iter([0.0, 1.0, 2.0, 3.0, 5.0])  # made, three requests, asked
+    monkeypatch.setattr("fixtures.workloads.pod.tally.time.monotonic", lambda: next(clock))
+    arrivals = Arrivals()
+    for _ in range(3):
+        arrivals.add()
+    assert arrivals.ages() == (4.0, [3.0, 2.0])
