@@ -53,8 +53,8 @@ LATEST = EJECTION + 2 * INTERVAL + 3.0
 """The host must be back this long after its ejection: the ejection time, one interval until it is looked at again, one
 of grace, and slack for a busy machine."""
 FAILS = 2.0
-"""Seconds for which the host fails: time for many times the errors that eject, and it is sound again well before it may
-be let in, however late the runner is."""
+"""Seconds for which the host fails from its first error on: time for many times the errors that eject, and it is sound
+again well before it may be let in, however late the runner is."""
 LONGEST = 25.0
 """Seconds after which the traffic ends whatever happened."""
 MOST_IN_FLIGHT = 16
@@ -106,7 +106,7 @@ def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
     broken = ctx.now()
     ctx.behave(pod, codes="500:100", lasts=f"{FAILS:g}s")
     healed = ctx.now() + FAILS
-    ctx.until(lambda: answers(broken, failing=True) >= CONSECUTIVE, "the host fails", LIMITS.in_force)
+    ctx.watch(lambda: answers(broken, failing=True) >= CONSECUTIVE, LIMITS.in_force)
     ejected = ctx.now()
     # Beyond the ejection time, so that the history covers all of it even where the host was never ejected.
     ctx.watch(lambda: answers(ejected + EJECTION) >= 3, LATEST + 1.0)
