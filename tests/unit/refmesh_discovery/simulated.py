@@ -78,7 +78,8 @@ class SimulatedProxy:
         kind = response.kind
         flaws = [item.name for item in response.resources if item.version.endswith("!bad")]
         for item in response.resources:
-            if item.name not in flaws:
+            # What crosses its own unsubscription is ignored, as Envoy does.
+            if item.name not in flaws and (kind not in self.subscribed or item.name in self.subscribed[kind]):
                 self.has[kind][item.name] = item.version
         for name in response.removed:
             if kind is C and name in self.routed_clusters():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from refmesh.discovery.resource import ResourceType
@@ -80,8 +80,21 @@ def test_a_proxy_ends_equal_to_a_fresh_one_and_nothing_breaks_on_the_way(script,
     assert play(script, last).violations == []
 
 
+CROSSING = [
+    ("world", Toy(clusters={"a": 0, "b": 0})),
+    ("talk", 0),
+    ("world", Toy(clusters={"b": 0}, listeners={"a": 0}, routes={"a": "b"})),
+    ("reconnect", None),
+    ("talk", 2),
+    ("world", Toy(clusters={"a": 0})),
+    ("talk", 0),
+]
+"""Endpoints of a are on their way when the proxy says that it no longer wants them."""
+
+
 @settings(max_examples=200, deadline=None)
 @given(script=steps(flaws=True), last=worlds(flaws=False))
+@example(script=CROSSING, last=Toy())
 def test_rejected_pushes_heal_with_the_next_good_version(script, last):
     play(script, last)
 
