@@ -170,6 +170,12 @@ class ControlPlane:
         world = self._hub.world
         return [] if world is None else [f"{n}/{p}" for (n, p), pod in world.snapshot.pods.items() if pod.meshed]
 
+    def _pod_at(self, address: str) -> str:
+        """The meshed pod with this address, "" if there is none. Pods on the node's own network are never meshed."""
+        world = self._hub.world
+        pod = None if world is None else world.snapshot.meshed_by_address.get(address)
+        return "" if pod is None else f"{pod.namespace}/{pod.name}"
+
     def _peers(self) -> list[str]:
         """The addresses of the other replicas."""
         world, own = self._hub.world, os.environ.get("POD_IP", "")
@@ -177,11 +183,14 @@ class ControlPlane:
         replicas = (pod for pod in pods if pod.namespace == self._options.namespace and pod.labels.get("app") == _APP)
         return [pod.address for pod in replicas if pod.address and pod.address != own]
 
-    async def _generation(self, known: int, pod: str) -> tuple[int, float]:
-        """For agents: the generation of trust once it is above theirs, and a spread that grows with their number."""
+    async def _generation(self, known: int, address: str) -> tuple[int, float]:
+        """For agents: the generation of trust once it is above theirs, and a spread that grows with their number.
+
+        A pod speaks for itself only: it is the one that the question's address belongs to.
+        """
         if self._authority is None:
             return 0, 0.0
-        if pod:
+        if pod := self._pod_at(address):
             self._authority.ledger.confirm(pod, known)
         return await self._authority.changed(known, _HINT_SECONDS), len(self._hub.streams) / _ENROLMENTS_PER_SECOND
 

@@ -1,7 +1,8 @@
 """Learns from the control plane that there is something new to trust, and says so to the enrolment.
 
 A hint is one number over plain HTTP, held back by the server until it is above the one this agent knows. It is not
-trusted with anything: all it can cause is an enrolment, which is authenticated, and paced here.
+trusted with anything: all it can cause is an enrolment, which is authenticated, and paced here. The server knows who
+asks by the address that the question comes from.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Hints:
     `known` gives the generation of the present certificate, None before the first.
     """
 
-    def __init__(self, host: str, pod: str, known: Callable[[], int | None], renew: Callable[[], None]) -> None:
-        self._host, self._pod, self._known, self._renew = host, pod, known, renew
+    def __init__(self, host: str, known: Callable[[], int | None], renew: Callable[[], None]) -> None:
+        self._host, self._known, self._renew = host, known, renew
 
     def start(self) -> None:
         """Go on in a thread of its own."""
@@ -58,7 +59,7 @@ class Hints:
                 time.sleep(_PACE_SECONDS)
                 continue
             try:
-                generation, spread = ask(self._host, self._pod, known)
+                generation, spread = ask(self._host, known)
             except (OSError, ValueError) as error:
                 if not failing:
                     log(f"no hints from the control plane: {error}")
@@ -80,9 +81,9 @@ class Hints:
         time.sleep(_PACE_SECONDS / 4)
 
 
-def ask(host: str, pod: str, known: int, port: int = HINT_PORT) -> tuple[int, float]:
+def ask(host: str, known: int, port: int = HINT_PORT) -> tuple[int, float]:
     """One question, answered when there is something new, or after about a minute. Raises OSError or ValueError."""
-    request = f"GET /ca/generation?known={known}&pod={pod} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode()
+    request = f"GET /ca/generation?known={known} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode()
     reply = b""
     with socket.create_connection((host, port), timeout=_WAIT_SECONDS) as connection:
         connection.sendall(request)

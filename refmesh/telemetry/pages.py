@@ -42,7 +42,7 @@ class Pages:
         known = request.query.get("known", "0")
         if self._generation is None or not known.isdecimal() or len(known) > 18:
             raise web.HTTPNotFound(text="ask with ?known=NUMBER once the control plane is ready\n")
-        generation, spread = await self._generation(int(known), request.query.get("pod", "")[:400])
+        generation, spread = await self._generation(int(known), request.remote or "")
         return web.Response(text=f"{generation} {spread:.3f}\n")
 
     async def _live(self, _request: web.Request) -> web.Response:

@@ -14,7 +14,8 @@ from refmesh.telemetry import pages
 async def test_the_end_does_not_wait_for_those_who_wait_for_news() -> None:
     asked = asyncio.Event()
 
-    async def never(_known: int, _pod: str) -> tuple[int, float]:
+    async def never(_known: int, address: str) -> tuple[int, float]:
+        assert address == "127.0.0.1", "who asks is told by the connection, not by the question"
         asked.set()
         await asyncio.Event().wait()
         return 0, 0.0
@@ -25,7 +26,7 @@ async def test_the_end_does_not_wait_for_those_who_wait_for_news() -> None:
 
         async def ask() -> None:
             with contextlib.suppress(aiohttp.ClientError):
-                await session.get(f"http://127.0.0.1:{port}/ca/generation?known=0")
+                await session.get(f"http://127.0.0.1:{port}/ca/generation?known=0&pod=a/b")
 
         waiting = asyncio.create_task(ask())
         await asked.wait()
