@@ -20,6 +20,7 @@ from conformance.dressing import Dressing
 from conformance.endpoints import ready_endpoints, wanted_endpoints
 from conformance.ground import Ground, render_ground, space_name
 from fixtures.kube import Kube, NotEventually, eventually
+from fixtures.kube.waits import is_ready
 from reports.errors import EnvironmentProblem, MeshproofError
 
 __all__ = ["Keeper", "runner_name", "sweep", "sweep_dead"]
@@ -144,7 +145,12 @@ class Keeper:
             eventually(told, timeout=LIMITS.ground_ready, what=f"the endpoints of every service in {space}")
 
     def _await_pods(self, space: str, count: int) -> None:
-        """Wait for pods, but not for an image that the cluster cannot get."""
+        """Wait for pods, but not for an image that the cluster cannot get.
+
+        The limit starts anew with each further pod of the run that is Ready: a small cluster on which many start at
+        once is slow, not stuck.
+        """
+        seen: set[str] = set()
         deadline = time.monotonic() + LIMITS.ground_ready
         while True:
             left = deadline - time.monotonic()
@@ -156,10 +162,19 @@ class Keeper:
                         f"the cluster cannot get the image {image}",
                         fix="load its archive into the nodes, or name one that they can pull with --image",
                     ) from None
-                if left <= LOOK_SECONDS:
+                if further := self._ready_pods() - seen:
+                    seen |= further
+                    deadline = time.monotonic() + LIMITS.ground_ready
+                elif left <= LOOK_SECONDS:
                     raise
             else:
                 return
+
+    def _ready_pods(self) -> set[str]:
+        """The Ready pods of the whole run, by their UID."""
+        spaces = self.kube.list("v1", "Namespace", selector=f"{RUN_LABEL}={self.run}")
+        pods = (pod for space in spaces for pod in self.kube.list("v1", "Pod", space["metadata"]["name"]))
+        return {str(pod["metadata"].get("uid")) for pod in pods if is_ready(pod)}
 
     def _await_creation(self, ground: Ground) -> None:
         """Another process creates the ground."""

@@ -1,0 +1,72 @@
+"""How long the pods of a ground are waited for, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from conformance import keeper
+from conformance.adapters import load
+from conformance.context import LIMITS
+from fixtures.kube import NotEventually
+
+if TYPE_CHECKING:
+    from fixtures.kube import Kube
+
+
+class SlowCluster:
+    """Two namespaces of one run; one of its pods becomes Ready every so many seconds, up to a number."""
+
+    def __init__(self, every: float, most: int) -> None:
+        self.now, self.every, self.most = 0.0, every, most
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait_pods_ready(self, _space: str, *, count: int, timeout: float) -> None:
+        due = self.every * count
+        if count <= self.most and due <= self.now + timeout:
+            self.now = max(self.now, due)
+            return
+        self.now += timeout
+        raise NotEventually("pods", timeout, None, 1)
+
+    def list(self, _version: str, kind: str, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
+        if kind == "Namespace":
+            assert selector == "meshproof.io/run=r"
+            return [{"metadata": {"name": name}} for name in ("mine", "other")]
+        if namespace == "mine":
+            return [{"metadata": {"uid": "waiting"}, "status": {}}]
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        return [
+            {"metadata": {"uid": str(i)}, "status": ready} for i in range(min(int(self.now / self.every), self.most))
+        ]
+
+
+@pytest.fixture
+def awaited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    made: list[keeper.Keeper] = []
+
+    def wait(cluster: SlowCluster, count: int) -> float:
+        monkeypatch.setattr("conformance.keeper.time.monotonic", cluster.monotonic)
+        one = keeper.Keeper(cast("Kube", cluster), load("none"), run="r", image="i", runner="x")
+        made.append(one)
+        one._await_pods("mine", count)
+        return cluster.now
+
+    yield wait
+    for one in made:
+        one.close()
+
+
+def test_a_slow_cluster_is_waited_for_as_long_as_more_pods_become_ready(awaited):
+    assert awaited(SlowCluster(every=20.0, most=30), 12) == 240.0
+
+
+def test_a_cluster_that_is_stuck_is_given_up_after_the_limit(awaited):
+    cluster = SlowCluster(every=5.0, most=4)
+    with pytest.raises(NotEventually):
+        awaited(cluster, 9)
+    assert LIMITS.ground_ready <= cluster.now <= 20.0 + LIMITS.ground_ready + 2 * keeper.LOOK_SECONDS
