@@ -80,6 +80,14 @@ def test_python_gets_byte_code_that_the_interpreter_takes_without_looking_at_the
     assert names["answer"] == 42
 
 
+def test_a_module_that_is_given_as_text_gets_byte_code_too(tmp_path: Path) -> None:
+    plan = Plan()
+    plan.add("/app/__init__.py", Text(b""))
+    pack(plan, tmp_path / "layer.tar")
+    with tarfile.open(tmp_path / "layer.tar") as tar:
+        assert str(byte_code_path(PurePosixPath("app/__init__.py"))) in tar.getnames()
+
+
 @given(st.binary(max_size=80))
 def test_no_source_breaks_the_compiler(source: bytes) -> None:
     assert isinstance(byte_code(source, "/app/any.py"), bytes | None)
