@@ -22,7 +22,7 @@ def plan(tmp_path: Path) -> Plan:
     source.write_text("answer = 42\n")
     plan = Plan()
     plan.add("/app/module.py", File(source))
-    plan.add("/app/template.py", Text(b"{{ not python }}"))
+    plan.add("/app/template.py", Text(b"{% not python %}"))
     plan.add("/bin/tool", File(source, executable=True))
     plan.add("/tmp", Directory(0o1777))
     plan.add("/tmp/inside", Text(b"", 0o600))
