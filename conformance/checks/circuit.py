@@ -187,7 +187,7 @@ def healthy_unaffected(ctx: Context) -> Episode:
 BURST, DELAY = 24, 1.5
 """So many requests at once, each of which takes the application so many seconds: far more than it takes a busy machine
 to open the connections, so that a refusal and a wait cannot be mixed up."""
-MOST_BURSTS = 6
+MOST_BURSTS = 15
 """Bursts that are sent until enough count."""
 CONNECTIONS, PENDING, REQUESTS = 2, 1, 2
 
