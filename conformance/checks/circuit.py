@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from conformance.catalogue import check, place
-from conformance.checks.ejection import Answer, Arrivals, Episode
+from conformance.checks.ejection import Answer, Episode
 from conformance.checks.ejection_judges import (
     judge_ejected,
     judge_healthy_unaffected,
@@ -110,10 +110,6 @@ def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
     ejected = ctx.now()
     # Beyond the ejection time, so that the history covers all of it even where the host was never ejected.
     ctx.watch(lambda: answers(ejected + EJECTION) >= 3, LATEST + 1.0)
-    # What the host itself knows: a witness that does not depend on what the client saw. The quickest of three answers,
-    # because the time that the asking takes is the time by which its clock is off.
-    asked = (Arrivals(*ctx.arrivals(pod)) for _ in range(3))
-    arrivals = min(asked, key=lambda one: one.told - one.asked)
     return Episode(
         host=pod.name,
         hosts=tuple(one.name for name in ("steady", "faulty") for one in ctx.pods(name)),
@@ -124,7 +120,7 @@ def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
         broken=broken,
         healed=healed,
         ended=ctx.now(),
-        arrivals=arrivals,
+        arrivals=ctx.arrivals(pod),
         answers=tuple(
             Answer(one.start + one.late, one.seconds - one.late, one.pod or "", one.status, one.error)
             for one in records()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from conformance.arrivals import Arrivals
 from conformance.pulse import STEADY, Pulse
 from reports.model import Evidence, Plot
 
-__all__ = ["BLUR", "GRACE", "Answer", "Arrivals", "Episode"]
+__all__ = ["GRACE", "Answer", "Episode"]
 
 GRACE = 1.2
 """The ejection must be in effect this many seconds after the error that ejects: every worker of the proxy must learn of
@@ -31,28 +32,6 @@ class Answer:
     def end(self) -> float:
         """When the answer or the error was there."""
         return self.start + self.seconds
-
-
-BLUR = 0.5
-"""What the failing host tells of its own requests proves nothing where telling it took longer than this, seconds."""
-
-
-@dataclass(frozen=True)
-class Arrivals:
-    """When requests came to the failing host, by its own clock: as ages, at a moment between asking and being told."""
-
-    asked: float
-    told: float
-    reach: float
-    """Seconds back to which it knows of every request."""
-    ages: tuple[float, ...]
-    """Seconds."""
-
-    def between(self, begin: float, end: float) -> int | None:
-        """How many came for sure between two moments; None if it cannot tell."""
-        if self.told - self.asked > BLUR or self.told - self.reach > begin or self.asked < end:
-            return None
-        return sum(begin <= self.asked - age and self.told - age <= end for age in self.ages)
 
 
 @dataclass(frozen=True)

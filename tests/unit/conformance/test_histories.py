@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conformance.arrivals import Arrivals
 from conformance.catalogue import checks
-from conformance.checks.ejection import Answer, Arrivals, Episode
+from conformance.checks.ejection import Answer, Episode
 from conformance.checks.mtls_judges import Attempt, Handshake, Refusal
 from conformance.checks.weights import Split
 from conformance.histories import NotKept, decode, encode

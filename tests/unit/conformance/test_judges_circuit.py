@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from conformance.checks.ejection import Answer, Arrivals, Episode
+from conformance.arrivals import Arrivals
+from conformance.checks.ejection import Answer, Episode
 from conformance.checks.ejection_judges import (
     judge_ejected,
     judge_healthy_unaffected,

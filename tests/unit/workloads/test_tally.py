@@ -70,3 +70,4 @@ def test_the_oldest_arrivals_are_forgotten_and_the_reach_says_so(monkeypatch):
     for _ in range(3):
         arrivals.add()
     assert arrivals.ages() == (4.0, [3.0, 2.0])
+    assert arrivals.total == 3
