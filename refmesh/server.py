@@ -29,9 +29,11 @@ from refmesh.ca import status
 from refmesh.ca.authority import Authority
 from refmesh.ca.rotation import Rotator
 from refmesh.ca.signing import LeafPolicy
+from refmesh.config.certificates import CertificateReader
+from refmesh.config.ingress import wanted_certificates
 from refmesh.config.jwks import KeyFetcher
 from refmesh.config.leadership import Leadership
-from refmesh.config.model import Pod, Snapshot
+from refmesh.config.model import Certificate, Key, Pod, Snapshot
 from refmesh.config.status import StatusWriter
 from refmesh.config.store import Store
 from refmesh.config.watcher import Watcher
@@ -42,7 +44,9 @@ from refmesh.discovery.credentials import RenewedCredentials
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.world import Generator
 from refmesh.errors import EnvironmentProblem, RefmeshError
+from refmesh.ingress.deployer import Deployer
 from refmesh.injector import webhook
+from refmesh.injector.containers import Config
 from refmesh.kubeclient import Kube
 from refmesh.telemetry import metrics, pages
 from refmesh.telemetry.collector import Collector
@@ -77,7 +81,9 @@ class ControlPlane:
         holder = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._leadership = Leadership(kube, options.namespace, "refmesh-status", holder)
         self._keys = KeyFetcher(self._put_keys)
-        self._status = StatusWriter(kube, lambda: self._store.raw_routes, self._leadership.leads)
+        self._status = StatusWriter(kube, lambda: self._store.raw, self._leadership.leads)
+        self._certificates = CertificateReader(kube, self._put_certificate)
+        self._deployer = Deployer(kube, self._proxy_config, self._leadership.leads)
         self._collector = Collector(self._pods)
         self._ready = False
         self._authority: Authority | None = None
@@ -118,11 +124,14 @@ class ControlPlane:
                 port=options.webhook_port, namespace=options.namespace, image=options.image, **shared
             )
             stack.push_async_callback(injection.close)
-            self._leadership.start(gained=self._status.wake)
+            self._leadership.start(gained=self._lead)
             stack.push_async_callback(self._leadership.close)
             self._status.start()
             stack.push_async_callback(self._status.close)
+            self._deployer.start()
+            stack.push_async_callback(self._deployer.close)
             stack.push_async_callback(self._keys.close)
+            stack.push_async_callback(self._certificates.close)
             await self._watcher.start()
             stack.push_async_callback(self._watcher.close)
             await self._serve_discovery(stack, authority)
@@ -165,6 +174,21 @@ class ControlPlane:
         while True:
             known = await authority.changed(known, _HINT_SECONDS)
             credentials.renew()
+            self._deployer.wake()
+
+    def _lead(self) -> None:
+        """Write and deploy what others may have left undone."""
+        self._status.wake()
+        self._deployer.wake()
+
+    def _proxy_config(self) -> Config:
+        """For the proxies of gateways: as the injector tells sidecars."""
+        if self._authority is None:
+            raise RuntimeError("the CA is not there yet")
+        options = self._options
+        return webhook.proxy_config(
+            self._authority, namespace=options.namespace, trust_domain=options.trust_domain, image=options.image
+        )
 
     def _meshed(self) -> list[str]:
         world = self._hub.world
@@ -202,6 +226,8 @@ class ControlPlane:
         self._hub.publish(self._generator.build(snapshot))
         self._status.offer(snapshot)
         self._keys.offer(snapshot)
+        self._certificates.want(wanted_certificates(snapshot))
+        self._deployer.offer(snapshot)
         metrics.REJECTED_OBJECTS.clear()
         for kind, namespace, name in snapshot.rejected:
             metrics.REJECTED_OBJECTS.labels(kind).inc()
@@ -209,6 +235,10 @@ class ControlPlane:
 
     def _put_keys(self, uri: str, keys: str | None) -> None:
         if self._store.put_keys(uri, keys):
+            self._watcher.changed()
+
+    def _put_certificate(self, secret: Key, certificate: Certificate | None) -> None:
+        if self._store.put_certificate(secret, certificate):
             self._watcher.changed()
 
     def _pods(self) -> Iterable[Pod]:

@@ -92,7 +92,8 @@ def _grpc_service(cluster: str, *, max_backoff: str) -> dict[str, Any]:
 
 def _node(settings: Settings) -> dict[str, Any]:
     return {
-        "id": f"sidecar~{settings.pod_ip}~{settings.pod}.{settings.namespace}~{settings.namespace}.svc.cluster.local",
+        "id": f"{settings.proxy_type}~{settings.pod_ip}~{settings.pod}.{settings.namespace}"
+        f"~{settings.namespace}.svc.cluster.local",
         "cluster": f"{settings.app or settings.pod}.{settings.namespace}",
         "metadata": {
             "NAME": settings.pod,

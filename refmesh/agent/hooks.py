@@ -1,11 +1,14 @@
 """What is run inside the sidecar from outside: `python -m refmesh.agent.hooks wait` after start, `… drain` before stop.
 
+`… retire` is a gateway's `drain`: it goes on for the seconds in which nodes may still send it new clients.
+
 `… admin PATH` prints a page of Envoy's admin port, for `refmesh proxy-config`: the port itself stays on loopback.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from refmesh.agent.admin import admin, wait_ready
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _START_SECONDS = 120.0
+_RETIRE_SECONDS = 4.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,9 +37,13 @@ def main(arguments: Sequence[str]) -> int:
         except (OSError, ValueError) as error:
             sys.stderr.write(f"the proxy could not be drained: {error}\n")
         return 0
+    if arguments == ["retire"]:
+        code = main(["drain"])
+        time.sleep(_RETIRE_SECONDS)
+        return code
     if len(arguments) == 2 and arguments[0] == "admin":
         return _show(arguments[1])
-    sys.stderr.write("usage: python -m refmesh.agent.hooks wait | drain | admin PATH\n")
+    sys.stderr.write("usage: python -m refmesh.agent.hooks wait | drain | retire | admin PATH\n")
     return 2
 
 

@@ -50,6 +50,8 @@ class Settings:
     run_dir: str = RUN_DIR
     token_path: str = TOKEN_PATH
     log_level: str = "warning"
+    proxy_type: str = "sidecar"
+    """sidecar, or router: a gateway's proxy, which has no application beside it."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Settings:
@@ -78,6 +80,7 @@ class Settings:
             run_dir=env.get("REFMESH_RUN_DIR", RUN_DIR),
             token_path=env.get("REFMESH_TOKEN", TOKEN_PATH),
             log_level=env.get("REFMESH_LOG_LEVEL", cls.log_level),
+            proxy_type=env.get("REFMESH_PROXY_TYPE", cls.proxy_type),
         )
 
     @property

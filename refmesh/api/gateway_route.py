@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from refmesh.api.fields import Field, Invalid
+from refmesh.api.gateway import GROUP
 from refmesh.api.meta import Meta
 from refmesh.api.routing import (
     NO_CHANGE,
@@ -22,9 +23,20 @@ from refmesh.api.routing import (
     TextMatch,
 )
 
-__all__ = ["Filters", "GatewayRoute", "ParentService", "backend", "named_values", "parents"]
+__all__ = [
+    "Filters",
+    "GatewayRoute",
+    "ParentGateway",
+    "ParentService",
+    "backend",
+    "gateway_parents",
+    "hostnames",
+    "named_values",
+    "parents",
+]
 
 _VALUES = {"Exact": "exact", "RegularExpression": "regex"}
+_HOSTNAME = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ORIGIN = re.compile(r"\*|(?i:https?)://(?:\*\.)?[a-z0-9.-]+(?::\d{1,5})?", re.IGNORECASE)
 
@@ -45,12 +57,33 @@ class ParentService:
 
 
 @dataclass(frozen=True)
+class ParentGateway:
+    """A Gateway that the route attaches to: one of its listeners, those of a port, or all. `reference` as written."""
+
+    namespace: str
+    name: str
+    section: str
+    port: int | None
+    reference: tuple[tuple[str, Any], ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name of the Gateway."""
+        return (self.namespace, self.name)
+
+
+@dataclass(frozen=True)
 class GatewayRoute:
-    """Rules for requests to the parents. Parents that are not Services are somebody else's."""
+    """Rules for requests to the parents: Services (`parents`), and Gateways. Other parents are somebody else's.
+
+    `hostnames` say for which hosts the rules hold at a Gateway; none: for all. Services have no use for them.
+    """
 
     meta: Meta
     parents: tuple[ParentService, ...]
     rules: tuple[Rule, ...]
+    gateways: tuple[ParentGateway, ...] = ()
+    hostnames: tuple[str, ...] = ()
 
 
 def parents(spec: Field, meta: Meta) -> tuple[ParentService, ...]:
@@ -69,10 +102,42 @@ def _parent(item: Field, meta: Meta) -> ParentService | None:
         namespace=item.get("namespace").text(meta.namespace),
         name=item.get("name").text(),
         port=port.integer(low=1, high=65535) if port.present else None,
-        reference=tuple(
-            sorted((key, value.value) for key, value in item.entries().items() if isinstance(value.value, str | int))
-        ),
+        reference=_as_written(item),
     )
+
+
+def gateway_parents(spec: Field, meta: Meta) -> tuple[ParentGateway, ...]:
+    """The parents that are Gateways."""
+    found = []
+    for item in spec.get("parentRefs").each():
+        kind = (item.get("group").text(GROUP), item.get("kind").text("Gateway"))
+        if kind == (GROUP, "Gateway"):
+            port = item.get("port")
+            parent = ParentGateway(
+                namespace=item.get("namespace").text(meta.namespace),
+                name=item.get("name").text(),
+                section=item.get("sectionName").text(""),
+                port=port.integer(low=1, high=65535) if port.present else None,
+                reference=_as_written(item),
+            )
+            found.append(parent)
+    return tuple(found)
+
+
+def _as_written(item: Field) -> tuple[tuple[str, Any], ...]:
+    entries = item.entries().items()
+    return tuple(sorted((key, value.value) for key, value in entries if isinstance(value.value, str | int)))
+
+
+def hostnames(spec: Field) -> tuple[str, ...]:
+    """The hosts that the rules are for, in lower case; a `*` may stand for the first label."""
+    found = []
+    for item in spec.get("hostnames").each():
+        name = item.text().lower()
+        if not _HOSTNAME.fullmatch(name):
+            raise Invalid(item.path, "must be a host name, whose first label may be *")
+        found.append(name)
+    return tuple(found)
 
 
 def named_values(field: Field, *, header: bool) -> tuple[NamedMatch, ...]:

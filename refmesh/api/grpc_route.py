@@ -1,4 +1,4 @@
-"""GRPCRoute of Gateway API whose parents are Services. A call is a request whose path is `/service/method`."""
+"""GRPCRoute of Gateway API. A call is a request whose path is `/service/method`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmesh.api.fields import Field, Invalid
-from refmesh.api.gateway_route import Filters, GatewayRoute, backend, named_values, parents
+from refmesh.api.gateway_route import Filters, GatewayRoute, backend, gateway_parents, hostnames, named_values, parents
 from refmesh.api.meta import Meta
 from refmesh.api.routing import Match, Rule, TextMatch
 
@@ -27,9 +27,10 @@ class GRPCRoute(GatewayRoute):
         """Read the object. Raises `Invalid`."""
         meta = Meta.read(obj, "GRPCRoute")
         spec = Field(obj, "").get("spec").only("parentRefs", "hostnames", "rules", "useDefaultGateways")
-        found = parents(spec, meta)
+        found, gateways = parents(spec, meta), gateway_parents(spec, meta)
         items = spec.get("rules").each()
-        return cls(meta, found, tuple(_rule(item, meta, domain) for item in items) if found else ())
+        rules = tuple(_rule(item, meta, domain) for item in items) if found or gateways else ()
+        return cls(meta, found, rules, gateways, hostnames(spec) if gateways else ())
 
 
 def _rule(item: Field, meta: Meta, domain: str) -> Rule:

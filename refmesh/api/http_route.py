@@ -1,4 +1,4 @@
-"""HTTPRoute of Gateway API whose parents are Services: routing between services without a gateway."""
+"""HTTPRoute of Gateway API: routing between services, and at a Gateway."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 from refmesh.api.fields import Field, Invalid
-from refmesh.api.gateway_route import Filters, GatewayRoute, ParentService, backend, named_values, parents
+from refmesh.api.gateway_route import (
+    Filters,
+    GatewayRoute,
+    ParentService,
+    backend,
+    gateway_parents,
+    hostnames,
+    named_values,
+    parents,
+)
 from refmesh.api.meta import Meta
 from refmesh.api.routing import Match, Retry, Rule, TextMatch
 
@@ -26,10 +35,11 @@ class HTTPRoute(GatewayRoute):
         """Read the object. Raises `Invalid`."""
         meta = Meta.read(obj, "HTTPRoute")
         spec = Field(obj, "").get("spec").only("parentRefs", "hostnames", "rules", "useDefaultGateways")
-        found = parents(spec, meta)
+        found, gateways = parents(spec, meta), gateway_parents(spec, meta)
         # Without rules the API server's default stands: everything goes to no backend, which is a 500.
         items = spec.get("rules").each()
-        return cls(meta, found, tuple(_rule(item, meta, domain) for item in items) if found else ())
+        rules = tuple(_rule(item, meta, domain) for item in items) if found or gateways else ()
+        return cls(meta, found, rules, gateways, hostnames(spec) if gateways else ())
 
 
 def _rule(item: Field, meta: Meta, domain: str) -> Rule:

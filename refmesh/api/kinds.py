@@ -9,6 +9,7 @@ from typing import Any
 from refmesh.api.authorization_policy import AuthorizationPolicy
 from refmesh.api.destination_rule import DestinationRule
 from refmesh.api.fields import Invalid
+from refmesh.api.gateway import Gateway, GatewayClass
 from refmesh.api.grpc_route import GRPCRoute
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Meta, Rejected
@@ -30,6 +31,8 @@ Policy = (
     | HTTPRoute
     | GRPCRoute
     | ReferenceGrant
+    | Gateway
+    | GatewayClass
 )
 
 
@@ -64,6 +67,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("VirtualService", "networking.istio.io/v1", "virtualservices", VirtualService.parse),
     Kind("DestinationRule", "networking.istio.io/v1", "destinationrules", DestinationRule.parse),
     Kind("ServiceEntry", "networking.istio.io/v1", "serviceentries", ServiceEntry.parse),
+    Kind("GatewayClass", "gateway.networking.k8s.io/v1", "gatewayclasses", GatewayClass.parse),
+    Kind("Gateway", "gateway.networking.k8s.io/v1", "gateways", Gateway.parse),
     Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes", HTTPRoute.parse),
     Kind("GRPCRoute", "gateway.networking.k8s.io/v1", "grpcroutes", GRPCRoute.parse),
     Kind("ReferenceGrant", "gateway.networking.k8s.io/v1", "referencegrants", ReferenceGrant.parse),

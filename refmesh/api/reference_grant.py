@@ -37,8 +37,8 @@ class ReferenceGrant:
             raise Invalid("spec.from" if not sources else "spec.to", "needs at least one entry")
         return cls(meta, sources, targets)
 
-    def allows(self, kind: str, namespace: str, service: str) -> bool:
-        """Whether a route of this kind in `namespace` may send traffic to the Service."""
+    def allows(self, kind: str, namespace: str, name: str, target: str = "Service") -> bool:
+        """Whether an object of this kind in `namespace` may refer to the Service (or Secret) of that name."""
         return ("gateway.networking.k8s.io", kind, namespace) in self.sources and any(
-            (group, target) == ("", "Service") and name in {"", service} for group, target, name in self.targets
+            (group, other) == ("", target) and allowed in {"", name} for group, other, allowed in self.targets
         )

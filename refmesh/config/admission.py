@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from refmesh.api.gateway import Gateway
 from refmesh.api.kinds import KINDS, Kind, parse
 from refmesh.api.meta import Rejected
 
@@ -30,6 +31,8 @@ def kind_of(obj: Any) -> Kind | None:
 def problem(kind: Kind, obj: Any, domain: str) -> str:
     """Why an object could not be put in force, as one sentence that names the field; empty for a good one."""
     found = parse(kind, obj, domain)
+    if isinstance(found, Gateway):
+        return found.problem()
     return found.reason if isinstance(found, Rejected) else ""
 
 

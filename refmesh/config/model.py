@@ -11,6 +11,7 @@ from typing import Any
 
 from refmesh.api.authorization_policy import AuthorizationPolicy
 from refmesh.api.destination_rule import DestinationRule
+from refmesh.api.gateway import Gateway, GatewayClass
 from refmesh.api.grpc_route import GRPCRoute
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Rejected
@@ -21,6 +22,7 @@ from refmesh.api.service_entry import ServiceEntry
 from refmesh.api.virtual_service import VirtualService
 
 __all__ = [
+    "Certificate",
     "ContainerPort",
     "Endpoint",
     "Key",
@@ -70,6 +72,8 @@ class Service:
     addresses: tuple[str, ...]
     ports: tuple[ServicePort, ...]
     selector: tuple[tuple[str, str], ...]
+    external: tuple[str, ...] = ()
+    """Addresses or names at which the cluster's load balancer serves it."""
 
     @property
     def key(self) -> Key:
@@ -110,6 +114,8 @@ class Pod:
     meshed: bool
     peer: str = ""
     """Workload, namespace, app and version, as `refmesh.api.workload.peer_of` writes them."""
+    router: bool = False
+    """The proxy is the pod's whole purpose: a gateway. Nothing in it speaks the mesh's mTLS as a server."""
 
     @property
     def key(self) -> Key:
@@ -121,6 +127,18 @@ class Pod:
         if isinstance(target, int):
             return target
         return next((port.port for port in self.ports if port.name == target), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a TLS Secret holds, PEM; `problem` says why it cannot be used, and then it holds nothing.
+
+    The key shows in no text that is made of this.
+    """
+
+    chain: str = ""
+    key: str = field(default="", repr=False)
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +191,11 @@ class Snapshot:
     grpc_routes: Mapping[Key, GRPCRoute] = field(default_factory=lambda: _NONE)
     service_entries: Mapping[Key, ServiceEntry] = field(default_factory=lambda: _NONE)
     reference_grants: Mapping[Key, ReferenceGrant] = field(default_factory=lambda: _NONE)
+    gateway_classes: Mapping[Key, GatewayClass] = field(default_factory=lambda: _NONE)
+    """By ("", name)."""
+    gateways: Mapping[Key, Gateway] = field(default_factory=lambda: _NONE)
+    certificates: Mapping[Key, Certificate] = field(default_factory=lambda: _NONE)
+    """TLS Secrets that Gateways refer to, as far as they have been read."""
     rejected: Mapping[tuple[str, str, str], Rejected] = field(default_factory=lambda: _NONE)
 
     @property
@@ -181,6 +204,11 @@ class Snapshot:
         return tuple(
             getattr(self, item.name) for item in fields(self) if item.name not in {"version", "slices", "pods"}
         )
+
+    @cached_property
+    def derived(self) -> dict[Any, Any]:
+        """Room for what others work out from this snapshot, and ask for again."""
+        return {}
 
     @cached_property
     def services_of_namespace(self) -> Mapping[str, tuple[Service, ...]]:

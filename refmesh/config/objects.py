@@ -73,7 +73,13 @@ def service(obj: Any) -> Service | None:
         addresses=tuple(address for address in addresses if address and address != "None"),
         ports=tuple(ports),
         selector=tuple(sorted((spec.get("selector") or {}).items())),
+        external=_external(obj.get("status") or {}),
     )
+
+
+def _external(status: Any) -> tuple[str, ...]:
+    assigned = (status.get("loadBalancer") or {}).get("ingress") or []
+    return tuple(text for item in assigned if (text := item.get("ip") or item.get("hostname")))
 
 
 def slice_of(obj: Any) -> Slice | None:
@@ -126,6 +132,7 @@ def pod(obj: Any) -> Pod | None:
         service_account=sys.intern(spec.get("serviceAccountName") or "default"),
         ports=tuple(ports),
         meshed=len(application) < len(containers),
+        router=not application and bool(containers),
         peer=sys.intern(peer_of(namespace, workload_name(obj["metadata"]), labels_of(obj))),
     )
 

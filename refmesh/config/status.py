@@ -1,6 +1,7 @@
-"""Writes back to routes of Gateway API what became of them: attached or not, backends resolved or not.
+"""Writes back to objects of Gateway API what became of them: routes attached or not, Gateways open or not.
 
-`wanted_parents` is the pure part. Entries of other controllers in the same status are kept as they are.
+`wanted_parents` is the pure part for routes, `gateway_status` has that of the others. Entries of other controllers in
+the same status are kept as they are.
 """
 
 from __future__ import annotations
@@ -13,20 +14,39 @@ from typing import Any
 
 import aiohttp
 
+from refmesh.api.gateway import GROUP, Gateway
 from refmesh.api.gateway_route import GatewayRoute
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Rejected
+from refmesh.config.conditions import Judgement, condition, keep_times
+from refmesh.config.gateway_status import wanted_class, wanted_gateway
+from refmesh.config.ingress import CONTROLLER, open_gateway, own_class
 from refmesh.config.model import Key, Protocol, Snapshot
 from refmesh.config.references import backend_problem
 from refmesh.kubeclient import Kube, KubeError
 
-__all__ = ["CONTROLLER", "StatusWriter", "wanted_parents"]
+__all__ = ["StatusWriter", "wanted_parents", "wanted_status"]
 
 log = logging.getLogger(__name__)
 
-CONTROLLER = "refmesh.io/mesh-controller"
+
 _RETRY_SECONDS = 2.0
-_PLURALS = {"HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"}
+_PLURALS = {
+    "HTTPRoute": "httproutes",
+    "GRPCRoute": "grpcroutes",
+    "Gateway": "gateways",
+    "GatewayClass": "gatewayclasses",
+}
+
+
+def wanted_status(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, Any], now: str) -> dict[str, Any] | None:
+    """The status that an object should have; None where it has it, or is not refmesh's to speak about."""
+    if kind == "GatewayClass":
+        return wanted_class(snapshot, key, raw, now)
+    if kind == "Gateway":
+        return wanted_gateway(snapshot, key, raw, now)
+    parents = wanted_parents(snapshot, kind, key, raw, now)
+    return None if parents is None else {"parents": parents}
 
 
 def wanted_parents(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, Any], now: str) -> list[Any] | None:
@@ -35,14 +55,17 @@ def wanted_parents(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, An
     present = list(((raw.get("status") or {}).get("parents")) or [])
     routes: Mapping[Key, GatewayRoute] = snapshot.grpc_routes if kind == "GRPCRoute" else snapshot.http_routes
     route, rejected = routes.get(key), snapshot.rejected.get((kind, *key))
-    references = _service_parents(raw)
     wanted = []
-    for reference in references:
-        conditions = _conditions(snapshot, reference, key, route, rejected)
+    for reference in _own_parents(snapshot, key, raw):
+        if reference.get("kind") == "Service":
+            accepted = _at_service(snapshot, reference, key, route, rejected)
+        else:
+            accepted = _at_gateway(snapshot, reference, key, route, rejected)
+        conditions = [accepted, _resolved(snapshot, route)]
         entry = {
             "parentRef": reference,
             "controllerName": CONTROLLER,
-            "conditions": [_condition(*condition, generation, now) for condition in conditions],
+            "conditions": [condition(*item, generation, now) for item in conditions],
         }
         wanted.append(_keep_times(entry, present))
     others = [item for item in present if item.get("controllerName") != CONTROLLER]
@@ -50,35 +73,61 @@ def wanted_parents(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, An
     return None if complete == present else complete
 
 
-def _service_parents(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
-    references = (raw.get("spec") or {}).get("parentRefs") or []
-    return [item for item in references if item.get("kind") == "Service" and item.get("group") == ""]
+def _own_parents(snapshot: Snapshot, key: Key, raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The references to Services, and to Gateways of refmesh's."""
+    return [
+        item
+        for item in (raw.get("spec") or {}).get("parentRefs") or []
+        if (item.get("kind") == "Service" and item.get("group") == "") or _own_gateway(snapshot, key, item)
+    ]
 
 
-def _conditions(
+def _own_gateway(snapshot: Snapshot, key: Key, reference: Mapping[str, Any]) -> Gateway | None:
+    if (reference.get("group", GROUP), reference.get("kind", "Gateway")) != (GROUP, "Gateway"):
+        return None
+    gateway = snapshot.gateways.get((reference.get("namespace") or key[0], reference.get("name") or ""))
+    return gateway if gateway is not None and own_class(snapshot, gateway.class_name) else None
+
+
+def _at_gateway(
     snapshot: Snapshot, reference: Mapping[str, Any], key: Key, route: GatewayRoute | None, rejected: Rejected | None
-) -> list[tuple[str, bool, str, str]]:
-    """(type, status, reason, message) of each condition."""
+) -> Judgement:
+    if rejected is not None or route is None:
+        return ("Accepted", False, "UnsupportedValue", rejected.reason if rejected is not None else "not read")
+    gateway = _own_gateway(snapshot, key, reference)
+    outcomes = open_gateway(snapshot, gateway).outcomes if gateway is not None else {}
+    written = tuple(sorted(reference.items()))
+    for (kind, name, parent), outcome in outcomes.items():
+        if (kind, name, parent.reference) == (route.meta.kind, key, written):
+            return ("Accepted", outcome.attached, outcome.reason, outcome.message)
+    return ("Accepted", False, "Pending", "the Gateway has not been looked at yet")
+
+
+def _at_service(
+    snapshot: Snapshot, reference: Mapping[str, Any], key: Key, route: GatewayRoute | None, rejected: Rejected | None
+) -> Judgement:
     namespace, name = reference.get("namespace") or key[0], reference.get("name") or ""
     service = snapshot.services.get((namespace, name))
     if rejected is not None:
-        accepted = ("Accepted", False, "UnsupportedValue", rejected.reason)
-    elif service is None:
-        accepted = ("Accepted", False, "NoMatchingParent", f"there is no Service {namespace}/{name}")
-    elif reference.get("port") and service.port(reference["port"]) is None:
-        accepted = ("Accepted", False, "NoMatchingParent", f"the Service has no TCP port {reference['port']}")
-    elif (port := service.port(reference.get("port"))) is not None and port.protocol is Protocol.TCP:
+        return ("Accepted", False, "UnsupportedValue", rejected.reason)
+    if service is None:
+        return ("Accepted", False, "NoMatchingParent", f"there is no Service {namespace}/{name}")
+    if reference.get("port") and service.port(reference["port"]) is None:
+        return ("Accepted", False, "NoMatchingParent", f"the Service has no TCP port {reference['port']}")
+    if (port := service.port(reference.get("port"))) is not None and port.protocol is Protocol.TCP:
         word = f"port {port.port} of the Service is said to speak TCP; name it http or grpc, or set its appProtocol"
-        accepted = ("Accepted", False, "NoMatchingParent", word)
-    elif isinstance(route, HTTPRoute) and (rival := _rival(snapshot, key, (namespace, name), reference.get("port"))):
-        accepted = ("Accepted", False, "Conflicted", f"{rival} is attached to the same port and decides alone there")
-    else:
-        accepted = ("Accepted", True, "Accepted", "the route is in force")
+        return ("Accepted", False, "NoMatchingParent", word)
+    if isinstance(route, HTTPRoute) and (rival := _rival(snapshot, key, (namespace, name), reference.get("port"))):
+        return ("Accepted", False, "Conflicted", f"{rival} is attached to the same port and decides alone there")
+    return ("Accepted", True, "Accepted", "the route is in force")
+
+
+def _resolved(snapshot: Snapshot, route: GatewayRoute | None) -> Judgement:
     problems = _backend_problems(snapshot, route) if route is not None else []
-    if problems:
-        reason, _, message = problems[0].partition(": ")
-        return [accepted, ("ResolvedRefs", False, reason, message)]
-    return [accepted, ("ResolvedRefs", True, "ResolvedRefs", "every backend is known")]
+    if not problems:
+        return ("ResolvedRefs", True, "ResolvedRefs", "every backend is known")
+    reason, _, message = problems[0].partition(": ")
+    return ("ResolvedRefs", False, reason, message)
 
 
 def _rival(snapshot: Snapshot, key: Key, parent: Key, port: int | None) -> str:
@@ -100,17 +149,6 @@ def _backend_problems(snapshot: Snapshot, route: GatewayRoute) -> list[str]:
     return [problem for target in targets if (problem := backend_problem(snapshot, route, target))]
 
 
-def _condition(kind: str, status: bool, reason: str, message: str, generation: int, now: str) -> dict[str, Any]:
-    return {
-        "type": kind,
-        "status": "True" if status else "False",
-        "reason": reason,
-        "message": message[:1024],
-        "observedGeneration": generation,
-        "lastTransitionTime": now,
-    }
-
-
 def _keep_times(entry: dict[str, Any], present: list[Any]) -> dict[str, Any]:
     """A condition whose status did not change keeps the time of its last transition."""
     before: dict[str, Any] = next(
@@ -121,11 +159,7 @@ def _keep_times(entry: dict[str, Any], present: list[Any]) -> dict[str, Any]:
         ),
         {},
     )
-    times = {item.get("type"): item for item in before.get("conditions") or []}
-    for condition in entry["conditions"]:
-        known = times.get(condition["type"])
-        if known is not None and known.get("status") == condition["status"]:
-            condition["lastTransitionTime"] = known.get("lastTransitionTime", condition["lastTransitionTime"])
+    keep_times(entry["conditions"], before)
     return entry
 
 
@@ -133,10 +167,10 @@ class StatusWriter:
     """Compares and writes after every snapshot while this process leads; what fails is tried again."""
 
     def __init__(
-        self, kube: Kube, routes: Callable[[], Mapping[tuple[str, Key], Any]], leads: Callable[[], bool] = lambda: True
+        self, kube: Kube, objects: Callable[[], Mapping[tuple[str, Key], Any]], leads: Callable[[], bool] = lambda: True
     ) -> None:
         self._kube = kube
-        self._routes = routes
+        self._objects = objects
         self._leads = leads
         self._snapshot: Snapshot | None = None
         self._wake = asyncio.Event()
@@ -173,17 +207,15 @@ class StatusWriter:
 
     async def _write_all(self, snapshot: Snapshot) -> bool:
         complete = True
-        for (kind, key), raw in list(self._routes().items()):
+        for (kind, key), raw in list(self._objects().items()):
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            parents = wanted_parents(snapshot, kind, key, raw, now)
-            if parents is None:
+            status = wanted_status(snapshot, kind, key, raw, now)
+            if status is None:
                 continue
             version = (raw.get("metadata") or {}).get("resourceVersion")
-            body = {"metadata": {"resourceVersion": version}, "status": {"parents": parents}}
+            body = {"metadata": {"resourceVersion": version}, "status": status}
             try:
-                await self._kube.patch(
-                    "gateway.networking.k8s.io/v1", _PLURALS[kind], key[1], body, key[0], subresource="status"
-                )
+                await self._kube.patch(f"{GROUP}/v1", _PLURALS[kind], key[1], body, key[0], subresource="status")
             except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 # A conflict means that a newer object is on its way to us.
                 complete = False

@@ -10,7 +10,7 @@ from typing import Any
 from refmesh.api.kinds import KINDS, Kind, parse, stand_in
 from refmesh.api.meta import Rejected
 from refmesh.config import objects
-from refmesh.config.model import Key, Slice, Snapshot, key_of
+from refmesh.config.model import Certificate, Key, Slice, Snapshot, key_of
 
 __all__ = ["SOURCES", "Source", "Store"]
 
@@ -43,8 +43,10 @@ _FIELD_OF_POLICY = {
     "GRPCRoute": "grpc_routes",
     "ReferenceGrant": "reference_grants",
     "ServiceEntry": "service_entries",
+    "GatewayClass": "gateway_classes",
+    "Gateway": "gateways",
 }
-_WITH_STATUS = ("HTTPRoute", "GRPCRoute")
+_WITH_STATUS = ("GatewayClass", "Gateway", "HTTPRoute", "GRPCRoute")
 _FIELD_OF_OBJECT = {"Service": "services", "Pod": "pods", "Namespace": "namespaces"}
 
 
@@ -56,14 +58,15 @@ class Store:
         self._kinds: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
         self._readers: Mapping[str, Callable[[Any], Any]] = {"Service": objects.service, "Pod": objects.pod}
         self._tables: dict[str, dict[Any, Any]] = {
-            name: {} for name in (*_FIELD_OF_OBJECT.values(), *_FIELD_OF_POLICY.values(), "rejected", "slices", "jwks")
+            name: {} for name in (*_FIELD_OF_OBJECT.values(), *_FIELD_OF_POLICY.values(), "rejected", "slices")
         }
+        self._tables |= {"jwks": {}, "certificates": {}}
         self._slice_owner: dict[Key, str] = {}
         self._published: dict[str, Mapping[Any, Any]] = {}
         self._changed: set[str] = set(self._tables)
         self._version = 0
-        self.raw_routes: dict[tuple[str, Key], Any] = {}
-        """Routes of Gateway API by kind and key, as the API server sent them: what others wrote into them is kept."""
+        self.raw: dict[tuple[str, Key], Any] = {}
+        """What gets a status, by kind and key, as the API server sent it: what others wrote into it is kept."""
 
     def put(self, source: str, obj: Any) -> bool:
         """Take in an object that was added or changed. Says whether anything that matters did change."""
@@ -81,7 +84,7 @@ class Store:
         if source == "EndpointSlice":
             return self._put_slice(key, None)
         if source in _FIELD_OF_POLICY:
-            self.raw_routes.pop((source, key), None)
+            self.raw.pop((source, key), None)
             gone = self._set("rejected", (source, *key), None)
             return self._set(_FIELD_OF_POLICY[source], key, None) or gone
         return self._set(_FIELD_OF_OBJECT[source], key[1] if source == "Namespace" else key, None)
@@ -99,6 +102,10 @@ class Store:
     def put_keys(self, uri: str, keys: str | None) -> bool:
         """Take in the keys that an address of a token issuer gave; None forgets them. Says whether they changed."""
         return self._set("jwks", uri, keys)
+
+    def put_certificate(self, key: Key, certificate: Certificate | None) -> bool:
+        """Take in what a TLS Secret holds; None forgets it. Says whether it changed."""
+        return self._set("certificates", key, certificate)
 
     def snapshot(self) -> Snapshot:
         """The state as an immutable snapshot; tables that did not change are shared with the one before."""
@@ -124,7 +131,7 @@ class Store:
 
     def _put_policy(self, source: str, key: Key, obj: Any) -> bool:
         if source in _WITH_STATUS:
-            self.raw_routes[source, key] = obj
+            self.raw[source, key] = obj
         kind = self._kinds[source]
         parsed = parse(kind, obj, self._domain)
         good = stand_in(kind, obj, parsed.reason) if isinstance(parsed, Rejected) else parsed

@@ -14,8 +14,8 @@ _STREAM = "refmesh.discovery.stream"
 
 def _routes_first(sound: Callable[[], Mapping[Any, Any]]) -> Callable[[], Mapping[Any, Any]]:
     """Send routes and listeners at once, and the clusters that they name once those are acknowledged."""
-    clusters, endpoints, listeners, routes = sound()
-    order = {routes: (), listeners: (), endpoints: (), clusters: (routes, listeners)}
+    clusters, endpoints, secrets, listeners, routes = sound()
+    order = {routes: (), listeners: (), endpoints: (), secrets: (), clusters: (routes, listeners)}
     return lambda: order
 
 

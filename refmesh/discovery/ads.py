@@ -68,7 +68,7 @@ class Hub:
 
 
 def pod_of_node(node_id: str) -> Key | None:
-    """Namespace and name of the pod in a node id `sidecar~<ip>~<pod>.<namespace>~<domain>`."""
+    """Namespace and name of the pod in a node id `sidecar~<ip>~<pod>.<namespace>~<domain>`, or `router~…`."""
     parts = node_id.split("~")
     if len(parts) != 4:
         return None
@@ -129,7 +129,7 @@ class DiscoveryService:
             world = self._hub.world
             if world is not None and world is not offered:
                 pod = world.snapshot.pods.get(pod.key, pod)
-                state.offer(world.tables(pod.namespace), world.own(pod))
+                state.offer(world.tables_of(pod), world.own(pod))
                 # A proxy that connects gets a world that may be old: its time counts from now.
                 since = world.created if offered is not None else since
                 offered, pending = world, True

@@ -16,7 +16,7 @@ from refmesh.config.references import backend_problem, service_of
 from refmesh.discovery.outbound import StreamRoute
 from refmesh.discovery.settings import MeshSettings
 
-__all__ = ["Attachments", "clients_of", "host_rules", "merged_rules"]
+__all__ = ["Attachments", "clients_of", "host_rules", "merged_rules", "resolved"]
 
 EVERYBODY = ""
 
@@ -120,28 +120,14 @@ class Attachments:
             ]
             if attached:
                 kind = attached[0].meta.kind
-                return tuple(merged_rules([self._resolved(route) for route in attached if route.meta.kind == kind]))
+                return tuple(
+                    merged_rules([resolved(self.snapshot, route) for route in attached if route.meta.kind == kind])
+                )
         virtual = self.virtual_services.get(service.host(self.settings.domain))
         if virtual is None or MESH not in virtual.gateways or not virtual.rules:
             return None
         held = (rule_for(rule, port.port, namespace, labels or {}) for rule in virtual.rules_for(MESH))
         return tuple(self._with_ports(rule, port) for rule in held if rule is not None)
-
-    def _resolved(self, route: GatewayRoute) -> GatewayRoute:
-        """The route with every reference that cannot be followed marked as such."""
-
-        def checked(target: Destination) -> Destination:
-            return replace(target, invalid=backend_problem(self.snapshot, route, target))
-
-        rules = tuple(
-            replace(
-                rule,
-                destinations=tuple(checked(item) for item in rule.destinations),
-                mirrors=tuple(replace(item, destination=checked(item.destination)) for item in rule.mirrors),
-            )
-            for rule in route.rules
-        )
-        return replace(route, rules=rules)
 
     def _with_ports(self, rule: Rule, port: ServicePort) -> Rule:
         """A VirtualService may leave out the port of a service that has only one."""
@@ -174,6 +160,23 @@ def _destination_rules(snapshot: Snapshot, settings: MeshSettings) -> dict[tuple
     for host, rule in mesh_wide.items():
         found.setdefault((EVERYBODY, host), rule)
     return found
+
+
+def resolved(snapshot: Snapshot, route: GatewayRoute) -> GatewayRoute:
+    """The route with every reference that cannot be followed marked as such."""
+
+    def checked(target: Destination) -> Destination:
+        return replace(target, invalid=backend_problem(snapshot, route, target))
+
+    rules = tuple(
+        replace(
+            rule,
+            destinations=tuple(checked(item) for item in rule.destinations),
+            mirrors=tuple(replace(item, destination=checked(item.destination)) for item in rule.mirrors),
+        )
+        for rule in route.rules
+    )
+    return replace(route, rules=rules)
 
 
 def host_rules(virtual: VirtualService, port: int) -> tuple[Rule, ...] | None:

@@ -69,6 +69,9 @@ class OutboundCluster:
     identities: tuple[str, ...]
     direct: bool = False
     """The client names the endpoint itself, which is known to have a proxy."""
+    http1: bool = False
+    """Requests go on as HTTP/1.1 whatever they came as, unless the port is said to speak HTTP/2: what browsers speak
+    to a gateway says nothing of what the application speaks."""
 
     @property
     def name(self) -> str:
@@ -86,7 +89,7 @@ def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
         metadata=host_metadata(spec.host),
         connect_timeout=duration(pool.connect_timeout or _CONNECT_SERVICE_SECONDS),
         circuit_breakers=circuit_breakers(pool),
-        typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(spec.protocol, pool)},
+        typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(spec.protocol, pool, http1=spec.http1)},
     )
     if spec.policy.retry_budget is not None:
         cluster.circuit_breakers.thresholds[0].retry_budget.CopyFrom(retry_budget(spec.policy.retry_budget))
@@ -229,7 +232,7 @@ def outlier_detection(outlier: OutlierDetection) -> Any:
     return found
 
 
-def _http_options(protocol: Protocol, pool: ConnectionPool) -> Any:
+def _http_options(protocol: Protocol, pool: ConnectionPool, *, http1: bool = False) -> Any:
     common = HttpProtocolOptions()
     if pool.idle_timeout is not None:
         common.idle_timeout.CopyFrom(duration(pool.idle_timeout))
@@ -238,6 +241,8 @@ def _http_options(protocol: Protocol, pool: ConnectionPool) -> Any:
     options = UpstreamHttp(common_http_protocol_options=common)
     if protocol is Protocol.HTTP2:
         options.explicit_http_config.http2_protocol_options.CopyFrom(Http2ProtocolOptions())
+    elif http1:
+        options.explicit_http_config.http_protocol_options.CopyFrom(Http1ProtocolOptions())
     else:
         options.use_downstream_protocol_config.http_protocol_options.CopyFrom(Http1ProtocolOptions())
         options.use_downstream_protocol_config.http2_protocol_options.CopyFrom(Http2ProtocolOptions())

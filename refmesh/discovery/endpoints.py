@@ -75,7 +75,7 @@ def _mtls(policies: policy.MtlsPolicies, pod: Pod | None, port: int) -> bool:
 
 def _in_mesh(pod: Pod) -> bool:
     """Whether a pod serves the mesh's mTLS: by its proxy or, with Istio's label for that, by itself."""
-    return pod.meshed or pod.labels.get(_TLS_MODE_LABEL) == "istio"
+    return (pod.meshed and not pod.router) or pod.labels.get(_TLS_MODE_LABEL) == "istio"
 
 
 def identities(snapshot: Snapshot, service: Service) -> tuple[str, ...]:

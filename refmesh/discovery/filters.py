@@ -7,7 +7,7 @@ from typing import Any
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
-from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions
+from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions
 from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFilter
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
@@ -39,6 +39,7 @@ from refmesh.discovery.settings import MeshSettings
 
 __all__ = [
     "HTTP_SNIFFED",
+    "http_gateway",
     "http_inbound",
     "http_inspector",
     "http_outbound",
@@ -145,6 +146,30 @@ def http_outbound(
         manager.rds.CopyFrom(_discovered(route))
     # An application cannot vouch for a peer: what it puts into the header does not leave the pod.
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE
+    return Filter(name=_HCM, typed_config=pack(manager))
+
+
+def http_gateway(settings: MeshSettings, route: str) -> Any:
+    """Requests from outside the mesh, which nobody vouches for, routed by the named route configuration.
+
+    Limits are those that Envoy's guide for edge proxies gives.
+    """
+    fault = HttpFilter(name=FAULT_FILTER, typed_config=pack(HTTPFault()))
+    cors = HttpFilter(name=CORS_FILTER, typed_config=pack(Cors()))
+    counters = counting.requests("source")
+    manager = _connection_manager(settings, "gateway", "gateway", [counting.announce_peer(), cors, fault], counters)
+    manager.rds.CopyFrom(_discovered(route))
+    manager.forward_client_cert_details = HttpConnectionManager.SANITIZE
+    # The client's address goes on in X-Forwarded-For; what outsiders say in x-envoy headers does not count.
+    manager.use_remote_address.value = True
+    manager.request_headers_timeout.CopyFrom(Duration(seconds=10))
+    manager.http2_protocol_options.CopyFrom(
+        Http2ProtocolOptions(
+            max_concurrent_streams=uint32(100),
+            initial_stream_window_size=uint32(64 * 1024),
+            initial_connection_window_size=uint32(1024 * 1024),
+        )
+    )
     return Filter(name=_HCM, typed_config=pack(manager))
 
 

@@ -13,7 +13,7 @@ from refmesh.discovery.attachments import EVERYBODY, Attachments
 from refmesh.discovery.packing import duration
 from refmesh.discovery.routes import RouteSpec, route_configuration
 
-__all__ = ["Keys", "hashed_routes", "keys"]
+__all__ = ["Keys", "hash_actions", "hashed_routes", "keys"]
 
 Keys = tuple[tuple[str, HashKey], ...]
 """Cluster name and what its requests are hashed by, sorted."""
@@ -44,7 +44,12 @@ def _policies(rule: DestinationRule) -> list[tuple[str, TrafficPolicy]]:
 
 def hashed_routes(spec: RouteSpec, hash_keys: Keys) -> Any:
     """The route configuration of a service port, with what each action hashes by."""
-    configuration, known = route_configuration(spec), dict(hash_keys)
+    return hash_actions(route_configuration(spec), hash_keys)
+
+
+def hash_actions(configuration: Any, hash_keys: Keys) -> Any:
+    """The route configuration, with what each action hashes by."""
+    known = dict(hash_keys)
     if not known:
         return configuration
     for host in configuration.virtual_hosts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
@@ -21,18 +21,20 @@ class ResourceType(StrEnum):
 
     CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
     ENDPOINT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+    SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105 - a type's name
     LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
     ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 
     @property
     def short(self) -> str:
-        """The usual three letters: CDS, EDS, LDS, RDS."""
+        """The usual three letters: CDS, EDS, SDS, LDS, RDS."""
         return _SHORT[self]
 
 
 _SHORT = {
     ResourceType.CLUSTER: "CDS",
     ResourceType.ENDPOINT: "EDS",
+    ResourceType.SECRET: "SDS",
     ResourceType.LISTENER: "LDS",
     ResourceType.ROUTE: "RDS",
 }
@@ -44,7 +46,7 @@ class Encoded:
 
     name: str
     version: str
-    wire: bytes
+    wire: bytes = field(repr=False)
 
 
 Table = Mapping[str, Encoded]

@@ -29,6 +29,8 @@ _WILDCARD = "*"
 _WAITS_FOR: Mapping[ResourceType, tuple[ResourceType, ...]] = {
     ResourceType.CLUSTER: (),
     ResourceType.ENDPOINT: (),
+    # A listener whose secret is on its way does not open before it has come; Envoy asks once it has the listener.
+    ResourceType.SECRET: (),
     ResourceType.LISTENER: (ResourceType.CLUSTER, ResourceType.ENDPOINT),
     ResourceType.ROUTE: (ResourceType.CLUSTER, ResourceType.ENDPOINT, ResourceType.LISTENER),
 }
@@ -53,6 +55,8 @@ class _Subscription:
     kind: ResourceType
     started: bool = False
     wildcard: bool = False
+    answered: bool = False
+    """Whether anything has been sent."""
     names: set[str] = field(default_factory=set)
     table: Table = field(default_factory=lambda: _EMPTY)
     own: Table = field(default_factory=lambda: _EMPTY)
@@ -208,7 +212,11 @@ class ProxyState:
             subscription.held = (subscription.held | gone) - set(changed)
             subscription.held = {name for name in subscription.held if name not in table and name not in own}
             gone = set()
-        if not changed and not gone:
+        if kind is ResourceType.SECRET:
+            gone = set()  # whoever names a secret that is gone goes on with it until told otherwise
+        # Who asks for everything there is waits for an answer, even where there is nothing.
+        unanswered = subscription.wildcard and not subscription.answered
+        if not changed and not gone and not unanswered:
             return None
         return self._send(subscription, changed.values(), gone, now)
 
@@ -232,6 +240,7 @@ class ProxyState:
         self, subscription: _Subscription, changed: Iterable[Encoded], gone: Iterable[str], now: float
     ) -> Response:
         self._nonce += 1
+        subscription.answered = True
         nonce = str(self._nonce)
         while len(subscription.outstanding) >= _MAX_OUTSTANDING:
             subscription.outstanding.pop(next(iter(subscription.outstanding)))

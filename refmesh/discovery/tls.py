@@ -1,20 +1,21 @@
-"""Transport sockets for mutual TLS. Keys and roots come from the agent over SDS; no secret ever passes through here."""
+"""Transport sockets for mutual TLS. Workloads' keys and roots come from the agent over SDS; they never pass here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from envoy.config.core.v3.base_pb2 import TransportSocket
-from envoy.config.core.v3.config_source_pb2 import ApiConfigSource, ApiVersion, ConfigSource
+from envoy.config.core.v3.base_pb2 import DataSource, TransportSocket
+from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiConfigSource, ApiVersion, ConfigSource
 from envoy.config.core.v3.grpc_service_pb2 import GrpcService
 from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
     CertificateValidationContext,
     SubjectAltNameMatcher,
+    TlsCertificate,
     TlsParameters,
 )
-from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig, Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, DownstreamTlsContext, UpstreamTlsContext
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.duration_pb2 import Duration
@@ -27,7 +28,9 @@ __all__ = [
     "MESH_ALPN_TCP",
     "downstream",
     "plaintext",
+    "secret",
     "server_names",
+    "terminate",
     "tls_parameters",
     "upstream",
 ]
@@ -110,6 +113,32 @@ def downstream(trust_domain: str) -> Any:
         disable_stateful_session_resumption=True,
     )
     return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
+
+
+def terminate(secrets: Sequence[str]) -> Any:
+    """A gateway's side towards clients outside: one of the named certificates, nothing asked of the client.
+
+    Certificate and key come over ADS: they are nobody else's, and the agent has no part in them.
+    """
+    source = ConfigSource(
+        ads=AggregatedConfigSource(), initial_fetch_timeout=Duration(), resource_api_version=ApiVersion.V3
+    )
+    context = DownstreamTlsContext(
+        common_tls_context=CommonTlsContext(
+            tls_params=tls_parameters(),
+            tls_certificate_sds_secret_configs=[SdsSecretConfig(name=name, sds_config=source) for name in secrets],
+            alpn_protocols=["h2", "http/1.1"],
+        )
+    )
+    return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
+
+
+def secret(name: str, chain: str, key: str) -> Any:
+    """A certificate with its key, for `terminate`."""
+    pair = TlsCertificate(
+        certificate_chain=DataSource(inline_bytes=chain.encode()), private_key=DataSource(inline_bytes=key.encode())
+    )
+    return Secret(name=name, tls_certificate=pair)
 
 
 def plaintext() -> Any:

@@ -8,7 +8,7 @@ namespaces with routes or policies of their own, and the few resources that belo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -21,16 +21,19 @@ from refmesh.discovery import clusters, endpoints, external, hashing, inbound, n
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.authorization import AuthorizationPolicies
 from refmesh.discovery.jwt import TokenRules
+from refmesh.discovery.memory import Memory, Tables
 from refmesh.discovery.own_routes import OwnRoutes
 from refmesh.discovery.policy import MtlsPolicies
-from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
+from refmesh.discovery.resource import Encoded, ResourceType, encode
+from refmesh.discovery.routers import Routers
+from refmesh.discovery.service_clusters import cluster_specs, known_identities
 from refmesh.discovery.settings import MeshSettings
 from refmesh.telemetry import metrics
 
 __all__ = ["Generator", "Tables", "World"]
 
-Tables = Mapping[ResourceType, Table]
 _NO_POLICY = TrafficPolicy()
+_OF_ROUTERS = (ResourceType.CLUSTER, ResourceType.ENDPOINT)
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,13 @@ class World:
     """The resources of one pod's proxy alone: its inbound listener and clusters."""
 
     def tables(self, namespace: str) -> Tables:
-        """What proxies in a namespace share."""
+        """What sidecars in a namespace share."""
         return self.by_namespace.get(namespace, self.shared)
 
-
-@dataclass
-class _Memory:
-    """What a resource was made from last time, and what came of it."""
-
-    inputs: Any
-    result: Encoded
+    def tables_of(self, pod: Pod) -> Tables:
+        """What the proxy of a pod shares with others. A gateway's listeners and routes are its own, all of them."""
+        tables = self.tables(pod.namespace)
+        return {kind: tables[kind] for kind in _OF_ROUTERS} if pod.router else tables
 
 
 class Generator:
@@ -64,12 +64,11 @@ class Generator:
 
     def __init__(self, settings: MeshSettings) -> None:
         self._settings = settings
-        self._memory: dict[tuple[ResourceType, str, str], _Memory] = {}
-        self._used: set[tuple[ResourceType, str, str]] = set()
-        self._tables: dict[tuple[str, ResourceType], Table] = {}
+        self._memory = Memory()
         self._keys: hashing.Keys = ()
         self._inbound: dict[inbound.Inbound, Tables] = {}
         self._own_routes = OwnRoutes(settings)
+        self._routers = Routers(settings)
         self._own_inputs: tuple[Mapping[Any, Any], ...] = ()
         self._own_known: dict[Key, tuple[Pod, Tables]] = {}
 
@@ -82,14 +81,14 @@ class Generator:
             snapshot.authorization_policies.values(), self._settings.root_namespace
         )
         tokens = TokenRules.collect(snapshot, self._settings.root_namespace)
-        self._used = set()
+        self._memory.begin()
         self._keys = hashing.keys(attachments, "")
         shared = self._shared(snapshot, attachments, policies)
         special = {
             namespace: self._special(namespace, snapshot, attachments, policies, shared)
             for namespace in sorted(attachments.namespaces_of_their_own())
         }
-        self._forget_unused()
+        self._memory.forget_unused()
         metrics.GENERATE_SECONDS.observe(time.monotonic() - started)
         return World(
             version=snapshot.version,
@@ -121,6 +120,12 @@ class Generator:
             known = remembered.get(pod.key)
             if known is not None and known[0] is pod:
                 return known[1]
+            if len(remembered) > 1000 + 2 * len(snapshot.pods):
+                remembered.clear()  # mostly pods that are gone
+            if pod.router:
+                found = self._routers.of(attachments, pod)
+                remembered[pod.key] = (pod, found)
+                return found
             spec = inbound.inbound_of(
                 snapshot,
                 policies,
@@ -133,8 +138,6 @@ class Generator:
             if outbound_routes := self._own_routes.of(attachments, pod):
                 both = MappingProxyType({**found.get(ResourceType.ROUTE, {}), **outbound_routes})
                 found = MappingProxyType({**found, ResourceType.ROUTE: both})
-            if len(remembered) > 1000 + 2 * len(snapshot.pods):
-                remembered.clear()  # mostly pods that are gone
             remembered[pod.key] = (pod, found)
             return found
 
@@ -145,8 +148,8 @@ class Generator:
         found: dict[ResourceType, dict[str, Encoded]] = {kind: {} for kind in ResourceType}
         listeners = found[ResourceType.LISTENER]
         for name, make in clusters.STATIC_CLUSTERS.items():
-            found[ResourceType.CLUSTER][name] = self._remember(ResourceType.CLUSTER, name, "", None, make)
-        listeners[outbound.CAPTURE_LISTENER] = self._remember(
+            found[ResourceType.CLUSTER][name] = self._memory.encoded(ResourceType.CLUSTER, name, "", None, make)
+        listeners[outbound.CAPTURE_LISTENER] = self._memory.encoded(
             ResourceType.LISTENER,
             outbound.CAPTURE_LISTENER,
             "",
@@ -154,7 +157,7 @@ class Generator:
             partial(outbound.capture_listener, self._settings),
         )
         for _, service in sorted(snapshot.services.items()):
-            identities = self._identities(snapshot, service)
+            identities = known_identities(snapshot, service, self._settings)
             for port in service.ports:
                 rule = attachments.destination_rule(service, "")
                 if not service.addresses:
@@ -165,8 +168,10 @@ class Generator:
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, "")
                 self._add_route(found, service, port, attachments.rules(service, port, ""), "")
         for plan in external.plans(snapshot, attachments, self._settings, dict(listeners)):
-            found[plan.kind].setdefault(plan.name, self._remember(plan.kind, plan.name, "", plan.inputs, plan.make))
-        return self._publish("", found)
+            found[plan.kind].setdefault(
+                plan.name, self._memory.encoded(plan.kind, plan.name, "", plan.inputs, plan.make)
+            )
+        return self._memory.published("", found)
 
     def _special(
         self, namespace: str, snapshot: Snapshot, attachments: Attachments, policies: MtlsPolicies, shared: Tables
@@ -177,7 +182,7 @@ class Generator:
             service = snapshot.services.get(key)
             if service is None:
                 continue
-            identities = self._identities(snapshot, service)
+            identities = known_identities(snapshot, service, self._settings)
             for port in service.ports:
                 rule = attachments.destination_rule(service, namespace)
                 for stale in [name for name in found[ResourceType.CLUSTER] if self._is_of(name, service, port)]:
@@ -185,15 +190,11 @@ class Generator:
                     found[ResourceType.ENDPOINT].pop(stale, None)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, namespace)
                 self._add_route(found, service, port, attachments.rules(service, port, namespace), namespace)
-        return self._publish(namespace, found)
+        return self._memory.published(namespace, found)
 
     def _is_of(self, cluster: str, service: Service, port: ServicePort) -> bool:
         prefix, host = f"outbound|{port.port}|", f"|{service.host(self._settings.domain)}"
         return cluster.startswith(prefix) and cluster.endswith(host)
-
-    def _identities(self, snapshot: Snapshot, service: Service) -> tuple[str, ...]:
-        accounts = endpoints.identities(snapshot, service)
-        return tuple(self._settings.identity(service.namespace, account) for account in accounts)
 
     def _add_listeners(
         self, table: dict[str, Encoded], service: Service, port: ServicePort, attachments: Attachments
@@ -208,7 +209,7 @@ class Generator:
             spec = outbound.OutboundListener(
                 address, port.port, port.protocol, host, streams=streams, hash_by_source=by_source
             )
-            table[spec.name] = self._remember(
+            table[spec.name] = self._memory.encoded(
                 ResourceType.LISTENER,
                 spec.name,
                 "",
@@ -229,7 +230,7 @@ class Generator:
         host = service.host(self._settings.domain)
         policy = (rule.policy if rule is not None else _NO_POLICY).for_port(port.port)
         cluster = clusters.OutboundCluster(host, port.port, "", port.protocol, policy, identities, direct=True)
-        found[ResourceType.CLUSTER][cluster.name] = self._remember(
+        found[ResourceType.CLUSTER][cluster.name] = self._memory.encoded(
             ResourceType.CLUSTER, cluster.name, "", cluster, partial(clusters.outbound_cluster, cluster, self._settings)
         )
         for backend in backends:
@@ -245,7 +246,7 @@ class Generator:
             )
             # Two headless services may share a pod: the first by name decides, and both mean the same address.
             if (backend.mtls or not self._settings.allow_unknown) and spec.name not in found[ResourceType.LISTENER]:
-                found[ResourceType.LISTENER][spec.name] = self._remember(
+                found[ResourceType.LISTENER][spec.name] = self._memory.encoded(
                     ResourceType.LISTENER,
                     spec.name,
                     "",
@@ -265,16 +266,8 @@ class Generator:
         scope: str,
     ) -> None:
         backends = endpoints.backends(snapshot, policies, service, port)
-        for subset, labels, policy in _variants(rule):
-            spec = clusters.OutboundCluster(
-                host=service.host(self._settings.domain),
-                port=port.port,
-                subset=subset,
-                protocol=port.protocol,
-                policy=policy.for_port(port.port),
-                identities=identities,
-            )
-            found[ResourceType.CLUSTER][spec.name] = self._remember(
+        for spec, labels in cluster_specs(service, port, rule, identities, self._settings):
+            found[ResourceType.CLUSTER][spec.name] = self._memory.encoded(
                 ResourceType.CLUSTER,
                 spec.name,
                 scope,
@@ -286,7 +279,7 @@ class Generator:
                 for backend in backends
                 if not labels or endpoints.in_subset(backend, labels)
             )
-            found[ResourceType.ENDPOINT][spec.name] = self._remember(
+            found[ResourceType.ENDPOINT][spec.name] = self._memory.encoded(
                 ResourceType.ENDPOINT,
                 spec.name,
                 scope,
@@ -306,7 +299,7 @@ class Generator:
             return
         spec = routes.RouteSpec(service.host(self._settings.domain), port.port, rules)
         name = names.route_name(spec.host, spec.port)
-        found[ResourceType.ROUTE][name] = self._remember(
+        found[ResourceType.ROUTE][name] = self._memory.encoded(
             ResourceType.ROUTE,
             name,
             scope,
@@ -341,37 +334,3 @@ class Generator:
             self._inbound.clear()
         self._inbound[spec] = found
         return found
-
-    # --------------------------------------------------------------------------------------------------------- memory
-    def _remember(self, kind: ResourceType, name: str, scope: str, inputs: Any, make: Callable[[], Any]) -> Encoded:
-        key = (kind, name, scope)
-        self._used.add(key)
-        known = self._memory.get(key)
-        if known is not None and known.inputs == inputs:
-            return known.result
-        result = encode(kind, name, make())
-        if known is not None and known.result.version == result.version:
-            result = known.result
-        self._memory[key] = _Memory(inputs, result)
-        return result
-
-    def _publish(self, scope: str, found: Mapping[ResourceType, dict[str, Encoded]]) -> Tables:
-        """Keep the table object of last time where its content is the same: comparing tables then costs nothing."""
-        for kind, table in found.items():
-            if self._tables.get((scope, kind)) != table:
-                self._tables[scope, kind] = MappingProxyType(table)
-        return MappingProxyType({kind: self._tables[scope, kind] for kind in found})
-
-    def _forget_unused(self) -> None:
-        for key in self._memory.keys() - self._used:
-            del self._memory[key]
-
-
-def _variants(rule: DestinationRule | None) -> Iterator[tuple[str, Mapping[str, str], TrafficPolicy]]:
-    """The service as a whole, then each subset: (name, labels, policy)."""
-    if rule is None:
-        yield "", {}, _NO_POLICY
-        return
-    yield "", {}, rule.policy
-    for subset in rule.subsets:
-        yield subset.name, subset.labels, subset.policy.over(rule.policy)

@@ -74,12 +74,7 @@ async def start(
     """Serve POST /inject on host:port (0: any). Raises `EnvironmentProblem` if the port is taken."""
 
     def config() -> Config:
-        return Config(
-            image=image,
-            root_pem=authority.trust_bundle_pem().decode(),
-            control_plane=f"refmesh.{namespace}.svc",
-            trust_domain=trust_domain,
-        )
+        return proxy_config(authority, namespace=namespace, trust_domain=trust_domain, image=image)
 
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.router.add_post("/inject", _handler(config))
@@ -102,6 +97,16 @@ async def start(
         asyncio.create_task(_keep_certificate(context, authority, names), name="webhook-certificate"),
     )
     return Service(runner, int(runner.addresses[0][1]), tasks)
+
+
+def proxy_config(authority: Authority, *, namespace: str, trust_domain: str, image: str) -> Config:
+    """What every proxy of the mesh is told, with the roots of this moment."""
+    return Config(
+        image=image,
+        root_pem=authority.trust_bundle_pem().decode(),
+        control_plane=f"refmesh.{namespace}.svc",
+        trust_domain=trust_domain,
+    )
 
 
 def review(body: bytes, config: Config) -> dict[str, Any]:

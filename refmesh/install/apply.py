@@ -30,6 +30,7 @@ _PLURALS = {
     "RoleBinding": ("rolebindings", True),
     "MutatingWebhookConfiguration": ("mutatingwebhookconfigurations", False),
     "ValidatingWebhookConfiguration": ("validatingwebhookconfigurations", False),
+    "GatewayClass": ("gatewayclasses", False),
     "CustomResourceDefinition": ("customresourcedefinitions", False),
 }
 

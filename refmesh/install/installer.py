@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from refmesh.errors import EnvironmentProblem, UsageProblem
+from refmesh.ingress.names import GATEWAY_LABEL
 from refmesh.injector.patch import TLS_MODE_LABEL
 from refmesh.install import gateway_api, manifests
 from refmesh.install.apply import apply, delete, plural_of, wait_for, wait_gone
@@ -171,6 +172,7 @@ async def _install_gateway_api(kube: Kube, path: Path | None, report: Callable[[
     """Install Gateway API's CRDs unless the cluster has them; without any, the mesh works with Istio's kinds alone."""
     present = await kube.get(_CRD_API, "customresourcedefinitions", f"httproutes.{_GATEWAY_GROUP}")
     if present is not None and path is None:
+        await apply(kube, manifests.gateway_class())
         report("Gateway API: the cluster has it")
         return
     found, where = await asyncio.to_thread(gateway_api.definitions, path)
@@ -181,6 +183,7 @@ async def _install_gateway_api(kube: Kube, path: Path | None, report: Callable[[
         metadata = definition["metadata"]
         metadata["labels"] = (metadata.get("labels") or {}) | manifests.LABELS
     await _install_definitions(kube, found, lambda _: None)
+    await apply(kube, manifests.gateway_class())
     report(f"Gateway API: {len(found)} kinds from {where}")
 
 
@@ -200,6 +203,10 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
     deployment = rest[-1]
     if await delete(kube, deployment):
         report("control plane")
+    if gateways := await _delete_gateway_workloads(kube):
+        report(f"the workloads of {gateways} Gateways")
+    with contextlib.suppress(NotServed, KubeError):
+        await delete(kube, manifests.gateway_class())
     cluster_wide = [obj for obj in rest if "namespace" not in obj["metadata"]]
     await asyncio.gather(*(delete(kube, obj) for obj in cluster_wide))
     await asyncio.gather(delete(kube, namespace), _delete_definitions(kube, report, purge=purge))
@@ -207,6 +214,16 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
     report(f"namespace {NAMESPACE}")
     if left := len(await kube.list("v1", "pods", selector=f"{TLS_MODE_LABEL}=istio")):
         report(f"{left} pods still have their proxy: create them anew to take it away")
+
+
+async def _delete_gateway_workloads(kube: Kube) -> int:
+    """Delete what was made for Gateways, which may stay themselves; the number of Gateways it was made for."""
+    found = 0
+    for api, kind in (("v1", "Service"), ("apps/v1", "Deployment"), ("v1", "ServiceAccount")):
+        objects = await kube.list(api, plural_of(kind), selector=f"{_MANAGED}=refmesh,{GATEWAY_LABEL}")
+        await asyncio.gather(*(delete(kube, obj | {"apiVersion": api, "kind": kind}) for obj in objects))
+        found = max(found, len(objects))
+    return found
 
 
 def _any_options() -> Options:

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from refmesh.api.kinds import KINDS
 from refmesh.config import admission
+from refmesh.config.ingress import CONTROLLER
 from refmesh.injector import policy
 from refmesh.install.options import NAMESPACE, seconds
 
 if TYPE_CHECKING:
     from refmesh.install.options import Options
 
-__all__ = ["DEPLOYMENT", "LABELS", "control_plane", "deployment", "rbac", "validation", "webhooks"]
+__all__ = ["DEPLOYMENT", "LABELS", "control_plane", "deployment", "gateway_class", "rbac", "validation", "webhooks"]
 
 Object = dict[str, Any]
 DEPLOYMENT = "refmesh"
+GATEWAY_CLASS = "refmesh"
 LABELS = {
     "app.kubernetes.io/name": "refmesh",
     "app.kubernetes.io/part-of": "refmesh",
@@ -59,8 +61,13 @@ def rbac() -> list[Object]:
         _rule("discovery.k8s.io", "endpointslices", read),
         _rule("networking.istio.io", "virtualservices destinationrules serviceentries", read),
         _rule("security.istio.io", "peerauthentications authorizationpolicies requestauthentications", read),
-        _rule("gateway.networking.k8s.io", "httproutes grpcroutes referencegrants", read),
-        _rule("gateway.networking.k8s.io", "httproutes/status grpcroutes/status", "update patch"),
+        _rule("gateway.networking.k8s.io", "gatewayclasses gateways httproutes grpcroutes referencegrants", read),
+        _rule(
+            "gateway.networking.k8s.io",
+            "gatewayclasses/status gateways/status httproutes/status grpcroutes/status",
+            "update patch",
+        ),
+        *_gateway_rules(),
         _rule("authentication.k8s.io", "tokenreviews", "create"),
         _rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get update", policy.CONFIGURATION),
         _rule("admissionregistration.k8s.io", "validatingwebhookconfigurations", "get update", policy.VALIDATOR),
@@ -105,6 +112,30 @@ def rbac() -> list[Object]:
             "subjects": subjects,
         },
     ]
+
+
+def _gateway_rules() -> list[Object]:
+    """Return what it takes to open Gateways: a workload beside each, and the TLS Secrets that they name.
+
+    Secrets can be read one by one, never listed or watched. Whoever may create Deployments could read them anyway, by
+    having a pod that mounts them.
+    """
+    write = "create patch delete"
+    return [
+        _rule("", "services serviceaccounts", write),
+        _rule("apps", "deployments", write),
+        _rule("", "secrets", "get"),
+    ]
+
+
+def gateway_class() -> Object:
+    """Return the class of the Gateways that refmesh opens."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "GatewayClass",
+        "metadata": _metadata(GATEWAY_CLASS),
+        "spec": {"controllerName": CONTROLLER, "description": "refmesh opens these Gateways, with an Envoy for each."},
+    }
 
 
 def _service() -> Object:

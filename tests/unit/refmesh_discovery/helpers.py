@@ -8,6 +8,7 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
 from refmesh.config.model import Snapshot
@@ -19,6 +20,7 @@ from refmesh.discovery.world import Generator, World
 MESSAGES = {
     ResourceType.CLUSTER: Cluster,
     ResourceType.ENDPOINT: ClusterLoadAssignment,
+    ResourceType.SECRET: Secret,
     ResourceType.LISTENER: Listener,
     ResourceType.ROUTE: RouteConfiguration,
 }
@@ -147,6 +149,6 @@ def message_of(item: Encoded, kind: ResourceType) -> Any:
 
 def all_messages(world: World, pod_key: tuple[str, str], kind: ResourceType) -> dict[str, Any]:
     """Everything of a type that the proxy of a pod gets."""
-    own = world.own(world.snapshot.pods[pod_key])
-    table = {**world.tables(pod_key[0])[kind], **own.get(kind, {})}
+    found = world.snapshot.pods[pod_key]
+    table = {**world.tables_of(found).get(kind, {}), **world.own(found).get(kind, {})}
     return {name: message_of(item, kind) for name, item in table.items()}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from refmesh.config.status import CONTROLLER, wanted_parents
+from refmesh.config.ingress import CONTROLLER
+from refmesh.config.status import wanted_parents
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy, service
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"

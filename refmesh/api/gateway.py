@@ -1,0 +1,159 @@
+"""Gateway and GatewayClass of Gateway API: doors to the mesh, and who opens them.
+
+A listener that cannot be opened carries the reason, so that the others of its Gateway open all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from refmesh.api.fields import Field, Invalid
+from refmesh.api.label_selector import EVERYTHING, LabelSelector
+from refmesh.api.meta import Meta
+
+__all__ = ["GROUP", "ROUTE_KINDS", "CertificateRef", "Gateway", "GatewayClass", "GatewayListener"]
+
+GROUP = "gateway.networking.k8s.io"
+ROUTE_KINDS = ("HTTPRoute", "GRPCRoute")
+_PROTOCOLS = ("HTTP", "HTTPS")
+
+
+@dataclass(frozen=True)
+class GatewayClass:
+    """Which controller opens the Gateways of the class."""
+
+    meta: Meta
+    controller: str
+
+    @classmethod
+    def parse(cls, obj: Any, domain: str) -> GatewayClass:
+        """Read the object. Raises `Invalid`."""
+        _ = domain
+        spec = Field(obj, "").get("spec")
+        return cls(Meta.read(obj, "GatewayClass"), spec.get("controllerName").text())
+
+
+@dataclass(frozen=True)
+class CertificateRef:
+    """Where a certificate and its key are. `invalid` says why that cannot be right in any cluster."""
+
+    namespace: str
+    name: str
+    invalid: str = ""
+
+
+@dataclass(frozen=True)
+class GatewayListener:
+    """A port that is opened, for one host name or (empty) for all."""
+
+    name: str
+    port: int
+    protocol: str
+    hostname: str = ""
+    certificates: tuple[CertificateRef, ...] = ()
+    namespaces: str = "Same"
+    """Whose routes may attach: those of the Same namespace, of All, or of those that the Selector picks."""
+    selector: LabelSelector = EVERYTHING
+    kinds: tuple[str, ...] = ROUTE_KINDS
+    """Kinds of routes that may attach."""
+    other_kinds: tuple[str, ...] = ()
+    """Kinds that were asked for and cannot attach."""
+    problem: str = ""
+    """Why the listener cannot be opened, as `Reason: sentence`; empty for a good one."""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Ports to open. `labels` and `annotations` are for what is made for the Gateway."""
+
+    meta: Meta
+    class_name: str
+    listeners: tuple[GatewayListener, ...]
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    uid: str = ""
+
+    @classmethod
+    def parse(cls, obj: Any, domain: str) -> Gateway:
+        """Read the object. Raises `Invalid`."""
+        _ = domain
+        meta = Meta.read(obj, "Gateway")
+        whole = Field(obj, "")
+        spec = whole.get("spec").only("gatewayClassName", "listeners", "addresses", "infrastructure")
+        if spec.get("addresses").each():
+            raise Invalid("spec.addresses", "is not supported by refmesh: the cluster's load balancer assigns them")
+        infrastructure = spec.get("infrastructure").only("labels", "annotations")
+        listeners = tuple(_listener(item, meta) for item in spec.get("listeners").each())
+        if not listeners:
+            raise Invalid("spec.listeners", "needs at least one entry")
+        if len({item.name for item in listeners}) < len(listeners):
+            raise Invalid("spec.listeners", "must have names unlike each other")
+        return cls(
+            meta=meta,
+            class_name=spec.get("gatewayClassName").text(),
+            listeners=listeners,
+            labels=_pairs(infrastructure.get("labels")),
+            annotations=_pairs(infrastructure.get("annotations")),
+            uid=whole.get("metadata").get("uid").text(""),
+        )
+
+    def problem(self) -> str:
+        """What is wrong with the first listener that cannot be opened; empty where all can."""
+        return next((f"spec.listeners: {item.name} {item.problem}" for item in self.listeners if item.problem), "")
+
+
+def _pairs(field: Field) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((key, value.text("")) for key, value in field.entries().items()))
+
+
+def _listener(item: Field, meta: Meta) -> GatewayListener:
+    item.only("name", "hostname", "port", "protocol", "tls", "allowedRoutes")
+    allowed = item.get("allowedRoutes").only("namespaces", "kinds")
+    namespaces = allowed.get("namespaces").only("from", "selector")
+    asked = [_kind(kind) for kind in allowed.get("kinds").each()]
+    protocol = item.get("protocol").text()
+    usable = protocol in _PROTOCOLS
+    problem = "" if usable else f"UnsupportedProtocol: refmesh opens ports for HTTP and HTTPS, not {protocol}"
+    certificates: tuple[CertificateRef, ...] = ()
+    if usable:
+        certificates, problem = _tls(item.get("tls"), meta, protocol)
+    return GatewayListener(
+        name=item.get("name").text(),
+        port=item.get("port").integer(low=1, high=65535),
+        protocol=protocol,
+        hostname=item.get("hostname").text("").lower(),
+        certificates=certificates,
+        namespaces=namespaces.get("from").choice("Same", "All", "Selector", default="Same"),
+        selector=LabelSelector.read(namespaces.get("selector")),
+        kinds=tuple(kind for kind in ROUTE_KINDS if not asked or kind in asked) if usable else (),
+        other_kinds=tuple(kind for kind in asked if kind not in ROUTE_KINDS),
+        problem=problem,
+    )
+
+
+def _kind(item: Field) -> str:
+    """A kind of route by its name; one of another group with that group."""
+    item.only("group", "kind")
+    group, kind = item.get("group").text(GROUP), item.get("kind").text()
+    return kind if group == GROUP else f"{group or 'core'}/{kind}"
+
+
+def _tls(field: Field, meta: Meta, protocol: str) -> tuple[tuple[CertificateRef, ...], str]:
+    """The certificates, and what is wrong."""
+    if protocol == "HTTP":
+        return (), "UnsupportedValue: tls has no meaning for protocol HTTP" if field.present else ""
+    field.only("mode", "certificateRefs", "options")
+    mode = field.get("mode").text("Terminate")
+    if mode != "Terminate":
+        return (), f"UnsupportedValue: tls.mode {mode} is not supported by refmesh; use Terminate"
+    if field.get("options").entries():
+        return (), "UnsupportedValue: tls.options are not supported by refmesh"
+    return tuple(_certificate(item, meta) for item in field.get("certificateRefs").each()), ""
+
+
+def _certificate(item: Field, meta: Meta) -> CertificateRef:
+    item.only("group", "kind", "namespace", "name")
+    group, kind = item.get("group").text(""), item.get("kind").text("Secret")
+    invalid = "" if (group, kind) == ("", "Secret") else f"{group or 'core'}/{kind} holds no certificate; use a Secret"
+    return CertificateRef(item.get("namespace").text(meta.namespace), item.get("name").text(), invalid)

@@ -1,0 +1,97 @@
+"""Reads the TLS Secrets that Gateways name, one by one; the control plane may not list Secrets, so it asks again.
+
+What a Secret holds goes to the proxies of its Gateway and nowhere else: no log line and no page shows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from refmesh.config.model import Certificate, Key
+from refmesh.kubeclient import Kube, KubeError
+
+__all__ = ["CertificateReader", "certificate_of"]
+
+log = logging.getLogger(__name__)
+
+_REFRESH_SECONDS = 5.0
+_MAX_SECRETS = 500
+_MAX_BYTES = 1 << 18
+
+
+def certificate_of(secret: Mapping[str, Any] | None) -> Certificate:
+    """What a Secret (None: there is none) holds: a chain and the key of its first certificate, or the problem."""
+    if secret is None:
+        return Certificate(problem="does not exist")
+    data = secret.get("data") or {}
+    if missing := [name for name in ("tls.crt", "tls.key") if not data.get(name)]:
+        return Certificate(problem=f"has no {missing[0]}")
+    try:
+        chain, key = (base64.b64decode(data[name], validate=True) for name in ("tls.crt", "tls.key"))
+    except (binascii.Error, ValueError, TypeError):
+        return Certificate(problem="is not base64")
+    if len(chain) + len(key) > _MAX_BYTES:
+        return Certificate(problem=f"has more than {_MAX_BYTES} bytes")
+    try:
+        found = x509.load_pem_x509_certificates(chain)
+    except ValueError:
+        return Certificate(problem="has a tls.crt that is no PEM certificate")
+    try:
+        private = serialization.load_pem_private_key(key, password=None)
+    except (ValueError, TypeError):
+        return Certificate(problem="has a tls.key that is no PEM key without a password")
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    if private.public_key().public_bytes(*form) != found[0].public_key().public_bytes(*form):
+        return Certificate(problem="has a tls.key that is not the key of the first certificate of its tls.crt")
+    return Certificate(chain.decode("ascii", "replace"), key.decode("ascii", "replace"))
+
+
+class CertificateReader:
+    """Keeps `put(key, certificate)` current for every wanted Secret; None forgets one."""
+
+    def __init__(self, kube: Kube, put: Callable[[Key, Certificate | None], None]) -> None:
+        self._kube = kube
+        self._put = put
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+
+    def want(self, secrets: set[Key]) -> None:
+        """Read these and no others from now on."""
+        if len(secrets) > _MAX_SECRETS:
+            log.warning("%d of %d Secrets of Gateways are read", _MAX_SECRETS, len(secrets))
+        wanted = sorted(secrets)[:_MAX_SECRETS]
+        for key in self._tasks.keys() - set(wanted):
+            self._tasks.pop(key).cancel()
+            self._put(key, None)
+        for key in wanted:
+            if key not in self._tasks:
+                self._tasks[key] = asyncio.get_running_loop().create_task(self._follow(key), name=f"Secret {key}")
+
+    async def close(self) -> None:
+        """Stop reading."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _follow(self, key: Key) -> None:
+        version = ""
+        while True:
+            try:
+                secret = await self._kube.get("v1", "secrets", key[1], key[0])
+            except (KubeError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                # What is known stays in force.
+                log.warning("Secret %s/%s cannot be read: %s", *key, type(error).__name__)
+            else:
+                seen = str(((secret or {}).get("metadata") or {}).get("resourceVersion") or "none")
+                if seen != version:
+                    version = seen
+                    self._put(key, certificate_of(secret))
+            await asyncio.sleep(_REFRESH_SECONDS)

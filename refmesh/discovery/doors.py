@@ -1,0 +1,92 @@
+"""A gateway's listeners and routes in Envoy's words. Who may come in where is decided elsewhere (`gateways`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from envoy.config.core.v3.base_pb2 import TrafficDirection
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from refmesh.api.routing import Rule
+from refmesh.discovery import filters, routes, tls
+from refmesh.discovery.hashing import Keys, hash_actions
+from refmesh.discovery.outbound import socket_address
+from refmesh.discovery.packing import duration, uint32
+from refmesh.discovery.settings import MeshSettings
+from refmesh.ingress.names import bound_port
+
+__all__ = ["Chain", "GatewayPort", "Site", "gateway_listener", "gateway_routes"]
+
+_TLS_SECONDS = 10.0
+_BUFFER_BYTES = 32 * 1024
+
+
+@dataclass(frozen=True)
+class Site:
+    """The rules for requests to a host, whose first label may be `*`; `*` alone is every host."""
+
+    domain: str
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Connections for one of `server_names` (TLS's SNI; none: every connection), and the sites they may ask for."""
+
+    name: str
+    sites: tuple[Site, ...]
+    server_names: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Names of the certificates that TLS is ended with; none: plaintext."""
+
+
+@dataclass(frozen=True)
+class GatewayPort:
+    """A port of the gateway's Service."""
+
+    number: int
+    chains: tuple[Chain, ...]
+
+    @property
+    def name(self) -> str:
+        """The listener's name."""
+        return f"0.0.0.0_{self.number}"
+
+
+def gateway_listener(port: GatewayPort, settings: MeshSettings) -> Any:
+    """The listener of a port. What it depends on of the routes is their names."""
+    listener = Listener(
+        name=port.name,
+        address=socket_address("0.0.0.0", bound_port(port.number)),  # noqa: S104 - a door is open to everybody
+        # Inbound ones are drained when the pod ends.
+        traffic_direction=TrafficDirection.INBOUND,
+        per_connection_buffer_limit_bytes=uint32(_BUFFER_BYTES),
+    )
+    for chain in port.chains:
+        made = FilterChain(name=chain.name, filters=[filters.http_gateway(settings, chain.name)])
+        if chain.server_names:
+            made.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))
+        if chain.secrets:
+            made.transport_socket.CopyFrom(tls.terminate(chain.secrets))
+            made.transport_socket_connect_timeout.CopyFrom(duration(_TLS_SECONDS))
+        listener.filter_chains.append(made)
+    if any(chain.secrets for chain in port.chains):
+        listener.listener_filters.append(filters.tls_inspector())
+        listener.listener_filters_timeout.CopyFrom(duration(_TLS_SECONDS))
+    return listener
+
+
+def gateway_routes(chain: Chain, keys: Keys) -> Any:
+    """The routes of a chain; requests to other hosts get a 404."""
+    hosts = [routes.virtual_host(site.domain, [site.domain], site.rules, "", 0) for site in chain.sites]
+    configuration = RouteConfiguration(
+        name=chain.name,
+        virtual_hosts=hosts,
+        ignore_port_in_host_matching=True,
+        validate_clusters=BoolValue(value=False),
+    )
+    return hash_actions(configuration, keys)

@@ -1,0 +1,84 @@
+"""From a Gateway with its attached routes to ports, chains and sites.
+
+A request belongs to the listener with the most specific host name that covers its host, and to no other: listeners are
+isolated from each other (GatewaySpec.listeners). Within one, routes with a more specific host name come first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from refmesh.api.hostnames import covers, specificity
+from refmesh.api.routing import Rule
+from refmesh.config.ingress import Door, OpenGateway
+from refmesh.config.model import Key, Snapshot
+from refmesh.discovery.attachments import merged_rules, resolved
+from refmesh.discovery.doors import Chain, GatewayPort, Site
+
+__all__ = ["ports_of", "secret_name"]
+
+_DEFAULT_PORTS = {80: "HTTP", 443: "HTTPS"}
+
+
+def secret_name(key: Key) -> str:
+    """What proxies call a certificate."""
+    return f"kubernetes://{key[0]}/{key[1]}"
+
+
+def ports_of(snapshot: Snapshot, opened: OpenGateway) -> tuple[GatewayPort, ...]:
+    """The ports that can be opened."""
+    by_port: dict[int, list[Door]] = {}
+    for door in opened.doors:
+        if door.opens:
+            by_port.setdefault(door.listener.port, []).append(door)
+    return tuple(GatewayPort(number, _chains(snapshot, number, doors)) for number, doors in sorted(by_port.items()))
+
+
+def _chains(snapshot: Snapshot, number: int, doors: list[Door]) -> tuple[Chain, ...]:
+    if doors[0].listener.protocol == "HTTP":
+        sites = tuple(site for door in doors for site in _sites(snapshot, door, doors))
+        return (Chain(f"http.{number}", sites),)
+    return tuple(
+        Chain(
+            name=f"https.{number}.{door.listener.name}",
+            sites=_sites(snapshot, door, doors),
+            server_names=(door.listener.hostname,) if door.listener.hostname else (),
+            secrets=tuple(secret_name(key) for key in door.certificates),
+        )
+        for door in doors
+    )
+
+
+def _sites(snapshot: Snapshot, door: Door, beside: list[Door]) -> tuple[Site, ...]:
+    """A site for every host name that the listener and its routes speak of, as far as it is the listener's."""
+    names = dict.fromkeys((door.listener.hostname, *(name for item in door.routes for name in item.hostnames)))
+    return tuple(
+        Site(name or "*", tuple(_rules(snapshot, door, name)))
+        for name in sorted(names, key=lambda name: (specificity(name), name))
+        if _owner(name, beside) is door
+    )
+
+
+def _owner(name: str, doors: list[Door]) -> Door:
+    covering = [door for door in doors if covers(door.listener.hostname, name)]
+    return min(covering, key=lambda door: specificity(door.listener.hostname))
+
+
+def _rules(snapshot: Snapshot, door: Door, name: str) -> list[Rule]:
+    """The rules for requests to a host: those of routes that name it most exactly come first."""
+    found: list[Rule] = []
+    seen: set[int] = set()
+    for level in sorted({one for item in door.routes for one in item.hostnames if covers(one, name)}, key=specificity):
+        routes = [item.route for item in door.routes if level in item.hostnames and id(item.route) not in seen]
+        seen.update(id(route) for route in routes)
+        # That a route is attached to a Service as well gives it no right to that Service here.
+        found.extend(merged_rules(resolved(snapshot, replace(route, parents=())) for route in routes))
+    return [_at_port(rule, door) for rule in found]
+
+
+def _at_port(rule: Rule, door: Door) -> Rule:
+    """A redirect that names neither port nor scheme leads to the listener's own port (HTTPRequestRedirectFilter)."""
+    redirect, listener = rule.redirect, door.listener
+    if redirect is None or redirect.port or redirect.scheme or _DEFAULT_PORTS.get(listener.port) == listener.protocol:
+        return rule
+    return replace(rule, redirect=replace(redirect, port=listener.port))

@@ -1,0 +1,60 @@
+"""What resources were made from, and what came of it: what did not change is neither built nor encoded again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
+
+__all__ = ["Memory", "Tables"]
+
+Tables = Mapping[ResourceType, Table]
+
+
+@dataclass
+class _Made:
+    """What a resource was made from last time, and what came of it."""
+
+    inputs: Any
+    result: Encoded
+
+
+class Memory:
+    """Remembers resources by type, name and scope (who gets them), from one `begin` to the next."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[ResourceType, str, str], _Made] = {}
+        self._used: set[tuple[ResourceType, str, str]] = set()
+        self._tables: dict[tuple[str, ResourceType], Table] = {}
+
+    def begin(self) -> None:
+        """Start to note what is used."""
+        self._used = set()
+
+    def encoded(self, kind: ResourceType, name: str, scope: str, inputs: Any, make: Callable[[], Any]) -> Encoded:
+        """The resource that `make` makes of equal inputs; made and encoded only if these are new."""
+        key = (kind, name, scope)
+        self._used.add(key)
+        known = self._made.get(key)
+        if known is not None and known.inputs == inputs:
+            return known.result
+        result = encode(kind, name, make())
+        if known is not None and known.result.version == result.version:
+            result = known.result
+        self._made[key] = _Made(inputs, result)
+        return result
+
+    def published(self, scope: str, found: Mapping[ResourceType, dict[str, Encoded]]) -> Tables:
+        """Keep the table object of last time where its content is the same: comparing tables then costs nothing."""
+        for kind, table in found.items():
+            if self._tables.get((scope, kind)) != table:
+                self._tables[scope, kind] = MappingProxyType(table)
+        return MappingProxyType({kind: self._tables[scope, kind] for kind in found})
+
+    def forget_unused(self) -> None:
+        """Drop what was not asked for since `begin`."""
+        for key in self._made.keys() - self._used:
+            del self._made[key]

@@ -1,0 +1,127 @@
+"""What the proxies of gateways get beside the clusters and endpoints that all share: listeners, routes, certificates.
+
+A pod is a Gateway's by the label that its Deployment gave it and by its service account, and a stream is that pod's by
+its certificate; so the keys of a Gateway's certificates reach nobody who could not read them anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from refmesh.api.gateway import Gateway
+from refmesh.config.ingress import OpenGateway, open_gateway, own_gateways
+from refmesh.config.model import Key, Pod, Protocol, Snapshot
+from refmesh.config.references import service_of
+from refmesh.discovery import clusters, doors, gateways, hashing, tls
+from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.memory import Tables
+from refmesh.discovery.resource import Encoded, ResourceType, encode
+from refmesh.discovery.service_clusters import cluster_specs, known_identities
+from refmesh.discovery.settings import MeshSettings
+from refmesh.ingress.names import GATEWAY_LABEL, label_value, workload_name
+
+__all__ = ["Routers", "gateway_of"]
+
+_NOTHING: Tables = MappingProxyType({})
+
+
+def gateway_of(snapshot: Snapshot, pod: Pod) -> Gateway | None:
+    """The Gateway whose proxy a pod is."""
+    return next(
+        (
+            gateway
+            for gateway in own_gateways(snapshot)
+            if gateway.meta.namespace == pod.namespace
+            and label_value(gateway) == pod.labels.get(GATEWAY_LABEL)
+            and workload_name(gateway) == pod.service_account
+        ),
+        None,
+    )
+
+
+class Routers:
+    """Makes the resources of each gateway, and remembers what did not change."""
+
+    def __init__(self, settings: MeshSettings) -> None:
+        self._settings = settings
+        self._made: dict[tuple[Key, ResourceType, str], tuple[Any, Encoded]] = {}
+
+    def of(self, attachments: Attachments, pod: Pod) -> Tables:
+        """All that the gateway of a pod has for itself."""
+        snapshot = attachments.snapshot
+        gateway = gateway_of(snapshot, pod)
+        if gateway is None:
+            return _NOTHING
+        opened = open_gateway(snapshot, gateway)
+        ports = gateways.ports_of(snapshot, opened)
+        keys = hashing.keys(attachments, pod.namespace)
+        found: dict[ResourceType, dict[str, Encoded]] = {kind: {} for kind in ResourceType}
+        owner = (gateway.meta.namespace, gateway.meta.name)
+
+        def add(kind: ResourceType, name: str, inputs: Any, make: Callable[[], Any]) -> None:
+            known = self._made.get((owner, kind, name))
+            if known is None or known[0] != inputs:
+                known = (inputs, encode(kind, name, make()))
+                self._made[owner, kind, name] = known
+            found[kind][name] = known[1]
+
+        for port in ports:
+            # Its routes are resources of their own: a new one does not touch the listener.
+            shape = replace(port, chains=tuple(replace(chain, sites=()) for chain in port.chains))
+            add(ResourceType.LISTENER, port.name, shape, partial(doors.gateway_listener, shape, self._settings))
+            for chain in port.chains:
+                add(ResourceType.ROUTE, chain.name, (chain, keys), partial(doors.gateway_routes, chain, keys))
+        for key in {key for door in opened.doors if door.opens for key in door.certificates}:
+            name, held = gateways.secret_name(key), snapshot.certificates[key]
+            add(ResourceType.SECRET, name, held, partial(tls.secret, name, held.chain, held.key))
+        for spec in self._clusters(attachments, pod.namespace, _targets(ports) - _grpc_targets(opened)):
+            add(ResourceType.CLUSTER, spec.name, spec, partial(clusters.outbound_cluster, spec, self._settings))
+        self._forget(owner, found)
+        return MappingProxyType({kind: MappingProxyType(table) for kind, table in found.items()})
+
+    def _forget(self, owner: Key, found: dict[ResourceType, dict[str, Encoded]]) -> None:
+        for where in [key for key in self._made if key[0] == owner and key[2] not in found[key[1]]]:
+            del self._made[where]
+
+    def _clusters(
+        self, attachments: Attachments, namespace: str, targets: set[tuple[str, int]]
+    ) -> list[clusters.OutboundCluster]:
+        """The clusters that HTTP requests are sent to, as the gateway needs them: they stand before the shared ones."""
+        snapshot, found = attachments.snapshot, list[clusters.OutboundCluster]()
+        for host, number in sorted(targets):
+            service = snapshot.services.get(service_of(host))
+            port = service.port(number) if service is not None else None
+            if service is None or port is None or port.protocol is Protocol.HTTP2:
+                continue
+            rule = attachments.destination_rule(service, namespace)
+            identities = known_identities(snapshot, service, self._settings)
+            specs = cluster_specs(service, port, rule, identities, self._settings)
+            found.extend(replace(spec, http1=True) for spec, _ in specs)
+        return found
+
+
+def _grpc_targets(opened: OpenGateway) -> set[tuple[str, int]]:
+    """Where gRPC calls go: as HTTP/2, whatever the port is said to speak."""
+    return {
+        (target.host, target.port)
+        for door in opened.doors
+        for attached in door.routes
+        for rule in attached.route.rules
+        for target in rule.destinations
+        if attached.route.meta.kind == "GRPCRoute" and target.port is not None
+    }
+
+
+def _targets(ports: Iterable[doors.GatewayPort]) -> set[tuple[str, int]]:
+    """Host and port of every destination."""
+    rules = [rule for port in ports for chain in port.chains for site in chain.sites for rule in site.rules]
+    return {
+        (target.host, target.port)
+        for rule in rules
+        for target in (*rule.destinations, *(mirror.destination for mirror in rule.mirrors))
+        if target.port is not None and not target.invalid
+    }

@@ -1,0 +1,120 @@
+"""Keeps what Gateways need in the cluster: applied when a Gateway or the mesh's trust changes, or when it is missing.
+
+Only the leader acts. Deleting is left to Kubernetes, by the objects' owner; except where a Gateway stays and wants
+nothing any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+
+import aiohttp
+
+from refmesh.config.ingress import open_gateway, own_gateways
+from refmesh.config.model import Key, Snapshot
+from refmesh.ingress.objects import Object, gateway_objects
+from refmesh.injector.containers import Config
+from refmesh.install.apply import apply, delete
+from refmesh.kubeclient import Kube, KubeError
+
+__all__ = ["Deployer"]
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 2.0
+_LOOK_SECONDS = 60.0
+"""How often everything is applied again, against what others changed."""
+
+
+class Deployer:
+    """Compares after every snapshot. `config` gives the image and the roots of the moment."""
+
+    def __init__(self, kube: Kube, config: Callable[[], Config], leads: Callable[[], bool]) -> None:
+        self._kube = kube
+        self._config = config
+        self._leads = leads
+        self._snapshot: Snapshot | None = None
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._applied: dict[Key, tuple[str, float, list[Object]]] = {}
+        """By Gateway: what was applied last, as text and as objects, and when."""
+
+    def start(self) -> None:
+        """Begin to apply."""
+        self._task = asyncio.create_task(self._run(), name="deploy gateways")
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """A new snapshot."""
+        self._snapshot = snapshot
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look at everything again, because this process leads from now on or trust has changed."""
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            if self._snapshot is None or not self._leads():
+                self._applied.clear()
+                continue
+            if not await self._reconcile(self._snapshot):
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._wake.set()
+
+    async def _reconcile(self, snapshot: Snapshot) -> bool:
+        complete, present = True, set[Key]()
+        for gateway in own_gateways(snapshot):
+            key = (gateway.meta.namespace, gateway.meta.name)
+            present.add(key)
+            opened = open_gateway(snapshot, gateway)
+            if any(door.pending for door in opened.doors):
+                continue  # a moment later it is known which ports there are
+            wanted = gateway_objects(opened, self._config())
+            try:
+                await self._apply(snapshot, key, wanted)
+            except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                complete = False
+                log.warning("the objects of Gateway %s/%s are not applied yet: %s", *key, error)
+        for key in self._applied.keys() - present:
+            # Where the Gateway is still there, it has another class now.
+            _, _, before = self._applied.pop(key)
+            if key in snapshot.gateways:
+                await self._remove(before)
+        return complete
+
+    async def _apply(self, snapshot: Snapshot, key: Key, wanted: list[Object]) -> None:
+        text = json.dumps(wanted, sort_keys=True)
+        known = self._applied.get(key)
+        missing = any(
+            obj["kind"] == "Service" and (key[0], obj["metadata"]["name"]) not in snapshot.services for obj in wanted
+        )
+        if known is not None and known[0] == text and not missing and time.monotonic() - known[1] < _LOOK_SECONDS:
+            return
+        for obj in wanted:
+            await apply(self._kube, obj)
+        if known is not None and not wanted:
+            await self._remove(known[2])
+        self._applied[key] = (text, time.monotonic(), wanted)
+
+    async def _remove(self, objects: list[Object]) -> None:
+        for obj in objects:
+            try:
+                await delete(self._kube, obj)
+            except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                log.warning("%s %s is not deleted: %s", obj["kind"], obj["metadata"]["name"], error)
