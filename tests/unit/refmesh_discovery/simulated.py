@@ -11,7 +11,7 @@ from refmesh.discovery.resource import Encoded, ResourceType
 from refmesh.discovery.stream import ProxyState, Response
 from refmesh.discovery.world import Tables
 
-C, E, L, R = ResourceType
+C, E, _, L, R = ResourceType
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from refmesh.discovery.settings import MeshSettings
 from tests.unit.refmesh_discovery.authority import TestAuthority
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, pod
 
-C, E, L, R = ResourceType
+C, E, _, L, R = ResourceType
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 NODE = "sidecar~10.1.0.1~echo-v1.shop~shop.svc.cluster.local"
 IDENTITY = "spiffe://cluster.local/ns/shop/sa/echo"

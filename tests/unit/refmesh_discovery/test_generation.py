@@ -21,7 +21,7 @@ from tests.unit.refmesh_discovery.helpers import (
     service,
 )
 
-C, E, L, R = ResourceType
+C, E, _, L, R = ResourceType
 HOST = "echo.shop.svc.cluster.local"
 CLUSTER = names.outbound_cluster(80, "", HOST)
 

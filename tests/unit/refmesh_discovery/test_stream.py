@@ -12,7 +12,7 @@ from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.stream import STALL_SECONDS, ProxyState
 from tests.unit.refmesh_discovery.simulated import SimulatedProxy, Toy, exchange
 
-C, E, L, R = ResourceType
+C, E, _, L, R = ResourceType
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 
 

@@ -1,0 +1,175 @@
+"""What the proxies of gateways get: sound for Envoy, and keys for nobody else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
+from google.protobuf.json_format import MessageToDict
+
+from refmesh.config.certificates import certificate_of
+from refmesh.config.ingress import wanted_certificates
+from refmesh.discovery.resource import ResourceType
+from refmesh.discovery.stream import ProxyState
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, pod, policy
+from tests.unit.refmesh_discovery.test_envoy_accepts import ENVOY, RICH_RULE, SDS, inline_routes
+from tests.unit.refmesh_ingress.doorways import (
+    HTTP,
+    gateway,
+    https,
+    key_pair,
+    listener,
+    route,
+    router_pod,
+    with_gateway,
+)
+
+DOOR = ("shop", "front-1")
+
+
+def secured() -> MemoryCluster:
+    cluster = with_gateway(
+        HTTP,
+        listener("other", hostname="*.example.com"),
+        https("web", hostname="shop.example"),
+        https("rest", secret="second"),
+    )
+    redirect = {
+        "type": "RequestRedirect",
+        "requestRedirect": {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/x"}},
+    }
+    cluster.put("HTTPRoute", route(spec={"hostnames": ["a.example.com", "shop.example"]}))
+    cluster.put("HTTPRoute", route("moved", spec={"rules": [{"filters": [redirect]}]}))
+    grpc = {"parentRefs": [{"name": "front"}], "hostnames": ["rpc.example.com"]}
+    cluster.put("GRPCRoute", policy("calls", {**grpc, "rules": [{"backendRefs": [{"name": "echo", "port": 70}]}]}))
+    cluster.put("DestinationRule", RICH_RULE)
+    for name in ("cert", "second"):
+        cluster.store.put_certificate(("shop", name), key_pair())
+    return cluster
+
+
+def test_envoy_accepts_a_gateway_s_configuration(tmp_path: Path) -> None:
+    world = secured().world()
+    found = {
+        kind: {name: MessageToDict(message) for name, message in all_messages(world, DOOR, kind).items()}
+        for kind in ResourceType
+    }
+    assert set(found[ResourceType.LISTENER]) == {"0.0.0.0_80", "0.0.0.0_443"}
+    clusters = list(found[ResourceType.CLUSTER].values())
+    for item in clusters:
+        if item.get("type") == "EDS":
+            item["type"] = "STATIC"
+            item.pop("edsClusterConfig")
+            item["loadAssignment"] = found[ResourceType.ENDPOINT][item["name"]]
+    listeners = list(found[ResourceType.LISTENER].values())
+    for item in listeners:
+        inline_routes(item, found[ResourceType.ROUTE])
+    ads = {
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [{"envoy_grpc": {"cluster_name": "sds-grpc"}}],
+    }
+    config = tmp_path / "envoy.json"
+    bootstrap = {
+        "node": {"id": "test", "cluster": "test"},
+        "dynamic_resources": {"ads_config": ads},
+        "static_resources": {
+            "clusters": [SDS, *clusters],
+            "listeners": listeners,
+            # Secrets as Envoy takes them; the listeners ask for theirs over ADS.
+            "secrets": list(found[ResourceType.SECRET].values()),
+        },
+    }
+    config.write_text(json.dumps(bootstrap))
+    command = [str(ENVOY), "--mode", "validate", "-c", str(config), "-l", "error"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def secrets_of(cluster: MemoryCluster, key: tuple[str, str]) -> set[str]:
+    return set(all_messages(cluster.world(), key, ResourceType.SECRET))
+
+
+def test_keys_reach_the_gateway_that_names_them_and_no_other_proxy() -> None:
+    cluster = secured().put("Gateway", gateway(name="back")).put("Pod", router_pod("back-1", "10.1.9.2", "back"))
+    # Has the label, but not the account, which the certificate proves.
+    impostor = router_pod("front-2", "10.1.9.3")
+    impostor["spec"]["serviceAccountName"] = "echo"
+    cluster.put("Pod", impostor).put("Pod", pod("far", "10.1.9.4", "far"))
+    assert secrets_of(cluster, DOOR) == {"kubernetes://shop/cert", "kubernetes://shop/second"}
+    for key in (("shop", "back-1"), ("shop", "front-2"), ("shop", "echo-v1"), ("far", "far")):
+        assert secrets_of(cluster, key) == set()
+    world = cluster.world()
+    assert not any(tables.get(ResourceType.SECRET) for tables in (world.shared, *world.by_namespace.values()))
+
+
+def test_no_text_shows_a_key() -> None:
+    cluster = secured()
+    world = cluster.world()
+    shown = repr((cluster.snapshot(), world.own(world.snapshot.pods[DOOR])))
+    assert "PRIVATE KEY" not in shown
+    assert "BEGIN CERTIFICATE" in shown
+
+
+def test_a_secret_elsewhere_needs_a_grant_of_its_owner() -> None:
+    reference = {"certificateRefs": [{"name": "cert", "namespace": "far"}]}
+    cluster = with_gateway({**https("web"), "tls": reference})
+    assert wanted_certificates(cluster.snapshot()) == set()
+    grant: dict[str, Any] = {
+        "metadata": {"name": "g", "namespace": "far"},
+        "spec": {
+            "from": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "shop"}],
+            "to": [{"group": "", "kind": "Secret", "name": "cert"}],
+        },
+    }
+    assert wanted_certificates(cluster.put("ReferenceGrant", grant).snapshot()) == {("far", "cert")}
+    grant["spec"]["to"][0]["name"] = "another"
+    assert wanted_certificates(cluster.put("ReferenceGrant", grant).snapshot()) == set()
+
+
+def test_what_a_secret_must_hold() -> None:
+    def secret(chain: str, key: str) -> dict[str, Any]:
+        return {"data": {"tls.crt": base64.b64encode(chain.encode()), "tls.key": base64.b64encode(key.encode())}}
+
+    good, other = key_pair(), key_pair()
+    assert certificate_of(secret(good.chain, good.key)) == good
+    assert certificate_of(None).problem == "does not exist"
+    assert certificate_of({"data": {"tls.crt": "eA=="}}).problem == "has no tls.key"
+    assert "not base64" in certificate_of({"data": {"tls.crt": "!", "tls.key": "!"}}).problem
+    assert "no PEM certificate" in certificate_of(secret("x", good.key)).problem
+    assert "no PEM key" in certificate_of(secret(good.chain, "x")).problem
+    assert "is not the key" in certificate_of(secret(good.chain, other.key)).problem
+
+
+def test_requests_go_on_as_http1_unless_the_port_says_otherwise() -> None:
+    clusters = all_messages(secured().world(), DOOR, ResourceType.CLUSTER)
+    options = {name: MessageToDict(item).get("typedExtensionProtocolOptions", {}) for name, item in clusters.items()}
+    (http,) = options["outbound|80||echo.shop.svc.cluster.local"].values()
+    assert "httpProtocolOptions" in http["explicitHttpConfig"]
+    # Named by a GRPCRoute only: as it came.
+    (auto,) = options["outbound|70||echo.shop.svc.cluster.local"].values()
+    assert "useDownstreamProtocolConfig" in auto
+
+
+def test_a_new_route_does_not_touch_the_listener() -> None:
+    cluster = secured()
+    before = cluster.world()
+    first = before.own(before.snapshot.pods[DOOR])
+    cluster.put("HTTPRoute", route("late", path="/late"))
+    after = cluster.world()
+    second = after.own(after.snapshot.pods[DOOR])
+    assert second[ResourceType.LISTENER] == first[ResourceType.LISTENER]
+    assert second[ResourceType.ROUTE] != first[ResourceType.ROUTE]
+
+
+def test_a_proxy_without_anything_hears_so() -> None:
+    state = ProxyState()
+    state.offer({}, {})
+    state.request(DeltaDiscoveryRequest(type_url=ResourceType.LISTENER.value))
+    (answer,) = state.responses(0.0)
+    assert (answer.resources, answer.removed) == ((), ())
+    assert state.responses(0.0) == []
