@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures.cluster.embedded.certificates import Authority
 from fixtures.cluster.programs import program
 from fixtures.kube import eventually
 from fixtures.workloads import client_pod
 from fixtures.workloads.batch import Batch
 from fixtures.workloads.traffic import Client
 from tests.integration.refmesh.conftest import ROOT, Mesh
+from tests.integration.refmesh.outside import fetch, fetch_secure
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("refmesh")]
 SHOP = "http://productpage.default:9080"
 OUTSIDE = "tutorial-outside"
+SECURE = "secure-shop"
 LOOK = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
 
 
@@ -56,7 +61,15 @@ def shell(mesh: Mesh) -> Iterator[Shell]:
         with mesh.kube.namespace(OUTSIDE):
             yield found
     finally:
-        for name in ("bookinfo", "strict", "reviews-subsets", "reviews-v3", "details-limits", "ratings-delay"):
+        for name in (
+            "bookinfo-gateway",
+            "bookinfo",
+            "strict",
+            "reviews-subsets",
+            "reviews-v3",
+            "details-limits",
+            "ratings-delay",
+        ):
             found(f"kubectl delete --ignore-not-found --wait=false -f refmesh/samples/{name}.yaml")
         found("kubectl delete pod visitor --ignore-not-found --wait=false")
         found("kubectl label namespace default istio-injection-")
@@ -77,11 +90,14 @@ def only(client: Client, *versions: str) -> bool:
     return set(served(client, 40)) == set(versions)
 
 
-def test_the_tutorial(mesh: Mesh, shell: Shell) -> None:
+def test_the_tutorial(mesh: Mesh, shell: Shell, tmp_path: Path) -> None:
     install_and_deploy(shell)
     with Client(mesh.kube, "default", "visitor") as visitor, Client(mesh.kube, OUTSIDE, "stranger") as stranger:
         the_shop_is_open(shell, visitor)
+        address = open_to_the_outside(shell)
+        over_tls(shell, tmp_path)
         mutual_tls(shell, visitor, stranger)
+        assert fetch(address, "/productpage").status == 200  # the gateway is inside the mesh
         canary_then_everything(shell, visitor)
         circuit_breaking(shell, mesh, visitor)
         a_fault_to_find(shell, visitor)
@@ -109,6 +125,79 @@ def the_shop_is_open(shell: Shell, visitor: Client) -> None:
     text = shell(f"kubectl exec visitor -c client -- python -c {shlex.quote(LOOK)} {SHOP}/productpage")
     assert "Book Details" in text
     assert "Error fetching" not in text
+
+
+def open_to_the_outside(shell: Shell) -> str:
+    """Step 5, from outside the cluster."""
+    shell("kubectl apply -f refmesh/samples/bookinfo-gateway.yaml")
+    shell("kubectl wait --for=condition=Programmed gateway/bookinfo-gateway --timeout=60s")
+    address = shell("kubectl get gateway bookinfo-gateway -o jsonpath='{.status.addresses[0].value}'")
+    every_version_takes_its_turn(address)
+    assert fetch(address, "/static/style.css").status == 200
+    assert fetch(address, "/health").status == 404  # not among the routes
+    return address
+
+
+def every_version_takes_its_turn(address: str) -> None:
+    seen: set[str] = set()
+
+    def all_three() -> bool:
+        page = fetch(address, "/productpage")
+        if page.status == 200:
+            seen.update(re.findall(r"reviews served by [^ ]+ \((v\d)\)", page.text))
+        return seen == {"v1", "v2", "v3"}
+
+    eventually(all_three, timeout=30, what="the page shows reviews from all three versions in turn")
+
+
+def over_tls(shell: Shell, folder: Path) -> None:
+    """Step 5 for a shop with a certificate: the gateway ends TLS, under mutual TLS behind it."""
+    authority = Authority("somebody's CA")
+    authority.issue("shop.example", hosts=["shop.example"]).write(folder, "shop")
+    shell(f"kubectl create secret tls {SECURE} --cert={folder}/shop.crt --key={folder}/shop.key")
+    shell.mesh.kube.apply(secure_gateway(), secure_route())
+    shell(f"kubectl wait --for=condition=Programmed gateway/{SECURE} --timeout=60s")
+    address = shell(f"kubectl get gateway {SECURE} -o jsonpath='{{.status.addresses[0].value}}'")
+    root = authority.pair.certificate.decode()
+    eventually(
+        lambda: "Book Details" in fetch_secure(address, "shop.example", "/productpage", root).text,
+        timeout=20,
+        what="the page comes over TLS with the Secret's certificate",
+    )
+    assert fetch(address, "/productpage", 443).status == 0  # plaintext is not taken there
+    shell(f"kubectl delete gateway/{SECURE} httproute/{SECURE} secret/{SECURE}")
+    # What was made for the Gateway goes with it.
+    eventually(
+        lambda: not shell(f"kubectl get deploy,svc,sa -l gateway.networking.k8s.io/gateway-name={SECURE} -o name"),
+        timeout=30,
+        what="the gateway's workload is gone",
+    )
+
+
+def secure_gateway() -> dict[str, Any]:
+    listener = {
+        "name": "web",
+        "port": 443,
+        "protocol": "HTTPS",
+        "hostname": "shop.example",
+        "tls": {"certificateRefs": [{"name": SECURE}]},
+    }
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": SECURE, "namespace": "default"},
+        "spec": {"gatewayClassName": "refmesh", "listeners": [listener]},
+    }
+
+
+def secure_route() -> dict[str, Any]:
+    rules = [{"backendRefs": [{"name": "productpage", "port": 9080}]}]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": SECURE, "namespace": "default"},
+        "spec": {"parentRefs": [{"name": SECURE}], "rules": rules},
+    }
 
 
 def mutual_tls(shell: Shell, visitor: Client, stranger: Client) -> None:
