@@ -18,17 +18,15 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from refmesh import arguments
 from refmesh.ca import service as ca_service
 from refmesh.ca import status
 from refmesh.ca.authority import Authority
 from refmesh.ca.rotation import Rotator
-from refmesh.ca.signing import LeafPolicy
 from refmesh.config.certificates import CertificateReader
 from refmesh.config.ingress import wanted_certificates
 from refmesh.config.jwks import KeyFetcher
@@ -50,6 +48,8 @@ from refmesh.injector.containers import Config
 from refmesh.kubeclient import Kube
 from refmesh.telemetry import metrics, pages
 from refmesh.telemetry.collector import Collector
+from refmesh.telemetry.receiver import Receiver
+from refmesh.telemetry.traces import Traces
 
 __all__ = ["ControlPlane", "main"]
 
@@ -71,7 +71,10 @@ class ControlPlane:
         self._settings = MeshSettings(
             trust_domain=options.trust_domain,
             root_namespace=options.namespace,
-            access_log=options.access_log == "on",
+            observation=arguments.observation(options),
+            text_log=options.access_log_encoding == "TEXT",
+            trace_collector=options.trace_collector,
+            trace_b3=options.trace_b3 == "on",
             allow_unknown=options.outbound_traffic_policy == "ALLOW_ANY",
         )
         self._generator = Generator(self._settings)
@@ -85,6 +88,7 @@ class ControlPlane:
         self._certificates = CertificateReader(kube, self._put_certificate)
         self._deployer = Deployer(kube, self._proxy_config, self._leadership.leads)
         self._collector = Collector(self._pods)
+        self._traces = Traces()
         self._ready = False
         self._authority: Authority | None = None
         self._rotator: Rotator | None = None
@@ -108,7 +112,7 @@ class ControlPlane:
                 ) from error
             stack.push_async_callback(runner.cleanup)
             authority = await Authority.load_or_create(
-                self._kube, options.namespace, options.trust_domain, leaf_policy(options)
+                self._kube, options.namespace, options.trust_domain, arguments.leaf_policy(options)
             )
             self._authority = authority
             shared: dict[str, Any] = {
@@ -158,9 +162,10 @@ class ControlPlane:
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
         service = ads.DiscoveryService(self._hub, self._settings)
+        receiver = Receiver(self._traces, self._settings.trust_domain, ads.peer_identity)
         address = f"{self._options.host}:{self._options.ads_port}"
         try:
-            server, _ = await ads.serve(service, address, credentials.start())
+            server, _ = await ads.serve(service, address, credentials.start(), [receiver.handler()])
         except RuntimeError as error:
             raise EnvironmentProblem(
                 f"the discovery port {self._options.ads_port} cannot be opened: {error}",
@@ -268,41 +273,6 @@ class ControlPlane:
         ]
 
 
-def leaf_policy(options: argparse.Namespace) -> LeafPolicy:
-    """The lifetimes of workload certificates."""
-    longest = timedelta(seconds=options.max_certificate_seconds)
-    default = min(timedelta(seconds=options.certificate_seconds), longest)
-    return LeafPolicy(default=default, maximum=longest)
-
-
-def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m refmesh.server", description="The control plane of refmesh.")
-    parser.add_argument("--namespace", default=os.environ.get("POD_NAMESPACE", "refmesh-system"))
-    parser.add_argument("--trust-domain", default="cluster.local")
-    parser.add_argument("--image", default=os.environ.get("REFMESH_IMAGE", ""), help="image of the sidecars")
-    parser.add_argument("--access-log", choices=("on", "off"), default="on", help="access logs of the sidecars")
-    parser.add_argument(
-        "--outbound-traffic-policy",
-        choices=("ALLOW_ANY", "REGISTRY_ONLY"),
-        default="ALLOW_ANY",
-        help="whether workloads may reach hosts that nobody has registered",
-    )
-    parser.add_argument("--defect", default="", help="switch on a seeded defect")
-    parser.add_argument("--kubeconfig", type=Path, help="outside a pod: how to reach the cluster")
-    parser.add_argument("--context", help="context of the kubeconfig")
-    parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - it serves the whole cluster
-    parser.add_argument("--ads-port", type=int, default=15011)
-    parser.add_argument("--ca-port", type=int, default=15012)
-    parser.add_argument("--webhook-port", type=int, default=15017)
-    parser.add_argument("--http-port", type=int, default=15014)
-    parser.add_argument("--page-port", type=int, default=dashboard.PORT, help="the dashboard's, on loopback")
-    parser.add_argument("--drain-seconds", type=float, default=0.0, help="how long to serve on after SIGTERM")
-    parser.add_argument("--certificate-seconds", type=int, default=86_400, help="lifetime unless a pod asks otherwise")
-    parser.add_argument("--max-certificate-seconds", type=int, default=86_400, help="longest lifetime that is signed")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    return parser.parse_args(arguments)
-
-
 async def _serve(options: argparse.Namespace) -> None:
     until = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -318,9 +288,9 @@ async def _serve(options: argparse.Namespace) -> None:
         await kube.close()
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(given: list[str] | None = None) -> int:
     """Run the control plane; the exit code."""
-    options = _options(sys.argv[1:] if arguments is None else arguments)
+    options = arguments.parse(sys.argv[1:] if given is None else given)
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )

@@ -61,7 +61,7 @@ def _start_envoy(settings: Settings) -> int:
         json.dump(bootstrap(settings), file)
     envoy = os.environ.get("REFMESH_ENVOY") or find_envoy()
     # Shared configuration has the name of the variable where it means each pod's own workload.
-    environment = {**os.environ, "REFMESH_PEER": settings.peer}
+    environment = {**os.environ, "REFMESH_PEER": settings.peer, "OTEL_RESOURCE_ATTRIBUTES": settings.resource}
     return os.posix_spawnp(envoy, envoy_arguments(settings, envoy, path), environment, setsigmask=[])
 
 

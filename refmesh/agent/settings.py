@@ -89,6 +89,18 @@ class Settings:
         return f"spiffe://{self.trust_domain}/ns/{self.namespace}/sa/{self.service_account}"
 
     @property
+    def resource(self) -> str:
+        """What spans are said to come from, in the words of OpenTelemetry's conventions for resources."""
+        workload, _, app, version = [*self.peer.split(";"), "", "", ""][:4]
+        found = {
+            "service.name": f"{app or workload or self.pod}.{self.namespace}",
+            "service.version": version,
+            "k8s.namespace.name": self.namespace,
+            "k8s.pod.name": self.pod,
+        }
+        return ",".join(f"{key}={value}" for key, value in found.items() if value)
+
+    @property
     def roots_path(self) -> str:
         """Where the roots of the last enrolment are; in memory, and the proxy container's alone."""
         return f"{self.run_dir}/roots.pem"

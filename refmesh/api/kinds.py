@@ -17,6 +17,7 @@ from refmesh.api.peer_authentication import PeerAuthentication
 from refmesh.api.reference_grant import ReferenceGrant
 from refmesh.api.request_authentication import RequestAuthentication
 from refmesh.api.service_entry import ServiceEntry
+from refmesh.api.telemetry import Telemetry
 from refmesh.api.virtual_service import VirtualService
 
 __all__ = ["KINDS", "Kind", "Policy", "parse", "stand_in"]
@@ -33,6 +34,7 @@ Policy = (
     | ReferenceGrant
     | Gateway
     | GatewayClass
+    | Telemetry
 )
 
 
@@ -69,6 +71,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("ServiceEntry", "networking.istio.io/v1", "serviceentries", ServiceEntry.parse),
     Kind("GatewayClass", "gateway.networking.k8s.io/v1", "gatewayclasses", GatewayClass.parse),
     Kind("Gateway", "gateway.networking.k8s.io/v1", "gateways", Gateway.parse),
+    Kind("Telemetry", "telemetry.istio.io/v1", "telemetries", Telemetry.parse),
     Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes", HTTPRoute.parse),
     Kind("GRPCRoute", "gateway.networking.k8s.io/v1", "grpcroutes", GRPCRoute.parse),
     Kind("ReferenceGrant", "gateway.networking.k8s.io/v1", "referencegrants", ReferenceGrant.parse),

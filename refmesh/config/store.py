@@ -45,6 +45,7 @@ _FIELD_OF_POLICY = {
     "ServiceEntry": "service_entries",
     "GatewayClass": "gateway_classes",
     "Gateway": "gateways",
+    "Telemetry": "telemetries",
 }
 _WITH_STATUS = ("GatewayClass", "Gateway", "HTTPRoute", "GRPCRoute")
 _FIELD_OF_OBJECT = {"Service": "services", "Pod": "pods", "Namespace": "namespaces"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -215,10 +215,15 @@ def _assemble(response: Response) -> bytes:
     return b"".join(parts)
 
 
-async def serve(service: DiscoveryService, address: str, credentials: Any | None) -> tuple[Any, int]:
-    """Start serving; gives the running server and its port. Without credentials the port is plaintext (tests only)."""
+async def serve(
+    service: DiscoveryService, address: str, credentials: Any | None, others: Sequence[Any] = ()
+) -> tuple[Any, int]:
+    """Start serving, and `others` (gRPC handlers) on the same port; gives the running server and its port.
+
+    Without credentials the port is plaintext (tests only).
+    """
     server = grpc.aio.server(options=_OPTIONS)
-    server.add_generic_rpc_handlers((service.handler(),))
+    server.add_generic_rpc_handlers((service.handler(), *others))
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     await server.start()
     return server, port

@@ -28,10 +28,9 @@ from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 i
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from envoy.type.v3.hash_policy_pb2 import HashPolicy
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from refmesh.discovery import counting, guards, names, tls
+from refmesh.discovery import counting, guards, names, tls, tracing
 from refmesh.discovery.guards import Guard
 from refmesh.discovery.packing import pack, uint32
 from refmesh.discovery.routes import CORS_FILTER, FAULT_FILTER
@@ -83,14 +82,26 @@ _HTTP_LOG = {
     "response_code_details": "%RESPONSE_CODE_DETAILS%",
     "route_name": "%ROUTE_NAME%",
 }
+_TRACE_LOG = {"trace_id": "%TRACE_ID%"}
+_AROUND = '"%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS%'
+_COUNTED = "%RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION%"
+_HTTP_LINE = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% '
+    f'{_COUNTED} "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" {_AROUND} %ROUTE_NAME%\n'
+)
+_STREAM_LINE = f'[%START_TIME%] "- - -" 0 - {_COUNTED} {_AROUND} %CONNECTION_TERMINATION_DETAILS%\n'
 
 
 def _access_log(settings: MeshSettings, direction: str, *, http: bool) -> list[Any]:
-    if not settings.access_log:
+    if not settings.observation.access_log:
         return []
-    fields = Struct()
-    fields.update({"direction": direction, **_COMMON_LOG, **(_HTTP_LOG if http else {})})
-    line = SubstitutionFormatString(json_format=fields)
+    line = SubstitutionFormatString()
+    if settings.text_log:
+        line.text_format_source.inline_string = _HTTP_LINE if http else _STREAM_LINE
+    else:
+        traced = _TRACE_LOG if settings.observation.sampling is not None else {}
+        fields = {"direction": direction, **_COMMON_LOG, **({**_HTTP_LOG, **traced} if http else {})}
+        line.json_format.update(fields)
     return [AccessLog(name="envoy.access_loggers.stdout", typed_config=pack(StdoutAccessLog(log_format=line)))]
 
 
@@ -116,6 +127,7 @@ def _connection_manager(
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
     )
     manager.common_http_protocol_options.idle_timeout.CopyFrom(Duration(seconds=3600))
+    tracing.trace(manager, settings)
     return manager
 
 

@@ -26,6 +26,7 @@ from refmesh.config.objects import protocol_of
 from refmesh.discovery import filters, guards, names, policy, routes, tls
 from refmesh.discovery.authorization import OPEN, Authorization
 from refmesh.discovery.jwt import TokenRule
+from refmesh.discovery.observation import Observation
 from refmesh.discovery.outbound import DETECTION_SECONDS
 from refmesh.discovery.packing import duration, uint32
 from refmesh.discovery.settings import INBOUND_PORT, RESERVED_PORTS, MeshSettings
@@ -54,6 +55,8 @@ class Inbound:
     other_ports: MtlsMode
     authorization: Authorization = OPEN
     tokens: tuple[TokenRule, ...] = ()
+    observed: Observation | None = None
+    """What the proxy says of the traffic; None: what every proxy says."""
 
 
 def inbound_of(
@@ -63,6 +66,7 @@ def inbound_of(
     authorization: Authorization = OPEN,
     tokens: tuple[TokenRule, ...] = (),
     *,
+    observed: Observation | None = None,
     domain: str = "cluster.local",
 ) -> Inbound:
     """The ports that Services or containers of the pod name, and the mode for each."""
@@ -84,7 +88,7 @@ def inbound_of(
         for number, protocol in sorted(found.items())
         if number not in RESERVED_PORTS
     )
-    return Inbound(ports, policy.mode_in_force(policies, pod, None), authorization, tokens)
+    return Inbound(ports, policy.mode_in_force(policies, pod, None), authorization, tokens, observed)
 
 
 def inbound_routes(inbound: Inbound, settings: MeshSettings) -> dict[str, Any]:
@@ -105,6 +109,8 @@ def inbound_routes(inbound: Inbound, settings: MeshSettings) -> dict[str, Any]:
 
 def inbound_listener(inbound: Inbound, settings: MeshSettings) -> Any:
     """The listener for everything that comes to the pod."""
+    if inbound.observed is not None:
+        settings = settings.observing(inbound.observed)
     chains = [_loop_chain(settings)]
     for port in inbound.ports:
         chains.extend(port_chains(settings, port, inbound))

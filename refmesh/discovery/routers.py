@@ -19,6 +19,7 @@ from refmesh.config.references import service_of
 from refmesh.discovery import clusters, doors, gateways, hashing, tls
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.memory import Tables
+from refmesh.discovery.observation import Observation
 from refmesh.discovery.resource import Encoded, ResourceType, encode
 from refmesh.discovery.service_clusters import cluster_specs, known_identities
 from refmesh.discovery.settings import MeshSettings
@@ -50,7 +51,7 @@ class Routers:
         self._settings = settings
         self._made: dict[tuple[Key, ResourceType, str], tuple[Any, Encoded]] = {}
 
-    def of(self, attachments: Attachments, pod: Pod) -> Tables:
+    def of(self, attachments: Attachments, pod: Pod, observed: Observation) -> Tables:
         """All that the gateway of a pod has for itself."""
         snapshot = attachments.snapshot
         gateway = gateway_of(snapshot, pod)
@@ -72,7 +73,8 @@ class Routers:
         for port in ports:
             # Its routes are resources of their own: a new one does not touch the listener.
             shape = replace(port, chains=tuple(replace(chain, sites=()) for chain in port.chains))
-            add(ResourceType.LISTENER, port.name, shape, partial(doors.gateway_listener, shape, self._settings))
+            make = partial(doors.gateway_listener, shape, self._settings.observing(observed))
+            add(ResourceType.LISTENER, port.name, (shape, observed), make)
             for chain in port.chains:
                 add(ResourceType.ROUTE, chain.name, (chain, keys), partial(doors.gateway_routes, chain, keys))
         for key in {key for door in opened.doors if door.opens for key in door.certificates}:

@@ -17,17 +17,19 @@ from typing import Any
 from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.api.routing import Rule
 from refmesh.config.model import Key, Pod, Protocol, Service, ServicePort, Snapshot
-from refmesh.discovery import clusters, endpoints, external, hashing, inbound, names, outbound, routes
+from refmesh.discovery import clusters, endpoints, external, hashing, inbound, names, outbound, routes, tracing
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.authorization import AuthorizationPolicies
 from refmesh.discovery.jwt import TokenRules
 from refmesh.discovery.memory import Memory, Tables
+from refmesh.discovery.observation import TelemetryPolicies
 from refmesh.discovery.own_routes import OwnRoutes
 from refmesh.discovery.policy import MtlsPolicies
-from refmesh.discovery.resource import Encoded, ResourceType, encode
+from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
 from refmesh.discovery.routers import Routers
 from refmesh.discovery.service_clusters import cluster_specs, known_identities
 from refmesh.discovery.settings import MeshSettings
+from refmesh.discovery.variants import ListenerVariants, Recipe
 from refmesh.telemetry import metrics
 
 __all__ = ["Generator", "Tables", "World"]
@@ -48,6 +50,8 @@ class World:
     created: float
     own: Callable[[Pod], Tables] = field(repr=False)
     """The resources of one pod's proxy alone: its inbound listener and clusters."""
+    outbound: Callable[[Pod], Table | None] = field(repr=False)
+    """The outbound listeners of a pod of which something else is observed than of most; None for most."""
 
     def tables(self, namespace: str) -> Tables:
         """What sidecars in a namespace share."""
@@ -56,7 +60,10 @@ class World:
     def tables_of(self, pod: Pod) -> Tables:
         """What the proxy of a pod shares with others. A gateway's listeners and routes are its own, all of them."""
         tables = self.tables(pod.namespace)
-        return {kind: tables[kind] for kind in _OF_ROUTERS} if pod.router else tables
+        if pod.router:
+            return {kind: tables[kind] for kind in _OF_ROUTERS}
+        listeners = self.outbound(pod)
+        return tables if listeners is None else MappingProxyType({**tables, ResourceType.LISTENER: listeners})
 
 
 class Generator:
@@ -71,6 +78,7 @@ class Generator:
         self._routers = Routers(settings)
         self._own_inputs: tuple[Mapping[Any, Any], ...] = ()
         self._own_known: dict[Key, tuple[Pod, Tables]] = {}
+        self._variants = ListenerVariants(settings)
 
     def build(self, snapshot: Snapshot) -> World:
         """The world for a snapshot."""
@@ -82,6 +90,10 @@ class Generator:
         )
         tokens = TokenRules.collect(snapshot, self._settings.root_namespace)
         self._memory.begin()
+        self._variants.begin()
+        telemetry = TelemetryPolicies.collect(
+            snapshot.telemetries.values(), self._settings.root_namespace, self._settings.observation
+        )
         self._keys = hashing.keys(attachments, "")
         shared = self._shared(snapshot, attachments, policies)
         special = {
@@ -97,7 +109,8 @@ class Generator:
             by_namespace=special,
             policies=policies,
             created=started,
-            own=self._owner(snapshot, policies, authorization, tokens, attachments),
+            own=self._owner(snapshot, policies, authorization, tokens, telemetry, attachments),
+            outbound=self._variants.finder(snapshot, telemetry),
         )
 
     def _owner(
@@ -106,6 +119,7 @@ class Generator:
         policies: MtlsPolicies,
         authorization: AuthorizationPolicies,
         tokens: TokenRules,
+        telemetry: TelemetryPolicies,
         attachments: Attachments,
     ) -> Callable[[Pod], Tables]:
         """Remembers each pod's own resources across the worlds that differ in endpoints only, which most do."""
@@ -123,7 +137,7 @@ class Generator:
             if len(remembered) > 1000 + 2 * len(snapshot.pods):
                 remembered.clear()  # mostly pods that are gone
             if pod.router:
-                found = self._routers.of(attachments, pod)
+                found = self._routers.of(attachments, pod, telemetry.client(pod, snapshot))
                 remembered[pod.key] = (pod, found)
                 return found
             spec = inbound.inbound_of(
@@ -132,6 +146,7 @@ class Generator:
                 pod,
                 authorization.of(pod, snapshot),
                 tokens.of(pod, snapshot),
+                observed=telemetry.server(pod, snapshot),
                 domain=self._settings.domain,
             )
             found = self._own(spec)
@@ -149,13 +164,13 @@ class Generator:
         listeners = found[ResourceType.LISTENER]
         for name, make in clusters.STATIC_CLUSTERS.items():
             found[ResourceType.CLUSTER][name] = self._memory.encoded(ResourceType.CLUSTER, name, "", None, make)
-        listeners[outbound.CAPTURE_LISTENER] = self._memory.encoded(
-            ResourceType.LISTENER,
-            outbound.CAPTURE_LISTENER,
-            "",
-            None,
-            partial(outbound.capture_listener, self._settings),
-        )
+        if self._settings.trace_collector is not None:
+            make = partial(tracing.collector_cluster, *self._settings.trace_collector)
+            found[ResourceType.CLUSTER][tracing.COLLECTOR] = self._memory.encoded(
+                ResourceType.CLUSTER, tracing.COLLECTOR, "", None, make
+            )
+        capture = outbound.CAPTURE_LISTENER
+        listeners[capture] = self._listener(Recipe(capture, None, outbound.capture_listener))
         for _, service in sorted(snapshot.services.items()):
             identities = known_identities(snapshot, service, self._settings)
             for port in service.ports:
@@ -168,9 +183,11 @@ class Generator:
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, "")
                 self._add_route(found, service, port, attachments.rules(service, port, ""), "")
         for plan in external.plans(snapshot, attachments, self._settings, dict(listeners)):
-            found[plan.kind].setdefault(
-                plan.name, self._memory.encoded(plan.kind, plan.name, "", plan.inputs, plan.make)
-            )
+            if plan.kind is ResourceType.LISTENER:
+                made = self._listener(Recipe(plan.name, plan.inputs, partial(external.external_listener, plan.inputs)))
+            else:
+                made = self._memory.encoded(plan.kind, plan.name, "", plan.inputs, plan.make)
+            found[plan.kind].setdefault(plan.name, made)
         return self._memory.published("", found)
 
     def _special(
@@ -209,13 +226,7 @@ class Generator:
             spec = outbound.OutboundListener(
                 address, port.port, port.protocol, host, streams=streams, hash_by_source=by_source
             )
-            table[spec.name] = self._memory.encoded(
-                ResourceType.LISTENER,
-                spec.name,
-                "",
-                spec,
-                partial(outbound.outbound_listener, spec, self._settings),
-            )
+            table[spec.name] = self._listener(Recipe(spec.name, spec, partial(outbound.outbound_listener, spec)))
 
     def _add_direct(
         self,
@@ -246,12 +257,8 @@ class Generator:
             )
             # Two headless services may share a pod: the first by name decides, and both mean the same address.
             if (backend.mtls or not self._settings.allow_unknown) and spec.name not in found[ResourceType.LISTENER]:
-                found[ResourceType.LISTENER][spec.name] = self._memory.encoded(
-                    ResourceType.LISTENER,
-                    spec.name,
-                    "",
-                    spec,
-                    partial(outbound.outbound_listener, spec, self._settings),
+                found[ResourceType.LISTENER][spec.name] = self._listener(
+                    Recipe(spec.name, spec, partial(outbound.outbound_listener, spec))
                 )
 
     def _add_clusters(
@@ -334,3 +341,9 @@ class Generator:
             self._inbound.clear()
         self._inbound[spec] = found
         return found
+
+    def _listener(self, recipe: Recipe) -> Encoded:
+        """An outbound listener as most proxies get it; how it is made is kept for the others."""
+        self._variants.add(recipe)
+        make = partial(recipe.make, self._settings)
+        return self._memory.encoded(ResourceType.LISTENER, recipe.name, "", recipe.inputs, make)

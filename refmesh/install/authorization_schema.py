@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["authorization_policy", "request_authentication"]
+__all__ = ["authorization_policy", "request_authentication", "selection"]
 
 Schema = dict[str, Any]
 
@@ -27,7 +27,8 @@ def _with_negations(*names: str) -> Schema:
     return _object(**dict.fromkeys(both, _STRINGS))
 
 
-def _selection() -> dict[str, Schema]:
+def selection() -> dict[str, Schema]:
+    """The fields by which a policy says whom it speaks for."""
     labels = {"type": "object", "additionalProperties": _STRING}
     target = _object(group=_STRING, kind=_STRING, name=_STRING, namespace=_STRING)
     return {"selector": _object(matchLabels=labels), "targetRef": target, "targetRefs": _list(target)}
@@ -41,7 +42,7 @@ def authorization_policy() -> Schema:
     rule = _object(
         **{"from": _list(_object(source=source)), "to": _list(_object(operation=operation)), "when": _list(condition)}
     )
-    return _object(**_selection(), action=_STRING, rules=_list(rule))
+    return _object(**selection(), action=_STRING, rules=_list(rule))
 
 
 def request_authentication() -> Schema:
@@ -58,4 +59,4 @@ def request_authentication() -> Schema:
         outputPayloadToHeader=_STRING,
         outputClaimToHeaders=_list(_object(header=_STRING, claim=_STRING)),
     )
-    return _object(**_selection(), jwtRules=_list(rule))
+    return _object(**selection(), jwtRules=_list(rule))

@@ -122,6 +122,24 @@ def _peer_authentication() -> Schema:
     )
 
 
+def _telemetry() -> Schema:
+    match, providers = _object(mode=_STRING), _list(_object(name=_STRING))
+    literal, named = _object(value=_STRING), _object(name=_STRING, defaultValue=_STRING)
+    tag = _object(literal=literal, header=named, environment=named)
+    tracing = _object(
+        match=match,
+        providers=providers,
+        randomSamplingPercentage=_NUMBER,
+        disableSpanReporting=_BOOLEAN,
+        customTags={"type": "object", "additionalProperties": tag},
+    )
+    return _object(
+        **authorization_schema.selection(),
+        accessLogging=_list(_object(match=match, providers=providers, disabled=_BOOLEAN)),
+        tracing=_list(tracing),
+    )
+
+
 def _crd(
     kind: str, plural: str, group: str, versions: tuple[str, ...], spec: Schema, short: list[str]
 ) -> dict[str, Any]:
@@ -182,4 +200,5 @@ def crds() -> list[dict[str, Any]]:
             authorization_schema.request_authentication(),
             ["ra"],
         ),
+        _crd("Telemetry", "telemetries", "telemetry.istio.io", ("v1", "v1alpha1"), _telemetry(), ["telemetry"]),
     ]

@@ -40,15 +40,27 @@ class Options:
     """ALLOW_ANY, or REGISTRY_ONLY: workloads may call Services and hosts of ServiceEntries, and nothing else."""
     replicas: str = "1"
     """Control planes. All of them serve proxies; one at a time, chosen by a Lease, writes statuses."""
+    access_log: str = "on"
+    """on or off: whether proxies log accesses, unless a Telemetry wants it otherwise."""
+    access_log_encoding: str = "JSON"
+    """JSON or TEXT."""
+    tracing: str = "on"
+    """on or off: whether proxies take part in traces at all."""
+    trace_sampling: str = "1"
+    """Percentage of the traces begun in the mesh that are recorded, unless a Telemetry wants another one."""
+    trace_b3: str = "off"
+    """on or off: whether traces go on that come in B3 headers only. It costs each request a little."""
+    trace_collector: str = ""
+    """host:port of a collector that takes OTLP over gRPC; without, the control plane keeps the latest traces."""
     failure_policy: str = "Fail"
     """What becomes of pods that opted in while no injector answers: Fail refuses them, Ignore lets them in as they
     are, without a proxy."""
 
 
 _BY_PROFILE = {
-    "minimal": Options(profile="minimal", log_level="warning", cpu="10m", memory="64Mi"),
+    "minimal": Options(profile="minimal", log_level="warning", cpu="10m", memory="64Mi", tracing="off"),
     "default": Options(),
-    "demo": Options(profile="demo", log_level="debug", cpu="10m", memory="64Mi"),
+    "demo": Options(profile="demo", log_level="debug", cpu="10m", memory="64Mi", trace_sampling="100", trace_b3="on"),
 }
 
 
@@ -80,6 +92,7 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
         raise UsageProblem(
             f"failure_policy={options.failure_policy!r} is no policy.", fix=f"Choose {' or '.join(_FAILURE_POLICIES)}."
         )
+    _check_observation(options)
     for key in ("certificate_ttl", "max_certificate_ttl"):
         value = getattr(options, key)
         if not _MIN_TTL <= seconds(value) <= _MAX_TTL:
@@ -92,6 +105,29 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
             fix="Raise the second one, too.",
         )
     return options
+
+
+def _check_observation(options: Options) -> None:
+    """Raises `UsageProblem` for a setting of access logs or traces that cannot be put in force."""
+    choices = {
+        "access_log": ("on", "off"),
+        "access_log_encoding": ("JSON", "TEXT"),
+        "tracing": ("on", "off"),
+        "trace_b3": ("on", "off"),
+    }
+    for key, allowed in choices.items():
+        if (value := getattr(options, key)) not in allowed:
+            raise UsageProblem(f"{key}={value!r} is no choice.", fix=f"Choose {' or '.join(allowed)}.")
+    sampling = options.trace_sampling
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,4})?", sampling) or float(sampling) > 100:
+        raise UsageProblem(f"trace_sampling={sampling!r} is no percentage.", fix="Give a number from 0 to 100.")
+    if options.trace_collector and not re.fullmatch(
+        r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}):[1-9]\d{0,4}", options.trace_collector
+    ):
+        raise UsageProblem(
+            f"trace_collector={options.trace_collector!r} is no address.",
+            fix="Give host:port, such as otel-collector.observability.svc.cluster.local:4317.",
+        )
 
 
 def seconds(duration: str) -> int:

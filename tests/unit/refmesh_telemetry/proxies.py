@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from refmesh.agent.exposition import Workload
 from refmesh.agent.scrape import Scraper
+from refmesh.agent.settings import Settings as SidecarSettings
 from refmesh.api.peer_authentication import MtlsMode
 from refmesh.config.model import Protocol
 from refmesh.discovery import filters, routes
@@ -35,6 +36,14 @@ from tests.unit.refmesh_discovery.authority import TestAuthority
 ENVOY = Path(envoy._bin.__path__[0]) / "envoy"
 HOST = "reviews.shop.svc.cluster.local"
 CLIENT, SERVER = "spiffe://cluster.local/ns/shop/sa/page", "spiffe://cluster.local/ns/shop/sa/reviews"
+HTTP2 = {
+    "typed_extension_protocol_options": {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    }
+}
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3."
 
 
@@ -155,12 +164,14 @@ def _inbound(settings: MeshSettings, *, verified: bool) -> dict[str, Any]:
     return found
 
 
-def _listener(port: int, network_filter: Any, socket_config: dict[str, Any] | None = None) -> dict[str, Any]:
+def _listener(
+    port: int, network_filter: Any, socket_config: dict[str, Any] | None = None, direction: str = "INBOUND"
+) -> dict[str, Any]:
     as_dict = network_filter if isinstance(network_filter, dict) else MessageToDict(network_filter)
     chain: dict[str, Any] = {"filters": [as_dict]}
     if socket_config is not None:
         chain["transport_socket"] = socket_config
-    return {"name": f"l{port}", "address": _address(port), "filter_chains": [chain]}
+    return {"name": f"l{port}", "address": _address(port), "filter_chains": [chain], "traffic_direction": direction}
 
 
 def _cluster(name: str, port: int, metadata: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
@@ -174,7 +185,7 @@ def _cluster(name: str, port: int, metadata: dict[str, Any], more: dict[str, Any
     }
 
 
-def bootstrap(hop: Hop, app: int, settings: MeshSettings) -> dict[str, Any]:
+def bootstrap(hop: Hop, app: int, settings: MeshSettings, control_plane: int = 1) -> dict[str, Any]:
     """The hop as Envoy's static configuration, of the filters that the mesh generates."""
     authority = TestAuthority()
     upstream = _secured(authority, CLIENT, "UpstreamTlsContext")
@@ -186,7 +197,11 @@ def bootstrap(hop: Hop, app: int, settings: MeshSettings) -> dict[str, Any]:
         "admin": {"address": _address(hop.admin)},
         "static_resources": {
             "listeners": [
-                _listener(hop.client, filters.http_outbound(settings, "", routes.single_cluster("out", "server"))),
+                _listener(
+                    hop.client,
+                    filters.http_outbound(settings, "", routes.single_cluster("out", "server")),
+                    direction="OUTBOUND",
+                ),
                 _listener(hop.server, _inbound(settings, verified=True), downstream),
                 _listener(hop.plain, _inbound(settings, verified=False)),
                 _listener(hop.raw, filters.tcp(settings, "outbound", "raw", target=HOST)),
@@ -195,13 +210,15 @@ def bootstrap(hop: Hop, app: int, settings: MeshSettings) -> dict[str, Any]:
                 _cluster("server", hop.server, peer, {"transport_socket": upstream, **host}),
                 _cluster("raw", hop.plain, peer, {}),
                 _cluster("inbound|80||", app, {}, {}),
+                _cluster("xds-grpc", control_plane, {}, HTTP2),
+                {"name": "BlackHoleCluster", "type": "STATIC", "connect_timeout": "1s"},
             ],
         },
     }
 
 
 @contextlib.contextmanager
-def running_hop(folder: Path, settings: MeshSettings | None = None) -> Iterator[Hop]:
+def running_hop(folder: Path, settings: MeshSettings | None = None, control_plane: int = 1) -> Iterator[Hop]:
     """Start application and Envoy; gone afterwards."""
     seen: list[dict[str, str]] = []
     handler = type("Recording", (Application,), {"seen": seen})
@@ -210,11 +227,14 @@ def running_hop(folder: Path, settings: MeshSettings | None = None) -> Iterator[
     client, inbound, plain, raw, admin = free_ports(5)
     hop = Hop(client, inbound, plain, raw, admin, seen)
     config = folder / "envoy.json"
-    config.write_text(json.dumps(bootstrap(hop, server.server_address[1], settings or MeshSettings())))
+    whole = bootstrap(hop, server.server_address[1], settings or MeshSettings(), control_plane)
+    config.write_text(json.dumps(whole))
+    sidecar = SidecarSettings("page-1", "shop", "page", "127.0.0.1", "", peer="page;shop;page;v1")
+    named = {"REFMESH_PEER": sidecar.peer, "OTEL_RESOURCE_ATTRIBUTES": sidecar.resource}
     with (folder / "envoy.log").open("wb") as log:
         process = subprocess.Popen(
             [ENVOY, "-c", config, "--concurrency", "1", "--use-dynamic-base-id", "--disable-hot-restart"],
-            stdout=log, stderr=log, env={**os.environ, "REFMESH_PEER": "page;shop;page;v1"},
+            stdout=log, stderr=log, env={**os.environ, **named},
         )  # fmt: skip
         try:
             deadline = time.monotonic() + 30
