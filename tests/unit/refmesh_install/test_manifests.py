@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
+from refmesh import arguments
+from refmesh.discovery.observation import Observation
 from refmesh.errors import UsageProblem
 from refmesh.injector import policy
 from refmesh.install import manifests, options
@@ -123,11 +125,32 @@ def test_profiles_and_settings():
         ("color=red", "color"),
         ("profile=huge", "huge"),
         ("log_level=loud", "loud"),
+        ("access_log=maybe", "maybe"),
+        ("access_log_encoding=XML", "XML"),
+        ("tracing=yes", "tracing"),
+        ("trace_sampling=101", "101"),
+        ("trace_sampling=1e2", "1e2"),
+        ("trace_collector=otel", "otel"),
+        ("trace_collector=a b:1", "a b:1"),
     ],
 )
 def test_a_bad_setting_is_named(setting, named):
     with pytest.raises(UsageProblem, match=named):
         options.parse(None, [setting])
+
+
+def test_what_is_observed_reaches_the_control_plane_as_it_understands_it():
+    given = ["trace_sampling=12.5", "trace_collector=otel.obs:4317", "access_log=off", "access_log_encoding=TEXT"]
+    deployment = manifests.deployment("mesh:1", options.parse("minimal", ["tracing=on", *given]))
+    args = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    read = arguments.parse(args[2:])
+    assert arguments.observation(read) == Observation(access_log=False, sampling=12.5)
+    assert (read.trace_collector, read.access_log_encoding) == (("otel.obs", 4317), "TEXT")
+    for profile, sampling in (("minimal", None), ("default", 1.0), ("demo", 100.0)):
+        container = manifests.deployment("mesh:1", options.parse(profile, []))["spec"]["template"]["spec"][
+            "containers"
+        ][0]
+        assert arguments.observation(arguments.parse(container["args"][2:])).sampling == sampling
 
 
 def test_pods_are_refused_or_let_in_without_an_injector_as_the_user_says():
