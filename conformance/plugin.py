@@ -122,7 +122,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if not _is_worker(config):
         _refuse_copies(config)
-    from conformance.session import open_session
+    from conformance.opening import open_session
 
     ours = open_session(config)
     config.stash[SESSION] = ours
@@ -138,8 +138,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         return None
     if not _asked(config):
         raise pytest.UsageError("--list and --dry-run of the conformance suite need --mesh NAME")
+    from conformance.opening import loaded, selection
     from conformance.preview import listed, planned
-    from conformance.session import loaded, selection
 
     adapter, chosen = loaded(config), selection(config)
     for line in planned(chosen, adapter) if dry else listed(chosen):
@@ -199,7 +199,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not _asked(metafunc.config):
         metafunc.parametrize(ITEM, [None], ids=["no-mesh"])
         return
-    from conformance.session import selection
+    from conformance.opening import selection
 
     chosen = selection(metafunc.config).checks
     metafunc.parametrize(ITEM, [pytest.param(one, id=one.id, marks=_marks(one)) for one in chosen])

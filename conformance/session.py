@@ -1,4 +1,4 @@
-"""One run of the suite under pytest: what the flags say, what the cluster says, and what comes of it.
+"""One run of the suite under pytest: what the cluster says, and what comes of it.
 
 Three roles share this class: the only process, xdist's controller (which runs no check) and xdist's workers.
 """
@@ -8,144 +8,29 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pytest
-
-from conformance.adapters import Adapter, load
+from conformance.adapters import Adapter
 from conformance.catalogue import ground_of, select
 from conformance.dressing import Dressing, pull_secrets
-from conformance.keeper import Keeper, runner_name, sweep, sweep_dead
-from conformance.limits import limit
+from conformance.ground import Ground
+from conformance.keeper import Keeper, sweep, sweep_dead
 from conformance.model import Check
 from conformance.outage import end_of_turns, restore
 from conformance.runner import Options, Runner
-from conformance.selection import Selection, Wish, chosen
-from conformance.settings import read_settings
+from conformance.usage import as_usage
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem, MeshproofError
-from reports.failures import failed_ids
 from reports.model import JSON, Result, Run, Stage, Verdict, result_from_json, result_to_json, to_json
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["Session", "loaded", "open_session", "selection"]
+__all__ = ["Session"]
 
 RESULTS = "results.json"
-
-
-CHOSEN = pytest.StashKey[Selection]()
-
-
-def selection(config: pytest.Config) -> Selection:
-    """The checks that the flags ask for; a wrong word is a usage error."""
-    if CHOSEN not in config.stash:
-        with _as_usage():
-            earlier = config.getoption("rerun_failed")
-            wish = Wish(
-                only=config.getoption("mesh_only"),
-                skip=config.getoption("mesh_skip"),
-                profile=config.getoption("mesh_profile"),
-                features=config.getoption("mesh_features"),
-                exempt=config.getoption("mesh_exempt"),
-                again=failed_ids(config.invocation_params.dir / earlier) if earlier else None,
-                seed=config.getoption("mesh_seed"),
-            )
-            config.stash[CHOSEN] = chosen(wish)
-    return config.stash[CHOSEN]
-
-
-def loaded(config: pytest.Config) -> Adapter:
-    """The adapter of the mesh that the flags name."""
-    with _as_usage():
-        settings = read_settings(_settings_file(config), config.getoption("mesh_set"))
-        return load(config.getoption("--mesh"), settings.mesh)
-
-
-@contextlib.contextmanager
-def _as_usage() -> Iterator[None]:
-    """Our one-sentence errors as pytest's: exit code 4 and no traceback."""
-    try:
-        yield
-    except MeshproofError as error:
-        raise pytest.UsageError(f"{error.problem} ({error.fix})" if error.fix else error.problem) from error
-
-
-def open_session(config: pytest.Config) -> Session:
-    """Read the flags. `pytest.UsageError` for a wrong one."""
-    handed: dict[str, Any] = getattr(config, "workerinput", {}).get("meshproof", {})
-    with _as_usage():
-        settings = read_settings(_settings_file(config), config.getoption("mesh_set"))
-        adapter = load(config.getoption("--mesh"), settings.mesh)
-        picked = selection(config)
-        alpha = config.getoption("--alpha")
-        if not 0 < alpha <= 0.05:
-            raise pytest.UsageError(f"--alpha {alpha:g} is no error rate: give a number above 0, at most 0.05")
-        image = config.getoption("--image") or settings.image or handed.get("image") or _own_image()
-        limit(settings.limits)
-        options = Options(
-            mesh=adapter.name,
-            run=handed.get("run") or secrets.token_hex(3),
-            image=image,
-            report_dir=config.invocation_params.dir / config.getoption("--report-dir"),
-            alpha=alpha,
-            ignore_requires=config.getoption("--ignore-requires"),
-            excused=picked.excused,
-            reproduce=_reproduce(config),
-            settings=settings,
-        )
-    worker = getattr(config, "workerinput", {}).get("workerid", "")
-    distributed = bool(getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None))
-    return Session(
-        adapter,
-        options,
-        kubeconfig=config.getoption("--kubeconfig"),
-        context=config.getoption("--context"),
-        worker=worker,
-        distributed=distributed,
-        runner=handed.get("runner") or runner_name(),
-        wait=not config.getoption("--no-wait"),
-        picked=_as_options(config),
-    )
-
-
-def _settings_file(config: pytest.Config) -> Path | None:
-    file: Path | None = config.getoption("mesh_config")
-    return None if file is None else config.invocation_params.dir / file
-
-
-def _own_image() -> str:
-    from fixtures.images import image_reference
-
-    return image_reference()
-
-
-def _as_options(config: pytest.Config) -> dict[str, JSON]:
-    """The flags of the selection that were given, for the report."""
-    names = ("only", "skip", "profile", "features", "exempt", "seed")
-    given: dict[str, JSON] = {name: config.getoption(f"mesh_{name}") for name in names}
-    return {name: value for name, value in given.items() if value not in ("", None)}
-
-
-def _reproduce(config: pytest.Config) -> str:
-    words = ["pytest", "--pyargs", "conformance", "--mesh", config.getoption("--mesh")]
-    for flag in ("--kubeconfig", "--context", "--image"):
-        value = config.getoption(flag)
-        if value:
-            words += [flag, str(value)]
-    if (file := _settings_file(config)) is not None:
-        words += ["--config", str(file)]
-    for assignment in config.getoption("mesh_set"):
-        words += ["--set", assignment]
-    return shlex.join([*words, "--only"]) + " {id}"
 
 
 @dataclass(frozen=True)
@@ -185,6 +70,7 @@ class Session:
         self._kube: Kube | None = None
         self._runner: Runner | None = None
         self._keeper: Keeper | None = None
+        self._wide: list[Ground] = []
         self._facts: Facts | None = None
         self._started = time.time()
         self._clock = time.monotonic()
@@ -202,7 +88,7 @@ class Session:
 
     def start(self) -> None:
         """Reach the cluster; where results come together also look whether the mesh is there."""
-        with _as_usage():
+        with as_usage():
             self._kube = Kube.connect(*self._where)
             if self._worker:
                 return
@@ -213,11 +99,11 @@ class Session:
             self._facts = Facts(self._kube.host, self._kube.version, self.adapter.version(self._kube))
 
     def prepare(self, asked: Sequence[Check]) -> None:
-        """Create the grounds of the collected checks, all at once, by one process of the run."""
+        """Create the grounds of the collected checks, by one process of the run; the wide ones when they are due."""
         if self._controller or self._kube is None or not asked:
             return
         settings = self.options.settings
-        with _as_usage():
+        with as_usage():
             secrets_of_user = pull_secrets(self._kube, settings.pull_secrets)
         self._keeper = Keeper(
             self._kube,
@@ -229,16 +115,21 @@ class Session:
             everywhere=secrets_of_user,
         )
         self._runner = Runner(self._kube, self.adapter, self.options, self._keeper)
+        needed = dict.fromkeys(check.ground for check in asked if check.id not in self.options.excused)
+        grounds = [ground_of(name) for name in needed]
+        self._wide = [one for one in grounds if one.wide]
         if self._worker in {"", "gw0"}:
-            needed = dict.fromkeys(check.ground for check in asked if check.id not in self.options.excused)
-            self._keeper.begin(ground_of(name) for name in needed)
+            self._keeper.begin(one for one in grounds if not one.wide)
 
     # -- while -----------------------------------------------------------------------------------------------------
 
     def result(self, check: Check) -> Result:
         """The verdict of a check."""
-        if self._runner is None:
+        if self._runner is None or self._keeper is None:
             raise RuntimeError("checks were not collected by pytest_collection_finish")
+        if ground_of(check.ground).wide:
+            # Last, and all given to this process: their pods start while it waits until no other check is judged.
+            self._keeper.begin(self._wide)
         return self._runner.result(check)
 
     def for_report(self, check: Check) -> dict[str, Any] | None:

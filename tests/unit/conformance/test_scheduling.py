@@ -1,12 +1,67 @@
 from __future__ import annotations
 
-from conformance.catalogue import checks
-from conformance.scheduling import ByGround
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from conformance.catalogue import checks, ground_of
+from conformance.scheduling import WIDE, ByGround
+
+NODE = "conformance/test_mesh.py::test_mesh[{}]"
 
 
-def test_checks_of_one_ground_share_a_worker():
-    scheduler = ByGround.__new__(ByGround)
-    scheduler._grounds = {one.id: one.ground for one in checks()}
-    assert scheduler._split_scope("conformance/test_mesh.py::test_mesh[CB-01]") == "cb"
-    assert scheduler._split_scope("conformance/test_mesh.py::test_mesh[INJ-05]@x") == "join"
+class Worker:
+    """What xdist's scheduler asks of a worker."""
+
+    shutting_down = False
+
+    def __init__(self, name: str) -> None:
+        self.gateway = SimpleNamespace(id=name)
+        self.given: list[int] = []
+
+    def send_runtest_some(self, indices: list[int]) -> None:
+        self.given += indices
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+
+@pytest.fixture
+def config() -> Any:
+    option = SimpleNamespace(loadscopereorder=True, maxschedchunk=None)
+    return SimpleNamespace(option=option, getvalue=lambda _: ["2*popen"])
+
+
+def silent(*_: object) -> None:
+    """A log for nobody."""
+
+
+def test_checks_of_one_ground_share_a_worker(config):
+    scheduler = ByGround(config, SimpleNamespace(loadscopesched=silent))
+    assert scheduler._split_scope(NODE.format("CB-01")) == "cb"
+    assert scheduler._split_scope(NODE.format("INJ-05") + "@x") == "join"
+    assert scheduler._split_scope(NODE.format("ID-05")) == scheduler._split_scope(NODE.format("LC-03")) == WIDE
     assert scheduler._split_scope("tests/test_other.py::test_it[3]") == "tests/test_other.py::test_it[3]"
+
+
+def test_the_whole_mesh_is_touched_last_and_by_one_worker(config):
+    scheduler = ByGround(config, SimpleNamespace(loadscopesched=silent))
+    workers = [Worker("gw0"), Worker("gw1")]
+    scheduler.numnodes = len(workers)
+    items = [NODE.format(one.id) for one in checks()]
+    for worker in workers:
+        scheduler.add_node(worker)
+    for worker in workers:
+        scheduler.add_node_collection(worker, items)
+    scheduler.schedule()
+    done: list[int] = []
+    while todo := [(worker, index) for worker in workers for index in worker.given if index not in done]:
+        worker, index = todo[0]
+        done.append(index)
+        scheduler.mark_test_complete(worker, index)
+    assert len(done) == len(items)
+    wide = [index for index, one in enumerate(checks()) if ground_of(one.ground).wide]
+    assert sum(set(wide) <= set(worker.given) for worker in workers) == 1
+    last = next(worker.given for worker in workers if set(wide) <= set(worker.given))
+    assert set(last[-len(wide) :]) == set(wide)
