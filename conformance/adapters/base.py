@@ -67,6 +67,8 @@ class Exposition:
     """Its value is the client's identity, as certificates carry it."""
     destination: str
     """Its value is the server's workload."""
+    overflow: Mapping[str, str]
+    """Labels of what a proxy refused because a cap on connections or requests was reached."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ GROUND = place(
         services=(
             Svc("pool", "in", "pool"),
             Svc("capped", "in", "pool"),
+            Svc("tripped", "in", "pool"),
             Svc("calm", "in", "pool", "v1"),
             Svc("pool-v2", "in", "pool", "v2"),
         ),

@@ -20,6 +20,8 @@ EXPOSITION = Exposition(
     source="source_workload",
     source_identity="source_principal",
     destination="destination_workload",
+    # Envoy's flag for an upstream overflow
+    overflow={"response_code": "503", "response_flags": "UO"},
 )
 
 
