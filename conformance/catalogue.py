@@ -9,13 +9,13 @@ from reports.errors import UsageProblem
 
 from .ground import Ground
 from .model import Check, Judgement, Level
-from .profiles import FULL
+from .profiles import CAPABILITIES, FULL
 from .profiles import profile as named
 
 if TYPE_CHECKING:
     from .context import Context
 
-__all__ = ["check", "checks", "ground_of", "grounds", "place", "select"]
+__all__ = ["check", "checks", "ground_of", "grounds", "in_turn", "place", "select"]
 
 H = TypeVar("H")
 
@@ -72,9 +72,14 @@ def _filled() -> dict[str, Check]:
 
 
 def checks() -> tuple[Check, ...]:
-    """Every check, in the catalogue's order: by ground, then by id within it."""
-    known = _filled()
-    return tuple(sorted(known.values(), key=lambda one: (_grounds[one.ground].order, one.ground, one.id)))
+    """Every check, in the catalogue's order: by capability, then by id."""
+    groups = list(CAPABILITIES)
+    return tuple(sorted(_filled().values(), key=lambda one: (groups.index(one.group), one.id)))
+
+
+def in_turn(some: Iterable[Check]) -> tuple[Check, ...]:
+    """Checks in the order in which they are judged: by ground, then as they come."""
+    return tuple(sorted(some, key=lambda one: _grounds[one.ground].order))
 
 
 def grounds() -> tuple[Ground, ...]:

@@ -1,17 +1,12 @@
-"""Grounds in the cluster: created early and side by side, waited for, and swept away afterwards.
-
-Everything made here carries the label `meshproof.io/run`. Namespaces also name the runner that made them, so that the
-next run on the same machine can sweep what a killed one left.
-"""
+"""Grounds in the cluster: created early and as many at once as the cluster can start, and waited for."""
 
 from __future__ import annotations
 
-import os
-import socket
+import contextlib
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from conformance.adapters import Adapter, Manifest
@@ -19,42 +14,21 @@ from conformance.context import LIMITS
 from conformance.dressing import Dressing
 from conformance.endpoints import ready_endpoints, wanted_endpoints
 from conformance.ground import Ground, render_ground, space_name
+from conformance.pace import Pace, pods_at_once
+from conformance.sweeping import RUN_LABEL, RUNNER, delete_space
 from fixtures.kube import Kube, NotEventually, eventually
 from fixtures.kube.waits import is_ready
 from reports.errors import EnvironmentProblem, MeshproofError
 
-__all__ = ["Keeper", "runner_name", "sweep", "sweep_dead"]
+__all__ = ["Keeper"]
 
-RUN_LABEL = "meshproof.io/run"
-RUNNER = "meshproof.io/runner"
 STATE = "meshproof.io/state"
 READY = "applied"
-GONE_SECONDS = 60.0
 LOOK_SECONDS = 8.0
 """How often a wait for pods looks whether it is in vain."""
+GLANCE_SECONDS = 2.0
+"""How soon a start that nobody waits for any more is given up."""
 NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
-
-
-def runner_name() -> str:
-    """This process: host, process id and its start time, so that a reused process id is no alibi."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
-
-
-def _started(pid: int) -> str:
-    """Start time of a process in clock ticks since boot; "" where it is gone or the system does not say."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def is_dead(runner: str) -> bool:
-    """Whether a runner was on this machine and is no more. Runners elsewhere are presumed alive."""
-    host, _, rest = runner.partition("/")
-    pid, _, started = rest.partition("/")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    return _started(int(pid)) != started
 
 
 class Keeper:
@@ -79,14 +53,52 @@ class Keeper:
         self.dressing = dressing
         self.everywhere = everywhere
         """Objects of the user's that every namespace of the run gets: pull secrets."""
-        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="ground")
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="ground")
+        self._pace: Pace | None = None
+        self._closing = threading.Event()
         self._begun: dict[str, Future[None]] = {}
 
     def begin(self, grounds: Iterable[Ground]) -> None:
-        """Start to create grounds in the background."""
+        """Start to create grounds in the background, in this order and at the cluster's pace."""
         for ground in grounds:
             if ground.name not in self._begun:
-                self._begun[ground.name] = self._pool.submit(self._create, ground)
+                pace = self._pace = self._pace or self._cluster_pace()
+                self._begun[ground.name] = self._pool.submit(self._start, ground, pace, pace.place())
+
+    def _cluster_pace(self) -> Pace:
+        try:
+            return Pace(pods_at_once(self.kube.list("v1", "Node")))
+        except MeshproofError:  # who may not look at nodes is on a cluster of others, hardly a small one
+            return Pace()
+
+    def _start(self, ground: Ground, pace: Pace, place: object) -> None:
+        """Create a ground when its turn has come; the turn is over when its pods are Ready."""
+        with pace.turn(place, sum(workload.replicas for workload in ground.workloads)):
+            if self._closing.is_set():
+                return
+            self._create(ground)
+            if not self._started(ground):
+                pace.give_up()
+
+    def _started(self, ground: Ground) -> bool:
+        deadline = time.monotonic() + LIMITS.ground_ready
+        for space, count in self._expected(ground):
+            ready = False
+            while not ready and not self._closing.is_set() and time.monotonic() < deadline:
+                with contextlib.suppress(MeshproofError):
+                    self.kube.wait_pods_ready(space, count=count, timeout=GLANCE_SECONDS)
+                    ready = True
+            if not ready:
+                return False
+        return True
+
+    def _expected(self, ground: Ground) -> list[tuple[str, int]]:
+        """The ground's namespaces with pods, and how many."""
+        counts = {
+            one.name: sum(workload.replicas for workload in ground.workloads if workload.place == one.name)
+            for one in ground.places
+        }
+        return [(space_name(self.run, ground.name, name), count) for name, count in counts.items() if count]
 
     def _create(self, ground: Ground) -> None:
         layers = render_ground(ground, self.adapter, run=self.run, image=self.image)
@@ -124,12 +136,10 @@ class Keeper:
             self._begun[ground.name].result()
         else:
             self._await_creation(ground)
+        for space, count in self._expected(ground):
+            self._await_pods(space, count)
         for one in ground.places:
-            expected = sum(workload.replicas for workload in ground.workloads if workload.place == one.name)
-            space = space_name(self.run, ground.name, one.name)
-            if expected:
-                self._await_pods(space, expected)
-            self._await_endpoints(space, wanted_endpoints(ground, one.name))
+            self._await_endpoints(space_name(self.run, ground.name, one.name), wanted_endpoints(ground, one.name))
 
     def _await_endpoints(self, space: str, wanted: Mapping[str, int]) -> None:
         """Wait until each service names its Ready pods: on a busy cluster its slices follow them by a second.
@@ -145,23 +155,34 @@ class Keeper:
             eventually(told, timeout=LIMITS.ground_ready, what=f"the endpoints of every service in {space}")
 
     def _await_pods(self, space: str, count: int) -> None:
-        """Wait for pods, but not for an image that the cluster cannot get.
+        """Wait for pods, but not for an image that the cluster cannot get."""
 
-        The limit starts anew with each further pod of the run that is Ready: a small cluster on which many start at
-        once is slow, not stuck.
-        """
-        seen: set[str] = set()
-        deadline = time.monotonic() + LIMITS.ground_ready
-        while True:
-            left = deadline - time.monotonic()
+        def look(seconds: float) -> None:
             try:
-                self.kube.wait_pods_ready(space, count=count, timeout=min(left, LOOK_SECONDS))
+                self.kube.wait_pods_ready(space, count=count, timeout=seconds)
             except NotEventually:
                 if image := _image_that_is_missing(self.kube.list("v1", "Pod", space)):
                     raise EnvironmentProblem(
                         f"the cluster cannot get the image {image}",
                         fix="load its archive into the nodes, or name one that they can pull with --image",
                     ) from None
+                raise
+
+        self._patiently(look)
+
+    def _patiently(self, look: Callable[[float], None]) -> None:
+        """Look until it is as it should be, for `LIMITS.ground_ready` at most; `look` raises `NotEventually` otherwise.
+
+        The limit starts anew with each further pod of the run that is Ready: a small cluster on which many start is
+        slow, not stuck.
+        """
+        seen: set[str] = set()
+        deadline = time.monotonic() + LIMITS.ground_ready
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                look(min(left, LOOK_SECONDS))
+            except NotEventually:
                 if further := self._ready_pods() - seen:
                     seen |= further
                     deadline = time.monotonic() + LIMITS.ground_ready
@@ -184,17 +205,23 @@ class Keeper:
             found = self.kube.get("v1", "Namespace", first)
             return str((found or {}).get("metadata", {}).get("annotations", {}).get(STATE, ""))
 
-        said = eventually(state, timeout=LIMITS.ground_ready, interval=0.2, what=f"the ground {ground.name} created")
-        if said != READY:
-            raise EnvironmentProblem(said)
+        def look(seconds: float) -> None:
+            said = eventually(state, timeout=seconds, interval=0.2, what=f"the ground {ground.name} created")
+            if said != READY:
+                raise EnvironmentProblem(said)
+
+        self._patiently(look)
 
     def release(self, ground: Ground) -> None:
         """Begin to delete a ground that is no longer needed."""
         for one in ground.places:
-            _delete(self.kube, space_name(self.run, ground.name, one.name))
+            delete_space(self.kube, space_name(self.run, ground.name, one.name))
 
     def close(self) -> None:
-        """Wait for creations under way to end; what they made, the sweep removes."""
+        """Wait for creations under way to end, and begin no more; what they made, the sweep removes."""
+        self._closing.set()
+        if self._pace is not None:
+            self._pace.give_up()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -205,48 +232,3 @@ def _image_that_is_missing(pods: Iterable[Mapping[str, Any]]) -> str:
             if container.get("state", {}).get("waiting", {}).get("reason") in NO_IMAGE:
                 return str(container.get("image", ""))
     return ""
-
-
-def _delete(kube: Kube, name: str) -> None:
-    """Begin to delete a namespace, its pods first and at once.
-
-    The namespace controller looks only after five seconds, and again much later if pods are still ending then. No new
-    pods can come meanwhile: the namespace is terminating.
-    """
-    kube.delete("v1", "Namespace", name)
-    for pod in kube.list("v1", "Pod", name):
-        kube.delete("v1", "Pod", pod["metadata"]["name"], name, grace=1)
-
-
-def sweep(kube: Kube, run: str, *, wait: bool = True) -> list[str]:
-    """Delete every namespace of a run and wait until they are gone. Returns the names of those that are not.
-
-    Without `wait` the deletion is only begun, and nothing is returned.
-    """
-    names = [item["metadata"]["name"] for item in kube.list("v1", "Namespace", selector=f"{RUN_LABEL}={run}")]
-    for name in names:
-        _delete(kube, name)
-    if not wait:
-        return []
-    deadline = time.monotonic() + GONE_SECONDS
-    stuck = []
-    for name in names:
-        try:
-            kube.wait_gone("v1", "Namespace", name, timeout=max(1.0, deadline - time.monotonic()))
-        except EnvironmentProblem:
-            stuck.append(name)
-    return stuck
-
-
-def sweep_dead(kube: Kube) -> list[str]:
-    """Delete what killed runs of this machine left. Returns the namespaces; their deletion is not awaited."""
-    found = kube.list("v1", "Namespace", selector=RUN_LABEL)
-    left = [
-        item["metadata"]["name"]
-        for item in found
-        if is_dead(item["metadata"].get("annotations", {}).get(RUNNER, ""))
-        and not item["metadata"].get("deletionTimestamp")
-    ]
-    for name in left:
-        _delete(kube, name)
-    return left

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from conformance.adapters import Adapter, load
-from conformance.keeper import runner_name
 from conformance.limits import limit
 from conformance.runner import Options
 from conformance.selection import Selection, Wish, chosen
 from conformance.session import Session
 from conformance.settings import read_settings
+from conformance.sweeping import runner_name
 from conformance.usage import as_usage
 from reports.failures import failed_ids
 from reports.model import JSON

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from conformance.keeper import RUNNER, is_dead, runner_name
+from conformance.sweeping import RUNNER, is_dead, runner_name
 from fixtures.kube import Kube, eventually
 
 __all__ = ["end_of_turns", "restore", "stopped", "turn"]

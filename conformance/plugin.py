@@ -1,7 +1,7 @@
 """The pytest plugin: `pytest --pyargs conformance --mesh NAME` judges a mesh, one test item a check.
 
 Inert unless `--mesh` is given or conformance tests are collected. Safe under pytest-xdist: checks of one ground
-go to one worker, the first worker creates the namespaces of all, the controller sweeps them and writes `results.json`.
+go to one worker; the controller creates the namespaces of all, sweeps them and writes `results.json`.
 pass = passed; fail and inconclusive = failed; unsupported and not-run = skipped, with the reason.
 
 Imports stay light here: this file is loaded by every pytest on a machine that has the product installed.
@@ -226,6 +226,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     ours = session.config.stash.get(SESSION, None)
     if ours is not None:
         ours.prepare([check for check in map(_check_of, session.items) if check is not None])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """xdist: the controller, which runs no check, creates the grounds. All workers have collected the same."""
+    ours = node.config.stash.get(SESSION, None)
+    if ours is not None:
+        from conformance.scheduling import checks_in
+
+        ours.prepare(checks_in(ids))
 
 
 def _check_of(item: pytest.Item | None) -> Check | None:

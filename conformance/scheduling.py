@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from conformance.catalogue import checks, ground_of
+from conformance.catalogue import checks, ground_of, grounds, in_turn
 
-__all__ = ["ByGround"]
+if TYPE_CHECKING:
+    from conformance.model import Check
+
+__all__ = ["ByGround", "checks_in"]
 
 _CHECK = re.compile(r"\[([A-Z]+-\d+)\]")
 
 
-WIDE = "wide"
+_WIDE = "wide"
+
+
+def checks_in(ids: Iterable[str]) -> tuple[Check, ...]:
+    """The checks that the ids of test items name, as they are handed out."""
+    named = {found[1] for found in map(_CHECK.search, ids) if found}
+    return in_turn(one for one in checks() if one.id in named)
 
 
 class ByGround(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
-    """Hands out whole grounds, the one with the most checks first.
+    """Hands out whole grounds in their order, in which they are created as well.
 
     The wide ones come last, and all to one worker: they wait until no other check is judged, and a worker that waits
     for its turn judges nothing meanwhile.
@@ -27,7 +38,7 @@ class ByGround(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
         super().__init__(config, log)
-        self._scopes = {one.id: WIDE if ground_of(one.ground).wide else one.ground for one in checks()}
+        self._scopes = {one.id: _WIDE if ground_of(one.ground).wide else one.ground for one in checks()}
 
     def _split_scope(self, nodeid: str) -> str:
         found = _CHECK.search(nodeid)
@@ -35,6 +46,12 @@ class ByGround(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no
 
     def _assign_work_unit(self, node: Any) -> None:
         """The next unit to a worker."""
-        if WIDE in self.workqueue:
-            self.workqueue.move_to_end(WIDE)
+        first = min(self.workqueue, key=_order)
+        self.workqueue.move_to_end(first, last=False)
         super()._assign_work_unit(node)
+
+
+def _order(scope: str) -> float:
+    """The place of a ground; what is none of ours comes before the wide ones."""
+    known = {one.name: one.order for one in grounds()}
+    return math.inf if scope == _WIDE else known.get(scope, max(known.values()))

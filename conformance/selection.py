@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from conformance.catalogue import checks, select
+from conformance.catalogue import checks, in_turn, select
 from conformance.model import Check
 from conformance.profiles import FULL
 from reports.choice import choose
@@ -29,7 +29,7 @@ class Wish:
     again: tuple[str, ...] | None = None
     """Ids of an earlier run that are to be judged again."""
     seed: int | None = None
-    """Judge in an order drawn with this seed; None: in the catalogue's."""
+    """Judge in an order drawn with this seed; None: as the grounds come about."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def chosen(wish: Wish) -> Selection:
         if not found:
             raise UsageProblem("none of the checks that failed then are among the ones asked for now")
     excused = excuses(wish.features, wish.exempt)
-    ordered = found if wish.seed is None else shuffled(found, wish.seed)
+    ordered = in_turn(found) if wish.seed is None else shuffled(found, wish.seed)
     return Selection(ordered, {one.id: excused[one.id] for one in ordered if one.id in excused})
 
 

@@ -19,10 +19,11 @@ from conformance.adapters import Adapter
 from conformance.catalogue import ground_of, select
 from conformance.dressing import Dressing, pull_secrets
 from conformance.ground import Ground
-from conformance.keeper import Keeper, sweep, sweep_dead
+from conformance.keeper import Keeper
 from conformance.model import Check
 from conformance.outage import end_of_turns, restore
 from conformance.runner import Options, Runner
+from conformance.sweeping import sweep, sweep_dead
 from conformance.usage import as_usage
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem, MeshproofError
@@ -99,8 +100,8 @@ class Session:
             self._facts = Facts(self._kube.host, self._kube.version, self.adapter.version(self._kube))
 
     def prepare(self, asked: Sequence[Check]) -> None:
-        """Create the grounds of the collected checks, by one process of the run; the wide ones when they are due."""
-        if self._controller or self._kube is None or not asked:
+        """Create the grounds of the collected checks where results come together; the wide ones when they are due."""
+        if self._kube is None or self._keeper is not None or not asked:
             return
         settings = self.options.settings
         with as_usage():
@@ -114,12 +115,13 @@ class Session:
             dressing=Dressing.of(settings),
             everywhere=secrets_of_user,
         )
-        self._runner = Runner(self._kube, self.adapter, self.options, self._keeper)
         needed = dict.fromkeys(check.ground for check in asked if check.id not in self.options.excused)
         grounds = [ground_of(name) for name in needed]
         self._wide = [one for one in grounds if one.wide]
-        if self._worker in {"", "gw0"}:
+        if not self._worker:
             self._keeper.begin(one for one in grounds if not one.wide)
+        if not self._controller:
+            self._runner = Runner(self._kube, self.adapter, self.options, self._keeper)
 
     # -- while -----------------------------------------------------------------------------------------------------
 

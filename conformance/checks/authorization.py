@@ -33,7 +33,7 @@ REFERENCE = "https://istio.io/latest/docs/reference/config/security/authorizatio
 GROUND = place(
     Ground(
         name="authz",
-        order=5,
+        order=10,
         places=(Place("in", meshed=True), Place("friend", meshed=True), Place("friendly", meshed=True), Place("out")),
         workloads=(
             Workload(SERVER, "in"),

@@ -30,7 +30,7 @@ __all__ = ["GROUND", "MARKED"]
 GROUND = place(
     Ground(
         name="lb",
-        order=5,
+        order=7,
         places=(Place("in", meshed=True), Place("out")),
         workloads=(
             Workload("client", "in", kind="client"),

@@ -27,7 +27,7 @@ __all__ = ["GROUND"]
 GROUND = place(
     Ground(
         name="cb",
-        order=4,
+        order=1,
         places=(Place("in", meshed=True), Place("out")),
         workloads=(
             Workload("client", "in", kind="client"),

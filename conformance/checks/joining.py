@@ -45,7 +45,7 @@ def _strict(spaces: Mapping[str, str]) -> tuple[MtlsMode, ...]:
 GROUND = place(
     Ground(
         name="join",
-        order=1,
+        order=5,
         places=(Place("strict", meshed=True), Place("lax", meshed=True), Place("out")),
         workloads=(
             Workload("client", "strict", kind="client"),

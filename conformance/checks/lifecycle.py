@@ -38,7 +38,7 @@ def _strict(spaces: Mapping[str, str]) -> tuple[MtlsMode, ...]:
 GROUND = place(
     Ground(
         name="lc",
-        order=6,
+        order=9,
         places=(Place("strict", meshed=True), Place("lax", meshed=True), Place("out")),
         workloads=(
             Workload("client", "strict", kind="client"),

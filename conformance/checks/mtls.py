@@ -58,7 +58,7 @@ def _standing(spaces: Mapping[str, str]) -> tuple[Intent, ...]:
 GROUND = place(
     Ground(
         name="mtls",
-        order=2,
+        order=3,
         places=(Place("in", meshed=True), Place("strict", meshed=True), Place("out")),
         workloads=(
             Workload("client", "in", kind="client"),

@@ -47,7 +47,7 @@ SINGLE = ("faults", "budget", "limited", "plain")
 GROUND = place(
     Ground(
         name="rs",
-        order=7,
+        order=4,
         places=(Place("in", meshed=True), Place("out")),
         workloads=(
             Workload("client", "in", kind="client"),

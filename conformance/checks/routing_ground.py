@@ -23,7 +23,7 @@ MIRRORED, SPOKEN = ("mirror",), ("speak",)
 GROUND = place(
     Ground(
         name="rt",
-        order=6,
+        order=8,
         places=(Place("in", meshed=True), Place("far", meshed=True), Place("out")),
         workloads=(
             Workload("client", "in", kind="client"),

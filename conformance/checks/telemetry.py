@@ -28,7 +28,7 @@ __all__ = ["GROUND"]
 GROUND = place(
     Ground(
         name="tel",
-        order=4,
+        order=11,
         places=(Place("in", meshed=True), Place("strict", meshed=True), Place("out")),
         workloads=(
             Workload("client", "in", kind="client"),

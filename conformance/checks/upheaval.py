@@ -39,8 +39,8 @@ from conformance.checks.upheaval_judges import (
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import MeshMtlsMode, Mode, MtlsMode, RotateRoot, ShortCertificates
-from conformance.keeper import RUNNER, runner_name
 from conformance.outage import UNDO
+from conformance.sweeping import RUNNER, runner_name
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Job
 

@@ -27,7 +27,7 @@ __all__ = ["GROUND", "NOBODY", "Split", "Way", "declare", "judge_nothing_else", 
 GROUND = place(
     Ground(
         name="wt",
-        order=3,
+        order=2,
         places=(Place("in", meshed=True), Place("out")),
         workloads=(
             Workload("client", "in", kind="client"),

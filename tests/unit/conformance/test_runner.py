@@ -10,9 +10,10 @@ import pytest
 from conformance.adapters import load
 from conformance.catalogue import checks, ground_of
 from conformance.context import Context, NotExpressible, NotInForce
-from conformance.keeper import Keeper, is_dead, runner_name
+from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, failed, inconclusive, passed
 from conformance.runner import Options, Runner
+from conformance.sweeping import is_dead, runner_name
 from fixtures.kube import ApiProblem, Kube
 from reports.errors import EnvironmentProblem
 from reports.model import Verdict

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from conformance.catalogue import checks, ground_of
-from conformance.scheduling import WIDE, ByGround
+from conformance.scheduling import ByGround, checks_in
 
 NODE = "conformance/test_mesh.py::test_mesh[{}]"
 
@@ -41,7 +41,7 @@ def test_checks_of_one_ground_share_a_worker(config):
     scheduler = ByGround(config, SimpleNamespace(loadscopesched=silent))
     assert scheduler._split_scope(NODE.format("CB-01")) == "cb"
     assert scheduler._split_scope(NODE.format("INJ-05") + "@x") == "join"
-    assert scheduler._split_scope(NODE.format("ID-05")) == scheduler._split_scope(NODE.format("LC-03")) == WIDE
+    assert scheduler._split_scope(NODE.format("ID-05")) == scheduler._split_scope(NODE.format("LC-03")) == "wide"
     assert scheduler._split_scope("tests/test_other.py::test_it[3]") == "tests/test_other.py::test_it[3]"
 
 
@@ -65,3 +65,24 @@ def test_the_whole_mesh_is_touched_last_and_by_one_worker(config):
     assert sum(set(wide) <= set(worker.given) for worker in workers) == 1
     last = next(worker.given for worker in workers if set(wide) <= set(worker.given))
     assert set(last[-len(wide) :]) == set(wide)
+
+
+def test_grounds_are_handed_out_in_their_order(config):
+    scheduler = ByGround(config, SimpleNamespace(loadscopesched=silent))
+    workers = [Worker("gw0"), Worker("gw1")]
+    scheduler.numnodes = len(workers)
+    items = [NODE.format(one.id) for one in reversed(checks())]
+    for worker in workers:
+        scheduler.add_node(worker)
+    for worker in workers:
+        scheduler.add_node_collection(worker, items)
+    scheduler.schedule()
+    first, second = (ground_of(checks_in([items[worker.given[0]]])[0].ground).order for worker in workers)
+    orders = sorted({(one.order, one.name) for one in map(ground_of, {check.ground for check in checks()})})
+    assert [first, second] == [order for order, _ in orders[:2]]
+
+
+def test_checks_are_named_by_the_ids_of_their_items():
+    found = checks_in([NODE.format("CB-01"), "tests/test_other.py::test_it[3]", NODE.format("INJ-05") + "@x"])
+    assert [one.id for one in found] == ["CB-01", "INJ-05"]
+    assert checks_in([]) == ()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.adapters import load
-from conformance.catalogue import checks
+from conformance.catalogue import checks, grounds, in_turn
 from conformance.preview import listed, planned
 from conformance.selection import Wish, chosen, excuses, features, shuffled
 from reports.errors import UsageProblem
@@ -17,9 +17,10 @@ from reports.errors import UsageProblem
 EVERY = {one.id for one in checks()}
 
 
-def test_without_a_wish_everything_is_judged_in_the_catalogues_order():
+def test_without_a_wish_everything_is_judged_ground_by_ground_as_they_come_about():
     found = chosen(Wish())
-    assert found.checks == checks()
+    assert found.checks == in_turn(checks())
+    assert found.grounds == tuple(one.name for one in grounds())
     assert not found.excused
 
 
@@ -98,4 +99,4 @@ def test_a_preview_names_checks_namespaces_and_excuses():
     assert "mp-run-wt-in" in lines
     assert "mp-run-cb" not in lines
     assert "CB-01 would be unsupported: exempted by --exempt CB-01" in lines
-    assert [line.split()[0] for line in listed(replace(found, excused={}))] == ["WT-01", "CB-01"]
+    assert [line.split()[0] for line in listed(replace(found, excused={}))] == ["CB-01", "WT-01"]

@@ -11,8 +11,8 @@ import pytest
 from conformance.checks.capture_judges import Admitted
 from conformance.checks.lifecycle_judges import Load
 from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
-from conformance.keeper import RUNNER, runner_name
 from conformance.outage import UNDO, end_of_turns, restore, stopped, turn
+from conformance.sweeping import RUNNER, runner_name
 from reports.model import Verdict
 
 PASS, FAIL, OPEN = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
