@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from conformance.adapters import Adapter, Rendered, Unsupported
 from conformance.intents import Bypass, Inject, Intent, NoInject, Scope
-from fixtures.workloads.manifests import account_manifest, client_pod, echo_deployment, service
+from fixtures.workloads.manifests import PORTS, account_manifest, client_pod, echo_deployment, service
 
 __all__ = [
+    "HTTP",
+    "HTTP_AND_GRPC",
     "Ground",
     "Layer",
     "Place",
@@ -25,6 +27,10 @@ __all__ = [
 ]
 
 Manifest = Mapping[str, Any]
+
+HTTP = ("http",)
+"""The ports of a service that is asked in HTTP alone."""
+HTTP_AND_GRPC = ("http", "grpc")
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class Svc:
     version: str = ""
     headless: bool = False
     """Without an address of its own: its name resolves to its pods."""
+    ports: tuple[str, ...] = tuple(PORTS)
+    """The echo's ports that it has, by name. Every proxy of the mesh is told of each, so: those that are asked for."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +210,7 @@ def _services(ground: Ground, adapter: Adapter) -> tuple[Svc, ...]:
 
 def _service(svc: Svc, space: str) -> Manifest:
     selector = {"app": svc.app} | ({"version": svc.version} if svc.version else {})
-    return service(svc.name, space, selector, headless=svc.headless)
+    return service(svc.name, space, selector, [(name, PORTS[name]) for name in svc.ports], headless=svc.headless)
 
 
 def _workload(workload: Workload, place: Place, space: str, adapter: Adapter, image: str) -> Sequence[Manifest]:

@@ -21,7 +21,7 @@ from conformance.checks.balancing_judges import (
     problem,
 )
 from conformance.context import LIMITS, Context
-from conformance.ground import Ground, Place, Svc, Workload
+from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Backend, RoundRobin, StickyHeader
 from fixtures.workloads.traffic import Batch, Job, Record
 
@@ -41,8 +41,8 @@ GROUND = place(
             Workload("outsider", "out", kind="client"),
         ),
         services=(
-            *(Svc(name, "in", "pool") for name in ("turns", "sticky", "doomed", "shares")),
-            Svc("moving", "in", "moving"),
+            *(Svc(name, "in", "pool", ports=HTTP) for name in ("turns", "sticky", "doomed", "shares")),
+            Svc("moving", "in", "moving", ports=HTTP),
         ),
     )
 )

@@ -18,7 +18,7 @@ from conformance.checks.ejection_judges import (
 )
 from conformance.checks.limits import ENOUGH, Burst, Cap, judge_cap
 from conformance.context import LIMITS, Context, Pod
-from conformance.ground import Ground, Place, Svc, Workload
+from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Backend, ConnectionLimit, OutlierEjection
 from fixtures.workloads.traffic import Batch, Job, Record
 
@@ -36,11 +36,11 @@ GROUND = place(
             Workload("outsider", "out", kind="client"),
         ),
         services=(
-            Svc("pool", "in", "pool"),
-            Svc("capped", "in", "pool"),
-            Svc("tripped", "in", "pool"),
-            Svc("calm", "in", "pool", "v1"),
-            Svc("pool-v2", "in", "pool", "v2"),
+            Svc("pool", "in", "pool", ports=HTTP),
+            Svc("capped", "in", "pool", ports=HTTP),
+            Svc("tripped", "in", "pool", ports=HTTP),
+            Svc("calm", "in", "pool", "v1", ports=HTTP),
+            Svc("pool-v2", "in", "pool", "v2", ports=HTTP),
         ),
         server="faulty",
     )

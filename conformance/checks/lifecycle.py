@@ -23,7 +23,7 @@ from conformance.checks.lifecycle_judges import (
     judge_rollout,
 )
 from conformance.context import LIMITS, MARK_ROW, Context, Pod
-from conformance.ground import Ground, Place, Svc, Workload, render_metadata
+from conformance.ground import HTTP, Ground, Place, Svc, Workload, render_metadata
 from conformance.intents import Backend, Mode, MtlsMode, NoInject, RoundRobin, Scope
 from fixtures.workloads.traffic import Batch, Record
 from reports.errors import EnvironmentProblem
@@ -49,10 +49,10 @@ GROUND = place(
             Workload("outsider", "out", kind="client"),
         ),
         services=(
-            Svc("rolling", "strict", "rolling"),
-            Svc("fragile", "strict", "fragile"),
-            Svc("server", "lax", "server", "v1"),
-            Svc("both", "lax", "server"),
+            Svc("rolling", "strict", "rolling", ports=HTTP),
+            Svc("fragile", "strict", "fragile", ports=HTTP),
+            Svc("server", "lax", "server", "v1", ports=HTTP),
+            Svc("both", "lax", "server", ports=HTTP),
         ),
         standing=_strict,
     )

@@ -8,7 +8,7 @@ from typing import Literal
 from conformance.catalogue import place
 from conformance.checks.standing import Route, Standing
 from conformance.context import Context, Gate
-from conformance.ground import Ground, Place, Svc, Workload
+from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import (
     Backend,
     Fault,
@@ -56,9 +56,9 @@ GROUND = place(
             Workload("outsider", "out", kind="client"),
         ),
         services=(
-            *(Svc(f"{name}-{by}", "in", "shop") for name in BOTH for by in WAYS),
-            *(Svc(name, "in", "shop") for name in SINGLE),
-            *(Svc(f"shop-{version}", "in", "shop", version) for version in ("v1", "v2")),
+            *(Svc(f"{name}-{by}", "in", "shop", ports=HTTP) for name in BOTH for by in WAYS),
+            *(Svc(name, "in", "shop", ports=HTTP) for name in SINGLE),
+            *(Svc(f"shop-{version}", "in", "shop", version, ports=HTTP) for version in ("v1", "v2")),
         ),
         server="shop-v1",
     )

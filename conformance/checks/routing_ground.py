@@ -9,7 +9,7 @@ from conformance.catalogue import place
 from conformance.checks.cases import Asked, Case, ask
 from conformance.checks.standing import Route, Standing
 from conformance.context import Context, Gate
-from conformance.ground import Ground, Place, Svc, Workload
+from conformance.ground import HTTP, HTTP_AND_GRPC, Ground, Place, Svc, Workload
 from conformance.intents import Backend, Intent, Marker, RequestRoute, RouteRule, Target
 
 __all__ = ["DEPOT", "GROUND", "NOWHERE", "STANDING", "TO_V1", "TO_V2", "V1", "V2", "V3", "both", "offer", "one"]
@@ -18,6 +18,7 @@ By = Literal["version", "service"]
 ROUTED = ("match", "fallback", "headers", "rewrite", "redirect", "order")
 """Services that are routed in both ways: by version as `<name>-version`, by service as `<name>-service`."""
 SINGLE = ("missing", "ported", "shop", "granted", "late", "odd", "calls", "bystander")
+TWO_PORTS = ("ported", "calls")
 MIRRORED, SPOKEN = ("mirror",), ("speak",)
 
 GROUND = place(
@@ -37,14 +38,14 @@ GROUND = place(
         # One service a route: each stands alone, over the same pods.
         services=(
             *(
-                Svc(f"{name}-{by}", "in", "web")
+                Svc(f"{name}-{by}", "in", "web", ports=HTTP)
                 for name in (*ROUTED, *MIRRORED, *SPOKEN)
                 for by in ("version", "service")
             ),
-            *(Svc(name, "in", "web") for name in SINGLE),
-            *(Svc(f"web-{version}", "in", "web", version) for version in ("v1", "v2", "v3")),
-            Svc("depot", "far", "depot"),
-            Svc("depot-closed", "far", "depot"),
+            *(Svc(name, "in", "web", ports=HTTP_AND_GRPC if name in TWO_PORTS else HTTP) for name in SINGLE),
+            *(Svc(f"web-{version}", "in", "web", version, ports=HTTP_AND_GRPC) for version in ("v1", "v2", "v3")),
+            Svc("depot", "far", "depot", ports=HTTP),
+            Svc("depot-closed", "far", "depot", ports=HTTP),
         ),
         server="web-v1",
     )

@@ -19,7 +19,7 @@ from conformance.checks.telemetry_judges import (
 )
 from conformance.context import LIMITS, Context, NotExpressible
 from conformance.exposition import counters, over_network, total
-from conformance.ground import Ground, Place, Svc, Workload
+from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Mode, MtlsMode, RequestMetrics
 from fixtures.workloads.traffic import Batch
 
@@ -38,7 +38,7 @@ GROUND = place(
             Workload("guarded", "strict"),
             Workload("outsider", "out", kind="client"),
         ),
-        services=(Svc("server", "in", "server"), Svc("guarded", "strict", "guarded")),
+        services=(Svc("server", "in", "server", ports=HTTP), Svc("guarded", "strict", "guarded", ports=HTTP)),
         standing=lambda spaces: (MtlsMode(spaces["strict"], Mode.STRICT),),
         # What these checks require is judged here too, by requests that would be counted at the server.
         server="bystander",

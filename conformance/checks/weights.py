@@ -14,7 +14,7 @@ from typing import Literal
 
 from conformance.catalogue import check, place
 from conformance.context import LIMITS, Context, Gate
-from conformance.ground import Ground, Place, Svc, Workload
+from conformance.ground import HTTP, HTTP_AND_GRPC, Ground, Place, Svc, Workload
 from conformance.intents import Backend, WeightedRoute
 from conformance.model import Judgement, failed, inconclusive, passed, share_rates
 from conformance.statistics import Decision, Sprt, never_seen_samples, shares_decision
@@ -39,11 +39,12 @@ GROUND = place(
         # One service a check: each has a route of its own, over the same pods.
         services=(
             *(
-                Svc(name, "in", "web")
-                for name in ("two", "zero", "three", "within", "calls", "hole", "moving", "turned", "canary")
+                Svc(name, "in", "web", ports=HTTP)
+                for name in ("two", "zero", "three", "within", "hole", "moving", "turned", "canary")
             ),
-            *(Svc(f"web-{version}", "in", "web", version) for version in ("v1", "v2", "v3")),
-            Svc("web-none", "in", "nobody"),
+            Svc("calls", "in", "web", ports=HTTP_AND_GRPC),
+            *(Svc(f"web-{version}", "in", "web", version, ports=HTTP_AND_GRPC) for version in ("v1", "v2", "v3")),
+            Svc("web-none", "in", "nobody", ports=HTTP),
         ),
         server="web-v1",
     )

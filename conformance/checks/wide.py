@@ -12,7 +12,7 @@ from conformance.checks.lifecycle import steady
 from conformance.checks.lifecycle_judges import Load
 from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
 from conformance.context import LIMITS, Context, NotInForce
-from conformance.ground import Ground, Place, Svc, Workload
+from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Backend, RoundRobin
 from conformance.outage import stopped
 from fixtures.workloads.traffic import Record
@@ -31,7 +31,7 @@ GROUND = place(
             Workload("other", "in", app="server", version="v2"),
             Workload("outsider", "out", kind="client"),
         ),
-        services=(Svc("server", "in", "server"),),
+        services=(Svc("server", "in", "server", ports=HTTP),),
     )
 )
 AWAY = 4.0
