@@ -65,6 +65,15 @@ def test_a_group_of_version_2_that_cannot_pass_on_is_named(tmp_path: Path, monke
         Hierarchy(tmp_path).make("one")
 
 
+@pytest.mark.parametrize(("file", "usual"), [("cpu.shares", 1024), ("cpu.weight", 100)])
+def test_a_cluster_counts_as_many_processes_when_processors_are_short(tmp_path: Path, file: str, usual: int) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / file).write_text(str(usual))
+    Hierarchy(tmp_path).weigh("one/system")
+    assert int((tmp_path / "one" / file).read_text()) > 4 * usual
+    assert not (tmp_path / "one" / "system").exists()
+
+
 def test_removing_groups_removes_them_leaves_first(tmp_path: Path) -> None:
     (tmp_path / "one" / "pods" / "a").mkdir(parents=True)
     host.end_cgroups([Hierarchy(tmp_path)], "one")
