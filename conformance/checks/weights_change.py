@@ -75,15 +75,20 @@ def _steady(service: str, ctx: Context) -> Batch:
     )
 
 
-def _seen(ctx: Context, job: Job, more: int, seen: list[Record]) -> None:
-    """Let so many further requests end."""
-    wanted = len(seen) + more
+def _seen(ctx: Context, job: Job, more: int, seen: list[Record]) -> float:
+    """Let so many requests end that begin from now on. Returns when that was."""
+    since = ctx.now()
 
     def enough() -> bool:
         seen.extend(job.records(len(seen)))
-        return len(seen) >= wanted
+        return sum(_began(one) > since for one in seen) >= more
 
     ctx.until(enough, f"{more} more requests", LIMITS.request)
+    return since
+
+
+def _began(record: Record) -> float:
+    return record.start + record.late
 
 
 @check(
@@ -103,10 +108,9 @@ def moving(ctx: Context) -> Moving:
         for weights in others:
             _seen(ctx, job, EACH, seen)
             declare(ctx, "moving", weights, "version")
-        since = ctx.now()
-        _seen(ctx, job, 2 * EACH, seen)
-    late = [one for one in seen if one.start + one.late > since]
-    early = [one for one in seen if one.start + one.late <= since]
+        since = _seen(ctx, job, EACH, seen)
+    late = [one for one in seen if _began(one) > since]
+    early = [one for one in seen if _began(one) <= since]
     return Moving(len(STAGES), tuple(map(_said, early)), tuple(map(_said, late)))
 
 
