@@ -272,16 +272,6 @@ class Kube:
                     _raise(int(status.get("code") or 500), json.dumps(status).encode(), path, collection=True)
                 yield WatchEvent(event["type"], event["object"])
 
-    async def service_page(self, namespace: str, service: str, port: int, page: str) -> Any:
-        """The JSON of a page that a service in the cluster serves over HTTP. Raises `KubeError`."""  # fmt: skip
-        path = f"/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy/{page}"
-        timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
-        async with self.session().get(self._server + path, headers=self._token.header(), timeout=timeout) as reply:
-            content = await reply.read()
-        if reply.status >= 400:
-            _raise(reply.status, content, path, collection=False)
-        return json.loads(content)
-
     async def exec(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> bytes:
         """Run a command in a container and return its output. Raises `KubeError` if it cannot start or fails."""
         query = [("container", container), ("stdout", "1"), ("stderr", "1"), *(("command", part) for part in command)]

@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import aiohttp
@@ -26,6 +26,9 @@ from refmesh import arguments
 from refmesh.ca import service as ca_service
 from refmesh.ca import status
 from refmesh.ca.authority import Authority
+from refmesh.ca.news import HELD_SECONDS, News
+from refmesh.ca.peer import peer_identity
+from refmesh.ca.replicas import Replicas
 from refmesh.ca.rotation import Rotator
 from refmesh.config.certificates import CertificateReader
 from refmesh.config.ingress import wanted_certificates
@@ -56,10 +59,6 @@ __all__ = ["ControlPlane", "main"]
 log = logging.getLogger("refmesh")
 
 _APP = "refmesh"
-_HINT_SECONDS = 55.0
-"""How long an agent's question for news is held back."""
-_ENROLMENTS_PER_SECOND = 100.0
-"""What one replica signs without keeping anybody waiting, by measurement a third of what it can."""
 
 
 class ControlPlane:
@@ -104,7 +103,7 @@ class ControlPlane:
         options, started = self._options, time.monotonic()
         async with contextlib.AsyncExitStack() as stack:
             try:
-                runner = await pages.start(self._pages(), options.host, options.http_port)
+                runner = await pages.start(lambda: self._ready, options.host, options.http_port)
             except OSError as error:
                 raise EnvironmentProblem(
                     f"The port {options.http_port} cannot be opened: {error.strerror}.",
@@ -141,7 +140,10 @@ class ControlPlane:
             await self._serve_discovery(stack, authority)
             self._collector.start()
             stack.callback(self._collector.close)
-            board = await dashboard.start(lambda: view_of(self._hub, self._collector, authority), options.page_port)
+            shown = pages.debug(self._shown(authority))
+            board = await dashboard.start(
+                lambda: view_of(self._hub, self._collector, authority), options.page_port, shown
+            )
             stack.push_async_callback(board.cleanup)
             # What exists now stays: the collector need not look at it again and again.
             gc.collect()
@@ -157,15 +159,23 @@ class ControlPlane:
     async def _serve_discovery(self, stack: contextlib.AsyncExitStack, authority: Authority) -> None:
         credentials = RenewedCredentials(authority, self.names)
         stack.callback(credentials.close)
-        self._rotator = Rotator(self._kube, authority, self._meshed, self._peers, self._options.http_port)
+        replicas = Replicas(authority, self._peers, port=self._options.ads_port, name=self.names[2])
+        self._rotator = Rotator(self._kube, authority, self._meshed, replicas.ask)
         for work in (self._rotator.run(), self._renewed(authority, credentials)):
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
         service = ads.DiscoveryService(self._hub, self._settings)
-        receiver = Receiver(self._traces, self._settings.trust_domain, ads.peer_identity)
+
+        async def admit(node: str, context: Any) -> str:
+            pod = await service.gate.admit(node, context)
+            return f"{pod.namespace}/{pod.name}"
+
+        receiver = Receiver(self._traces, self._settings.trust_domain, peer_identity)
+        news = News(authority, admit, lambda: len(self._hub.streams))
         address = f"{self._options.host}:{self._options.ads_port}"
         try:
-            server, _ = await ads.serve(service, address, credentials.start(), [receiver.handler()])
+            others = [one.handler() for one in (news, replicas, receiver)]
+            server, _ = await ads.serve(service, address, credentials.start(), others)
         except RuntimeError as error:
             raise EnvironmentProblem(
                 f"the discovery port {self._options.ads_port} cannot be opened: {error}",
@@ -177,7 +187,7 @@ class ControlPlane:
         """Serve with certificates of the issuer that signs now."""
         known = authority.trust.generation
         while True:
-            known = await authority.changed(known, _HINT_SECONDS)
+            known = await authority.changed(known, HELD_SECONDS)
             credentials.renew()
             self._deployer.wake()
 
@@ -199,32 +209,12 @@ class ControlPlane:
         world = self._hub.world
         return [] if world is None else [f"{n}/{p}" for (n, p), pod in world.snapshot.pods.items() if pod.meshed]
 
-    def _pod_at(self, address: str) -> str:
-        """The meshed pod with this address, "" if there is none. Pods on the node's own network are never meshed."""
-        world = self._hub.world
-        pod = None if world is None else world.snapshot.meshed_by_address.get(address)
-        return "" if pod is None else f"{pod.namespace}/{pod.name}"
-
     def _peers(self) -> list[str]:
         """The addresses of the other replicas."""
         world, own = self._hub.world, os.environ.get("POD_IP", "")
         pods = [] if world is None else world.snapshot.pods.values()
         replicas = (pod for pod in pods if pod.namespace == self._options.namespace and pod.labels.get("app") == _APP)
         return [pod.address for pod in replicas if pod.address and pod.address != own]
-
-    async def _generation(self, known: int, address: str) -> tuple[int, float]:
-        """For agents: the generation of trust once it is above theirs, and a spread that grows with their number.
-
-        A pod speaks for itself only: it is the one that the question's address belongs to.
-        """
-        if self._authority is None:
-            return 0, 0.0
-        if pod := self._pod_at(address):
-            self._authority.ledger.confirm(pod, known)
-        return await self._authority.changed(known, _HINT_SECONDS), len(self._hub.streams) / _ENROLMENTS_PER_SECOND
-
-    def _show_certificates(self) -> Any:
-        return {} if self._authority is None else status.page(self._authority, self._rotator)
 
     def _publish(self, snapshot: Snapshot) -> None:
         """A new snapshot: to the proxies first, then to the statuses and gauges."""
@@ -250,13 +240,13 @@ class ControlPlane:
         world = self._hub.world
         return world.snapshot.pods.values() if world is not None else ()
 
-    def _pages(self) -> pages.Pages:
-        shown = {
+    def _shown(self, authority: Authority) -> dict[str, Callable[[], Any]]:
+        """What the debug pages tell."""
+        return {
             "proxies": self._show_proxies,
             "rejected": self._show_rejected,
-            "certificates": self._show_certificates,
+            "certificates": lambda: status.page(authority, self._rotator),
         }
-        return pages.Pages(lambda: self._ready, shown, self._generation)
 
     def _show_proxies(self) -> Any:
         return [

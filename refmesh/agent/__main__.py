@@ -102,7 +102,7 @@ def main() -> int:
         publisher.server = SecretServer(settings.sds_socket)
         publisher.server.start()
         enroller.start()
-        Hints(settings.control_plane, lambda: enroller.generation, enroller.renew).start()
+        Hints(settings, lambda: enroller.generation, enroller.renew).start()
         ProbeServer.from_json(
             settings.probes, settings.pod_ip, Scraper.of(settings, lambda: publisher.not_after)
         ).start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from refmesh.agent.settings import ADMIN_PORT, READY_PORT
+from refmesh.ca import hints
 
 if TYPE_CHECKING:
     from refmesh.agent.settings import Settings
@@ -51,7 +52,7 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
         },
         "static_resources": {
             "clusters": [_xds_cluster(settings), _sds_cluster(settings), _admin_cluster()],
-            "listeners": [_ready_listener()],
+            "listeners": [_ready_listener(), _hints_listener(settings)],
         },
         "layered_runtime": RUNTIME,
         # Peers cannot use up the proxy's memory with connections alone.
@@ -92,8 +93,7 @@ def _grpc_service(cluster: str, *, max_backoff: str) -> dict[str, Any]:
 
 def _node(settings: Settings) -> dict[str, Any]:
     return {
-        "id": f"{settings.proxy_type}~{settings.pod_ip}~{settings.pod}.{settings.namespace}"
-        f"~{settings.namespace}.svc.cluster.local",
+        "id": settings.node,
         "cluster": f"{settings.app or settings.pod}.{settings.namespace}",
         "metadata": {
             "NAME": settings.pod,
@@ -159,44 +159,35 @@ def _admin_cluster() -> dict[str, Any]:
 
 def _ready_listener() -> dict[str, Any]:
     """`GET :15021/healthz/ready` from outside is `GET /ready` of the admin port, and nothing else of it is."""
-    return {
-        "name": "ready",
-        "address": _address("0.0.0.0", READY_PORT),  # noqa: S104  (the kubelet comes from outside the pod)
-        "filter_chains": [
+    route = {"match": {"path": "/healthz/ready"}, "route": {"cluster": "admin", "prefix_rewrite": "/ready"}}
+    return _http_listener("ready", _address("0.0.0.0", READY_PORT), route)  # noqa: S104  (the kubelet is outside)
+
+
+def _hints_listener(settings: Settings) -> dict[str, Any]:
+    """The agent asks the control plane through Envoy, which has the certificate and TLS; and asks this one question.
+
+    The socket is in the proxy container's own volume. The control plane holds questions back: no timeout.
+    """
+    route = {"match": {"path": hints.METHOD}, "route": {"cluster": "xds-grpc", "timeout": "0s"}}
+    return _http_listener("hints", {"pipe": {"path": settings.hints_socket, "mode": 0o600}}, route, codec="HTTP2")
+
+
+def _http_listener(name: str, address: dict[str, Any], route: dict[str, Any], codec: str = "AUTO") -> dict[str, Any]:
+    """A listener with one route."""
+    manager = {
+        "@type": f"{_TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "codec_type": codec,
+        "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}]},
+        "http_filters": [
             {
-                "filters": [
-                    {
-                        "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": {
-                            "@type": _TYPE
-                            + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                            "stat_prefix": "ready",
-                            "route_config": {
-                                "virtual_hosts": [
-                                    {
-                                        "name": "ready",
-                                        "domains": ["*"],
-                                        "routes": [
-                                            {
-                                                "match": {"path": "/healthz/ready"},
-                                                "route": {"cluster": "admin", "prefix_rewrite": "/ready"},
-                                            }
-                                        ],
-                                    }
-                                ]
-                            },
-                            "http_filters": [
-                                {
-                                    "name": "envoy.filters.http.router",
-                                    "typed_config": {"@type": f"{_TYPE}envoy.extensions.filters.http.router.v3.Router"},
-                                }
-                            ],
-                        },
-                    }
-                ]
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": f"{_TYPE}envoy.extensions.filters.http.router.v3.Router"},
             }
         ],
     }
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    return {"name": name, "address": address, "filter_chains": [chain]}
 
 
 def _http2(*, keepalive: bool = False) -> dict[str, Any]:

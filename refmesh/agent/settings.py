@@ -110,6 +110,16 @@ class Settings:
         """Path of the Unix socket on which Envoy asks for secrets."""
         return f"{self.run_dir}/sds"
 
+    @property
+    def hints_socket(self) -> str:
+        """Path of the Unix socket on which Envoy takes the agent's questions to the control plane."""
+        return f"{self.run_dir}/hints"
+
+    @property
+    def node(self) -> str:
+        """Which pod this is, in Envoy's words."""
+        return f"{self.proxy_type}~{self.pod_ip}~{self.pod}.{self.namespace}~{self.namespace}.svc.cluster.local"
+
 
 def _peer(env: Mapping[str, str]) -> str:
     """Fill in what the injector could not know: the namespace, and the name of a pod that has no owner."""

@@ -45,7 +45,8 @@ class Authority:
         self.trust_domain = trust_domain
         self.namespace = namespace
         self.ledger = Ledger()
-        self._server_identity = f"spiffe://{trust_domain}/ns/{namespace}/sa/refmesh"
+        self.identity = f"spiffe://{trust_domain}/ns/{namespace}/sa/refmesh"
+        """The control plane's own."""
         self._changed = asyncio.Event()
 
     @classmethod
@@ -87,7 +88,7 @@ class Authority:
 
     def server_credentials(self, names: Sequence[str]) -> tuple[bytes, bytes]:
         """Return (chain, key), PEM, for the control plane's own ports under these DNS names; valid for 30 days."""
-        return self.trust.keyring.server_pair(names, self._server_identity, SERVER_LIFETIME)
+        return self.trust.keyring.server_pair(names, self.identity, SERVER_LIFETIME)
 
     def trust_bundle_pem(self) -> bytes:
         """Return the roots that certificates of this mesh are verified against."""

@@ -24,10 +24,11 @@ from refmesh.errors import RefmeshError
 from refmesh.kubeclient import Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from refmesh.ca.authority import Authority
     from refmesh.ca.ledger import Entry
+    from refmesh.ca.replicas import Page
     from refmesh.ca.trust import Trust
     from refmesh.kubeclient import Kube
 
@@ -38,22 +39,23 @@ log = logging.getLogger(__name__)
 REQUEST = "refmesh-ca-rotation"
 """ConfigMap that asks for a rotation."""
 _IDLE_SECONDS, _BUSY_SECONDS = 2.0, 0.5
-_PEER_SECONDS = 3.0
 
 
 class Rotator:
-    """One replica's share. `pods` gives the meshed pods (`namespace/name`), `peers` the other replicas' addresses."""
+    """One replica's share. `pods` gives the meshed pods (`namespace/name`), `others` what the other replicas tell.
+
+    Where one of them does not answer, `others` raises, and everybody waits: it may know better.
+    """
 
     def __init__(
         self,
         kube: Kube,
         authority: Authority,
         pods: Callable[[], Iterable[str]],
-        peers: Callable[[], Iterable[str]],
-        http_port: int = 15014,
+        others: Callable[[], Awaitable[Iterable[Page]]],
     ) -> None:
         self._kube, self._authority = kube, authority
-        self._pods, self._peers, self._http_port = pods, peers, http_port
+        self._pods, self._others = pods, others
         self.waiting: list[str] = []
         """Workloads that a rotation under way waits for; for the status page."""
         self.problem = ""
@@ -138,22 +140,14 @@ class Rotator:
             log.warning("%s", problem)
 
     async def _followers(self) -> tuple[dict[str, Entry], dict[str, int]]:
-        """What all replicas signed, and know to be in use.
-
-        A replica that does not answer makes everybody wait: it may know better.
-        """
+        """What all replicas signed, and know to be in use."""
         ledger = self._authority.ledger
         pages: list[Mapping[str, Any]] = [ledger.rows()]
         in_use = ledger.in_use()
-        timeout = aiohttp.ClientTimeout(total=_PEER_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            for address in self._peers():
-                async with session.get(f"http://{address}:{self._http_port}/debug/certificates") as answer:
-                    answer.raise_for_status()
-                    page = await answer.json()
-                pages.append(page["workloads"])
-                for pod, generation in page["in_use"].items():
-                    in_use[pod] = max(generation, in_use.get(pod, 0))
+        for page in await self._others():
+            pages.append(page["workloads"])
+            for pod, generation in page["in_use"].items():
+                in_use[pod] = max(generation, in_use.get(pod, 0))
         return Ledger.merged(pages), in_use
 
 

@@ -220,11 +220,6 @@ class Snapshot:
             found.setdefault(service.namespace, []).append(service)
         return {namespace: tuple(sorted(services, key=lambda s: s.name)) for namespace, services in found.items()}
 
-    @cached_property
-    def meshed_by_address(self) -> Mapping[str, Pod]:
-        """Pods with refmesh's proxy by their address."""
-        return {pod.address: pod for pod in self.pods.values() if pod.meshed and pod.address}
-
     def services_of(self, pod: Pod) -> tuple[Service, ...]:
         """The Services that a pod is behind, by name."""
         return tuple(

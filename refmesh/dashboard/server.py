@@ -5,7 +5,7 @@ Who may forward ports of the control plane's pod is the API server's decision; t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
@@ -53,9 +53,11 @@ def application(view: Callable[[], View]) -> web.Application:
     return app
 
 
-async def start(view: Callable[[], View], port: int = PORT) -> web.AppRunner:
-    """Serve on loopback; close the result with `cleanup`."""
-    runner = web.AppRunner(application(view), access_log=None)
+async def start(view: Callable[[], View], port: int = PORT, more: Iterable[web.RouteDef] = ()) -> web.AppRunner:
+    """Serve on loopback, with more routes beside the page's own; close the result with `cleanup`."""
+    app = application(view)
+    app.add_routes(more)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     return runner

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -17,18 +17,19 @@ import grpc.aio
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
 from refmesh.config.model import Key, Pod
+from refmesh.discovery.gate import Gate
+from refmesh.discovery.hub import Hub
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.stream import ProxyState, Response
 from refmesh.discovery.world import World
 from refmesh.telemetry import metrics
 
-__all__ = ["DiscoveryService", "Hub", "peer_identity", "pod_of_node", "serve"]
+__all__ = ["DiscoveryService", "Hub", "serve"]
 
 log = logging.getLogger(__name__)
 
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
-_UNKNOWN_POD_SECONDS = 5.0
 _SHUTDOWN_SECONDS = 0.5
 _OPTIONS = [
     # A proxy that vanished without a word is noticed within 40 s.
@@ -37,49 +38,9 @@ _OPTIONS = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_concurrent_streams", 100),
     ("grpc.so_reuseport", 0),
 ]
-
-
-class Hub:
-    """The current world, and everybody who wants to hear of the next."""
-
-    def __init__(self) -> None:
-        self._world: World | None = None
-        self._listeners: set[asyncio.Event] = set()
-        self.streams: dict[Key, tuple[ProxyState, str]] = {}
-        """Connected proxies, with the address they come from; for the debug page."""
-
-    @property
-    def world(self) -> World | None:
-        """The newest world, None before the first."""
-        return self._world
-
-    def publish(self, world: World) -> None:
-        """Replace the world and wake every stream."""
-        self._world = world
-        for event in self._listeners:
-            event.set()
-
-    def listen(self, event: asyncio.Event) -> Callable[[], None]:
-        """Have an event set at each new world. Call the result to stop."""
-        self._listeners.add(event)
-        return lambda: self._listeners.discard(event)
-
-
-def pod_of_node(node_id: str) -> Key | None:
-    """Namespace and name of the pod in a node id `sidecar~<ip>~<pod>.<namespace>~<domain>`, or `router~…`."""
-    parts = node_id.split("~")
-    if len(parts) != 4:
-        return None
-    name, _, namespace = parts[2].rpartition(".")
-    return (namespace, name) if name and namespace else None
-
-
-def peer_identity(context: Any) -> str | None:
-    """The one SPIFFE identity of the client's certificate."""
-    found: list[bytes] = list(context.auth_context().get("peer_spiffe_id") or [])
-    return found[0].decode() if len(found) == 1 else None
 
 
 class DiscoveryService:
@@ -87,8 +48,8 @@ class DiscoveryService:
 
     def __init__(self, hub: Hub, settings: MeshSettings, *, authenticate: bool = True) -> None:
         self._hub = hub
-        self._settings = settings
-        self._authenticate = authenticate
+        self.gate = Gate(hub, settings, authenticate=authenticate)
+        """Lets in whom this serves."""
 
     def handler(self) -> Any:
         """The gRPC handler. Responses are assembled from bytes that are encoded once for all proxies."""
@@ -103,7 +64,7 @@ class DiscoveryService:
         first = await anext(aiter(requests), None)
         if first is None:
             return
-        pod = await self._admit(first.node.id, context)
+        pod = await self.gate.admit(first.node.id, context)
         state, wake = ProxyState(), asyncio.Event()
         self._note(pod.key, state, first)
         stop_listening = self._hub.listen(wake)
@@ -157,44 +118,6 @@ class DiscoveryService:
             short = ResourceType(request.type_url).short
             metrics.NACKS.labels(short).inc()
             log.error("proxy %s/%s rejected %s and keeps what it had: %s", *pod, short, nack)
-
-    async def _admit(self, node_id: str, context: Any) -> Pod:
-        """The pod that the stream is for; ends the stream for anybody who is not that pod."""
-        key = pod_of_node(node_id[:1024])
-        if key is None:
-            metrics.REFUSED.labels("node").inc()
-            await context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, "node id is not sidecar~<ip>~<pod>.<namespace>~<domain>"
-            )
-        assert key is not None  # noqa: S101 - abort raises; the type checker cannot know
-        pod = await self._find(key)
-        if pod is None:
-            metrics.REFUSED.labels("pod").inc()
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no pod {key[0]}/{key[1]}")
-        assert pod is not None  # noqa: S101 - as above
-        identity = peer_identity(context) if self._authenticate else None
-        if self._authenticate and identity != self._settings.identity(pod.namespace, pod.service_account):
-            metrics.REFUSED.labels("identity").inc()
-            log.warning("refused %s, which claims to be pod %s/%s", identity or "a peer without identity", *key)
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate is not this pod's")
-        return pod
-
-    async def _find(self, key: Key) -> Pod | None:
-        """The pod; a proxy can be quicker than the watch, so an unknown one is waited for a moment."""
-        wake = asyncio.Event()
-        stop_listening = self._hub.listen(wake)
-        try:
-            async with asyncio.timeout(_UNKNOWN_POD_SECONDS):
-                while True:
-                    wake.clear()
-                    world = self._hub.world
-                    if world is not None and (pod := world.snapshot.pods.get(key)) is not None:
-                        return pod
-                    await wake.wait()
-        except TimeoutError:
-            return None
-        finally:
-            stop_listening()
 
 
 async def _wait(event: asyncio.Event, seconds: float | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from refmesh.ca.rotation import REQUEST
 from refmesh.errors import EnvironmentProblem, UsageProblem
 from refmesh.install.apply import apply
+from refmesh.install.debug import debug_pages
 from refmesh.install.options import NAMESPACE
 from refmesh.kubeclient import KubeError
 
@@ -29,18 +30,8 @@ Page = dict[str, Any]
 
 
 async def pages(kube: Kube) -> list[Page]:
-    """What each replica says of the authority. Raises `UsageProblem` where there is none."""
-    found = await kube.list("v1", "pods", NAMESPACE, selector="app=refmesh")
-    running = [pod["metadata"]["name"] for pod in found if (pod.get("status") or {}).get("phase") == "Running"]
-    if not running:
-        raise UsageProblem("refmesh is not installed on this cluster, or not running.", fix="Run refmesh install.")
-    paths = (f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:15014/proxy/debug/certificates" for name in running)
-    answers = await asyncio.gather(*(kube.request("GET", path) for path in paths), return_exceptions=True)
-    told = [answer for answer in answers if isinstance(answer, dict) and "phase" in answer]
-    if not told:
-        why = next((answer for answer in answers if isinstance(answer, BaseException)), "it is just starting")
-        raise EnvironmentProblem(f"No replica of the control plane shows its certificates: {why}")
-    return told
+    """What each replica says of the authority. Raises as `debug_pages` does."""
+    return await debug_pages(kube, "certificates")
 
 
 def status(replicas: Sequence[Page], now: datetime) -> dict[str, Any]:

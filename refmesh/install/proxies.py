@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from refmesh.errors import UsageProblem
 from refmesh.injector.policy import PROXY
-from refmesh.install.manifests import DEPLOYMENT
-from refmesh.install.options import NAMESPACE
+from refmesh.install.debug import debug_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +21,9 @@ Row = dict[str, Any]
 
 
 async def proxy_status(kube: Kube) -> list[Row]:
-    """Return the control plane's own account of its proxies, one row each."""
-    proxies = await kube.service_page(NAMESPACE, DEPLOYMENT, 15014, "debug/proxies")
-    return [status_row(proxy) for proxy in proxies]
+    """Return the account that all replicas of the control plane give of their proxies, one row each."""
+    replicas = await debug_pages(kube, "proxies")
+    return sorted((status_row(proxy) for page in replicas for proxy in page), key=lambda row: str(row["proxy"]))
 
 
 def status_row(proxy: dict[str, Any]) -> Row:

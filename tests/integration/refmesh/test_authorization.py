@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -87,8 +88,10 @@ def test_what_gets_past_the_webhook_closes_what_it_selects_and_nothing_else(
 
 
 def rejections(mesh: Mesh) -> list[dict[str, Any]]:
-    path = "/api/v1/namespaces/refmesh-system/services/refmesh:15014/proxy/debug/rejected"
-    found: list[dict[str, Any]] = json.loads(mesh.kube.api.send("GET", path).data)
+    (pod,) = mesh.kube.wait_pods_ready("refmesh-system", "app=refmesh", count=1)
+    with mesh.kube.forward("refmesh-system", pod["metadata"]["name"], 15016) as (host, port):
+        with urllib.request.urlopen(f"http://{host}:{port}/debug/rejected", timeout=10) as page:
+            found: list[dict[str, Any]] = json.load(page)
     return found
 
 

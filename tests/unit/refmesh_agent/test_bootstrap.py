@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from refmesh.agent.__main__ import envoy_arguments
 from refmesh.agent.bootstrap import bootstrap
 from refmesh.agent.settings import Settings
+from refmesh.ca.hints import METHOD
 
 SETTINGS = Settings(
     pod="cart-1", namespace="shop", service_account="cart", pod_ip="10.1.2.3", root_pem="PEM", app="cart"
@@ -42,6 +43,13 @@ def test_the_control_plane_must_show_its_name():
     assert context["default_validation_context"]["match_typed_subject_alt_names"] == [
         {"san_type": "DNS", "matcher": {"exact": "refmesh.refmesh-system.svc"}}
     ]
+
+
+def test_only_the_sidecar_may_ask_for_hints_and_ask_nothing_else():
+    listener = next(one for one in bootstrap(SETTINGS)["static_resources"]["listeners"] if one["name"] == "hints")
+    assert listener["address"] == {"pipe": {"path": "/var/run/refmesh/hints", "mode": 0o600}}
+    (host,) = listener["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
+    assert [route["match"] for route in host["routes"]] == [{"path": METHOD}]
 
 
 @pytest.mark.parametrize("name", ["POD_NAME", "POD_NAMESPACE", "SERVICE_ACCOUNT", "POD_IP", "REFMESH_ROOT_CERT"])

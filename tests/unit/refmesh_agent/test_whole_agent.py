@@ -12,7 +12,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from refmesh.ca import service
 from refmesh.ca.authority import Authority
+from refmesh.ca.news import News
+from refmesh.ca.peer import peer_identity
 from refmesh.ca.signing import Keyring, LeafPolicy
 from refmesh.ca.trust import initial
 from refmesh.kubeclient import Kube
@@ -37,6 +39,9 @@ class Sidecar:
     process: asyncio.subprocess.Process
     seen: list[str]
     """Identities that opened a configuration stream."""
+    authority: Authority
+    asked: list[tuple[str | None, str]]
+    """Identity and node id of each question for hints."""
 
     async def get(self, port: int, path: str) -> tuple[int, bytes]:
         def fetch() -> tuple[int, bytes]:
@@ -48,6 +53,12 @@ class Sidecar:
     async def serial(self) -> str:
         _, body = await self.get(15000, "/certs")
         return next(str(e["serial_number"]) for c in json.loads(body)["certificates"] for e in c["cert_chain"])
+
+    async def uses(self, generation: int) -> None:
+        """Wait until it has said that it uses this generation of trust."""
+        async with asyncio.timeout(15):
+            while self.authority.ledger.in_use() != {"shop/cart-1": generation}:  # noqa: ASYNC110 - no hook
+                await asyncio.sleep(0.05)
 
     def resident_kib(self) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -65,8 +76,9 @@ class Discovery(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def service(self, _details: Any) -> Any:
-        return grpc.stream_stream_rpc_method_handler(self._stream)
+    def service(self, details: Any) -> Any:
+        found = details.method.startswith("/envoy.service.discovery.v3.")
+        return grpc.stream_stream_rpc_method_handler(self._stream) if found else None
 
     async def _stream(self, requests: Any, context: Any) -> AsyncIterator[bytes]:
         self.seen.extend(name.decode() for name in context.auth_context().get("x509_subject_alternative_name", ()))
@@ -96,8 +108,14 @@ async def start(ports: None, tmp_path: Path) -> AsyncIterator[Start]:
     ca = await service.start(
         authority=authority, kube=kube, names=["localhost"], host="127.0.0.1", port=0, trust_domain="cluster.local"
     )
+    asked: list[tuple[str | None, str]] = []
+
+    async def admit(node: str, context: Any) -> str:
+        asked.append((peer_identity(context), node))
+        return "shop/cart-1"
+
     discovery, ads = Discovery(), grpc.aio.server()
-    ads.add_generic_rpc_handlers((discovery,))
+    ads.add_generic_rpc_handlers((discovery, News(authority, admit, lambda: 1).handler()))
     chain, key = authority.server_credentials(["localhost"])
     credentials = grpc.ssl_server_credentials([(key, chain)], authority.trust_bundle_pem(), require_client_auth=True)
     ads_port = ads.add_secure_port("127.0.0.1:0", credentials)
@@ -122,7 +140,7 @@ async def start(ports: None, tmp_path: Path) -> AsyncIterator[Start]:
             **settings,
         }
         process = await asyncio.create_subprocess_exec(sys.executable, "-m", "refmesh.agent", env=env)
-        sidecar = Sidecar(process, discovery.seen)
+        sidecar = Sidecar(process, discovery.seen, authority, asked)
         sidecars.append(sidecar)
         waiting = await asyncio.create_subprocess_exec(sys.executable, "-m", "refmesh.agent.hooks", "wait", env=env)
         async with asyncio.timeout(20):
@@ -158,6 +176,16 @@ async def test_a_renewed_certificate_reaches_envoy_without_a_restart(start):
         while await sidecar.serial() == first:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert sidecar.children()["envoy"] == envoy
+
+
+async def test_a_hint_comes_by_the_proxys_own_connection_and_renews_at_once(start):
+    sidecar = await start()
+    trust, first = sidecar.authority.trust, await sidecar.serial()
+    await sidecar.uses(trust.generation)
+    sidecar.authority.adopt(replace(trust, generation=trust.generation + 1))
+    await sidecar.uses(trust.generation + 1)
+    assert await sidecar.serial() != first
+    assert set(sidecar.asked) == {(IDENTITY, "sidecar~127.0.0.1~cart-1.shop~shop.svc.cluster.local")}
 
 
 async def test_told_to_stop_it_stops_envoy_and_ends_well(start):

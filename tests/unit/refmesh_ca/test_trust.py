@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from refmesh.ca import rotation, trust
 from refmesh.ca.authority import PLUGGED, SECRET, Authority
 from refmesh.ca.ledger import SETTLE_SECONDS, Entry, Ledger, laggards
+from refmesh.ca.replicas import Page
 from refmesh.ca.rotation import REQUEST, Rotator
 from refmesh.ca.signing import Keyring
 from refmesh.ca.trust import Phase, Trust
@@ -129,9 +130,13 @@ class VersionedKube(FakeKube):
         return self.stored[name]
 
 
+async def alone() -> list[Page]:
+    return []
+
+
 async def replica(kube: FakeKube, pods: list[str]) -> tuple[Authority, Rotator]:
     authority = await Authority.load_or_create(cast("Kube", kube), "refmesh-system", "cluster.local")
-    return authority, Rotator(cast("Kube", kube), authority, lambda: pods, list)
+    return authority, Rotator(cast("Kube", kube), authority, lambda: pods, alone)
 
 
 def enrol(authority: Authority, pod: str) -> None:

@@ -8,6 +8,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from refmesh.config.model import Pod
 from refmesh.dashboard.server import application
+from refmesh.telemetry import pages
 from refmesh.telemetry.collector import Collector
 from tests.unit.refmesh_dashboard.meshes import shop
 from tests.unit.refmesh_dashboard.test_traffic import exposition
@@ -27,6 +28,20 @@ async def test_another_name_for_loopback_is_refused() -> None:
         for host, status in (("evil.example:80", 403), ("evil.example", 403), ("localhost:8080", 200)):
             async with client.get("/", headers={"Host": host}) as reply:
                 assert reply.status == status, host
+
+
+async def test_what_the_control_plane_knows_is_told_on_loopback_only() -> None:
+    shown = pages.debug({"proxies": lambda: ["cart.shop"]})
+    loopback = application(shop)
+    loopback.add_routes(shown)
+    async with TestClient(TestServer(loopback)) as inside, TestClient(TestServer(pages.application(bool))) as outside:
+        async with inside.get("/debug/proxies") as reply:
+            assert await reply.json() == ["cart.shop"]
+        async with inside.get("/debug/keys") as reply:
+            assert (reply.status, await reply.text()) == (404, "there is: proxies\n")
+        for path, status in (("/live", 200), ("/ready", 503), ("/metrics", 200), ("/debug/proxies", 404), ("/", 404)):
+            async with outside.get(path) as reply:
+                assert reply.status == status, path
 
 
 def a_pod(name: str, address: str = "127.0.0.1", *, meshed: bool = True) -> Pod:

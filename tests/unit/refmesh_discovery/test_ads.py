@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
-from refmesh.discovery import ads
+from refmesh.discovery import ads, gate
 from refmesh.discovery.credentials import RenewedCredentials
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
@@ -113,7 +113,7 @@ async def test_who_is_not_the_pod_gets_nothing(
 
 
 async def test_a_pod_that_nobody_knows_is_refused(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ads, "_UNKNOWN_POD_SECONDS", 0.1)
+    monkeypatch.setattr(gate, "_UNKNOWN_POD_SECONDS", 0.1)
     async with serving.stream(serving.authority.client(IDENTITY)) as call:
         await call.write(first(C, "sidecar~10.1.0.1~nobody.shop~x"))
         assert await refusal(call) is grpc.StatusCode.NOT_FOUND
@@ -161,4 +161,4 @@ async def test_a_stream_that_ends_is_forgotten(serving: Serving) -> None:
     ],
 )
 def test_pod_of_node(node: str, expected: tuple[str, str] | None) -> None:
-    assert ads.pod_of_node(node) == expected
+    assert gate.pod_of_node(node) == expected
