@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from refmesh.ca.authority import Authority
     from refmesh.kubeclient import Kube
 
-__all__ = ["Service", "start"]
+__all__ = ["Service", "replacement", "start"]
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ _SIGNED = Counter("refmesh_ca_csr_total", "Certificate requests by outcome", ["r
 _SECONDS = Histogram("refmesh_ca_sign_seconds", "Time from a certificate request to its answer")
 
 RENEW_SERVER_SECONDS = 12 * 3600.0
+_HANDSHAKES_SECONDS = 0.05
 _OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024),
     ("grpc.max_metadata_size", 32 * 1024),
@@ -88,9 +90,19 @@ def _credentials(authority: Authority, names: Sequence[str]) -> grpc.ServerCrede
         if loop.time() - issued_at < RENEW_SERVER_SECONDS and signed_by == authority.trust.generation:
             return None
         issued_at, signed_by = loop.time(), authority.trust.generation
-        return configuration()
+        return replacement(configuration())
 
     return grpc.dynamic_ssl_server_credentials(configuration(), fetch, require_client_authentication=False)
+
+
+def replacement(configuration: Any) -> Any:
+    """Pass on what a port serves with from now on; only for gRPC's question, and only where it is really new.
+
+    gRPC frees what it served with although a handshake of another thread may be about to take it, and dies of it
+    (grpc#36693). While it waits for the answer no handshake passes this question, and those that did are soon over.
+    """
+    time.sleep(_HANDSHAKES_SECONDS)
+    return configuration
 
 
 class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only

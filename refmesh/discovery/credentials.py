@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import grpc
 
+from refmesh.ca.service import replacement
+
 __all__ = ["Issuer", "RenewedCredentials"]
 
 _RENEW_SECONDS = 12 * 3600.0
@@ -31,13 +33,13 @@ class RenewedCredentials:
     def __init__(self, issuer: Issuer, names: Sequence[str]) -> None:
         self._issuer = issuer
         self._names = names
-        self._current = self._make()
+        self._fresh: Any = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> Any:
-        """The credentials to serve with. gRPC asks for the current certificate at each handshake."""
+        """The credentials to serve with. gRPC asks for a new certificate at each handshake."""
         self._task = asyncio.create_task(self._renew(), name="renew discovery certificate")
-        return grpc.dynamic_ssl_server_credentials(self._current, lambda: self._current, True)
+        return grpc.dynamic_ssl_server_credentials(self._make(), self._fetch, True)
 
     def close(self) -> None:
         """Stop renewing."""
@@ -48,6 +50,10 @@ class RenewedCredentials:
         chain, key = self._issuer.server_credentials(self._names)
         return grpc.ssl_server_certificate_configuration([(key, chain)], self._issuer.trust_bundle_pem())
 
+    def _fetch(self) -> Any:
+        fresh, self._fresh = self._fresh, None
+        return replacement(fresh) if fresh is not None else None
+
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
@@ -55,4 +61,4 @@ class RenewedCredentials:
 
     def renew(self) -> None:
         """Make them anew: the next handshake gets them."""
-        self._current = self._make()
+        self._fresh = self._make()

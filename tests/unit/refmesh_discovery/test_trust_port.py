@@ -162,3 +162,19 @@ async def test_who_is_no_replica_is_not_believed() -> None:
             await Replicas(authority(), lambda: ["127.0.0.1"], port=port, name=NAME).ask()
     finally:
         await server.stop(0)
+
+
+async def test_a_certificate_is_replaced_only_where_there_is_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC may die of a replacement while others shake hands, so that there must be few, and each with a pause."""
+    fetches: list[Any] = []
+    monkeypatch.setattr(grpc, "dynamic_ssl_server_credentials", lambda _first, fetch, _clients: fetches.append(fetch))
+    credentials = RenewedCredentials(authority(), [NAME])
+    credentials.start()
+    (fetch,) = fetches
+    assert fetch() is None
+    credentials.renew()
+    begun = time.monotonic()
+    assert isinstance(fetch(), grpc.ServerCertificateConfiguration)
+    assert time.monotonic() - begun > 0.02
+    assert fetch() is None
+    credentials.close()
