@@ -52,6 +52,9 @@ def parse(given: list[str]) -> argparse.Namespace:
         default="ALLOW_ANY",
         help="whether workloads may reach hosts that nobody has registered",
     )
+    parser.add_argument(
+        "--ingress-gateway", choices=("on", "off"), default="off", help="a workload for Istio's Gateways to select"
+    )
     parser.add_argument("--defect", default="", help="switch on a seeded defect")
     parser.add_argument("--kubeconfig", type=Path, help="outside a pod: how to reach the cluster")
     parser.add_argument("--context", help="context of the kubeconfig")

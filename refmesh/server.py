@@ -85,7 +85,9 @@ class ControlPlane:
         self._keys = KeyFetcher(self._put_keys)
         self._status = StatusWriter(kube, lambda: self._store.raw, self._leadership.leads)
         self._certificates = CertificateReader(kube, self._put_certificate)
-        self._deployer = Deployer(kube, self._proxy_config, self._leadership.leads)
+        self._deployer = Deployer(
+            kube, self._proxy_config, self._leadership.leads, options.namespace, classic=options.ingress_gateway == "on"
+        )
         self._collector = Collector(self._pods)
         self._traces = Traces()
         self._ready = False

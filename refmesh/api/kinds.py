@@ -12,6 +12,7 @@ from refmesh.api.fields import Invalid
 from refmesh.api.gateway import Gateway, GatewayClass
 from refmesh.api.grpc_route import GRPCRoute
 from refmesh.api.http_route import HTTPRoute
+from refmesh.api.istio_gateway import IstioGateway
 from refmesh.api.meta import Meta, Rejected
 from refmesh.api.peer_authentication import PeerAuthentication
 from refmesh.api.reference_grant import ReferenceGrant
@@ -33,6 +34,7 @@ Policy = (
     | GRPCRoute
     | ReferenceGrant
     | Gateway
+    | IstioGateway
     | GatewayClass
     | Telemetry
 )
@@ -48,6 +50,8 @@ class Kind:
     read: Callable[[Any, str], Policy]
     closed: Callable[[Any, str], Policy] | None = None
     """What is in force in place of an object that cannot be read; None where nothing is, because nothing is at risk."""
+    written: str = ""
+    """The kind's name in manifests, where that is not its name here: two groups have a Gateway."""
 
 
 KINDS: tuple[Kind, ...] = (
@@ -68,6 +72,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind("VirtualService", "networking.istio.io/v1", "virtualservices", VirtualService.parse),
     Kind("DestinationRule", "networking.istio.io/v1", "destinationrules", DestinationRule.parse),
+    Kind("IstioGateway", "networking.istio.io/v1", "gateways", IstioGateway.parse, written="Gateway"),
     Kind("ServiceEntry", "networking.istio.io/v1", "serviceentries", ServiceEntry.parse),
     Kind("GatewayClass", "gateway.networking.k8s.io/v1", "gatewayclasses", GatewayClass.parse),
     Kind("Gateway", "gateway.networking.k8s.io/v1", "gateways", Gateway.parse),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from refmesh.api.fields import Field, Invalid
+from refmesh.api.istio_gateway import HOST
 from refmesh.api.meta import Meta, short_host
 from refmesh.api.routing import (
     Cors,
@@ -41,6 +42,8 @@ class VirtualService:
     rules: tuple[Rule, ...]
     streams: tuple[StreamRule, ...] = ()
     gateways: tuple[str, ...] = (MESH,)
+    outside: tuple[str, ...] = ()
+    """The hosts as clients at a Gateway call them: as they are written, "" for every one."""
 
     def rules_for(self, gateway: str) -> tuple[Rule, ...]:
         """The HTTP rules that hold at a Gateway, or in the `mesh`."""
@@ -62,14 +65,25 @@ class VirtualService:
         for scope in spec.get("exportTo").each():
             if scope.text() != "*":
                 raise Invalid(scope.path, "is not supported by refmesh unless it is `*`")
-        hosts = tuple(short_host(host.text(), meta.namespace, domain) for host in spec.get("hosts").each())
-        if not hosts:
+        gateways = gateway_names(spec, meta.namespace) or (MESH,)
+        written = tuple(_host(host, wildcard=MESH not in gateways) for host in spec.get("hosts").each())
+        if not written:
             raise Invalid("spec.hosts", "is required")
+        hosts = tuple(short_host(host, meta.namespace, domain) for host in written)
         rules = tuple(_rule(item, meta.namespace, domain) for item in spec.get("http").each())
         streams = stream_rules(spec, meta.namespace, domain)
         if not rules and not streams:
             raise Invalid("spec.http", "needs at least one rule, or spec.tcp or spec.tls does")
-        return cls(meta, hosts, rules, streams, gateway_names(spec, meta.namespace) or (MESH,))
+        return cls(meta, hosts, rules, streams, gateways, tuple("" if host == "*" else host for host in written))
+
+
+def _host(field: Field, *, wildcard: bool) -> str:
+    host = field.text().lower().rstrip(".")
+    if "*" in host and not wildcard:
+        raise Invalid(field.path, "may be a wildcard for Gateways only: name them in spec.gateways, without mesh")
+    if "*" in host and not HOST.fullmatch(host):
+        raise Invalid(field.path, "may have a * as its first label only")
+    return host
 
 
 def _rule(item: Field, namespace: str, domain: str) -> Rule:

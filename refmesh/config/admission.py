@@ -17,7 +17,9 @@ from refmesh.api.meta import Rejected
 __all__ = ["PATH", "kind_of", "problem", "review"]
 
 PATH = "/validate"
-_BY_NAME: Mapping[tuple[str, str], Kind] = {(kind.api_version.partition("/")[0], kind.name): kind for kind in KINDS}
+_BY_NAME: Mapping[tuple[str, str], Kind] = {
+    (kind.api_version.partition("/")[0], kind.written or kind.name): kind for kind in KINDS
+}
 
 
 def kind_of(obj: Any) -> Kind | None:

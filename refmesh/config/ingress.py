@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from refmesh.api.gateway import CertificateRef, Gateway, GatewayListener
 from refmesh.api.gateway_route import GatewayRoute, ParentGateway
 from refmesh.api.hostnames import intersection
-from refmesh.config.model import Key, Snapshot
-from refmesh.ingress.names import usable_port
+from refmesh.api.istio_gateway import IstioGateway
+from refmesh.config.model import Key, Pod, Snapshot
+from refmesh.ingress.names import GATEWAY_LABEL, usable_port
 
 __all__ = [
     "CONTROLLER",
@@ -22,6 +23,7 @@ __all__ = [
     "OpenGateway",
     "Outcome",
     "attached_routes",
+    "classic_gateways",
     "open_gateway",
     "own_class",
     "own_gateways",
@@ -224,9 +226,29 @@ def _certificate_problem(snapshot: Snapshot, gateway: Gateway, reference: Certif
     return f"InvalidCertificateRef: Secret {where} {found.problem}" if found.problem else ""
 
 
+def classic_gateways(snapshot: Snapshot, pod: Pod) -> list[IstioGateway]:
+    """Istio's Gateways that speak to a pod, the oldest first. What a Gateway of Gateway API has is its own."""
+    if not pod.router or GATEWAY_LABEL in pod.labels:
+        return []
+    picked = [
+        gateway
+        for gateway in snapshot.istio_gateways.values()
+        if all(pod.labels.get(key) == value for key, value in gateway.selector)
+    ]
+    return sorted(picked, key=lambda gateway: gateway.meta.age_key)
+
+
 def wanted_certificates(snapshot: Snapshot) -> set[Key]:
-    """The Secrets that Gateways of refmesh's name and may use."""
-    return {
+    """The Secrets that Gateways name and may use."""
+    # Istio's say a name only: the Secret is beside the workload.
+    classic = {
+        (pod.namespace, server.credential)
+        for pod in (snapshot.pods.values() if snapshot.istio_gateways else ())
+        for gateway in classic_gateways(snapshot, pod)
+        for server in gateway.servers
+        if server.credential
+    }
+    return classic | {
         (reference.namespace, reference.name)
         for gateway in own_gateways(snapshot)
         for listener in gateway.listeners

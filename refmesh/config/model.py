@@ -14,6 +14,7 @@ from refmesh.api.destination_rule import DestinationRule
 from refmesh.api.gateway import Gateway, GatewayClass
 from refmesh.api.grpc_route import GRPCRoute
 from refmesh.api.http_route import HTTPRoute
+from refmesh.api.istio_gateway import IstioGateway
 from refmesh.api.meta import Rejected
 from refmesh.api.peer_authentication import PeerAuthentication
 from refmesh.api.reference_grant import ReferenceGrant
@@ -192,6 +193,7 @@ class Snapshot:
     grpc_routes: Mapping[Key, GRPCRoute] = field(default_factory=lambda: _NONE)
     service_entries: Mapping[Key, ServiceEntry] = field(default_factory=lambda: _NONE)
     reference_grants: Mapping[Key, ReferenceGrant] = field(default_factory=lambda: _NONE)
+    istio_gateways: Mapping[Key, IstioGateway] = field(default_factory=lambda: _NONE)
     gateway_classes: Mapping[Key, GatewayClass] = field(default_factory=lambda: _NONE)
     """By ("", name)."""
     gateways: Mapping[Key, Gateway] = field(default_factory=lambda: _NONE)

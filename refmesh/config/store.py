@@ -43,6 +43,7 @@ _FIELD_OF_POLICY = {
     "GRPCRoute": "grpc_routes",
     "ReferenceGrant": "reference_grants",
     "ServiceEntry": "service_entries",
+    "IstioGateway": "istio_gateways",
     "GatewayClass": "gateway_classes",
     "Gateway": "gateways",
     "Telemetry": "telemetries",

@@ -93,7 +93,7 @@ class Attachments:
         if virtual is None or MESH not in virtual.gateways:
             return ()
         return tuple(
-            StreamRoute(server_names, tuple(self._with_port(item, port) for item in rule.destinations))
+            StreamRoute(server_names, tuple(self._with_port(item, port.port) for item in rule.destinations))
             for rule in virtual.streams
             if (server_names := rule.server_names(MESH, port.port)) is not None
         )
@@ -127,23 +127,23 @@ class Attachments:
         if virtual is None or MESH not in virtual.gateways or not virtual.rules:
             return None
         held = (rule_for(rule, port.port, namespace, labels or {}) for rule in virtual.rules_for(MESH))
-        return tuple(self._with_ports(rule, port) for rule in held if rule is not None)
+        return tuple(self.with_ports(rule, port.port) for rule in held if rule is not None)
 
-    def _with_ports(self, rule: Rule, port: ServicePort) -> Rule:
-        """A VirtualService may leave out the port of a service that has only one."""
+    def with_ports(self, rule: Rule, port: int) -> Rule:
+        """A VirtualService may leave out the port of a service that has only one; else that of the request holds."""
         return replace(
             rule,
             destinations=tuple(self._with_port(item, port) for item in rule.destinations),
             mirrors=tuple(replace(item, destination=self._with_port(item.destination, port)) for item in rule.mirrors),
         )
 
-    def _with_port(self, destination: Destination, port: ServicePort) -> Destination:
+    def _with_port(self, destination: Destination, port: int) -> Destination:
         if destination.port is not None:
             return destination
         service = self.snapshot.services.get(service_of(destination.host))
         if service is not None and len(service.ports) == 1:
             return replace(destination, port=service.ports[0].port)
-        return replace(destination, port=port.port)
+        return replace(destination, port=port)
 
 
 def _destination_rules(snapshot: Snapshot, settings: MeshSettings) -> dict[tuple[str, str], DestinationRule]:

@@ -12,6 +12,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.api.routing import Rule
+from refmesh.config.model import Key
 from refmesh.discovery import filters, routes, tls
 from refmesh.discovery.hashing import Keys, hash_actions
 from refmesh.discovery.outbound import socket_address
@@ -19,7 +20,7 @@ from refmesh.discovery.packing import duration, uint32
 from refmesh.discovery.settings import MeshSettings
 from refmesh.ingress.names import bound_port
 
-__all__ = ["Chain", "GatewayPort", "Site", "gateway_listener", "gateway_routes"]
+__all__ = ["Chain", "GatewayPort", "Site", "gateway_listener", "gateway_routes", "secret_name"]
 
 _TLS_SECONDS = 10.0
 _BUFFER_BYTES = 32 * 1024
@@ -55,6 +56,11 @@ class GatewayPort:
     def name(self) -> str:
         """The listener's name."""
         return f"0.0.0.0_{self.number}"
+
+
+def secret_name(key: Key) -> str:
+    """What proxies call a certificate."""
+    return f"kubernetes://{key[0]}/{key[1]}"
 
 
 def gateway_listener(port: GatewayPort, settings: MeshSettings) -> Any:

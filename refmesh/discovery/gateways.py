@@ -11,18 +11,13 @@ from dataclasses import replace
 from refmesh.api.hostnames import covers, specificity
 from refmesh.api.routing import Rule
 from refmesh.config.ingress import Door, OpenGateway
-from refmesh.config.model import Key, Snapshot
+from refmesh.config.model import Snapshot
 from refmesh.discovery.attachments import merged_rules, resolved
-from refmesh.discovery.doors import Chain, GatewayPort, Site
+from refmesh.discovery.doors import Chain, GatewayPort, Site, secret_name
 
-__all__ = ["ports_of", "secret_name"]
+__all__ = ["ports_of"]
 
 _DEFAULT_PORTS = {80: "HTTP", 443: "HTTPS"}
-
-
-def secret_name(key: Key) -> str:
-    """What proxies call a certificate."""
-    return f"kubernetes://{key[0]}/{key[1]}"
 
 
 def ports_of(snapshot: Snapshot, opened: OpenGateway) -> tuple[GatewayPort, ...]:

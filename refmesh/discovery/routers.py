@@ -18,6 +18,7 @@ from refmesh.config.model import Key, Pod, Protocol, Snapshot
 from refmesh.config.references import service_of
 from refmesh.discovery import clusters, doors, gateways, hashing, tls
 from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.classic import classic_ports
 from refmesh.discovery.memory import Tables
 from refmesh.discovery.observation import Observation
 from refmesh.discovery.resource import Encoded, ResourceType, encode
@@ -26,8 +27,6 @@ from refmesh.discovery.settings import MeshSettings
 from refmesh.ingress.names import GATEWAY_LABEL, label_value, workload_name
 
 __all__ = ["Routers", "gateway_of"]
-
-_NOTHING: Tables = MappingProxyType({})
 
 
 def gateway_of(snapshot: Snapshot, pod: Pod) -> Gateway | None:
@@ -55,13 +54,16 @@ class Routers:
         """All that the gateway of a pod has for itself."""
         snapshot = attachments.snapshot
         gateway = gateway_of(snapshot, pod)
-        if gateway is None:
-            return _NOTHING
-        opened = open_gateway(snapshot, gateway)
-        ports = gateways.ports_of(snapshot, opened)
+        calls = set[tuple[str, int]]()
+        if gateway is not None:
+            opened = open_gateway(snapshot, gateway)
+            ports, calls = gateways.ports_of(snapshot, opened), _grpc_targets(opened)
+            owner = (gateway.meta.namespace, gateway.meta.name)
+        else:
+            ports = classic_ports(attachments, pod)
+            owner = (pod.namespace, f"{pod.service_account} {sorted(pod.labels.items())}")
         keys = hashing.keys(attachments, pod.namespace)
         found: dict[ResourceType, dict[str, Encoded]] = {kind: {} for kind in ResourceType}
-        owner = (gateway.meta.namespace, gateway.meta.name)
 
         def add(kind: ResourceType, name: str, inputs: Any, make: Callable[[], Any]) -> None:
             known = self._made.get((owner, kind, name))
@@ -77,10 +79,11 @@ class Routers:
             add(ResourceType.LISTENER, port.name, (shape, observed), make)
             for chain in port.chains:
                 add(ResourceType.ROUTE, chain.name, (chain, keys), partial(doors.gateway_routes, chain, keys))
-        for key in {key for door in opened.doors if door.opens for key in door.certificates}:
-            name, held = gateways.secret_name(key), snapshot.certificates[key]
-            add(ResourceType.SECRET, name, held, partial(tls.secret, name, held.chain, held.key))
-        for spec in self._clusters(attachments, pod.namespace, _targets(ports) - _grpc_targets(opened)):
+        named = {name for port in ports for chain in port.chains for name in chain.secrets}
+        for key, held in snapshot.certificates.items():
+            if (name := doors.secret_name(key)) in named:
+                add(ResourceType.SECRET, name, held, partial(tls.secret, name, held.chain, held.key))
+        for spec in self._clusters(attachments, pod.namespace, _targets(ports) - calls):
             add(ResourceType.CLUSTER, spec.name, spec, partial(clusters.outbound_cluster, spec, self._settings))
         self._forget(owner, found)
         return MappingProxyType({kind: MappingProxyType(table) for kind, table in found.items()})

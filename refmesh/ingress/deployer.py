@@ -10,13 +10,13 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import aiohttp
 
 from refmesh.config.ingress import open_gateway, own_gateways
 from refmesh.config.model import Key, Snapshot
-from refmesh.ingress.objects import Object, gateway_objects
+from refmesh.ingress.objects import CLASSIC, Object, classic_objects, gateway_objects
 from refmesh.injector.containers import Config
 from refmesh.install.apply import apply, delete
 from refmesh.kubeclient import Kube, KubeError
@@ -31,12 +31,24 @@ _LOOK_SECONDS = 60.0
 
 
 class Deployer:
-    """Compares after every snapshot. `config` gives the image and the roots of the moment."""
+    """Compares after every snapshot. `config` gives the image and the roots of the moment.
 
-    def __init__(self, kube: Kube, config: Callable[[], Config], leads: Callable[[], bool]) -> None:
+    `classic`: whether there is a workload for Istio's Gateways in `namespace`, the mesh's own.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        config: Callable[[], Config],
+        leads: Callable[[], bool],
+        namespace: str,
+        *,
+        classic: bool = False,
+    ) -> None:
         self._kube = kube
         self._config = config
         self._leads = leads
+        self._namespace, self._classic = namespace, classic
         self._snapshot: Snapshot | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -79,24 +91,33 @@ class Deployer:
 
     async def _reconcile(self, snapshot: Snapshot) -> bool:
         complete, present = True, set[Key]()
-        for gateway in own_gateways(snapshot):
-            key = (gateway.meta.namespace, gateway.meta.name)
+        config = self._config()
+        for key, wanted in self._wanted(snapshot, config):
             present.add(key)
-            opened = open_gateway(snapshot, gateway)
-            if any(door.pending for door in opened.doors):
-                continue  # a moment later it is known which ports there are
-            wanted = gateway_objects(opened, self._config())
             try:
                 await self._apply(snapshot, key, wanted)
             except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 complete = False
-                log.warning("the objects of Gateway %s/%s are not applied yet: %s", *key, error)
+                log.warning("the objects of gateway %s/%s are not applied yet: %s", *key, error)
         for key in self._applied.keys() - present:
             # Where the Gateway is still there, it has another class now.
             _, _, before = self._applied.pop(key)
             if key in snapshot.gateways:
                 await self._remove(before)
+        if not self._classic and (self._namespace, CLASSIC) in snapshot.services:
+            await self._remove(classic_objects(self._namespace, config))
         return complete
+
+    def _wanted(self, snapshot: Snapshot, config: Config) -> Iterator[tuple[Key, list[Object]]]:
+        """The objects of each gateway; none: leave it as it is."""
+        if self._classic:
+            yield (self._namespace, CLASSIC), classic_objects(self._namespace, config)
+        for gateway in own_gateways(snapshot):
+            opened = open_gateway(snapshot, gateway)
+            # While a Secret is being read it is not known which ports there are; and for one that is gone, no gateway
+            # loses its address.
+            pending = any(door.pending for door in opened.doors)
+            yield (gateway.meta.namespace, gateway.meta.name), [] if pending else gateway_objects(opened, config)
 
     async def _apply(self, snapshot: Snapshot, key: Key, wanted: list[Object]) -> None:
         text = json.dumps(wanted, sort_keys=True)
@@ -108,9 +129,8 @@ class Deployer:
             return
         for obj in wanted:
             await apply(self._kube, obj)
-        if known is not None and not wanted:
-            await self._remove(known[2])
-        self._applied[key] = (text, time.monotonic(), wanted)
+        if wanted:
+            self._applied[key] = (text, time.monotonic(), wanted)
 
     async def _remove(self, objects: list[Object]) -> None:
         for obj in objects:

@@ -1,25 +1,44 @@
-"""What a Gateway needs in the cluster, as data: ServiceAccount, Deployment, Service. Pure.
+"""What a gateway needs in the cluster, as data: ServiceAccount, Deployment, Service. Pure.
 
-They belong to the Gateway (ownerReferences): when it is deleted, Kubernetes deletes them.
+Those of a Gateway of Gateway API belong to it (ownerReferences): when it is deleted, Kubernetes deletes them. Istio's
+Gateways select a workload that is there already: `classic_objects`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from refmesh.agent.scrape import METRICS_PATH
 from refmesh.agent.settings import AGENT_PORT, PROXY_UID
-from refmesh.api.gateway import GROUP, Gateway
+from refmesh.api.gateway import GROUP
 from refmesh.api.workload import peer_of
 from refmesh.config.ingress import OpenGateway
 from refmesh.ingress.names import CLASS_LABEL, GATEWAY_LABEL, bound_port, label_value, workload_name
 from refmesh.injector.containers import Config, proxy_container, volumes
 from refmesh.injector.policy import POD_LABEL
 
-__all__ = ["gateway_objects"]
+__all__ = ["CLASSIC", "Object", "classic_objects", "gateway_objects"]
 
 Object = dict[str, Any]
+CLASSIC = "istio-ingressgateway"
+"""The name that Istio's users know."""
+
 _MANAGED = {"app.kubernetes.io/managed-by": "refmesh", "app.kubernetes.io/part-of": "refmesh"}
+
+
+@dataclass(frozen=True)
+class _Workload:
+    """One gateway. `ports` are those of its Service, with their protocols."""
+
+    name: str
+    namespace: str
+    app: str
+    selector: dict[str, str]
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    owners: list[Object]
+    ports: list[tuple[int, str]]
 
 
 def gateway_objects(opened: OpenGateway, config: Config) -> list[Object]:
@@ -28,21 +47,7 @@ def gateway_objects(opened: OpenGateway, config: Config) -> list[Object]:
     if not ports:
         return []
     gateway = opened.gateway
-    account = {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": _metadata(gateway),
-        "automountServiceAccountToken": False,
-    }
-    return [account, _deployment(gateway, config), _service(gateway, ports)]
-
-
-def _labels(gateway: Gateway) -> dict[str, str]:
-    own = {GATEWAY_LABEL: label_value(gateway), CLASS_LABEL: gateway.class_name[:63], **_MANAGED}
-    return {**dict(gateway.labels), **own}
-
-
-def _metadata(gateway: Gateway) -> Object:
+    selector = {GATEWAY_LABEL: label_value(gateway)}
     owner = {
         "apiVersion": f"{GROUP}/v1",
         "kind": "Gateway",
@@ -50,23 +55,54 @@ def _metadata(gateway: Gateway) -> Object:
         "uid": gateway.uid,
         "controller": True,
     }
+    workload = _Workload(
+        name=workload_name(gateway),
+        namespace=gateway.meta.namespace,
+        app=gateway.meta.name,
+        selector=selector,
+        labels={**dict(gateway.labels), **selector, CLASS_LABEL: gateway.class_name[:63]},
+        annotations=dict(gateway.annotations),
+        owners=[owner],
+        ports=ports,
+    )
+    return _objects(workload, config)
+
+
+def classic_objects(namespace: str, config: Config) -> list[Object]:
+    """The objects of the workload that Istio's samples select."""
+    labels = {"app": CLASSIC, "istio": "ingressgateway"}
+    ports = [(80, "HTTP"), (443, "HTTPS")]
+    return _objects(_Workload(CLASSIC, namespace, CLASSIC, labels, labels, {}, [], ports), config)
+
+
+def _objects(workload: _Workload, config: Config) -> list[Object]:
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": _metadata(workload),
+        "automountServiceAccountToken": False,
+    }
+    return [account, _deployment(workload, config), _service(workload)]
+
+
+def _metadata(workload: _Workload) -> Object:
     return {
-        "name": workload_name(gateway),
-        "namespace": gateway.meta.namespace,
-        "labels": _labels(gateway),
-        "annotations": dict(gateway.annotations),
-        "ownerReferences": [owner],
+        "name": workload.name,
+        "namespace": workload.namespace,
+        "labels": {**workload.labels, **_MANAGED},
+        "annotations": workload.annotations,
+        "ownerReferences": workload.owners,
     }
 
 
-def _service(gateway: Gateway, ports: list[tuple[int, str]]) -> Object:
+def _service(workload: _Workload) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(gateway),
+        "metadata": _metadata(workload),
         "spec": {
             "type": "LoadBalancer",
-            "selector": {GATEWAY_LABEL: label_value(gateway)},
+            "selector": workload.selector,
             "ports": [
                 {
                     "name": f"{protocol.lower()}-{port}",
@@ -74,23 +110,21 @@ def _service(gateway: Gateway, ports: list[tuple[int, str]]) -> Object:
                     "targetPort": bound_port(port),
                     "protocol": "TCP",
                 }
-                for port, protocol in ports
+                for port, protocol in workload.ports
             ],
         },
     }
 
 
-def _deployment(gateway: Gateway, config: Config) -> Object:
-    name = workload_name(gateway)
-    labels = {**_labels(gateway), POD_LABEL: "false"}
+def _deployment(workload: _Workload, config: Config) -> Object:
     annotations = {
-        **dict(gateway.annotations),
+        **workload.annotations,
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(AGENT_PORT),
         "prometheus.io/path": METRICS_PATH,
     }
-    environment = {"REFMESH_PROXY_TYPE": "router", "REFMESH_PEER": peer_of("", name, {"app": gateway.meta.name})}
-    proxy = proxy_container(config, {}, gateway.meta.name, name, {}, environment)
+    environment = {"REFMESH_PROXY_TYPE": "router", "REFMESH_PEER": peer_of("", workload.name, {"app": workload.app})}
+    proxy = proxy_container(config, {}, workload.app, workload.name, {}, environment)
     # A container like any other: there is no application that it would have to start before.
     del proxy["restartPolicy"]
     proxy["lifecycle"] = {"preStop": {"exec": {"command": ["python", "-m", "refmesh.agent.hooks", "retire"]}}}
@@ -99,14 +133,17 @@ def _deployment(gateway: Gateway, config: Config) -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _metadata(gateway),
+        "metadata": _metadata(workload),
         "spec": {
-            "selector": {"matchLabels": {GATEWAY_LABEL: label_value(gateway)}},
+            "selector": {"matchLabels": workload.selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
-                "metadata": {"labels": labels, "annotations": annotations},
+                "metadata": {
+                    "labels": {**workload.labels, **_MANAGED, POD_LABEL: "false"},
+                    "annotations": annotations,
+                },
                 "spec": {
-                    "serviceAccountName": name,
+                    "serviceAccountName": workload.name,
                     "automountServiceAccountToken": False,
                     "terminationGracePeriodSeconds": 30,
                     "securityContext": {

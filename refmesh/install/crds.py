@@ -98,6 +98,12 @@ def _destination_rule() -> Schema:
     return _object(host=_STRING, exportTo=_list(_STRING), trafficPolicy=_traffic_policy(), subsets=_list(subset))
 
 
+def _gateway() -> Schema:
+    port = _object(number=_INTEGER, name=_STRING, protocol=_STRING)
+    tls = _object(mode=_STRING, credentialName=_STRING, httpsRedirect=_BOOLEAN)
+    return _object(selector=_STRINGS, servers=_list(_object(port=port, hosts=_list(_STRING), tls=tls)))
+
+
 def _service_entry() -> Schema:
     port = _object(number=_INTEGER, name=_STRING, protocol=_STRING, targetPort=_INTEGER)
     endpoint = _object(address=_STRING, ports={"type": "object", "additionalProperties": _INTEGER})
@@ -180,6 +186,7 @@ def crds() -> list[dict[str, Any]]:
     return [
         _crd("VirtualService", "virtualservices", "networking.istio.io", networking, _virtual_service(), ["vs"]),
         _crd("DestinationRule", "destinationrules", "networking.istio.io", networking, _destination_rule(), ["dr"]),
+        _crd("Gateway", "gateways", "networking.istio.io", networking, _gateway(), ["gw"]),
         _crd("ServiceEntry", "serviceentries", "networking.istio.io", networking, _service_entry(), ["se"]),
         _crd(
             "PeerAuthentication", "peerauthentications", "security.istio.io", security, _peer_authentication(), ["pa"]

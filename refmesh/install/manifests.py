@@ -59,7 +59,7 @@ def rbac() -> list[Object]:
     cluster_rules = [
         _rule("", "services pods namespaces serviceaccounts", read),
         _rule("discovery.k8s.io", "endpointslices", read),
-        _rule("networking.istio.io", "virtualservices destinationrules serviceentries", read),
+        _rule("networking.istio.io", "virtualservices destinationrules serviceentries gateways", read),
         _rule("security.istio.io", "peerauthentications authorizationpolicies requestauthentications", read),
         _rule("telemetry.istio.io", "telemetries", read),
         _rule("gateway.networking.k8s.io", "gatewayclasses gateways httproutes grpcroutes referencegrants", read),
@@ -175,6 +175,8 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
         "--trace-b3",
         options.trace_b3,
         *(["--trace-collector", options.trace_collector] if options.trace_collector else []),
+        "--ingress-gateway",
+        options.ingress_gateway,
         "--drain-seconds",
         _DRAIN_SECONDS,
         "--certificate-seconds",

@@ -15,11 +15,18 @@ __all__ = ["NAMESPACE", "PROFILES", "Options", "parse", "seconds"]
 
 NAMESPACE = "refmesh-system"
 PROFILES = ("minimal", "default", "demo")
-_OUTBOUND = ("ALLOW_ANY", "REGISTRY_ONLY")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MIN_TTL, _MAX_TTL = 60, 30 * 86_400
-_LEVELS = ("debug", "info", "warning", "error")
-_FAILURE_POLICIES = ("Fail", "Ignore")
+_CHOICES = {
+    "log_level": ("debug", "info", "warning", "error"),
+    "outbound_traffic_policy": ("ALLOW_ANY", "REGISTRY_ONLY"),
+    "failure_policy": ("Fail", "Ignore"),
+    "ingress_gateway": ("on", "off"),
+    "access_log": ("on", "off"),
+    "access_log_encoding": ("JSON", "TEXT"),
+    "tracing": ("on", "off"),
+    "trace_b3": ("on", "off"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class Options:
     """on or off: whether traces go on that come in B3 headers only. It costs each request a little."""
     trace_collector: str = ""
     """host:port of a collector that takes OTLP over gRPC; without, the control plane keeps the latest traces."""
+    ingress_gateway: str = "off"
+    """on: a gateway workload that Istio's Gateways select by `istio: ingressgateway`. Gateway API needs none."""
     failure_policy: str = "Fail"
     """What becomes of pods that opted in while no injector answers: Fail refuses them, Ignore lets them in as they
     are, without a proxy."""
@@ -60,7 +69,15 @@ class Options:
 _BY_PROFILE = {
     "minimal": Options(profile="minimal", log_level="warning", cpu="10m", memory="64Mi", tracing="off"),
     "default": Options(),
-    "demo": Options(profile="demo", log_level="debug", cpu="10m", memory="64Mi", trace_sampling="100", trace_b3="on"),
+    "demo": Options(
+        profile="demo",
+        log_level="debug",
+        cpu="10m",
+        memory="64Mi",
+        trace_sampling="100",
+        trace_b3="on",
+        ingress_gateway="on",
+    ),
 }
 
 
@@ -77,20 +94,13 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
         if key not in known:
             raise UsageProblem(f"There is no setting {key!r}.", fix=f"Choose one of {', '.join(sorted(known))}.")
     options = replace(_BY_PROFILE[chosen], **values)
-    if options.log_level not in _LEVELS:
-        raise UsageProblem(f"log_level={options.log_level!r} is no level.", fix=f"Choose one of {', '.join(_LEVELS)}.")
-    if options.outbound_traffic_policy not in _OUTBOUND:
-        raise UsageProblem(
-            f"outbound_traffic_policy={options.outbound_traffic_policy!r} is no policy.",
-            fix=f"Choose one of {', '.join(_OUTBOUND)}.",
-        )
+    for key, allowed in _CHOICES.items():
+        value = getattr(options, key)
+        if value not in allowed:
+            raise UsageProblem(f"{key}={value!r} is no choice.", fix=f"Choose {' or '.join(allowed)}.")
     if not (options.replicas.isascii() and options.replicas.isdigit() and 1 <= int(options.replicas[:4]) <= 100):
         raise UsageProblem(
             f"replicas={options.replicas!r} is no number of replicas.", fix="Give a number from 1 to 100."
-        )
-    if options.failure_policy not in _FAILURE_POLICIES:
-        raise UsageProblem(
-            f"failure_policy={options.failure_policy!r} is no policy.", fix=f"Choose {' or '.join(_FAILURE_POLICIES)}."
         )
     _check_observation(options)
     for key in ("certificate_ttl", "max_certificate_ttl"):
@@ -109,15 +119,6 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
 
 def _check_observation(options: Options) -> None:
     """Raises `UsageProblem` for a setting of access logs or traces that cannot be put in force."""
-    choices = {
-        "access_log": ("on", "off"),
-        "access_log_encoding": ("JSON", "TEXT"),
-        "tracing": ("on", "off"),
-        "trace_b3": ("on", "off"),
-    }
-    for key, allowed in choices.items():
-        if (value := getattr(options, key)) not in allowed:
-            raise UsageProblem(f"{key}={value!r} is no choice.", fix=f"Choose {' or '.join(allowed)}.")
     sampling = options.trace_sampling
     if not re.fullmatch(r"\d{1,3}(\.\d{1,4})?", sampling) or float(sampling) > 100:
         raise UsageProblem(f"trace_sampling={sampling!r} is no percentage.", fix="Give a number from 0 to 100.")

@@ -80,4 +80,4 @@ def _judge(file: str, obj: Any) -> Finding:
     kind = kind_of(obj)
     if kind is None:
         return Finding(file, obj["kind"], name, "", known=False)
-    return Finding(file, kind.name, name, problem(kind, obj, _DOMAIN))
+    return Finding(file, obj["kind"], name, problem(kind, obj, _DOMAIN))

@@ -63,6 +63,7 @@ def shell(mesh: Mesh) -> Iterator[Shell]:
     finally:
         for name in (
             "bookinfo-gateway",
+            "bookinfo-gateway-istio",
             "bookinfo",
             "strict",
             "reviews-subsets",
@@ -95,6 +96,7 @@ def test_the_tutorial(mesh: Mesh, shell: Shell, tmp_path: Path) -> None:
     with Client(mesh.kube, "default", "visitor") as visitor, Client(mesh.kube, OUTSIDE, "stranger") as stranger:
         the_shop_is_open(shell, visitor)
         address = open_to_the_outside(shell)
+        the_classic_pair(shell)
         over_tls(shell, tmp_path)
         mutual_tls(shell, visitor, stranger)
         assert fetch(address, "/productpage").status == 200  # the gateway is inside the mesh
@@ -136,6 +138,14 @@ def open_to_the_outside(shell: Shell) -> str:
     assert fetch(address, "/static/style.css").status == 200
     assert fetch(address, "/health").status == 404  # not among the routes
     return address
+
+
+def the_classic_pair(shell: Shell) -> None:
+    """Step 5 with Istio's Gateway and a VirtualService, at the workload that the demo profile has for them."""
+    shell("kubectl apply -f refmesh/samples/bookinfo-gateway-istio.yaml")
+    shell("kubectl -n refmesh-system wait --for=condition=Available deploy/istio-ingressgateway --timeout=60s")
+    where = "jsonpath='{.status.loadBalancer.ingress[0].ip}'"
+    every_version_takes_its_turn(shell(f"kubectl -n refmesh-system get svc istio-ingressgateway -o {where}"))
 
 
 def every_version_takes_its_turn(address: str) -> None:

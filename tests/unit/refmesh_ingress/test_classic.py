@@ -1,0 +1,150 @@
+"""Istio's Gateways and VirtualServices at a workload that is there already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from refmesh.api.istio_gateway import IstioGateway
+from refmesh.api.kinds import KINDS, parse
+from refmesh.api.meta import Rejected
+from refmesh.config.admission import kind_of, problem
+from refmesh.config.ingress import wanted_certificates
+from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.classic import classic_ports
+from refmesh.discovery.doors import GatewayPort
+from refmesh.discovery.resource import ResourceType
+from refmesh.discovery.settings import MeshSettings
+from refmesh.ingress.objects import classic_objects
+from refmesh.injector.containers import Config
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, policy
+from tests.unit.refmesh_ingress.doorways import key_pair, router_pod
+
+DOOR = ("refmesh-system", "door")
+WEB: dict[str, Any] = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
+
+
+def istio_gateway(*servers: dict[str, Any], name: str = "front", **more: Any) -> dict[str, Any]:
+    return policy(name, {"selector": {"istio": "ingressgateway"}, "servers": list(servers or (WEB,))}, **more)
+
+
+def secure(credential: str, *hosts: str) -> dict[str, Any]:
+    port = {"number": 443, "name": "https", "protocol": "HTTPS"}
+    return {"port": port, "hosts": list(hosts), "tls": {"mode": "SIMPLE", "credentialName": credential}}
+
+
+def virtual(*hosts: str, name: str = "v", gateways: tuple[str, ...] = ("front",), **more: Any) -> dict[str, Any]:
+    rule = {"route": [{"destination": {"host": "echo", "port": {"number": 80}}}], **more}
+    return policy(name, {"hosts": list(hosts), "gateways": list(gateways), "http": [rule]})
+
+
+def with_door(*objects: tuple[str, dict[str, Any]]) -> MemoryCluster:
+    door = router_pod("door", "10.1.8.1", "x")
+    door["metadata"] |= {"namespace": DOOR[0], "labels": {"app": "istio-ingressgateway", "istio": "ingressgateway"}}
+    cluster = MemoryCluster().with_echo().put("Pod", door)
+    for source, obj in objects:
+        cluster.put(source, obj)
+    return cluster
+
+
+def ports(cluster: MemoryCluster, pod: tuple[str, str] = DOOR) -> tuple[GatewayPort, ...]:
+    snapshot = cluster.snapshot()
+    assert not snapshot.rejected
+    return classic_ports(Attachments.collect(snapshot, MeshSettings()), snapshot.pods[pod])
+
+
+def hosts(found: tuple[GatewayPort, ...]) -> dict[int, set[str]]:
+    return {port.number: {site.domain for chain in port.chains for site in chain.sites} for port in found}
+
+
+def test_the_classic_pair_opens_a_port() -> None:
+    cluster = with_door(("IstioGateway", istio_gateway()), ("VirtualService", virtual("*")))
+    assert hosts(ports(cluster)) == {80: {"*"}}
+    assert set(all_messages(cluster.world(), DOOR, ResourceType.LISTENER)) == {"0.0.0.0_80"}
+    # Sidecars have no part in it.
+    assert ports(cluster, ("shop", "echo-v1")) == ()
+
+
+def test_hosts_are_those_that_both_speak_of() -> None:
+    limited = {**WEB, "hosts": ["*.example.com", "./own.org", "far/far.org"]}
+    names = ("a.example.com", "own.org", "far.org", "other.org")
+    cluster = with_door(("IstioGateway", istio_gateway(limited)), ("VirtualService", virtual(*names)))
+    assert hosts(ports(cluster)) == {80: {"a.example.com", "own.org"}}
+
+
+def test_a_match_for_another_gateway_or_port_or_client_does_not_hold() -> None:
+    for match, count in (
+        ({"gateways": ["front"]}, 1),
+        ({"gateways": ["mesh"]}, 0),
+        ({"port": 80}, 1),
+        ({"port": 81}, 0),
+        ({"sourceLabels": {"app": "x"}}, 0),
+    ):
+        cluster = with_door(("IstioGateway", istio_gateway()), ("VirtualService", virtual("*", match=[match])))
+        ((port,),) = (ports(cluster),)
+        assert sum(len(site.rules) for site in port.chains[0].sites) == count
+
+
+def test_a_secret_is_beside_the_workload_and_only_it_gets_the_key() -> None:
+    cluster = with_door(
+        ("IstioGateway", istio_gateway(secure("cert", "a.com"), secure("cert", "*"), secure("none", "b.com"))),
+        ("VirtualService", virtual("*")),
+    )
+    assert wanted_certificates(cluster.snapshot()) == {("refmesh-system", "cert"), ("refmesh-system", "none")}
+    assert ports(cluster) == ()
+    cluster.store.put_certificate(("refmesh-system", "cert"), key_pair())
+    (port,) = ports(cluster)
+    assert [chain.server_names for chain in port.chains] == [("a.com",), ()]
+    world = cluster.world()
+    assert set(all_messages(world, DOOR, ResourceType.SECRET)) == {"kubernetes://refmesh-system/cert"}
+    assert set(all_messages(world, ("shop", "echo-v1"), ResourceType.SECRET)) == set()
+
+
+def test_a_redirect_to_https() -> None:
+    cluster = with_door(("IstioGateway", istio_gateway({**WEB, "tls": {"httpsRedirect": True}})))
+    (port,) = ports(cluster)
+    (rule,) = port.chains[0].sites[0].rules
+    assert rule.redirect is not None
+    assert (rule.redirect.scheme, rule.redirect.status) == ("https", 301)
+
+
+def test_of_two_that_want_a_port_differently_the_oldest_decides() -> None:
+    late = secure("cert", "*")
+    late["port"]["number"] = 80
+    young = istio_gateway(late, name="young", created="2026-02-01T00:00:00Z")
+    cluster = with_door(("IstioGateway", istio_gateway()), ("IstioGateway", young), ("VirtualService", virtual("*")))
+    assert hosts(ports(cluster)) == {80: {"*"}}
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        ({**WEB, "hosts": []}, "spec.servers[0].hosts: needs at least one entry"),
+        ({**WEB, "hosts": ["a.*"]}, "spec.servers[0].hosts[0]: must be *"),
+        ({**WEB, "port": {"number": 80, "protocol": "TCP"}}, "spec.servers[0].port.protocol: must be one of"),
+        ({**secure("c", "*"), "tls": {"mode": "MUTUAL"}}, "spec.servers[0].tls.mode: MUTUAL is not supported"),
+        ({**secure("c", "*"), "tls": {"mode": "SIMPLE"}}, "spec.servers[0].tls.credentialName: is required"),
+        ({**WEB, "tls": {"mode": "SIMPLE"}}, "spec.servers[0].tls: has no meaning for protocol HTTP"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(server: dict[str, Any], expected: str) -> None:
+    obj = istio_gateway(server) | {"apiVersion": "networking.istio.io/v1beta1", "kind": "Gateway"}
+    kind = kind_of(obj)
+    assert kind is not None
+    assert kind.read == IstioGateway.parse
+    assert problem(kind, obj, "cluster.local").startswith(expected)
+
+
+def test_a_wildcard_means_nothing_to_sidecars() -> None:
+    kind = next(kind for kind in KINDS if kind.name == "VirtualService")
+    for gateways, good in ((("front",), True), (("front", "mesh"), False), ((), False)):
+        found = parse(kind, virtual("*.a.com", gateways=gateways), "cluster.local")
+        assert isinstance(found, Rejected) != good
+
+
+def test_the_workload_has_the_labels_that_samples_select() -> None:
+    account, deployment, service = classic_objects("refmesh-system", Config("mesh:1", "ROOT"))
+    assert deployment["spec"]["template"]["metadata"]["labels"]["istio"] == "ingressgateway"
+    assert service["spec"]["selector"] == {"app": "istio-ingressgateway", "istio": "ingressgateway"}
+    assert account["metadata"]["name"] == service["metadata"]["name"] == "istio-ingressgateway"
