@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Judgement", "condition", "keep_times"]
+__all__ = ["Judgement", "condition", "merge"]
 
 Judgement = tuple[str, bool, str, str]
 """Type, status, reason and message of a condition."""
@@ -23,10 +23,14 @@ def condition(kind: str, status: bool, reason: str, message: str, generation: in
     }
 
 
-def keep_times(conditions: Iterable[dict[str, Any]], before: Mapping[str, Any]) -> None:
-    """Give each condition whose status is as in the entry `before` the time of its last transition."""
-    times = {item.get("type"): item for item in before.get("conditions") or []}
+def merge(conditions: list[dict[str, Any]], before: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The conditions as they are to be written in place of those of the entry `before`.
+
+    One whose status is as it was keeps the time of its last transition, and types that refmesh does not know stay.
+    """
+    present = {item.get("type"): item for item in before.get("conditions") or []}
     for item in conditions:
-        known = times.get(item["type"])
+        known = present.pop(item["type"], None)
         if known is not None and known.get("status") == item["status"]:
             item["lastTransitionTime"] = known.get("lastTransitionTime", item["lastTransitionTime"])
+    return [*conditions, *present.values()]

@@ -8,7 +8,7 @@ from typing import Any
 
 from refmesh.api.gateway import GROUP
 from refmesh.api.meta import Rejected
-from refmesh.config.conditions import Judgement, condition, keep_times
+from refmesh.config.conditions import Judgement, condition, merge
 from refmesh.config.ingress import Door, OpenGateway, open_gateway, own_class
 from refmesh.config.model import Key, Snapshot
 from refmesh.ingress.names import workload_name
@@ -70,9 +70,7 @@ def _conditions(
     judged: list[Judgement], raw: Mapping[str, Any], now: str, before: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     generation = int((raw.get("metadata") or {}).get("generation") or 0)
-    found = [condition(*item, generation, now) for item in judged]
-    keep_times(found, before)
-    return found
+    return merge([condition(*item, generation, now) for item in judged], before)
 
 
 def _rejected(rejected: Rejected | None) -> list[Judgement]:

@@ -18,7 +18,7 @@ from refmesh.api.gateway import GROUP, Gateway
 from refmesh.api.gateway_route import GatewayRoute
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Rejected
-from refmesh.config.conditions import Judgement, condition, keep_times
+from refmesh.config.conditions import Judgement, condition, merge
 from refmesh.config.gateway_status import wanted_class, wanted_gateway
 from refmesh.config.ingress import CONTROLLER, open_gateway, own_class
 from refmesh.config.model import Key, Protocol, Snapshot
@@ -67,7 +67,7 @@ def wanted_parents(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, An
             "controllerName": CONTROLLER,
             "conditions": [condition(*item, generation, now) for item in conditions],
         }
-        wanted.append(_keep_times(entry, present))
+        wanted.append(_merged(entry, present))
     others = [item for item in present if item.get("controllerName") != CONTROLLER]
     complete = [*others, *wanted]
     return None if complete == present else complete
@@ -149,8 +149,8 @@ def _backend_problems(snapshot: Snapshot, route: GatewayRoute) -> list[str]:
     return [problem for target in targets if (problem := backend_problem(snapshot, route, target))]
 
 
-def _keep_times(entry: dict[str, Any], present: list[Any]) -> dict[str, Any]:
-    """A condition whose status did not change keeps the time of its last transition."""
+def _merged(entry: dict[str, Any], present: list[Any]) -> dict[str, Any]:
+    """The entry for a parent, with what is to be kept of the present one."""
     before: dict[str, Any] = next(
         (
             item
@@ -159,8 +159,7 @@ def _keep_times(entry: dict[str, Any], present: list[Any]) -> dict[str, Any]:
         ),
         {},
     )
-    keep_times(entry["conditions"], before)
-    return entry
+    return entry | {"conditions": merge(entry["conditions"], before)}
 
 
 class StatusWriter:

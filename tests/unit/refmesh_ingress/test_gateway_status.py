@@ -66,6 +66,17 @@ def test_a_status_that_is_right_is_not_written_again_and_times_stay() -> None:
     assert changed == {"Accepted": NOW, "Programmed": LATER}
 
 
+def test_conditions_of_others_stay() -> None:
+    cluster, foreign = with_gateway(), {"type": "example.com/Seen", "status": "True", "reason": "X"}
+    raw = gateway()
+    raw["status"] = status(cluster, raw)
+    for entry in (raw["status"], raw["status"]["listeners"][0]):
+        entry["conditions"].append(foreign)
+    assert wanted_status(cluster.snapshot(), "Gateway", ("shop", "front"), raw, LATER) is None
+    found = status(serving(cluster), raw, LATER)
+    assert found["conditions"][-1] == found["listeners"][0]["conditions"][-1] == foreign
+
+
 def words_and_times(found: dict[str, Any]) -> dict[str, str]:
     return {item["type"]: item["lastTransitionTime"] for item in found["conditions"]}
 
