@@ -1,7 +1,8 @@
-"""Runs the official Gateway API conformance suite (its mesh tests) against the mesh of a cluster, without a registry.
+"""Runs the official Gateway API conformance suite against the mesh of a cluster, without a registry.
 
-The suite and a small echo program are built from pinned Go modules; the echo program is packed into an image that has
-the name which the suite's manifests ask for. `python -m tests.gateway_api.official --help` runs it by hand.
+The suite and its echo programs are built from pinned Go modules, and packed into images that have the names which the
+suite's manifests ask for: one of ours for the mesh tests, the suite's own for the gateway tests.
+`python -m tests.gateway_api.official --help` runs it by hand.
 """
 
 from __future__ import annotations
@@ -23,11 +24,16 @@ from fixtures.cluster.golang import find_go, go_environment
 from fixtures.images import oci, tarball
 from fixtures.images.plan import File, Link, Plan
 
-__all__ = ["FEATURES", "PROFILES", "Outcome", "build_image", "build_suite", "run"]
+__all__ = ["FEATURES", "PROFILES", "Outcome", "build_basic_images", "build_image", "build_suite", "run"]
 
 SOURCE = Path(__file__).parent
 IMAGE = "registry.k8s.io/gateway-api/conformance/echo-advanced:v0.1.0"
 """What the suite's mesh manifests ask for."""
+BASIC_IMAGES = tuple(
+    f"registry.k8s.io/gateway-api/conformance/echo-basic:{version}" for version in ("v0.1.0", "v0.2.0")
+)
+"""What its gateway manifests ask for."""
+_BASIC = "sigs.k8s.io/gateway-api-conformance-images/echo-basic"
 
 PROFILES = ("MESH-HTTP", "MESH-GRPC")
 FEATURES = (
@@ -51,6 +57,10 @@ FEATURES = (
     "HTTPRoute308RedirectStatusCode",
 )
 """Named one by one: the suite's own "all features" means gateways too, and then asks for a GatewayClass."""
+
+GATEWAY_PROFILES = ("GATEWAY-HTTP",)
+GATEWAY_FEATURES = ("Gateway", "HTTPRoute", "ReferenceGrant")
+"""What the profile's core asks for."""
 
 _GO = (1, 27, 0)
 _BUILD_SECONDS = 1500
@@ -86,23 +96,38 @@ def build_suite(target: Path) -> None:
 
 def build_image(archive: Path) -> None:
     """Build the image of the echo program under the name that the suite's manifests carry."""
+    _build_image("./echo", [(archive, IMAGE)])
+
+
+def build_basic_images(folder: Path) -> list[Path]:
+    """Build the image of the suite's own echo program, an archive for each name of it."""
+    named = [(folder / f"echo-basic-{index}.tar", name) for index, name in enumerate(BASIC_IMAGES)]
+    _build_image(_BASIC, named)
+    return [archive for archive, _ in named]
+
+
+def _build_image(package: str, named: Sequence[tuple[Path, str]]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         program, packed = Path(scratch) / "echo", Path(scratch) / "layer.tar"
-        _go(["build", "-ldflags=-s -w", "-o", str(program), "./echo"])
+        _go(["build", "-ldflags=-s -w", "-o", str(program), package])
         plan = Plan()
         plan.add("/usr/local/bin/echo-server", File(program, executable=True))
         plan.add("/usr/local/bin/client", Link("echo-server"))
         digest = tarball.pack(plan, packed)
         layer = oci.Layer("echo", packed, digest, packed.stat().st_size)
-        oci.write_archive(archive, IMAGE, [layer], {}, entrypoint=["/usr/local/bin/echo-server"])
+        for archive, name in named:
+            oci.write_archive(archive, name, [layer], {}, entrypoint=["/usr/local/bin/echo-server"])
 
 
-def run(suite: Path, kubeconfig: Path, report: Path, only: str = "") -> Outcome:
-    """Run the suite's mesh tests in namespaces of its own; it writes its ConformanceReport to `report`."""
+def run(suite: Path, kubeconfig: Path, report: Path, only: str = "", *, gateway: bool = False) -> Outcome:
+    """Run the suite's mesh tests, or its core tests of gateways, in namespaces of its own.
+
+    It writes its ConformanceReport to `report`.
+    """
     arguments = {
-        "conformance-profiles": ",".join(PROFILES),
-        "supported-features": ",".join(FEATURES),
-        "namespace-labels": "istio-injection=enabled",
+        "conformance-profiles": ",".join(GATEWAY_PROFILES if gateway else PROFILES),
+        "supported-features": ",".join(GATEWAY_FEATURES if gateway else FEATURES),
+        **({"gateway-class": "refmesh"} if gateway else {"namespace-labels": "istio-injection=enabled"}),
         "organization": "meshproof",
         "project": "refmesh",
         "url": _URL,
@@ -138,19 +163,26 @@ def _outcome(code: int, output: str) -> Outcome:
 
 
 def main() -> int:
-    """Build, load, run; 0 if every mesh test passed."""
-    parser = argparse.ArgumentParser(description="The official Gateway API mesh conformance tests, on a cluster.")
+    """Build, load, run; 0 if every test passed."""
+    parser = argparse.ArgumentParser(description="The official Gateway API conformance tests, on a cluster.")
     parser.add_argument("cluster", help="name of a running embedded cluster with refmesh installed")
     parser.add_argument("--report", type=Path, default=Path("gateway-api-report.yaml"))
     parser.add_argument("--only", default="", help="one test of the suite")
+    parser.add_argument("--gateway", action="store_true", help="the gateway's core tests instead of the mesh's")
     options = parser.parse_args()
     provider = EmbeddedProvider()
     with tempfile.TemporaryDirectory() as scratch:
         suite, image = Path(scratch) / "suite", Path(scratch) / "echo.tar"
         build_suite(suite)
-        build_image(image)
-        provider.load(options.cluster, image)
-        found = run(suite, provider.kubeconfig(options.cluster), options.report.absolute(), options.only)
+        if options.gateway:
+            images = build_basic_images(Path(scratch))
+        else:
+            build_image(image)
+            images = [image]
+        for archive in images:
+            provider.load(options.cluster, archive)
+        kubeconfig, report = provider.kubeconfig(options.cluster), options.report.absolute()
+        found = run(suite, kubeconfig, report, options.only, gateway=options.gateway)
     sys.stdout.write(found.output)
     if options.report.exists():
         summary = yaml.safe_load(options.report.read_text(encoding="utf-8"))["profiles"]
