@@ -24,7 +24,17 @@ from fixtures.cluster.golang import find_go, go_environment
 from fixtures.images import oci, tarball
 from fixtures.images.plan import File, Link, Plan
 
-__all__ = ["FEATURES", "PROFILES", "Outcome", "build_basic_images", "build_image", "build_suite", "run"]
+__all__ = [
+    "FEATURES",
+    "GATEWAY_FEATURES",
+    "GATEWAY_PROFILES",
+    "PROFILES",
+    "Outcome",
+    "build_basic_images",
+    "build_image",
+    "build_suite",
+    "run",
+]
 
 SOURCE = Path(__file__).parent
 IMAGE = "registry.k8s.io/gateway-api/conformance/echo-advanced:v0.1.0"
@@ -61,6 +71,7 @@ FEATURES = (
 GATEWAY_PROFILES = ("GATEWAY-HTTP",)
 GATEWAY_FEATURES = ("Gateway", "HTTPRoute", "ReferenceGrant")
 """What the profile's core asks for."""
+_AT_GATEWAYS = {"gateway-class": "refmesh", "mode": "gateway"}
 
 _GO = (1, 27, 0)
 _BUILD_SECONDS = 1500
@@ -127,7 +138,7 @@ def run(suite: Path, kubeconfig: Path, report: Path, only: str = "", *, gateway:
     arguments = {
         "conformance-profiles": ",".join(GATEWAY_PROFILES if gateway else PROFILES),
         "supported-features": ",".join(GATEWAY_FEATURES if gateway else FEATURES),
-        **({"gateway-class": "refmesh"} if gateway else {"namespace-labels": "istio-injection=enabled"}),
+        **(_AT_GATEWAYS if gateway else {"namespace-labels": "istio-injection=enabled"}),
         "organization": "meshproof",
         "project": "refmesh",
         "url": _URL,

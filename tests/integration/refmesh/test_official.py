@@ -1,4 +1,4 @@
-"""The official Gateway API conformance suite passes: every mesh test, none skipped."""
+"""The official Gateway API conformance suite passes: every mesh test, none skipped, and the core tests of gateways."""
 
 from __future__ import annotations
 
@@ -24,8 +24,24 @@ def test_every_mesh_test_of_the_official_suite_passes(mesh: Mesh, tmp_path: Path
     # A test whose features are not named is skipped without a word.
     assert not [name for name in found.skipped if name.startswith("Mesh")]
     assert len(found.passed) >= 23
+    assert_success(report, official.PROFILES)
+
+
+def test_every_core_test_of_gateways_passes(mesh: Mesh, tmp_path: Path) -> None:
+    suite, report = tmp_path / "suite", tmp_path / "report.yaml"
+    official.build_suite(suite)
+    for image in official.build_basic_images(tmp_path):
+        EmbeddedProvider().load(mesh.cluster.name, image)
+    found = official.run(suite, mesh.cluster.kubeconfig, report, gateway=True)
+    assert (found.code, found.failed) == (0, ()), found.output[-20_000:]
+    assert len(found.passed) >= 40
+    assert_success(report, official.GATEWAY_PROFILES)
+
+
+def assert_success(report: Path, profiles: tuple[str, ...]) -> None:
+    """The report is about these profiles, and good."""
     written = yaml.safe_load(report.read_text(encoding="utf-8"))
-    assert {profile["name"] for profile in written["profiles"]} == set(official.PROFILES)
+    assert {profile["name"] for profile in written["profiles"]} == set(profiles)
     for profile in written["profiles"]:
         for part in ("core", "extended"):
             if part in profile:
