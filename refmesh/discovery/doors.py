@@ -13,7 +13,8 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.api.routing import Rule
 from refmesh.config.model import Key
-from refmesh.discovery import filters, routes, tls
+from refmesh.discovery import filters, guards, routes, tls
+from refmesh.discovery.guards import Guard
 from refmesh.discovery.hashing import Keys, hash_actions
 from refmesh.discovery.outbound import socket_address
 from refmesh.discovery.packing import duration, uint32
@@ -63,7 +64,7 @@ def secret_name(key: Key) -> str:
     return f"kubernetes://{key[0]}/{key[1]}"
 
 
-def gateway_listener(port: GatewayPort, settings: MeshSettings) -> Any:
+def gateway_listener(port: GatewayPort, guard: Guard, settings: MeshSettings) -> Any:
     """The listener of a port. What it depends on of the routes is their names."""
     listener = Listener(
         name=port.name,
@@ -73,7 +74,7 @@ def gateway_listener(port: GatewayPort, settings: MeshSettings) -> Any:
         per_connection_buffer_limit_bytes=uint32(_BUFFER_BYTES),
     )
     for chain in port.chains:
-        made = FilterChain(name=chain.name, filters=[filters.http_gateway(settings, chain.name)])
+        made = FilterChain(name=chain.name, filters=[filters.http_gateway(settings, chain.name, guard)])
         if chain.server_names:
             made.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))
         if chain.secrets:
@@ -86,8 +87,8 @@ def gateway_listener(port: GatewayPort, settings: MeshSettings) -> Any:
     return listener
 
 
-def gateway_routes(chain: Chain, keys: Keys) -> Any:
-    """The routes of a chain; requests to other hosts get a 404."""
+def gateway_routes(chain: Chain, keys: Keys, guard: Guard, trust_domain: str) -> Any:
+    """The routes of a chain, with the rules of who may ask for them; requests to other hosts get a 404."""
     hosts = [routes.virtual_host(site.domain, [site.domain], site.rules, "", 0) for site in chain.sites]
     configuration = RouteConfiguration(
         name=chain.name,
@@ -95,4 +96,8 @@ def gateway_routes(chain: Chain, keys: Keys) -> Any:
         ignore_port_in_host_matching=True,
         validate_clusters=BoolValue(value=False),
     )
+    if guard != Guard():
+        configuration.ignore_path_parameters_in_path_matching = guards.ignores_path_parameters()
+        for name, rules in guards.route_rules(guard.authorization, trust_domain).items():
+            configuration.typed_per_filter_config[name].CopyFrom(rules)
     return hash_actions(configuration, keys)

@@ -161,10 +161,11 @@ def http_outbound(
     return Filter(name=_HCM, typed_config=pack(manager))
 
 
-def http_gateway(settings: MeshSettings, route: str) -> Any:
+def http_gateway(settings: MeshSettings, route: str, guard: Guard) -> Any:
     """Requests from outside the mesh, which nobody vouches for, routed by the named route configuration.
 
-    Limits are those that Envoy's guide for edge proxies gives.
+    Limits are those that Envoy's guide for edge proxies gives. The guard's rules come with the routes; without a guard
+    there are no filters, since a request that no route takes has no rules either, and is to be a 404.
     """
     fault = HttpFilter(name=FAULT_FILTER, typed_config=pack(HTTPFault()))
     cors = HttpFilter(name=CORS_FILTER, typed_config=pack(Cors()))
@@ -182,6 +183,8 @@ def http_gateway(settings: MeshSettings, route: str) -> Any:
             initial_connection_window_size=uint32(1024 * 1024),
         )
     )
+    if guard != Guard():
+        guards.protect(manager, guard)
     return Filter(name=_HCM, typed_config=pack(manager))
 
 

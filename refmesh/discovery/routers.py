@@ -12,19 +12,23 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from refmesh.api.authorization_policy import AuthorizationPolicy
+from refmesh.api.conditions import Attribute, Condition
 from refmesh.api.gateway import Gateway
 from refmesh.config.ingress import OpenGateway, open_gateway, own_gateways
 from refmesh.config.model import Key, Pod, Protocol, Snapshot
 from refmesh.config.references import service_of
 from refmesh.discovery import clusters, doors, gateways, hashing, tls
 from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.authorization import Authorization
 from refmesh.discovery.classic import classic_ports
+from refmesh.discovery.guards import Guard
 from refmesh.discovery.memory import Tables
 from refmesh.discovery.observation import Observation
 from refmesh.discovery.resource import Encoded, ResourceType, encode
 from refmesh.discovery.service_clusters import cluster_specs, known_identities
 from refmesh.discovery.settings import MeshSettings
-from refmesh.ingress.names import GATEWAY_LABEL, label_value, workload_name
+from refmesh.ingress.names import GATEWAY_LABEL, bound_port, label_value, workload_name
 
 __all__ = ["Routers", "gateway_of"]
 
@@ -50,8 +54,8 @@ class Routers:
         self._settings = settings
         self._made: dict[tuple[Key, ResourceType, str], tuple[Any, Encoded]] = {}
 
-    def of(self, attachments: Attachments, pod: Pod, observed: Observation) -> Tables:
-        """All that the gateway of a pod has for itself."""
+    def of(self, attachments: Attachments, pod: Pod, observed: Observation, guard: Guard) -> Tables:
+        """All that the gateway of a pod has for itself. `guard`: the policies that speak for the pod."""
         snapshot = attachments.snapshot
         gateway = gateway_of(snapshot, pod)
         calls = set[tuple[str, int]]()
@@ -63,22 +67,30 @@ class Routers:
             ports = classic_ports(attachments, pod)
             owner = (pod.namespace, f"{pod.service_account} {sorted(pod.labels.items())}")
         keys = hashing.keys(attachments, pod.namespace)
+        guard = _at_bound_ports(guard)
         found: dict[ResourceType, dict[str, Encoded]] = {kind: {} for kind in ResourceType}
 
         def add(kind: ResourceType, name: str, inputs: Any, make: Callable[[], Any]) -> None:
             known = self._made.get((owner, kind, name))
             if known is None or known[0] != inputs:
-                known = (inputs, encode(kind, name, make()))
+                result = encode(kind, name, make())
+                same = known is not None and known[1].version == result.version
+                known = (inputs, known[1] if known is not None and same else result)
                 self._made[owner, kind, name] = known
             found[kind][name] = known[1]
 
         for port in ports:
             # Its routes are resources of their own: a new one does not touch the listener.
             shape = replace(port, chains=tuple(replace(chain, sites=()) for chain in port.chains))
-            make = partial(doors.gateway_listener, shape, self._settings.observing(observed))
-            add(ResourceType.LISTENER, port.name, (shape, observed), make)
+            make = partial(doors.gateway_listener, shape, guard, self._settings.observing(observed))
+            add(ResourceType.LISTENER, port.name, (shape, guard, observed), make)
             for chain in port.chains:
-                add(ResourceType.ROUTE, chain.name, (chain, keys), partial(doors.gateway_routes, chain, keys))
+                add(
+                    ResourceType.ROUTE,
+                    chain.name,
+                    (chain, keys, guard),
+                    partial(doors.gateway_routes, chain, keys, guard, self._settings.trust_domain),
+                )
         named = {name for port in ports for chain in port.chains for name in chain.secrets}
         for key, held in snapshot.certificates.items():
             if (name := doors.secret_name(key)) in named:
@@ -107,6 +119,38 @@ class Routers:
             specs = cluster_specs(service, port, rule, identities, self._settings)
             found.extend(replace(spec, http1=True) for spec, _ in specs)
         return found
+
+
+def _at_bound_ports(guard: Guard) -> Guard:
+    """The guard, asking for the ports that the proxy opens where policies name those of the gateway's Service."""
+
+    def bound(group: tuple[Condition, ...]) -> tuple[Condition, ...]:
+        return tuple(
+            replace(item, any_of=_bound(item.any_of), none_of=_bound(item.none_of))
+            if item.attribute is Attribute.PORT
+            else item
+            for item in group
+        )
+
+    def changed(policies: tuple[AuthorizationPolicy, ...]) -> tuple[AuthorizationPolicy, ...]:
+        return tuple(
+            replace(
+                policy,
+                rules=tuple(
+                    replace(rule, operations=tuple(map(bound, rule.operations)), when=bound(rule.when))
+                    for rule in policy.rules
+                ),
+            )
+            for policy in policies
+        )
+
+    asked = guard.authorization
+    found = Authorization(changed(asked.deny), changed(asked.allow), changed(asked.audit))
+    return replace(guard, authorization=found)
+
+
+def _bound(ports: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(bound_port(int(port))) for port in ports)
 
 
 def _grpc_targets(opened: OpenGateway) -> set[tuple[str, int]]:

@@ -20,6 +20,7 @@ from refmesh.config.model import Key, Pod, Protocol, Service, ServicePort, Snaps
 from refmesh.discovery import clusters, endpoints, external, hashing, inbound, names, outbound, routes, tracing
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.authorization import AuthorizationPolicies
+from refmesh.discovery.guards import Guard
 from refmesh.discovery.jwt import TokenRules
 from refmesh.discovery.memory import Memory, Tables
 from refmesh.discovery.observation import TelemetryPolicies
@@ -137,7 +138,8 @@ class Generator:
             if len(remembered) > 1000 + 2 * len(snapshot.pods):
                 remembered.clear()  # mostly pods that are gone
             if pod.router:
-                found = self._routers.of(attachments, pod, telemetry.client(pod, snapshot))
+                guard = Guard(authorization.of(pod, snapshot), tokens.of(pod, snapshot))
+                found = self._routers.of(attachments, pod, telemetry.client(pod, snapshot), guard)
                 remembered[pod.key] = (pod, found)
                 return found
             spec = inbound.inbound_of(

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from google.protobuf.json_format import MessageToDict
 
@@ -16,7 +17,7 @@ from refmesh.config.ingress import wanted_certificates
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.stream import ProxyState
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, pod, policy
-from tests.unit.refmesh_discovery.test_envoy_accepts import ENVOY, RICH_RULE, SDS, inline_routes
+from tests.unit.refmesh_discovery.test_envoy_accepts import ENVOY, EVERY_CONDITION, RICH_RULE, SDS, inline_routes
 from tests.unit.refmesh_ingress.doorways import (
     HTTP,
     gateway,
@@ -52,8 +53,12 @@ def secured() -> MemoryCluster:
     return cluster
 
 
-def test_envoy_accepts_a_gateway_s_configuration(tmp_path: Path) -> None:
-    world = secured().world()
+@pytest.mark.parametrize("guarded", [False, True])
+def test_envoy_accepts_a_gateway_s_configuration(guarded: bool, tmp_path: Path) -> None:
+    cluster = secured()
+    if guarded:
+        cluster.put("AuthorizationPolicy", policy("outside", {"rules": [EVERY_CONDITION]}))
+    world = cluster.world()
     found = {
         kind: {name: MessageToDict(message) for name, message in all_messages(world, DOOR, kind).items()}
         for kind in ResourceType
