@@ -1,4 +1,4 @@
-"""Certificates that look like the mesh's and are not: the right names, signed by an authority nobody trusts. Pure."""
+"""Certificates by an authority of our own: such as look like the mesh's and are not, and one for a site. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from conformance.certificates import Credentials, key_pem
 
-__all__ = ["forge"]
+__all__ = ["forge", "site"]
 
 _LIFETIME = timedelta(hours=1)
 _BACKDATE = timedelta(minutes=5)
@@ -19,8 +19,16 @@ _BACKDATE = timedelta(minutes=5)
 
 def forge(uri: str, like: x509.Certificate | None = None) -> Credentials:
     """A leaf for a URI by a new authority; `like` lends that authority its issuer's name, as a forger would."""
+    return _issued(x509.UniformResourceIdentifier(uri), like.issuer if like is not None else x509.Name([]))
+
+
+def site(host: str) -> Credentials:
+    """A leaf for a host by a new authority: what somebody who runs a site of that name would bring along."""
+    return _issued(x509.DNSName(host), x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "meshproof")]))
+
+
+def _issued(subject: x509.GeneralName, name: x509.Name) -> Credentials:
     now = datetime.now(UTC)
-    name = like.issuer if like is not None else x509.Name([])
     authority, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = (
         _builder(name, name, authority.public_key(), now)
@@ -30,7 +38,7 @@ def forge(uri: str, like: x509.Certificate | None = None) -> Credentials:
     leaf = (
         _builder(x509.Name([]), name, own.public_key(), now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=True)
+        .add_extension(x509.SubjectAlternativeName([subject]), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
         )

@@ -88,6 +88,8 @@ class Rendered:
     header: str = ""
     """A request header's name, where the intent asks for one."""
     exposition: Exposition | None = None
+    account: str = ""
+    """Service account of a gateway's proxies, in its namespace; "" where that cannot be told."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from conformance.intents import (
     Bypass,
     CertificateRequest,
     ConnectionLimit,
+    Ingress,
     Inject,
     Intent,
     MeshMtlsMode,
@@ -68,6 +69,8 @@ class GatewayApiSettings(Settings):
     """Name of the sidecar's container."""
     identity: str = ""
     """Template of what certificates carry: `spiffe://cluster.local/ns/{namespace}/sa/{service_account}`."""
+    gateway_class: str = ""
+    """GatewayClass of the mesh's ingress; "" if it has none."""
     control_plane: NamespacedName | None = None
     title: str = "a mesh, by the Gateway API alone"
 
@@ -115,6 +118,13 @@ def _(intent: NoInject, settings: GatewayApiSettings) -> Rendered | Unsupported:
     if not settings.opt_out_labels and not settings.opt_out_annotations:
         return Unsupported("nobody has said how a pod stays out: --set opt-out-labels=KEY=VALUE")
     return Rendered(labels=settings.opt_out_labels, annotations=settings.opt_out_annotations)
+
+
+@render.register
+def _(intent: Ingress, settings: GatewayApiSettings) -> Rendered | Unsupported:
+    if not settings.gateway_class:
+        return Unsupported("nobody has said which GatewayClass is the mesh's: --set gateway-class=NAME")
+    return gateway_api_words.ingress(intent, settings.gateway_class)
 
 
 @render.register(WeightedRoute)

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conformance.intents import CertificateRequest, Inject, Intent, MeshMtlsMode, MtlsMode, RateLimit, RotateRoot, Scope
+from conformance.intents import (
+    CertificateRequest,
+    Ingress,
+    Inject,
+    Intent,
+    MeshMtlsMode,
+    MtlsMode,
+    RateLimit,
+    RotateRoot,
+    Scope,
+)
 from fixtures.kube import Kube
 
-from . import istio_api
+from . import gateway_api_words, istio_api
 from .base import Authority, Proxy, Rendered, Unsupported
 from .installed import deployment_problem, deployment_version
 from .pages import ENVOY, dump_pages
@@ -37,6 +47,8 @@ class IstioSettings(MeshSettings):
     """ConfigMap with the key `root-cert.pem`."""
     shortest_certificate: int = 60
     """The shortest lifetime that the authority signs, seconds."""
+    gateway_class: str = "istio"
+    """GatewayClass of its ingress."""
     longest_certificate: int = 90 * 86_400
     """The longest that it may sign whatever it is asked for, seconds."""
 
@@ -62,6 +74,11 @@ class Istio:
             return Rendered(labels={"istio.io/rev": revision, **also})
         if isinstance(intent, MeshMtlsMode):
             return istio_api.render(MtlsMode(self.settings.control_plane.namespace, intent.mode))
+        if isinstance(intent, Ingress):
+            # What Istio makes for a Gateway is called after both.
+            return gateway_api_words.ingress(
+                intent, self.settings.gateway_class, f"{intent.name}-{self.settings.gateway_class}"
+            )
         if reason := CANNOT.get(type(intent)):
             return Unsupported(reason)
         return istio_api.render(intent)

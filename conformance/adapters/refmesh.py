@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conformance.intents import CertificateRequest, Intent, MeshMtlsMode, MtlsMode, RotateRoot, ShortCertificates
+from conformance.intents import (
+    CertificateRequest,
+    Ingress,
+    Intent,
+    MeshMtlsMode,
+    MtlsMode,
+    RotateRoot,
+    ShortCertificates,
+)
 from fixtures.kube import Kube
 
-from . import istio_api
+from . import gateway_api_words, istio_api
 from .base import Authority, Proxy, Rendered, Unsupported
 from .installed import deployment_problem, deployment_version
 from .pages import ENVOY, dump_pages
@@ -60,6 +68,8 @@ class Refmesh:
             return Rendered(objects=(_rotation(intent.request),))
         if isinstance(intent, MeshMtlsMode):
             return istio_api.render(MtlsMode(SYSTEM, intent.mode))
+        if isinstance(intent, Ingress):
+            return gateway_api_words.ingress(intent, self.name, f"{intent.name}-{self.name}")
         return istio_api.render(intent)
 
     def identity(self, namespace: str, service_account: str) -> str | Unsupported:

@@ -7,6 +7,7 @@ from .authority import MeshMtlsMode, RotateRoot
 from .authorization import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
 from .balancing import RoundRobin, StickyHeader
 from .base import Backend, Intent, Marker
+from .gateway import Ingress
 from .identity import CertificateRequest, OwnMtls, PeerHeader, ShortCertificates
 from .injection import Bypass, Inject, NoInject, Scope
 from .resilience import Fault, RateLimit, Retry, RetryBudget
@@ -37,6 +38,7 @@ __all__ = [
     "Effect",
     "Fault",
     "HeaderEdit",
+    "Ingress",
     "Inject",
     "Intent",
     "Marker",

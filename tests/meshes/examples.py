@@ -12,6 +12,7 @@ from conformance.intents import (
     ConnectionLimit,
     Effect,
     HeaderEdit,
+    Ingress,
     Inject,
     Intent,
     Marker,
@@ -74,6 +75,7 @@ _WHO: tuple[AccessRule, ...] = (
 )
 
 EXAMPLES: tuple[Intent, ...] = (
+    Ingress("front", "ns", "shop.example", "web", 8080, "front"),
     RequestMetrics(),
     Inject(Scope.NAMESPACE),
     Inject(Scope.POD),

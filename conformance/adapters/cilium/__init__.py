@@ -1,6 +1,16 @@
 """Cilium: per node, no sidecar. Gateway API routes, and raw Envoy configuration for what those cannot say."""
 
-from . import authorization, identity, injection, security, telemetry, traffic
+from . import authorization, gateway, identity, injection, security, telemetry, traffic
 from .adapter import Cilium, CiliumSettings
 
-__all__ = ["Cilium", "CiliumSettings", "authorization", "identity", "injection", "security", "telemetry", "traffic"]
+__all__ = [
+    "Cilium",
+    "CiliumSettings",
+    "authorization",
+    "gateway",
+    "identity",
+    "injection",
+    "security",
+    "telemetry",
+    "traffic",
+]

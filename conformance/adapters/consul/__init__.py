@@ -1,6 +1,6 @@
 """Consul: configuration entries named after services, and pod annotations."""
 
-from . import authorization, balancing, identity, injection, routing, security, telemetry, traffic
+from . import authorization, balancing, gateway, identity, injection, routing, security, telemetry, traffic
 from .adapter import Consul, ConsulSettings
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "ConsulSettings",
     "authorization",
     "balancing",
+    "gateway",
     "identity",
     "injection",
     "routing",

@@ -7,5 +7,6 @@ unsupported.
 
 from . import resilience, routing
 from .base import render
+from .ingress import ingress
 
-__all__ = ["render", "resilience", "routing"]
+__all__ = ["ingress", "render", "resilience", "routing"]

@@ -1,6 +1,6 @@
 """Kuma 2 and 3: policies of its own, in the namespace of what they apply to."""
 
-from . import authorization, balancing, identity, injection, routing, security, telemetry, traffic
+from . import authorization, balancing, gateway, identity, injection, routing, security, telemetry, traffic
 from .adapter import Kuma, KumaSettings
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "KumaSettings",
     "authorization",
     "balancing",
+    "gateway",
     "identity",
     "injection",
     "routing",

@@ -1,6 +1,16 @@
 """Linkerd: annotations on namespaces, pods and services, Gateway API routes, and its own policy kinds."""
 
-from . import authorization, identity, injection, security, telemetry, traffic
+from . import authorization, gateway, identity, injection, security, telemetry, traffic
 from .adapter import Linkerd, LinkerdSettings
 
-__all__ = ["Linkerd", "LinkerdSettings", "authorization", "identity", "injection", "security", "telemetry", "traffic"]
+__all__ = [
+    "Linkerd",
+    "LinkerdSettings",
+    "authorization",
+    "gateway",
+    "identity",
+    "injection",
+    "security",
+    "telemetry",
+    "traffic",
+]

@@ -1,0 +1,12 @@
+"""The way in from outside: whatever ingress controller a user meshes."""
+
+from __future__ import annotations
+
+from conformance.adapters.words import cannot
+from conformance.intents import Ingress
+
+from .base import render
+
+cannot(
+    render, "it brings no gateway of its own: an ingress controller of the user's is meshed like a workload", Ingress
+)

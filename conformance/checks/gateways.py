@@ -1,0 +1,241 @@
+"""GW: the mesh's own way in. One gateway, with a listener for HTTP and one where TLS ends, before a strict workload.
+
+It is reached by the Service that carries its name in the label of GEP-1762, or by the address in its status.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from conformance.catalogue import check, place
+from conformance.checks.authorization_judges import Access, judge_access
+from conformance.checks.authorization_judges import summarise as asked
+from conformance.checks.gateways_judges import Entered, Terminated, judge_entered, judge_terminated
+from conformance.checks.mtls import attempt, handshake
+from conformance.checks.mtls_judges import HTTP as PORT
+from conformance.checks.mtls_judges import Refusal, by_application, judge_strict, summarise
+from conformance.context import LIMITS, Context, NotExpressible, NotInForce
+from conformance.forgery import site
+from conformance.ground import HTTP, Ground, Place, Svc, Workload
+from conformance.intents import Access as Policy
+from conformance.intents import AccessRule, Effect, Ingress, Mode, MtlsMode
+from fixtures.workloads.traffic import Batch, Record
+
+__all__ = ["GROUND"]
+
+HOST, OTHER = "shop.meshproof.example", "other.meshproof.example"
+NAME, SECRET = "front", "front-certificate"
+LABEL = "gateway.networking.k8s.io/gateway-name"
+ATTEMPTS = 20
+GATEWAY, SERVER = "gateway.networking.k8s.io/v1", "server"
+
+GROUND = place(
+    Ground(
+        name="gw",
+        order=12,
+        places=(Place("in", meshed=True), Place("lax", meshed=True), Place("out")),
+        workloads=(
+            Workload("client", "in", kind="client", account="client"),
+            Workload(SERVER, "in", sniffer=True),
+            Workload("bystander", "lax"),
+            Workload("outsider", "out", kind="client"),
+        ),
+        services=(Svc(SERVER, "in", SERVER, ports=HTTP),),
+        standing=lambda spaces: (MtlsMode(spaces["in"], Mode.STRICT),),
+        # What these checks require is seen in plaintext.
+        server="bystander",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """The gateway, once requests get through it."""
+
+    address: str
+    account: str
+    """Service account of its proxies; "" where the mesh does not say."""
+    certificate: str
+    """Fingerprint of the certificate that it was given."""
+
+
+def entrance(ctx: Context) -> Entrance:
+    """Put the gateway into the cluster and wait until a request gets through. Shared by the checks of the ground."""
+    space = ctx.space("in")
+    intent = Ingress(NAME, space, HOST, SERVER, PORT, SECRET)
+    account = ctx.render(intent).account
+    credentials = site(HOST)
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": SECRET, "namespace": space},
+        "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": credentials.chain, "tls.key": credentials.key},
+    }
+    ctx.kube.apply(secret)
+    ctx.apply(intent)
+    found: list[str] = []
+
+    def through() -> bool:
+        found[:] = [_address(ctx, space)]
+        return bool(found[0]) and all(map(by_application, _ask(ctx, found[0], count=2, timeout=LIMITS.probe)))
+
+    ctx.in_force(through, "the gateway that leads to the server", successes=2, timeout=LIMITS.ground_ready)
+    return Entrance(found[0], account, _fingerprint(credentials.leaf))
+
+
+def _address(ctx: Context, space: str) -> str:
+    """Where the gateway is reached from within the cluster; "" while it has no address."""
+    for service in ctx.kube.list("v1", "Service", space, f"{LABEL}={NAME}"):
+        if (address := str(service["spec"].get("clusterIP", ""))) not in {"", "None"}:
+            return address
+    gateway = ctx.kube.get(GATEWAY, "Gateway", NAME, space) or {}
+    addresses = gateway.get("status", {}).get("addresses") or []
+    return str(addresses[0].get("value", "")) if addresses else ""
+
+
+def _ask(
+    ctx: Context, address: str, *, host: str = HOST, scheme: str = "http", count: int = ATTEMPTS, timeout: float = 0.0
+) -> list[Record]:
+    """Requests from outside of the mesh, each on a connection of its own."""
+    batch = Batch(
+        url=f"{scheme}://{address}/",
+        count=count,
+        concurrency=4,
+        headers={"host": host},
+        sni=host if scheme == "https" else "",
+        timeout=timeout or LIMITS.request,
+        fresh=True,
+        fields=("pod",),
+    )
+    return ctx.outsider().batch(batch)
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+@check(
+    id="GW-01",
+    title="Requests from outside get in by the mesh's gateway, for its host only",
+    proves=("ingress",),
+    judge=judge_entered,
+    ground=GROUND,
+    requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/geps/gep-1762/",
+)
+def entered(ctx: Context) -> Entered:
+    """Requests for the gateway's host and for one that it does not have."""
+    gate = ctx.shared(entrance)
+    pod = ctx.pod(SERVER)
+    before = ctx.served(pod)
+    known = _ask(ctx, gate.address)
+    between = ctx.served(pod)
+    unknown = _ask(ctx, gate.address, host=OTHER)
+    after = ctx.served(pod)
+    return Entered(asked("the gateway's host", True, known, between - before),
+                   asked("a host that it does not have", False, unknown, after - between))  # fmt: skip
+
+
+@check(
+    id="GW-02",
+    title="From the gateway to a workload it is mTLS",
+    proves=("ingress", "mtls"),
+    judge=judge_strict,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def encrypted(ctx: Context) -> Refusal:
+    """The workload is strict: marked requests by the gateway and in plaintext, under a capture at the workload."""
+    gate = ctx.shared(entrance)
+    token = f"mark-{secrets.token_hex(12)}"
+    batch = Batch(
+        url=f"http://{gate.address}/{token}",
+        count=ATTEMPTS,
+        concurrency=4,
+        method="POST",
+        body=token,
+        headers={"host": HOST},
+        timeout=LIMITS.request,
+        fresh=True,
+    )
+    seen = ctx.sniff(ctx.pod(SERVER), PORT, token, partial(ctx.outsider().batch, batch))
+    by_gateway = summarise(seen, port=PORT, meshed=True, token=token)
+    plain = attempt(ctx, SERVER, PORT, meshed=False)
+    return Refusal((by_gateway, plain), (handshake(ctx, ctx.pod(SERVER), PORT),), (PORT,))
+
+
+@check(
+    id="GW-03",
+    title="The gateway has an identity that can be allowed and refused",
+    proves=("ingress", "authorization"),
+    judge=judge_access,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+)
+def authorised(ctx: Context) -> Access:
+    """The workload lets in the gateway alone, and then the meshed client alone."""
+    gate = ctx.shared(entrance)
+    if not gate.account:
+        raise NotExpressible("nobody says which service account its gateway runs as")
+    pod = ctx.pod(SERVER)
+    direct = Batch(url=ctx.url(SERVER), count=ATTEMPTS, timeout=LIMITS.request, fresh=True, fields=("pod",))
+    ways: Sequence[tuple[str, str, Callable[[], list[Record]]]] = (
+        ("the gateway", gate.account, lambda: _ask(ctx, gate.address)),
+        ("the client", "client", lambda: ctx.client().batch(direct)),
+    )
+    attempts = []
+    try:
+        for allowed, account, _ in ways:
+            rule = AccessRule(accounts=((ctx.space("in"), account),))
+            ctx.apply(Policy("way-in", ctx.space("in"), SERVER, Effect.ALLOW, (rule,)))
+            ctx.in_force(partial(_as_allowed, ways, allowed), f"only {allowed} is let in", successes=2)
+            for name, _, send in ways:
+                before = ctx.served(pod)
+                records = send()
+                words = f"{name}, while only {allowed} is let in"
+                attempts.append(asked(words, name == allowed, records, ctx.served(pod) - before))
+    finally:
+        ctx.remove(*ctx.render(Policy("way-in", ctx.space("in"), SERVER, Effect.ALLOW, ())).objects)
+        # The next check's requests are none of this policy's.
+        ctx.watch(lambda: all(all(map(by_application, send())) for _, _, send in ways), LIMITS.in_force)
+    return Access(tuple(attempts))
+
+
+def _as_allowed(ways: Sequence[tuple[str, str, Callable[[], list[Record]]]], allowed: str) -> bool:
+    return all(all(by_application(one) is (name == allowed) for one in send()) for name, _, send in ways)
+
+
+@check(
+    id="GW-04",
+    title="TLS ends at the gateway, with the certificate that it was given",
+    proves=("ingress", "tls termination"),
+    judge=judge_terminated,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def terminated(ctx: Context) -> Terminated:
+    """A handshake and requests for the gateway's host, over TLS."""
+    gate = ctx.shared(entrance)
+
+    def shown() -> str:
+        batch = Batch(url=f"tls://{gate.address}:443", protocol="tls", sni=HOST, timeout=LIMITS.probe)
+        pem = str((ctx.outsider().batch(batch)[0].tls or {}).get("server_certificate") or "")
+        return _fingerprint(x509.load_pem_x509_certificate(pem.encode())) if pem else ""
+
+    try:
+        ctx.in_force(lambda: bool(shown()), "a certificate at the gateway's port for TLS")
+    except NotInForce:
+        return Terminated(gate.certificate, "", (), 0)
+    pod = ctx.pod(SERVER)
+    before = ctx.served(pod)
+    records = _ask(ctx, gate.address, scheme="https")
+    ends = tuple("application" if by_application(one) else one.error or f"status {one.status}" for one in records)
+    return Terminated(gate.certificate, shown(), ends, ctx.served(pod) - before)

@@ -1,0 +1,80 @@
+"""Histories of requests from outside of the mesh by its gateway, and the judges of them. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from conformance.checks.authorization_judges import Attempt
+from conformance.model import Judgement, failed, inconclusive, passed
+from reports.model import JSON, Evidence
+
+__all__ = ["Entered", "Terminated", "judge_entered", "judge_terminated"]
+
+
+@dataclass(frozen=True)
+class Entered:
+    """Requests for the host of a gateway, and for another."""
+
+    known: Attempt
+    unknown: Attempt
+
+    @property
+    def evidence(self) -> Evidence:
+        """For the report."""
+        return Evidence("requests from outside, at both ends", [self.known.row, self.unknown.row])
+
+
+def judge_entered(history: Entered) -> Judgement:
+    """All for the host reach the application; for another host the gateway itself answers that there is nothing."""
+    known, unknown, evidence = history.known, history.unknown, history.evidence
+    if not known.sent or not unknown.sent:
+        return inconclusive("a request was not sent", evidence)
+    if unknown.answered or unknown.arrived:
+        got = max(unknown.answered, unknown.arrived)
+        return failed(f"{got} of {unknown.sent} requests for a host that the gateway does not have got in", evidence)
+    if not known.through:
+        return failed(f"{known.sent - known.answered} of {known.sent} requests for its host did not get in", evidence)
+    if unknown.ends != {"status 404": unknown.sent}:
+        ends = ", ".join(f"{count}× {end}" for end, count in unknown.ends.items())
+        return failed(f"requests for a host that the gateway does not have ended in {ends}, not in a 404", evidence)
+    return passed(f"{known.sent} requests got in, {unknown.sent} for another host were a 404", evidence)
+
+
+@dataclass(frozen=True)
+class Terminated:
+    """What the gateway's port for TLS did. Certificates by their SHA-256 fingerprint."""
+
+    given: str
+    shown: str
+    """ "" where no handshake came about."""
+    ends: tuple[str, ...]
+    """How each request ended: `application`, a status or an error."""
+    arrived: int
+    """Requests that reached the application meanwhile, by its own count."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """For the report."""
+        rows: dict[str, JSON] = {
+            "certificate given": self.given,
+            "certificate shown": self.shown,
+            "arrived": self.arrived,
+        }
+        return Evidence("over TLS", {**rows, **dict(sorted(Counter(self.ends).items()))})
+
+
+def judge_terminated(history: Terminated) -> Judgement:
+    """The certificate is the one that was given, and what is sent inside of TLS reaches the application."""
+    evidence = history.evidence
+    if not history.shown:
+        return failed("no TLS handshake came about", evidence)
+    if history.shown != history.given:
+        return failed("the certificate is another one than the gateway was given", evidence)
+    if not history.ends:
+        return inconclusive("no request was sent", evidence)
+    lost = sum(end != "application" for end in history.ends)
+    if lost or history.arrived != len(history.ends):
+        return failed(f"{max(lost, len(history.ends) - history.arrived)} of {len(history.ends)} requests over TLS did "
+                      "not reach the application", evidence)  # fmt: skip
+    return passed(f"the certificate is the one given, and {len(history.ends)} requests over TLS arrived", evidence)
