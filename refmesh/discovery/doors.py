@@ -8,6 +8,7 @@ from typing import Any
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_components_pb2 import DirectResponseAction, Route, RouteMatch, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.wrappers_pb2 import BoolValue
 
@@ -33,6 +34,8 @@ class Site:
 
     domain: str
     rules: tuple[Rule, ...]
+    misdirected: bool = False
+    """Requests for the host belong on connections of another chain: they are answered 421 (RFC 9110, 15.5.20)."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def gateway_listener(port: GatewayPort, guard: Guard, settings: MeshSettings) ->
 
 def gateway_routes(chain: Chain, keys: Keys, guard: Guard, trust_domain: str) -> Any:
     """The routes of a chain, with the rules of who may ask for them; requests to other hosts get a 404."""
-    hosts = [routes.virtual_host(site.domain, [site.domain], site.rules, "", 0) for site in chain.sites]
+    hosts = [_virtual_host(site) for site in chain.sites]
     configuration = RouteConfiguration(
         name=chain.name,
         virtual_hosts=hosts,
@@ -101,3 +104,10 @@ def gateway_routes(chain: Chain, keys: Keys, guard: Guard, trust_domain: str) ->
         for name, rules in guards.route_rules(guard.authorization, trust_domain).items():
             configuration.typed_per_filter_config[name].CopyFrom(rules)
     return hash_actions(configuration, keys)
+
+
+def _virtual_host(site: Site) -> Any:
+    if not site.misdirected:
+        return routes.virtual_host(site.domain, [site.domain], site.rules, "", 0)
+    answer = Route(name="misdirected", match=RouteMatch(prefix="/"), direct_response=DirectResponseAction(status=421))
+    return VirtualHost(name=site.domain, domains=[site.domain], routes=[answer])

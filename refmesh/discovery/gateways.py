@@ -36,7 +36,7 @@ def _chains(snapshot: Snapshot, number: int, doors: list[Door]) -> tuple[Chain, 
     return tuple(
         Chain(
             name=f"https.{number}.{door.listener.name}",
-            sites=_sites(snapshot, door, doors),
+            sites=_with_misdirected(_sites(snapshot, door, doors), doors),
             server_names=(door.listener.hostname,) if door.listener.hostname else (),
             secrets=tuple(secret_name(key) for key in door.certificates),
         )
@@ -52,6 +52,16 @@ def _sites(snapshot: Snapshot, door: Door, beside: list[Door]) -> tuple[Site, ..
         for name in sorted(names, key=lambda name: (specificity(name), name))
         if _owner(name, beside) is door
     )
+
+
+def _with_misdirected(sites: tuple[Site, ...], doors: list[Door]) -> tuple[Site, ...]:
+    """The sites of a listener over TLS, and those for hosts of others.
+
+    A client may ask for such a host on a connection that it made for another name, where it saw another certificate.
+    """
+    own = {site.domain for site in sites}
+    others = dict.fromkeys(door.listener.hostname or "*" for door in doors)
+    return (*sites, *(Site(domain, (), misdirected=True) for domain in others if domain not in own))
 
 
 def _owner(name: str, doors: list[Door]) -> Door:

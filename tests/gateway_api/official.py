@@ -68,9 +68,43 @@ FEATURES = (
 )
 """Named one by one: the suite's own "all features" means gateways too, and then asks for a GatewayClass."""
 
-GATEWAY_PROFILES = ("GATEWAY-HTTP",)
-GATEWAY_FEATURES = ("Gateway", "HTTPRoute", "ReferenceGrant")
-"""What the profile's core asks for."""
+GATEWAY_PROFILES = ("GATEWAY-HTTP", "GATEWAY-GRPC")
+GATEWAY_FEATURES = (
+    "Gateway",
+    "HTTPRoute",
+    "GRPCRoute",
+    "ReferenceGrant",
+    "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
+    "GatewayInfrastructure",
+    "GatewayPort8080",
+    "GRPCRouteNamedRouteRule",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendProtocolWebSocket",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteCORS",
+    "HTTPRouteDestinationPortMatching",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteRetryConnectionError",
+    "HTTPRouteSchemeRedirect",
+)
+"""The core of both profiles, and of the extended features those that refmesh has."""
 _AT_GATEWAYS = {"gateway-class": "refmesh", "mode": "gateway"}
 
 _GO = (1, 27, 0)

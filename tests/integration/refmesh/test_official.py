@@ -27,23 +27,23 @@ def test_every_mesh_test_of_the_official_suite_passes(mesh: Mesh, tmp_path: Path
     assert_success(report, official.PROFILES)
 
 
-def test_every_core_test_of_gateways_passes(mesh: Mesh, tmp_path: Path) -> None:
+def test_every_test_of_gateways_passes_that_asks_for_what_refmesh_has(mesh: Mesh, tmp_path: Path) -> None:
     suite, report = tmp_path / "suite", tmp_path / "report.yaml"
     official.build_suite(suite)
     for image in official.build_basic_images(tmp_path):
         EmbeddedProvider().load(mesh.cluster.name, image)
     found = official.run(suite, mesh.cluster.kubeconfig, report, gateway=True)
     assert (found.code, found.failed) == (0, ()), found.output[-20_000:]
-    assert len(found.passed) >= 40
-    assert_success(report, official.GATEWAY_PROFILES)
+    assert len(found.passed) >= 75
+    assert_success(report, official.GATEWAY_PROFILES, unsupported=True)
 
 
-def assert_success(report: Path, profiles: tuple[str, ...]) -> None:
-    """The report is about these profiles, and good."""
+def assert_success(report: Path, profiles: tuple[str, ...], *, unsupported: bool = False) -> None:
+    """The report is about these profiles, and good. `unsupported`: there may be features that were not asked for."""
     written = yaml.safe_load(report.read_text(encoding="utf-8"))
     assert {profile["name"] for profile in written["profiles"]} == set(profiles)
     for profile in written["profiles"]:
         for part in ("core", "extended"):
             if part in profile:
                 assert profile[part]["result"] == "success"
-                assert not profile[part].get("unsupportedFeatures")
+                assert unsupported or not profile[part].get("unsupportedFeatures")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from refmesh.api.hostnames import covers, intersection, specificity
 from refmesh.discovery.gateways import ports_of
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy
-from tests.unit.refmesh_ingress.doorways import listener, opened, route, with_gateway
+from tests.unit.refmesh_ingress.doorways import https, key_pair, listener, opened, route, with_gateway
 
 LABELS = st.sampled_from(["a", "b", "example", "com"])
 EXACT = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
@@ -117,6 +117,18 @@ def test_listeners_are_isolated_and_more_specific_routes_come_first() -> None:
         "*.a.com": ["wild"],
         "y.a.com": ["y", "wild"],
         "x.a.com": [],
+    }
+
+
+def test_a_host_of_another_listener_is_misdirected_over_tls() -> None:
+    cluster = with_gateway(https("web", hostname="a.com"), https("wild", hostname="*.b.com"))
+    cluster.store.put_certificate(("shop", "cert"), key_pair())
+    snapshot, found = opened(cluster.put("HTTPRoute", route()))
+    (port,) = ports_of(snapshot, found)
+    told = {chain.server_names: {site.domain: site.misdirected for site in chain.sites} for chain in port.chains}
+    assert told == {
+        ("a.com",): {"a.com": False, "*.b.com": True},
+        ("*.b.com",): {"*.b.com": False, "a.com": True},
     }
 
 
