@@ -16,6 +16,10 @@ from refmesh.ingress.names import workload_name
 __all__ = ["wanted_class", "wanted_gateway"]
 
 
+_REASONS = {"spec.addresses": "UnsupportedAddress", "spec.infrastructure.parametersRef": "InvalidParameters"}
+"""Why a Gateway is not accepted, by the field that refmesh cannot do."""
+
+
 def wanted_class(snapshot: Snapshot, key: Key, raw: Mapping[str, Any], now: str) -> dict[str, Any] | None:
     """The status that a GatewayClass should have; None where it has it, or is not refmesh's."""
     if not own_class(snapshot, key[1]):
@@ -75,7 +79,7 @@ def _conditions(
 
 def _rejected(rejected: Rejected | None) -> list[Judgement]:
     reason = rejected.reason if rejected is not None else "the Gateway cannot be read"
-    word = "UnsupportedAddress" if reason.startswith("spec.addresses") else "Invalid"
+    word = next((word for field, word in _REASONS.items() if reason.startswith(field)), "Invalid")
     return [("Accepted", False, word, reason), ("Programmed", False, "Invalid", "the Gateway is not accepted")]
 
 
