@@ -81,6 +81,10 @@ def own(ctx: Context, pod: Pod) -> Credentials:
     return obtain(ctx, pod) or forge(identity_of(ctx, pod))
 
 
+LONGER = (1, 2, 4)
+"""So many times the shortest lifetime that the authority signs."""
+
+
 @dataclass(frozen=True, repr=False)
 class Brief:
     """A certificate that is about to expire, and what became of it while it was young."""
@@ -90,12 +94,19 @@ class Brief:
 
 
 def brief(ctx: Context) -> Brief:
-    """The shortest certificate that the authority signs, shown at once. Shared, so that it ages meanwhile."""
+    """The shortest certificate that the authority signs, shown at once. Shared, so that it ages meanwhile.
+
+    On a busy machine it may be over before its requests are; then a longer one is shown, and only that is kept.
+    """
     pod = _client(ctx)
     authority = authority_of(ctx, pod)
-    credentials = obtain(ctx, pod, authority.shortest) if authority else None
-    credentials = credentials or forge(identity_of(ctx, pod))
-    return Brief(credentials, shown(ctx, "a certificate before its expiry", credentials, welcome=True))
+    for times in LONGER:
+        credentials = obtain(ctx, pod, times * authority.shortest) if authority else None
+        credentials = credentials or forge(identity_of(ctx, pod))
+        young = shown(ctx, "a certificate before its expiry", credentials, welcome=True)
+        if time.time() < credentials.not_after:
+            break
+    return Brief(credentials, young)
 
 
 # -- traffic -----------------------------------------------------------------------------------------------------------
