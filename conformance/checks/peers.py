@@ -81,7 +81,7 @@ def own(ctx: Context, pod: Pod) -> Credentials:
     return obtain(ctx, pod) or forge(identity_of(ctx, pod))
 
 
-LONGER = (1, 2, 4)
+LONGER = (2, 4)
 """So many times the shortest lifetime that the authority signs."""
 
 
@@ -100,13 +100,18 @@ def brief(ctx: Context) -> Brief:
     """
     pod = _client(ctx)
     authority = authority_of(ctx, pod)
-    for times in LONGER:
+
+    def after(times: int) -> Brief:
         credentials = obtain(ctx, pod, times * authority.shortest) if authority else None
         credentials = credentials or forge(identity_of(ctx, pod))
-        young = shown(ctx, "a certificate before its expiry", credentials, welcome=True)
-        if time.time() < credentials.not_after:
+        return Brief(credentials, shown(ctx, "a certificate before its expiry", credentials, welcome=True))
+
+    found = after(1)
+    for times in LONGER:
+        if time.time() < found.credentials.not_after:
             break
-    return Brief(credentials, young)
+        found = after(times)
+    return found
 
 
 # -- traffic -----------------------------------------------------------------------------------------------------------
