@@ -9,6 +9,7 @@ from refmesh.defects import (
     certificates,
     discovery,
     endpoints,
+    gateway,
     injection,
     lifecycle,
     mtls,
@@ -33,6 +34,7 @@ _DEFECTS = (
     *certificates.DEFECTS,
     *authorization.DEFECTS,
     *telemetry.DEFECTS,
+    *gateway.DEFECTS,
 )
 
 

@@ -1,0 +1,76 @@
+"""Defects at gateways: whom they answer, with which certificate, and how they speak to workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from refmesh.defects.defect import Defect
+
+__all__ = ["DEFECTS"]
+
+
+def _every_host(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the first site of a listener stand for every host."""
+    return lambda *args: tuple(replace(site, domain="*") for site in sound(*args)[:1])
+
+
+def _own_certificate(sound: Callable[[str, str, str], Any]) -> Callable[[str, str, str], Any]:
+    """Put a pair of one's own in the place of the one that was given."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    nobody, now = x509.Name([]), datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(nobody)
+        .issuer_name(nobody)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8
+    private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+    shown = certificate.public_bytes(serialization.Encoding.PEM).decode()
+    return lambda name, _chain, _key: sound(name, shown, private)
+
+
+def _plaintext_behind(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Take the clusters of gateways for such that want no TLS."""
+
+    def cluster_specs(*args: Any) -> Any:
+        for spec, labels in sound(*args):
+            yield replace(spec, policy=replace(spec.policy, tls_mode="DISABLE")), labels
+
+    return cluster_specs
+
+
+DEFECTS = (
+    Defect(
+        "gateway-answers-every-host",
+        "A gateway routes requests for any host, not only for its own.",
+        "gateway",
+        "refmesh.discovery.gateways:_sites",
+        _every_host,
+    ),
+    Defect(
+        "gateway-certificate-ignored",
+        "A gateway shows a certificate of the control plane's making, not the one that it was given.",
+        "gateway",
+        "refmesh.discovery.tls:secret",
+        _own_certificate,
+    ),
+    Defect(
+        "gateway-speaks-plaintext",
+        "A gateway sends requests to workloads in plaintext.",
+        "gateway",
+        "refmesh.discovery.routers:cluster_specs",
+        _plaintext_behind,
+    ),
+)
