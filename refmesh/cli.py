@@ -16,7 +16,7 @@ import aiohttp
 import typer
 import yaml
 
-from refmesh import ca_cli, defects
+from refmesh import bug_report_cli, ca_cli, defects
 from refmesh.errors import RefmeshError, UsageProblem
 from refmesh.injector.patch import BadPod, Config
 from refmesh.install import dashboard as page
@@ -321,6 +321,7 @@ def authz_check(
 
 
 ca_cli.mount(app, _run)
+bug_report_cli.mount(app, _run)
 
 
 def main() -> NoReturn:

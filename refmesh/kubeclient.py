@@ -272,6 +272,16 @@ class Kube:
                     _raise(int(status.get("code") or 500), json.dumps(status).encode(), path, collection=True)
                 yield WatchEvent(event["type"], event["object"])
 
+    async def text(self, path: str, query: Mapping[str, str]) -> str:
+        """A page of the API server that is plain text, such as a container's log. Raises `KubeError`."""  # fmt: skip
+        timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
+        headers = self._token.header()
+        async with self.session().get(self._server + path, headers=headers, params=query, timeout=timeout) as reply:
+            content = await reply.read()
+        if reply.status >= 400:
+            _raise(reply.status, content, path, collection=False)
+        return content.decode("utf-8", "replace")
+
     async def exec(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> bytes:
         """Run a command in a container and return its output. Raises `KubeError` if it cannot start or fails."""
         query = [("container", container), ("stdout", "1"), ("stderr", "1"), *(("command", part) for part in command)]

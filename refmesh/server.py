@@ -144,7 +144,7 @@ class ControlPlane:
             stack.callback(self._collector.close)
             shown = pages.debug(self._shown(authority))
             board = await dashboard.start(
-                lambda: view_of(self._hub, self._collector, authority), options.page_port, shown
+                lambda: view_of(self._hub, self._collector, authority), self._traces, options.page_port, shown
             )
             stack.push_async_callback(board.cleanup)
             # What exists now stays: the collector need not look at it again and again.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from refmesh.dashboard import drawing
-from refmesh.dashboard.style import SCRIPT, STYLE
-from refmesh.dashboard.view import View, by_namespace, of_namespace, of_service
+from refmesh.dashboard.markup import document, nothing, section, table
+from refmesh.dashboard.traces import traces_section
+from refmesh.dashboard.view import Proxy, View, by_namespace, of_namespace, of_service
+from refmesh.telemetry.traces import Trace
 from refmesh.telemetry.traffic import Edge, Node
 
 __all__ = ["overview", "service"]
@@ -19,61 +21,46 @@ _MOST_ROWS = 200
 _SOON_SECONDS = 3600.0
 
 
-def overview(view: View, namespace: str = "") -> str:
+def overview(view: View, namespace: str = "", traces: Sequence[Trace] = ()) -> str:
     """The front page, of all namespaces or of one."""
     edges = of_namespace(view.edges, namespace) if namespace else view.edges
     body = [_tiles(view, edges), _graph_section(view, edges, namespace), _traffic_section(edges, "")]
-    return _document("refmesh", view, [*body, _config_section(view), _certificate_section(view)], up="")
+    rest = [traces_section(traces, ""), _config_section(view), _certificate_section(view)]
+    return document("refmesh", view.now, [*body, *rest], up="")
 
 
-def service(view: View, node: Node) -> str:
+def service(view: View, node: Node, traces: Sequence[Trace] = ()) -> str:
     """The page of one service: who calls it, and what it calls."""
     edges = of_service(view.edges, node)
     name = f"{node[1]}.{node[0]}"
-    inner = (
-        f'<div class="scroll">{drawing.graph(edges, up="../../")}</div>' if edges else _nothing("No traffic lately.")
-    )
+    inner = f'<div class="scroll">{drawing.graph(edges, up="../../")}</div>' if edges else nothing("No traffic lately.")
     calls = tuple(edge for edge in edges if edge.destination == node)
     made = tuple(edge for edge in edges if edge.source == node)
     pods = tuple(proxy for proxy in view.proxies if proxy.name.endswith(f".{node[0]}") and node[1] in proxy.name)
     body = [
-        _section("graph", escape(name), inner),
+        section("graph", escape(name), inner),
         _traffic_section(calls, "../../", "Calls to it", "calls-in"),
         _traffic_section(made, "../../", "Calls it makes", "calls-out"),
-        _section(
-            "pods",
-            "Proxies with its name",
-            _table(
-                ("Pod", "Configuration"),
-                ((escape(proxy.name), _state(in_step=proxy.in_step)) for proxy in pods),
-            )
-            if pods
-            else _nothing("None is connected to this replica of the control plane."),
-        ),
+        traces_section(traces, "../../", "Latest traces through it"),
+        section("pods", "Proxies with its name", _pods(view, pods)),
     ]
-    return _document(f"{name} · refmesh", view, body, up="../../")
+    return document(f"{name} · refmesh", view.now, body, up="../../")
 
 
-def _document(title: str, view: View, sections: Iterable[str], up: str) -> str:
-    when = time.strftime("%H:%M:%S UTC", time.gmtime(view.now))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
-        f'<header><h1><a href="{up or "."}">refmesh</a></h1><nav><a href="#graph">Graph</a>'
-        '<a href="#traffic">Traffic</a><a href="#config">Configuration</a>'
-        '<a href="#certificates">Certificates</a></nav>'
-        f'<span class="dim" id="when" data-live>as of {when}, the last minute</span></header>'
-        f"<main>{''.join(sections)}</main><script>{SCRIPT}</script></body></html>"
+def _pods(view: View, pods: Sequence[Proxy]) -> str:
+    if not pods:
+        return nothing("None is connected to this replica of the control plane.")
+    ends = {one.owner: one.not_after for one in view.certificates}
+    rows = (
+        (
+            escape(proxy.name),
+            _state(in_step=proxy.in_step),
+            escape("; ".join(proxy.problems)) or "–",
+            _left(ends[proxy.name] - view.now) if proxy.name in ends else "–",
+        )
+        for proxy in pods[:_MOST_ROWS]
     )
-
-
-def _section(key: str, title: str, inner: str) -> str:
-    return f'<section id="{key}" data-live><h2>{title}</h2>{inner}</section>'
-
-
-def _nothing(text: str) -> str:
-    return f'<p class="dim">{text}</p>'
+    return table(("Pod", "Configuration", "Rejected by Envoy", "Certificate ends in"), rows, long=2)
 
 
 def _tiles(view: View, edges: Sequence[Edge]) -> str:
@@ -105,21 +92,21 @@ def _graph_section(view: View, edges: Sequence[Edge], namespace: str) -> str:
     note = ""
     if len(nodes) > _MOST_NODES and not namespace:
         edges = by_namespace(edges)
-        note = _nothing(f"{len(nodes)} services: shown by namespace. Choose one to see its services.")
+        note = nothing(f"{len(nodes)} services: shown by namespace. Choose one to see its services.")
     elif len(nodes) > 4 * _MOST_NODES:
         kept = {node for edge in edges[: 4 * _MOST_NODES] for node in (edge.source, edge.destination)}
         edges = [edge for edge in edges if {edge.source, edge.destination} <= kept][: 4 * _MOST_NODES]
-        note = _nothing(f"{len(nodes)} services: shown are the {len(edges)} busiest edges; the table has them all.")
+        note = nothing(f"{len(nodes)} services: shown are the {len(edges)} busiest edges; the table has them all.")
     inner = (
         f'<div class="scroll">{drawing.graph(edges)}</div>'
         if edges
-        else _nothing("No request in the last minute. It takes ten seconds until the first is seen here.")
+        else nothing("No request in the last minute. It takes ten seconds until the first is seen here.")
     )
     legend = (
         '<p class="dim">Each edge: requests a second · share that succeeds, p50 / p99. '
         "A lock and a solid line: mutual TLS; dashed: plaintext.</p>"
     )
-    return _section("graph", "Service graph", chooser + note + inner + legend)
+    return section("graph", "Service graph", chooser + note + inner + legend)
 
 
 def _traffic_section(edges: Sequence[Edge], up: str, title: str = "Traffic", key: str = "traffic") -> str:
@@ -136,9 +123,9 @@ def _traffic_section(edges: Sequence[Edge], up: str, title: str = "Traffic", key
         for edge in edges[:_MOST_ROWS]
     )
     heads = ("From", "To", "Rate", "Success", "p50", "p99", "Mutual TLS")
-    more = _nothing(f"The busiest {_MOST_ROWS} of {len(edges)}.") if len(edges) > _MOST_ROWS else ""
-    inner = _table(heads, rows, numbers=range(2, 7)) + more if edges else _nothing("None in the last minute.")
-    return _section(key, title, inner)
+    more = nothing(f"The busiest {_MOST_ROWS} of {len(edges)}.") if len(edges) > _MOST_ROWS else ""
+    inner = table(heads, rows, numbers=range(2, 7)) + more if edges else nothing("None in the last minute.")
+    return section(key, title, inner)
 
 
 def _linked(node: Node, up: str) -> str:
@@ -150,7 +137,7 @@ def _config_section(view: View) -> str:
     parts = []
     if view.refused:
         rows = ((escape(one.kind), escape(f"{one.namespace}/{one.name}"), escape(one.reason)) for one in view.refused)
-        parts.append(_table(("Rejected", "Object", "Why"), rows, long=2))
+        parts.append(table(("Rejected", "Object", "Why"), rows, long=2))
     else:
         parts.append('<p><span class="good">✔</span> Every object is in force.</p>')
     behind = [proxy for proxy in view.proxies if not proxy.in_step or proxy.problems]
@@ -159,13 +146,13 @@ def _config_section(view: View) -> str:
             (escape(proxy.name), _state(in_step=proxy.in_step), escape("; ".join(proxy.problems)))
             for proxy in behind[:_MOST_ROWS]
         )
-        parts.append(_table(("Proxy", "State", "Rejected by Envoy"), states, long=2))
+        parts.append(table(("Proxy", "State", "Rejected by Envoy"), states, long=2))
     else:
         parts.append(f'<p><span class="good">✔</span> All {len(view.proxies)} connected proxies are in sync.</p>')
     if view.unreachable:
         lost = ((escape(pod), escape(why)) for pod, why in view.unreachable[:_MOST_ROWS])
-        parts.append(_table(("Metrics cannot be read", "Why"), lost, long=1))
-    return _section("config", "Configuration", "".join(parts))
+        parts.append(table(("Metrics cannot be read", "Why"), lost, long=1))
+    return section("config", "Configuration", "".join(parts))
 
 
 def _state(*, in_step: bool) -> str:
@@ -183,9 +170,9 @@ def _certificate_section(view: View) -> str:
         )
         for one in ordered[:_MOST_ROWS]
     )
-    more = _nothing(f"The first {_MOST_ROWS} of {len(ordered)} to end.") if len(ordered) > _MOST_ROWS else ""
-    inner = _table(("Certificate of", "Ends", "Left"), rows) + more if ordered else _nothing("None is known yet.")
-    return _section("certificates", "Certificates", inner)
+    more = nothing(f"The first {_MOST_ROWS} of {len(ordered)} to end.") if len(ordered) > _MOST_ROWS else ""
+    inner = table(("Certificate of", "Ends", "Left"), rows) + more if ordered else nothing("None is known yet.")
+    return section("certificates", "Certificates", inner)
 
 
 def _left(seconds: float) -> str:
@@ -197,16 +184,3 @@ def _left(seconds: float) -> str:
         else f"{seconds / 60:.0f} min"
     )  # fmt: skip
     return f'<span class="fair">{text}</span>' if seconds < _SOON_SECONDS else text
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = (), long: int = -1) -> str:
-    """A table of cells that are HTML already."""
-
-    def kind(place: int) -> str:
-        return ' class="num"' if place in numbers else ' class="long"' if place == long else ""
-
-    head = "".join(f"<th{kind(place)}>{text}</th>" for place, text in enumerate(heads))
-    body = "".join(
-        f"<tr>{''.join(f'<td{kind(place)}>{cell}</td>' for place, cell in enumerate(row))}</tr>" for row in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

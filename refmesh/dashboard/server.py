@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 
 from refmesh.dashboard import page
+from refmesh.dashboard.traces import trace_page
 from refmesh.dashboard.view import View
+from refmesh.telemetry.traces import Traces
 
 __all__ = ["PORT", "application", "start"]
 
 PORT = 15016
+_LATEST = 40
 _HEADERS = {
     # Nothing from elsewhere runs in the page, whatever a name in the cluster may look like.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -36,26 +39,36 @@ async def _guard(request: web.Request, handler: Callable[[web.Request], object])
     return response  # type: ignore[no-any-return]
 
 
-def application(view: Callable[[], View]) -> web.Application:
-    """The application; `view` gives the mesh as it is now."""
+def application(view: Callable[[], View], traces: Traces) -> web.Application:
+    """The application; `view` gives the mesh as it is now, `traces` keeps the latest."""
 
     async def overview(request: web.Request) -> web.Response:
-        text = page.overview(view(), request.query.get("namespace", "")[:253])
+        text = page.overview(view(), request.query.get("namespace", "")[:253], traces.recent(_LATEST))
         return web.Response(text=text, content_type="text/html")
 
     async def service(request: web.Request) -> web.Response:
         node = (request.match_info["namespace"][:253], request.match_info["name"][:253])
-        return web.Response(text=page.service(view(), node), content_type="text/html")
+        latest = traces.recent(_LATEST, f"{node[1]}.{node[0]}")
+        return web.Response(text=page.service(view(), node, latest), content_type="text/html")
+
+    async def trace(request: web.Request) -> web.Response:
+        name = request.match_info["name"][:64]
+        found = traces.get(name)
+        text = trace_page(found, name, view().now)
+        return web.Response(text=text, content_type="text/html", status=404 if found is None else 200)
 
     app = web.Application(middlewares=[_guard])
     app.router.add_get("/", overview)
+    app.router.add_get("/trace/{name}", trace)
     app.router.add_get("/service/{namespace}/{name}", service)
     return app
 
 
-async def start(view: Callable[[], View], port: int = PORT, more: Iterable[web.RouteDef] = ()) -> web.AppRunner:
+async def start(
+    view: Callable[[], View], traces: Traces, port: int = PORT, more: Iterable[web.RouteDef] = ()
+) -> web.AppRunner:
     """Serve on loopback, with more routes beside the page's own; close the result with `cleanup`."""
-    app = application(view)
+    app = application(view, traces)
     app.add_routes(more)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

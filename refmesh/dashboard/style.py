@@ -40,6 +40,8 @@ svg .edge{fill:none;stroke:currentColor;opacity:.85}svg .edge.open{stroke-dashar
 svg marker path{fill:var(--dim)}
 svg .label rect{fill:var(--label);stroke:none}svg .label text{text-anchor:middle;font-size:11px}
 svg .lock{fill:none;stroke:var(--good);stroke-width:1.4}
+svg.waterfall{display:block}svg .tick{stroke:var(--line)}svg.mini{vertical-align:middle}svg .bar.client{opacity:.6}
+svg .bar.fair{fill:var(--fair)}
 svg .bar{fill:var(--link)}svg .bar.poor{fill:var(--poor)}
 """
 

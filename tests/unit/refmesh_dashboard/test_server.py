@@ -10,12 +10,13 @@ from refmesh.config.model import Pod
 from refmesh.dashboard.server import application
 from refmesh.telemetry import pages
 from refmesh.telemetry.collector import Collector
+from refmesh.telemetry.traces import Traces
 from tests.unit.refmesh_dashboard.meshes import shop
 from tests.unit.refmesh_dashboard.test_traffic import exposition
 
 
 async def test_pages_are_served_and_run_nothing_from_elsewhere() -> None:
-    async with TestClient(TestServer(application(shop))) as client:
+    async with TestClient(TestServer(application(shop, Traces()))) as client:
         for path in ("/", "/?namespace=shop", "/service/shop/reviews"):
             async with client.get(path) as reply:
                 assert reply.status == 200
@@ -24,7 +25,7 @@ async def test_pages_are_served_and_run_nothing_from_elsewhere() -> None:
 
 
 async def test_another_name_for_loopback_is_refused() -> None:
-    async with TestClient(TestServer(application(shop))) as client:
+    async with TestClient(TestServer(application(shop, Traces()))) as client:
         for host, status in (("evil.example:80", 403), ("evil.example", 403), ("localhost:8080", 200)):
             async with client.get("/", headers={"Host": host}) as reply:
                 assert reply.status == status, host

@@ -1,0 +1,94 @@
+"""Takes secrets out of what a bug report keeps. Pure.
+
+Keys by their form, wherever they stand, also in base64; tokens and passwords by their form or by the name they stand
+under; the data of Secrets altogether. What is taken out is replaced by a word, so that its place is still seen.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["GONE", "clean", "clean_text"]
+
+GONE = "<removed>"
+_PRIVATE = re.compile(
+    r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----.*?(?:-----END (?:[A-Z0-9]+ )*PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+_SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+_WORD = r"(?:pass(?:word|wd|phrase)?|secret|token|api[_-]?key|private[_-]?key|credentials?|cookie|authorization)"
+_ASSIGNED = re.compile(rf"(?i)({_WORD}[\"']?[ \t]*[=:][ \t]*[\"']?)(?![\s{{\[]|true\b|false\b|null\b)[^\s\"',;&}}]+")
+_NAME = re.compile(rf"(?i){_WORD}$")
+_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
+_INLINE = {"inline_string", "inline_bytes"}
+_JWK_SECRETS = {"k", "d", "p", "q", "dp", "dq", "qi", "oth"}
+
+
+def clean_text(text: str) -> str:
+    """Text without keys, tokens and passwords."""
+    text = _PRIVATE.sub(GONE, text.replace("\\n", "\n") if "PRIVATE KEY-----" in text else text)
+    text = _JWT.sub(GONE, text)
+    text = _SCHEME.sub(lambda found: f"{found[1]} {GONE}", text)
+    text = _ASSIGNED.sub(lambda found: f"{found[1]}{GONE}", text)
+    return _ENCODED.sub(lambda found: GONE if _holds_key(found[0]) else found[0], text)
+
+
+def clean(value: Any) -> Any:
+    """A JSON value without them, at any depth."""
+    if isinstance(value, Mapping):
+        return _mapping(value)
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith(("{", "[")):
+        # An object within a string: what kubectl applied last, or a set of keys.
+        try:
+            return json.dumps(clean(json.loads(value)))
+        except (ValueError, RecursionError):
+            pass
+    return clean_text(value)
+
+
+def _mapping(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(key): _under(str(key), item, value) for key, item in value.items()}
+
+
+def _under(key: str, item: Any, parent: Mapping[str, Any]) -> Any:
+    """What is kept of a value that stands under a key."""
+    if parent.get("kind") == "Secret" and key in {"data", "stringData"} and isinstance(item, Mapping):
+        return dict.fromkeys(map(str, item), GONE)
+    if "kty" in parent and key in _JWK_SECRETS:
+        return GONE
+    # The environment of a container is {"name": "DB_PASSWORD", "value": …}.
+    named = _NAME.search(str(parent.get("name", "")) if key == "value" else key) is not None
+    if named and (isinstance(item, str) or (isinstance(item, Mapping) and _INLINE & set(item))):
+        return GONE
+    return clean(item)
+
+
+def _holds_key(text: str) -> bool:
+    """Whether base64 holds a private key, as PEM or as DER."""
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        data = base64.b64decode(plain + "=" * (-len(plain) % 4))
+    except (binascii.Error, ValueError):
+        return False
+    if b"PRIVATE KEY-----" in data:
+        return True
+    if data[:1] != b"\x30":
+        return False
+    try:
+        load_der_private_key(data, None)
+    except TypeError:
+        return True  # an encrypted one
+    except ValueError:
+        return False
+    return True

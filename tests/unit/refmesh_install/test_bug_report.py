@@ -1,0 +1,109 @@
+"""A bug report holds what helps and no secret, wherever one was planted."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refmesh.install.bug_report import Report, write
+from refmesh.install.redaction import GONE, clean, clean_text
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+DER = base64.b64encode(KEY.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())).decode()
+JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IiJ9.eyJpc3MiOiJrdWJlcm5ldGVzIn0.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
+PASSWORD = "hunter2-hunter2"
+BODY = PEM.splitlines()[1]
+SECRETS = (BODY, DER, base64.b64encode(PEM.encode()).decode(), JWT, PASSWORD)
+
+POD: dict[str, Any] = {
+    "kind": "Pod",
+    "metadata": {
+        "name": "a",
+        "annotations": {
+            "kubectl.kubernetes.io/last-applied-configuration": json.dumps(
+                {"kind": "Secret", "data": {"x": base64.b64encode(PASSWORD.encode()).decode()}, "password": PASSWORD}
+            )
+        },
+    },
+    "spec": {
+        "containers": [
+            {
+                "args": ["--db-password=" + PASSWORD, "--port=80"],
+                "env": [{"name": "API_TOKEN", "value": PASSWORD}, {"name": "MODE", "value": "fast"}],
+            }
+        ],
+        "volumes": [{"secret": {"secretName": "certs"}}],
+        "automountServiceAccountToken": False,
+    },
+}
+
+
+def test_nothing_planted_survives_anywhere(tmp_path: Path) -> None:
+    report = Report()
+    report.put("pod.yaml", POD)
+    report.put("keys.yaml", {"a": [PEM, DER, base64.b64encode(PEM.encode()).decode()], "jwks": json.dumps(
+        {"keys": [{"kty": "oct", "k": PASSWORD}, {"kty": "EC", "x": "public", "d": PASSWORD}]})})  # fmt: skip
+    report.put("dump.json", json.dumps(clean({"private_key": {"inline_string": PEM}, "secret": {"name": "default"}})))
+    report.put(
+        "log.txt", f"GET /a?access_token={PASSWORD}&x=1\nAuthorization: Bearer {JWT}\ncookie: {PASSWORD}\n{PEM}\n"
+    )
+    report.put("raw.json", json.dumps({"key": PEM}))
+    report.put("cut.txt", PEM[: len(PEM) // 2])
+    path = tmp_path / "report.tar.gz"
+    write(report, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with tarfile.open(path) as archive:
+        files = {item.name: archive.extractfile(item) for item in archive.getmembers()}
+        text = {name: file.read().decode() for name, file in files.items() if file is not None}
+    assert set(text) == {f"refmesh-bug-report/{name}" for name in report.files}
+    for name, content in text.items():
+        for secret in SECRETS:
+            assert secret not in content, name
+    pod = yaml.safe_load(text["refmesh-bug-report/pod.yaml"])
+    container = pod["spec"]["containers"][0]
+    assert container["args"][1] == "--port=80"
+    assert container["env"] == [{"name": "API_TOKEN", "value": GONE}, {"name": "MODE", "value": "fast"}]
+    assert pod["spec"]["volumes"] == [{"secret": {"secretName": "certs"}}]
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert json.loads(text["refmesh-bug-report/dump.json"])["secret"] == {"name": "default"}
+    assert "x=1" in text["refmesh-bug-report/log.txt"]
+
+
+def test_certificates_and_ordinary_text_stay() -> None:
+    ordinary = "secret:\n  name: default\ntoken: \nspiffe://cluster.local/ns/a/sa/b 200 outbound|80||a.b"
+    assert clean_text(ordinary) == ordinary
+    public = base64.b64encode(bytes(range(256))).decode()
+    assert clean_text(public) == public
+
+
+TREES = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.floats(allow_nan=False), st.text(), st.sampled_from(["{", "[1]", '{"a":1}'])
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=9), inner, max_size=3)),
+    max_leaves=12,
+)
+
+
+@given(TREES)
+def test_any_json_can_be_cleaned_and_written(value: Any) -> None:
+    json.dumps(clean(value))
+
+
+@pytest.mark.parametrize("count", [1, 50_000])
+def test_long_texts_are_quick(count: int) -> None:
+    assert clean_text("a" * count) == "a" * count
+    clean_text("token" * count)
+    clean_text("-----BEGIN PRIVATE KEY-----" * min(count, 2000))
