@@ -33,7 +33,7 @@ async def test_another_name_for_loopback_is_refused() -> None:
 
 async def test_what_the_control_plane_knows_is_told_on_loopback_only() -> None:
     shown = pages.debug({"proxies": lambda: ["cart.shop"]})
-    loopback = application(shop)
+    loopback = application(shop, Traces())
     loopback.add_routes(shown)
     async with TestClient(TestServer(loopback)) as inside, TestClient(TestServer(pages.application(bool))) as outside:
         async with inside.get("/debug/proxies") as reply:
