@@ -17,6 +17,7 @@ from conformance.intents import (
     Ingress,
     Inject,
     Intent,
+    LogAccesses,
     MeshMtlsMode,
     MtlsMode,
     NoInject,
@@ -34,6 +35,7 @@ from conformance.intents import (
     ShortCertificates,
     StickyHeader,
     TokenIssuer,
+    TraceRequests,
     UnreadableAccess,
     WeightedRoute,
 )
@@ -88,7 +90,13 @@ cannot(render, "the Gateway API has no words for who may call whom", Access, Tok
 cannot(render, "the Gateway API has no words for how requests are spread over endpoints", RoundRobin, StickyHeader)
 cannot(render, "the Gateway API has no words for ports that pass by a proxy", Bypass)
 cannot(render, "the Gateway API has no words for mTLS modes of a mesh", MeshMtlsMode)
-cannot(render, "the Gateway API has no words for what proxies count", RequestMetrics)
+cannot(
+    render,
+    "the Gateway API has no words for what proxies count, trace and log",
+    RequestMetrics,
+    TraceRequests,
+    LogAccesses,
+)
 cannot(render, "the Gateway API has no words for what applications are told of their callers", PeerHeader)
 cannot(
     render,

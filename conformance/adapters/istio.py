@@ -14,6 +14,7 @@ from conformance.intents import (
     RateLimit,
     RotateRoot,
     Scope,
+    TraceRequests,
 )
 from fixtures.kube import Kube
 
@@ -28,6 +29,7 @@ __all__ = ["Istio", "IstioSettings"]
 ADMIN_PORT, AUTHORITY_PORT = 15000, 15012
 CANNOT: Mapping[type[Intent], str] = {
     RotateRoot: "the authority's root is replaced by a new secret and restarts, not by an object",
+    TraceRequests: "whether proxies speak W3C trace context is chosen by a provider of its mesh config",
     RateLimit: "requests are limited by filters of Envoy's own configuration only",
 }
 

@@ -24,7 +24,7 @@ from .routing import (
     Target,
 )
 from .security import Mode, MtlsMode
-from .telemetry import RequestMetrics
+from .telemetry import LogAccesses, RequestMetrics, TraceRequests
 from .traffic import ConnectionLimit, OutlierEjection, RouteTimeout, WeightedRoute
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Ingress",
     "Inject",
     "Intent",
+    "LogAccesses",
     "Marker",
     "MeshMtlsMode",
     "Mirror",
@@ -68,6 +69,7 @@ __all__ = [
     "StickyHeader",
     "Target",
     "TokenIssuer",
+    "TraceRequests",
     "UnreadableAccess",
     "WeightedRoute",
 ]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
 
 from refmesh.defects.defect import Defect
 
@@ -19,6 +22,15 @@ def _believe_the_wrong_end(sound: Callable[[str], str]) -> Callable[[str], str]:
     return lambda reporter: "%ENVIRONMENT(REFMESH_PEER)%" if reporter == "destination" else sound(reporter)
 
 
+def _lose_the_context(sound: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+    """Take the trace context off every request before anybody has looked at it."""
+
+    def before_tracing(*, trace_b3: bool) -> tuple[Any, ...]:
+        return (HeaderMutation(remove="traceparent"), *sound(trace_b3=trace_b3))
+
+    return before_tracing
+
+
 DEFECTS = (
     Defect(
         "requests-counted-twice",
@@ -33,5 +45,12 @@ DEFECTS = (
         "telemetry",
         "refmesh.discovery.counting:peer_format",
         _believe_the_wrong_end,
+    ),
+    Defect(
+        "trace-context-not-forwarded",
+        "Each proxy begins a trace of its own, whatever trace a request belongs to.",
+        "telemetry",
+        "refmesh.discovery.tracing:before_tracing",
+        _lose_the_context,
     ),
 )

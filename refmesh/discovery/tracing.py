@@ -60,8 +60,12 @@ def trace(manager: Any, settings: MeshSettings) -> None:
             provider=Provider.Http(name="envoy.tracers.opentelemetry", typed_config=pack(_tracer(settings, observed))),
         )
     )
-    if settings.trace_b3:
-        manager.early_header_mutation_extensions.append(_from_b3())
+    if mutations := before_tracing(trace_b3=settings.trace_b3):
+        early = TypedExtensionConfig(
+            name="envoy.http.early_header_mutation.header_mutation",
+            typed_config=pack(EarlyMutation(mutations=mutations)),
+        )
+        manager.early_header_mutation_extensions.append(early)
     # The decision travels in `traceparent`; Envoy would write it into the application's request id as well.
     ids = UuidRequestIdConfig(pack_trace_reason=BoolValue(value=False))
     manager.request_id_extension.CopyFrom(RequestIDExtension(typed_config=pack(ids)))
@@ -106,14 +110,14 @@ _TRACEPARENT = "".join(
 )
 
 
-def _from_b3() -> Any:
-    """Has a trace that came in B3's several headers go on, by writing it as trace context before Envoy looks."""
+def before_tracing(*, trace_b3: bool) -> tuple[Any, ...]:
+    """What is done to a request's headers before Envoy looks which trace it belongs to.
+
+    A trace that came in B3's several headers goes on by being written as trace context.
+    """
     value = HeaderValue(key="traceparent", value=_TRACEPARENT)
     append = HeaderValueOption(header=value, append_action=HeaderValueOption.ADD_IF_ABSENT)
-    return TypedExtensionConfig(
-        name="envoy.http.early_header_mutation.header_mutation",
-        typed_config=pack(EarlyMutation(mutations=[Mutation(append=append)])),
-    )
+    return (Mutation(append=append),) if trace_b3 else ()
 
 
 def _tag(tag: Tag) -> Any:

@@ -15,6 +15,7 @@ from conformance.intents import (
     Ingress,
     Inject,
     Intent,
+    LogAccesses,
     Marker,
     Mirror,
     Mode,
@@ -39,6 +40,7 @@ from conformance.intents import (
     StickyHeader,
     Target,
     TokenIssuer,
+    TraceRequests,
     UnreadableAccess,
     WeightedRoute,
 )
@@ -77,6 +79,8 @@ _WHO: tuple[AccessRule, ...] = (
 EXAMPLES: tuple[Intent, ...] = (
     Ingress("front", "ns", "shop.example", "web", 8080, "front"),
     RequestMetrics(),
+    TraceRequests(NAMESPACE),
+    LogAccesses(NAMESPACE, "web"),
     Inject(Scope.NAMESPACE),
     Inject(Scope.POD),
     Inject(Scope.POD, "web"),

@@ -1,14 +1,15 @@
-"""Where Istio's proxies tell what they counted. refmesh's do so in the same place and words."""
+"""Where Istio's proxies tell what they counted, and its Telemetry. refmesh has the same places and words."""
 
 from __future__ import annotations
 
 from conformance.adapters.base import Exposition, Rendered
-from conformance.intents import RequestMetrics
+from conformance.intents import LogAccesses, RequestMetrics, TraceRequests
 
-from .base import render
+from .base import manifest, render
 
 __all__ = ["EXPOSITION"]
 
+_API = "telemetry.istio.io/v1"
 EXPOSITION = Exposition(
     port=15020,
     path="/stats/prometheus",
@@ -29,3 +30,20 @@ EXPOSITION = Exposition(
 def _(_intent: RequestMetrics) -> Rendered:
     """Nothing to apply: sidecars count by default."""
     return Rendered(exposition=EXPOSITION)
+
+
+@render.register
+def _(intent: TraceRequests) -> Rendered:
+    """All of a namespace's traces."""
+    spec = {"tracing": [{"randomSamplingPercentage": 100}]}
+    return Rendered(objects=(manifest(_API, "Telemetry", "meshproof-traces", intent.namespace, spec),))
+
+
+@render.register
+def _(intent: LogAccesses) -> Rendered:
+    """By the provider that writes to the container's log."""
+    spec = {
+        "selector": {"matchLabels": {"app": intent.workload}},
+        "accessLogging": [{"providers": [{"name": "envoy"}], "disabled": False}],
+    }
+    return Rendered(objects=(manifest(_API, "Telemetry", f"{intent.workload}-log", intent.namespace, spec),))

@@ -1,0 +1,112 @@
+"""TEL: a request's trace goes on through the proxies, and the server's proxy writes the request down.
+
+Traces are judged by what arrives at the application: a proxy that takes part in a trace leaves its id and puts its own
+span in the place of the caller's. Where nobody takes part, what was sent arrives as it was.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from conformance.catalogue import check, place
+from conformance.checks.observing_judges import Logged, Passage, Traced, judge_log, judge_traces
+from conformance.context import LIMITS, Context
+from conformance.ground import Ground, Place, Svc, Workload
+from conformance.intents import LogAccesses, TraceRequests
+from fixtures.workloads.traffic import Batch, Record
+
+__all__ = ["GROUND"]
+
+GROUND = place(
+    Ground(
+        name="obs",
+        order=4,
+        places=(Place("in", meshed=True), Place("out")),
+        workloads=(
+            Workload("client", "in", kind="client"),
+            Workload("server", "in"),
+            Workload("outsider", "out", kind="client"),
+        ),
+        services=(Svc("server", "in", "server"),),
+    )
+)
+
+HEADER = "traceparent"
+ROW = 20
+"""Traces begun in a row and all recorded: a mesh that records one in ten by itself does so once in 1e20 rows."""
+PLAN = {200: 12, 404: 8}
+"""Requests by the status that the application is asked to give."""
+
+
+def arrived(record: Record) -> str:
+    """The trace context that the application got; several headers are joined."""
+    headers = (record.reply or {}).get("headers", {})
+    return ",".join(headers.get(HEADER, ()))
+
+
+@check(
+    id="TEL-04",
+    title="A trace goes on through the proxies",
+    proves=("traces", "context propagation"),
+    judge=judge_traces,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def traces(ctx: Context) -> Traced:
+    """Have every trace recorded, wait until the mesh begins such traces, then send traces of one's own."""
+    ctx.apply(TraceRequests(ctx.space("in")))
+    plain = Batch(url=ctx.url("server"), count=ROW, timeout=LIMITS.probe, fresh=True, fields=("headers",))
+
+    def begins() -> bool:
+        found = [arrived(record) for record in ctx.client().batch(plain)]
+        return len(found) == ROW and all(one.endswith("-01") for one in found)
+
+    ctx.in_force(begins, f"{ROW} traces in a row begun by the mesh and recorded")
+    passages = []
+    for flags in ("01", "00"):
+        for _ in range(ROW // 2):
+            sent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-{flags}"
+            batch = Batch(url=ctx.url("server"), count=1, timeout=LIMITS.request, headers={HEADER: sent},
+                          fields=("headers",))  # fmt: skip
+            (record,) = ctx.client().batch(batch)
+            passages.append(Passage(sent, arrived(record), answered=record.status == 200 and record.reply is not None))
+    begun = tuple(arrived(record) for record in ctx.client().batch(plain) if record.status == 200)
+    return Traced(begun, tuple(passages))
+
+
+@check(
+    id="TEL-05",
+    title="The access log has the request",
+    proves=("access log",),
+    judge=judge_log,
+    ground=GROUND,
+    requires=("INJ-01",),
+)
+def access_log(ctx: Context) -> Logged:
+    """Requests with a word of their own in the path; a last one shows when all before it have been written."""
+    ctx.apply(LogAccesses(ctx.space("in"), "server"))
+    server, proxy = ctx.pod("server"), ctx.adapter.proxy
+
+    def log() -> tuple[str, ...]:
+        return tuple(ctx.kube.logs(server.namespace, server.name, proxy.container).splitlines()) if proxy else ()
+
+    def ask(word: str, status: int = 200) -> bool:
+        url = ctx.url("server", path=f"/{word}?codes={status}")
+        (record,) = ctx.client().batch(Batch(url=url, count=1, timeout=LIMITS.request, fields=("pod",)))
+        return record.status == status and record.reply is not None
+
+    first, last = secrets.token_hex(8), secrets.token_hex(8)
+    if proxy is not None:
+        ctx.in_force(
+            lambda: ask(first) and any(first in line for line in log()), "a request in the log of the server's proxy"
+        )
+    sent = {secrets.token_hex(8): status for status, count in PLAN.items() for _ in range(count)}
+    failures = sum(not ask(word, status) for word, status in sent.items())
+    ask(last)
+    if proxy is not None:
+        # Lines are written in order, some seconds late at most: the last one's means that all others are there.
+        ctx.watch(lambda: any(last in line for line in log()), LIMITS.in_force)
+    lines = log()
+    return Logged(
+        proxy is not None, sent, failures, {word: tuple(line for line in lines if word in line) for word in sent}
+    )
