@@ -20,7 +20,7 @@ __all__ = ["GROUND"]
 GROUND = place(
     Ground(
         name="obs",
-        order=12,
+        order=13,
         places=(Place("in", meshed=True), Place("out")),
         workloads=(
             Workload("client", "in", kind="client"),
