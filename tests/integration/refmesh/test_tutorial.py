@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import secrets
 import shlex
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,7 +106,8 @@ def test_the_tutorial(mesh: Mesh, shell: Shell, tmp_path: Path) -> None:
         assert fetch(address, "/productpage").status == 200  # the gateway is inside the mesh
         canary_then_everything(shell, visitor)
         circuit_breaking(shell, mesh, visitor)
-        a_fault_to_find(shell, visitor)
+        seen_from_outside(shell, mesh, visitor)
+        a_fault_to_find(shell, mesh, visitor)
 
 
 def install_and_deploy(shell: Shell) -> None:
@@ -251,8 +256,50 @@ def circuit_breaking(shell: Shell, mesh: Mesh, visitor: Client) -> None:
     assert mesh.kube.get("networking.istio.io/v1", "DestinationRule", "details", "default") is None
 
 
-def a_fault_to_find(shell: Shell, visitor: Client) -> None:
-    """Step 11: ratings answer late, and reviews with them; details do not."""
+def traced(mesh: Mesh, visitor: Client, path: str, parts: set[str]) -> str:
+    """Ask for a page within a trace of one's own; the dashboard's page of that trace, once all parts are in it.
+
+    A part is what the waterfall says of a span in words, up to its duration.
+    """
+    trace = secrets.token_hex(16)
+    headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
+    (one,) = visitor.batch(Batch(url=f"{SHOP}{path}", headers=headers, timeout=10))
+    assert one.status == 200
+    (pod,) = mesh.kube.list("v1", "Pod", "refmesh-system", selector="app=refmesh")
+    with mesh.kube.forward("refmesh-system", pod["metadata"]["name"], 15016) as (_, port):
+
+        def text() -> str:
+            try:
+                with urllib.request.urlopen(f"http://localhost:{port}/trace/{trace}", timeout=5) as reply:
+                    return str(reply.read().decode())
+            except urllib.error.HTTPError:
+                return ""
+
+        # Proxies report every five seconds.
+        eventually(lambda: all(part in text() for part in parts), timeout=30, what=f"a trace with {parts}")
+        return text()
+
+
+def seen_from_outside(shell: Shell, mesh: Mesh, visitor: Client) -> None:
+    """Step 10: a trace of one page crosses all services, and the access log has the page."""
+    served_by_both = {
+        "visitor.default calls productpage.default: GET /productpage, 200",
+        "productpage.default server: GET /productpage, 200",
+        "productpage.default calls details.default: GET /details/0, 200",
+        "details.default server: GET /details/0, 200",
+        "productpage.default calls reviews.default: GET /reviews/0, 200",
+        "reviews.default server: GET /reviews/0, 200",
+        "reviews.default calls ratings.default: GET /ratings/0, 200",
+        "ratings.default server: GET /ratings/0, 200",
+    }
+    traced(mesh, visitor, "/productpage", served_by_both)
+    lines = shell("kubectl logs deployment/productpage-v1 -c refmesh-proxy --since=60s").splitlines()
+    logged = [json.loads(line) for line in lines if line.startswith("{")]
+    assert any(one.get("path") == "/productpage" and one["response_code"] == 200 for one in logged)
+
+
+def a_fault_to_find(shell: Shell, mesh: Mesh, visitor: Client) -> None:
+    """Step 11: ratings answer late, and reviews with them; details do not. The trace says where."""
     shell("kubectl apply -f refmesh/samples/ratings-delay.yaml")
 
     def seconds(path: str) -> float:
@@ -261,5 +308,8 @@ def a_fault_to_find(shell: Shell, visitor: Client) -> None:
 
     eventually(lambda: seconds("/reviews") > 2.0, timeout=20, what="the delay is felt")
     assert seconds("") < 2.0
+    # Delay injected by the proxy of reviews on its way to ratings; ratings themselves are quick.
+    page = traced(mesh, visitor, "/productpage", {"reviews.default calls ratings.default: GET /ratings/0, 200, DI, 2."})
+    assert re.search(r"ratings\.default server: GET /ratings/0, 200, [0-9.]+ ms", page)
     shell("kubectl delete -f refmesh/samples/ratings-delay.yaml")
     eventually(lambda: seconds("/reviews") < 2.0, timeout=20, what="the delay is gone")
