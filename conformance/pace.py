@@ -36,10 +36,14 @@ def _cores(node: Mapping[str, Any]) -> float:
 
 
 class Pace:
-    """A line of grounds: each starts when it is at the head and its pods fit, or none is starting."""
+    """A line of grounds: each starts when it is at the head and its pods fit, or none is starting.
+
+    Twice as many fit until the first ground has started: nothing is judged yet that they could disturb.
+    """
 
     def __init__(self, most: float = math.inf) -> None:
         self._most = most
+        self._judging = False
         self._starting = 0
         self._line: deque[object] = deque()
         self._changed = threading.Condition()
@@ -64,10 +68,12 @@ class Pace:
         finally:
             with self._changed:
                 self._starting -= pods
+                self._judging = True
                 self._changed.notify_all()
 
     def _fits(self, pods: int) -> bool:
-        return not self._starting or self._starting + pods <= self._most
+        most = self._most if self._judging else 2 * self._most
+        return not self._starting or self._starting + pods <= most
 
     def give_up(self) -> None:
         """From now on everything starts at once: what is waited for does not come about, or the run is over."""

@@ -181,7 +181,7 @@ def healthy_unaffected(ctx: Context) -> Episode:
     return ctx.shared(episode)
 
 
-BURST, DELAY = 24, 1.5
+BURST, DELAY = 24, 3.0
 """So many requests at once, each of which takes the application so many seconds: far more than it takes a busy machine
 to open the connections, so that a refusal and a wait cannot be mixed up."""
 MOST_BURSTS = 15

@@ -16,7 +16,7 @@ from conformance.checks.threshold import (
 )
 from conformance.context import LIMITS, Context
 from conformance.intents import ConnectionLimit, OutlierEjection
-from fixtures.workloads.traffic import Batch
+from fixtures.workloads.traffic import Batch, Client
 
 __all__: list[str] = []
 
@@ -24,7 +24,9 @@ CONSECUTIVE, INTERVAL, EJECTION, MOST = 5, 1.0, 60.0, 50
 """Nobody comes back while the check looks."""
 REQUESTS = 160
 CONNECTIONS, PENDING = 2, 1
-CROWD, DELAY = 16, 2.0
+CROWD, DELAY = 16, 3.0
+MEETINGS = 3
+"""Times that the clients are given to meet."""
 
 
 def phases(ctx: Context) -> Threshold:
@@ -93,10 +95,21 @@ def per_client(ctx: Context) -> Shares:
         fields=("pod",),
     )
     one = Batch(url=ctx.url("shares"), count=10, timeout=LIMITS.request, fields=("pod",))
+    other = ctx.client("second")
+    found = _meeting(ctx, crowd, one, other)
+    for _ in range(MEETINGS - 1):
+        # Whether they met is a matter of time alone, on a busy machine; what came of it decides nothing here.
+        if found.met:
+            break
+        found = _meeting(ctx, crowd, one, other)
+    return found
+
+
+def _meeting(ctx: Context, crowd: Batch, one: Batch, other: Client) -> Shares:
     with ctx.client().start(crowd) as job:
         # Refusals come at once: then the cap is used up.
         ctx.watch(lambda: bool(job.records()), DELAY / 2)
-        asked = ctx.client("second").batch(one)
+        asked = other.batch(one)
         many = job.wait(3 * DELAY + LIMITS.request)
     served = [record for record in many if record.reply is not None and record.status == 200]
     busy = (

@@ -112,6 +112,10 @@ def judge_maximum(history: Threshold) -> Judgement:
                   evidence)  # fmt: skip
 
 
+ENOUGH = 5
+"""Requests of the one client in the time of the other's."""
+
+
 @dataclass(frozen=True)
 class Shares:
     """One client far beyond its cap, and another within its own meanwhile."""
@@ -125,6 +129,11 @@ class Shares:
     """Requests of the other client that were sent while the first had its share in flight."""
     served: int
     """Those of them that the application answered."""
+
+    @property
+    def met(self) -> bool:
+        """Whether enough of the one's requests fell into the time of the other's."""
+        return self.overlap >= ENOUGH and self.crowd_served > 0
 
     @property
     def evidence(self) -> Evidence:
@@ -142,7 +151,7 @@ class Shares:
 
 def judge_per_client(history: Shares) -> Judgement:
     """A cap that is declared per client is: what one client uses up, another does not miss."""
-    if history.overlap < 5 or not history.crowd_served:
+    if not history.met:
         return inconclusive("the clients did not meet", history.evidence)
     if not history.crowd_refused or history.crowd_served > OVERRUN * history.allowed:
         return failed(f"of the crowd {history.crowd_served} were served, {history.crowd_refused} refused: no cap is in "

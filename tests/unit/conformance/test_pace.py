@@ -54,7 +54,10 @@ class Starts:
 
 @pytest.fixture
 def starts():
-    made = Starts(Pace(10))
+    pace = Pace(10)
+    with pace.turn(pace.place(), 1):
+        pass  # from now on something is judged
+    made = Starts(pace)
     yield made
     made.end()
 
@@ -67,6 +70,19 @@ def test_what_fits_starts_together_and_the_rest_in_its_turn(starts):
     starts.ready["a"].set()
     assert starts.saw("a", "b", "c", "d")
     assert starts.begun[2:] in (["c", "d"], ["d", "c"])
+
+
+def test_twice_as_many_start_while_nothing_is_judged_yet():
+    starts = Starts(Pace(10))
+    try:
+        for name in ("a", "b", "c"):
+            starts.start(name, 9)
+        assert starts.saw("a", "b")
+        starts.ready["a"].set()
+        starts.ready["b"].set()
+        assert starts.saw("a", "b", "c")
+    finally:
+        starts.end()
 
 
 def test_one_that_never_fits_starts_alone(starts):
