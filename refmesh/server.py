@@ -154,6 +154,7 @@ class ControlPlane:
             log.info("serving %s after %.2f s", options.namespace, time.monotonic() - started)
             await until.wait()
             self._ready = False
+            injection.leave()
             log.info("stopping in %g s", options.drain_seconds)
             # Nodes go on sending here until they know that this endpoint is gone.
             await asyncio.sleep(options.drain_seconds)

@@ -100,7 +100,7 @@ async def test_the_bundle_is_written_once_and_only_where_it_is_missing():
 
 
 @pytest.fixture
-async def served():
+async def serving():
     authority = Authority(initial(Keyring.create()), trust_domain="cluster.local", namespace="refmesh-system")
     service = await webhook.start(
         authority=authority,
@@ -116,8 +116,23 @@ async def served():
     async with aiohttp.ClientSession(
         f"https://localhost:{service.port}", connector=aiohttp.TCPConnector(ssl=trust)
     ) as session:
-        yield session
+        yield service, session
     await service.close()
+
+
+@pytest.fixture
+async def served(serving):
+    return serving[1]
+
+
+async def test_a_webhook_that_leaves_answers_and_ends_each_connection(serving):
+    service, session = serving
+    for leaving, said in ((False, None), (True, "close")):
+        if leaving:
+            service.leave()
+        async with session.post("/inject", data=admission(pod())) as reply:
+            assert reply.status == 200
+            assert reply.headers.get("Connection") == said
 
 
 async def test_https_with_the_meshs_root(served):
