@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import Counter, Histogram
 
 from refmesh.config import admission
@@ -87,12 +88,14 @@ async def start(
 
     leaving = asyncio.Event()
 
-    async def last(_: web.Request, response: web.StreamResponse) -> None:
+    @web.middleware
+    async def last(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
         if leaving.is_set():
             response.force_close()
+        return response
 
-    app = web.Application(client_max_size=MAX_BODY_BYTES)
-    app.on_response_prepare.append(last)
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[last])
     app.router.add_post("/inject", _handler(config))
     app.router.add_post(admission.PATH, _validate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
