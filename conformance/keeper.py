@@ -57,13 +57,15 @@ class Keeper:
         self._pace: Pace | None = None
         self._closing = threading.Event()
         self._begun: dict[str, Future[None]] = {}
+        """By ground: done when its objects are in the cluster; its pods start after that."""
 
     def begin(self, grounds: Iterable[Ground]) -> None:
         """Start to create grounds in the background, in this order and at the cluster's pace."""
         for ground in grounds:
             if ground.name not in self._begun:
                 pace = self._pace = self._pace or self._cluster_pace()
-                self._begun[ground.name] = self._pool.submit(self._start, ground, pace, pace.place())
+                made = self._begun[ground.name] = Future()
+                self._pool.submit(self._start, ground, made, pace, pace.place())
 
     def _cluster_pace(self) -> Pace:
         try:
@@ -71,12 +73,17 @@ class Keeper:
         except MeshproofError:  # who may not look at nodes is on a cluster of others, hardly a small one
             return Pace()
 
-    def _start(self, ground: Ground, pace: Pace, place: object) -> None:
+    def _start(self, ground: Ground, made: Future[None], pace: Pace, place: object) -> None:
         """Create a ground when its turn has come; the turn is over when its pods are Ready."""
         with pace.turn(place, sum(workload.replicas for workload in ground.workloads)):
             if self._closing.is_set():
                 return
-            self._create(ground)
+            try:
+                self._create(ground)
+            except BaseException as error:  # noqa: BLE001 - whoever waits for the ground is told
+                made.set_exception(error)
+                return
+            made.set_result(None)
             if not self._started(ground):
                 pace.give_up()
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from conformance import keeper
 from conformance.adapters import load
+from conformance.catalogue import ground_of
 from conformance.context import LIMITS
 from fixtures.kube import NotEventually
+from reports.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     from fixtures.kube import Kube
@@ -70,3 +74,41 @@ def test_a_cluster_that_is_stuck_is_given_up_after_the_limit(awaited):
     with pytest.raises(NotEventually):
         awaited(cluster, 9)
     assert LIMITS.ground_ready <= cluster.now <= 20.0 + LIMITS.ground_ready + 2 * keeper.LOOK_SECONDS
+
+
+class NoImage:
+    """A cluster that takes every object, and cannot get the image."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def create_namespace(self, *_: object) -> None:
+        """Taken."""
+
+    def apply(self, *_: object, **__: object) -> None:
+        """Taken."""
+
+    def patch(self, *_: object) -> None:
+        """Taken."""
+
+    def wait_pods_ready(self, _space: str, *, count: int, timeout: float) -> None:
+        self.closed.wait(0.01)
+        raise NotEventually(f"{count} pods", timeout, None, 1)
+
+    def list(self, _version: str, kind: str, *_: object, **__: object) -> list[dict[str, Any]]:
+        if kind == "Node":
+            return [{"status": {"allocatable": {"cpu": "2"}}}]
+        waiting = {"image": "i", "state": {"waiting": {"reason": "ErrImagePull"}}}
+        return [{"metadata": {"uid": "u"}, "status": {"containerStatuses": [waiting]}}]
+
+
+def test_who_waits_for_a_ground_does_not_wait_for_the_end_of_its_turn():
+    one = keeper.Keeper(cast("Kube", NoImage()), load("none"), run="r", image="i", runner="x")
+    ground = ground_of("wt")
+    one.begin([ground])
+    asked = ThreadPoolExecutor(1).submit(one.ensure, ground)
+    try:
+        with pytest.raises(EnvironmentProblem, match="cannot get the image i"):
+            asked.result(timeout=LIMITS.ground_ready / 4)
+    finally:
+        one.close()
