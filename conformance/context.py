@@ -284,6 +284,12 @@ class Context:
         state = self._control(pod, ECHO_CONTROL, "/behaviour", {})
         return int(state.get("served", 0)) + int(state.get("lines", 0))
 
+    def counting(self, pod: Pod, traffic: Callable[[], T]) -> tuple[T, int]:
+        """What `traffic` comes to, and how many requests and lines one echo pod has answered meanwhile."""
+        before = self.served(pod)
+        found = traffic()
+        return found, self.served(pod) - before
+
     def certify(self, pod: Pod, credentials: Credentials) -> None:
         """Have one echo pod show this certificate on its own TLS port from now on."""
         body = {"certificate": credentials.chain, "key": credentials.key}

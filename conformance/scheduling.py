@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["ByGround", "checks_in"]
 
 _CHECK = re.compile(r"\[([A-Z]+-\d+)\]")
-
-
 _WIDE = "wide"
 
 
@@ -39,19 +37,14 @@ class ByGround(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no
     def __init__(self, config: pytest.Config, log: Any) -> None:
         super().__init__(config, log)
         self._scopes = {one.id: _WIDE if ground_of(one.ground).wide else one.ground for one in checks()}
+        self._order: dict[str, float] = {one.name: one.order for one in grounds() if not one.wide}
 
     def _split_scope(self, nodeid: str) -> str:
         found = _CHECK.search(nodeid)
         return self._scopes.get(found[1], nodeid) if found else nodeid
 
     def _assign_work_unit(self, node: Any) -> None:
-        """The next unit to a worker."""
-        first = min(self.workqueue, key=_order)
+        """The next unit to a worker; what is none of ours comes right before the wide ones."""
+        first = min(self.workqueue, key=lambda scope: (scope == _WIDE, self._order.get(scope, math.inf)))
         self.workqueue.move_to_end(first, last=False)
         super()._assign_work_unit(node)
-
-
-def _order(scope: str) -> float:
-    """The place of a ground; what is none of ours comes before the wide ones."""
-    known = {one.name: one.order for one in grounds()}
-    return math.inf if scope == _WIDE else known.get(scope, max(known.values()))

@@ -34,6 +34,8 @@ NAME, SECRET = "front", "front-certificate"
 LABEL = "gateway.networking.k8s.io/gateway-name"
 ATTEMPTS = 20
 GATEWAY, SERVER = "gateway.networking.k8s.io/v1", "server"
+Ways = Sequence[tuple[str, str, Callable[[], list[Record]]]]
+"""Callers of the server: a name for people, the service account, and how requests are sent."""
 
 GROUND = place(
     Ground(
@@ -134,13 +136,9 @@ def entered(ctx: Context) -> Entered:
     """Requests for the gateway's host and for one that it does not have."""
     gate = ctx.shared(entrance)
     pod = ctx.pod(SERVER)
-    before = ctx.served(pod)
-    known = _ask(ctx, gate.address)
-    between = ctx.served(pod)
-    unknown = _ask(ctx, gate.address, host=OTHER)
-    after = ctx.served(pod)
-    return Entered(asked("the gateway's host", True, known, between - before),
-                   asked("a host that it does not have", False, unknown, after - between))  # fmt: skip
+    known = ctx.counting(pod, lambda: _ask(ctx, gate.address))
+    unknown = ctx.counting(pod, lambda: _ask(ctx, gate.address, host=OTHER))
+    return Entered(asked("the gateway's host", True, *known), asked("a host that it does not have", False, *unknown))
 
 
 @check(
@@ -187,7 +185,7 @@ def authorised(ctx: Context) -> Access:
         raise NotExpressible("nobody says which service account its gateway runs as")
     pod = ctx.pod(SERVER)
     direct = Batch(url=ctx.url(SERVER), count=ATTEMPTS, timeout=LIMITS.request, fresh=True, fields=("pod",))
-    ways: Sequence[tuple[str, str, Callable[[], list[Record]]]] = (
+    ways: Ways = (
         ("the gateway", gate.account, lambda: _ask(ctx, gate.address)),
         ("the client", "client", lambda: ctx.client().batch(direct)),
     )
@@ -198,10 +196,8 @@ def authorised(ctx: Context) -> Access:
             ctx.apply(Policy("way-in", ctx.space("in"), SERVER, Effect.ALLOW, (rule,)))
             ctx.in_force(partial(_as_allowed, ways, allowed), f"only {allowed} is let in", successes=2)
             for name, _, send in ways:
-                before = ctx.served(pod)
-                records = send()
                 words = f"{name}, while only {allowed} is let in"
-                attempts.append(asked(words, name == allowed, records, ctx.served(pod) - before))
+                attempts.append(asked(words, name == allowed, *ctx.counting(pod, send)))
     finally:
         ctx.remove(*ctx.render(Policy("way-in", ctx.space("in"), SERVER, Effect.ALLOW, ())).objects)
         # The next check's requests are none of this policy's.
@@ -209,7 +205,7 @@ def authorised(ctx: Context) -> Access:
     return Access(tuple(attempts))
 
 
-def _as_allowed(ways: Sequence[tuple[str, str, Callable[[], list[Record]]]], allowed: str) -> bool:
+def _as_allowed(ways: Ways, allowed: str) -> bool:
     return all(all(by_application(one) is (name == allowed) for one in send()) for name, _, send in ways)
 
 
@@ -234,8 +230,6 @@ def terminated(ctx: Context) -> Terminated:
         ctx.in_force(lambda: bool(shown()), "a certificate at the gateway's port for TLS")
     except NotInForce:
         return Terminated(gate.certificate, "", (), 0)
-    pod = ctx.pod(SERVER)
-    before = ctx.served(pod)
-    records = _ask(ctx, gate.address, scheme="https")
+    records, arrived = ctx.counting(ctx.pod(SERVER), lambda: _ask(ctx, gate.address, scheme="https"))
     ends = tuple("application" if by_application(one) else one.error or f"status {one.status}" for one in records)
-    return Terminated(gate.certificate, shown(), ends, ctx.served(pod) - before)
+    return Terminated(gate.certificate, shown(), ends, arrived)

@@ -11,7 +11,7 @@ import secrets
 from conformance.catalogue import check, place
 from conformance.checks.observing_judges import Logged, Passage, Traced, judge_log, judge_traces
 from conformance.context import LIMITS, Context
-from conformance.ground import Ground, Place, Svc, Workload
+from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import LogAccesses, TraceRequests
 from fixtures.workloads.traffic import Batch, Record
 
@@ -27,7 +27,7 @@ GROUND = place(
             Workload("server", "in"),
             Workload("outsider", "out", kind="client"),
         ),
-        services=(Svc("server", "in", "server"),),
+        services=(Svc("server", "in", "server", ports=HTTP),),
     )
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conformance.model import Judgement, failed, inconclusive, passed
-from reports.model import Evidence
+from reports.model import JSON, Evidence
 
 __all__ = ["Logged", "Passage", "Traced", "judge_log", "judge_traces"]
 
@@ -36,8 +36,8 @@ class Traced:
     @property
     def evidence(self) -> Evidence:
         """For the report."""
-        rows: list[object] = [{"sent": one.sent, "arrived": one.arrived} for one in self.passages[:5]]
-        return Evidence("trace context", {"begun": list(self.begun[:3]), "passed on": rows})  # type: ignore[dict-item]
+        rows: list[JSON] = [{"sent": one.sent, "arrived": one.arrived} for one in self.passages[:5]]
+        return Evidence("trace context", {"begun": list(self.begun[:3]), "passed on": rows})
 
 
 def judge_traces(history: Traced) -> Judgement:

@@ -81,8 +81,8 @@ def own(ctx: Context, pod: Pod) -> Credentials:
     return obtain(ctx, pod) or forge(identity_of(ctx, pod))
 
 
-LONGER = (2, 4)
-"""So many times the shortest lifetime that the authority signs."""
+LONGEST = 4
+"""At most so many times the shortest lifetime that the authority signs."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,18 +100,14 @@ def brief(ctx: Context) -> Brief:
     """
     pod = _client(ctx)
     authority = authority_of(ctx, pod)
-
-    def after(times: int) -> Brief:
+    times = 1
+    while True:
         credentials = obtain(ctx, pod, times * authority.shortest) if authority else None
         credentials = credentials or forge(identity_of(ctx, pod))
-        return Brief(credentials, shown(ctx, "a certificate before its expiry", credentials, welcome=True))
-
-    found = after(1)
-    for times in LONGER:
-        if time.time() < found.credentials.not_after:
-            break
-        found = after(times)
-    return found
+        young = shown(ctx, "a certificate before its expiry", credentials, welcome=True)
+        if time.time() < credentials.not_after or times == LONGEST:
+            return Brief(credentials, young)
+        times *= 2
 
 
 # -- traffic -----------------------------------------------------------------------------------------------------------
@@ -119,9 +115,8 @@ def brief(ctx: Context) -> Brief:
 
 def counted(ctx: Context, pod: Pod, name: str, traffic: Callable[[], Sequence[Record]], *, welcome: bool) -> Arm:
     """Traffic to one pod, and what its application counts of it."""
-    before = ctx.served(pod)
-    records = traffic()
-    return arm(name, records, ctx.served(pod) - before, welcome=welcome)
+    records, served = ctx.counting(pod, traffic)
+    return arm(name, records, served, welcome=welcome)
 
 
 def shown(ctx: Context, name: str, credentials: Credentials | None, *, welcome: bool) -> Arm:

@@ -5,7 +5,7 @@ The service is the check's own, so that its counters start with it; requests are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conformance.adapters.base import Exposition
 from conformance.catalogue import check
@@ -120,4 +120,4 @@ def tripped(ctx: Context) -> Tripped:
         return history.marked(seen[-1]) >= len(crowd.refusals)
 
     ctx.watch(complete, LIMITS.in_force)
-    return Tripped(exposition, service, within, crowd, before, seen[-1])
+    return replace(history, after=seen[-1])
