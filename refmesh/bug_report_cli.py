@@ -13,7 +13,6 @@ from refmesh.install import bug_report
 
 __all__ = ["mount"]
 
-_ARCHIVE = Path("refmesh-bug-report.tar.gz")
 Run = Callable[[Path | None, str | None, Callable[[Any], Awaitable[Any]]], Any]
 
 

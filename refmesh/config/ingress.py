@@ -22,7 +22,6 @@ __all__ = [
     "Door",
     "OpenGateway",
     "Outcome",
-    "attached_routes",
     "classic_gateways",
     "open_gateway",
     "own_class",
@@ -30,6 +29,7 @@ __all__ = [
     "wanted_certificates",
 ]
 
+_BY_GATEWAY = "routes by gateway"
 CONTROLLER = "refmesh.io/mesh-controller"
 """How refmesh calls itself in GatewayClasses and in statuses."""
 
@@ -113,7 +113,7 @@ def _open(snapshot: Snapshot, gateway: Gateway) -> OpenGateway:
     doors = [_door(snapshot, gateway, listener) for listener in gateway.listeners]
     outcomes: dict[tuple[str, Key, ParentGateway], Outcome] = {}
     held: list[list[Attached]] = [[] for _ in doors]
-    for route, parent in attached_routes(snapshot, gateway.meta.namespace, gateway.meta.name):
+    for route, parent in _routes_of(snapshot, gateway):
         best = _NOWHERE
         for door, found in zip(doors, held, strict=True):
             outcome, names = _attach(snapshot, gateway, door.listener, route, parent, found)
@@ -126,15 +126,17 @@ def _open(snapshot: Snapshot, gateway: Gateway) -> OpenGateway:
     )
 
 
-def attached_routes(snapshot: Snapshot, namespace: str, name: str) -> list[tuple[GatewayRoute, ParentGateway]]:
-    """Every route that names a Gateway as its parent, the oldest first."""
-    routes: list[GatewayRoute] = [*snapshot.grpc_routes.values(), *snapshot.http_routes.values()]
-    return [
-        (route, parent)
-        for route in sorted(routes, key=lambda item: (*item.meta.age_key, item.meta.kind))
-        for parent in route.gateways
-        if parent.key == (namespace, name)
-    ]
+def _routes_of(snapshot: Snapshot, gateway: Gateway) -> list[tuple[GatewayRoute, ParentGateway]]:
+    """Every route that names a Gateway as its parent, the oldest first. Routes are sorted once a snapshot."""
+    if _BY_GATEWAY not in snapshot.derived:
+        routes: list[GatewayRoute] = [*snapshot.grpc_routes.values(), *snapshot.http_routes.values()]
+        by_gateway: dict[Key, list[tuple[GatewayRoute, ParentGateway]]] = {}
+        for route in sorted(routes, key=lambda item: (*item.meta.age_key, item.meta.kind)):
+            for parent in route.gateways:
+                by_gateway.setdefault(parent.key, []).append((route, parent))
+        snapshot.derived[_BY_GATEWAY] = by_gateway
+    found: dict[Key, list[tuple[GatewayRoute, ParentGateway]]] = snapshot.derived[_BY_GATEWAY]
+    return found.get((gateway.meta.namespace, gateway.meta.name), [])
 
 
 def _attach(

@@ -26,6 +26,7 @@ from refmesh.install.manifests import DEPLOYMENT
 from refmesh.install.options import NAMESPACE
 from refmesh.install.proxies import envoy_config
 from refmesh.install.redaction import clean, clean_text
+from refmesh.install.serving import is_ready
 from refmesh.kubeclient import NotServed
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ async def collect(kube: Kube, namespaces: tuple[str, ...], most_pods: int, tell:
     await _part(report, "versions.yaml", _versions(kube, image))
     await _part(report, "check.yaml", _findings(kube))
     for kind in KINDS:
-        await _part(report, f"config/{kind.name}.yaml", _objects(kube, kind.api_version, kind.plural))
+        await _part(report, f"config/{kind.name}.yaml", kube.list(kind.api_version, kind.plural))
     hooks = "admissionregistration.k8s.io/v1"
     await _part(report, "config/injector.yaml", kube.get(hooks, "mutatingwebhookconfigurations", CONFIGURATION))
     await _part(report, "config/validator.yaml", kube.get(hooks, "validatingwebhookconfigurations", VALIDATOR))
@@ -122,14 +123,10 @@ async def _findings(kube: Kube) -> list[dict[str, Any]]:
     return [asdict(finding) for finding in await check(kube)]
 
 
-async def _objects(kube: Kube, api_version: str, plural: str, namespace: str | None = None) -> list[Any]:
-    return list(await kube.list(api_version, plural, namespace))
-
-
 async def _control_plane(kube: Kube, report: Report) -> None:
     home = "control-plane"
     await _part(report, f"{home}/deployment.yaml", kube.get("apps/v1", "deployments", DEPLOYMENT, NAMESPACE))
-    await _part(report, f"{home}/events.yaml", _objects(kube, "v1", "events", NAMESPACE))
+    await _part(report, f"{home}/events.yaml", kube.list("v1", "events", NAMESPACE))
     for page in _PAGES:
         await _part(report, f"{home}/{page}.yaml", debug_pages(kube, page))
     for pod in await kube.list("v1", "pods", NAMESPACE, "app=refmesh"):
@@ -162,12 +159,7 @@ async def _log(kube: Kube, namespace: str, pod: str, container: str, *, previous
 def _chosen(pods: list[dict[str, Any]], namespaces: tuple[str, ...], most: int) -> list[dict[str, Any]]:
     """The pods to look into: those that are not well first."""
     wanted = [pod for pod in pods if not namespaces or pod["metadata"]["namespace"] in namespaces]
-    return sorted(wanted, key=lambda pod: (_ready(pod), pod["metadata"]["namespace"], pod["metadata"]["name"]))[:most]
-
-
-def _ready(pod: dict[str, Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+    return sorted(wanted, key=lambda pod: (is_ready(pod), pod["metadata"]["namespace"], pod["metadata"]["name"]))[:most]
 
 
 async def _proxy(kube: Kube, report: Report, room: asyncio.Semaphore, pod: dict[str, Any]) -> None:

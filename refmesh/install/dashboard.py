@@ -9,6 +9,7 @@ from refmesh.dashboard.server import PORT
 from refmesh.errors import EnvironmentProblem
 from refmesh.install.forward import forwarded
 from refmesh.install.options import NAMESPACE
+from refmesh.install.serving import is_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +22,7 @@ __all__ = ["control_plane_pod", "show"]
 async def control_plane_pod(kube: Kube) -> str:
     """A Ready pod of the control plane. Raises `EnvironmentProblem` if there is none."""
     for pod in await kube.list("v1", "pods", NAMESPACE, "app=refmesh"):
-        conditions = (pod.get("status") or {}).get("conditions") or []
-        ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
-        if ready and "deletionTimestamp" not in pod["metadata"]:
+        if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]:
             return str(pod["metadata"]["name"])
     raise EnvironmentProblem("No pod of refmesh's control plane is ready.", fix="Run refmesh check.")
 

@@ -15,7 +15,7 @@ from refmesh.kubeclient import KubeError
 if TYPE_CHECKING:
     from refmesh.kubeclient import Kube
 
-__all__ = ["wait_until_serving"]
+__all__ = ["is_ready", "wait_until_serving"]
 
 _POD_GONE_SECONDS = 30.0
 _TRUSTED_SECONDS = 10.0
@@ -42,6 +42,12 @@ async def wait_until_serving(kube: Kube) -> None:
         *(wait_gone(kube, {**pod, "apiVersion": "v1", "kind": "Pod"}, timeout=_POD_GONE_SECONDS) for pod in leaving)
     )
     await _admission_answers(kube)
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether a pod takes part in its Service."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
 
 def _leaving(pod: dict[str, Any]) -> bool:
