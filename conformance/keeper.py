@@ -61,21 +61,23 @@ class Keeper:
 
     def begin(self, grounds: Iterable[Ground]) -> None:
         """Start to create grounds in the background, in this order and at the cluster's pace."""
-        for ground in grounds:
-            if ground.name not in self._begun:
-                pace = self._pace = self._pace or self._cluster_pace()
-                made = self._begun[ground.name] = Future()
-                self._pool.submit(self._start, ground, made, pace, pace.place())
+        new = [ground for ground in grounds if ground.name not in self._begun]
+        if not new:
+            return
+        pace = self._pace = self._pace or self._cluster_pace(sum(map(_pods, new)))
+        for ground in new:
+            made = self._begun[ground.name] = Future()
+            self._pool.submit(self._start, ground, made, pace, pace.place())
 
-    def _cluster_pace(self) -> Pace:
+    def _cluster_pace(self, pods: int) -> Pace:
         try:
-            return Pace(pods_at_once(self.kube.list("v1", "Node")))
+            return Pace(pods_at_once(self.kube.list("v1", "Node"), pods))
         except MeshproofError:  # who may not look at nodes is on a cluster of others, hardly a small one
             return Pace()
 
     def _start(self, ground: Ground, made: Future[None], pace: Pace, place: object) -> None:
         """Create a ground when its turn has come; the turn is over when its pods are Ready."""
-        with pace.turn(place, sum(workload.replicas for workload in ground.workloads)):
+        with pace.turn(place, _pods(ground)):
             if self._closing.is_set():
                 return
             try:
@@ -230,6 +232,10 @@ class Keeper:
         if self._pace is not None:
             self._pace.give_up()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pods(ground: Ground) -> int:
+    return sum(workload.replicas for workload in ground.workloads)
 
 
 def _image_that_is_missing(pods: Iterable[Mapping[str, Any]]) -> str:

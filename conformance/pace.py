@@ -21,10 +21,14 @@ FEWEST = 14
 """A ground or two."""
 
 
-def pods_at_once(nodes: Iterable[Mapping[str, Any]]) -> int:
-    """What these nodes start at once, by their allocatable processors (`2`, or `1930m`)."""
+def pods_at_once(nodes: Iterable[Mapping[str, Any]], pods: int) -> float:
+    """How many of a run's pods these nodes start at once, by their allocatable processors (`2`, or `1930m`).
+
+    A run of at most twice as many starts whole: it is over with before much is judged that it could disturb.
+    """
     cores = sum(map(_cores, nodes))
-    return max(FEWEST, math.floor(PER_CORE * cores))
+    most = max(FEWEST, math.floor(PER_CORE * cores))
+    return most if pods > 2 * most else math.inf
 
 
 def _cores(node: Mapping[str, Any]) -> float:
@@ -36,14 +40,10 @@ def _cores(node: Mapping[str, Any]) -> float:
 
 
 class Pace:
-    """A line of grounds: each starts when it is at the head and its pods fit, or none is starting.
-
-    Twice as many fit until the first ground has started: nothing is judged yet that they could disturb.
-    """
+    """A line of grounds: each starts when it is at the head and its pods fit, or none is starting."""
 
     def __init__(self, most: float = math.inf) -> None:
         self._most = most
-        self._judging = False
         self._starting = 0
         self._line: deque[object] = deque()
         self._changed = threading.Condition()
@@ -68,12 +68,10 @@ class Pace:
         finally:
             with self._changed:
                 self._starting -= pods
-                self._judging = True
                 self._changed.notify_all()
 
     def _fits(self, pods: int) -> bool:
-        most = self._most if self._judging else 2 * self._most
-        return not self._starting or self._starting + pods <= most
+        return not self._starting or self._starting + pods <= self._most
 
     def give_up(self) -> None:
         """From now on everything starts at once: what is waited for does not come about, or the run is over."""
