@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from conformance.catalogue import check, place
@@ -126,11 +125,12 @@ def _three(ctx: Context) -> None:
 
 
 def _steady(ctx: Context) -> Batch:
+    """Requests one after the other on one connection that the client keeps: only a mesh moves those between hosts."""
     return Batch(
         url=ctx.url("moving"),
         rate=RATE,
         duration=LONGEST,
-        concurrency=4,
+        concurrency=1,
         timeout=LIMITS.probe,
         fields=("pod",),
     )
@@ -164,7 +164,7 @@ def _sent(record: Record) -> float:
 def arrival(ctx: Context) -> Arrival:
     """Scale a service up under steady requests over one connection that the client keeps."""
     before = named(ctx)
-    with ctx.client().start(replace(_steady(ctx), concurrency=1)) as job:
+    with ctx.client().start(_steady(ctx)) as job:
         watched = _Watched(job)
         ctx.until(lambda: len(watched.records()) >= RATE, "requests are sent", LIMITS.in_force)
         _three(ctx)
@@ -176,19 +176,19 @@ def arrival(ctx: Context) -> Arrival:
         host=host,
         ready=ready,
         bound=BOUND,
-        first=_moved_to(watched.seen, host),
+        first=next(_moves_to(watched.seen, host), None),
         after=sum(_sent(one) > ready + BOUND for one in watched.seen),
         errors=tuple(problem(one) for one in watched.seen if problem(one)),
     )
 
 
-def _moved_to(records: Sequence[Record], host: str) -> float | None:
-    """When a host first answered on the one connection on which another had answered before.
+def _moves_to(records: Sequence[Record], host: str) -> Iterator[float]:
+    """When requests were sent that a host answered on a connection on which another had answered the one before.
 
-    Without a mesh a kept connection stays with its host, and a new one may well meet the new host.
+    Without a mesh a kept connection stays with its host, and a new one may meet any host.
     """
     pairs = ((last, one) for last, one in pairwise(records) if not one.fresh and last.pod not in {None, host})
-    return next((_sent(one) for _, one in pairs if one.pod == host), None)
+    return (_sent(one) for _, one in pairs if one.pod == host)
 
 
 @check(
@@ -223,7 +223,7 @@ def departure(ctx: Context) -> Departure:
     later = [one for one in watched.seen if _sent(one) > gone + BOUND]
 
     def moved(host: str, how: str) -> Moved:
-        before = sum(one.pod == host and _sent(one) < left for one in watched.seen)
+        before = sum(at < left for at in _moves_to(watched.seen, host))
         return Moved(host, how, gone, before, sum(one.pod == host for one in later))
 
     return Departure(

@@ -158,14 +158,14 @@ class Moved:
     gone: float
     """When its service no longer named it."""
     before: int
-    """Requests it answered before it left."""
+    """Requests it answered before it left, on a connection on which another host had answered."""
     late: int
     """Requests it answered that were sent after the bound."""
 
 
 @dataclass(frozen=True)
 class Departure:
-    """Steady requests over many connections while hosts leave."""
+    """Steady requests over one kept connection while hosts leave."""
 
     bound: float
     left: tuple[Moved, ...]
@@ -178,7 +178,7 @@ class Departure:
     def evidence(self) -> Evidence:
         """For the report."""
         rows: list[dict[str, Any]] = [
-            {"host": one.host, "left because": one.how, "requests before": one.before, "after the bound": one.late}
+            {"host": one.host, "left because": one.how, "moves before": one.before, "after the bound": one.late}
             for one in self.left
         ]
         return Evidence(f"hosts that left ({self.after} requests past the bound of {self.bound:g} s)", rows)
@@ -189,8 +189,8 @@ def judge_departure(history: Departure) -> Judgement:
     if history.after < 50 or not history.left:
         return inconclusive(f"only {history.after} requests were sent past the bound", history.evidence)
     if idle := [one for one in history.left if not one.before]:
-        return failed(f"{idle[0].host} got nothing before it left: requests are not spread over hosts",
-                      history.evidence)  # fmt: skip
+        return failed(f"{idle[0].host} got nothing before it left: the requests of a connection are not spread over "
+                      "hosts", history.evidence)  # fmt: skip
     if late := [one for one in history.left if one.late]:
         return failed(f"{late[0].host} ({late[0].how}) got {late[0].late} requests more than {history.bound:g} s after "
                       "its service stopped naming it", history.evidence)  # fmt: skip
