@@ -12,6 +12,7 @@ from refmesh.api.workload import owner_name, peer_of
 from refmesh.injector import policy, scrape
 from refmesh.injector.containers import INIT, Config, init_container, proxy_container, volumes
 from refmesh.injector.probes import HOOKS, KINDS, rewrite, rewrite_hook
+from refmesh.injector.user_volumes import user_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +45,7 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     annotations = metadata.get("annotations") or {}
     _check_annotations(annotations)
+    wanted, mounts = _user_volumes(annotations, spec)
     own_operations, probes = application_operations(spec)
     account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     init = init_container(config, annotations)
@@ -51,6 +53,7 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     labels = metadata.get("labels") or {}
     environment["REFMESH_PEER"] = peer_of("", owner_name(metadata), labels)
     proxy = proxy_container(config, annotations, app_name(metadata), account, probes, environment)
+    proxy["volumeMounts"] += mounts
     status = {"containers": [policy.PROXY], "initContainers": [INIT], "revision": "default"}
     return [
         *([] if "metadata" in pod else [_add("/metadata", {})]),
@@ -58,7 +61,7 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
         *_merge("/metadata/annotations", annotations or None, {policy.STATUS_ANNOTATION: _compact(status), **scraping}),
         *own_operations,
         *init_operations(spec.get("initContainers"), [init, proxy]),
-        *_append("/spec/volumes", spec.get("volumes"), volumes()),
+        *_append("/spec/volumes", spec.get("volumes"), [*volumes(), *wanted]),
     ]
 
 
@@ -99,6 +102,15 @@ def _check_annotations(annotations: Mapping[str, str]) -> None:
     level = annotations.get("proxy.refmesh.io/logLevel") or "warning"
     if level not in {"trace", "debug", "info", "warning", "error", "critical", "off"}:
         raise BadPod(f"annotation proxy.refmesh.io/logLevel: {level!r} is no log level of Envoy")
+
+
+def _user_volumes(
+    annotations: Mapping[str, str], spec: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    try:
+        return user_volumes(annotations, {str(volume.get("name")) for volume in spec.get("volumes") or ()})
+    except ValueError as error:
+        raise BadPod(str(error)) from error
 
 
 def application_operations(spec: Mapping[str, Any]) -> tuple[list[Operation], dict[str, Any]]:
