@@ -143,6 +143,11 @@ class Session:
         self._lock = threading.RLock()
         self._inbox: dict[int, bytearray] = {}
         self._outbox: dict[int, bytearray] = {}
+        self._called: dict[int, str] = {}
+
+    def method(self, stream: int) -> str:
+        """What was called on an open stream; empty for one that is gone."""
+        return self._called.get(stream, "")
 
     def serve(self) -> None:
         """Handle the connection until it ends; errors of the peer end it quietly."""
@@ -206,7 +211,7 @@ class Session:
             failure = [(":status", "200"), ("content-type", "application/grpc"), *_trailers(12, f"no method {path}")]
             self._h2.send_headers(stream, failure, end_stream=True)
             return
-        self._inbox[stream], self._outbox[stream] = bytearray(), bytearray()
+        self._inbox[stream], self._outbox[stream], self._called[stream] = bytearray(), bytearray(), path
         self._h2.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
 
     def _pump(self, stream: int) -> None:
@@ -226,6 +231,7 @@ class Session:
     def _end(self, stream: int) -> None:
         if self._inbox.pop(stream, None) is not None:
             self._outbox.pop(stream, None)
+            self._called.pop(stream, None)
             self._on_closed(self, stream)
 
 

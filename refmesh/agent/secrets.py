@@ -1,5 +1,7 @@
 """SDS: Envoy asks for its certificate and its roots on a Unix socket, and gets the new ones when they are renewed.
 
+On the same socket it asks for files that the user mounted (`files`).
+
 Messages of envoy.service.discovery.v3 and envoy.extensions.transport_sockets.tls.v3, encoded by hand (see `wire`); the
 tests hold them against the generated classes.
 """
@@ -13,7 +15,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from refmesh.agent import grpc
+from refmesh.agent import files, grpc
 from refmesh.agent.settings import log
 from refmesh.ca import wire
 
@@ -88,6 +90,7 @@ class SecretServer:
     """Serves one pod's secrets on a Unix socket. Streams that ask before there are secrets wait for them."""
 
     path: str
+    files: files.FileServer = field(default_factory=files.FileServer)
     _identity: Identity | None = None
     _version: int = 0
     _streams: dict[tuple[grpc.Session, int], _Stream] = field(default_factory=dict)
@@ -115,10 +118,14 @@ class SecretServer:
     def _accept(self, listener: socket.socket) -> None:
         while True:
             connection, _ = listener.accept()
-            session = grpc.Session(connection, self._on_message, methods=(METHOD,), on_closed=self._on_closed)
+            methods = (METHOD, files.METHOD)
+            session = grpc.Session(connection, self._on_message, methods=methods, on_closed=self._on_closed)
             threading.Thread(target=session.serve, name="sds-session", daemon=True).start()
 
     def _on_message(self, session: grpc.Session, stream: int, message: bytes) -> None:
+        if session.method(stream) == files.METHOD:
+            self.files.on_message(session, stream, message)
+            return
         try:
             request = read_request(message)
         except wire.Malformed:
@@ -134,6 +141,7 @@ class SecretServer:
                 self._answer(session, stream, state)
 
     def _on_closed(self, session: grpc.Session, stream: int) -> None:
+        self.files.on_closed(session, stream)
         with self._lock:
             self._streams.pop((session, stream), None)
 

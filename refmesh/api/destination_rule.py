@@ -8,7 +8,8 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-from refmesh.api import load_balancer
+from refmesh.api import client_tls, load_balancer
+from refmesh.api.client_tls import ClientTls
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.load_balancer import ConsistentHash
 from refmesh.api.meta import Meta, short_host
@@ -61,9 +62,19 @@ class TrafficPolicy:
     warmup: timedelta | None = None
     pool: ConnectionPool | None = None
     outlier: OutlierDetection | None = None
-    tls_mode: str | None = None
+    tls: ClientTls | None = None
     retry_budget: RetryBudget | None = None
     ports: Mapping[int, TrafficPolicy] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def tls_mode(self) -> str | None:
+        """How endpoints are spoken to; None: with mutual TLS of the mesh where they have it, else in plaintext."""
+        return self.tls.mode if self.tls is not None else None
+
+    @property
+    def originates_tls(self) -> bool:
+        """Whether the client's proxy speaks TLS of the user's own."""
+        return self.tls is not None and self.tls.originates
 
     def over(self, wider: TrafficPolicy) -> TrafficPolicy:
         """This policy with the gaps filled from a wider one, whole blocks at a time as Istio does."""
@@ -74,7 +85,7 @@ class TrafficPolicy:
             warmup=balancing.warmup,
             pool=self.pool if self.pool is not None else wider.pool,
             outlier=self.outlier if self.outlier is not None else wider.outlier,
-            tls_mode=self.tls_mode if self.tls_mode is not None else wider.tls_mode,
+            tls=self.tls if self.tls is not None else wider.tls,
             retry_budget=self.retry_budget if self.retry_budget is not None else wider.retry_budget,
             ports=self.ports or wider.ports,
         )
@@ -140,14 +151,14 @@ def _policy(block: Field, *, port_level: bool = False) -> TrafficPolicy:
         item.get("port").only("number").get("number").integer(low=1, high=65535): _policy(item, port_level=True)
         for item in block.get("portLevelSettings").each()
     }
-    tls, balancing = block.get("tls").only("mode"), load_balancer.read(block.get("loadBalancer"))
+    balancing = load_balancer.read(block.get("loadBalancer"))
     return TrafficPolicy(
         balancer=balancing.simple,
         hashing=balancing.hashing,
         warmup=balancing.warmup,
         pool=_pool(block.get("connectionPool")) if block.get("connectionPool").present else None,
         outlier=_outlier(block.get("outlierDetection")) if block.get("outlierDetection").present else None,
-        tls_mode=tls.get("mode").choice("DISABLE", "ISTIO_MUTUAL") if tls.present else None,
+        tls=client_tls.read(block.get("tls")),
         retry_budget=_retry_budget(block.get("retryBudget")) if block.get("retryBudget").present else None,
         ports=MappingProxyType(ports),
     )

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-__all__ = ["covers", "intersection", "specificity"]
+import ipaddress
+
+__all__ = ["covers", "intersection", "is_address", "specificity"]
 
 
 def covers(pattern: str, name: str) -> bool:
@@ -25,3 +27,12 @@ def intersection(one: str, other: str) -> str | None:
 def specificity(name: str) -> tuple[bool, int]:
     """Sorts the more specific first: exact names, then the longer wildcards, then every name."""
     return (name.startswith("*") or not name, -len(name))
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an IP address and no name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from refmesh.api.client_tls import ClientTls
 from refmesh.defects.defect import Defect
 
 __all__ = ["DEFECTS"]
@@ -46,7 +47,7 @@ def _plaintext_behind(sound: Callable[..., Any]) -> Callable[..., Any]:
 
     def cluster_specs(*args: Any) -> Any:
         for spec, labels in sound(*args):
-            yield replace(spec, policy=replace(spec.policy, tls_mode="DISABLE")), labels
+            yield replace(spec, policy=replace(spec.policy, tls=ClientTls("DISABLE"))), labels
 
     return cluster_specs
 

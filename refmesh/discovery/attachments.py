@@ -16,7 +16,7 @@ from refmesh.config.references import backend_problem, service_of
 from refmesh.discovery.outbound import StreamRoute
 from refmesh.discovery.settings import MeshSettings
 
-__all__ = ["Attachments", "clients_of", "host_rules", "merged_rules", "resolved"]
+__all__ = ["EVERYBODY", "Attachments", "clients_of", "host_rules", "merged_rules", "resolved"]
 
 EVERYBODY = ""
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.cluster.v3.outlier_detection_pb2 import OutlierDetection as OutlierProto
 from envoy.config.core.v3.address_pb2 import BindConfig, SocketAddress
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions
@@ -17,12 +15,14 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from envoy.type.v3.percent_pb2 import Percent
 from google.protobuf.struct_pb2 import Struct
 
-from refmesh.api.destination_rule import ConnectionPool, OutlierDetection, RetryBudget, TrafficPolicy
+from refmesh.api.client_tls import ClientTls
+from refmesh.api.destination_rule import ConnectionPool, TrafficPolicy
 from refmesh.api.load_balancer import CONSISTENT_HASH
 from refmesh.config.model import Protocol
-from refmesh.discovery import balancing, endpoints, names, tls
+from refmesh.discovery import balancing, endpoints, names, origination, tls
 from refmesh.discovery.counting import host_metadata
-from refmesh.discovery.packing import duration, pack, uint32
+from refmesh.discovery.limits import circuit_breakers, outlier_detection, retry_budget
+from refmesh.discovery.packing import duration, pack
 from refmesh.discovery.settings import MeshSettings
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
 LAST_HOP_SOURCE = "127.0.0.6"
 """The source address of the hop from proxy to application; the redirect rules let it pass, so it cannot loop."""
 
-_NO_LIMIT = 2**32 - 1
 _CONNECT_SECONDS = 10.0
 # Towards another endpoint of a service: a dead one costs this long, then the next is tried.
 _CONNECT_SERVICE_SECONDS = 2.0
@@ -89,13 +88,17 @@ def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
         metadata=host_metadata(spec.host),
         connect_timeout=duration(pool.connect_timeout or _CONNECT_SERVICE_SECONDS),
         circuit_breakers=circuit_breakers(pool),
-        typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(spec.protocol, pool, http1=spec.http1)},
+        typed_extension_protocol_options={
+            _HTTP_OPTIONS: _http_options(spec.protocol, pool, http1=spec.http1, originated=spec.policy.tls)
+        },
     )
     if spec.policy.retry_budget is not None:
         cluster.circuit_breakers.thresholds[0].retry_budget.CopyFrom(retry_budget(spec.policy.retry_budget))
     if spec.direct or spec.policy.balancer == "PASSTHROUGH":
         cluster.type, cluster.lb_policy = Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED
-        if spec.direct and spec.policy.tls_mode != "DISABLE":
+        if not _originate(cluster, spec.policy, spec.host, spec.protocol) and (
+            spec.direct and spec.policy.tls_mode != "DISABLE"
+        ):
             cluster.transport_socket.CopyFrom(_secured(spec, settings))
         return cluster
     cluster.type, cluster.lb_policy = Cluster.EDS, lb_policy(spec.policy.balancer)
@@ -129,8 +132,8 @@ def _secured(spec: OutboundCluster, settings: MeshSettings) -> Any:
 
 
 def _transport(cluster: Any, spec: OutboundCluster, settings: MeshSettings) -> None:
-    """TLS towards endpoints that are known to have a proxy, plaintext towards the others."""
-    if spec.policy.tls_mode == "DISABLE":
+    """Mutual TLS where endpoints are known to have a proxy, plaintext where not, unless a rule decides."""
+    if spec.policy.tls_mode == "DISABLE" or _originate(cluster, spec.policy, spec.host, spec.protocol):
         return
     secured = _secured(spec, settings)
     if spec.policy.tls_mode == "ISTIO_MUTUAL":
@@ -146,28 +149,45 @@ def _transport(cluster: Any, spec: OutboundCluster, settings: MeshSettings) -> N
     )
 
 
+def _originate(cluster: Any, policy: TrafficPolicy, host: str, protocol: Protocol) -> bool:
+    """TLS of the user's own, where the policy asks for it."""
+    if policy.tls is None or not policy.tls.originates:
+        return False
+    cluster.transport_socket.CopyFrom(origination.transport_socket(policy.tls, host, protocol))
+    return True
+
+
 @dataclass(frozen=True)
 class ExternalCluster:
-    """All that a cluster for a host outside the mesh depends on. It gets plaintext or whatever the client sends."""
+    """All that a cluster for a host outside the mesh depends on.
+
+    It gets what the client sends, in TLS where the policy asks for that.
+    """
 
     name: str
     resolution: str
     addresses: tuple[tuple[str, int], ...]
-    http2: bool
+    protocol: Protocol
     policy: TrafficPolicy
+
+    @property
+    def host(self) -> str:
+        """The host, whose first label may be `*`."""
+        return self.name.rpartition("|")[2]
 
 
 def external_cluster(spec: ExternalCluster) -> Any:
     """The cluster for a host outside the mesh: its endpoints as they are, looked up, or the address asked for."""
     pool = spec.policy.pool or ConnectionPool()
-    protocol = Protocol.HTTP2 if spec.http2 else Protocol.AUTO
+    options = _http_options(spec.protocol, pool, originated=spec.policy.tls)
     cluster = Cluster(
         name=spec.name,
-        metadata=host_metadata(spec.name.rpartition("|")[2]),
+        metadata=host_metadata(spec.host),
         connect_timeout=duration(pool.connect_timeout or _CONNECT_SECONDS),
         circuit_breakers=circuit_breakers(pool),
-        typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(protocol, pool)},
+        typed_extension_protocol_options={_HTTP_OPTIONS: options},
     )
+    _originate(cluster, spec.policy, spec.host, spec.protocol)
     if spec.resolution == "NONE":
         cluster.type, cluster.lb_policy = Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED
         return cluster
@@ -183,62 +203,17 @@ def external_cluster(spec: ExternalCluster) -> Any:
     return cluster
 
 
-def circuit_breakers(pool: ConnectionPool) -> Any:
-    """Limits; what is not limited is not limited by Envoy's own defaults either."""
-
-    def limit(value: int | None) -> Any:
-        return uint32(value if value is not None else _NO_LIMIT)
-
-    return CircuitBreakers(
-        thresholds=[
-            CircuitBreakers.Thresholds(
-                max_connections=limit(pool.max_connections),
-                max_pending_requests=limit(pool.max_pending_requests),
-                max_requests=limit(pool.max_requests),
-                max_retries=limit(pool.max_retries),
-                track_remaining=True,
-            )
-        ]
-    )
-
-
-def retry_budget(budget: RetryBudget) -> Any:
-    """The most retries in flight. It stands in for a fixed limit on them."""
-    return CircuitBreakers.Thresholds.RetryBudget(
-        budget_percent=Percent(value=budget.percent), min_retry_concurrency=uint32(budget.min_retry_concurrency)
-    )
-
-
-def outlier_detection(outlier: OutlierDetection) -> Any:
-    """When endpoints are ejected. Only counted errors eject; Envoy's statistical detectors stay off, as in Istio."""
-    found = OutlierProto(enforcing_success_rate=uint32(0), enforcing_failure_percentage=uint32(0))
-    if outlier.consecutive_5xx is not None:
-        found.consecutive_5xx.value = outlier.consecutive_5xx
-        found.enforcing_consecutive_5xx.value = 100 if outlier.consecutive_5xx else 0
-    if outlier.consecutive_gateway_errors is not None:
-        found.consecutive_gateway_failure.value = outlier.consecutive_gateway_errors
-        found.enforcing_consecutive_gateway_failure.value = 100 if outlier.consecutive_gateway_errors else 0
-    found.split_external_local_origin_errors = outlier.split_local_errors
-    if outlier.split_local_errors and outlier.consecutive_local_failures is not None:
-        found.consecutive_local_origin_failure.value = outlier.consecutive_local_failures
-        found.enforcing_consecutive_local_origin_failure.value = 100 if outlier.consecutive_local_failures else 0
-        found.enforcing_local_origin_success_rate.value = 0
-    if outlier.interval is not None:
-        found.interval.CopyFrom(duration(outlier.interval))
-    if outlier.base_ejection_time is not None:
-        found.base_ejection_time.CopyFrom(duration(outlier.base_ejection_time))
-    if outlier.max_ejection_percent is not None:
-        found.max_ejection_percent.value = outlier.max_ejection_percent
-    return found
-
-
-def _http_options(protocol: Protocol, pool: ConnectionPool, *, http1: bool = False) -> Any:
+def _http_options(
+    protocol: Protocol, pool: ConnectionPool, *, http1: bool = False, originated: ClientTls | None = None
+) -> Any:
     common = HttpProtocolOptions()
     if pool.idle_timeout is not None:
         common.idle_timeout.CopyFrom(duration(pool.idle_timeout))
     if pool.max_requests_per_connection is not None:
         common.max_requests_per_connection.value = pool.max_requests_per_connection
-    options = UpstreamHttp(common_http_protocol_options=common)
+    options = UpstreamHttp(
+        common_http_protocol_options=common, upstream_http_protocol_options=origination.names_of_requests(originated)
+    )
     if protocol is Protocol.HTTP2:
         options.explicit_http_config.http2_protocol_options.CopyFrom(Http2ProtocolOptions())
     elif http1:

@@ -25,19 +25,20 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from refmesh.api.destination_rule import TrafficPolicy
+from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.api.routing import Destination, Rule
 from refmesh.api.service_entry import EntryPort, ServiceEntry
 from refmesh.api.virtual_service import VirtualService
-from refmesh.config.model import Snapshot
+from refmesh.config.model import Protocol, Snapshot
 from refmesh.discovery import clusters, filters, names, outbound, routes
-from refmesh.discovery.attachments import Attachments, host_rules
+from refmesh.discovery.attachments import EVERYBODY, Attachments, host_rules
 from refmesh.discovery.packing import duration
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
 
-__all__ = ["Plan", "external_listener", "external_routes", "plans"]
+__all__ = ["Plan", "external_listener", "external_routes", "own_clusters", "plans"]
 
+_PROTOCOLS = {"http": Protocol.HTTP, "http2": Protocol.HTTP2, "tls": Protocol.TCP, "tcp": Protocol.TCP}
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - stands for every destination; no socket is opened
 
 
@@ -83,25 +84,38 @@ def plans(
 ) -> Iterator[Plan]:
     """Everything for hosts outside. Listeners whose names are `taken`, by a Service's address, are left to that."""
     by_address: dict[tuple[str, int], list[_Host]] = {}
-    seen: set[tuple[str, int]] = set()
-    for entry in sorted(snapshot.service_entries.values(), key=lambda item: item.meta.age_key):
-        for port in entry.ports:
-            for name in entry.hosts:
-                if (name, port.number) in seen:
-                    continue  # of several entries for a host the oldest decides
-                seen.add((name, port.number))
-                host = _Host(name, port, _rules(attachments.virtual_services.get(name), name, port))
-                rule = attachments.destination_rules.get(("", name))
-                policy = (rule.policy if rule is not None else TrafficPolicy()).for_port(port.number)
-                yield _cluster(entry, host, policy)
-                for address in entry.addresses or (_ANY_ADDRESS,):
-                    by_address.setdefault((address, port.number), []).append(host)
+    for entry, name, port in _hosts(snapshot):
+        host = _Host(name, port, _rules(attachments.virtual_services.get(name), name, port))
+        # Beside the entry a rule speaks to everybody, like one beside a Service.
+        own = attachments.destination_rules.get((entry.meta.namespace, name))
+        yield _cluster(entry, host, own or attachments.destination_rules.get((EVERYBODY, name)))
+        for address in entry.addresses or (_ANY_ADDRESS,):
+            by_address.setdefault((address, port.number), []).append(host)
     for (address, number), hosts in by_address.items():
         spec = ExternalListener(address, number, tuple(hosts))
         if spec.name not in taken:
             yield Plan(ResourceType.LISTENER, spec.name, spec, partial(external_listener, spec, settings))
             if any(_is_http(item) for item in hosts):
                 yield Plan(ResourceType.ROUTE, spec.name, spec, partial(external_routes, spec, settings))
+
+
+def own_clusters(snapshot: Snapshot, attachments: Attachments, namespace: str) -> Iterator[Plan]:
+    """The clusters that clients of a namespace see otherwise than others, by rules of their own."""
+    for entry, name, port in _hosts(snapshot):
+        rule = attachments.destination_rules.get((namespace, name))
+        if rule is not None and entry.meta.namespace != namespace:
+            yield _cluster(entry, _Host(name, port, ()), rule)
+
+
+def _hosts(snapshot: Snapshot) -> Iterator[tuple[ServiceEntry, str, EntryPort]]:
+    """Every host at every port; of several entries for one the oldest decides."""
+    seen: set[tuple[str, int]] = set()
+    for entry in sorted(snapshot.service_entries.values(), key=lambda item: item.meta.age_key):
+        for port in entry.ports:
+            for name in entry.hosts:
+                if (name, port.number) not in seen:
+                    seen.add((name, port.number))
+                    yield entry, name, port
 
 
 def _rules(virtual: VirtualService | None, host: str, port: EntryPort) -> tuple[Rule, ...]:
@@ -113,11 +127,12 @@ def _is_http(host: _Host) -> bool:
     return host.port.protocol in {"http", "http2"}
 
 
-def _cluster(entry: ServiceEntry, host: _Host, policy: TrafficPolicy) -> Plan:
+def _cluster(entry: ServiceEntry, host: _Host, rule: DestinationRule | None) -> Plan:
+    policy = (rule.policy if rule is not None else TrafficPolicy()).for_port(host.port.number)
     addresses = tuple((item.address, item.port(host.port)) for item in entry.endpoints)
     if entry.resolution == "DNS" and not addresses:
         addresses = ((host.host, host.port.target),)
-    spec = clusters.ExternalCluster(host.cluster, entry.resolution, addresses, host.port.protocol == "http2", policy)
+    spec = clusters.ExternalCluster(host.cluster, entry.resolution, addresses, _PROTOCOLS[host.port.protocol], policy)
     return Plan(ResourceType.CLUSTER, spec.name, spec, partial(clusters.external_cluster, spec))
 
 

@@ -26,6 +26,7 @@ from refmesh.discovery.packing import pack
 __all__ = [
     "MESH_ALPN_HTTP",
     "MESH_ALPN_TCP",
+    "agent_secret",
     "downstream",
     "plaintext",
     "secret",
@@ -52,9 +53,10 @@ _SUITES = (
 """For TLS 1.2; the suites of 1.3 are not configurable, and all good."""
 
 
-def _secret(name: str) -> Any:
+def agent_secret(name: str, api_type: int = ApiConfigSource.GRPC) -> Any:
+    """Where the agent's secret of this name comes from."""
     source = ApiConfigSource(
-        api_type=ApiConfigSource.GRPC,
+        api_type=api_type,
         transport_api_version=ApiVersion.V3,
         set_node_on_first_message_only=True,
         grpc_services=[GrpcService(envoy_grpc=GrpcService.EnvoyGrpc(cluster_name=_SDS_CLUSTER))],
@@ -70,10 +72,10 @@ def _common(matchers: Sequence[Any], alpn: Sequence[str] = ()) -> Any:
     matching = [SubjectAltNameMatcher(san_type=SubjectAltNameMatcher.URI, matcher=matcher) for matcher in matchers]
     return CommonTlsContext(
         tls_params=tls_parameters(),
-        tls_certificate_sds_secret_configs=[_secret(_LEAF)],
+        tls_certificate_sds_secret_configs=[agent_secret(_LEAF)],
         combined_validation_context=CommonTlsContext.CombinedCertificateValidationContext(
             default_validation_context=CertificateValidationContext(match_typed_subject_alt_names=matching),
-            validation_context_sds_secret_config=_secret(_ROOTS),
+            validation_context_sds_secret_config=agent_secret(_ROOTS),
         ),
         alpn_protocols=alpn,
     )

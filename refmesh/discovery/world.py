@@ -209,6 +209,8 @@ class Generator:
                     found[ResourceType.ENDPOINT].pop(stale, None)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, namespace)
                 self._add_route(found, service, port, attachments.rules(service, port, namespace), namespace)
+        for plan in external.own_clusters(snapshot, attachments, namespace):
+            found[plan.kind][plan.name] = self._memory.encoded(plan.kind, plan.name, namespace, plan.inputs, plan.make)
         return self._memory.published(namespace, found)
 
     def _is_of(self, cluster: str, service: Service, port: ServicePort) -> bool:
@@ -254,11 +256,11 @@ class Generator:
                 host,
                 direct=True,
                 service_port=port.port,
-                plain=not backend.mtls,
+                plain=not (backend.mtls or policy.originates_tls),
                 peer=backend.peer,
             )
             # Two headless services may share a pod: the first by name decides, and both mean the same address.
-            if (backend.mtls or not self._settings.allow_unknown) and spec.name not in found[ResourceType.LISTENER]:
+            if not (spec.plain and self._settings.allow_unknown) and spec.name not in found[ResourceType.LISTENER]:
                 found[ResourceType.LISTENER][spec.name] = self._listener(
                     Recipe(spec.name, spec, partial(outbound.outbound_listener, spec))
                 )

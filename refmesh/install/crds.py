@@ -84,11 +84,20 @@ def _traffic_policy() -> Schema:
         maxEjectionPercent=_INTEGER,
         minHealthPercent=_INTEGER,
     )
+    tls = _object(
+        mode=_STRING,
+        sni=_STRING,
+        subjectAltNames=_list(_STRING),
+        insecureSkipVerify=_BOOLEAN,
+        caCertificates=_STRING,
+        clientCertificate=_STRING,
+        privateKey=_STRING,
+    )
     return _object(
         loadBalancer=_object(),
         connectionPool=pool,
         outlierDetection=outliers,
-        tls=_object(mode=_STRING),
+        tls=tls,
         retryBudget=_object(percent=_NUMBER, minRetryConcurrency=_INTEGER),
     )
 

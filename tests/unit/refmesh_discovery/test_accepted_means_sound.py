@@ -24,6 +24,7 @@ REGEXES = [
     "\\d+", "\\Z", "\\bx",     "(?#c)a", "\\u0041", "[]a]", "a|",
     "()", "((((a))))", "(a*)*", "\\x41", "[[:alpha:]]", "(?a)x", "(?-i:a)",
 ]  # fmt: skip
+PATHS = ["/a.pem", "/a b/é.pem", "a.pem", "/", "/a/../b", "/a~b", "/" + "a" * 1024, "", "system", "/x\ny"]
 
 
 def text_match(dice: random.Random) -> dict[str, str]:
@@ -84,6 +85,19 @@ def http_route(dice: random.Random, host: str) -> dict[str, Any]:
     return policy(host, {"parentRefs": [{"group": "", "kind": "Service", "name": host}], "rules": [rule]})
 
 
+def destination_rule(dice: random.Random, host: str) -> dict[str, Any]:
+    tls: dict[str, Any] = {"mode": dice.choice(["SIMPLE", "SIMPLE", "MUTUAL"])}
+    texts = {"sni": ODD, "caCertificates": PATHS, "clientCertificate": PATHS, "privateKey": PATHS}
+    for name, values in texts.items():
+        if dice.random() < (0.8 if tls["mode"] == "MUTUAL" else 0.3):
+            tls[name] = dice.choice(values)
+    if dice.random() < 0.4:
+        tls["subjectAltNames"] = dice.sample(ODD, 2)
+    if dice.random() < 0.3:
+        tls["insecureSkipVerify"] = True
+    return policy(host, {"host": host, "trafficPolicy": {"tls": tls}})
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_envoy_takes_whatever_the_parsers_accept(seed: int, tmp_path: Path) -> None:
     dice = random.Random(seed)
@@ -95,9 +109,11 @@ def test_envoy_takes_whatever_the_parsers_accept(seed: int, tmp_path: Path) -> N
             cluster.put("VirtualService", virtual_service(dice, host))
         else:
             cluster.put("HTTPRoute", http_route(dice, host))
+        cluster.put("DestinationRule", destination_rule(dice, host))
     snapshot = cluster.snapshot()
     accepted = len(snapshot.virtual_services) + len(snapshot.http_routes)
     assert accepted > 40
+    assert 40 < len(snapshot.destination_rules) < 360
     assert len(snapshot.rejected) > 40
     config = tmp_path / "envoy.json"
     config.write_text(json.dumps(static_bootstrap(cluster)))

@@ -83,6 +83,35 @@ MISTAKES = [
         {"host": "a", "trafficPolicy": {"loadBalancer": {"consistentHash": {}}}},
         "spec.trafficPolicy.loadBalancer.consistentHash: needs exactly one of",
     ),
+    *(
+        (
+            "DestinationRule",
+            {"host": "a", "trafficPolicy": {"portLevelSettings": [{"port": {"number": 80}, "tls": tls}]}},
+            f"spec.trafficPolicy.portLevelSettings[0].tls.{problem}",
+        )
+        for tls, problem in (
+            ({"mode": "TLS"}, "mode: must be one of DISABLE, SIMPLE, MUTUAL, ISTIO_MUTUAL"),
+            (
+                {"mode": "SIMPLE", "credentialName": "c"},
+                "credentialName: is not supported by refmesh, whose control plane",
+            ),
+            ({"mode": "SIMPLE", "privateKey": "/k"}, "privateKey: has no meaning with mode SIMPLE; use MUTUAL"),
+            ({"mode": "MUTUAL", "clientCertificate": "/c"}, "privateKey: is required with mode MUTUAL"),
+            ({"mode": "DISABLE", "sni": "a"}, "sni: has no meaning with mode DISABLE"),
+            ({"mode": "ISTIO_MUTUAL", "caCertificates": "/c"}, "caCertificates: has no meaning with mode ISTIO_MUTUAL"),
+            ({"mode": "SIMPLE", "caCertificates": "ca.pem"}, "caCertificates: must be the absolute path"),
+            ({"mode": "SIMPLE", "caCertificates": ["/c"]}, "caCertificates: must be a string"),
+            ({"mode": "SIMPLE", "caCertificates": "/a/../c"}, "caCertificates: must be the absolute path"),
+            ({"mode": "SIMPLE", "sni": "*.a"}, "sni: must be a host name without wildcards"),
+            ({"mode": "SIMPLE", "sni": "10.0.0.1"}, "sni: must be a host name without wildcards"),
+            ({"mode": "SIMPLE", "subjectAltNames": ["a", "*.b"]}, "subjectAltNames[1]: must be one name"),
+            (
+                {"mode": "SIMPLE", "insecureSkipVerify": True, "caCertificates": "/c"},
+                "caCertificates: says how to verify the server, which insecureSkipVerify switches off",
+            ),
+            ({"mode": "SIMPLE", "caCrl": "/c"}, "caCrl: is not supported by refmesh"),
+        )
+    ),
     (
         "HTTPRoute",
         {**PARENT, "rules": [{"filters": [{"type": "Nope"}]}]},

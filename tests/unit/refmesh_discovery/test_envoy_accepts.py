@@ -179,6 +179,54 @@ EVERY_CONDITION = {
     ],
 }  # fmt: skip
 
+CERTIFICATES = {"caCertificates": "/c/ca.pem", "clientCertificate": "/c/tls.crt", "privateKey": "/c/tls.key"}
+ORIGINATION = [
+    (
+        "DestinationRule",
+        policy(
+            "echo",
+            {
+                "host": "echo",
+                "trafficPolicy": {"tls": {"mode": "SIMPLE"}},
+                "subsets": [
+                    {
+                        "name": "v1",
+                        "trafficPolicy": {
+                            "tls": {
+                                "mode": "MUTUAL",
+                                "subjectAltNames": ["a", "spiffe://b", "::1", "c@d"],
+                                **CERTIFICATES,
+                            }
+                        },
+                    }
+                ],
+            },
+        ),
+    ),
+    *(
+        (source, policy(name, {spec: value, **more}))
+        for name, host, protocol, resolution in (
+            ("one", "*.example.com", "HTTP", "NONE"),
+            ("two", "api.example.org", "GRPC", "DNS"),
+            ("three", "10.9.9.9", "TCP", "NONE"),
+        )
+        for source, spec, value, more in (
+            (
+                "ServiceEntry",
+                "hosts",
+                [host],
+                {"resolution": resolution, "ports": [{"number": 80, "protocol": protocol, "targetPort": 443}]},
+            ),
+            (
+                "DestinationRule",
+                "host",
+                host,
+                {"trafficPolicy": {"portLevelSettings": [{"port": {"number": 80}, "tls": {"mode": "SIMPLE"}}]}},
+            ),
+        )
+    ),
+]
+
 
 CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "plain": [],
@@ -201,6 +249,8 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "virtual service": [("VirtualService", RICH_ROUTE), ("DestinationRule", RICH_RULE)],
     "http route": [("HTTPRoute", GATEWAY_ROUTE)],
     "headless": [("Service", headless_echo())],
+    "origination": [*ORIGINATION],
+    "headless origination": [("Service", headless_echo()), *ORIGINATION],
     "authorization": [
         ("AuthorizationPolicy", policy(action.lower(), {"action": action, "rules": [EVERY_CONDITION, {}]}))
         for action in ("ALLOW", "DENY", "AUDIT")
