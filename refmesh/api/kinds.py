@@ -18,6 +18,7 @@ from refmesh.api.peer_authentication import PeerAuthentication
 from refmesh.api.reference_grant import ReferenceGrant
 from refmesh.api.request_authentication import RequestAuthentication
 from refmesh.api.service_entry import ServiceEntry
+from refmesh.api.sidecar import Sidecar
 from refmesh.api.telemetry import Telemetry
 from refmesh.api.virtual_service import VirtualService
 
@@ -37,6 +38,7 @@ Policy = (
     | IstioGateway
     | GatewayClass
     | Telemetry
+    | Sidecar
 )
 
 
@@ -74,6 +76,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("DestinationRule", "networking.istio.io/v1", "destinationrules", DestinationRule.parse),
     Kind("IstioGateway", "networking.istio.io/v1", "gateways", IstioGateway.parse, written="Gateway"),
     Kind("ServiceEntry", "networking.istio.io/v1", "serviceentries", ServiceEntry.parse),
+    Kind("Sidecar", "networking.istio.io/v1", "sidecars", Sidecar.parse, Sidecar.closed),
     Kind("GatewayClass", "gateway.networking.k8s.io/v1", "gatewayclasses", GatewayClass.parse),
     Kind("Gateway", "gateway.networking.k8s.io/v1", "gateways", Gateway.parse),
     Kind("Telemetry", "telemetry.istio.io/v1", "telemetries", Telemetry.parse),

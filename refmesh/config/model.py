@@ -20,6 +20,7 @@ from refmesh.api.peer_authentication import PeerAuthentication
 from refmesh.api.reference_grant import ReferenceGrant
 from refmesh.api.request_authentication import RequestAuthentication
 from refmesh.api.service_entry import ServiceEntry
+from refmesh.api.sidecar import Sidecar
 from refmesh.api.telemetry import Telemetry
 from refmesh.api.virtual_service import VirtualService
 
@@ -200,6 +201,7 @@ class Snapshot:
     certificates: Mapping[Key, Certificate] = field(default_factory=lambda: _NONE)
     """TLS Secrets that Gateways refer to, as far as they have been read."""
     telemetries: Mapping[Key, Telemetry] = field(default_factory=lambda: _NONE)
+    sidecars: Mapping[Key, Sidecar] = field(default_factory=lambda: _NONE)
     rejected: Mapping[tuple[str, str, str], Rejected] = field(default_factory=lambda: _NONE)
 
     @property

@@ -47,6 +47,7 @@ _FIELD_OF_POLICY = {
     "GatewayClass": "gateway_classes",
     "Gateway": "gateways",
     "Telemetry": "telemetries",
+    "Sidecar": "sidecars",
 }
 _WITH_STATUS = ("GatewayClass", "Gateway", "HTTPRoute", "GRPCRoute")
 _FIELD_OF_OBJECT = {"Service": "services", "Pod": "pods", "Namespace": "namespaces"}

@@ -2,6 +2,8 @@
 
 An entry with addresses has listeners of its own for those. Of one without, the destination's address says nothing: one
 listener for each port takes what goes to no known address, and tells hosts by the Host header or by TLS's SNI.
+Where nobody may be called who is not registered, such a listener answers 502 to requests on every port that some
+Service speaks HTTP on, as Istio's does; what else goes to an unknown address is cut off.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from refmesh.discovery.settings import MeshSettings
 __all__ = ["Plan", "external_listener", "external_routes", "own_clusters", "plans"]
 
 _PROTOCOLS = {"http": Protocol.HTTP, "http2": Protocol.HTTP2, "tls": Protocol.TCP, "tcp": Protocol.TCP}
+_ALLOW_ANY, _BLOCK_ALL = "allow_any", "block_all"
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - stands for every destination; no socket is opened
 
 
@@ -72,11 +75,21 @@ class ExternalListener:
     address: str
     port: int
     hosts: tuple[_Host, ...]
+    """None: there are only destinations that nobody has registered."""
 
     @property
     def name(self) -> str:
         """The listener's name."""
         return f"{self.address}_{self.port}"
+
+    @property
+    def requests_of_one_host(self) -> bool:
+        """Whether every request goes to the same host, whatever it is addressed to."""
+        return self.address != _ANY_ADDRESS and sum(map(_is_http, self.hosts)) == 1
+
+    def route(self, settings: MeshSettings) -> str:
+        """The name of its routes, which say what becomes of requests for unknown hosts."""
+        return self.name if settings.allow_unknown or self.requests_of_one_host else f"{self.name}|{_BLOCK_ALL}"
 
 
 def plans(
@@ -96,7 +109,23 @@ def plans(
         if spec.name not in taken:
             yield Plan(ResourceType.LISTENER, spec.name, spec, partial(external_listener, spec, settings))
             if any(_is_http(item) for item in hosts):
-                yield Plan(ResourceType.ROUTE, spec.name, spec, partial(external_routes, spec, settings))
+                # A Sidecar may want for some what others do not get.
+                both = (settings.reaching(unknown=True), settings.reaching(unknown=False))
+                for name, view in {spec.route(view): view for view in both}.items():
+                    yield Plan(ResourceType.ROUTE, name, spec, partial(external_routes, spec, view))
+    for number in sorted(_http_ports(snapshot) - {number for address, number in by_address if address == _ANY_ADDRESS}):
+        spec = ExternalListener(_ANY_ADDRESS, number, ())
+        yield Plan(ResourceType.LISTENER, spec.name, spec, partial(external_listener, spec, settings))
+
+
+def _http_ports(snapshot: Snapshot) -> set[int]:
+    """The ports on which a Service speaks HTTP, or may."""
+    return {
+        port.port
+        for service in snapshot.services.values()
+        for port in service.ports
+        if port.protocol is not Protocol.TCP
+    }
 
 
 def own_clusters(snapshot: Snapshot, attachments: Attachments, namespace: str) -> Iterator[Plan]:
@@ -146,15 +175,16 @@ def external_listener(spec: ExternalListener, settings: MeshSettings) -> Any:
         listener_filters_timeout=duration(outbound.DETECTION_SECONDS),
         continue_on_listener_filters_timeout=True,
     )
-    http = any(_is_http(host) for host in spec.hosts)
+    http = not spec.hosts or any(_is_http(host) for host in spec.hosts)
     secured = [host for host in spec.hosts if host.port.protocol == "tls"]
     if secured:
         listener.listener_filters.append(filters.tls_inspector())
     if http:
         listener.listener_filters.append(filters.http_inspector())
         match = FilterChainMatch(application_protocols=filters.HTTP_SNIFFED)
-        chain = FilterChain(name="http", filter_chain_match=match, filters=[filters.http_outbound(settings, spec.name)])
-        listener.filter_chains.append(chain)
+        inline = None if spec.hosts else external_routes(spec, settings)
+        manager = filters.http_outbound(settings, spec.route(settings), inline)
+        listener.filter_chains.append(FilterChain(name="http", filter_chain_match=match, filters=[manager]))
     for host in secured:
         match = FilterChainMatch(transport_protocol="tls", server_names=[host.host])
         chain = FilterChain(name=f"tls-{host.host}", filter_chain_match=match)
@@ -171,7 +201,7 @@ def external_listener(spec: ExternalListener, settings: MeshSettings) -> Any:
 def external_routes(spec: ExternalListener, settings: MeshSettings) -> Any:
     """The routes of such a listener: a virtual host for each name, and one for all that are not known."""
     hosts = [host for host in spec.hosts if _is_http(host)]
-    if spec.address != _ANY_ADDRESS and len(hosts) == 1:
+    if spec.requests_of_one_host:
         found = [routes.virtual_host(hosts[0].host, ["*"], hosts[0].rules, hosts[0].host, spec.port)]
     else:
         found = [
@@ -180,17 +210,18 @@ def external_routes(spec: ExternalListener, settings: MeshSettings) -> Any:
         ]
         found.append(_unknown(settings))
     return RouteConfiguration(
-        name=spec.name,
+        name=spec.route(settings),
         virtual_hosts=found,
         validate_clusters=BoolValue(value=False),
     )
 
 
 def _unknown(settings: MeshSettings) -> Any:
-    route = Route(name="unknown", match=RouteMatch(prefix="/"))
+    name = _ALLOW_ANY if settings.allow_unknown else _BLOCK_ALL
+    route = Route(name=name, match=RouteMatch(prefix="/"))
     if settings.allow_unknown:
         route.route.CopyFrom(RouteAction(cluster=names.PASSTHROUGH, timeout=Duration()))
     else:
         # What Istio answers where only registered hosts may be called.
         route.direct_response.CopyFrom(DirectResponseAction(status=502))
-    return VirtualHost(name="unknown", domains=["*"], routes=[route])
+    return VirtualHost(name=name, domains=["*"], routes=[route])

@@ -5,11 +5,12 @@ Workload over namespace over root namespace over what was chosen at install; of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from refmesh.api.telemetry import Tag, Telemetry
 from refmesh.config.model import Pod, Snapshot
+from refmesh.discovery.scopes import Scopes
 
 __all__ = ["Observation", "TelemetryPolicies"]
 
@@ -31,38 +32,20 @@ class TelemetryPolicies:
     """All Telemetry of a snapshot, by whom it speaks for."""
 
     base: Observation
-    mesh: Telemetry | None
-    namespaces: Mapping[str, Telemetry]
-    workloads: Mapping[str, tuple[Telemetry, ...]]
+    scopes: Scopes[Telemetry]
 
     @classmethod
     def collect(cls, policies: Iterable[Telemetry], root_namespace: str, base: Observation) -> TelemetryPolicies:
         """Sort the policies of a snapshot; `base` is what holds where none speaks."""
-        namespaces: dict[str, Telemetry] = {}
-        workloads: dict[str, list[Telemetry]] = {}
-        for policy in sorted(policies, key=lambda policy: policy.meta.age_key):
-            if policy.selection.labels or policy.selection.services:
-                workloads.setdefault(policy.meta.namespace, []).append(policy)
-            else:
-                namespaces.setdefault(policy.meta.namespace, policy)
-        by_workload = {namespace: tuple(found) for namespace, found in workloads.items()}
-        return cls(base, namespaces.get(root_namespace), namespaces, by_workload)
+        return cls(base, Scopes.collect(policies, root_namespace))
 
     def client(self, pod: Pod, snapshot: Snapshot) -> Observation:
         """What the pod's proxy says of calls that its application makes."""
-        return self._in_force("client", self._speaking(pod, snapshot))
+        return self._in_force("client", self.scopes.of(pod, snapshot))
 
     def server(self, pod: Pod, snapshot: Snapshot) -> Observation:
         """What the pod's proxy says of calls to its application."""
-        return self._in_force("server", self._speaking(pod, snapshot))
-
-    def _speaking(self, pod: Pod, snapshot: Snapshot) -> list[Telemetry]:
-        """The policies that speak for a pod, the widest first."""
-        found = [self.mesh, self.namespaces.get(pod.namespace)]
-        if candidates := self.workloads.get(pod.namespace):
-            services = [service.name for service in snapshot.services_of(pod)]
-            found.append(next((one for one in candidates if one.selection.picks(pod.labels, services)), None))
-        return [policy for policy in dict.fromkeys(found) if policy is not None]
+        return self._in_force("server", self.scopes.of(pod, snapshot))
 
     def _in_force(self, side: str, policies: Iterable[Telemetry]) -> Observation:
         found = self.base

@@ -28,14 +28,17 @@ class MeshSettings:
     trace_collector: tuple[str, int] | None = None
     """Host and port of a collector of the user's own; spans go to the control plane without."""
     allow_unknown: bool = True
-    """Whether workloads may reach hosts that are neither a Service's nor a ServiceEntry's."""
-
+    """Whether workloads may reach hosts that are neither a Service's nor a ServiceEntry's, unless a Sidecar speaks."""
     trace_b3: bool = False
     """Whether traces go on that come in B3 headers only. It costs each request some 10 microseconds a proxy."""
 
     def observing(self, observation: Observation) -> MeshSettings:
         """The same mesh, as seen by proxies of which something else is wanted."""
-        return replace(self, observation=observation)
+        return self if observation == self.observation else replace(self, observation=observation)
+
+    def reaching(self, *, unknown: bool) -> MeshSettings:
+        """The same mesh, for proxies that may or may not reach hosts that nobody has registered."""
+        return self if unknown is self.allow_unknown else replace(self, allow_unknown=unknown)
 
     def identity(self, namespace: str, service_account: str) -> str:
         """The SPIFFE identity of a service account."""

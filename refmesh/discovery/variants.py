@@ -1,19 +1,21 @@
-"""Outbound listeners for pods of which something else is observed than of most.
+"""Outbound listeners for pods of which something else is observed than of most, or which may call others.
 
-Most proxies share their outbound listeners. Where a Telemetry wants more or less of some, those share another set,
-made from the same inputs once a proxy needs it, and kept from world to world as far as nothing changed.
+Most proxies share their outbound listeners. Where a Telemetry or a Sidecar wants it otherwise for some, those share
+another set, made from the same inputs once a proxy needs it, and kept from world to world as far as nothing changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from refmesh.api.sidecar import Sidecar
 from refmesh.config.model import Pod, Snapshot
-from refmesh.discovery.observation import Observation, TelemetryPolicies
+from refmesh.discovery.observation import TelemetryPolicies
 from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
+from refmesh.discovery.scopes import Scopes
 from refmesh.discovery.settings import MeshSettings
 
 __all__ = ["ListenerVariants", "Recipe"]
@@ -21,16 +23,22 @@ __all__ = ["ListenerVariants", "Recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A listener that is to be made: of these inputs, for settings that differ in what is observed."""
+    """A listener that is to be made: of these inputs, for settings that differ from proxy to proxy."""
 
     name: str
     inputs: Any
     make: Callable[[MeshSettings], Any]
+    closing: bool = False
+    """Needed by those only that may call nobody who is not registered."""
+
+    def wanted(self, settings: MeshSettings) -> bool:
+        """Whether proxies with these settings have it."""
+        return not (self.closing and settings.allow_unknown)
 
 
 @dataclass(frozen=True)
 class _Set:
-    """The listeners of one observation, and what each was made from."""
+    """The listeners of proxies with the same settings, and what each was made from."""
 
     inputs: Mapping[str, Any]
     table: Table
@@ -45,42 +53,57 @@ class ListenerVariants:
     def __init__(self, settings: MeshSettings) -> None:
         self._settings = settings
         self._recipes: dict[str, Recipe] = {}
-        self._sets: dict[Observation, _Set] = {}
+        self._sets: dict[MeshSettings, _Set] = {}
 
     def begin(self) -> None:
         """A new world is being built."""
         self._recipes = {}
 
     def add(self, recipe: Recipe) -> None:
-        """A listener of the new world."""
-        self._recipes[recipe.name] = recipe
+        """A listener of the new world. Of two with a name the first counts."""
+        self._recipes.setdefault(recipe.name, recipe)
 
     def finder(self, snapshot: Snapshot, telemetry: TelemetryPolicies) -> Callable[[Pod], Table | None]:
         """The outbound listeners of a pod of the new world; None where it shares those of most."""
         recipes, before = self._recipes, self._sets
         sets = self._sets = {}
+        sidecars = Scopes.collect(snapshot.sidecars.values(), self._settings.root_namespace)
 
         def outbound_of(pod: Pod) -> Table | None:
-            if not snapshot.telemetries:
+            settings = self._settings
+            if snapshot.telemetries:
+                settings = settings.observing(telemetry.client(pod, snapshot))
+            if snapshot.sidecars:
+                settings = settings.reaching(unknown=may_reach_unknown(sidecars.of(pod, snapshot), self._settings))
+            if settings is self._settings:
                 return None
-            observed = telemetry.client(pod, snapshot)
-            if observed == self._settings.observation:
-                return None
-            if observed not in sets:
-                sets[observed] = self._made(observed, recipes, before.get(observed, _NOTHING))
-            return sets[observed].table
+            if settings not in sets:
+                sets[settings] = _made(settings, recipes, before.get(settings, _NOTHING))
+            return sets[settings].table
 
         return outbound_of
 
-    def _made(self, observed: Observation, recipes: Mapping[str, Recipe], before: _Set) -> _Set:
-        settings = self._settings.observing(observed)
-        table: dict[str, Encoded] = {}
-        for name, recipe in recipes.items():
-            known = before.table.get(name)
-            same = known is not None and before.inputs[name] == recipe.inputs
-            table[name] = (
-                known if same and known is not None else encode(ResourceType.LISTENER, name, recipe.make(settings))
-            )
-        inputs = {name: recipe.inputs for name, recipe in recipes.items()}
-        # The same object where its content is the same: comparing tables then costs nothing.
-        return _Set(inputs, before.table if before.table == table else MappingProxyType(table))
+
+def may_reach_unknown(speaking: Sequence[Sidecar], settings: MeshSettings) -> bool:
+    """Whether a pod may call hosts that nobody has registered, by the Sidecars that speak for it, the widest first.
+
+    As in Istio they are not merged: the closest decides, and where it is silent what was chosen at install holds.
+    """
+    said = speaking[-1].allow_unknown if speaking else None
+    return settings.allow_unknown if said is None else said
+
+
+def _made(settings: MeshSettings, recipes: Mapping[str, Recipe], before: _Set) -> _Set:
+    table: dict[str, Encoded] = {}
+    inputs: dict[str, Any] = {}
+    for name, recipe in recipes.items():
+        if not recipe.wanted(settings):
+            continue
+        known = before.table.get(name)
+        same = known is not None and before.inputs[name] == recipe.inputs
+        inputs[name] = recipe.inputs
+        table[name] = (
+            known if same and known is not None else encode(ResourceType.LISTENER, name, recipe.make(settings))
+        )
+    # The same object where its content is the same: comparing tables then costs nothing.
+    return _Set(inputs, before.table if before.table == table else MappingProxyType(table))

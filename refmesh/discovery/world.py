@@ -52,7 +52,7 @@ class World:
     own: Callable[[Pod], Tables] = field(repr=False)
     """The resources of one pod's proxy alone: its inbound listener and clusters."""
     outbound: Callable[[Pod], Table | None] = field(repr=False)
-    """The outbound listeners of a pod of which something else is observed than of most; None for most."""
+    """The outbound listeners of a pod for which Telemetry or Sidecar wants others than for most; None for most."""
 
     def tables(self, namespace: str) -> Tables:
         """What sidecars in a namespace share."""
@@ -172,7 +172,7 @@ class Generator:
                 ResourceType.CLUSTER, tracing.COLLECTOR, "", None, make
             )
         capture = outbound.CAPTURE_LISTENER
-        listeners[capture] = self._listener(Recipe(capture, None, outbound.capture_listener))
+        self._add_listener(listeners, Recipe(capture, None, outbound.capture_listener))
         for _, service in sorted(snapshot.services.items()):
             identities = known_identities(snapshot, service, self._settings)
             for port in service.ports:
@@ -186,10 +186,11 @@ class Generator:
                 self._add_route(found, service, port, attachments.rules(service, port, ""), "")
         for plan in external.plans(snapshot, attachments, self._settings, dict(listeners)):
             if plan.kind is ResourceType.LISTENER:
-                made = self._listener(Recipe(plan.name, plan.inputs, partial(external.external_listener, plan.inputs)))
+                make, closing = partial(external.external_listener, plan.inputs), not plan.inputs.hosts
+                self._add_listener(listeners, Recipe(plan.name, plan.inputs, make, closing=closing))
             else:
                 made = self._memory.encoded(plan.kind, plan.name, "", plan.inputs, plan.make)
-            found[plan.kind].setdefault(plan.name, made)
+                found[plan.kind].setdefault(plan.name, made)
         return self._memory.published("", found)
 
     def _special(
@@ -230,7 +231,7 @@ class Generator:
             spec = outbound.OutboundListener(
                 address, port.port, port.protocol, host, streams=streams, hash_by_source=by_source
             )
-            table[spec.name] = self._listener(Recipe(spec.name, spec, partial(outbound.outbound_listener, spec)))
+            self._add_listener(table, Recipe(spec.name, spec, partial(outbound.outbound_listener, spec)))
 
     def _add_direct(
         self,
@@ -260,10 +261,10 @@ class Generator:
                 peer=backend.peer,
             )
             # Two headless services may share a pod: the first by name decides, and both mean the same address.
-            if not (spec.plain and self._settings.allow_unknown) and spec.name not in found[ResourceType.LISTENER]:
-                found[ResourceType.LISTENER][spec.name] = self._listener(
-                    Recipe(spec.name, spec, partial(outbound.outbound_listener, spec))
-                )
+            # One without a proxy is reached as any address is, where any may be.
+            recipe = Recipe(spec.name, spec, partial(outbound.outbound_listener, spec), closing=spec.plain)
+            if spec.name not in found[ResourceType.LISTENER]:
+                self._add_listener(found[ResourceType.LISTENER], recipe)
 
     def _add_clusters(
         self,
@@ -346,8 +347,9 @@ class Generator:
         self._inbound[spec] = found
         return found
 
-    def _listener(self, recipe: Recipe) -> Encoded:
+    def _add_listener(self, table: dict[str, Encoded], recipe: Recipe) -> None:
         """An outbound listener as most proxies get it; how it is made is kept for the others."""
         self._variants.add(recipe)
-        make = partial(recipe.make, self._settings)
-        return self._memory.encoded(ResourceType.LISTENER, recipe.name, "", recipe.inputs, make)
+        if recipe.wanted(self._settings):
+            make = partial(recipe.make, self._settings)
+            table[recipe.name] = self._memory.encoded(ResourceType.LISTENER, recipe.name, "", recipe.inputs, make)

@@ -137,6 +137,15 @@ def _peer_authentication() -> Schema:
     )
 
 
+def _sidecar() -> Schema:
+    mode = {"type": "string", "enum": ["ALLOW_ANY", "REGISTRY_ONLY"]}
+    return _object(
+        workloadSelector=_object(labels=_STRINGS),
+        outboundTrafficPolicy=_object(mode=mode),
+        egress=_list(_object(hosts=_list(_STRING))),
+    )
+
+
 def _telemetry() -> Schema:
     match, providers = _object(mode=_STRING), _list(_object(name=_STRING))
     literal, named = _object(value=_STRING), _object(name=_STRING, defaultValue=_STRING)
@@ -197,6 +206,7 @@ def crds() -> list[dict[str, Any]]:
         _crd("DestinationRule", "destinationrules", "networking.istio.io", networking, _destination_rule(), ["dr"]),
         _crd("Gateway", "gateways", "networking.istio.io", networking, _gateway(), ["gw"]),
         _crd("ServiceEntry", "serviceentries", "networking.istio.io", networking, _service_entry(), ["se"]),
+        _crd("Sidecar", "sidecars", "networking.istio.io", networking, _sidecar(), []),
         _crd(
             "PeerAuthentication", "peerauthentications", "security.istio.io", security, _peer_authentication(), ["pa"]
         ),

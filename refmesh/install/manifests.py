@@ -59,7 +59,7 @@ def rbac() -> list[Object]:
     cluster_rules = [
         _rule("", "services pods namespaces serviceaccounts", read),
         _rule("discovery.k8s.io", "endpointslices", read),
-        _rule("networking.istio.io", "virtualservices destinationrules serviceentries gateways", read),
+        _rule("networking.istio.io", "virtualservices destinationrules serviceentries gateways sidecars", read),
         _rule("security.istio.io", "peerauthentications authorizationpolicies requestauthentications", read),
         _rule("telemetry.istio.io", "telemetries", read),
         _rule("gateway.networking.k8s.io", "gatewayclasses gateways httproutes grpcroutes referencegrants", read),

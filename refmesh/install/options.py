@@ -143,5 +143,6 @@ def _split(setting: str) -> tuple[str, str]:
     key, equals, value = setting.partition("=")
     if not equals or not key or not value:
         raise UsageProblem(f"--set {setting!r} is not of the form key=value.")
-    # istioctl's users write trustDomain; both spellings are understood
+    # istioctl's users write trustDomain and meshConfig.outboundTrafficPolicy.mode; both spellings are understood
+    key = re.sub(r"^(meshConfig\.)?(outboundTrafficPolicy)\.mode$", r"\2", key)
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key), value

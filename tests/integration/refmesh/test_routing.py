@@ -242,9 +242,9 @@ def test_only_what_is_registered_can_be_called_where_that_is_asked_for(mesh: Mes
     (away,) = mesh.kube.list("v1", "Pod", shop, "app=away")
     direct: dict[str, Any] = {"url": f"http://{away['status']['podIP']}:8080/", "fresh": True, "timeout": 3.0}
     assert one(client, **direct).status == 200
-    mesh.install("--set", "outboundTrafficPolicy=REGISTRY_ONLY", "--set", "replicas=2")
+    mesh.install("--set", "meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY", "--set", "replicas=2")
     try:
-        eventually(lambda: one(client, **direct).status is None, timeout=30, what="a stranger is out of reach")
+        eventually(lambda: one(client, **direct).status == 502, timeout=30, what="a stranger is out of reach")
         assert one(client, url=f"http://echo.{shop}:8080/", fresh=True).status == 200
         before = eventually(lambda: _leader(mesh), timeout=15, what="a leader")
         mesh.kube.delete("v1", "Pod", before.partition("_")[0], "refmesh-system")

@@ -40,7 +40,7 @@ def test_a_host_without_address_is_told_by_its_name() -> None:
     hosts = message(found, ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts
     assert [list(host.domains) for host in hosts] == [["api.example.com", "api.example.com:80"], ["*"]]
     assert hosts[1].routes[0].route.cluster == names.PASSTHROUGH
-    closed = message(world(entry(), allow=False), ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts
+    closed = message(world(entry(), allow=False), ResourceType.ROUTE, "0.0.0.0_80|block_all").virtual_hosts
     assert closed[1].routes[0].direct_response.status == 502
 
 

@@ -114,6 +114,8 @@ def test_profiles_and_settings():
     assert options.parse(None, []) == Options()
     assert options.parse(None, ["profile=demo"]).log_level == "debug"
     assert options.parse("minimal", ["trustDomain=example.org", "log_level=info"]).trust_domain == "example.org"
+    closed = options.parse(None, ["meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY"])
+    assert closed == options.parse(None, ["outbound_traffic_policy=REGISTRY_ONLY"])
 
 
 @pytest.mark.parametrize(
