@@ -22,6 +22,7 @@ from conformance.intents import (
     MtlsMode,
     NoInject,
     OutlierEjection,
+    OutsideHost,
     OwnMtls,
     PeerHeader,
     RateLimit,
@@ -37,6 +38,7 @@ from conformance.intents import (
     TokenIssuer,
     TraceRequests,
     UnreadableAccess,
+    WayOut,
     WeightedRoute,
 )
 from fixtures.kube import Kube
@@ -97,6 +99,7 @@ cannot(
     TraceRequests,
     LogAccesses,
 )
+cannot(render, "the Gateway API has no words for what workloads may call outside", WayOut, OutsideHost)
 cannot(render, "the Gateway API has no words for what applications are told of their callers", PeerHeader)
 cannot(
     render,

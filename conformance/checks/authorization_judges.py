@@ -11,7 +11,7 @@ from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Record
 from reports.model import Evidence
 
-__all__ = ["Access", "Attempt", "judge_access", "summarise"]
+__all__ = ["Access", "Attempt", "got_lost", "got_through", "judge_access", "summarise"]
 
 REFUSALS = {"status 401", "status 403", "grpc 7", "grpc 16"}
 """How a proxy refuses a request."""
@@ -93,23 +93,36 @@ def summarise(request: str, wanted: bool, records: Sequence[Record], arrived: in
     return Attempt(request, wanted, len(records), len(answered), arrived, dict(ends))
 
 
+def got_through(attempts: Sequence[Attempt]) -> str:
+    """What got through and should not have; "" where nothing did."""
+    for one in attempts:
+        if not one.wanted and (one.answered or one.arrived):
+            return f"{one.request}: {max(one.answered, one.arrived)} of {one.sent} got through, and none should"
+    return ""
+
+
+def got_lost(attempts: Sequence[Attempt]) -> str:
+    """What should have got through and did not; "" where everything did."""
+    for one in attempts:
+        if one.wanted and not one.through:
+            lost = one.sent - min(one.answered, one.arrived)
+            return f"{one.request}: {lost} of {one.sent} did not get through, and all should"
+    return ""
+
+
 def judge_access(history: Access) -> Judgement:
     """What should get through does, and nothing else: neither an answer at the client nor a request at the server."""
     if not history.attempts or not all(one.sent for one in history.attempts):
         return inconclusive("a request was not sent", *history.evidence)
     # What got in against the policy weighs more than what was lost, which the same fault often brings about.
-    for one in history.attempts:
-        if not one.wanted and (one.answered or one.arrived):
-            got = max(one.answered, one.arrived)
-            return failed(f"{one.request}: {got} of {one.sent} got through, and none should", *history.evidence)
+    if reason := got_through(history.attempts):
+        return failed(reason, *history.evidence)
     for one in history.attempts:
         if not one.wanted and not one.refused:
             ends = ", ".join(f"{count}× {end}" for end, count in one.ends.items())
             return failed(f"{one.request}: ended without a refusal ({ends})", *history.evidence)
-    for one in history.attempts:
-        if one.wanted and not one.through:
-            lost = one.sent - min(one.answered, one.arrived)
-            return failed(f"{one.request}: {lost} of {one.sent} did not get through, and all should", *history.evidence)
+    if reason := got_lost(history.attempts):
+        return failed(reason, *history.evidence)
     refused = [one for one in history.attempts if not one.wanted]
     if not refused:
         return inconclusive("nothing was to be refused", *history.evidence)

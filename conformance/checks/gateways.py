@@ -1,13 +1,14 @@
-"""GW: the mesh's own way in. One gateway, with a listener for HTTP and one where TLS ends, before a strict workload.
+"""GW: the ways in and out. One gateway, with a listener for HTTP and one where TLS ends, before a strict workload.
 
-It is reached by the Service that carries its name in the label of GEP-1762, or by the address in its status.
+It is reached by the Service that carries its name in the label of GEP-1762, or by the address in its status. Out there
+are two pods without a Service: what the mesh knows of them is what it is told.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from cryptography import x509
@@ -16,20 +17,30 @@ from cryptography.hazmat.primitives import hashes
 from conformance.catalogue import check, place
 from conformance.checks.authorization_judges import Access, judge_access
 from conformance.checks.authorization_judges import summarise as asked
-from conformance.checks.gateways_judges import Entered, Terminated, judge_entered, judge_terminated
+from conformance.checks.gateways_judges import (
+    Entered,
+    Left,
+    Terminated,
+    judge_entered,
+    judge_left,
+    judge_terminated,
+)
 from conformance.checks.mtls import attempt, handshake
 from conformance.checks.mtls_judges import HTTP as PORT
+from conformance.checks.mtls_judges import TCP as TCP_PORT
 from conformance.checks.mtls_judges import Refusal, by_application, judge_strict, summarise
-from conformance.context import LIMITS, Context, NotExpressible, NotInForce
+from conformance.context import LIMITS, Context, NotExpressible, NotInForce, Pod
 from conformance.forgery import site
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Access as Policy
-from conformance.intents import AccessRule, Effect, Ingress, Mode, MtlsMode
+from conformance.intents import AccessRule, Effect, Ingress, Mode, MtlsMode, OutsideHost, WayOut
 from fixtures.workloads.traffic import Batch, Record
 
 __all__ = ["GROUND"]
 
-HOST, OTHER = "shop.meshproof.example", "other.meshproof.example"
+HOST, OTHER, OUTSIDE = "shop.meshproof.example", "other.meshproof.example", "outside.meshproof.example"
+KNOWN_PORT = 8099
+"""Where a pod outside listens only as far as the mesh is told that it does."""
 NAME, SECRET = "front", "front-certificate"
 LABEL = "gateway.networking.k8s.io/gateway-name"
 ATTEMPTS = 20
@@ -47,6 +58,7 @@ GROUND = place(
             Workload(SERVER, "in", sniffer=True),
             Workload("bystander", "lax"),
             Workload("outsider", "out", kind="client"),
+            Workload("stranger", "out", replicas=2),
         ),
         services=(Svc(SERVER, "in", SERVER, ports=HTTP),),
         standing=lambda spaces: (MtlsMode(spaces["in"], Mode.STRICT),),
@@ -233,3 +245,66 @@ def terminated(ctx: Context) -> Terminated:
     records, arrived = ctx.counting(ctx.pod(SERVER), lambda: _ask(ctx, gate.address, scheme="https"))
     ends = tuple("application" if by_application(one) else one.error or f"status {one.status}" for one in records)
     return Terminated(gate.certificate, shown(), ends, arrived)
+
+
+@check(
+    id="GW-05",
+    title="A workload may call any address, or only what is registered, as it is told",
+    proves=("egress",),
+    judge=judge_left,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+    reference="https://istio.io/latest/docs/tasks/traffic-management/egress/egress-control/",
+)
+def left(ctx: Context) -> Left:
+    """Calls to a pod outside while everything may be called, while only what is registered may, and then as before.
+
+    The pod has no Service; one port of it is registered as a host outside, which is the mark of that. The mark of the
+    policy is what becomes of calls to another such pod, of which nothing is registered and nothing is judged.
+    """
+    pod, other = ctx.pods("stranger")
+    host = OutsideHost("outside", ctx.space("in"), OUTSIDE, pod.ip, KNOWN_PORT, PORT)
+    anything, registered = (WayOut(ctx.space("in"), "client", registered_only=only) for only in (False, True))
+    known = _out(f"http://{pod.ip}:{KNOWN_PORT}/")
+    server = ctx.pod(SERVER)
+    attempts = []
+    try:
+        for policy, phase in ((anything, "at first"), (registered, "only registered ones"), (anything, "at last")):
+            everything = not policy.registered_only
+            ctx.apply(host, policy)
+            ctx.in_force(partial(_answered, ctx, True, known), "the port of a pod outside that it is told of")
+            told = partial(_answered, ctx, everything, *_unregistered(other))
+            ctx.in_force(told, f"that {'any address' if everything else 'no unknown address'} is called", successes=2)
+            for target, wanted, words, batch in (
+                *((pod, everything, "a pod that nobody registered", one) for one in _unregistered(pod)),
+                (pod, True, "a registered port of it", known),
+                (server, True, "a service", _out(ctx.url(SERVER))),
+            ):
+                sent = ctx.counting(target, partial(ctx.client().batch, batch))
+                attempts.append(asked(f"{words} by {batch.protocol}, {phase}", wanted, *sent))
+    finally:
+        ctx.remove(*ctx.render(anything).objects, *ctx.render(host).objects)
+    return Left(tuple(attempts))
+
+
+def _out(url: str) -> Batch:
+    return Batch(
+        url=url,
+        protocol="tcp" if url.startswith("tcp") else "http1",
+        count=ATTEMPTS,
+        concurrency=ATTEMPTS,
+        timeout=LIMITS.probe,
+        fresh=True,
+        fields=("pod",),
+    )
+
+
+def _unregistered(pod: Pod) -> tuple[Batch, ...]:
+    return _out(f"http://{pod.ip}:{PORT}/"), _out(f"tcp://{pod.ip}:{TCP_PORT}")
+
+
+def _answered(ctx: Context, wanted: bool, *batches: Batch) -> bool:
+    """Whether the application answers a few calls of each kind, or none of them."""
+    few = [replace(one, count=2) for one in batches]
+    return all(by_application(record) is wanted for one in few for record in ctx.client().batch(one))

@@ -1,15 +1,15 @@
-"""Histories of requests from outside of the mesh by its gateway, and the judges of them. Pure."""
+"""Histories of requests into the mesh by its gateway and out of it, and the judges of them. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 
-from conformance.checks.authorization_judges import Attempt
+from conformance.checks.authorization_judges import Attempt, got_lost, got_through
 from conformance.model import Judgement, failed, inconclusive, passed
 from reports.model import JSON, Evidence
 
-__all__ = ["Entered", "Terminated", "judge_entered", "judge_terminated"]
+__all__ = ["Entered", "Left", "Terminated", "judge_entered", "judge_left", "judge_terminated"]
 
 
 @dataclass(frozen=True)
@@ -78,3 +78,33 @@ def judge_terminated(history: Terminated) -> Judgement:
         return failed(f"{max(lost, len(history.ends) - history.arrived)} of {len(history.ends)} requests over TLS did "
                       "not reach the application", evidence)  # fmt: skip
     return passed(f"the certificate is the one given, and {len(history.ends)} requests over TLS arrived", evidence)
+
+
+@dataclass(frozen=True)
+class Left:
+    """Requests of a meshed client to addresses that the mesh knows and to ones that it does not, policy by policy."""
+
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def evidence(self) -> Evidence:
+        """For the report."""
+        return Evidence("requests out of the mesh, at both ends", [one.row for one in self.attempts])
+
+
+def judge_left(history: Left) -> Judgement:
+    """What may be called is reached, and nothing arrives where nobody may call. How that ends is the mesh's choice."""
+    refused = [one for one in history.attempts if not one.wanted]
+    reached = [one for one in history.attempts if one.wanted]
+    if not refused or not reached or not all(one.sent for one in history.attempts):
+        return inconclusive("a request was not sent", history.evidence)
+    if reason := got_through(refused) or got_lost(reached):
+        return failed(reason, history.evidence)
+    ends = sum((Counter(one.ends) for one in refused), Counter[str]())
+    words = ", ".join(f"{count}× {end}" for end, count in sorted(ends.items()))
+    sent = sum(one.sent for one in refused)
+    return passed(
+        f"{sent} requests to an address that nobody registered were refused while only registered ones may be called "
+        f"({words}), and {sum(one.sent for one in reached)} others arrived",
+        history.evidence,
+    )

@@ -7,7 +7,7 @@ from .authority import MeshMtlsMode, RotateRoot
 from .authorization import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
 from .balancing import RoundRobin, StickyHeader
 from .base import Backend, Intent, Marker
-from .gateway import Ingress
+from .gateway import Ingress, OutsideHost, WayOut
 from .identity import CertificateRequest, OwnMtls, PeerHeader, ShortCertificates
 from .injection import Bypass, Inject, NoInject, Scope
 from .resilience import Fault, RateLimit, Retry, RetryBudget
@@ -49,6 +49,7 @@ __all__ = [
     "MtlsMode",
     "NoInject",
     "OutlierEjection",
+    "OutsideHost",
     "OwnMtls",
     "Pairs",
     "PeerHeader",
@@ -71,5 +72,6 @@ __all__ = [
     "TokenIssuer",
     "TraceRequests",
     "UnreadableAccess",
+    "WayOut",
     "WeightedRoute",
 ]

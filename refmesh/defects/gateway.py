@@ -1,4 +1,4 @@
-"""Defects at gateways: whom they answer, with which certificate, and how they speak to workloads."""
+"""Defects of the ways in and out: whom gateways answer, how they speak to workloads, and who may call whom outside."""
 
 from __future__ import annotations
 
@@ -52,6 +52,12 @@ def _plaintext_behind(sound: Callable[..., Any]) -> Callable[..., Any]:
     return cluster_specs
 
 
+def _everybody_may(sound: Callable[..., bool]) -> Callable[..., bool]:
+    """Let out whoever asks."""
+    _ = sound
+    return lambda _speaking, _settings: True
+
+
 DEFECTS = (
     Defect(
         "gateway-answers-every-host",
@@ -73,5 +79,12 @@ DEFECTS = (
         "gateway",
         "refmesh.discovery.routers:cluster_specs",
         _plaintext_behind,
+    ),
+    Defect(
+        "registry-only-ignored",
+        "Workloads may call any address, though a Sidecar lets them call registered hosts only.",
+        "gateway",
+        "refmesh.discovery.variants:may_reach_unknown",
+        _everybody_may,
     ),
 )

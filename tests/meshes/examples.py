@@ -22,6 +22,7 @@ from conformance.intents import (
     MtlsMode,
     NoInject,
     OutlierEjection,
+    OutsideHost,
     OwnMtls,
     PeerHeader,
     RateLimit,
@@ -42,6 +43,7 @@ from conformance.intents import (
     TokenIssuer,
     TraceRequests,
     UnreadableAccess,
+    WayOut,
     WeightedRoute,
 )
 
@@ -78,6 +80,9 @@ _WHO: tuple[AccessRule, ...] = (
 
 EXAMPLES: tuple[Intent, ...] = (
     Ingress("front", "ns", "shop.example", "web", 8080, "front"),
+    WayOut(NAMESPACE, "web", registered_only=False),
+    WayOut(NAMESPACE, "web", registered_only=True),
+    OutsideHost("outside", NAMESPACE, "outside.example", "10.9.0.1", 8099, 8080),
     RequestMetrics(),
     TraceRequests(NAMESPACE),
     LogAccesses(NAMESPACE, "web"),

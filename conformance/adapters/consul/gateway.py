@@ -1,4 +1,4 @@
-"""The way in from outside: Consul's API gateway, by Gateway API."""
+"""The ways in and out: Consul's API gateway, by Gateway API."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from dataclasses import replace
 
 from conformance.adapters import gateway_api_words
 from conformance.adapters.base import Rendered
-from conformance.intents import Ingress
+from conformance.adapters.words import cannot
+from conformance.intents import Ingress, OutsideHost, WayOut
 
 from .base import ConsulSettings, render, spoken
+
+cannot(render, "whether proxies let out what is not registered is said for the whole mesh at once", WayOut, OutsideHost)
 
 
 @render.register

@@ -3,12 +3,13 @@
 `render` dispatches on the intent's type; importing this package registers every renderer.
 """
 
-from . import authorization, balancing, identity, injection, resilience, routing, security, telemetry, traffic
+from . import authorization, balancing, egress, identity, injection, resilience, routing, security, telemetry, traffic
 from .base import render
 
 __all__ = [
     "authorization",
     "balancing",
+    "egress",
     "identity",
     "injection",
     "render",

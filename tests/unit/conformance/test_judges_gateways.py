@@ -10,7 +10,14 @@ from conformance.adapters import Unsupported, load
 from conformance.adapters.gateway_api import GatewayApi, GatewayApiSettings
 from conformance.certificates import sans
 from conformance.checks.authorization_judges import Attempt
-from conformance.checks.gateways_judges import Entered, Terminated, judge_entered, judge_terminated
+from conformance.checks.gateways_judges import (
+    Entered,
+    Left,
+    Terminated,
+    judge_entered,
+    judge_left,
+    judge_terminated,
+)
 from conformance.forgery import site
 from conformance.histories import decode, encode
 from conformance.intents import Ingress
@@ -56,6 +63,29 @@ def test_what_gets_in(known: Attempt, unknown: Attempt, verdict: Verdict):
 )
 def test_where_tls_ends(change: dict[str, object], verdict: Verdict):
     assert judge_terminated(replace(TLS, **change)).verdict is verdict  # type: ignore[arg-type]
+
+
+CALLED = Attempt("a service", True, 20, 20, 20)
+CLOSED = Attempt("an address that nobody registered", False, 20, 0, 0, {"status 502": 15, "reset": 5})
+
+
+@pytest.mark.parametrize(
+    ("attempts", "verdict"),
+    [
+        ((CALLED, CLOSED), Verdict.PASS),
+        ((CALLED, replace(CLOSED, ends={"timeout": 20})), Verdict.PASS),
+        ((CALLED, replace(CLOSED, arrived=1)), Verdict.FAIL),
+        ((CALLED, replace(CLOSED, answered=1)), Verdict.FAIL),
+        ((replace(CALLED, answered=19), CLOSED), Verdict.FAIL),
+        ((replace(CALLED, arrived=0), CLOSED), Verdict.FAIL),  # somebody else answered
+        ((CALLED,), Verdict.INCONCLUSIVE),
+        ((CLOSED,), Verdict.INCONCLUSIVE),
+        ((CALLED, replace(CLOSED, sent=0)), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_what_leaves_the_mesh(attempts: tuple[Attempt, ...], verdict: Verdict):
+    assert judge_left(Left(attempts)).verdict is verdict
+    assert decode(encode(Left(attempts))) == Left(attempts)
 
 
 WAY_IN = Ingress("front", "ns", "shop.example", "server", 8080, "secret")
