@@ -125,6 +125,23 @@ MISTAKES = [
         },
         "spec.rules[0].matches[0].path.value: must start with /",
     ),
+    ("Sidecar", {"ingress": []}, "spec.ingress: is not supported by refmesh"),
+    ("Sidecar", {"inboundConnectionPool": {}}, "spec.inboundConnectionPool: is not supported by refmesh"),
+    ("Sidecar", {"outboundTrafficPolicy": {"mode": "SOME"}}, "spec.outboundTrafficPolicy.mode: must be one of"),
+    (
+        "Sidecar",
+        {"outboundTrafficPolicy": {"egressProxy": {}}},
+        "spec.outboundTrafficPolicy.egressProxy: is not supported",
+    ),
+    ("Sidecar", {"workloadSelector": {"matchLabels": {}}}, "spec.workloadSelector.matchLabels: is not supported"),
+    ("Sidecar", {"egress": [{"hosts": ["./*"]}]}, "spec.egress[0].hosts: must have `*/*`"),
+    ("Sidecar", {"egress": [{"hosts": []}]}, "spec.egress[0].hosts: is required"),
+    ("Sidecar", {"egress": [{"hosts": ["*/*"], "bind": "127.0.0.1"}]}, "spec.egress[0].bind: is not supported"),
+    (
+        "Sidecar",
+        {"egress": [{"hosts": ["*/*"], "captureMode": "NONE"}]},
+        "spec.egress[0].captureMode: is not supported",
+    ),
 ]
 
 

@@ -29,6 +29,7 @@ SDS = {
         "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "/tmp/refmesh-none.sock"}}}}]}],
     },
 }
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 
 
 def inline_routes(listener: dict[str, Any], routes: dict[str, Any]) -> None:
@@ -254,6 +255,10 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "authorization": [
         ("AuthorizationPolicy", policy(action.lower(), {"action": action, "rules": [EVERY_CONDITION, {}]}))
         for action in ("ALLOW", "DENY", "AUDIT")
+    ],
+    "registry only": [
+        ("Sidecar", policy("closed", {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}})),
+        ("ServiceEntry", policy("known", {"hosts": ["api.example.com"], "ports": [HTTP], "resolution": "DNS"})),
     ],
 }
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,46 +9,19 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     HttpConnectionManager,
 )
 
-from refmesh.api.kinds import KINDS, parse
-from refmesh.api.meta import Rejected
 from refmesh.discovery import names
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.world import Generator
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, pod, policy
-from tests.unit.refmesh_discovery.test_envoy_accepts import ENVOY, static_bootstrap
+from tests.unit.refmesh_discovery.test_external import entry
 from tests.unit.refmesh_discovery.test_generation import encodes, headless
 
 ROOT = "refmesh-system"
-KIND = next(kind for kind in KINDS if kind.name == "Sidecar")
 CLOSED = {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}
 OPEN = {"outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}
 ECHO = {"workloadSelector": {"labels": {"app": "echo"}}}
-ENTRY = policy(
-    "e", {"hosts": ["api.example.com"], "ports": [{"number": 80, "protocol": "HTTP", "name": "http"}],
-          "resolution": "DNS"}
-)  # fmt: skip
 L, R = ResourceType.LISTENER, ResourceType.ROUTE
-
-
-@pytest.mark.parametrize(
-    ("spec", "sentence"),
-    [
-        ({"ingress": []}, "spec.ingress: is not supported by refmesh"),
-        ({"inboundConnectionPool": {}}, "spec.inboundConnectionPool: is not supported by refmesh"),
-        ({"outboundTrafficPolicy": {"mode": "SOME"}}, "spec.outboundTrafficPolicy.mode: must be one of"),
-        ({"outboundTrafficPolicy": {"egressProxy": {}}}, "spec.outboundTrafficPolicy.egressProxy: is not supported"),
-        ({"workloadSelector": {"matchLabels": {}}}, "spec.workloadSelector.matchLabels: is not supported"),
-        ({"egress": [{"hosts": ["./*"]}]}, "spec.egress[0].hosts: must have `*/*`"),
-        ({"egress": [{"hosts": []}]}, "spec.egress[0].hosts: is required"),
-        ({"egress": [{"hosts": ["*/*"], "bind": "127.0.0.1"}]}, "spec.egress[0].bind: is not supported"),
-        ({"egress": [{"hosts": ["*/*"], "captureMode": "NONE"}]}, "spec.egress[0].captureMode: is not supported"),
-    ],
-)
-def test_a_mistake_is_rejected_with_the_field_s_name(spec: Any, sentence: str) -> None:
-    found = parse(KIND, policy("it", spec), "cluster.local")
-    assert isinstance(found, Rejected)
-    assert found.reason.startswith(sentence)
 
 
 def sidecar(name: str, spec: dict[str, Any], namespace: str = "shop", created: str = "2026-01-01T00:00:00Z") -> Any:
@@ -120,7 +90,7 @@ def test_requests_to_unknown_hosts_are_a_502_on_ports_of_http_and_others_are_cut
 
 
 def test_hosts_of_a_service_entry_remain_and_only_the_others_are_closed() -> None:
-    cluster = cluster_of(sidecar("w", {**CLOSED, **ECHO})).put("ServiceEntry", ENTRY)
+    cluster = cluster_of(sidecar("w", {**CLOSED, **ECHO})).put("ServiceEntry", entry())
     for name, last in (("echo-v1", "block_all"), ("other", "allow_any")):
         known, unknown = routes_of(cluster, name, "0.0.0.0_80").virtual_hosts
         assert known.routes[0].route.cluster == "outbound|80||api.example.com"
@@ -145,11 +115,3 @@ def test_pods_that_may_call_the_same_share_what_is_encoded_once() -> None:
     second = cluster.world()
     assert second.tables_of(second.snapshot.pods["shop", "echo-v1"])[L] is one
     assert encodes() == before
-
-
-def test_envoy_accepts_it(tmp_path: Path) -> None:
-    config = tmp_path / "envoy.json"
-    config.write_text(json.dumps(static_bootstrap(cluster_of(sidecar("n", CLOSED)).put("ServiceEntry", ENTRY))))
-    command = [str(ENVOY), "--mode", "validate", "-c", str(config), "-l", "error"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
