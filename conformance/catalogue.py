@@ -42,6 +42,7 @@ def check(
     level: Level = "core",
     reference: str = "",
     anywhere: bool = False,
+    last: bool = False,
 ) -> Callable[[Callable[[Context], H]], Callable[[Context], H]]:
     """Register the decorated function as the body of a check: it collects what `judge` then judges."""
 
@@ -59,6 +60,7 @@ def check(
             collect=collect,
             judge=judge,
             anywhere=anywhere,
+            last=last,
         )
         return collect
 

@@ -13,6 +13,7 @@ from conformance.adapters import Adapter, Rendered, Unsupported
 from conformance.arrivals import Arrivals
 from conformance.certificates import Credentials
 from conformance.dressing import Dressing
+from conformance.farewell import Farewell
 from conformance.ground import Ground, space_name
 from conformance.intents import Backend, Intent, Marker
 from conformance.limits import LIMITS, Limits
@@ -80,6 +81,7 @@ class Context:
         image: str,
         alpha: float,
         dressing: Dressing = Dressing(),  # noqa: B008 - frozen
+        farewell: Farewell | None = None,
     ) -> None:
         self.kube = kube
         self.adapter = adapter
@@ -90,6 +92,8 @@ class Context:
         """False-alarm probability granted to each check."""
         self.dressing = dressing
         """What pods that a check creates by itself are dressed with: `ctx.dressing.on(pod)`."""
+        self.farewell = farewell
+        """What takes the mesh off the cluster; None where nobody may."""
         self.applied: list[Mapping[str, Any]] = []
         self._clients: dict[str, Client] = {}
         self._shared: dict[Callable[..., Any], Any] = {}

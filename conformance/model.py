@@ -74,6 +74,8 @@ class Check:
     judge: Callable[[Any], Judgement] = field(repr=False)
     anywhere: bool = False
     """Whether it can be run on any ground, so that checks of other grounds may require it."""
+    last: bool = False
+    """Whether it takes the mesh off the cluster, so that nothing can be judged after it."""
 
     @property
     def group(self) -> str:

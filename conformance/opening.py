@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from conformance.adapters import Adapter, load
+from conformance.farewell import Farewell
 from conformance.limits import limit
 from conformance.runner import Options
-from conformance.selection import Selection, Wish, chosen
+from conformance.selection import Selection, Wish, chosen, spared
 from conformance.session import Session
 from conformance.settings import read_settings
 from conformance.sweeping import runner_name
@@ -39,7 +40,9 @@ def selection(config: pytest.Config) -> Selection:
                 again=failed_ids(config.invocation_params.dir / earlier) if earlier else None,
                 seed=config.getoption("mesh_seed"),
             )
-            config.stash[CHOSEN] = chosen(wish)
+            settings = read_settings(_settings_file(config), config.getoption("mesh_set"))
+            mesh = load(config.getoption("--mesh"), settings.mesh).control_plane() is not None
+            config.stash[CHOSEN] = spared(chosen(wish), settings.uninstall, mesh=mesh)
     return config.stash[CHOSEN]
 
 
@@ -72,6 +75,7 @@ def open_session(config: pytest.Config) -> Session:
             excused=picked.excused,
             reproduce=_reproduce(config),
             settings=settings,
+            farewell=Farewell(settings.uninstall, config.getoption("--kubeconfig")) if settings.uninstall else None,
         )
     worker = getattr(config, "workerinput", {}).get("workerid", "")
     distributed = bool(getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None))

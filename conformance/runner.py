@@ -13,6 +13,7 @@ from conformance.bundle import write_bundle
 from conformance.catalogue import checks, ground_of
 from conformance.context import Context
 from conformance.dressing import Dressing
+from conformance.farewell import Farewell
 from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, inconclusive
 from conformance.outage import turn
@@ -40,6 +41,8 @@ class Options:
     excused: Mapping[str, str] = field(default_factory=dict)
     """Id -> why a check is not held against the mesh: it is unsupported by declaration, and its body does not run."""
     settings: RunSettings = field(default_factory=RunSettings)
+    farewell: Farewell | None = None
+    """What takes the mesh off the cluster, where a check may."""
     reproduce: str = ""
     """The command line that runs one check again; `{id}` stands for its id."""
 
@@ -93,6 +96,7 @@ class Runner:
                     image=options.image,
                     alpha=options.alpha,
                     dressing=Dressing.of(options.settings),
+                    farewell=options.farewell,
                 )
             except MeshproofError as error:
                 found = error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from conformance.catalogue import checks, in_turn, select
 from conformance.model import Check
@@ -12,7 +12,7 @@ from conformance.profiles import FULL
 from reports.choice import choose
 from reports.errors import UsageProblem
 
-__all__ = ["Selection", "Wish", "chosen", "excuses", "features", "shuffled"]
+__all__ = ["Selection", "Wish", "chosen", "excuses", "features", "shuffled", "spared"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,21 @@ def chosen(wish: Wish) -> Selection:
     excused = excuses(wish.features, wish.exempt)
     ordered = in_turn(found) if wish.seed is None else shuffled(found, wish.seed)
     return Selection(ordered, {one.id: excused[one.id] for one in ordered if one.id in excused})
+
+
+def spared(selection: Selection, farewell: str, *, mesh: bool) -> Selection:
+    """A check that takes the mesh away is judged only where it was asked for alone, with the command for that.
+
+    Without a `mesh` there is nothing to spare.
+    """
+    if not mesh or (farewell and len(selection.checks) == 1):
+        return selection
+    reasons = {
+        one.id: f"it takes the mesh off the cluster: ask for it alone, by --only {one.id} --set uninstall=COMMAND"
+        for one in selection.checks
+        if one.last
+    }
+    return replace(selection, excused={**reasons, **selection.excused})
 
 
 def features(among: Iterable[Check] | None = None) -> tuple[str, ...]:

@@ -70,6 +70,8 @@ class RunSettings(Settings):
         default_factory=dict
     )
     """Seconds, by the names of `conformance.limits.Limits`."""
+    uninstall: str = ""
+    """Command that takes the mesh off the cluster, for LC-06; it finds the run's kubeconfig in KUBECONFIG."""
     mesh: dict[str, Any] = Field(default_factory=dict)
     """For the adapter, which knows its own keys."""
 

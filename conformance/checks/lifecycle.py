@@ -28,7 +28,7 @@ from conformance.intents import Backend, Mode, MtlsMode, NoInject, RoundRobin, S
 from fixtures.workloads.traffic import Batch, Record
 from reports.errors import EnvironmentProblem
 
-__all__ = ["GROUND", "outside", "steady"]
+__all__ = ["GROUND", "outside", "roll_out", "steady"]
 
 
 def _strict(spaces: Mapping[str, str]) -> tuple[MtlsMode, ...]:
@@ -85,7 +85,7 @@ def _names(ctx: Context, workload: str) -> tuple[str, ...]:
     return tuple(sorted(one.name for one in ctx.pods(workload)))
 
 
-def _template(ctx: Context, workload: str, body: Mapping[str, object]) -> None:
+def roll_out(ctx: Context, workload: str, body: Mapping[str, object]) -> None:
     """Change a deployment's pod template and wait until every pod is of the new one."""
     space = ctx.space(ctx.ground.workload(workload).place)
     ctx.kube.patch("apps/v1", "Deployment", workload, {"spec": {"template": body}}, space)
@@ -111,7 +111,7 @@ def rollout(ctx: Context) -> Rollout:
             return seen
 
         ctx.until(lambda: len(sent()) >= RATE, "requests are sent", LIMITS.in_force)
-        _template(ctx, "rolling", {"metadata": {"annotations": {"meshproof.io/rollout": ctx.run}}})
+        roll_out(ctx, "rolling", {"metadata": {"annotations": {"meshproof.io/rollout": ctx.run}}})
         gone = ctx.now() + 2.0
         ctx.watch(lambda: sent()[-1].start > gone, LIMITS.ground_ready)
     pods = ctx.pods("rolling")
@@ -232,7 +232,7 @@ def moves(ctx: Context) -> Moves:
             (dict(out.labels), dict(out.annotations)),
             (dict.fromkeys(out.labels), dict.fromkeys(out.annotations)),
         ):
-            _template(ctx, "server", {"metadata": {"labels": labels, "annotations": annotations}})
+            roll_out(ctx, "server", {"metadata": {"labels": labels, "annotations": annotations}})
             stages.append(observe(ctx, "server"))
         seen.extend(job.records())
     return Moves(tuple(stages), Load.of(seen))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from conformance.adapters import load
 from conformance.catalogue import checks, grounds, in_turn
 from conformance.preview import listed, planned
-from conformance.selection import Wish, chosen, excuses, features, shuffled
+from conformance.selection import Wish, chosen, excuses, features, shuffled, spared
 from reports.errors import UsageProblem
 
 EVERY = {one.id for one in checks()}
@@ -100,3 +100,14 @@ def test_a_preview_names_checks_namespaces_and_excuses():
     assert "mp-run-cb" not in lines
     assert "CB-01 would be unsupported: exempted by --exempt CB-01" in lines
     assert [line.split()[0] for line in listed(replace(found, excused={}))] == ["CB-01", "WT-01"]
+
+
+def test_a_check_that_takes_the_mesh_away_is_judged_alone_and_on_demand_only():
+    everything, alone = chosen(Wish()), chosen(Wish(only="LC-06"))
+    assert set(spared(everything, "refmesh uninstall -y", mesh=True).excused) == {"LC-06"}
+    assert "end" not in spared(everything, "refmesh uninstall -y", mesh=True).grounds
+    assert set(spared(alone, "", mesh=True).excused) == {"LC-06"}
+    assert not spared(alone, "refmesh uninstall -y", mesh=True).excused
+    # Where there is no mesh, there is nothing to spare: the negative control judges it.
+    assert not spared(everything, "", mesh=False).excused
+    assert spared(chosen(Wish(exempt="LC-06")), "", mesh=True).excused["LC-06"].startswith("exempted")
