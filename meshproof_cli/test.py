@@ -69,6 +69,10 @@ def own_tests(
     official: Annotated[
         bool, typer.Option("--official", help="The official Gateway API conformance suite; only when asked for.")
     ] = False,
+    long: Annotated[
+        bool,
+        typer.Option("--long", help="Parsers fuzzed, and ten minutes of changes under traffic; only when asked for."),
+    ] = False,
     keyword: Annotated[
         str, typer.Option("-k", metavar="EXPRESSION", help="Only tests that match, as pytest's -k.")
     ] = "",
@@ -76,7 +80,7 @@ def own_tests(
     """Run the tests of meshproof itself: all of them, or the parts that are named."""
     if not (_ROOT / "tests").is_dir():
         raise UsageProblem("this meshproof was installed without its tests", fix="run ./meshproof test in a clone")
-    every = not (lint or unit or integration or kind or official)
+    every = not (lint or unit or integration or kind or official or long)
     outcomes: list[Outcome] = []
     if lint or (every and not keyword):
         outcomes += [_command(name, command) for name, command in _linters()]
@@ -90,6 +94,10 @@ def own_tests(
     if official:
         # Compiling the suite takes minutes on a machine that never did, so the tests of every change leave it out.
         outcomes.append(_on_a_cluster("official Gateway API suite", "official", keyword))
+    if long:
+        fuzz = ["tests/unit", "-n", "2", "-m", "hypothesis", "--hypothesis-profile", "fuzz"]
+        outcomes.append(_pytest("property tests, many examples", fuzz, keyword))
+        outcomes.append(_on_a_cluster("changes under traffic", "long", keyword))
     _show(outcomes)
     raise typer.Exit(exit_code(outcomes))
 

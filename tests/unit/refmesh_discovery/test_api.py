@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.api.destination_rule import DestinationRule
@@ -17,6 +17,7 @@ from refmesh.api.meta import Rejected, short_host
 from refmesh.api.peer_authentication import MtlsMode, PeerAuthentication
 from refmesh.api.routing import Match, NamedMatch, TextMatch
 from refmesh.api.virtual_service import VirtualService
+from tests.examples import at_least
 from tests.unit.refmesh_discovery.helpers import policy
 
 BY_NAME = {kind.name: kind for kind in KINDS}
@@ -174,7 +175,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@at_least(250)
 @given(obj=TREES, kind=st.sampled_from(KINDS))
 def test_no_object_whatsoever_crashes_a_parser(obj, kind):
     parse(kind, obj, DOMAIN)
@@ -219,7 +220,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, Any]:
     return kind, damage(SOUND[kind])
 
 
-@settings(max_examples=250, deadline=None)
+@at_least(250)
 @given(case=damaged())
 def test_a_damaged_object_is_read_or_rejected_with_a_reason(case):
     kind, spec = case

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.stream import STALL_SECONDS, ProxyState
+from tests.examples import at_least
 from tests.unit.refmesh_discovery.simulated import SimulatedProxy, Toy, exchange
 
 C, E, _, L, R = ResourceType
@@ -74,7 +75,7 @@ def play(script: list[tuple[str, object]], last: Toy) -> SimulatedProxy:
     return proxy
 
 
-@settings(max_examples=200, deadline=None)
+@at_least(200)
 @given(script=steps(flaws=False), last=worlds(flaws=False))
 def test_a_proxy_ends_equal_to_a_fresh_one_and_nothing_breaks_on_the_way(script, last):
     assert play(script, last).violations == []
@@ -92,7 +93,7 @@ CROSSING = [
 """Endpoints of a are on their way when the proxy says that it no longer wants them."""
 
 
-@settings(max_examples=200, deadline=None)
+@at_least(200)
 @given(script=steps(flaws=True), last=worlds(flaws=False))
 @example(script=CROSSING, last=Toy())
 def test_rejected_pushes_heal_with_the_next_good_version(script, last):

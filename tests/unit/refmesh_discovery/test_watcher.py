@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.config import watcher as watcher_module
@@ -16,6 +16,7 @@ from refmesh.config.model import Snapshot
 from refmesh.config.store import Store
 from refmesh.config.watcher import Watcher
 from refmesh.kubeclient import Kube
+from tests.examples import at_least
 from tests.unit.refmesh_discovery.apiserver import ApiServer
 from tests.unit.refmesh_discovery.helpers import endpoint_slice, pod, policy, service
 
@@ -145,7 +146,7 @@ def objects(source: str, name: str, *, changed: bool) -> dict[str, Any]:
     return policy(name, {"mtls": {"mode": "NONSENSE" if changed else "STRICT"}})
 
 
-@settings(max_examples=100, deadline=None)
+@at_least(100)
 @given(events=EVENTS)
 def test_events_lead_to_the_same_state_as_a_list_of_what_is_left(events):
     store = Store()

@@ -6,12 +6,13 @@ import math
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reports.plots import percentiles, timeline
 from reports.plots.scales import log_ticks, nice_ticks, read_series, thinned
 from reports.words import duration, micros, number, rate, when
+from tests.examples import at_least
 
 finite = st.floats(-1e12, 1e12, allow_nan=False)
 anything = st.recursive(
@@ -57,7 +58,7 @@ def test_thinning_keeps_spikes(length: int, spikes: dict[int, float]) -> None:
 
 
 @given(anything, st.sampled_from([360.0, 860.0]))
-@settings(max_examples=300)
+@at_least(300)
 def test_any_data_gives_svg_or_nothing(data: object, width: float) -> None:
     for draw in (timeline, percentiles):
         drawn = draw(data, "title <&>", width)
