@@ -17,6 +17,7 @@ __all__ = [
     "VALIDATOR",
     "Decision",
     "decide",
+    "has_proxy",
     "opt_out_values",
 ]
 
@@ -73,9 +74,10 @@ def namespace_opts_in(labels: Mapping[str, str]) -> bool:
 
 def already_injected(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
     """Whether the pod has its proxy: by the mark that injection leaves, or by the container itself."""
-    return STATUS_ANNOTATION in (metadata.get("annotations") or {}) or _has_proxy(spec)
+    return STATUS_ANNOTATION in (metadata.get("annotations") or {}) or has_proxy(spec)
 
 
-def _has_proxy(spec: Mapping[str, Any]) -> bool:
+def has_proxy(spec: Mapping[str, Any]) -> bool:
+    """Whether a pod's specification has the proxy's container."""
     containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     return any(container.get("name") == PROXY for container in containers)

@@ -18,7 +18,7 @@ import yaml
 
 from refmesh.api.kinds import KINDS
 from refmesh.errors import EnvironmentProblem, RefmeshError
-from refmesh.injector.policy import CONFIGURATION, PROXY, VALIDATOR
+from refmesh.injector.policy import CONFIGURATION, PROXY, VALIDATOR, has_proxy
 from refmesh.install.check import check
 from refmesh.install.debug import debug_pages
 from refmesh.install.installer import installed_image
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Report", "collect", "write"]
 
 _PAGES = ("proxies", "rejected", "certificates")
+_WITH_PROXY = ("security.istio.io/tlsMode=istio", "app.kubernetes.io/managed-by=refmesh")
+"""Selectors of the injected pods, and of the gateways and whatever else is refmesh's own."""
 _LOG_LINES, _LOG_BYTES = "5000", str(2 << 20)
 _AT_ONCE = 4
 _PART_SECONDS = 60.0
@@ -75,7 +77,8 @@ async def collect(kube: Kube, namespaces: tuple[str, ...], most_pods: int, tell:
     tell(f"configuration: {len(KINDS)} kinds")
     await _control_plane(kube, report)
     tell("control plane: deployment, logs, events, what it says of proxies")
-    chosen = _chosen(await kube.list("v1", "pods", selector="security.istio.io/tlsMode=istio"), namespaces, most_pods)
+    pods = [pod for selector in _WITH_PROXY for pod in await kube.list("v1", "pods", selector=selector)]
+    chosen = _chosen([pod for pod in pods if has_proxy(pod["spec"])], namespaces, most_pods)
     room = asyncio.Semaphore(_AT_ONCE)
     await asyncio.gather(*(_proxy(kube, report, room, pod) for pod in chosen))
     tell(f"proxies: {len(chosen)}")

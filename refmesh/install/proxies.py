@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from refmesh.errors import UsageProblem
-from refmesh.injector.policy import PROXY
+from refmesh.injector.policy import PROXY, has_proxy
 from refmesh.install.debug import debug_pages
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ async def envoy_config(kube: Kube, pod: str, namespace: str) -> dict[str, Any]:
     found = await kube.get("v1", "pods", pod, namespace)
     if found is None:
         raise UsageProblem(f"There is no pod {pod} in namespace {namespace}.")
-    containers = [*(found["spec"].get("initContainers") or []), *found["spec"]["containers"]]
-    if all(container["name"] != PROXY for container in containers):
+    if not has_proxy(found["spec"]):
         raise UsageProblem(f"Pod {namespace}/{pod} is not injected.")
     page = "/config_dump?include_eds"
     output = await kube.exec(namespace, pod, PROXY, ["python", "-m", "refmesh.agent.hooks", "admin", page])
