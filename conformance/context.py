@@ -279,9 +279,15 @@ class Context:
 
         return min((ask() for _ in range(3)), key=lambda one: one.blur)
 
-    def counted(self, workload: str, key: str) -> int:
-        """How many requests with a key reached the only pod of an echo workload, by its own count."""
-        return int(self._control(self.pod(workload), ECHO_CONTROL, f"/count?key={key}").get("count", 0))
+    def counted(self, key: str, *workloads: str) -> int:
+        """How many requests with a key reached the only pods of these echo workloads, by their own counts."""
+        return self.counts([key], *workloads)[0]
+
+    def counts(self, keys: Sequence[str], *workloads: str) -> list[int]:
+        """The same for each of several keys."""
+        path = f"/count?key={','.join(keys)}"
+        told = [self._control(self.pod(name), ECHO_CONTROL, path)["counts"] for name in workloads]
+        return [sum(int(one[key]) for one in told) for key in keys]
 
     def served(self, pod: Pod) -> int:
         """How many requests and lines one echo pod has answered so far, by its own count."""

@@ -6,16 +6,15 @@ trust in the proxy. The retried backend has one pod, so that one count is all of
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conformance.catalogue import check
 from conformance.checks.resilience_ground import BUDGET, GROUND, RETRIES, STANDING
 from conformance.context import LIMITS, Context
 from conformance.model import Judgement, failed, inconclusive, passed
-from fixtures.workloads.traffic import Batch, Job, Record
+from fixtures.workloads.traffic import Batch, Record
 from reports.model import JSON, Evidence
 
 __all__ = ["Attempts", "Budget", "Trial", "attempts", "judge_attempts", "judge_budget", "tried"]
@@ -100,24 +99,16 @@ class Trial:
 
 
 def tried(ctx: Context, service: str, words: str, trials: Sequence[Trial]) -> list[Attempts]:
-    """Send each trial `TIMES` times at once, each with a key of its own, and ask the server for its counts."""
+    """Send each trial `TIMES` times, each with a key of its own, and ask the server for its counts."""
     return [one for trial in trials for one in _tried(ctx, service, words, trial)]
 
 
 def _tried(ctx: Context, service: str, words: str, trial: Trial) -> list[Attempts]:
     keys = [secrets.token_hex(8) for _ in range(TIMES)]
-    with contextlib.ExitStack() as stack:
-        jobs: list[Job] = []
-        for key in keys:
-            batch = Batch(
-                url=ctx.url(service, path=trial.path),
-                method=trial.method,
-                headers={"x-meshproof-key": key},
-                timeout=LIMITS.request,
-                fields=("version",),
-            )
-            jobs.append(stack.enter_context(ctx.client().start(batch)))
-        records = [job.wait(LIMITS.request + LIMITS.control)[0] for job in jobs]
+    batch = Batch(
+        url=ctx.url(service, path=trial.path), method=trial.method, timeout=LIMITS.request, fields=("version",)
+    )
+    records = [ctx.client().batch(replace(batch, headers={"x-meshproof-key": key}))[0] for key in keys]
     return [
         Attempts(
             words,
@@ -127,9 +118,9 @@ def _tried(ctx: Context, service: str, words: str, trial: Trial) -> list[Attempt
             trial.least,
             trial.most,
             record,
-            ctx.counted("shop-v1", key) + ctx.counted("shop-v2", key),
+            counted,
         )
-        for key, record in zip(keys, records, strict=True)
+        for record, counted in zip(records, ctx.counts(keys, "shop-v1", "shop-v2"), strict=True)
     ]
 
 
@@ -278,5 +269,5 @@ def budget(ctx: Context) -> Budget:
     )
     records = ctx.client().batch(batch)
     strange = tuple(str(one.error or one.status) for one in records if one.status != 503)
-    counted = ctx.counted("shop-v1", key) + ctx.counted("shop-v2", key)
+    counted = ctx.counted(key, "shop-v1", "shop-v2")
     return Budget(BUDGET.percent, BUDGET.least, BUDGET.retry.attempts, in_flight, len(records), counted, strange)

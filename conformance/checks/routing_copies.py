@@ -147,7 +147,7 @@ def _send(ctx: Context, service: str, path: str, percent: int) -> Mirrored:
         )
         answers += [str(one.version or one.error or one.status) for one in ctx.client().batch(batch)]
         copies = _settled(ctx, key)
-        history = Mirrored(words, percent, tuple(answers), ctx.counted("web-v1", key), copies, ctx.alpha)
+        history = Mirrored(words, percent, tuple(answers), ctx.counted(key, "web-v1"), copies, ctx.alpha)
         if percent in {0, 100} or history.wrong or history.decision is not Decision.GO_ON or len(answers) >= MOST:
             return history
 
@@ -158,7 +158,7 @@ def _settled(ctx: Context, key: str) -> int:
 
     def still() -> bool:
         nonlocal last, since
-        count = ctx.counted("web-v2", key)
+        count = ctx.counted(key, "web-v2")
         if count != last:
             last, since = count, time.monotonic()
         return time.monotonic() - since >= CALM

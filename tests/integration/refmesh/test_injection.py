@@ -147,9 +147,11 @@ def test_a_hook_over_http_reaches_the_application_under_strict(mesh, shop):
     name = pod["metadata"]["name"]
     assert pod["spec"]["containers"][0]["lifecycle"]["preStop"]["httpGet"]["port"] == 15020
     control = Control.of_pod(mesh.kube, shop, name, ECHO_CONTROL)
-    assert control.order("GET", "/count?key=bye")["count"] == 0
+    assert control.order("GET", "/count?key=bye")["counts"]["bye"] == 0
     mesh.kube.delete("v1", "Pod", name, shop)
-    eventually(lambda: control.order("GET", "/count?key=bye")["count"] == 1, timeout=10, what="the hook arrived")
+    eventually(
+        lambda: control.order("GET", "/count?key=bye")["counts"]["bye"] == 1, timeout=10, what="the hook arrived"
+    )
     control.close()
 
 

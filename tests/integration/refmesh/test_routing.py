@@ -110,7 +110,7 @@ def count(mesh: Mesh, namespace: str, app: str, key: str) -> int:
     (pod,) = mesh.kube.list("v1", "Pod", namespace, f"app={app}")
     code = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:16000/count?key={key}').read().decode())"
     done = mesh.kube.exec(namespace, pod["metadata"]["name"], ["python", "-c", code], container="echo")
-    return int(json.loads(done.stdout)["count"])
+    return int(json.loads(done.stdout)["counts"][key])
 
 
 def to(host: str, **more: Any) -> dict[str, Any]:
