@@ -53,14 +53,19 @@ class Behaviour:
     caller: str
     """Address of the client that asked."""
     peers: tuple[str, ...]
-    """The caller's address as the application saw it, once per request."""
+    """The caller's address as the application saw it, once per request; none where the mesh refuses plaintext."""
     tls_answered: bool
     """Whether a TLS handshake was answered on a port where the application speaks plaintext."""
 
     @property
+    def answered(self) -> bool:
+        """Whether anybody answered at all."""
+        return self.tls_answered or bool(self.peers)
+
+    @property
     def proxied(self) -> bool:
         """The network's testimony: somebody stands between the caller and the application."""
-        return bool(self.peers) and (self.tls_answered or all(peer != self.caller for peer in self.peers))
+        return self.tls_answered or (bool(self.peers) and all(peer != self.caller for peer in self.peers))
 
     @property
     def evidence(self) -> Evidence:
@@ -118,7 +123,7 @@ def _added(pod: Pod) -> tuple[str, ...]:
 
 def judge_injected(seen: Behaviour | None) -> Judgement:
     """The pod has containers that nobody but the mesh put there, and its network shows a proxy in the path."""
-    if seen is None or not seen.peers:
+    if seen is None or not seen.answered:
         return inconclusive("no answer came from the pod", *([seen.evidence] if seen else []))
     if not seen.added:
         return failed("the pod opted in and consists of its own containers only", seen.evidence)
@@ -135,7 +140,7 @@ def judge_injected(seen: Behaviour | None) -> Judgement:
 def judge_left_alone(history: LeftAlone) -> Judgement:
     """The pod has no proxy, by facts and by behaviour, while one beside it that opted in has."""
     pod, beside = history.pod, history.beside
-    if pod is None or beside is None or not pod.peers or not beside.peers:
+    if pod is None or beside is None or not pod.answered or not beside.answered:
         return inconclusive("no answer came from one of the pods", *[one.evidence for one in (pod, beside) if one])
     shown = (pod.evidence, beside.evidence)
     if not (beside.added and beside.proxied):

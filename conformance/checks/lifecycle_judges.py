@@ -187,7 +187,7 @@ class Moves:
 def judge_moves(history: Moves) -> Judgement:
     """In, out and in again, as pods and network show, without a failed request of a client in the mesh."""
     evidence = (*(one.evidence for one in history.stages), history.load.evidence)
-    if len(history.stages) != 3 or not all(one.peers for one in history.stages):
+    if len(history.stages) != 3 or not all(one.answered for one in history.stages):
         return inconclusive("a stage was not seen", *evidence)
     for stage, inside in zip(history.stages, (True, False, True), strict=True):
         if bool(stage.added) is not inside or stage.proxied is not inside:

@@ -28,7 +28,9 @@ PLAIN = Behaviour("ns/plain", (), "10.0.0.9", ("10.0.0.9",) * 5, tls_answered=Fa
     ("seen", "verdict"),
     [
         (None, Verdict.INCONCLUSIVE),
-        (replace(MESHED, peers=()), Verdict.INCONCLUSIVE),
+        (replace(MESHED, peers=(), tls_answered=False), Verdict.INCONCLUSIVE),
+        (replace(MESHED, peers=()), Verdict.PASS),  # a mesh that is strict by default
+        (replace(PLAIN, peers=()), Verdict.INCONCLUSIVE),
         (MESHED, Verdict.PASS),
         (replace(MESHED, tls_answered=False), Verdict.PASS),
         (replace(MESHED, peers=PLAIN.peers), Verdict.PASS),
@@ -47,6 +49,8 @@ def test_injection_needs_facts_and_behaviour(seen, verdict):
         (None, None, Verdict.INCONCLUSIVE),
         (replace(PLAIN, peers=()), MESHED, Verdict.INCONCLUSIVE),
         (PLAIN, MESHED, Verdict.PASS),
+        (PLAIN, replace(MESHED, peers=()), Verdict.PASS),
+        (replace(MESHED, peers=()), MESHED, Verdict.FAIL),
         (PLAIN, PLAIN, Verdict.FAIL),  # plain Kubernetes
         (MESHED, MESHED, Verdict.FAIL),  # opt-out ignored
         (replace(PLAIN, tls_answered=True), MESHED, Verdict.FAIL),
