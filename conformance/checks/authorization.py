@@ -16,7 +16,7 @@ from conformance.checks.authorization_judges import Access, Attempt, judge_acces
 from conformance.context import LIMITS, Context
 from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import Access as Policy
-from conformance.intents import AccessRule, Effect, Intent
+from conformance.intents import AccessRule, Effect, Intent, Mode, MtlsMode
 from fixtures.workloads.traffic import Batch, Record
 
 __all__ = ["ATTEMPTS", "GROUND", "SERVER", "Ask", "allow", "deny", "establish", "judged", "rehearsed"]
@@ -41,6 +41,8 @@ GROUND = place(
             Workload("outsider", "out", kind="client"),
         ),
         services=(Svc(SERVER, "in", SERVER),),
+        # What is denied is to be denied by a policy, also on a mesh that refuses plaintext by default.
+        standing=lambda spaces: (MtlsMode(spaces["in"], Mode.PERMISSIVE),),
     )
 )
 

@@ -261,12 +261,12 @@ def deleted(ctx: Context) -> Deleted:
         fields=("pod", "version"),
     )
     before = ctx.client().batch(batch)
-    ctx.remove(*ctx.render(intent).objects)
+    ctx.remove(*reversed(ctx.render(intent).objects))  # what is referred to goes last
     last: list[Record] = []
 
     def spread() -> bool:
         last[:] = ctx.client().batch(batch)
-        return len({one.version for one in last}) > 1
+        return len({one.version for one in last if one.ok}) > 1
 
     ctx.watch(spread, BOUND)
     return Deleted(
