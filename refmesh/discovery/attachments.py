@@ -8,6 +8,7 @@ from functools import cached_property
 
 from refmesh.api.destination_rule import DestinationRule
 from refmesh.api.gateway_route import GatewayRoute
+from refmesh.api.meta import short_host
 from refmesh.api.routing import Destination, Match, Rule
 from refmesh.api.stream_routes import MESH
 from refmesh.api.virtual_service import VirtualService
@@ -149,7 +150,9 @@ class Attachments:
 def _destination_rules(snapshot: Snapshot, settings: MeshSettings) -> dict[tuple[str, str], DestinationRule]:
     found: dict[tuple[str, str], DestinationRule] = {}
     mesh_wide: dict[str, DestinationRule] = {}
-    for rule in sorted(snapshot.destination_rules.values(), key=lambda item: item.meta.age_key):
+    outside = _outside_names(snapshot, settings.domain)
+    for written in sorted(snapshot.destination_rules.values(), key=lambda item: item.meta.age_key):
+        rule = replace(written, host=outside[written.host]) if written.host in outside else written
         owner = rule.host.split(".")[1] if rule.host.endswith(f".svc.{settings.domain}") else ""
         if rule.meta.namespace == owner:
             found.setdefault((EVERYBODY, rule.host), rule)
@@ -160,6 +163,13 @@ def _destination_rules(snapshot: Snapshot, settings: MeshSettings) -> dict[tuple
     for host, rule in mesh_wide.items():
         found.setdefault((EVERYBODY, host), rule)
     return found
+
+
+def _outside_names(snapshot: Snapshot, domain: str) -> dict[str, str]:
+    """Hosts of ServiceEntries that read like `service.namespace`, such as example.com, by the full name of such one."""
+    hosts = {host for entry in snapshot.service_entries.values() for host in entry.hosts if host.count(".") == 1}
+    found = {short_host(host, "", domain): host for host in hosts}
+    return {full: host for full, host in found.items() if service_of(full) not in snapshot.services}
 
 
 def resolved(snapshot: Snapshot, route: GatewayRoute) -> GatewayRoute:

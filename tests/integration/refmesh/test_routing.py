@@ -6,7 +6,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +14,9 @@ import pytest
 from fixtures.kube import eventually
 from fixtures.workloads import client_pod, echo_deployment, service
 from fixtures.workloads.batch import Batch, Record
-from fixtures.workloads.traffic import Client
+from fixtures.workloads.manifests import ECHO_CONTROL
+from fixtures.workloads.pod.certificate import make
+from fixtures.workloads.traffic import Client, Control
 from tests.integration.refmesh.conftest import Mesh
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("refmesh")]
@@ -22,6 +24,10 @@ PORTS = {"http": 8080, "grpc": 7070, "tcp": 9090}
 ISTIO, GATEWAY = "networking.istio.io/v1", "gateway.networking.k8s.io/v1"
 OUTSIDE = "203.0.113.7"
 """An address of nobody's (RFC 5737)."""
+ROOTS_MOUNTED = {
+    "sidecar.istio.io/userVolume": json.dumps({"roots": {"secret": {"secretName": "roots"}}}),
+    "sidecar.istio.io/userVolumeMount": json.dumps({"roots": {"mountPath": "/etc/roots"}}),
+}
 _GREETER = """
 import socketserver
 class Greet(socketserver.BaseRequestHandler):
@@ -33,7 +39,13 @@ socketserver.ThreadingTCPServer(("", 9999), Greet).serve_forever()
 
 
 @pytest.fixture(scope="module")
-def shop(mesh: Mesh) -> Iterator[str]:
+def pairs() -> dict[str, bytes]:
+    """Keys with certificates that sign themselves, and so are their own CA, by host."""
+    return {host: make([host]) for host in ("secure.example", "other.example")}
+
+
+@pytest.fixture(scope="module")
+def shop(mesh: Mesh, pairs: dict[str, bytes]) -> Iterator[str]:
     """Two versions of echo behind one service and one each, an echo outside the mesh, one server that speaks first."""
     with mesh.kube.namespace(f"routing-{uuid.uuid4().hex[:6]}", labels={"istio-injection": "enabled"}) as namespace:
         for name in ("echo-v1", "echo-v2"):
@@ -46,13 +58,28 @@ def shop(mesh: Mesh) -> Iterator[str]:
         mesh.kube.apply(
             service("echo", namespace, {"all": "yes"}, PORTS),
             *echo_deployment("away", namespace, image=mesh.image, labels=outside),
-            client_pod("client", namespace, image=mesh.image),
+            _secret("roots", namespace, {f"{host}.pem": certificate(pem) for host, pem in pairs.items()}),
+            client_pod("client", namespace, image=mesh.image, annotations=ROOTS_MOUNTED),
             client_pod("gold", namespace, image=mesh.image, labels={"tier": "gold"}),
             _greeter(namespace, mesh.image),
             service("greeter", namespace, {"app": "greeter"}, {"tcp": 9999}),
         )
         mesh.kube.wait_pods_ready(namespace, count=6, timeout=120)
         yield namespace
+
+
+def certificate(pem: bytes) -> str:
+    """The certificate of a pair."""
+    return pem[pem.index(b"-----BEGIN CERTIFICATE") :].decode()
+
+
+def _secret(name: str, namespace: str, data: dict[str, str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "stringData": data,
+    }
 
 
 def _greeter(namespace: str, image: str) -> dict[str, Any]:
@@ -235,6 +262,47 @@ def test_hosts_outside_are_reached_by_address_and_by_name(mesh: Mesh, shop: str,
         )
         named: dict[str, Any] = {"url": "http://192.0.2.1:8088/", "headers": {"host": "dns.example"}}
         eventually(lambda: answered_by("echo-v2", **named), timeout=20, what="the name's endpoint")
+
+
+def test_a_proxy_speaks_tls_to_a_host_outside_that_it_can_verify_and_to_no_other(
+    mesh: Mesh, shop: str, client: Client, pairs: dict[str, bytes]
+) -> None:
+    (away,) = mesh.kube.list("v1", "Pod", shop, "app=away")
+    control = Control.of_pod(mesh.kube, shop, away["metadata"]["name"], ECHO_CONTROL)
+    pem = pairs["secure.example"].decode()
+    control.order("POST", "/certificate", {"certificate": certificate(pem.encode()), "key": pem})
+    control.close()
+    # The last one is the right one: where it is in force, the others are.
+    rules = {
+        "wrong-ca.example": {"caCertificates": "/etc/roots/other.example.pem", "sni": "secure.example"},
+        "wrong-name.example": {"caCertificates": "/etc/roots/secure.example.pem"},
+        "no-file.example": {"caCertificates": "/etc/roots/none.pem", "sni": "secure.example"},
+        "secure.example": {"caCertificates": "/etc/roots/secure.example.pem"},
+    }
+    entry = {
+        "hosts": list(rules),
+        "ports": [{"number": 80, "name": "http", "protocol": "HTTP", "targetPort": 8443}],
+        "resolution": "STATIC",
+        "endpoints": [{"address": away["status"]["podIP"]}],
+    }
+    key = uuid.uuid4().hex
+
+    def ask(host: str, **headers: str) -> Record:
+        return one(client, url="http://192.0.2.1/", headers={"host": host, **headers}, fresh=True, timeout=2.0)
+
+    with ExitStack() as stack:
+        stack.enter_context(applied(mesh, shop, ISTIO, "ServiceEntry", entry))
+        for host, tls in rules.items():
+            spec = {"host": host, "trafficPolicy": {"tls": {"mode": "SIMPLE", **tls}}}
+            stack.enter_context(applied(mesh, shop, ISTIO, "DestinationRule", spec))
+        eventually(lambda: ask("secure.example").status == 200, timeout=20, what="TLS by the proxy")
+        for host in rules:
+            found = ask(host, **{"x-meshproof-key": key})
+            assert (host, found.status) == (host, 200 if host == "secure.example" else 503)
+        reply = ask("secure.example").reply
+        assert reply is not None
+        assert (reply["pod"], reply["tls"]["sni"]) == (away["metadata"]["name"], "secure.example")
+        assert count(mesh, shop, "away", key) == 1
 
 
 def test_only_what_is_registered_can_be_called_where_that_is_asked_for(mesh: Mesh, shop: str, client: Client) -> None:

@@ -81,17 +81,18 @@ def test_of_two_entries_for_a_host_the_older_decides() -> None:
     assert cluster.type == cluster.STATIC
 
 
-def test_a_rule_beside_the_entry_speaks_to_all_and_another_to_its_own_namespace() -> None:
+@pytest.mark.parametrize("host", ["api.example.com", "example.com"])
+def test_a_rule_beside_the_entry_speaks_to_all_and_another_to_its_own_namespace(host: str) -> None:
     def rule(name: str, namespace: str, limit: int) -> dict[str, Any]:
         pool = {"connectionPool": {"tcp": {"maxConnections": limit}}}
-        return policy(name, {"host": "api.example.com", "trafficPolicy": pool}, namespace)
+        return policy(name, {"host": host, "trafficPolicy": pool}, namespace)
 
-    cluster = MemoryCluster().with_echo().put("ServiceEntry", entry())
+    cluster = MemoryCluster().with_echo().put("ServiceEntry", entry(hosts=[host]))
     cluster.put("DestinationRule", rule("beside", "shop", 1), rule("own", "elsewhere", 2))
     found = cluster.world()
 
     def limit(namespace: str) -> int:
-        item = found.tables(namespace)[ResourceType.CLUSTER]["outbound|80||api.example.com"]
+        item = found.tables(namespace)[ResourceType.CLUSTER][f"outbound|80||{host}"]
         return int(message_of(item, ResourceType.CLUSTER).circuit_breakers.thresholds[0].max_connections.value)
 
     assert [limit(namespace) for namespace in ("shop", "elsewhere", "third")] == [1, 2, 1]
