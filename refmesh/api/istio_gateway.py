@@ -25,13 +25,14 @@ class ServerHost:
 
 @dataclass(frozen=True)
 class Server:
-    """A port. With a `credential` (a Secret's name) it speaks HTTPS."""
+    """A port. With a `credential` (a Secret's name) it speaks HTTPS; `mutual`: to clients with a certificate only."""
 
     port: int
     hosts: tuple[ServerHost, ...]
     credential: str = ""
     redirect: bool = False
     """Requests are sent to https."""
+    mutual: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,16 @@ def _server(item: Field, meta: Meta) -> Server:
     tls = item.get("tls").only("mode", "credentialName", "httpsRedirect", "minProtocolVersion")
     # Both are what every door has.
     tls.get("minProtocolVersion").choice("TLS_AUTO", "TLSV1_2", default="TLS_AUTO")
-    credential = ""
+    credential, mutual = "", False
     if protocol == "HTTPS":
         mode = tls.get("mode").text("PASSTHROUGH")
-        if mode != "SIMPLE":
-            raise Invalid(f"{tls.path}.mode", f"{mode} is not supported by refmesh; use SIMPLE")
-        credential = tls.get("credentialName").text()
+        if mode not in {"SIMPLE", "MUTUAL"}:
+            raise Invalid(f"{tls.path}.mode", f"{mode} is not supported by refmesh; use SIMPLE or MUTUAL")
+        credential, mutual = tls.get("credentialName").text(), mode == "MUTUAL"
     elif tls.get("mode").present or tls.get("credentialName").present:
         raise Invalid(f"{tls.path}", f"has no meaning for protocol {protocol}, but for httpsRedirect")
     number = port.get("number").integer(low=1, high=65535)
-    return Server(number, hosts, credential, tls.get("httpsRedirect").boolean())
+    return Server(number, hosts, credential, tls.get("httpsRedirect").boolean(), mutual)
 
 
 def _host(field: Field, meta: Meta) -> ServerHost:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -29,10 +30,26 @@ _MAX_BYTES = 1 << 18
 
 
 def certificate_of(secret: Mapping[str, Any] | None) -> Certificate:
-    """What a Secret (None: there is none) holds: a chain and the key of its first certificate, or the problem."""
+    """What a Secret (None: there is none) holds: a chain and the key of its first certificate, or the problem.
+
+    In either case the CA certificates beside them, where there are good ones.
+    """
     if secret is None:
         return Certificate(problem="does not exist")
     data = secret.get("data") or {}
+    return replace(_pair(data), roots=_roots(data))
+
+
+def _roots(data: Mapping[str, Any]) -> str:
+    try:
+        # Secrets made by hand for Istio have the second name.
+        roots = base64.b64decode(data.get("ca.crt") or data.get("cacert") or "", validate=True)
+        return roots.decode("ascii") if len(roots) <= _MAX_BYTES and x509.load_pem_x509_certificates(roots) else ""
+    except (binascii.Error, ValueError, TypeError):
+        return ""
+
+
+def _pair(data: Mapping[str, Any]) -> Certificate:
     if missing := [name for name in ("tls.crt", "tls.key") if not data.get(name)]:
         return Certificate(problem=f"has no {missing[0]}")
     try:

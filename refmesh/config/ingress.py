@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from refmesh.api.gateway import CertificateRef, Gateway, GatewayListener
 from refmesh.api.gateway_route import GatewayRoute, ParentGateway
 from refmesh.api.hostnames import intersection
-from refmesh.api.istio_gateway import IstioGateway
+from refmesh.api.istio_gateway import IstioGateway, Server
 from refmesh.config.model import Key, Pod, Snapshot
 from refmesh.ingress.names import GATEWAY_LABEL, usable_port
 
@@ -23,12 +23,14 @@ __all__ = [
     "OpenGateway",
     "Outcome",
     "classic_gateways",
+    "client_roots",
     "open_gateway",
     "own_class",
     "own_gateways",
     "wanted_certificates",
 ]
 
+_CA_SUFFIX = "-cacert"
 _BY_GATEWAY = "routes by gateway"
 CONTROLLER = "refmesh.io/mesh-controller"
 """How refmesh calls itself in GatewayClasses and in statuses."""
@@ -240,15 +242,28 @@ def classic_gateways(snapshot: Snapshot, pod: Pod) -> list[IstioGateway]:
     return sorted(picked, key=lambda gateway: gateway.meta.age_key)
 
 
+def secrets_of(server: Server) -> tuple[str, ...]:
+    """The Secrets of a server by name: its certificate's, and where clients need one, one that may have their CA."""
+    if not server.credential:
+        return ()
+    return (server.credential, f"{server.credential}{_CA_SUFFIX}") if server.mutual else (server.credential,)
+
+
+def client_roots(snapshot: Snapshot, namespace: str, server: Server) -> Key | None:
+    """The Secret with the CA certificates for a server's clients: the one for it, else that of the certificate."""
+    keys = [(namespace, name) for name in reversed(secrets_of(server))] if server.mutual else []
+    return next((key for key in keys if key in snapshot.certificates and snapshot.certificates[key].roots), None)
+
+
 def wanted_certificates(snapshot: Snapshot) -> set[Key]:
     """The Secrets that Gateways name and may use."""
     # Istio's say a name only: the Secret is beside the workload.
     classic = {
-        (pod.namespace, server.credential)
+        (pod.namespace, name)
         for pod in (snapshot.pods.values() if snapshot.istio_gateways else ())
         for gateway in classic_gateways(snapshot, pod)
         for server in gateway.servers
-        if server.credential
+        for name in secrets_of(server)
     }
     return classic | {
         (reference.namespace, reference.name)

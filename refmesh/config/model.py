@@ -134,7 +134,7 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a TLS Secret holds, PEM; `problem` says why it cannot be used, and then it holds nothing.
+    """What a TLS Secret holds, PEM; `problem` says why it is no certificate with a key, and then it holds neither.
 
     The key shows in no text that is made of this.
     """
@@ -142,6 +142,8 @@ class Certificate:
     chain: str = ""
     key: str = field(default="", repr=False)
     problem: str = ""
+    roots: str = ""
+    """CA certificates that clients are verified against; a Secret may have them alone."""
 
 
 @dataclass(frozen=True, slots=True)

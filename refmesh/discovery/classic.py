@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from refmesh.api.hostnames import intersection
+from refmesh.api.hostnames import covers, intersection
 from refmesh.api.istio_gateway import IstioGateway, Server, ServerHost
 from refmesh.api.routing import Redirect, Rule
 from refmesh.api.virtual_service import VirtualService
-from refmesh.config.ingress import classic_gateways
+from refmesh.config.ingress import classic_gateways, client_roots
 from refmesh.config.model import Pod
 from refmesh.discovery.attachments import Attachments, rule_for
-from refmesh.discovery.doors import Chain, GatewayPort, Site, secret_name
+from refmesh.discovery.doors import Chain, GatewayPort, Site, roots_name, secret_name
 from refmesh.ingress.names import usable_port
 
 __all__ = ["classic_ports"]
@@ -44,19 +44,35 @@ def _chains(attachments: Attachments, pod: Pod, servers: list[tuple[IstioGateway
             _add_sites(sites, attachments, gateway, server)
         return (Chain(f"http.{servers[0][2].port}", _as_sites(sites)),)
     found, taken = list[Chain](), set[str]()
+    demanding = {host.name for _, _, server in servers if server.mutual for host in server.hosts}
     for gateway, index, server in servers:
         key = (pod.namespace, server.credential)
         certificate = attachments.snapshot.certificates.get(key)
         names = tuple(host.name for host in server.hosts if host.name not in taken)
-        if certificate is None or certificate.problem or not names:
+        roots = client_roots(attachments.snapshot, pod.namespace, server)
+        if certificate is None or certificate.problem or not names or (server.mutual and roots is None):
             continue
         taken.update(names)
         sites = {}
         _add_sites(sites, attachments, gateway, server)
         name = f"https.{server.port}.{gateway.meta.namespace}.{gateway.meta.name}.{index}"
         # A server for every host has no names: Envoy knows no wildcard for all.
-        found.append(Chain(name, _as_sites(sites), () if "" in names else names, (secret_name(key),)))
+        made = Chain(
+            name,
+            _guarded(_as_sites(sites), names, demanding),
+            () if "" in names else names,
+            (secret_name(key),),
+            roots_name(roots) if roots is not None else "",
+        )
+        found.append(made)
     return tuple(found)
+
+
+def _guarded(sites: tuple[Site, ...], names: tuple[str, ...], demanding: set[str]) -> tuple[Site, ...]:
+    """The sites of a chain without those for which another asks for a certificate: a client could choose its SNI so."""
+    others = {host for host in demanding - set(names) if any(covers(name, host) for name in names)}
+    kept = tuple(site for site in sites if not any(covers(host, site.domain) for host in others))
+    return (*kept, *(Site(host, (), misdirected=True) for host in sorted(others)))
 
 
 def _as_sites(sites: dict[str, list[Rule]]) -> tuple[Site, ...]:

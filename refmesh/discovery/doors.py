@@ -22,7 +22,7 @@ from refmesh.discovery.packing import duration, uint32
 from refmesh.discovery.settings import MeshSettings
 from refmesh.ingress.names import bound_port
 
-__all__ = ["Chain", "GatewayPort", "Site", "gateway_listener", "gateway_routes", "secret_name"]
+__all__ = ["Chain", "GatewayPort", "Site", "gateway_listener", "gateway_routes", "roots_name", "secret_name"]
 
 _TLS_SECONDS = 10.0
 _BUFFER_BYTES = 32 * 1024
@@ -47,6 +47,8 @@ class Chain:
     server_names: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     """Names of the certificates that TLS is ended with; none: plaintext."""
+    roots: str = ""
+    """Name of the CA certificates that clients must have one of; none: nothing is asked of them."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ def secret_name(key: Key) -> str:
     return f"kubernetes://{key[0]}/{key[1]}"
 
 
+def roots_name(key: Key) -> str:
+    """What proxies call the CA certificates of a Secret."""
+    return f"{secret_name(key)}#ca"
+
+
 def gateway_listener(port: GatewayPort, guard: Guard, settings: MeshSettings) -> Any:
     """The listener of a port. What it depends on of the routes is their names."""
     listener = Listener(
@@ -81,7 +88,7 @@ def gateway_listener(port: GatewayPort, guard: Guard, settings: MeshSettings) ->
         if chain.server_names:
             made.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))
         if chain.secrets:
-            made.transport_socket.CopyFrom(tls.terminate(chain.secrets))
+            made.transport_socket.CopyFrom(tls.terminate(chain.secrets, chain.roots))
             made.transport_socket_connect_timeout.CopyFrom(duration(_TLS_SECONDS))
         listener.filter_chains.append(made)
     if any(chain.secrets for chain in port.chains):

@@ -91,10 +91,12 @@ class Routers:
                     (chain, keys, guard),
                     partial(doors.gateway_routes, chain, keys, guard, self._settings.trust_domain),
                 )
-        named = {name for port in ports for chain in port.chains for name in chain.secrets}
+        named = {name for port in ports for chain in port.chains for name in (*chain.secrets, chain.roots)}
         for key, held in snapshot.certificates.items():
             if (name := doors.secret_name(key)) in named:
                 add(ResourceType.SECRET, name, held, partial(tls.secret, name, held.chain, held.key))
+            if (name := doors.roots_name(key)) in named:
+                add(ResourceType.SECRET, name, held.roots, partial(tls.roots_secret, name, held.roots))
         for spec in self._clusters(attachments, pod.namespace, _targets(ports) - calls):
             add(ResourceType.CLUSTER, spec.name, spec, partial(clusters.outbound_cluster, spec, self._settings))
         self._forget(owner, found)

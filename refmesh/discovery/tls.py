@@ -29,6 +29,7 @@ __all__ = [
     "agent_secret",
     "downstream",
     "plaintext",
+    "roots_secret",
     "secret",
     "server_names",
     "terminate",
@@ -117,10 +118,11 @@ def downstream(trust_domain: str) -> Any:
     return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
 
 
-def terminate(secrets: Sequence[str]) -> Any:
-    """A gateway's side towards clients outside: one of the named certificates, nothing asked of the client.
+def terminate(secrets: Sequence[str], roots: str = "") -> Any:
+    """A gateway's side towards clients outside: one of the named certificates.
 
-    Certificate and key come over ADS: they are nobody else's, and the agent has no part in them.
+    With `roots`, a secret of CA certificates, clients must show a certificate of theirs; without, nothing is asked.
+    All come over ADS: they are nobody else's, and the agent has no part in them.
     """
     source = ConfigSource(
         ads=AggregatedConfigSource(), initial_fetch_timeout=Duration(), resource_api_version=ApiVersion.V3
@@ -132,6 +134,13 @@ def terminate(secrets: Sequence[str]) -> Any:
             alpn_protocols=["h2", "http/1.1"],
         )
     )
+    if roots:
+        context.common_tls_context.validation_context_sds_secret_config.CopyFrom(
+            SdsSecretConfig(name=roots, sds_config=source)
+        )
+        context.require_client_certificate.value = True
+        # As in `downstream`: a resumed session is not verified again.
+        context.disable_stateless_session_resumption = context.disable_stateful_session_resumption = True
     return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
 
 
@@ -141,6 +150,14 @@ def secret(name: str, chain: str, key: str) -> Any:
         certificate_chain=DataSource(inline_bytes=chain.encode()), private_key=DataSource(inline_bytes=key.encode())
     )
     return Secret(name=name, tls_certificate=pair)
+
+
+def roots_secret(name: str, roots: str) -> Any:
+    """CA certificates, for `terminate`."""
+    return Secret(
+        name=name,
+        validation_context=CertificateValidationContext(trusted_ca=DataSource(inline_bytes=roots.encode())),
+    )
 
 
 def plaintext() -> Any:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
 
 from refmesh.api.istio_gateway import IstioGateway
 from refmesh.api.kinds import KINDS, parse
 from refmesh.api.meta import Rejected
 from refmesh.config.admission import kind_of, problem
+from refmesh.config.certificates import certificate_of
 from refmesh.config.ingress import wanted_certificates
+from refmesh.config.model import Certificate
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.classic import classic_ports
 from refmesh.discovery.doors import GatewayPort
@@ -18,6 +23,7 @@ from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
 from refmesh.ingress.objects import classic_objects
 from refmesh.injector.containers import Config
+from tests.unit.refmesh_discovery.authority import TestAuthority
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, policy
 from tests.unit.refmesh_ingress.doorways import key_pair, router_pod
 
@@ -101,6 +107,58 @@ def test_a_secret_is_beside_the_workload_and_only_it_gets_the_key() -> None:
     assert set(all_messages(world, ("shop", "echo-v1"), ResourceType.SECRET)) == set()
 
 
+def mutual(credential: str, *names: str) -> dict[str, Any]:
+    made = secure(credential, *names)
+    made["tls"]["mode"] = "MUTUAL"
+    return made
+
+
+def test_clients_must_show_a_certificate_where_that_is_asked_for() -> None:
+    cluster = with_door(
+        ("IstioGateway", istio_gateway(mutual("cert", "a.example.com"), secure("open", "*.example.com"))),
+        ("VirtualService", virtual("*")),
+    )
+    cert, beside, public = (("refmesh-system", name) for name in ("cert", "cert-cacert", "open"))
+    assert wanted_certificates(cluster.snapshot()) == {cert, beside, public}
+    for key in (cert, public):
+        cluster.store.put_certificate(key, key_pair())
+    # Without CA certificates nobody gets in, nor by the other name.
+    ((chain,),) = (port.chains for port in ports(cluster))
+    assert {site.domain: site.misdirected for site in chain.sites} == {"*.example.com": False, "a.example.com": True}
+    roots = TestAuthority().trust_bundle_pem().decode()
+    cluster.store.put_certificate(cert, replace(key_pair(), roots=roots))
+    (port,) = ports(cluster)
+    assert [chain.roots for chain in port.chains] == ["kubernetes://refmesh-system/cert#ca", ""]
+    cluster.store.put_certificate(beside, Certificate(problem="has no tls.crt", roots=roots))
+    (port,) = ports(cluster)
+    name = "kubernetes://refmesh-system/cert-cacert#ca"
+    assert [chain.roots for chain in port.chains] == [name, ""]
+    assert [site.domain for site in port.chains[0].sites] == ["a.example.com"]
+    world = cluster.world()
+    secrets = all_messages(world, DOOR, ResourceType.SECRET)
+    assert secrets[name].validation_context.trusted_ca.inline_bytes.decode() == roots
+    assert set(all_messages(world, ("shop", "echo-v1"), ResourceType.SECRET)) == set()
+    (listener,) = all_messages(world, DOOR, ResourceType.LISTENER).values()
+    contexts = [DownstreamTlsContext(), DownstreamTlsContext()]
+    for context, made in zip(contexts, listener.filter_chains, strict=True):
+        assert made.transport_socket.typed_config.Unpack(context)
+    assert [context.require_client_certificate.value for context in contexts] == [True, False]
+    assert contexts[0].common_tls_context.validation_context_sds_secret_config.name == name
+
+
+def test_ca_certificates_are_read_beside_a_certificate_or_alone() -> None:
+    pair, roots = key_pair(), TestAuthority().trust_bundle_pem().decode()
+
+    def secret(**data: str) -> dict[str, Any]:
+        return {"data": {name: base64.b64encode(value.encode()).decode() for name, value in data.items()}}
+
+    whole = {"tls.crt": pair.chain, "tls.key": pair.key, "ca.crt": roots}
+    assert certificate_of(secret(**whole)) == replace(pair, roots=roots)
+    assert certificate_of(secret(**{**whole, "ca.crt": "none"})) == pair
+    for name in ("ca.crt", "cacert"):
+        assert certificate_of(secret(**{name: roots})) == Certificate(problem="has no tls.crt", roots=roots)
+
+
 def test_a_redirect_to_https() -> None:
     cluster = with_door(("IstioGateway", istio_gateway({**WEB, "tls": {"httpsRedirect": True}})))
     (port,) = ports(cluster)
@@ -123,7 +181,7 @@ def test_of_two_that_want_a_port_differently_the_oldest_decides() -> None:
         ({**WEB, "hosts": []}, "spec.servers[0].hosts: needs at least one entry"),
         ({**WEB, "hosts": ["a.*"]}, "spec.servers[0].hosts[0]: must be *"),
         ({**WEB, "port": {"number": 80, "protocol": "TCP"}}, "spec.servers[0].port.protocol: must be one of"),
-        ({**secure("c", "*"), "tls": {"mode": "MUTUAL"}}, "spec.servers[0].tls.mode: MUTUAL is not supported"),
+        ({**secure("c", "*"), "tls": {"mode": "OPTIONAL_MUTUAL"}}, "spec.servers[0].tls.mode: OPTIONAL_MUTUAL is not"),
         ({**secure("c", "*"), "tls": {"mode": "SIMPLE"}}, "spec.servers[0].tls.credentialName: is required"),
         ({**WEB, "tls": {"mode": "SIMPLE"}}, "spec.servers[0].tls: has no meaning for protocol HTTP"),
     ],
