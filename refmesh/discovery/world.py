@@ -123,7 +123,7 @@ class Generator:
         telemetry: TelemetryPolicies,
         attachments: Attachments,
     ) -> Callable[[Pod], Tables]:
-        """Remembers each pod's own resources across the worlds that differ in endpoints only, which most do."""
+        """Remembers each sidecar's own resources across the worlds that differ in endpoints only, which most do."""
         inputs = snapshot.without_endpoints
         if len(inputs) != len(self._own_inputs) or any(
             one is not other for one, other in zip(inputs, self._own_inputs, strict=True)
@@ -132,16 +132,15 @@ class Generator:
         remembered = self._own_known
 
         def own(pod: Pod) -> Tables:
+            if pod.router:
+                # Its clusters depend on who is behind the endpoints. It remembers each resource by itself.
+                guard = Guard(authorization.of(pod, snapshot), tokens.of(pod, snapshot))
+                return self._routers.of(attachments, pod, telemetry.client(pod, snapshot), guard)
             known = remembered.get(pod.key)
             if known is not None and known[0] is pod:
                 return known[1]
             if len(remembered) > 1000 + 2 * len(snapshot.pods):
                 remembered.clear()  # mostly pods that are gone
-            if pod.router:
-                guard = Guard(authorization.of(pod, snapshot), tokens.of(pod, snapshot))
-                found = self._routers.of(attachments, pod, telemetry.client(pod, snapshot), guard)
-                remembered[pod.key] = (pod, found)
-                return found
             spec = inbound.inbound_of(
                 snapshot,
                 policies,

@@ -24,7 +24,7 @@ from refmesh.discovery.settings import MeshSettings
 from refmesh.ingress.objects import classic_objects
 from refmesh.injector.containers import Config
 from tests.unit.refmesh_discovery.authority import TestAuthority
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, policy
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, endpoint_slice, pod, policy
 from tests.unit.refmesh_ingress.doorways import key_pair, router_pod
 
 DOOR = ("refmesh-system", "door")
@@ -157,6 +157,20 @@ def test_ca_certificates_are_read_beside_a_certificate_or_alone() -> None:
     assert certificate_of(secret(**{**whole, "ca.crt": "none"})) == pair
     for name in ("ca.crt", "cacert"):
         assert certificate_of(secret(**{name: roots})) == Certificate(problem="has no tls.crt", roots=roots)
+
+
+def test_who_comes_behind_a_service_later_is_known_to_a_gateway_that_was_there_before() -> None:
+    cluster = with_door(("IstioGateway", istio_gateway()), ("VirtualService", virtual("*")))
+    late = [pod("echo-v1", "10.1.0.1", account="late")]
+
+    def trusts() -> bool:
+        world = cluster.world()
+        table = world.own(world.snapshot.pods[DOOR])[ResourceType.CLUSTER]
+        return b"sa/late" in table["outbound|80||echo.shop.svc.cluster.local"].wire
+
+    assert not trusts()
+    cluster.put("Pod", *late).put("EndpointSlice", endpoint_slice("echo", late))
+    assert trusts()
 
 
 def test_a_redirect_to_https() -> None:
