@@ -12,6 +12,7 @@ from refmesh.api import client_tls, load_balancer
 from refmesh.api.client_tls import ClientTls
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.load_balancer import ConsistentHash
+from refmesh.api.locality import LocalitySetting
 from refmesh.api.meta import Meta, short_host
 
 __all__ = ["ConnectionPool", "DestinationRule", "OutlierDetection", "RetryBudget", "Subset", "TrafficPolicy"]
@@ -60,6 +61,7 @@ class TrafficPolicy:
     hashing: ConsistentHash | None = None
     """With the balancer CONSISTENT_HASH."""
     warmup: timedelta | None = None
+    locality: LocalitySetting | None = None
     pool: ConnectionPool | None = None
     outlier: OutlierDetection | None = None
     tls: ClientTls | None = None
@@ -83,6 +85,7 @@ class TrafficPolicy:
             balancer=balancing.balancer,
             hashing=balancing.hashing,
             warmup=balancing.warmup,
+            locality=balancing.locality,
             pool=self.pool if self.pool is not None else wider.pool,
             outlier=self.outlier if self.outlier is not None else wider.outlier,
             tls=self.tls if self.tls is not None else wider.tls,
@@ -156,6 +159,7 @@ def _policy(block: Field, *, port_level: bool = False) -> TrafficPolicy:
         balancer=balancing.simple,
         hashing=balancing.hashing,
         warmup=balancing.warmup,
+        locality=balancing.locality,
         pool=_pool(block.get("connectionPool")) if block.get("connectionPool").present else None,
         outlier=_outlier(block.get("outlierDetection")) if block.get("outlierDetection").present else None,
         tls=client_tls.read(block.get("tls")),

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from refmesh.api import locality
 from refmesh.api.fields import Field, Invalid
+from refmesh.api.locality import LocalitySetting
 
 __all__ = ["CONSISTENT_HASH", "BalancerBlock", "ConsistentHash", "HashKey", "read"]
 
@@ -49,13 +51,14 @@ class BalancerBlock:
     hashing: ConsistentHash | None = None
     warmup: timedelta | None = None
     """How long a new endpoint's share grows."""
+    locality: LocalitySetting | None = None
 
 
 def read(block: Field) -> BalancerBlock:
     """Read the block. Raises `Invalid`."""
     if not block.present:
         return BalancerBlock()
-    block.only("simple", "consistentHash", "warmupDurationSecs")
+    block.only("simple", "consistentHash", "warmupDurationSecs", "localityLbSetting")
     simple, hashed = block.get("simple"), block.get("consistentHash")
     if simple.present and hashed.present:
         raise Invalid(hashed.path, "cannot be combined with simple")
@@ -66,7 +69,8 @@ def read(block: Field) -> BalancerBlock:
     ):
         raise Invalid(warmup.path, "needs ROUND_ROBIN or LEAST_REQUEST")
     hashing = _consistent_hash(hashed) if hashed.present else None
-    return BalancerBlock(CONSISTENT_HASH if hashing else chosen, hashing, warmup.duration())
+    near = locality.read(block.get("localityLbSetting"))
+    return BalancerBlock(CONSISTENT_HASH if hashing else chosen, hashing, warmup.duration(), near)
 
 
 def _consistent_hash(block: Field) -> ConsistentHash:

@@ -15,6 +15,7 @@ from refmesh.api.gateway import Gateway, GatewayClass
 from refmesh.api.grpc_route import GRPCRoute
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.istio_gateway import IstioGateway
+from refmesh.api.locality import POD_LABEL, Locality
 from refmesh.api.meta import Rejected
 from refmesh.api.peer_authentication import PeerAuthentication
 from refmesh.api.reference_grant import ReferenceGrant
@@ -119,6 +120,8 @@ class Pod:
     """Workload, namespace, app and version, as `refmesh.api.workload.peer_of` writes them."""
     router: bool = False
     """The proxy is the pod's whole purpose: a gateway. Nothing in it speaks the mesh's mTLS as a server."""
+    node: str = ""
+    """Name of the Node that it runs on."""
 
     @property
     def key(self) -> Key:
@@ -173,6 +176,7 @@ def key_of(obj: Any) -> Key:
 
 
 _NONE: Mapping[Any, Any] = MappingProxyType({})
+_NOWHERE = Locality()
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,8 @@ class Snapshot:
     slices: Mapping[Key, Mapping[str, Slice]] = field(default_factory=lambda: _NONE)
     """By service, then by the slice's name."""
     pods: Mapping[Key, Pod] = field(default_factory=lambda: _NONE)
+    nodes: Mapping[Key, Locality] = field(default_factory=lambda: _NONE)
+    """Where Nodes are, by ("", name); those that say nothing of it are left out."""
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _NONE)
     peer_authentications: Mapping[Key, PeerAuthentication] = field(default_factory=lambda: _NONE)
     authorization_policies: Mapping[Key, AuthorizationPolicy] = field(default_factory=lambda: _NONE)
@@ -209,9 +215,8 @@ class Snapshot:
     @property
     def without_endpoints(self) -> tuple[Mapping[Any, Any], ...]:
         """Every table but those of pods and endpoints. One that did not change is the one of the snapshot before."""
-        return tuple(
-            getattr(self, item.name) for item in fields(self) if item.name not in {"version", "slices", "pods"}
-        )
+        left_out = {"version", "slices", "pods", "nodes"}
+        return tuple(getattr(self, item.name) for item in fields(self) if item.name not in left_out)
 
     @cached_property
     def derived(self) -> dict[Any, Any]:
@@ -225,6 +230,11 @@ class Snapshot:
         for service in self.services.values():
             found.setdefault(service.namespace, []).append(service)
         return {namespace: tuple(sorted(services, key=lambda s: s.name)) for namespace, services in found.items()}
+
+    def locality(self, pod: Pod) -> Locality:
+        """Where a pod is: on its Node, unless its own label says otherwise."""
+        said = pod.labels.get(POD_LABEL)
+        return Locality.of_label(said) if said else self.nodes.get(("", pod.node), _NOWHERE)
 
     def services_of(self, pod: Pod) -> tuple[Service, ...]:
         """The Services that a pod is behind, by name."""

@@ -1,4 +1,4 @@
-"""Reads the cluster's own objects (Service, EndpointSlice, Pod, Namespace) into the model, keeping only what is needed.
+"""Reads the cluster's own objects (Service, EndpointSlice, Pod, Node, Namespace) into the model, only what is needed.
 
 The API server has validated these, so there is nothing to complain about; what is missing simply counts as empty.
 """
@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from refmesh.api.locality import Locality
 from refmesh.api.workload import peer_of, workload_name
 from refmesh.config.model import ContainerPort, Endpoint, Pod, Protocol, Service, ServicePort, Slice, key_of
 
-__all__ = ["PROXY_CONTAINER", "pod", "protocol_of", "service", "slice_of"]
+__all__ = ["PROXY_CONTAINER", "node", "pod", "protocol_of", "service", "slice_of"]
 
 PROXY_CONTAINER = "refmesh-proxy"
 _FINISHED = {"Succeeded", "Failed"}
@@ -134,7 +135,14 @@ def pod(obj: Any) -> Pod | None:
         meshed=len(application) < len(containers),
         router=not application and bool(containers),
         peer=sys.intern(peer_of(namespace, workload_name(obj["metadata"]), labels_of(obj))),
+        node=sys.intern(spec.get("nodeName") or ""),
     )
+
+
+def node(obj: Any) -> Locality | None:
+    """Where a Node is, or None where its labels do not say."""
+    found = Locality.of_node(labels_of(obj))
+    return found if found != Locality() else None
 
 
 def labels_of(obj: Any) -> Mapping[str, str]:

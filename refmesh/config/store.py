@@ -30,6 +30,7 @@ SOURCES: tuple[Source, ...] = (
     Source("Service", "v1", "services"),
     Source("EndpointSlice", "discovery.k8s.io/v1", "endpointslices"),
     Source("Pod", "v1", "pods"),
+    Source("Node", "v1", "nodes"),
     *(Source(kind.name, kind.api_version, kind.plural, optional=True) for kind in KINDS),
 )
 
@@ -50,7 +51,7 @@ _FIELD_OF_POLICY = {
     "Sidecar": "sidecars",
 }
 _WITH_STATUS = ("GatewayClass", "Gateway", "HTTPRoute", "GRPCRoute")
-_FIELD_OF_OBJECT = {"Service": "services", "Pod": "pods", "Namespace": "namespaces"}
+_FIELD_OF_OBJECT = {"Service": "services", "Pod": "pods", "Node": "nodes", "Namespace": "namespaces"}
 
 
 class Store:
@@ -59,7 +60,11 @@ class Store:
     def __init__(self, domain: str = "cluster.local") -> None:
         self._domain = domain
         self._kinds: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
-        self._readers: Mapping[str, Callable[[Any], Any]] = {"Service": objects.service, "Pod": objects.pod}
+        self._readers: Mapping[str, Callable[[Any], Any]] = {
+            "Service": objects.service,
+            "Pod": objects.pod,
+            "Node": objects.node,
+        }
         self._tables: dict[str, dict[Any, Any]] = {
             name: {} for name in (*_FIELD_OF_OBJECT.values(), *_FIELD_OF_POLICY.values(), "rejected", "slices")
         }

@@ -1,4 +1,4 @@
-"""What a cluster is told beside the name of its balancer: tables of hashes, and how a new endpoint warms up."""
+"""What a cluster is told beside the name of its balancer: tables of hashes, weights of places, and a slow start."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
 from refmesh.api.destination_rule import TrafficPolicy
 from refmesh.api.load_balancer import ConsistentHash
+from refmesh.discovery import locality
 from refmesh.discovery.packing import duration, uint64
 
 __all__ = ["refine"]
@@ -17,6 +18,9 @@ def refine(cluster: Any, policy: TrafficPolicy) -> None:
     """Complete the balancer of a cluster."""
     if policy.hashing is not None:
         _set_table(cluster, policy.hashing)
+    places = locality.in_force(policy)
+    if places is not None and places.distribute:
+        cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
     if policy.warmup is not None:
         slow = Cluster.SlowStartConfig(slow_start_window=duration(policy.warmup))
         if cluster.lb_policy == Cluster.ROUND_ROBIN:

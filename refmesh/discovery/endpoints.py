@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,7 +19,7 @@ from refmesh.config.model import Endpoint, Pod, Service, ServicePort, Snapshot
 from refmesh.discovery import policy
 from refmesh.discovery.counting import PEER_NAMESPACE
 
-__all__ = ["Backend", "assignment", "backends", "identities"]
+__all__ = ["Backend", "assignment", "backends", "identities", "lb_endpoints"]
 
 _TLS_MODE_LABEL = "security.istio.io/tlsMode"
 
@@ -108,15 +108,20 @@ def _metadata(mtls: bool, peer: str) -> Any:
     return Metadata(filter_metadata=found) if found else None
 
 
-def assignment(name: str, addresses: tuple[tuple[str, int, bool, str], ...]) -> Any:
-    """The load assignment for (address, port, speaks mTLS, workload)."""
-    endpoints = [
+def lb_endpoints(addresses: Iterable[tuple[str, int, bool, str]]) -> list[Any]:
+    """The endpoints for (address, port, speaks mTLS, workload)."""
+    return [
         LbEndpoint(
             endpoint=EndpointProto(address=Address(socket_address=SocketAddress(address=address, port_value=port))),
             metadata=_metadata(mtls, peer),
         )
         for address, port, mtls, peer in addresses
     ]
+
+
+def assignment(name: str, addresses: tuple[tuple[str, int, bool, str], ...]) -> Any:
+    """The load assignment of a cluster that looks the same from everywhere."""
+    endpoints = lb_endpoints(addresses)
     # A locality without endpoints would be refused by no one, but none says "no endpoints" more plainly.
     localities = [LocalityLbEndpoints(lb_endpoints=endpoints)] if endpoints else []
     return ClusterLoadAssignment(cluster_name=name, endpoints=localities)

@@ -18,18 +18,18 @@ from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
 from refmesh.discovery.scopes import Scopes
 from refmesh.discovery.settings import MeshSettings
 
-__all__ = ["ListenerVariants", "Recipe"]
+__all__ = ["NOTHING", "Cooked", "ListenerVariants", "Recipe", "cook"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A listener that is to be made: of these inputs, for settings that differ from proxy to proxy."""
+    """A resource that is to be made: of these inputs, and of what differs from proxy to proxy (settings, say)."""
 
     name: str
     inputs: Any
-    make: Callable[[MeshSettings], Any]
+    make: Callable[[Any], Any]
     closing: bool = False
-    """Needed by those only that may call nobody who is not registered."""
+    """A listener needed by those only that may call nobody who is not registered."""
 
     def wanted(self, settings: MeshSettings) -> bool:
         """Whether proxies with these settings have it."""
@@ -37,14 +37,26 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class _Set:
-    """The listeners of proxies with the same settings, and what each was made from."""
+class Cooked:
+    """The resources for proxies that are alike, and what each was made from."""
 
     inputs: Mapping[str, Any]
     table: Table
 
 
-_NOTHING = _Set({}, {})
+NOTHING = Cooked({}, {})
+
+
+def cook(kind: ResourceType, recipes: Mapping[str, Recipe], what: Any, before: Cooked) -> Cooked:
+    """Make every recipe for `what`; what was made of equal inputs before stays."""
+    table: dict[str, Encoded] = {}
+    for name, recipe in recipes.items():
+        known = before.table.get(name)
+        same = known is not None and before.inputs[name] == recipe.inputs
+        table[name] = known if same and known is not None else encode(kind, name, recipe.make(what))
+    inputs = {name: recipe.inputs for name, recipe in recipes.items()}
+    # The same object where its content is the same: comparing tables then costs nothing.
+    return Cooked(inputs, before.table if before.table == table else MappingProxyType(table))
 
 
 class ListenerVariants:
@@ -53,7 +65,7 @@ class ListenerVariants:
     def __init__(self, settings: MeshSettings) -> None:
         self._settings = settings
         self._recipes: dict[str, Recipe] = {}
-        self._sets: dict[MeshSettings, _Set] = {}
+        self._sets: dict[MeshSettings, Cooked] = {}
 
     def begin(self) -> None:
         """A new world is being built."""
@@ -78,7 +90,8 @@ class ListenerVariants:
             if settings is self._settings:
                 return None
             if settings not in sets:
-                sets[settings] = _made(settings, recipes, before.get(settings, _NOTHING))
+                wanted = {name: recipe for name, recipe in recipes.items() if recipe.wanted(settings)}
+                sets[settings] = cook(ResourceType.LISTENER, wanted, settings, before.get(settings, NOTHING))
             return sets[settings].table
 
         return outbound_of
@@ -91,19 +104,3 @@ def may_reach_unknown(speaking: Sequence[Sidecar], settings: MeshSettings) -> bo
     """
     said = speaking[-1].allow_unknown if speaking else None
     return settings.allow_unknown if said is None else said
-
-
-def _made(settings: MeshSettings, recipes: Mapping[str, Recipe], before: _Set) -> _Set:
-    table: dict[str, Encoded] = {}
-    inputs: dict[str, Any] = {}
-    for name, recipe in recipes.items():
-        if not recipe.wanted(settings):
-            continue
-        known = before.table.get(name)
-        same = known is not None and before.inputs[name] == recipe.inputs
-        inputs[name] = recipe.inputs
-        table[name] = (
-            known if same and known is not None else encode(ResourceType.LISTENER, name, recipe.make(settings))
-        )
-    # The same object where its content is the same: comparing tables then costs nothing.
-    return _Set(inputs, before.table if before.table == table else MappingProxyType(table))

@@ -17,7 +17,18 @@ from typing import Any
 from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.api.routing import Rule
 from refmesh.config.model import Key, Pod, Protocol, Service, ServicePort, Snapshot
-from refmesh.discovery import clusters, endpoints, external, hashing, inbound, names, outbound, routes, tracing
+from refmesh.discovery import (
+    clusters,
+    endpoints,
+    external,
+    hashing,
+    inbound,
+    locality,
+    names,
+    outbound,
+    routes,
+    tracing,
+)
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.authorization import AuthorizationPolicies
 from refmesh.discovery.guards import Guard
@@ -31,6 +42,7 @@ from refmesh.discovery.routers import Routers
 from refmesh.discovery.service_clusters import cluster_specs, known_identities
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.variants import ListenerVariants, Recipe
+from refmesh.discovery.views import Views
 from refmesh.telemetry import metrics
 
 __all__ = ["Generator", "Tables", "World"]
@@ -53,6 +65,8 @@ class World:
     """The resources of one pod's proxy alone: its inbound listener and clusters."""
     outbound: Callable[[Pod], Table | None] = field(repr=False)
     """The outbound listeners of a pod for which Telemetry or Sidecar wants others than for most; None for most."""
+    endpoints: Callable[[Pod], Table | None] = field(repr=False)
+    """The endpoints as they are seen from where a pod is; None where they look the same from everywhere."""
 
     def tables(self, namespace: str) -> Tables:
         """What sidecars in a namespace share."""
@@ -61,6 +75,8 @@ class World:
     def tables_of(self, pod: Pod) -> Tables:
         """What the proxy of a pod shares with others. A gateway's listeners and routes are its own, all of them."""
         tables = self.tables(pod.namespace)
+        if (seen := self.endpoints(pod)) is not None:
+            tables = MappingProxyType({**tables, ResourceType.ENDPOINT: seen})
         if pod.router:
             return {kind: tables[kind] for kind in _OF_ROUTERS}
         listeners = self.outbound(pod)
@@ -80,6 +96,7 @@ class Generator:
         self._own_inputs: tuple[Mapping[Any, Any], ...] = ()
         self._own_known: dict[Key, tuple[Pod, Tables]] = {}
         self._variants = ListenerVariants(settings)
+        self._views = Views()
 
     def build(self, snapshot: Snapshot) -> World:
         """The world for a snapshot."""
@@ -92,6 +109,7 @@ class Generator:
         tokens = TokenRules.collect(snapshot, self._settings.root_namespace)
         self._memory.begin()
         self._variants.begin()
+        self._views.begin()
         telemetry = TelemetryPolicies.collect(
             snapshot.telemetries.values(), self._settings.root_namespace, self._settings.observation
         )
@@ -112,6 +130,7 @@ class Generator:
             created=started,
             own=self._owner(snapshot, policies, authorization, tokens, telemetry, attachments),
             outbound=self._variants.finder(snapshot, telemetry),
+            endpoints=self._views.finder(snapshot, shared, special),
         )
 
     def _owner(
@@ -197,6 +216,7 @@ class Generator:
     ) -> Tables:
         found = {kind: dict(table) for kind, table in shared.items()}
         self._keys = hashing.keys(attachments, namespace)
+        self._views.begin(namespace)
         for key in attachments.special_services(namespace):
             service = snapshot.services.get(key)
             if service is None:
@@ -207,6 +227,7 @@ class Generator:
                 for stale in [name for name in found[ResourceType.CLUSTER] if self._is_of(name, service, port)]:
                     found[ResourceType.CLUSTER].pop(stale)
                     found[ResourceType.ENDPOINT].pop(stale, None)
+                    self._views.put(namespace, stale, None)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, namespace)
                 self._add_route(found, service, port, attachments.rules(service, port, namespace), namespace)
         for plan in external.own_clusters(snapshot, attachments, namespace):
@@ -285,17 +306,15 @@ class Generator:
                 spec,
                 partial(clusters.outbound_cluster, spec, self._settings),
             )
-            addresses = tuple(
-                (backend.address, backend.port, backend.mtls, backend.peer)
-                for backend in backends
-                if not labels or endpoints.in_subset(backend, labels)
-            )
+            chosen = [one for one in backends if not labels or endpoints.in_subset(one, labels)]
+            plan = locality.plan_of(spec.policy, snapshot, chosen)
+            self._views.put(scope, spec.name, plan)
+            addresses = tuple((one.address, one.port, one.mtls, one.peer) for one in chosen)
+            make = partial(endpoints.assignment, spec.name, addresses)
+            if plan is not None:
+                make = partial(locality.assignment, spec.name, plan, locality.NOWHERE)
             found[ResourceType.ENDPOINT][spec.name] = self._memory.encoded(
-                ResourceType.ENDPOINT,
-                spec.name,
-                scope,
-                addresses,
-                partial(endpoints.assignment, spec.name, addresses),
+                ResourceType.ENDPOINT, spec.name, scope, plan or addresses, make
             )
 
     def _add_route(

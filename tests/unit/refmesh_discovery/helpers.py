@@ -61,11 +61,14 @@ def pod(
     account: str = "echo",
     meshed: bool = True,
     ports: tuple[int, ...] = (8080,),
+    labels: dict[str, str] | None = None,
+    node: str = "",
 ) -> dict[str, Any]:
     return {
-        "metadata": metadata(name, namespace, labels={"app": app, "version": version}),
+        "metadata": metadata(name, namespace, labels={"app": app, "version": version} | (labels or {})),
         "spec": {
             "serviceAccountName": account,
+            "nodeName": node,
             "containers": [{"name": "app", "ports": [{"containerPort": port} for port in ports]}],
             "initContainers": [{"name": "refmesh-proxy"}] if meshed else [],
         },

@@ -37,7 +37,7 @@ def block(**content: Any) -> BalancerBlock:
         ({"consistentHash": {"useSourceIp": True, "maglev": {"tableSize": 65536}}}, "65536 is no prime number"),
         ({"consistentHash": {"useSourceIp": True, "maglev": {}, "ringHash": {}}}, "cannot be combined with ringHash"),
         ({"consistentHash": {"useSourceIp": True, "ringHash": {"minimumRingSize": 0}}}, "must be between 1"),
-        ({"localityLbSetting": {"enabled": True}}, "localityLbSetting: is not supported"),
+        ({"simple": "RANDOM", "turns": 3}, "turns: is not supported"),
         ({"simple": "RANDOM", "warmupDurationSecs": "10s"}, "needs ROUND_ROBIN or LEAST_REQUEST"),
     ],
 )
@@ -67,6 +67,12 @@ def test_what_cannot_be_honoured_is_refused_with_its_path(content: dict[str, Any
                         "minimumRingSize",
                         "useSourceIp",
                         "warmupDurationSecs",
+                        "localityLbSetting",
+                        "distribute",
+                        "failover",
+                        "failoverPriority",
+                        "from",
+                        "to",
                     ]
                 ),
                 inner,

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from refmesh.discovery.resource import ResourceType
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, policy, service
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, pod, policy, service
 
 ENVOY = Path(envoy._bin.__path__[0]) / "envoy"
 SDS = {
@@ -229,6 +229,12 @@ ORIGINATION = [
 ]
 
 
+PLACED = [
+    ("Pod", pod(f"echo-{version}", address, version=version, labels={"istio-locality": f"r.{zone}"}))
+    for version, address, zone in (("v1", "10.1.0.1", "a"), ("v2", "10.1.0.2", "b"))
+]
+
+
 CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "plain": [],
     "strict": [("PeerAuthentication", peer_authentication("STRICT"))],
@@ -252,6 +258,13 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "headless": [("Service", headless_echo())],
     "origination": [*ORIGINATION],
     "headless origination": [("Service", headless_echo()), *ORIGINATION],
+    **{
+        f"locality {name}": [*PLACED, ("DestinationRule", policy("near", {"host": "echo", "trafficPolicy": traffic}))]
+        for name, traffic in {
+            "failover": {"outlierDetection": {"consecutive5xxErrors": 1}},
+            "shares": {"loadBalancer": {"localityLbSetting": {"distribute": [{"from": "*", "to": {"r/*": 100}}]}}},
+        }.items()
+    },
     "authorization": [
         ("AuthorizationPolicy", policy(action.lower(), {"action": action, "rules": [EVERY_CONDITION, {}]}))
         for action in ("ALLOW", "DENY", "AUDIT")
