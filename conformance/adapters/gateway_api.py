@@ -16,7 +16,9 @@ from conformance.intents import (
     ConnectionLimit,
     Ingress,
     Inject,
+    InLocality,
     Intent,
+    LocalityFailover,
     LogAccesses,
     MeshMtlsMode,
     MtlsMode,
@@ -89,7 +91,14 @@ cannot(render, "the Gateway API has no words for mTLS modes of workloads", MtlsM
 cannot(render, "the Gateway API has no words for circuit breaking", OutlierEjection, ConnectionLimit)
 cannot(render, "the Gateway API has no words for retry budgets and rate limits in a mesh", RetryBudget, RateLimit)
 cannot(render, "the Gateway API has no words for who may call whom", Access, TokenIssuer, UnreadableAccess)
-cannot(render, "the Gateway API has no words for how requests are spread over endpoints", RoundRobin, StickyHeader)
+cannot(
+    render,
+    "the Gateway API has no words for how requests are spread over endpoints",
+    InLocality,
+    LocalityFailover,
+    RoundRobin,
+    StickyHeader,
+)
 cannot(render, "the Gateway API has no words for ports that pass by a proxy", Bypass)
 cannot(render, "the Gateway API has no words for mTLS modes of a mesh", MeshMtlsMode)
 cannot(

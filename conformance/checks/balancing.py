@@ -21,10 +21,12 @@ from conformance.checks.balancing_judges import (
 )
 from conformance.context import LIMITS, Context
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
-from conformance.intents import Backend, RoundRobin, StickyHeader
+from conformance.intents import Backend, InLocality, RoundRobin, StickyHeader
 from fixtures.workloads.traffic import Batch, Job, Record
 
 __all__ = ["GROUND", "MARKED"]
+
+HERE, THERE = InLocality("region1", "zone1"), InLocality("region1", "zone2")
 
 GROUND = place(
     Ground(
@@ -32,15 +34,15 @@ GROUND = place(
         order=7,
         places=(Place("in", meshed=True), Place("out")),
         workloads=(
-            Workload("client", "in", kind="client"),
+            Workload("client", "in", kind="client", intents=(HERE,)),
             Workload("second", "in", kind="client"),
-            Workload("pool", "in", replicas=3),
-            Workload("server", "in", app="pool", version="v2"),
+            Workload("pool", "in", replicas=3, intents=(HERE,)),
+            Workload("server", "in", app="pool", version="v2", intents=(THERE,)),
             Workload("moving", "in", replicas=2, probe="/"),
             Workload("outsider", "out", kind="client"),
         ),
         services=(
-            *(Svc(name, "in", "pool", ports=HTTP) for name in ("turns", "sticky", "doomed", "shares")),
+            *(Svc(name, "in", "pool", ports=HTTP) for name in ("turns", "sticky", "placed", "doomed", "shares")),
             Svc("moving", "in", "moving", ports=HTTP),
         ),
     )

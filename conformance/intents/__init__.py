@@ -5,7 +5,7 @@ Adapters turn intents into objects; see `conformance.adapters`.
 
 from .authority import MeshMtlsMode, RotateRoot
 from .authorization import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
-from .balancing import RoundRobin, StickyHeader
+from .balancing import InLocality, LocalityFailover, RoundRobin, StickyHeader
 from .base import Backend, Intent, Marker
 from .gateway import Ingress, OutsideHost, WayOut
 from .identity import CertificateRequest, OwnMtls, PeerHeader, ShortCertificates
@@ -38,9 +38,11 @@ __all__ = [
     "Effect",
     "Fault",
     "HeaderEdit",
+    "InLocality",
     "Ingress",
     "Inject",
     "Intent",
+    "LocalityFailover",
     "LogAccesses",
     "Marker",
     "MeshMtlsMode",

@@ -5,8 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .base import Intent, Marker
+from .traffic import OutlierEjection
 
-__all__ = ["RoundRobin", "StickyHeader"]
+__all__ = ["InLocality", "LocalityFailover", "RoundRobin", "StickyHeader"]
+
+
+@dataclass(frozen=True)
+class InLocality(Intent):
+    """Count a pod as being in a zone, wherever its node is."""
+
+    region: str
+    zone: str
+
+
+@dataclass(frozen=True)
+class LocalityFailover(Intent):
+    """Give requests to the hosts in the client's zone, and to others only once those are ejected."""
+
+    ejection: OutlierEjection
+    """Of which service, when a host is ejected, and the mark."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,12 @@ def _at_random(sound: Callable[[str | None], Any]) -> Callable[[str | None], Any
     return lambda name: sound("RANDOM" if name == "ROUND_ROBIN" else name)
 
 
+def _all_alike(sound: Callable[..., int]) -> Callable[..., int]:
+    """Prefer nobody, however close."""
+    _ = sound
+    return lambda *_: 0
+
+
 def _defect(name: str, summary: str, seam: str, make: Callable[..., Any]) -> Defect:
     return Defect(name, summary, "load-balancing", f"refmesh.{seam}", make)
 
@@ -69,6 +75,12 @@ DEFECTS = (
         "Consistent hashing looks at a header that no request has.",
         "discovery.hashing:policy",
         _by_nothing,
+    ),
+    _defect(
+        "locality-ignored",
+        "Hosts of other zones get their share while those of the client's own are sound.",
+        "discovery.locality:rank",
+        _all_alike,
     ),
     _defect(
         "round-robin-drawn",

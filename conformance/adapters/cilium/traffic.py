@@ -11,6 +11,8 @@ from conformance.adapters.words import cannot, manifest, nameless
 from conformance.intents import (
     BackendGrant,
     ConnectionLimit,
+    InLocality,
+    LocalityFailover,
     OutlierEjection,
     RateLimit,
     RequestRoute,
@@ -26,6 +28,7 @@ from .envoy import cluster, listener, marked_route, resources, route_to
 
 Policy = OutlierEjection | ConnectionLimit | RoundRobin | StickyHeader
 
+cannot(render, "which zone a host is in is its node's alone", InLocality, LocalityFailover)
 cannot(render, "retries are not counted against the requests in flight", RetryBudget)
 cannot(render, "requests to a service are not limited by rate", RateLimit)
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
-from conformance.adapters.words import nameless
-from conformance.intents import RoundRobin, StickyHeader
+from conformance.adapters.words import cannot, nameless
+from conformance.intents import InLocality, LocalityFailover, RoundRobin, StickyHeader
 
 from .base import ConsulSettings, entry, render, spoken
 from .routing import marked_router
+
+cannot(
+    render,
+    "other zones stand in for the own in the Enterprise edition only",
+    InLocality,
+    LocalityFailover,
+)
 
 
 @render.register

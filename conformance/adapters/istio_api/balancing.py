@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Rendered, Unsupported
-from conformance.intents import RoundRobin, StickyHeader
+from conformance.intents import InLocality, LocalityFailover, RoundRobin, StickyHeader
 
 from .base import render
-from .traffic import with_policy
+from .traffic import ejecting, with_policy
 
 
 @render.register
@@ -19,3 +19,14 @@ def _(intent: RoundRobin) -> Rendered | Unsupported:
 def _(intent: StickyHeader) -> Rendered | Unsupported:
     policy = {"loadBalancer": {"consistentHash": {"httpHeaderName": intent.header}}}
     return Rendered(objects=with_policy(intent.namespace, intent.service, policy, intent.marker))
+
+
+@render.register
+def _(intent: InLocality) -> Rendered | Unsupported:
+    return Rendered(labels={"istio-locality": f"{intent.region}.{intent.zone}"})
+
+
+@render.register
+def _(intent: LocalityFailover) -> Rendered | Unsupported:
+    wanted = intent.ejection
+    return Rendered(objects=with_policy(wanted.namespace, wanted.service, ejecting(wanted, near=True), wanted.marker))

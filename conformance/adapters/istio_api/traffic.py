@@ -11,7 +11,7 @@ from conformance.intents import Backend, ConnectionLimit, Marker, OutlierEjectio
 
 from .base import duration, manifest, render
 
-__all__ = ["destination", "destination_rule", "marked", "virtual_service", "with_policy"]
+__all__ = ["destination", "destination_rule", "ejecting", "marked", "virtual_service", "with_policy"]
 
 
 @render.register
@@ -36,15 +36,7 @@ def _(intent: WeightedRoute) -> Rendered | Unsupported:
 
 @render.register
 def _(intent: OutlierEjection) -> Rendered | Unsupported:
-    policy = {
-        "outlierDetection": {
-            "consecutive5xxErrors": intent.consecutive,
-            "interval": duration(intent.interval),
-            "baseEjectionTime": duration(intent.ejection),
-            "maxEjectionPercent": intent.most_percent,
-        }
-    }
-    return Rendered(objects=with_policy(intent.namespace, intent.service, policy, intent.marker))
+    return Rendered(objects=with_policy(intent.namespace, intent.service, ejecting(intent), intent.marker))
 
 
 @render.register
@@ -62,6 +54,19 @@ def _(intent: ConnectionLimit) -> Rendered | Unsupported:
 def _(intent: RouteTimeout) -> Rendered | Unsupported:
     route = {"route": [{"destination": {"host": intent.service}}], "timeout": duration(intent.seconds)}
     return Rendered(objects=(virtual_service(intent.namespace, intent.service, [route]),))
+
+
+def ejecting(intent: OutlierEjection, *, near: bool = False) -> dict[str, Any]:
+    """The policy that ejects. Unless `near` hosts of all zones are alike, which by default they are not."""
+    return {
+        "loadBalancer": {"localityLbSetting": {"enabled": near}},
+        "outlierDetection": {
+            "consecutive5xxErrors": intent.consecutive,
+            "interval": duration(intent.interval),
+            "baseEjectionTime": duration(intent.ejection),
+            "maxEjectionPercent": intent.most_percent,
+        },
+    }
 
 
 def destination(service: str, backend: Backend) -> dict[str, Any]:

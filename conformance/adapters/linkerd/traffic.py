@@ -13,6 +13,8 @@ from conformance.intents import (
     Backend,
     BackendGrant,
     ConnectionLimit,
+    InLocality,
+    LocalityFailover,
     OutlierEjection,
     RateLimit,
     RequestRoute,
@@ -28,6 +30,12 @@ from conformance.intents import (
 
 from .base import LinkerdSettings, render
 
+cannot(
+    render,
+    "zones are kept as Kubernetes' hints say, by nodes",
+    InLocality,
+    LocalityFailover,
+)
 cannot(render, "a client's connections and requests to a service cannot be capped", ConnectionLimit)
 cannot(render, "retries are counted by route, not as a share of the requests in flight", RetryBudget)
 cannot(render, "the endpoint that has answered fastest gets the next request, always", RoundRobin, StickyHeader)

@@ -18,6 +18,8 @@ from conformance.checks.balancing_judges import (
     judge_sticky,
     judge_turns,
 )
+from conformance.checks.ejection import Answer
+from conformance.checks.failover_judges import Failover, judge_failover
 from conformance.checks.threshold import (
     Phase,
     Shares,
@@ -105,6 +107,40 @@ DEPARTURE = Departure(5.0, LEFT, 120, ())
 )
 def test_who_left_gets_nothing(history, verdict):
     assert judge_departure(history).verdict is verdict
+
+
+def zoned(near, far, *, broken=10.0, taken=10.2, back=13.3, until=16.0):
+    """80 requests a second: to `near`, from `taken` on to `far`, from `back` on to `near` again."""
+    answers = []
+    for beat in range(720, int(until * 80)):
+        at = beat / 80
+        host = far if taken <= at < back else near
+        status = 500 if broken <= at < broken + 2.0 and host in "abc" else 200
+        answers.append(Answer(at, 0.001, host if host in HOSTS else "abcd"[beat % 4], status, None))
+    return Failover(("a", "b", "c"), ("d",), 9.9, broken, 1.0, 3.0, 7.0, tuple(answers))
+
+
+FAILOVER = zoned("a", "d")
+
+
+@pytest.mark.parametrize(
+    ("history", "verdict"),
+    [
+        (FAILOVER, PASS),
+        (zoned("any", "any"), FAIL),  # no mesh, or places are ignored
+        (zoned("a", "a"), FAIL),  # nobody stands in
+        (zoned("a", "d", taken=11.5), FAIL),  # too late
+        (zoned("a", "d", back=12.5), FAIL),  # let in too early
+        (zoned("a", "d", back=15.9), FAIL),  # hardly back
+        (zoned("a", "d", back=30.0), FAIL),  # never back
+        (zoned("a", "any"), FAIL),
+        (zoned("d", "d"), FAIL),
+        (replace(FAILOVER, answers=FAILOVER.answers[:100]), OPEN),
+        (replace(FAILOVER, far=()), OPEN),
+    ],
+)
+def test_others_stand_in_and_no_longer(history, verdict):
+    assert judge_failover(history).verdict is verdict
 
 
 def phase(errors, serving, requests=160):

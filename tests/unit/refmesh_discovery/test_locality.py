@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refmesh import defects
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.locality import REGION, SUBZONE, ZONE, Distribution, Locality, LocalitySetting, read
+from refmesh.discovery import locality
 from refmesh.discovery.locality import NOWHERE, Host, Plan, Viewpoint, assignment, rank, weights
 from refmesh.discovery.resource import ResourceType
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, endpoint_slice, pod, policy, service
@@ -223,6 +225,12 @@ def test_a_namespace_with_a_rule_of_its_own_sees_places_and_others_do_not() -> N
     cluster = zoned(EJECTS, "other")
     assert seen(cluster, "gate", "other") == [[NEAR], [FAR]]
     assert seen(cluster, "client") == [[FAR, NEAR]]
+
+
+def test_with_the_defect_everybody_is_as_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locality, "rank", locality.rank)  # put back afterwards
+    defects.switch_on("locality-ignored")
+    assert seen(zoned(EJECTS), "client") == [[FAR, NEAR]]
 
 
 def test_who_sees_the_same_shares_it_and_what_did_not_change_stays() -> None:
