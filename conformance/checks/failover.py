@@ -14,13 +14,14 @@ from fixtures.workloads.traffic import Batch, Record
 
 __all__: list[str] = []
 
-CONSECUTIVE, INTERVAL, EJECTION = 3, 0.5, 3.0
+CONSECUTIVE, INTERVAL, EJECTION = 3, 0.5, 4.0
 RATE = 80.0
 MOST_IN_FLIGHT = 8
 BEFORE = 80
 """Requests before anything fails: one second."""
-BOUND = 1.0
-"""Seconds in which the others must have taken over. It takes three errors of each host: a sixth of a second."""
+BOUND = 2.0
+"""Seconds in which the others must have taken over. Three errors of each host take a sixth of a second, and Envoy tells
+its workers of the health of hosts once a second (`update_merge_window`)."""
 FAILS = 2.0
 """Seconds for which the hosts fail: they are sound again well before they may be let in."""
 LATEST = EJECTION + 2 * INTERVAL + 3.0
