@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from refmesh.api.fields import Field, Invalid
 
@@ -19,8 +20,7 @@ _WAYS = ("distribute", "failover", "failoverPriority")
 _WHOLE = 100
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Locality:
+class Locality(NamedTuple):
     """A place. Zones of the same name in two regions are two zones. "" is unknown; in a pattern it is any."""
 
     region: str = ""
@@ -40,14 +40,14 @@ class Locality:
 
     def distance(self, other: Locality) -> int:
         """0 in the same subzone, 1 in the same zone, 2 in the same region, otherwise 3."""
-        for level, (one, two) in enumerate(zip(astuple(self), astuple(other), strict=True)):
+        for level, (one, two) in enumerate(zip(self, other, strict=True)):
             if one != two:
                 return 3 - level
         return 0
 
     def within(self, pattern: Locality) -> bool:
         """Whether a pattern means this place."""
-        return all(wanted in {"", own} for own, wanted in zip(astuple(self), astuple(pattern), strict=True))
+        return all(wanted in {"", own} for own, wanted in zip(self, pattern, strict=True))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby, takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from envoy.config.core.v3.base_pb2 import Locality as LocalityProto
 from envoy.config.endpoint.v3.endpoint_components_pb2 import LocalityLbEndpoints
@@ -42,8 +42,7 @@ _PARTS = 1000
 """Into so many parts a share is divided between places that one pattern means."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """One address, where it is, and its values of the labels that the setting asks for, in the setting's order."""
 
     address: tuple[str, int, bool, str]

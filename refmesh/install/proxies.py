@@ -87,13 +87,16 @@ def _entries(section: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _endpoints(assignment: dict[str, Any]) -> Iterator[Row]:
-    for locality in assignment.get("endpoints") or ():
-        for host in locality.get("lb_endpoints") or ():
+    for group in assignment.get("endpoints") or ():
+        place = group.get("locality") or {}
+        for host in group.get("lb_endpoints") or ():
             address = host.get("endpoint", {}).get("address", {}).get("socket_address", {})
             yield {
                 "cluster": assignment.get("cluster_name"),
                 "address": f"{address.get('address')}:{address.get('port_value')}",
                 "health": host.get("health_status", "UNKNOWN"),
+                "priority": group.get("priority", 0),
+                "locality": "/".join(place[part] for part in ("region", "zone", "sub_zone") if place.get(part)),
             }
 
 

@@ -23,6 +23,30 @@ DUMP = {
             ],
         },
         {
+            "@type": "type.googleapis.com/envoy.admin.v3.EndpointsConfigDump",
+            "dynamic_endpoint_configs": [
+                {
+                    "endpoint_config": {
+                        "cluster_name": "outbound|80||a.b",
+                        "endpoints": [
+                            {
+                                "locality": {"region": "r", "zone": "z"},
+                                "priority": 1,
+                                "lb_endpoints": [
+                                    {
+                                        "endpoint": {
+                                            "address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}}
+                                        },
+                                        "health_status": "HEALTHY",
+                                    }
+                                ],
+                            }
+                        ],
+                    }
+                }
+            ],
+        },
+        {
             "@type": "type.googleapis.com/envoy.admin.v3.SecretsConfigDump",
             "dynamic_active_secrets": [
                 {"name": "default", "last_updated": "now", "secret": {"tls_certificate": {"private_key": "k"}}}
@@ -36,6 +60,15 @@ def test_a_table_has_one_line_for_each_resource():
     assert rows_of(DUMP, "cluster") == [
         {"name": "outbound|80||a.b", "type": "EDS", "state": "dynamic"},
         {"name": "xds-grpc", "type": "STRICT_DNS", "state": "static"},
+    ]
+    assert rows_of(DUMP, "endpoint") == [
+        {
+            "cluster": "outbound|80||a.b",
+            "address": "10.0.0.1:80",
+            "health": "HEALTHY",
+            "priority": 1,
+            "locality": "r/z",
+        }
     ]
     assert rows_of(DUMP, "listener") == [{"name": "virtualInbound", "address": "0.0.0.0:15006", "state": "dynamic"}]
 
