@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 
 from conformance.catalogue import check
 from conformance.checks.balancing import GROUND, MARKED, hosts
@@ -22,7 +23,9 @@ __all__: list[str] = []
 
 CONSECUTIVE, INTERVAL, EJECTION, MOST = 5, 1.0, 60.0, 50
 """Nobody comes back while the check looks."""
-REQUESTS = 160
+REQUESTS = 80
+SETTLED = 1.5
+"""Seconds in which ejections are in force. Envoy tells its workers of the first at once, of others once a second."""
 CONNECTIONS, PENDING = 2, 1
 CROWD, DELAY = 16, 3.0
 MEETINGS = 3
@@ -30,7 +33,7 @@ MEETINGS = 3
 
 
 def phases(ctx: Context) -> Threshold:
-    """Let every host fail four times in a row, then, in a phase of its own, six times."""
+    """Let every host fail four times in a row, then, in a phase of its own, six times, and see who answers later."""
     marker = ctx.marker(MARKED)
     ctx.apply(OutlierEjection(ctx.space("in"), "doomed", 8080, CONSECUTIVE, INTERVAL, EJECTION, MOST, marker))
     ctx.gate("doomed", marker)
@@ -43,7 +46,9 @@ def phases(ctx: Context) -> Threshold:
             timeout=LIMITS.request,
             fields=("pod",),
         )
-        return Phase.of(ctx.client().batch(batch))
+        failing = ctx.client().batch(batch)
+        time.sleep(SETTLED)
+        return Phase.of([*failing, *ctx.client().batch(batch)])
 
     return Threshold(hosts(ctx), CONSECUTIVE, MOST, below=phase(CONSECUTIVE - 1), beyond=phase(CONSECUTIVE + 1))
 

@@ -36,7 +36,7 @@ class Phase:
 
     @property
     def last(self) -> tuple[tuple[str, int | None], ...]:
-        """The second half, when everything that ejects has happened."""
+        """The second half, sent when everything that ejects has happened and is in force."""
         return self.answers[len(self.answers) // 2 :]
 
     @property
