@@ -22,8 +22,10 @@ from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Evidence
 
-__all__ = ["GROUND", "NOBODY", "Split", "Way", "declare", "judge_nothing_else", "judge_split", "split"]
+__all__ = ["FRESH", "GROUND", "NOBODY", "Split", "Way", "declare", "judge_nothing_else", "judge_split", "split"]
 
+FRESH = tuple(f"fresh-{number}" for number in range(1, 6))
+"""Services that have no route at first."""
 GROUND = place(
     Ground(
         name="wt",
@@ -40,7 +42,7 @@ GROUND = place(
         services=(
             *(
                 Svc(name, "in", "web", ports=HTTP)
-                for name in ("two", "zero", "three", "within", "hole", "moving", "turned", "canary")
+                for name in ("two", "zero", "three", "within", "hole", "moving", "turned", "canary", *FRESH)
             ),
             Svc("calls", "in", "web", ports=HTTP_AND_GRPC),
             *(Svc(f"web-{version}", "in", "web", version, ports=HTTP_AND_GRPC) for version in ("v1", "v2", "v3")),

@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from conformance.catalogue import check
-from conformance.checks.weights import GROUND, Split, Way, declare, judge_split, split
+from conformance.checks.weights import FRESH, GROUND, Split, Way, declare, judge_split, split
 from conformance.context import LIMITS, Context
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Batch, Job, Record
 from reports.model import Evidence
 
-__all__ = ["CONVERGES", "Moving", "Turned", "judge_moving", "judge_turned"]
+__all__ = ["CONVERGES", "Entered", "Moving", "Turned", "judge_entered", "judge_moving", "judge_turned"]
 
 CONVERGES = 5.0
 """Seconds within which a change of weights must be followed by every request."""
@@ -112,6 +112,60 @@ def moving(ctx: Context) -> Moving:
     late = [one for one in seen if _began(one) > since]
     early = [one for one in seen if _began(one) <= since]
     return Moving(len(STAGES), tuple(map(_said, early)), tuple(map(_said, late)))
+
+
+@dataclass(frozen=True)
+class Entered:
+    """Steady traffic to services that get their first routes, each to a version that no route named before."""
+
+    routes: int
+    during: tuple[str, ...]
+    """By request, of all services: the version that answered, or `error: …`, until the service's route was in force."""
+    after: tuple[str, ...]
+
+
+def judge_entered(history: Entered) -> Judgement:
+    """Not one request fails: no proxy gets a route before it knows the cluster that the route names."""
+    during, after = Counter(history.during), Counter(history.after)
+    evidence = Evidence(
+        f"answers while {history.routes} services got their first routes",
+        [
+            {"when": when, "answer": name, "requests": count}
+            for when, counts in (("until the route was in force", during), ("from then on", after))
+            for name, count in sorted(counts.items())
+        ],
+    )
+    if len(history.during) < EACH * history.routes or not history.after or not during["v1"]:
+        return inconclusive("too few requests were sent", evidence)
+    if errors := sum(count for name, count in (during + after).items() if name.startswith("error")):
+        return failed(f"{errors} requests failed when their service got its first route", evidence)
+    if strays := sum(after.values()) - after["v2"]:
+        return failed(f"{strays} requests did not follow the route that was in force", evidence)
+    return passed(f"{sum((during + after).values())} requests while {history.routes} routes came, no error", evidence)
+
+
+@check(
+    id="WT-10",
+    title="A first route takes over traffic without an error",
+    proves=("weights", "make before break"),
+    judge=judge_entered,
+    ground=GROUND,
+    requires=("INJ-01",),
+    level="extended",
+    reference="https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#eventual-consistency-considerations",
+)
+def entered(ctx: Context) -> Entered:
+    """Give one service after the other its first route under traffic. Its clusters come with it."""
+    early, late = list[Record](), list[Record]()
+    for service in FRESH:
+        seen: list[Record] = []
+        with ctx.client().start(_steady(service, ctx)) as job:
+            _seen(ctx, job, EACH, seen)
+            declare(ctx, service, {"v1": 0, "v2": 100}, "version")
+            since = _seen(ctx, job, EACH // 3, seen)
+        early += [one for one in seen if _began(one) <= since]
+        late += [one for one in seen if _began(one) > since]
+    return Entered(len(FRESH), tuple(map(_said, early)), tuple(map(_said, late)))
 
 
 @dataclass(frozen=True)

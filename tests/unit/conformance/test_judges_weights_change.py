@@ -6,7 +6,15 @@ from dataclasses import replace
 import pytest
 
 from conformance.checks.weights import Split, judge_split
-from conformance.checks.weights_change import EACH, Moving, Turned, judge_moving, judge_turned
+from conformance.checks.weights_change import (
+    EACH,
+    Entered,
+    Moving,
+    Turned,
+    judge_entered,
+    judge_moving,
+    judge_turned,
+)
 from reports.model import Verdict
 
 SOUND = Moving(4, ("v1", "v2") * (2 * EACH), ("v2",) * EACH)
@@ -28,6 +36,19 @@ def test_weights_that_move_wrongly():
         replace(SOUND, during=("v1", "v2", "v3") * 80, after=("v1", "v2", "v3") * 20),  # plain Kubernetes
     ):
         assert judge_moving(changed).verdict is Verdict.FAIL
+
+
+def test_first_routes_cost_no_request():
+    sound = Entered(2, ("v1", "v2", "v3") * EACH, ("v2",) * 20)
+    assert judge_entered(sound).verdict is Verdict.PASS
+    for changed in (
+        replace(sound, during=(*sound.during, "error: 503")),  # a route before its cluster
+        replace(sound, after=(*sound.after, "error: 503")),
+        replace(sound, after=("v1", "v2", "v3") * 9),  # plain Kubernetes
+    ):
+        assert judge_entered(changed).verdict is Verdict.FAIL
+    for changed in (Entered(2, (), ()), replace(sound, after=()), replace(sound, during=("v2",) * 3 * EACH)):
+        assert judge_entered(changed).verdict is Verdict.INCONCLUSIVE
 
 
 def turned(old_until: float, *, settled: bool = True, extra: tuple[tuple[float, str], ...] = ()) -> Turned:
