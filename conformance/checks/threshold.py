@@ -36,12 +36,12 @@ class Phase:
 
     @property
     def last(self) -> tuple[tuple[str, int | None], ...]:
-        """The second half, sent when everything that ejects has happened and is in force."""
-        return self.answers[len(self.answers) // 2 :]
+        """The last third, sent when everything that ejects has happened and is in force."""
+        return self.answers[2 * len(self.answers) // 3 :]
 
     @property
     def serving(self) -> set[str]:
-        """The hosts that answer in the second half."""
+        """The hosts that answer in the end."""
         return {pod for pod, _ in self.last if pod}
 
 

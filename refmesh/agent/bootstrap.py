@@ -22,7 +22,11 @@ RUNTIME = {
             "name": "static",
             # Access rules ask for all values of a repeated header or for any, as the rule needs; asked one by one,
             # Envoy would let in whoever sends the wanted value among others.
-            "static_layer": {"envoy.reloadable_features.rbac_match_headers_individually": False},
+            "static_layer": {
+                "envoy.reloadable_features.rbac_match_headers_individually": False,
+                # The control plane measures regular expressions; by default Envoy refuses all routes for one of 101.
+                "re2.max_program_size.error_level": 100_000,
+            },
         }
     ]
 }

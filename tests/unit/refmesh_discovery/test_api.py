@@ -50,7 +50,12 @@ MISTAKES = [
     (
         "VirtualService",
         {"hosts": ["a"], "http": [{"route": ROUTE, "match": [{"uri": {"regex": "("}}]}]},
-        "spec.http[0].match[0].uri.regex: is not a valid regular expression",
+        "spec.http[0].match[0].uri.regex: is not a regular expression that RE2 takes: missing ): (",
+    ),
+    (
+        "VirtualService",
+        {"hosts": ["a"], "http": [{"route": ROUTE, "match": [{"uri": {"regex": ".{1000}.{1000}"}}]}]},
+        "spec.http[0].match[0].uri.regex: takes 16004 instructions of RE2, at most 10000",
     ),
     (
         "VirtualService",

@@ -11,6 +11,7 @@ import envoy._bin
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from refmesh.agent.bootstrap import RUNTIME
 from refmesh.discovery.resource import ResourceType
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, pod, policy, service
 
@@ -58,6 +59,7 @@ def static_bootstrap(cluster: MemoryCluster) -> dict[str, Any]:
         inline_routes(item, found[ResourceType.ROUTE])
     return {
         "node": {"id": "test", "cluster": "test"},
+        "layered_runtime": RUNTIME,
         "static_resources": {
             "clusters": [SDS, *clusters],
             "listeners": list(found[ResourceType.LISTENER].values()),
@@ -235,6 +237,15 @@ PLACED = [
 ]
 
 
+LARGE = policy(
+    "large",
+    {
+        "parentRefs": [{"group": "", "kind": "Service", "name": "echo", "port": 80}],
+        "rules": [
+            {"matches": [{"method": {"type": "RegularExpression", "service": "a{990}" * 10, "method": "b{990}" * 10}}]}
+        ],
+    },
+)
 CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "plain": [],
     "strict": [("PeerAuthentication", peer_authentication("STRICT"))],
@@ -269,6 +280,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("AuthorizationPolicy", policy(action.lower(), {"action": action, "rules": [EVERY_CONDITION, {}]}))
         for action in ("ALLOW", "DENY", "AUDIT")
     ],
+    "as large an expression as is allowed, twice": [("GRPCRoute", LARGE)],
     "registry only": [
         ("Sidecar", policy("closed", {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}})),
         ("ServiceEntry", policy("known", {"hosts": ["api.example.com"], "ports": [HTTP], "resolution": "DNS"})),
