@@ -31,6 +31,7 @@ from refmesh.ca.peer import peer_identity
 from refmesh.ca.replicas import Replicas
 from refmesh.ca.rotation import Rotator
 from refmesh.config.certificates import CertificateReader
+from refmesh.config.classic_servers import closed_servers
 from refmesh.config.ingress import wanted_certificates
 from refmesh.config.jwks import KeyFetcher
 from refmesh.config.leadership import Leadership
@@ -85,6 +86,7 @@ class ControlPlane:
         self._keys = KeyFetcher(self._put_keys)
         self._status = StatusWriter(kube, lambda: self._store.raw, self._leadership.leads)
         self._certificates = CertificateReader(kube, self._put_certificate)
+        self._closed = set[str]()
         self._deployer = Deployer(
             kube, self._proxy_config, self._leadership.leads, options.namespace, classic=options.ingress_gateway == "on"
         )
@@ -226,10 +228,17 @@ class ControlPlane:
         self._keys.offer(snapshot)
         self._certificates.want(wanted_certificates(snapshot))
         self._deployer.offer(snapshot)
+        self._tell_closed(closed_servers(snapshot))
         metrics.REJECTED_OBJECTS.clear()
         for kind, namespace, name in snapshot.rejected:
             metrics.REJECTED_OBJECTS.labels(kind).inc()
             log.debug("%s %s/%s is not in force", kind, namespace, name)
+
+    def _tell_closed(self, closed: set[str]) -> None:
+        """Istio's Gateways have no status: the log says why a server is closed, once."""
+        for sentence in sorted(closed - self._closed):
+            log.warning("%s", sentence)
+        self._closed = closed
 
     def _put_keys(self, uri: str, keys: str | None) -> None:
         if self._store.put_keys(uri, keys):

@@ -17,7 +17,7 @@ import aiohttp
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from refmesh.config.model import Certificate, Key
+from refmesh.config.model import ABSENT, Certificate, Key
 from refmesh.kubeclient import Kube, KubeError
 
 __all__ = ["CertificateReader", "certificate_of"]
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 _REFRESH_SECONDS = 5.0
 _MAX_SECRETS = 500
 _MAX_BYTES = 1 << 18
+# Istio's names, of Secrets made by hand and of those of type kubernetes.io/tls; it looks for them in this order.
+_CA_NAMES = ("cacert", "ca.crt")
+_CRL_NAMES = ("crl", "ca.crl")
 
 
 def certificate_of(secret: Mapping[str, Any] | None) -> Certificate:
@@ -35,18 +38,28 @@ def certificate_of(secret: Mapping[str, Any] | None) -> Certificate:
     In either case the CA certificates beside them, where there are good ones.
     """
     if secret is None:
-        return Certificate(problem="does not exist")
+        return ABSENT
     data = secret.get("data") or {}
-    return replace(_pair(data), roots=_roots(data))
+    roots, problem = _roots(data)
+    return replace(_pair(data), roots=roots, roots_problem=problem)
 
 
-def _roots(data: Mapping[str, Any]) -> str:
+def _roots(data: Mapping[str, Any]) -> tuple[str, str]:
+    """The CA certificates, or why those that are there cannot be used."""
+    # Clients whose certificate was revoked would get in.
+    if revoked := next((name for name in _CRL_NAMES if data.get(name)), ""):
+        return "", f"has a {revoked}, and refmesh reads no revocation lists"
+    name = next((name for name in _CA_NAMES if data.get(name)), "")
+    if not name:
+        return "", ""
     try:
-        # Secrets made by hand for Istio have the second name.
-        roots = base64.b64decode(data.get("ca.crt") or data.get("cacert") or "", validate=True)
-        return roots.decode("ascii") if len(roots) <= _MAX_BYTES and x509.load_pem_x509_certificates(roots) else ""
+        roots = base64.b64decode(data[name], validate=True)
+        if len(roots) > _MAX_BYTES:
+            return "", f"has a {name} of more than {_MAX_BYTES} bytes"
+        x509.load_pem_x509_certificates(roots)
+        return roots.decode("ascii"), ""
     except (binascii.Error, ValueError, TypeError):
-        return ""
+        return "", f"has a {name} that is no PEM certificate"
 
 
 def _pair(data: Mapping[str, Any]) -> Certificate:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from refmesh.api.gateway import CertificateRef, Gateway, GatewayListener
 from refmesh.api.gateway_route import GatewayRoute, ParentGateway
 from refmesh.api.hostnames import intersection
-from refmesh.api.istio_gateway import IstioGateway, Server
-from refmesh.config.model import Key, Pod, Snapshot
-from refmesh.ingress.names import GATEWAY_LABEL, usable_port
+from refmesh.config.classic_servers import classic_gateways, secrets_of
+from refmesh.config.model import Key, Snapshot
+from refmesh.ingress.names import usable_port
 
 __all__ = [
     "CONTROLLER",
@@ -22,15 +22,12 @@ __all__ = [
     "Door",
     "OpenGateway",
     "Outcome",
-    "classic_gateways",
-    "client_roots",
     "open_gateway",
     "own_class",
     "own_gateways",
     "wanted_certificates",
 ]
 
-_CA_SUFFIX = "-cacert"
 _BY_GATEWAY = "routes by gateway"
 CONTROLLER = "refmesh.io/mesh-controller"
 """How refmesh calls itself in GatewayClasses and in statuses."""
@@ -228,31 +225,6 @@ def _certificate_problem(snapshot: Snapshot, gateway: Gateway, reference: Certif
     if found is None:
         return f"Pending: Secret {where} has not been read yet"
     return f"InvalidCertificateRef: Secret {where} {found.problem}" if found.problem else ""
-
-
-def classic_gateways(snapshot: Snapshot, pod: Pod) -> list[IstioGateway]:
-    """Istio's Gateways that speak to a pod, the oldest first. What a Gateway of Gateway API has is its own."""
-    if not pod.router or GATEWAY_LABEL in pod.labels:
-        return []
-    picked = [
-        gateway
-        for gateway in snapshot.istio_gateways.values()
-        if all(pod.labels.get(key) == value for key, value in gateway.selector)
-    ]
-    return sorted(picked, key=lambda gateway: gateway.meta.age_key)
-
-
-def secrets_of(server: Server) -> tuple[str, ...]:
-    """The Secrets of a server by name: its certificate's, and where clients need one, one that may have their CA."""
-    if not server.credential:
-        return ()
-    return (server.credential, f"{server.credential}{_CA_SUFFIX}") if server.mutual else (server.credential,)
-
-
-def client_roots(snapshot: Snapshot, namespace: str, server: Server) -> Key | None:
-    """The Secret with the CA certificates for a server's clients: the one for it, else that of the certificate."""
-    keys = [(namespace, name) for name in reversed(secrets_of(server))] if server.mutual else []
-    return next((key for key in keys if key in snapshot.certificates and snapshot.certificates[key].roots), None)
 
 
 def wanted_certificates(snapshot: Snapshot) -> set[Key]:

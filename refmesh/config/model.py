@@ -26,6 +26,7 @@ from refmesh.api.telemetry import Telemetry
 from refmesh.api.virtual_service import VirtualService
 
 __all__ = [
+    "ABSENT",
     "Certificate",
     "ContainerPort",
     "Endpoint",
@@ -147,6 +148,12 @@ class Certificate:
     problem: str = ""
     roots: str = ""
     """CA certificates that clients are verified against; a Secret may have them alone."""
+    roots_problem: str = ""
+    """Why the Secret's CA certificates are not used; then `roots` is empty. Empty as well where it has none."""
+
+
+ABSENT = Certificate(problem="does not exist")
+"""What is known of a Secret that is not there; of one that was not read yet nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from refmesh.api.hostnames import covers, intersection
 from refmesh.api.istio_gateway import IstioGateway, Server, ServerHost
 from refmesh.api.routing import Redirect, Rule
 from refmesh.api.virtual_service import VirtualService
-from refmesh.config.ingress import classic_gateways, client_roots
+from refmesh.config.classic_servers import classic_gateways, credentials_of
 from refmesh.config.model import Pod
 from refmesh.discovery.attachments import Attachments, rule_for
 from refmesh.discovery.doors import Chain, GatewayPort, Site, roots_name, secret_name
@@ -46,11 +46,9 @@ def _chains(attachments: Attachments, pod: Pod, servers: list[tuple[IstioGateway
     found, taken = list[Chain](), set[str]()
     demanding = {host.name for _, _, server in servers if server.mutual for host in server.hosts}
     for gateway, index, server in servers:
-        key = (pod.namespace, server.credential)
-        certificate = attachments.snapshot.certificates.get(key)
+        held = credentials_of(attachments.snapshot, pod.namespace, server)
         names = tuple(host.name for host in server.hosts if host.name not in taken)
-        roots = client_roots(attachments.snapshot, pod.namespace, server)
-        if certificate is None or certificate.problem or not names or (server.mutual and roots is None):
+        if held.problem or not names:
             continue
         taken.update(names)
         sites = {}
@@ -61,8 +59,8 @@ def _chains(attachments: Attachments, pod: Pod, servers: list[tuple[IstioGateway
             name,
             _guarded(_as_sites(sites), names, demanding),
             () if "" in names else names,
-            (secret_name(key),),
-            roots_name(roots) if roots is not None else "",
+            (secret_name(held.certificate),),
+            roots_name(held.roots) if held.roots is not None else "",
         )
         found.append(made)
     return tuple(found)

@@ -2,66 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
 
 from refmesh.api.istio_gateway import IstioGateway
 from refmesh.api.kinds import KINDS, parse
 from refmesh.api.meta import Rejected
 from refmesh.config.admission import kind_of, problem
-from refmesh.config.certificates import certificate_of
 from refmesh.config.ingress import wanted_certificates
-from refmesh.config.model import Certificate
-from refmesh.discovery.attachments import Attachments
-from refmesh.discovery.classic import classic_ports
-from refmesh.discovery.doors import GatewayPort
 from refmesh.discovery.resource import ResourceType
-from refmesh.discovery.settings import MeshSettings
 from refmesh.ingress.objects import classic_objects
 from refmesh.injector.containers import Config
-from tests.unit.refmesh_discovery.authority import TestAuthority
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, endpoint_slice, pod, policy
-from tests.unit.refmesh_ingress.doorways import key_pair, router_pod
-
-DOOR = ("refmesh-system", "door")
-WEB: dict[str, Any] = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
-
-
-def istio_gateway(*servers: dict[str, Any], name: str = "front", **more: Any) -> dict[str, Any]:
-    return policy(name, {"selector": {"istio": "ingressgateway"}, "servers": list(servers or (WEB,))}, **more)
-
-
-def secure(credential: str, *hosts: str) -> dict[str, Any]:
-    port = {"number": 443, "name": "https", "protocol": "HTTPS"}
-    return {"port": port, "hosts": list(hosts), "tls": {"mode": "SIMPLE", "credentialName": credential}}
-
-
-def virtual(*hosts: str, name: str = "v", gateways: tuple[str, ...] = ("front",), **more: Any) -> dict[str, Any]:
-    rule = {"route": [{"destination": {"host": "echo", "port": {"number": 80}}}], **more}
-    return policy(name, {"hosts": list(hosts), "gateways": list(gateways), "http": [rule]})
-
-
-def with_door(*objects: tuple[str, dict[str, Any]]) -> MemoryCluster:
-    door = router_pod("door", "10.1.8.1", "x")
-    door["metadata"] |= {"namespace": DOOR[0], "labels": {"app": "istio-ingressgateway", "istio": "ingressgateway"}}
-    cluster = MemoryCluster().with_echo().put("Pod", door)
-    for source, obj in objects:
-        cluster.put(source, obj)
-    return cluster
-
-
-def ports(cluster: MemoryCluster, pod: tuple[str, str] = DOOR) -> tuple[GatewayPort, ...]:
-    snapshot = cluster.snapshot()
-    assert not snapshot.rejected
-    return classic_ports(Attachments.collect(snapshot, MeshSettings()), snapshot.pods[pod])
-
-
-def hosts(found: tuple[GatewayPort, ...]) -> dict[int, set[str]]:
-    return {port.number: {site.domain for chain in port.chains for site in chain.sites} for port in found}
+from tests.unit.refmesh_discovery.helpers import all_messages, endpoint_slice, pod
+from tests.unit.refmesh_ingress.classic_doors import DOOR, WEB, hosts, istio_gateway, ports, secure, virtual, with_door
+from tests.unit.refmesh_ingress.doorways import key_pair
 
 
 def test_the_classic_pair_opens_a_port() -> None:
@@ -105,58 +60,6 @@ def test_a_secret_is_beside_the_workload_and_only_it_gets_the_key() -> None:
     world = cluster.world()
     assert set(all_messages(world, DOOR, ResourceType.SECRET)) == {"kubernetes://refmesh-system/cert"}
     assert set(all_messages(world, ("shop", "echo-v1"), ResourceType.SECRET)) == set()
-
-
-def mutual(credential: str, *names: str) -> dict[str, Any]:
-    made = secure(credential, *names)
-    made["tls"]["mode"] = "MUTUAL"
-    return made
-
-
-def test_clients_must_show_a_certificate_where_that_is_asked_for() -> None:
-    cluster = with_door(
-        ("IstioGateway", istio_gateway(mutual("cert", "a.example.com"), secure("open", "*.example.com"))),
-        ("VirtualService", virtual("*")),
-    )
-    cert, beside, public = (("refmesh-system", name) for name in ("cert", "cert-cacert", "open"))
-    assert wanted_certificates(cluster.snapshot()) == {cert, beside, public}
-    for key in (cert, public):
-        cluster.store.put_certificate(key, key_pair())
-    # Without CA certificates nobody gets in, nor by the other name.
-    ((chain,),) = (port.chains for port in ports(cluster))
-    assert {site.domain: site.misdirected for site in chain.sites} == {"*.example.com": False, "a.example.com": True}
-    roots = TestAuthority().trust_bundle_pem().decode()
-    cluster.store.put_certificate(cert, replace(key_pair(), roots=roots))
-    (port,) = ports(cluster)
-    assert [chain.roots for chain in port.chains] == ["kubernetes://refmesh-system/cert#ca", ""]
-    cluster.store.put_certificate(beside, Certificate(problem="has no tls.crt", roots=roots))
-    (port,) = ports(cluster)
-    name = "kubernetes://refmesh-system/cert-cacert#ca"
-    assert [chain.roots for chain in port.chains] == [name, ""]
-    assert [site.domain for site in port.chains[0].sites] == ["a.example.com"]
-    world = cluster.world()
-    secrets = all_messages(world, DOOR, ResourceType.SECRET)
-    assert secrets[name].validation_context.trusted_ca.inline_bytes.decode() == roots
-    assert set(all_messages(world, ("shop", "echo-v1"), ResourceType.SECRET)) == set()
-    (listener,) = all_messages(world, DOOR, ResourceType.LISTENER).values()
-    contexts = [DownstreamTlsContext(), DownstreamTlsContext()]
-    for context, made in zip(contexts, listener.filter_chains, strict=True):
-        assert made.transport_socket.typed_config.Unpack(context)
-    assert [context.require_client_certificate.value for context in contexts] == [True, False]
-    assert contexts[0].common_tls_context.validation_context_sds_secret_config.name == name
-
-
-def test_ca_certificates_are_read_beside_a_certificate_or_alone() -> None:
-    pair, roots = key_pair(), TestAuthority().trust_bundle_pem().decode()
-
-    def secret(**data: str) -> dict[str, Any]:
-        return {"data": {name: base64.b64encode(value.encode()).decode() for name, value in data.items()}}
-
-    whole = {"tls.crt": pair.chain, "tls.key": pair.key, "ca.crt": roots}
-    assert certificate_of(secret(**whole)) == replace(pair, roots=roots)
-    assert certificate_of(secret(**{**whole, "ca.crt": "none"})) == pair
-    for name in ("ca.crt", "cacert"):
-        assert certificate_of(secret(**{name: roots})) == Certificate(problem="has no tls.crt", roots=roots)
 
 
 def test_who_comes_behind_a_service_later_is_known_to_a_gateway_that_was_there_before() -> None:
