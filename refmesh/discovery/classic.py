@@ -7,8 +7,9 @@ Of Gateways that want one port in different ways, the oldest decides.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from refmesh.api.hostnames import covers, intersection
+from refmesh.api.hostnames import covers, intersection, specificity
 from refmesh.api.istio_gateway import IstioGateway, Server, ServerHost
 from refmesh.api.routing import Redirect, Rule
 from refmesh.api.virtual_service import VirtualService
@@ -39,26 +40,32 @@ def _chains(attachments: Attachments, pod: Pod, servers: list[tuple[IstioGateway
     if not servers:
         return ()
     if not servers[0][2].credential:
-        sites: dict[str, list[Rule]] = {}
+        plain: dict[str, list[Rule]] = {}
         for gateway, _, server in servers:
-            _add_sites(sites, attachments, gateway, server)
-        return (Chain(f"http.{servers[0][2].port}", _as_sites(sites)),)
+            _add_sites(plain, attachments, gateway, server)
+        return (Chain(f"http.{servers[0][2].port}", _as_sites(plain)),)
     found, taken = list[Chain](), set[str]()
     demanding = {host.name for _, _, server in servers if server.mutual for host in server.hosts}
     for gateway, index, server in servers:
+        hosts = tuple(host for host in server.hosts if host.name not in taken)
+        names = tuple(dict.fromkeys(host.name for host in hosts))
         held = credentials_of(attachments.snapshot, pod.namespace, server)
-        names = tuple(host.name for host in server.hosts if host.name not in taken)
+        if held.problem and not server.mutual:
+            continue
+        # Where clients need a certificate and none can be verified, no other server lets them in without one.
+        taken.update(names)
         if held.problem or not names:
             continue
-        taken.update(names)
-        sites = {}
-        _add_sites(sites, attachments, gateway, server)
+        sites: dict[str, list[Rule]] = {}
+        _add_sites(sites, attachments, gateway, replace(server, hosts=hosts))
+        others = {host for host in demanding - set(names) if any(covers(one.name, host) for one in server.hosts)}
         name = f"https.{server.port}.{gateway.meta.namespace}.{gateway.meta.name}.{index}"
         # A server for every host has no names: Envoy knows no wildcard for all.
+        server_names = () if "" in names else names
         made = Chain(
             name,
-            _guarded(_as_sites(sites), names, demanding),
-            () if "" in names else names,
+            _guarded(sites, server_names or ("",), others),
+            server_names,
             (secret_name(held.certificate),),
             roots_name(held.roots) if held.roots is not None else "",
         )
@@ -66,11 +73,18 @@ def _chains(attachments: Attachments, pod: Pod, servers: list[tuple[IstioGateway
     return tuple(found)
 
 
-def _guarded(sites: tuple[Site, ...], names: tuple[str, ...], demanding: set[str]) -> tuple[Site, ...]:
-    """The sites of a chain without those for which another asks for a certificate: a client could choose its SNI so."""
-    others = {host for host in demanding - set(names) if any(covers(name, host) for name in names)}
-    kept = tuple(site for site in sites if not any(covers(host, site.domain) for host in others))
-    return (*kept, *(Site(host, (), misdirected=True) for host in sorted(others)))
+def _guarded(sites: dict[str, list[Rule]], names: tuple[str, ...], others: set[str]) -> tuple[Site, ...]:
+    """The sites of a chain for `names` without those of `others`, for which another chain asks for a certificate.
+
+    A client could choose its SNI so. Whose a host is, is decided as Envoy decides whose an SNI is: by the closest name.
+    """
+    closest = sorted({*names, *others}, key=specificity)
+    kept = {
+        domain: rules
+        for domain, rules in sites.items()
+        if next((name for name in closest if covers(name, domain)), "") not in others
+    }
+    return (*_as_sites(kept), *(Site(host or "*", (), misdirected=True) for host in sorted(others)))
 
 
 def _as_sites(sites: dict[str, list[Rule]]) -> tuple[Site, ...]:

@@ -6,6 +6,7 @@ import base64
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext
 
 from refmesh.config.certificates import certificate_of
@@ -73,7 +74,81 @@ def test_ca_certificates_are_read_beside_a_certificate_or_alone() -> None:
     assert certificate_of(None) == ABSENT
 
 
-CERT, BESIDE = (("refmesh-system", name) for name in ("cert", "cert-cacert"))
+CERT, BESIDE, OPEN = (("refmesh-system", name) for name in ("cert", "cert-cacert", "open"))
+Sites = dict[str, bool]
+
+
+def chains_of(*gateways: dict[str, Any], named: str = "*", usable: bool = True) -> dict[tuple[str, ...], Sites]:
+    """By SNI the sites of each chain that asks for no certificate, and whether requests for them are sent elsewhere.
+
+    A VirtualService for `named` and b.example.com is bound to all the Gateways, which are in the order of their age.
+    """
+    names = tuple(obj["metadata"]["name"] for obj in gateways)
+    cluster = with_door(("VirtualService", virtual(named, "b.example.com", gateways=names)))
+    for number, obj in enumerate(gateways, 1):
+        obj["metadata"]["creationTimestamp"] = f"2026-01-0{number}T00:00:00Z"
+        cluster.put("IstioGateway", obj)
+    roots = TestAuthority().trust_bundle_pem().decode()
+    cluster.store.put_certificate(CERT, key_pair())
+    cluster.store.put_certificate(OPEN, key_pair())
+    cluster.store.put_certificate(BESIDE, Certificate(problem="has no tls.crt", roots=roots if usable else ""))
+    return {
+        chain.server_names: {site.domain: site.misdirected for site in chain.sites}
+        for port in ports(cluster)
+        for chain in port.chains
+        if not chain.roots
+    }
+
+
+@pytest.mark.parametrize("usable", [True, False])
+@pytest.mark.parametrize(
+    ("asking", "asking_not", "named", "expected"),
+    [
+        (
+            ["a.example.com"],
+            ["a.example.com", "b.example.com"],
+            "a.example.com",
+            {("b.example.com",): {"b.example.com": False, "a.example.com": True}},
+        ),
+        (
+            ["a.example.com"],
+            ["a.example.com", "*.example.com"],
+            "a.example.com",
+            {("*.example.com",): {"b.example.com": False, "a.example.com": True}},
+        ),
+        (
+            ["*.example.com"],
+            ["*", "b.example.com"],
+            "a.example.com",
+            # Without names of its own the chain gets no connection whose SNI is b.example.com.
+            {(): {"*.example.com": True}},
+        ),
+        (
+            ["*.example.com"],
+            ["*.com", "b.example.com"],
+            "a.example.com",
+            {("*.com", "b.example.com"): {"b.example.com": False, "*.example.com": True}},
+        ),
+        (["*"], ["*", "b.example.com"], "*", {("b.example.com",): {"b.example.com": False, "*": True}}),
+        (["a.example.com"], ["a.example.com"], "a.example.com", {}),
+    ],
+)
+def test_no_other_server_lets_in_who_has_no_certificate(
+    asking: list[str], asking_not: list[str], named: str, expected: dict[tuple[str, ...], Sites], *, usable: bool
+) -> None:
+    closed, other = mutual("cert", *asking), secure("open", *asking_not)
+    for gateways in (
+        [istio_gateway(closed), istio_gateway(other, name="young")],
+        [istio_gateway(closed, other)],
+    ):
+        # As long as nobody can be verified, all is as closed as afterwards.
+        assert chains_of(*gateways, named=named, usable=usable) == expected
+
+
+def test_a_host_that_is_named_by_several_namespaces_is_named_once_to_envoy() -> None:
+    assert set(chains_of(istio_gateway(secure("open", "shop/b.example.com", "far/b.example.com")))) == {
+        ("b.example.com",)
+    }
 
 
 def test_clients_of_no_other_ca_get_in_while_theirs_is_not_usable() -> None:
