@@ -73,7 +73,7 @@ class AuthorizationPolicy:
         return cls(meta, action, Selection.read(spec), rules)
 
     @classmethod
-    def closed(cls, obj: Any, reason: str) -> AuthorizationPolicy:
+    def closed(cls, obj: Any, reason: str, domain: str) -> AuthorizationPolicy:  # noqa: ARG003 - one signature for every kind
         """What is in force in place of an object that cannot be read: as if it matched in the strictest way.
 
         An ALLOW policy grants nothing, a DENY policy or one with an unknown action denies everything, for the workloads

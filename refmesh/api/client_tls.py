@@ -12,7 +12,7 @@ from typing import Literal, cast
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.hostnames import is_address
 
-__all__ = ["ClientTls", "Mode", "read"]
+__all__ = ["ClientTls", "Mode", "never_ready", "read"]
 
 Mode = Literal["DISABLE", "ISTIO_MUTUAL", "SIMPLE", "MUTUAL"]
 
@@ -50,6 +50,11 @@ class ClientTls:
     def originates(self) -> bool:
         """Whether the proxy speaks TLS that is not the mesh's."""
         return self.mode in {"SIMPLE", "MUTUAL"}
+
+
+def never_ready(rule: str) -> ClientTls:
+    """TLS of a rule that nothing is known of but its name: its roots are where no file can be, so it stays closed."""
+    return ClientTls("SIMPLE", roots=f"/dev/null/DestinationRule/{rule}")
 
 
 def read(tls: Field) -> ClientTls | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
@@ -74,9 +74,9 @@ class TrafficPolicy:
         return self.tls.mode if self.tls is not None else None
 
     @property
-    def originates_tls(self) -> bool:
-        """Whether the client's proxy speaks TLS of the user's own."""
-        return self.tls is not None and self.tls.originates
+    def demands_tls(self) -> bool:
+        """Whether endpoints are spoken to in TLS, the user's own or the mesh's, whatever is known of them."""
+        return self.tls_mode not in {None, "DISABLE"}
 
     def over(self, wider: TrafficPolicy) -> TrafficPolicy:
         """This policy with the gaps filled from a wider one, whole blocks at a time as Istio does."""
@@ -134,9 +134,44 @@ class DestinationRule:
             subsets=subsets,
         )
 
+    @classmethod
+    def closed(cls, obj: Any, reason: str, domain: str) -> DestinationRule:  # noqa: ARG003 - one signature for every kind
+        """In place of one that cannot be read but asks for TLS: nothing goes to its host in plaintext.
+
+        Where all that it asks for is the mesh's own, that is in force; else TLS that is never ready, since nobody would
+        verify the server as the user wanted. Raises `Invalid` where it asks for none, or names no host.
+        """
+        meta = Meta.read(obj, "DestinationRule")
+        spec = Field(obj, "").get("spec")
+        modes = set(_modes(_object(spec.value)))
+        if not modes:
+            raise Invalid(spec.path, "asks for no TLS")
+        mutual = modes == {"ISTIO_MUTUAL"}
+        tls = ClientTls("ISTIO_MUTUAL") if mutual else client_tls.never_ready(f"{meta.namespace}/{meta.name}")
+        return cls(meta, short_host(spec.get("host").text(), meta.namespace, domain), TrafficPolicy(tls=tls))
+
     def subset(self, name: str) -> Subset | None:
         """The subset of that name."""
         return next((subset for subset in self.subsets if subset.name == name), None)
+
+
+def _modes(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Every mode of TLS that an object in whatever form asks for, at any level; what is none of them is "unknown"."""
+    for holder in (spec, *map(_object, _list(spec.get("subsets")))):
+        policy = _object(holder.get("trafficPolicy"))
+        for level in (policy, *map(_object, _list(policy.get("portLevelSettings")))):
+            tls = level.get("tls")
+            mode = tls.get("mode") if isinstance(tls, dict) else tls
+            if mode not in (None, "DISABLE"):
+                yield mode if isinstance(mode, str) else "unknown"
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _subset(item: Field) -> Subset:

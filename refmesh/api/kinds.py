@@ -50,8 +50,9 @@ class Kind:
     api_version: str
     plural: str
     read: Callable[[Any, str], Policy]
-    closed: Callable[[Any, str], Policy] | None = None
-    """What is in force in place of an object that cannot be read; None where nothing is, because nothing is at risk."""
+    closed: Callable[[Any, str, str], Policy] | None = None
+    """What is in force in place of an object that cannot be read for a reason, in a cluster of a domain; None where nothing
+    is, because nothing is at risk."""
     written: str = ""
     """The kind's name in manifests, where that is not its name here: two groups have a Gateway."""
 
@@ -73,7 +74,13 @@ KINDS: tuple[Kind, ...] = (
         RequestAuthentication.closed,
     ),
     Kind("VirtualService", "networking.istio.io/v1", "virtualservices", VirtualService.parse),
-    Kind("DestinationRule", "networking.istio.io/v1", "destinationrules", DestinationRule.parse),
+    Kind(
+        "DestinationRule",
+        "networking.istio.io/v1",
+        "destinationrules",
+        DestinationRule.parse,
+        DestinationRule.closed,
+    ),
     Kind("IstioGateway", "networking.istio.io/v1", "gateways", IstioGateway.parse, written="Gateway"),
     Kind("ServiceEntry", "networking.istio.io/v1", "serviceentries", ServiceEntry.parse),
     Kind("Sidecar", "networking.istio.io/v1", "sidecars", Sidecar.parse, Sidecar.closed),
@@ -98,9 +105,9 @@ def parse(kind: Kind, obj: Any, domain: str) -> Policy | Rejected:
         return Rejected(meta, str(problem))
 
 
-def stand_in(kind: Kind, obj: Any, reason: str) -> Policy | None:
+def stand_in(kind: Kind, obj: Any, reason: str, domain: str) -> Policy | None:
     """What is in force in place of an object that was rejected for this reason; None where nothing is."""
     try:
-        return kind.closed(obj, reason) if kind.closed is not None else None
+        return kind.closed(obj, reason, domain) if kind.closed is not None else None
     except Invalid:
-        return None  # not even a name: the API server stores no such object
+        return None  # nothing that it is about, or nothing that would be at risk

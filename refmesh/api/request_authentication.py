@@ -58,7 +58,7 @@ class RequestAuthentication:
         return cls(meta, Selection.read(spec), tuple(_rule(item) for item in spec.get("jwtRules").each()))
 
     @classmethod
-    def closed(cls, obj: Any, reason: str) -> RequestAuthentication:
+    def closed(cls, obj: Any, reason: str, domain: str) -> RequestAuthentication:  # noqa: ARG003 - one signature for every kind
         """What is in force in place of an object that cannot be read: no bearer token holds at what it selects."""
         spec = Field(obj, "").get("spec")
         if not isinstance(spec.value, dict):

@@ -40,7 +40,7 @@ class Sidecar:
         return cls(meta, _selection(spec), mode == ALLOW_ANY if policy.present else None)
 
     @classmethod
-    def closed(cls, obj: Any, reason: str) -> Sidecar:  # noqa: ARG003 - one signature for every kind
+    def closed(cls, obj: Any, reason: str, domain: str) -> Sidecar:  # noqa: ARG003 - one signature for every kind
         """In place of one that cannot be read: what it may want closed is closed.
 
         Raises `Invalid` where it wants nothing closed: then nothing stands in its place.

@@ -142,7 +142,7 @@ class Store:
             self.raw[source, key] = obj
         kind = self._kinds[source]
         parsed = parse(kind, obj, self._domain)
-        good = stand_in(kind, obj, parsed.reason) if isinstance(parsed, Rejected) else parsed
+        good = stand_in(kind, obj, parsed.reason, self._domain) if isinstance(parsed, Rejected) else parsed
         bad = parsed if isinstance(parsed, Rejected) else None
         changed = self._set(_FIELD_OF_POLICY[source], key, good)
         return self._set("rejected", (source, *key), bad) or changed

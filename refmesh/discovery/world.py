@@ -277,7 +277,7 @@ class Generator:
                 host,
                 direct=True,
                 service_port=port.port,
-                plain=not (backend.mtls or policy.originates_tls),
+                plain=not (backend.mtls or policy.demands_tls),
                 peer=backend.peer,
             )
             # Two headless services may share a pod: the first by name decides, and both mean the same address.

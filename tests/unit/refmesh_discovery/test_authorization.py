@@ -93,16 +93,16 @@ def test_nothing_but_the_kind_is_needed() -> None:
 )
 def test_what_cannot_be_read_is_closed(spec: dict[str, Any], action: Action, rules: tuple[Rule, ...]) -> None:
     obj = policy("p", {"selector": {"matchLabels": {"app": "echo"}}, **spec})
-    found = stand_in(KIND, obj, "why")
+    found = stand_in(KIND, obj, "why", "cluster.local")
     assert isinstance(found, AuthorizationPolicy)
     assert (found.action, found.rules, found.unreadable) == (action, rules, "why")
     assert found.selection == Selection((("app", "echo"),))
 
 
 def test_a_selector_that_cannot_be_read_means_the_whole_scope() -> None:
-    assert AuthorizationPolicy.closed(policy("p", {"selector": {"matchLabels": 1}}), "").selection == Selection()
+    assert AuthorizationPolicy.closed(policy("p", {"selector": {"matchLabels": 1}}), "", "").selection == Selection()
     kept = AuthorizationPolicy.closed(
-        policy("p", {"selector": {"matchLabels": {"a": "b"}, "matchExpressions": []}}), ""
+        policy("p", {"selector": {"matchLabels": {"a": "b"}, "matchExpressions": []}}), "", ""
     )
     assert kept.selection == Selection((("a", "b"),))
 

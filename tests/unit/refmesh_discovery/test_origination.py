@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography import x509
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 from google.protobuf.json_format import MessageToDict
 
 from refmesh.agent.files import FileServer
 from refmesh.agent.secrets import SecretServer
-from refmesh.api.client_tls import read
+from refmesh.api.client_tls import ClientTls, never_ready, read
 from refmesh.api.destination_rule import TrafficPolicy
 from refmesh.api.fields import Field
 from refmesh.config.model import Protocol
@@ -209,6 +210,7 @@ def test_a_proxy_speaks_tls_to_whom_it_can_verify_and_to_nobody_else(tmp_path: P
             cluster(asking.port, "mutual", {**mutual, "privateKey": str(client[1])}),
             cluster(asking.port, "anonymous", {"caCertificates": str(roots)}),
             cluster(asking.port, "keyless", {**mutual, "privateKey": str(tmp_path / "none")}),
+            cluster(simple.port, "unreadable", {"caCertificates": never_ready("shop/r").roots}),
         ]
         with proxy(tmp_path, clusters) as envoy:
             for name in (HOST, "*.example.com", "same.example.com", "unverified"):
@@ -220,7 +222,7 @@ def test_a_proxy_speaks_tls_to_whom_it_can_verify_and_to_nobody_else(tmp_path: P
             # The name that a request asks for must be in the certificate.
             assert envoy.status(HOST, "b.example.com") == 503
             assert envoy.status("*.example.com", "b.example.com") == 503
-            for name in ("wrong-ca", "system", "wrong-name", "wrong-sni", "late", "anonymous", "keyless"):
+            for name in ("wrong-ca", "system", "wrong-name", "wrong-sni", "late", "anonymous", "keyless", "unreadable"):
                 assert envoy.status(name) == 503, name
             assert simple.seen == []
             assert envoy.status("mutual") == 200
@@ -294,7 +296,49 @@ def test_a_rule_that_cannot_be_served_is_named_and_leaves_others_alone() -> None
     memory.put("DestinationRule", policy("bad", bad))
     memory.put("DestinationRule", policy("good", {"host": "b", "trafficPolicy": {"tls": {"mode": "SIMPLE"}}}))
     snapshot = memory.snapshot()
-    assert list(snapshot.destination_rules) == [("shop", "good")]
+    assert snapshot.destination_rules["shop", "good"].host == "b.shop.svc.cluster.local"
     (rejected,) = snapshot.rejected.values()
     assert "spec.trafficPolicy.tls.credentialName" in rejected.reason
     assert "sidecar.istio.io/userVolume" in rejected.reason
+
+
+def tls_policy(mode: Any) -> dict[str, Any]:
+    return {"trafficPolicy": {"tls": {"mode": mode}}}
+
+
+NEVER = ClientTls("SIMPLE", roots="/dev/null/DestinationRule/shop/r")
+
+
+@pytest.mark.parametrize(
+    ("spec", "stands_in"),
+    [
+        (tls_policy("SIMPLE"), NEVER),
+        (tls_policy("simple"), NEVER),
+        (tls_policy(["SIMPLE"]), NEVER),
+        ({"trafficPolicy": {"tls": "SIMPLE"}}, NEVER),
+        ({"trafficPolicy": {"portLevelSettings": [1, {"tls": {"mode": "MUTUAL"}}]}}, NEVER),
+        ({"subsets": [{"labels": 1, **tls_policy("SIMPLE")}]}, NEVER),
+        ({**tls_policy("ISTIO_MUTUAL"), "subsets": [tls_policy("SIMPLE")]}, NEVER),
+        (tls_policy("ISTIO_MUTUAL"), ClientTls("ISTIO_MUTUAL")),
+        (tls_policy("DISABLE"), None),
+        (tls_policy(None), None),
+        ({"trafficPolicy": 1, "subsets": {"tls": 1}}, None),
+        ({**tls_policy("SIMPLE"), "host": 1}, None),
+    ],
+)
+def test_a_rule_that_asks_for_tls_and_cannot_be_read_sends_nothing_in_plaintext(
+    spec: dict[str, Any], stands_in: ClientTls | None
+) -> None:
+    entry = {"hosts": [HOST], "ports": [{"number": 80, "protocol": "HTTP", "targetPort": 443}], "resolution": "DNS"}
+    memory = MemoryCluster().put("ServiceEntry", policy("e", entry))
+    memory.put("DestinationRule", policy("r", {"host": HOST, **tls_policy("SIMPLE")}))
+    assert not memory.snapshot().rejected
+    memory.put("DestinationRule", policy("r", {"host": HOST.upper(), **spec, "unknown": 1}))
+    snapshot = memory.snapshot()
+    assert [rejected.meta.name for rejected in snapshot.rejected.values()] == ["r"]
+    rule = snapshot.destination_rules.get(("shop", "r"))
+    assert (rule.policy.tls if rule is not None else None) == stands_in
+    made = message_of(memory.world().shared[ResourceType.CLUSTER][outbound_cluster(80, "", HOST)], ResourceType.CLUSTER)
+    if stands_in == NEVER:
+        wanted = transport(made).common_tls_context.combined_validation_context.validation_context_sds_secret_config
+        assert wanted.name == f"file-root:{NEVER.roots}"

@@ -66,7 +66,7 @@ def test_the_command_names_what_is_wrong_and_fails_if_anything_is(tmp_path: Path
 
 def test_a_policy_that_is_closed_says_why() -> None:
     obj = {"metadata": {"name": "p", "namespace": "shop"}, "spec": {"action": "FORBID"}}
-    row = row_of(AuthorizationPolicy.closed(obj, "spec.action: is wrong"))
+    row = row_of(AuthorizationPolicy.closed(obj, "spec.action: is wrong", "cluster.local"))
     assert row == {
         "ACTION": "DENY",
         "AuthorizationPolicy": "p.shop",
