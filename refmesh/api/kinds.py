@@ -51,8 +51,8 @@ class Kind:
     plural: str
     read: Callable[[Any, str], Policy]
     closed: Callable[[Any, str, str], Policy] | None = None
-    """What is in force in place of an object that cannot be read for a reason, in a cluster of a domain; None where nothing
-    is, because nothing is at risk."""
+    """What is in force in place of an object that cannot be read, by the reason and the cluster's domain; None where
+    nothing is, because nothing is at risk."""
     written: str = ""
     """The kind's name in manifests, where that is not its name here: two groups have a Gateway."""
 

@@ -66,6 +66,10 @@ class Attachments:
                 found.add(service_of(host))
         return found
 
+    def services_with_rules(self, namespace: str) -> set[Key]:
+        """The services that a DestinationRule speaks about to clients of a namespace alone."""
+        return {service_of(host) for scope, host in self.destination_rules if scope == namespace}
+
     @cached_property
     def _source_namespaces(self) -> frozenset[tuple[str, str]]:
         """(namespace, host) where a VirtualService speaks about clients of one namespace."""

@@ -8,7 +8,7 @@ Service speaks HTTP on, as Istio's does; what else goes to an unknown address is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -93,7 +93,7 @@ class ExternalListener:
 
 
 def plans(
-    snapshot: Snapshot, attachments: Attachments, settings: MeshSettings, taken: Mapping[str, Any]
+    snapshot: Snapshot, attachments: Attachments, settings: MeshSettings, taken: Collection[str]
 ) -> Iterator[Plan]:
     """Everything for hosts outside. Listeners whose names are `taken`, by a Service's address, are left to that."""
     by_address: dict[tuple[str, int], list[_Host]] = {}

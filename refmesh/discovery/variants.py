@@ -64,16 +64,27 @@ class ListenerVariants:
 
     def __init__(self, settings: MeshSettings) -> None:
         self._settings = settings
-        self._recipes: dict[str, Recipe] = {}
-        self._sets: dict[MeshSettings, Cooked] = {}
+        self._recipes: dict[str, dict[str, Recipe]] = {"": {}}
+        self._sets: dict[tuple[MeshSettings, str], Cooked] = {}
 
     def begin(self) -> None:
         """A new world is being built."""
-        self._recipes = {}
+        self._recipes = {"": {}}
 
-    def add(self, recipe: Recipe) -> None:
-        """A listener of the new world. Of two with a name the first counts."""
-        self._recipes.setdefault(recipe.name, recipe)
+    def add(self, recipe: Recipe, scope: str = "") -> Recipe:
+        """A listener of the new world, for everybody or the clients of a namespace. Returns the one that is in force.
+
+        Of two with a name the first counts, but one that is `closing` gives way to one that is not.
+        """
+        recipes = self._recipes.setdefault(scope, {})
+        known = recipes.get(recipe.name)
+        if known is None or (known.closing and not recipe.closing):
+            known = recipes[recipe.name] = recipe
+        return known
+
+    def shared(self) -> Mapping[str, Recipe]:
+        """What was added for everybody, by name."""
+        return self._recipes[""]
 
     def finder(self, snapshot: Snapshot, telemetry: TelemetryPolicies) -> Callable[[Pod], Table | None]:
         """The outbound listeners of a pod of the new world; None where it shares those of most."""
@@ -89,10 +100,12 @@ class ListenerVariants:
                 settings = settings.reaching(unknown=may_reach_unknown(sidecars.of(pod, snapshot), self._settings))
             if settings is self._settings:
                 return None
-            if settings not in sets:
-                wanted = {name: recipe for name, recipe in recipes.items() if recipe.wanted(settings)}
-                sets[settings] = cook(ResourceType.LISTENER, wanted, settings, before.get(settings, NOTHING))
-            return sets[settings].table
+            key = settings, pod.namespace if pod.namespace in recipes else ""
+            if key not in sets:
+                found = {**recipes[""], **recipes[key[1]]}
+                wanted = {name: recipe for name, recipe in found.items() if recipe.wanted(settings)}
+                sets[key] = cook(ResourceType.LISTENER, wanted, settings, before.get(key, NOTHING))
+            return sets[key].table
 
         return outbound_of
 

@@ -14,11 +14,12 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
+from refmesh.api.destination_rule import DestinationRule
 from refmesh.api.routing import Rule
 from refmesh.config.model import Key, Pod, Protocol, Service, ServicePort, Snapshot
 from refmesh.discovery import (
     clusters,
+    direct,
     endpoints,
     external,
     hashing,
@@ -47,7 +48,6 @@ from refmesh.telemetry import metrics
 
 __all__ = ["Generator", "Tables", "World"]
 
-_NO_POLICY = TrafficPolicy()
 _OF_ROUTERS = (ResourceType.CLUSTER, ResourceType.ENDPOINT)
 
 
@@ -196,13 +196,12 @@ class Generator:
             for port in service.ports:
                 rule = attachments.destination_rule(service, "")
                 if not service.addresses:
-                    self._add_direct(
-                        found, endpoints.backends(snapshot, policies, service, port), service, port, rule, identities
-                    )
+                    self._add_direct(found, snapshot, policies, service, port, rule, identities, "")
                 self._add_listeners(listeners, service, port, attachments)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, "")
                 self._add_route(found, service, port, attachments.rules(service, port, ""), "")
-        for plan in external.plans(snapshot, attachments, self._settings, dict(listeners)):
+        taken = {name for name, recipe in self._variants.shared().items() if not recipe.closing}
+        for plan in external.plans(snapshot, attachments, self._settings, taken):
             if plan.kind is ResourceType.LISTENER:
                 make, closing = partial(external.external_listener, plan.inputs), not plan.inputs.hosts
                 self._add_listener(listeners, Recipe(plan.name, plan.inputs, make, closing=closing))
@@ -230,6 +229,11 @@ class Generator:
                     self._views.put(namespace, stale, None)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, namespace)
                 self._add_route(found, service, port, attachments.rules(service, port, namespace), namespace)
+        for service in direct.sharing_pods(snapshot, attachments.services_with_rules(namespace)):
+            identities = known_identities(snapshot, service, self._settings)
+            for port in service.ports:
+                rule = attachments.destination_rule(service, namespace)
+                self._add_direct(found, snapshot, policies, service, port, rule, identities, namespace)
         for plan in external.own_clusters(snapshot, attachments, namespace):
             found[plan.kind][plan.name] = self._memory.encoded(plan.kind, plan.name, namespace, plan.inputs, plan.make)
         return self._memory.published(namespace, found)
@@ -256,35 +260,24 @@ class Generator:
     def _add_direct(
         self,
         found: dict[ResourceType, dict[str, Encoded]],
-        backends: tuple[endpoints.Backend, ...],
+        snapshot: Snapshot,
+        policies: MtlsPolicies,
         service: Service,
         port: ServicePort,
         rule: DestinationRule | None,
         identities: tuple[str, ...],
+        scope: str,
     ) -> None:
-        """Headless: clients name an endpoint by its own address, and reach it over mutual TLS where it has a proxy."""
-        host = service.host(self._settings.domain)
-        policy = (rule.policy if rule is not None else _NO_POLICY).for_port(port.port)
-        cluster = clusters.OutboundCluster(host, port.port, "", port.protocol, policy, identities, direct=True)
+        cluster = direct.direct_cluster(service, port, rule, identities, self._settings.domain)
+        make = partial(clusters.outbound_cluster, cluster, self._settings)
         found[ResourceType.CLUSTER][cluster.name] = self._memory.encoded(
-            ResourceType.CLUSTER, cluster.name, "", cluster, partial(clusters.outbound_cluster, cluster, self._settings)
+            ResourceType.CLUSTER, cluster.name, scope, cluster, make
         )
-        for backend in backends:
-            spec = outbound.OutboundListener(
-                backend.address,
-                backend.port,
-                port.protocol,
-                host,
-                direct=True,
-                service_port=port.port,
-                plain=not (backend.mtls or policy.demands_tls),
-                peer=backend.peer,
-            )
-            # Two headless services may share a pod: the first by name decides, and both mean the same address.
-            # One without a proxy is reached as any address is, where any may be.
-            recipe = Recipe(spec.name, spec, partial(outbound.outbound_listener, spec), closing=spec.plain)
-            if spec.name not in found[ResourceType.LISTENER]:
-                self._add_listener(found[ResourceType.LISTENER], recipe)
+        for recipe in direct.direct_listeners(cluster, endpoints.backends(snapshot, policies, service, port)):
+            # What a ServiceEntry says of an address stands above a listener that only lets it be reached.
+            if scope and recipe.closing and not direct.is_direct(self._variants.shared()[recipe.name]):
+                continue
+            self._add_listener(found[ResourceType.LISTENER], recipe, scope)
 
     def _add_clusters(
         self,
@@ -365,9 +358,11 @@ class Generator:
         self._inbound[spec] = found
         return found
 
-    def _add_listener(self, table: dict[str, Encoded], recipe: Recipe) -> None:
+    def _add_listener(self, table: dict[str, Encoded], recipe: Recipe, scope: str = "") -> None:
         """An outbound listener as most proxies get it; how it is made is kept for the others."""
-        self._variants.add(recipe)
+        recipe = self._variants.add(recipe, scope)
         if recipe.wanted(self._settings):
             make = partial(recipe.make, self._settings)
-            table[recipe.name] = self._memory.encoded(ResourceType.LISTENER, recipe.name, "", recipe.inputs, make)
+            table[recipe.name] = self._memory.encoded(ResourceType.LISTENER, recipe.name, scope, recipe.inputs, make)
+        else:
+            table.pop(recipe.name, None)

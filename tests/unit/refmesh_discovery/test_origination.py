@@ -29,8 +29,18 @@ from refmesh.config.model import Protocol
 from refmesh.discovery.clusters import ExternalCluster, external_cluster
 from refmesh.discovery.names import direct_cluster, outbound_cluster
 from refmesh.discovery.resource import ResourceType
+from refmesh.discovery.settings import MeshSettings
+from refmesh.discovery.world import Generator
 from tests.unit.refmesh_discovery.authority import TestAuthority
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, policy, service
+from tests.unit.refmesh_discovery.helpers import (
+    MemoryCluster,
+    all_messages,
+    endpoint_slice,
+    message_of,
+    pod,
+    policy,
+    service,
+)
 from tests.unit.refmesh_discovery.test_envoy_accepts import ENVOY, SDS
 
 HOST = "api.example.com"
@@ -278,16 +288,70 @@ def test_http_2_is_offered_where_it_is_spoken() -> None:
     assert list(transport(found[outbound_cluster(80, "", HOST)]).common_tls_context.alpn_protocols) == ["h2"]
 
 
-def test_endpoints_of_a_headless_service_get_tls_although_they_have_no_proxy() -> None:
-    headless = service("echo")
-    headless["spec"]["clusterIP"], headless["spec"]["clusterIPs"] = "None", ["None"]
-    memory = MemoryCluster().with_echo(meshed=False).put("Service", headless)
-    memory.put("DestinationRule", policy("r", {"host": "echo", "trafficPolicy": {"tls": {"mode": "SIMPLE"}}}))
-    shared = memory.world().shared
-    name = direct_cluster(80, "echo.shop.svc.cluster.local")
-    assert transport(message_of(shared[ResourceType.CLUSTER][name], ResourceType.CLUSTER)).sni.startswith("echo.shop.")
-    listener = message_of(shared[ResourceType.LISTENER]["10.1.0.1_8080"], ResourceType.LISTENER)
-    assert name.encode() in listener.SerializeToString()
+def headless(name: str) -> dict[str, Any]:
+    made = service(name)
+    made["spec"]["clusterIP"], made["spec"]["clusterIPs"] = "None", ["None"]
+    return made
+
+
+def listener_of(memory: MemoryCluster, pod_key: tuple[str, str], name: str = "10.1.0.1_8080") -> bytes:
+    """What the proxy of a pod has for an endpoint; nothing where that is reached as any address is."""
+    found = all_messages(memory.world(), pod_key, ResourceType.LISTENER).get(name)
+    return found.SerializeToString() if found is not None else b""
+
+
+DIRECT = direct_cluster(80, "echo.shop.svc.cluster.local")
+
+
+@pytest.mark.parametrize("observed", [False, True])
+@pytest.mark.parametrize("namespace", ["shop", "client"])
+def test_endpoints_of_a_headless_service_get_tls_although_they_have_no_proxy(namespace: str, *, observed: bool) -> None:
+    memory = MemoryCluster().with_echo(meshed=False).put("Service", headless("echo"))
+    for where in ("shop", "client", "other"):
+        memory.put("Pod", pod("caller", "10.3.0.1", where, app="caller"))
+    if observed:  # those have listeners that are not shared with others
+        memory.put("Sidecar", policy("s", {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}, "refmesh-system"))
+    rule = {"host": "echo.shop.svc.cluster.local", "trafficPolicy": {"tls": {"mode": "SIMPLE"}}}
+    memory.put("DestinationRule", policy("r", rule, namespace))
+    world = memory.world()
+    for caller in ("shop", "client", "other"):
+        secured = namespace in ("shop", caller)
+        assert (DIRECT.encode() in listener_of(memory, (caller, "caller"))) is secured, caller
+        made = message_of(world.tables(caller)[ResourceType.CLUSTER][DIRECT], ResourceType.CLUSTER)
+        assert transport(made).sni.startswith("echo.shop." if secured else "outbound_.80")
+
+
+def test_a_namespace_may_have_plaintext_where_others_have_tls() -> None:
+    memory = MemoryCluster().with_echo(meshed=False).put("Service", headless("echo"))
+    memory.put("Pod", pod("caller", "10.3.0.1", "client", app="caller"))
+    for namespace, mode in (("shop", "SIMPLE"), ("client", "DISABLE")):
+        rule = {"host": "echo.shop.svc.cluster.local", "trafficPolicy": {"tls": {"mode": mode}}}
+        memory.put("DestinationRule", policy("r", rule, namespace))
+    assert DIRECT.encode() in listener_of(memory, ("shop", "echo-v1"))
+    assert listener_of(memory, ("client", "caller")) == b""
+    # What an entry says of the address stays.
+    port = {"number": 8080, "name": "http", "protocol": "HTTP"}
+    entry = {"hosts": [HOST], "addresses": ["10.1.0.2"], "ports": [port], "resolution": "NONE"}
+    memory.put("ServiceEntry", policy("e", entry)).drop("DestinationRule", "r")
+    assert b"10.1.0.2_8080" in listener_of(memory, ("client", "caller"), "10.1.0.2_8080")
+
+
+@pytest.mark.parametrize("named", ["a", "z"])
+@pytest.mark.parametrize("allow", [False, True])
+def test_of_two_headless_services_with_a_pod_the_one_with_tls_counts_for_every_proxy(
+    named: str, *, allow: bool
+) -> None:
+    memory = MemoryCluster().with_echo(meshed=False).put("Service", headless("echo"))
+    memory.generator = Generator(MeshSettings(allow_unknown=allow))
+    pods = [pod("echo-v1", "10.1.0.1", meshed=False)]
+    memory.put("Service", headless(named)).put("EndpointSlice", endpoint_slice(named, pods))
+    memory.put("DestinationRule", policy("r", {"host": named, "trafficPolicy": {"tls": {"mode": "SIMPLE"}}}))
+    mode = "REGISTRY_ONLY" if allow else "ALLOW_ANY"
+    memory.put("Sidecar", policy("s", {"outboundTrafficPolicy": {"mode": mode}}, "client"))
+    for namespace in ("shop", "client"):
+        memory.put("Pod", pod("caller", "10.3.0.1", namespace, app="caller"))
+        expected = direct_cluster(80, f"{named}.shop.svc.cluster.local")
+        assert expected.encode() in listener_of(memory, (namespace, "caller")), namespace
 
 
 def test_a_rule_that_cannot_be_served_is_named_and_leaves_others_alone() -> None:
