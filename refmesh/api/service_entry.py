@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.meta import Meta
+from refmesh.api.ports import RESERVED_PORTS
 
 __all__ = ["EntryEndpoint", "EntryPort", "ServiceEntry"]
 
@@ -84,6 +85,13 @@ class ServiceEntry:
         if len({port.number for port in ports}) < len(ports):
             raise Invalid("spec.ports", "has a number twice")
         addresses = tuple(_address(item) for item in spec.get("addresses").each())
+        for index, port in enumerate(ports):
+            if not addresses and port.number in RESERVED_PORTS:
+                raise Invalid(
+                    f"spec.ports[{index}].number",
+                    f"must not be from {RESERVED_PORTS[0]} to {RESERVED_PORTS[-1]}, where proxies listen themselves; "
+                    "use another, with this one as targetPort, or give the hosts spec.addresses",
+                )
         return cls(meta, hosts, addresses, ports, resolution, endpoints)  # type: ignore[arg-type]
 
 
@@ -126,6 +134,9 @@ def _endpoint(item: Field, ports: tuple[EntryPort, ...], resolution: str) -> Ent
 
 def _address(item: Field) -> str:
     try:
-        return str(ipaddress.IPv4Address(item.text()))
+        address = ipaddress.IPv4Address(item.text())
     except ValueError as error:
         raise Invalid(item.path, "must be an IPv4 address; ranges are not supported by refmesh") from error
+    if address.is_unspecified:
+        raise Invalid(item.path, "is no address of a host; leave it out where Host header or SNI tell the hosts")
+    return str(address)

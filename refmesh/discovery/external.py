@@ -28,6 +28,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
+from refmesh.api.ports import RESERVED_PORTS
 from refmesh.api.routing import Destination, Rule
 from refmesh.api.service_entry import EntryPort, ServiceEntry
 from refmesh.api.virtual_service import VirtualService
@@ -119,12 +120,15 @@ def plans(
 
 
 def _http_ports(snapshot: Snapshot) -> set[int]:
-    """The ports on which a Service speaks HTTP, or may."""
+    """The ports on which a Service speaks HTTP, or may.
+
+    Not the proxy's own: it listens there at every address itself, and Envoy refuses the second of two such listeners.
+    """
     return {
         port.port
         for service in snapshot.services.values()
         for port in service.ports
-        if port.protocol is not Protocol.TCP
+        if port.protocol is not Protocol.TCP and port.port not in RESERVED_PORTS
     }
 
 

@@ -21,6 +21,7 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.type.v3.range_pb2 import Int32Range
 
 from refmesh.api.peer_authentication import MtlsMode
+from refmesh.api.ports import RESERVED_PORTS
 from refmesh.config.model import Pod, Protocol, Snapshot
 from refmesh.config.objects import protocol_of
 from refmesh.discovery import filters, guards, names, policy, routes, tls
@@ -29,7 +30,7 @@ from refmesh.discovery.jwt import TokenRule
 from refmesh.discovery.observation import Observation
 from refmesh.discovery.outbound import DETECTION_SECONDS
 from refmesh.discovery.packing import duration, uint32
-from refmesh.discovery.settings import INBOUND_PORT, RESERVED_PORTS, MeshSettings
+from refmesh.discovery.settings import INBOUND_PORT, MeshSettings
 
 __all__ = ["INBOUND_LISTENER", "Inbound", "InboundPort", "inbound_listener", "inbound_of", "inbound_routes"]
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from refmesh.discovery.observation import Observation
 
-__all__ = ["INBOUND_PORT", "OUTBOUND_PORT", "RESERVED_PORTS", "MeshSettings"]
+__all__ = ["INBOUND_PORT", "OUTBOUND_PORT", "MeshSettings"]
 
 OUTBOUND_PORT = 15001
 INBOUND_PORT = 15006
-RESERVED_PORTS = range(15000, 15091)
-"""Ports of the proxy and its agent; never an application's."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from refmesh.api.gateway import Gateway
+from refmesh.api.ports import RESERVED_PORTS
 
 __all__ = ["CLASS_LABEL", "GATEWAY_LABEL", "bound_port", "label_value", "usable_port", "workload_name"]
 
@@ -13,7 +14,6 @@ CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
 _LONGEST = 63
 _FIRST_FREE = 1024
 _SHIFTED = range(62000, 62000 + _FIRST_FREE)
-_OF_THE_PROXY = range(15000, 15091)
 
 
 def workload_name(gateway: Gateway) -> str:
@@ -41,4 +41,4 @@ def bound_port(port: int) -> int:
 
 def usable_port(port: int) -> bool:
     """Whether a Gateway may have the port: some are the proxy's own, some stand for the first 1024."""
-    return port not in _OF_THE_PROXY and port not in _SHIFTED
+    return port not in RESERVED_PORTS and port not in _SHIFTED

@@ -13,7 +13,7 @@ from refmesh.discovery import names
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.world import Generator, World
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, policy
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, policy, service
 
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 
@@ -98,6 +98,16 @@ def test_a_rule_beside_the_entry_speaks_to_all_and_another_to_its_own_namespace(
     assert [limit(namespace) for namespace in ("shop", "elsewhere", "third")] == [1, 2, 1]
 
 
+def test_nothing_is_put_before_the_ports_that_proxies_listen_on_themselves() -> None:
+    own = service("own", "10.0.0.2", ports={"http": (15006, 8080), "other": (15021, 8081)})
+    cluster = MemoryCluster().with_echo().put("Service", own)
+    cluster.generator = Generator(MeshSettings(allow_unknown=False))
+    cluster.put("ServiceEntry", entry(addresses=["240.0.0.1"], ports=[HTTP | {"number": 15006}]))
+    table = set(cluster.world().shared[ResourceType.LISTENER])
+    assert {name for name in table if name.startswith("0.0.0.0")} == {"0.0.0.0_80", "0.0.0.0_70"}
+    assert {"10.0.0.2_15006", "240.0.0.1_15006"} <= table
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -108,6 +118,8 @@ def test_a_rule_beside_the_entry_speaks_to_all_and_another_to_its_own_namespace(
         ({"resolution": "STATIC"}, "spec.endpoints: is required"),
         ({"resolution": "NONE", "endpoints": [{"address": "10.0.0.1"}]}, "spec.endpoints: has no meaning"),
         ({"addresses": ["10.0.0.0/8"]}, r"spec.addresses\[0\]"),
+        ({"addresses": ["0.0.0.0"]}, r"spec.addresses\[0\]: is no address"),
+        ({"ports": [HTTP, {"number": 15006}]}, r"spec.ports\[1\].number: must not be from 15000 to 15090"),
         ({"ports": [{"number": 80, "protocol": "CARRIER-PIGEON"}]}, r"spec.ports\[0\].protocol"),
         ({"endpoints": [{"address": "a", "ports": {"x": 1}}]}, r"spec.endpoints\[0\].ports\['x'\]"),
         ({"workloadSelector": {}}, "spec.workloadSelector: is not supported"),
