@@ -96,9 +96,8 @@ def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
         cluster.circuit_breakers.thresholds[0].retry_budget.CopyFrom(retry_budget(spec.policy.retry_budget))
     if spec.direct or spec.policy.balancer == "PASSTHROUGH":
         cluster.type, cluster.lb_policy = Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED
-        if not _originate(cluster, spec.policy, spec.host, spec.protocol) and (
-            spec.direct and spec.policy.tls_mode != "DISABLE"
-        ):
+        mutual = spec.policy.tls_mode == "ISTIO_MUTUAL" or (spec.direct and spec.policy.tls_mode != "DISABLE")
+        if not _originate(cluster, spec.policy, spec.host, spec.protocol) and mutual:
             cluster.transport_socket.CopyFrom(_secured(spec, settings))
         return cluster
     cluster.type, cluster.lb_policy = Cluster.EDS, lb_policy(spec.policy.balancer)
@@ -127,8 +126,11 @@ def lb_policy(balancer: str | None) -> Any:
 def _secured(spec: OutboundCluster, settings: MeshSettings) -> Any:
     # No known identity means no endpoint either; a name that nobody can have keeps the check closed until one appears.
     identities = spec.identities or (f"spiffe://{settings.trust_domain}/none",)
-    alpn = (tls.MESH_ALPN_HTTP, tls.MESH_ALPN_TCP) if spec.protocol.is_http else (tls.MESH_ALPN_TCP,)
-    return tls.upstream(names.sni(spec.port, spec.subset, spec.host), identities, alpn)
+    return tls.upstream(names.sni(spec.port, spec.subset, spec.host), identities, _mesh_alpn(spec.protocol))
+
+
+def _mesh_alpn(protocol: Protocol) -> tuple[str, ...]:
+    return (tls.MESH_ALPN_HTTP, tls.MESH_ALPN_TCP) if protocol.is_http else (tls.MESH_ALPN_TCP,)
 
 
 def _transport(cluster: Any, spec: OutboundCluster, settings: MeshSettings) -> None:
@@ -161,7 +163,8 @@ def _originate(cluster: Any, policy: TrafficPolicy, host: str, protocol: Protoco
 class ExternalCluster:
     """All that a cluster for a host outside the mesh depends on.
 
-    It gets what the client sends, in TLS where the policy asks for that.
+    It gets what the client sends, in TLS where the policy asks for that. Who of the mesh is there is not known: with
+    ISTIO_MUTUAL anybody in it may be.
     """
 
     name: str
@@ -175,8 +178,13 @@ class ExternalCluster:
         """The host, whose first label may be `*`."""
         return self.name.rpartition("|")[2]
 
+    @property
+    def port(self) -> int:
+        """The host's port."""
+        return int(self.name.split("|")[1])
 
-def external_cluster(spec: ExternalCluster) -> Any:
+
+def external_cluster(spec: ExternalCluster, settings: MeshSettings) -> Any:
     """The cluster for a host outside the mesh: its endpoints as they are, looked up, or the address asked for."""
     pool = spec.policy.pool or ConnectionPool()
     options = _http_options(spec.protocol, pool, originated=spec.policy.tls)
@@ -187,7 +195,11 @@ def external_cluster(spec: ExternalCluster) -> Any:
         circuit_breakers=circuit_breakers(pool),
         typed_extension_protocol_options={_HTTP_OPTIONS: options},
     )
-    _originate(cluster, spec.policy, spec.host, spec.protocol)
+    if not _originate(cluster, spec.policy, spec.host, spec.protocol) and spec.policy.tls_mode == "ISTIO_MUTUAL":
+        server_name = names.sni(spec.port, "", spec.host)
+        cluster.transport_socket.CopyFrom(
+            tls.upstream_to_anybody(server_name, settings.trust_domain, _mesh_alpn(spec.protocol))
+        )
     if spec.resolution == "NONE":
         cluster.type, cluster.lb_policy = Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED
         return cluster

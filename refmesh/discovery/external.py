@@ -102,7 +102,7 @@ def plans(
         host = _Host(name, port, _rules(attachments.virtual_services.get(name), name, port))
         # Beside the entry a rule speaks to everybody, like one beside a Service.
         own = attachments.destination_rules.get((entry.meta.namespace, name))
-        yield _cluster(entry, host, own or attachments.destination_rules.get((EVERYBODY, name)))
+        yield _cluster(entry, host, own or attachments.destination_rules.get((EVERYBODY, name)), settings)
         for address in entry.addresses or (_ANY_ADDRESS,):
             by_address.setdefault((address, port.number), []).append(host)
     for (address, number), hosts in by_address.items():
@@ -137,7 +137,7 @@ def own_clusters(snapshot: Snapshot, attachments: Attachments, namespace: str) -
     for entry, name, port in _hosts(snapshot):
         rule = attachments.destination_rules.get((namespace, name))
         if rule is not None and entry.meta.namespace != namespace:
-            yield _cluster(entry, _Host(name, port, ()), rule)
+            yield _cluster(entry, _Host(name, port, ()), rule, attachments.settings)
 
 
 def _hosts(snapshot: Snapshot) -> Iterator[tuple[ServiceEntry, str, EntryPort]]:
@@ -160,13 +160,13 @@ def _is_http(host: _Host) -> bool:
     return host.port.protocol in {"http", "http2"}
 
 
-def _cluster(entry: ServiceEntry, host: _Host, rule: DestinationRule | None) -> Plan:
+def _cluster(entry: ServiceEntry, host: _Host, rule: DestinationRule | None, settings: MeshSettings) -> Plan:
     policy = (rule.policy if rule is not None else TrafficPolicy()).for_port(host.port.number)
     addresses = tuple((item.address, item.port(host.port)) for item in entry.endpoints)
     if entry.resolution == "DNS" and not addresses:
         addresses = ((host.host, host.port.target),)
     spec = clusters.ExternalCluster(host.cluster, entry.resolution, addresses, _PROTOCOLS[host.port.protocol], policy)
-    return Plan(ResourceType.CLUSTER, spec.name, spec, partial(clusters.external_cluster, spec))
+    return Plan(ResourceType.CLUSTER, spec.name, spec, partial(clusters.external_cluster, spec, settings))
 
 
 def external_listener(spec: ExternalListener, settings: MeshSettings) -> Any:

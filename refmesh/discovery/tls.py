@@ -82,6 +82,10 @@ def _common(matchers: Sequence[Any], alpn: Sequence[str] = ()) -> Any:
     )
 
 
+def _anybody(trust_domain: str) -> Any:
+    return StringMatcher(prefix=f"spiffe://{trust_domain}/")
+
+
 def tls_parameters() -> Any:
     """Versions and suites: TLS 1.3, and 1.2 with forward secrecy and authenticated encryption only (RFC 9325)."""
     return TlsParameters(
@@ -98,7 +102,16 @@ def server_names(identities: Sequence[str]) -> list[Any]:
 
 def upstream(server_name: str, identities: Sequence[str], alpn: Sequence[str]) -> Any:
     """The client's side: present our leaf, accept exactly the given identities."""
-    common = _common(server_names(identities), alpn)
+    return _upstream(server_name, server_names(identities), alpn)
+
+
+def upstream_to_anybody(server_name: str, trust_domain: str, alpn: Sequence[str]) -> Any:
+    """The client's side towards any identity of the trust domain: where nothing tells whose the endpoints are."""
+    return _upstream(server_name, [_anybody(trust_domain)], alpn)
+
+
+def _upstream(server_name: str, matchers: Sequence[Any], alpn: Sequence[str]) -> Any:
+    common = _common(matchers, alpn)
     return TransportSocket(
         name="envoy.transport_sockets.tls",
         typed_config=pack(UpstreamTlsContext(common_tls_context=common, sni=server_name)),
@@ -107,7 +120,7 @@ def upstream(server_name: str, identities: Sequence[str], alpn: Sequence[str]) -
 
 def downstream(trust_domain: str) -> Any:
     """The server's side: demand a certificate of our trust domain."""
-    common = _common([StringMatcher(prefix=f"spiffe://{trust_domain}/")])
+    common = _common([_anybody(trust_domain)])
     context = DownstreamTlsContext(
         common_tls_context=common,
         require_client_certificate=BoolValue(value=True),

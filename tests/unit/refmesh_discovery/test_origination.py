@@ -104,7 +104,7 @@ def cluster(port: int, name: str, tls: dict[str, Any], protocol: Protocol = Prot
     wanted = read(Field({"mode": "SIMPLE", **tls}, "tls"))
     name = outbound_cluster(80, "", name)
     return external_cluster(
-        ExternalCluster(name, "STATIC", (("127.0.0.1", port),), protocol, TrafficPolicy(tls=wanted))
+        ExternalCluster(name, "STATIC", (("127.0.0.1", port),), protocol, TrafficPolicy(tls=wanted)), MeshSettings()
     )
 
 
@@ -354,6 +354,29 @@ def test_of_two_headless_services_with_a_pod_the_one_with_tls_counts_for_every_p
         assert expected.encode() in listener_of(memory, (namespace, "caller")), namespace
 
 
+def test_the_meshs_own_tls_is_spoken_to_whomever_a_rule_names() -> None:
+    mutual, port = {"mode": "ISTIO_MUTUAL"}, {"number": 80, "protocol": "HTTP"}
+    entry = {"hosts": [HOST], "ports": [port], "resolution": "NONE"}
+    passing = {"tls": mutual, "loadBalancer": {"simple": "PASSTHROUGH"}}
+    found = generated(
+        ("ServiceEntry", policy("e", entry)),
+        ("DestinationRule", policy("outside", {"host": HOST, "trafficPolicy": {"tls": mutual}})),
+        ("DestinationRule", policy("passing", {"host": "echo", "trafficPolicy": passing})),
+    )
+    for host, match in (
+        (HOST, {"prefix": "spiffe://cluster.local/"}),
+        ("echo.shop.svc.cluster.local", {"exact": "spiffe://cluster.local/ns/shop/sa/echo"}),
+    ):
+        context = transport(found[outbound_cluster(80, "", host)])
+        assert context.sni == f"outbound_.80_._.{host}"
+        validation = context.common_tls_context.combined_validation_context.default_validation_context
+        assert [MessageToDict(san.matcher) for san in validation.match_typed_subject_alt_names] == [match]
+    # Nor is an endpoint of a headless service spared that has no proxy.
+    memory = MemoryCluster().with_echo(meshed=False).put("Service", headless("echo"))
+    memory.put("DestinationRule", policy("r", {"host": "echo", "trafficPolicy": {"tls": mutual}}))
+    assert DIRECT.encode() in listener_of(memory, ("shop", "echo-v1"))
+
+
 def test_a_rule_that_cannot_be_served_is_named_and_leaves_others_alone() -> None:
     memory = MemoryCluster().with_echo()
     bad = {"host": "echo", "trafficPolicy": {"tls": {"mode": "SIMPLE", "credentialName": "c"}}}
@@ -403,6 +426,7 @@ def test_a_rule_that_asks_for_tls_and_cannot_be_read_sends_nothing_in_plaintext(
     rule = snapshot.destination_rules.get(("shop", "r"))
     assert (rule.policy.tls if rule is not None else None) == stands_in
     made = message_of(memory.world().shared[ResourceType.CLUSTER][outbound_cluster(80, "", HOST)], ResourceType.CLUSTER)
+    assert made.HasField("transport_socket") is (stands_in is not None)
     if stands_in == NEVER:
         wanted = transport(made).common_tls_context.combined_validation_context.validation_context_sds_secret_config
         assert wanted.name == f"file-root:{NEVER.roots}"
