@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from refmesh.agent.settings import log
@@ -58,15 +57,21 @@ def response(version: str, secrets: dict[str, bytes | None]) -> bytes:
 
 
 class FileServer:
-    """Answers streams, and looks at the files again every `poll_seconds` from the first time that one is asked for."""
+    """Answers streams, and looks at the files again every `poll_seconds` from the first time that one is asked for.
+
+    One thread reads and answers. A file of a network's may hold it up for good, and then nobody else: a session has
+    the proxy's own certificate to serve as well.
+    """
 
     def __init__(self, poll_seconds: float = _POLL_SECONDS) -> None:
         self._poll_seconds = poll_seconds
         self._files = _Files()
         self._streams: dict[tuple[Session, int], set[str]] = {}
+        self._unanswered: dict[tuple[Session, int], set[str]] = {}
         self._version = 0
         self._watching = False
-        self._lock = threading.RLock()
+        self._asked = threading.Event()
+        self._lock = threading.Lock()
 
     def on_message(self, session: Session, stream: int, message: bytes) -> None:
         """A DeltaDiscoveryRequest on a stream."""
@@ -80,32 +85,37 @@ class FileServer:
                 log(f"Envoy rejected {' '.join(sorted(names))}: {error}")
             names -= dropped
             names |= wanted
-            if wanted:
-                self._send(session, stream, wanted)
+            self._unanswered.setdefault((session, stream), set()).update(wanted)
             if not self._watching:
                 self._watching = True
                 threading.Thread(target=self._watch, name="files", daemon=True).start()
+        if wanted:
+            self._asked.set()
 
     def on_closed(self, session: Session, stream: int) -> None:
         """The stream has ended."""
         with self._lock:
             self._streams.pop((session, stream), None)
-
-    def _send(self, session: Session, stream: int, names: set[str]) -> None:
-        self._version += 1
-        found = {name: self._files.get(name) for name in sorted(names)}
-        session.send(stream, response(str(self._version), found))
+            self._unanswered.pop((session, stream), None)
 
     def _watch(self) -> None:
         while True:
-            time.sleep(self._poll_seconds)
-            with self._lock:
-                wanted = set().union(*self._streams.values())
-                self._files.forget_others(wanted)
-                changed = {name for name in wanted if self._files.changed(name)}
-                for (session, stream), names in list(self._streams.items()):
-                    if names & changed:
-                        self._send(session, stream, names & changed)
+            self._asked.wait(self._poll_seconds)
+            self._asked.clear()
+            self._look()
+
+    def _look(self) -> None:
+        with self._lock:
+            unanswered, self._unanswered = self._unanswered, {}
+            streams = {where: frozenset(names) for where, names in self._streams.items()}
+        wanted = set().union(*streams.values())
+        self._files.forget_others(wanted)
+        changed = {name for name in wanted if self._files.changed(name)}
+        for (session, stream), names in streams.items():
+            if due := names & (changed | unanswered.get((session, stream), set())):
+                self._version += 1
+                found = {name: self._files.get(name) for name in sorted(due)}
+                session.send(stream, response(str(self._version), found))
 
 
 class _Files:
@@ -148,6 +158,7 @@ class _Files:
         """Nobody asks for anything but these."""
         for name in self._known.keys() - names:
             del self._known[name]
+            self._problems.pop(name, None)
 
 
 def _paths(name: str) -> list[str]:
@@ -162,6 +173,8 @@ def _mark(path: str) -> object:
         found = os.stat(path)  # noqa: PTH116  (pathlib costs the agent 5 ms of start)
     except OSError as error:
         return error.errno
+    except ValueError:  # no path can be called so; `_read` says it
+        return None
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

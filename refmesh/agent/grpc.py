@@ -125,7 +125,8 @@ def _reply(buffer: bytearray, trailers: dict[str, str]) -> bytes:
 class Session:
     """The server's side of one HTTP/2 connection: each stream is a bidirectional gRPC stream.
 
-    `serve` runs in its own thread until the peer closes; `send` may be called from any other.
+    `serve` runs in its own thread until the peer closes; `send` may be called from any other, whatever locks it holds:
+    both callbacks run in the thread of `serve` and without the session's lock, so they may wait for those.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class Session:
         self._inbox: dict[int, bytearray] = {}
         self._outbox: dict[int, bytearray] = {}
         self._called: dict[int, str] = {}
+        self._ended: list[int] = []
 
     def method(self, stream: int) -> str:
         """What was called on an open stream; empty for one that is gone."""
@@ -161,8 +163,10 @@ class Session:
             return  # the peer went away or misbehaved; it connects anew
         finally:
             self._socket.close()
-            for stream in list(self._inbox):
-                self._end(stream)
+            with self._lock:
+                for stream in list(self._inbox):
+                    self._end(stream)
+            self._tell_ended()
 
     def send(self, stream: int, message: bytes) -> None:
         """Send one message on a stream; does nothing if the stream or the connection is gone."""
@@ -179,10 +183,16 @@ class Session:
     def _receive(self, data: bytes) -> None:
         with self._lock:
             events = self._h2.receive_data(data)
+            # First of all: h2 knows of them already, and refuses to answer what came before.
+            gone = {event.stream_id for event in events if isinstance(event, h2.events.StreamReset)}
+            for stream in gone:
+                self._end(stream)
+            events = [event for event in events if getattr(event, "stream_id", None) not in gone]
             messages = [message for event in events for message in self._handle(event)]
             self._flush()
         for stream, message in messages:
             self._on_message(self, stream, message)
+        self._tell_ended()
 
     def _handle(self, event: h2.events.Event) -> list[tuple[int, bytes]]:
         if isinstance(event, h2.events.RequestReceived) and event.stream_id:
@@ -200,9 +210,8 @@ class Session:
         elif isinstance(event, h2.events.WindowUpdated):
             for stream in [event.stream_id] if event.stream_id else list(self._outbox):
                 self._pump(stream)
-        elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset) and event.stream_id:
-            if event.stream_id in self._inbox and isinstance(event, h2.events.StreamEnded):
-                self._h2.send_headers(event.stream_id, _trailers(0, ""), end_stream=True)
+        elif isinstance(event, h2.events.StreamEnded) and event.stream_id in self._inbox:
+            self._h2.send_headers(event.stream_id, _trailers(0, ""), end_stream=True)
             self._end(event.stream_id)
         return []
 
@@ -232,6 +241,11 @@ class Session:
         if self._inbox.pop(stream, None) is not None:
             self._outbox.pop(stream, None)
             self._called.pop(stream, None)
+            self._ended.append(stream)
+
+    def _tell_ended(self) -> None:
+        ended, self._ended = self._ended, []
+        for stream in ended:
             self._on_closed(self, stream)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.agent import files, secrets
+from refmesh.agent.enrolment import Identity
 from refmesh.ca import wire
 
 CA, KEY = b"-----BEGIN CERTIFICATE-----\nx\n", b"-----BEGIN EC PRIVATE KEY-----\nx\n"
@@ -42,34 +44,41 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 
 @pytest.fixture
-def ask(tmp_path: Path) -> Iterator[Any]:
-    """Asks for a secret; gives the answers one after the other: the Secret, or None for one that does not exist."""
+def channel(tmp_path: Path) -> Iterator[grpc.Channel]:
+    """A connection to a server that has an identity as well."""
     server = secrets.SecretServer(str(tmp_path / "sds"), files.FileServer(poll_seconds=0.02))
+    server.publish(Identity(b"key", b"chain", b"roots", 0))
     server.start()
+    with grpc.insecure_channel(f"unix:{server.path}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def ask(channel: grpc.Channel) -> Iterator[Any]:
+    """Asks for a secret; gives the answers one after the other: the Secret, or None for one that does not exist."""
     outboxes: list[queue.Queue[bytes | None]] = []
-    with grpc.insecure_channel(f"unix:{server.path}") as channel:
 
-        def answers(name: str) -> Iterator[Secret | None]:
-            outbox: queue.Queue[bytes | None] = queue.Queue()
-            outboxes.append(outbox)
-            request = discovery_pb2.DeltaDiscoveryRequest(resource_names_subscribe=[name])
-            outbox.put(request.SerializeToString())
-            for reply in channel.stream_stream(files.METHOD, None, None)(iter(outbox.get, None), timeout=10):
-                response = discovery_pb2.DeltaDiscoveryResponse.FromString(reply)
-                assert response.nonce
-                if response.removed_resources:
-                    assert (list(response.removed_resources), len(response.resources)) == ([name], 0)
-                    yield None
-                    continue
-                (resource,) = response.resources
-                secret = Secret()
-                assert resource.resource.Unpack(secret)
-                assert (resource.name, secret.name) == (name, name)
-                yield secret
+    def answers(name: str) -> Iterator[Secret | None]:
+        outbox: queue.Queue[bytes | None] = queue.Queue()
+        outboxes.append(outbox)
+        request = discovery_pb2.DeltaDiscoveryRequest(resource_names_subscribe=[name])
+        outbox.put(request.SerializeToString())
+        for reply in channel.stream_stream(files.METHOD, None, None)(iter(outbox.get, None), timeout=10):
+            response = discovery_pb2.DeltaDiscoveryResponse.FromString(reply)
+            assert response.nonce
+            if response.removed_resources:
+                assert (list(response.removed_resources), len(response.resources)) == ([name], 0)
+                yield None
+                continue
+            (resource,) = response.resources
+            secret = Secret()
+            assert resource.resource.Unpack(secret)
+            assert (resource.name, secret.name) == (name, name)
+            yield secret
 
-        yield answers
-        for outbox in outboxes:
-            outbox.put(None)
+    yield answers
+    for outbox in outboxes:
+        outbox.put(None)
 
 
 def test_a_file_is_served_replaced_and_kept_when_it_goes(ask: Any, tmp_path: Path) -> None:
@@ -116,3 +125,41 @@ def test_what_is_no_pem_file_is_never_handed_out(ask: Any, tmp_path: Path, capfd
         assert next(ask(f"file-root:{tmp_path / name}")) is None
         assert f"{tmp_path / name}: {problem}; TLS that a DestinationRule wants" in capfd.readouterr().err
     assert next(ask("other")) is None
+
+
+def test_a_file_that_is_never_read_to_its_end_holds_up_no_identity(
+    ask: Any, channel: grpc.Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, given_up = threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> bytes:
+        reading.set()
+        given_up.wait()
+        return CA
+
+    monkeypatch.setattr(files, "_read", hang)
+    found, outbox = ask("file-root:/mnt/gone"), queue.Queue[bytes | None]()
+    waiting = threading.Thread(target=next, args=(found,), daemon=True)
+    waiting.start()
+    assert reading.wait(10)
+    outbox.put(discovery_pb2.DiscoveryRequest(resource_names=["default"]).SerializeToString())
+    try:
+        assert next(iter(channel.stream_stream(secrets.METHOD, None, None)(iter(outbox.get, None), timeout=5)))
+    finally:
+        outbox.put(None)
+        given_up.set()
+        waiting.join(10)
+
+
+def test_a_problem_that_returns_is_said_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    known, name = files._Files(), f"file-root:{tmp_path / 'none'}"
+    for _ in range(2):
+        assert known.get(name) is None
+        assert known.get(name) is None
+        assert capfd.readouterr().err.count("No such file") == 1
+        known.forget_others(set())
+
+
+def test_a_name_that_is_no_path_ends_nothing(ask: Any) -> None:
+    for name in ("file-root:/a\0b", "file-cert:/a", "file-root:"):
+        assert next(ask(name)) is None
