@@ -23,9 +23,16 @@ _VOLUME, _MOUNT = "sidecar.istio.io/userVolume", "sidecar.istio.io/userVolumeMou
 _KINDS = ("secret", "configMap", "projected", "csi", "downwardAPI", "emptyDir", "persistentVolumeClaim")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _OWN_PREFIX = "refmesh-"
-_OWN = (RUN_DIR, posixpath.dirname(TOKEN_PATH), "/proc", "/sys", "/dev")
-# What is mounted over these hides programs or settings of the image.
-_OF_IMAGE = ("/etc", "/usr/bin", "/usr/lib", "/usr/local/bin", "/usr/local/lib")
+_MOUNTED = (RUN_DIR, posixpath.dirname(TOKEN_PATH))
+_OWN = (
+    *_MOUNTED,
+    *(path.removeprefix("/var") for path in _MOUNTED),  # in a published image /var/run is a link to /run
+    *("/proc", "/sys", "/dev"),
+    *("/usr", "/bin", "/sbin", "/lib", "/lib64"),  # interpreter, Envoy, libraries; the short ones are links into /usr
+    *("/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/ld.so.conf", "/etc/ld.so.conf.d"),
+    *("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/protocols", "/etc/hosts", "/etc/resolv.conf"),
+)
+"""What the proxy runs from. Nothing may be mounted within these, nor over what they lie in."""
 
 
 def user_volumes(
@@ -86,12 +93,13 @@ def _mount(name: str, item: dict[str, Any], known: Collection[str]) -> dict[str,
     if (
         not isinstance(path, str)
         or not path.startswith("/")
-        or posixpath.normpath(path) != path.rstrip("/")
+        or path.startswith("//")  # normpath keeps two, which POSIX allows to mean something else
+        or posixpath.normpath(path) != path.removesuffix("/")
         or ":" in path
     ):
-        raise ValueError(f"{where}: mountPath must be an absolute path without . and .., and not /")
-    path = path.rstrip("/")
-    if any(_within(path, own) for own in _OWN) or any(_within(taken, path) for taken in (*_OWN, *_OF_IMAGE)):
+        raise ValueError(f"{where}: mountPath must be an absolute path without // and . and .., and not /")
+    path = path.removesuffix("/")
+    if any(_within(path, own) or _within(own, path) for own in _OWN):
         raise ValueError(f"{where}: mountPath {path} would hide what the proxy needs; use one such as /etc/certs")
     if not isinstance(inner, str) or inner.startswith("/") or ".." in inner.split("/"):
         raise ValueError(f"{where}: subPath must be a relative path without ..")

@@ -76,6 +76,25 @@ def test_a_mistake_names_annotation_and_volume(annotations: dict[str, str], prob
     assert str(caught.value).startswith(problem)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("//", "//proc", "//var/run/refmesh", "/c//d", "/c//", "/./c"),
+        *("/usr", "/usr/share/certs", "/usr/local/lib/python3.11/site-packages", "/bin", "/lib/x", "/lib64"),
+        *("/run", "/run/refmesh", "/run/secrets/tokens/", "/var", "/proc/self", "/etc/ld.so.preload", "/etc/hosts"),
+    ],
+)
+def test_what_the_proxy_runs_from_cannot_be_hidden_by_another_way_to_write_it(path: str) -> None:
+    with pytest.raises(ValueError, match=r"own: mountPath (must be an absolute path|\S+ would hide)"):
+        user_volumes({MOUNT: json.dumps({"own": {"mountPath": path}})}, {"own"})
+
+
+@pytest.mark.parametrize("path", ["/etc/certs", "/etc/ssl/private", "/usrlocal", "/var/run/secrets/mesh", "/run/c"])
+def test_other_places_are_the_users(path: str) -> None:
+    _, (mount,) = user_volumes({MOUNT: json.dumps({"own": {"mountPath": path}})}, {"own"})
+    assert mount["mountPath"] == path
+
+
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4),
     lambda inner: (
