@@ -64,13 +64,20 @@ class Failover:
         after = [] if self.returned is None else [one for one in self.answers if one.start >= self.returned]
         phases = {"before": self.before, "while they are ejected": self.meanwhile, "afterwards": after}
         rows: list[dict[str, Any]] = [
-            {"phase": phase, "own zone": counts["near"], "other zone": counts["far"], "failed": counts["failed"]}
+            {
+                "phase": phase,
+                "own zone": counts["near"],
+                "other zone": counts["far"],
+                "elsewhere": counts["elsewhere"],
+                "failed": counts["failed"],
+            }
             for phase, counts in ((name, self._counts(answers)) for name, answers in phases.items())
         ]
         return Evidence(f"requests by zone; {len(self.near)} hosts of the own zone failed", rows)
 
     def _counts(self, answers: Sequence[Answer]) -> Counter[str]:
-        return Counter("failed" if wrong(one) else "near" if one.pod in self.near else "far" for one in answers)
+        zones = dict.fromkeys(self.far, "far") | dict.fromkeys(self.near, "near")
+        return Counter("failed" if wrong(one) else zones.get(one.pod, "elsewhere") for one in answers)
 
 
 def judge_failover(history: Failover) -> Judgement:
@@ -79,6 +86,10 @@ def judge_failover(history: Failover) -> Judgement:
     if len(before) < LEAST or len(meanwhile) < LEAST or not history.near or not history.far:
         return inconclusive(f"{len(before)} requests before and {len(meanwhile)} after the failure are too few",
                             history.evidence)  # fmt: skip
+    hosts = {*history.near, *history.far}
+    if strange := [one for one in (*before, *meanwhile) if one.pod and one.pod not in hosts]:
+        return failed(f"{len(strange)} requests were answered by pods of neither zone, the first by {strange[0].pod}",
+                      history.evidence)  # fmt: skip
     if away := [one for one in before if one.pod in history.far]:
         return failed(f"{len(away)} of {len(before)} requests left the client's zone though its hosts were sound",
                       history.evidence)  # fmt: skip
@@ -87,7 +98,7 @@ def judge_failover(history: Failover) -> Judgement:
                       history.evidence)  # fmt: skip
     if lost := [one for one in (*before, *meanwhile) if wrong(one)]:
         return failed(f"{len(lost)} requests failed that sound hosts could have answered, the first by "
-                      f"{lost[0].error or lost[0].status}", history.evidence)  # fmt: skip
+                      f"{lost[0].error or lost[0].status} of {lost[0].pod or 'no pod'}", history.evidence)  # fmt: skip
     back = history.returned
     if back is None or back > history.failing + history.latest:
         return failed(f"{history.latest:g} s after they began to fail the hosts of the client's zone, sound again, do "
@@ -98,5 +109,5 @@ def judge_failover(history: Failover) -> Judgement:
 
 
 def wrong(answer: Answer) -> bool:
-    """Whether a request was not answered as it should."""
-    return answer.error is not None or answer.status != 200
+    """Whether a request was not answered as it should, or nobody knows by whom."""
+    return answer.error is not None or answer.status != 200 or not answer.pod

@@ -123,6 +123,12 @@ def zoned(near, far, *, broken=10.0, taken=10.2, back=13.3, until=16.0):
 FAILOVER = zoned("a", "d")
 
 
+def of_others(history, begin, end, pod="z"):
+    """For a while somebody answers, soundly, who is in neither zone."""
+    answers = (replace(one, pod=pod, status=200) if begin <= one.start < end else one for one in history.answers)
+    return replace(history, answers=tuple(answers))
+
+
 @pytest.mark.parametrize(
     ("history", "verdict"),
     [
@@ -135,6 +141,11 @@ FAILOVER = zoned("a", "d")
         (zoned("a", "d", back=30.0), FAIL),  # never back
         (zoned("a", "any"), FAIL),
         (zoned("d", "d"), FAIL),
+        (of_others(FAILOVER, 9.0, 30.0), FAIL),  # another Service's pods answer
+        (of_others(FAILOVER, 9.0, 9.9), FAIL),
+        (of_others(FAILOVER, 11.0, 12.9), FAIL),
+        (of_others(FAILOVER, 11.5, 11.6), FAIL),
+        (of_others(FAILOVER, 11.0, 12.9, pod=""), FAIL),  # somebody answers who is no pod
         (replace(FAILOVER, answers=FAILOVER.answers[:100]), OPEN),
         (replace(FAILOVER, far=()), OPEN),
     ],
