@@ -18,6 +18,8 @@ POD_LABEL = "istio-locality"
 """Label of a Pod that is to count as being elsewhere than its Node: `region.zone.subzone`."""
 _WAYS = ("distribute", "failover", "failoverPriority")
 _WHOLE = 100
+_MOST_LABELS = 8
+"""Each may split the proxies of a mesh further, each of which parts has endpoints of its own."""
 
 
 class Locality(NamedTuple):
@@ -78,10 +80,13 @@ def read(block: Field) -> LocalitySetting | None:
     given = [name for name in _WAYS if block.get(name).each()]
     if len(given) > 1:
         raise Invalid(block.get(given[1]).path, f"cannot be combined with {given[0]}")
+    labels = block.get("failoverPriority")
+    if len(labels.each()) > _MOST_LABELS:
+        raise Invalid(labels.path, f"must have {_MOST_LABELS} labels at most")
     return LocalitySetting(
         enabled=block.get("enabled").boolean(default=True),
         failover=tuple(_failover(item) for item in block.get("failover").each()),
-        priority=tuple(_label(item) for item in block.get("failoverPriority").each()),
+        priority=tuple(_label(item) for item in labels.each()),
         distribute=tuple(_distribution(item) for item in block.get("distribute").each()),
     )
 

@@ -63,10 +63,17 @@ class Plan:
         """The labels of a client that count."""
         return frozenset(entry for entry in self.setting.priority if "=" not in entry)
 
+    def reduced(self, view: Viewpoint) -> Viewpoint:
+        """What of a viewpoint counts here: the place itself only where no labels are asked for."""
+        if not self.setting.priority:
+            return Viewpoint(view.locality)
+        keys = self.keys
+        return Viewpoint(NOWHERE.locality, tuple(label for label in view.labels if label[0] in keys))
+
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """Where a client is, and its values of the labels that count. All clients of one viewpoint see the same."""
+    """Where a client is, and those of its labels that count. All clients of one viewpoint see the same."""
 
     locality: Locality
     labels: tuple[tuple[str, str], ...] = ()
@@ -107,7 +114,8 @@ def _host(setting: LocalitySetting, snapshot: Snapshot, backend: Backend) -> Hos
 def viewpoint(snapshot: Snapshot, pod: Pod, keys: Iterable[str]) -> Viewpoint:
     """The viewpoint of a pod's proxy, by what the API server says of the pod."""
     place = snapshot.locality(pod)
-    return Viewpoint(place, tuple((key, _label(pod, place, key)) for key in sorted(keys)))
+    labels = ((key, _label(pod, place, key)) for key in sorted(keys))
+    return Viewpoint(place, tuple((key, value) for key, value in labels if value))
 
 
 def _label(pod: Pod, place: Locality, key: str) -> str:

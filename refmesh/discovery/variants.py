@@ -18,7 +18,7 @@ from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
 from refmesh.discovery.scopes import Scopes
 from refmesh.discovery.settings import MeshSettings
 
-__all__ = ["NOTHING", "Cooked", "ListenerVariants", "Recipe", "cook"]
+__all__ = ["ListenerVariants", "Recipe"]
 
 
 @dataclass(frozen=True)
@@ -37,26 +37,26 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Cooked:
+class _Cooked:
     """The resources for proxies that are alike, and what each was made from."""
 
     inputs: Mapping[str, Any]
     table: Table
 
 
-NOTHING = Cooked({}, {})
+_NOTHING = _Cooked({}, {})
 
 
-def cook(kind: ResourceType, recipes: Mapping[str, Recipe], what: Any, before: Cooked) -> Cooked:
+def _cook(recipes: Mapping[str, Recipe], what: Any, before: _Cooked) -> _Cooked:
     """Make every recipe for `what`; what was made of equal inputs before stays."""
     table: dict[str, Encoded] = {}
     for name, recipe in recipes.items():
         known = before.table.get(name)
         same = known is not None and before.inputs[name] == recipe.inputs
-        table[name] = known if same and known is not None else encode(kind, name, recipe.make(what))
+        table[name] = known if same and known is not None else encode(ResourceType.LISTENER, name, recipe.make(what))
     inputs = {name: recipe.inputs for name, recipe in recipes.items()}
     # The same object where its content is the same: comparing tables then costs nothing.
-    return Cooked(inputs, before.table if before.table == table else MappingProxyType(table))
+    return _Cooked(inputs, before.table if before.table == table else MappingProxyType(table))
 
 
 class ListenerVariants:
@@ -65,7 +65,7 @@ class ListenerVariants:
     def __init__(self, settings: MeshSettings) -> None:
         self._settings = settings
         self._recipes: dict[str, dict[str, Recipe]] = {"": {}}
-        self._sets: dict[tuple[MeshSettings, str], Cooked] = {}
+        self._sets: dict[tuple[MeshSettings, str], _Cooked] = {}
 
     def begin(self) -> None:
         """A new world is being built."""
@@ -104,7 +104,7 @@ class ListenerVariants:
             if key not in sets:
                 found = {**recipes[""], **recipes[key[1]]}
                 wanted = {name: recipe for name, recipe in found.items() if recipe.wanted(settings)}
-                sets[key] = cook(ResourceType.LISTENER, wanted, settings, before.get(key, NOTHING))
+                sets[key] = _cook(wanted, settings, before.get(key, _NOTHING))
             return sets[key].table
 
         return outbound_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ from refmesh.api.locality import REGION, SUBZONE, ZONE, Distribution, Locality, 
 from refmesh.discovery import locality
 from refmesh.discovery.locality import NOWHERE, Host, Plan, Viewpoint, assignment, rank, weights
 from refmesh.discovery.resource import ResourceType
+from refmesh.telemetry import metrics
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, endpoint_slice, pod, policy, service
 
 CLUSTER = "outbound|80||echo.shop.svc.cluster.local"
@@ -29,6 +31,7 @@ EJECTS = {"outlierDetection": {"consecutive5xxErrors": 1}}
         ({"failover": [{"from": "a", "to": "b"}], "failoverPriority": ["x"]}, "failoverPriority: cannot be combined"),
         ({"failover": [{"from": "a", "to": "a"}]}, "failover[0].to: must be another region"),
         ({"failover": [{"from": "a/b", "to": "c"}]}, "failover[0].from: must be the name of a region"),
+        ({"failoverPriority": [f"l{n}" for n in range(9)]}, "failoverPriority: must have 8 labels at most"),
         ({"failoverPriority": ["=v1"]}, "failoverPriority[0]: must be a label"),
         ({"distribute": [{"from": "a", "to": {"a": 60, "b": 30}}]}, "distribute[0].to: weights must sum up to 100"),
         ({"distribute": [{"from": "a", "to": {"a": 100, "b": 0}}]}, "to['b']: must be between 1 and 100"),
@@ -90,6 +93,11 @@ def test_each_host_has_one_priority_and_closer_ones_come_first(plan: Plan, view:
     for (one, near), (other, far) in pairwise(sorted(seen, key=lambda item: rank(plan.setting, item[1], view))):
         assert (one == other) == (rank(plan.setting, near, view) == rank(plan.setting, far, view))
         assert one <= other
+
+
+@given(plans(), VIEWS)
+def test_what_does_not_count_of_a_viewpoint_changes_nothing(plan: Plan, view: Viewpoint) -> None:
+    assert assignment("c", plan, plan.reduced(view)) == assignment("c", plan, view)
 
 
 HERE = Viewpoint(Locality("r1", "a", "x"))
@@ -246,3 +254,55 @@ def test_who_sees_the_same_shares_it_and_what_did_not_change_stays() -> None:
     cluster.put("Namespace", {"metadata": {"name": "new"}})
     after = cluster.world()
     assert after.tables_of(pods["shop", "client"])[ResourceType.ENDPOINT] is tables[0]
+
+
+def made(cluster: MemoryCluster, names: Iterable[str]) -> float:
+    """How many endpoints are encoded to give pods of the shop theirs."""
+    world = cluster.world()
+    before = encoded()
+    for name in names:
+        world.tables_of(world.snapshot.pods["shop", name])
+    return encoded() - before
+
+
+def encoded() -> float:
+    return float(metrics.ENCODES.labels(ResourceType.ENDPOINT.short)._value.get())
+
+
+def test_a_rule_that_counts_nodes_multiplies_its_own_cluster_alone() -> None:
+    cluster = zoned(EJECTS)
+    callers = [f"caller-{n}" for n in range(12)]
+    for n, name in enumerate(callers):
+        labels = {REGION: "r", ZONE: "ab"[n % 2], SUBZONE: "s"}
+        cluster.put("Node", {"metadata": {"name": f"n{n}", "labels": labels}})
+        cluster.put("Pod", pod(name, f"10.1.7.{n}", node=f"n{n}"))
+    assert made(cluster, callers) == 3 * 2  # the Service's ports, and the zones
+    hosts = [pod("one", "10.1.8.1", node="n1"), pod("two", "10.1.8.2", node="n2")]
+    cluster.put("Pod", *hosts)
+    cluster.put("Service", service("cache", "10.0.0.2", ports={"http": (80, 8080)}))
+    cluster.put("EndpointSlice", endpoint_slice("cache", hosts, ports={"http": 8080}))
+    setting = {"failoverPriority": ["kubernetes.io/hostname"]}
+    traffic = {**EJECTS, "loadBalancer": {"localityLbSetting": setting}}
+    cluster.put("DestinationRule", policy("cache", {"host": "cache", "trafficPolicy": traffic}))
+    assert made(cluster, callers) == len(callers)
+    assert made(cluster, callers) == 0
+    assert seen(cluster, "caller-0") == [[NEAR], [FAR]]
+    assert seen(cluster, "caller-1") == [[FAR], [NEAR]]
+    found = all_messages(cluster.world(), ("shop", "caller-2"), ResourceType.ENDPOINT)
+    by_priority = {part.priority: part for part in found["outbound|80||cache.shop.svc.cluster.local"].endpoints}
+    assert by_priority[0].lb_endpoints[0].endpoint.address.socket_address.address == "10.1.8.2"
+
+
+def test_a_namespace_with_rules_of_its_own_shares_what_they_do_not_touch() -> None:
+    cluster = zoned(EJECTS)
+    cluster.put("Pod", pod("own", "10.1.0.7", namespace="other", node="node-a"))
+    cluster.put("Service", service("quiet", "10.0.0.3"))
+    rule = {"host": "quiet.shop.svc.cluster.local", "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 3}}}}
+    cluster.put("DestinationRule", policy("quiet", rule, "other"))
+    world = cluster.world()
+    assert "other" in world.by_namespace
+    one, other = (
+        world.tables_of(world.snapshot.pods[key])[ResourceType.ENDPOINT]
+        for key in (("shop", "client"), ("other", "own"))
+    )
+    assert one[CLUSTER] is other[CLUSTER]
