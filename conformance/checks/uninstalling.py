@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from conformance.catalogue import check, place
 from conformance.checks.injection import observe
@@ -13,7 +14,7 @@ from conformance.farewell import Ended
 from conformance.ground import Ground, Place, Workload
 from fixtures.kube import NotEventually
 
-__all__ = ["GROUND"]
+__all__ = ["GROUND", "account_of", "bindings", "webhooks"]
 
 GROUND = place(
     Ground(
@@ -28,8 +29,11 @@ ADMISSION = "admissionregistration.k8s.io/v1"
 RBAC = "rbac.authorization.k8s.io/v1"
 
 
-def _webhooks(ctx: Context, namespace: str) -> tuple[str, ...]:
-    """The webhook configurations that have the API server ask somebody in the control plane's namespace."""
+def webhooks(ctx: Context, namespace: str) -> tuple[str, ...]:
+    """The webhook configurations that have the API server ask a Service in the control plane's namespace.
+
+    One that names a host outside of the cluster says nothing of whose it is, and is not among them.
+    """
     found = [
         (kind, one)
         for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
@@ -38,21 +42,37 @@ def _webhooks(ctx: Context, namespace: str) -> tuple[str, ...]:
     return tuple(
         f"{kind} {one['metadata']['name']}"
         for kind, one in found
-        if any(_service(hook).get("namespace") == namespace for hook in one.get("webhooks") or ())
+        if any(_asked(hook) == namespace for hook in one.get("webhooks") or ())
     )
 
 
-def _service(hook: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = hook["clientConfig"].get("service") or {}
-    return found
+def _asked(hook: dict[str, Any]) -> str | None:
+    """The namespace of the Service that a webhook asks, by reference or by its name in DNS; None: another host."""
+    config = hook["clientConfig"]
+    if config.get("service"):
+        return str(config["service"]["namespace"])
+    try:
+        labels = (urlsplit(config.get("url") or "").hostname or "").split(".")
+    except ValueError:  # no URL
+        return None
+    return labels[1] if labels[2:3] == ["svc"] else None
 
 
-def _bindings(ctx: Context, namespace: str) -> tuple[str, ...]:
-    """The rights in the whole cluster that accounts of the control plane's namespace have."""
+def account_of(ctx: Context, where: tuple[str, str] | None) -> tuple[str, str] | None:
+    """Namespace and name of the control plane's own ServiceAccount; None where there is no control plane."""
+    deployment = ctx.kube.get("apps/v1", "Deployment", where[1], where[0]) if where else None
+    if where is None or deployment is None:
+        return None
+    return where[0], deployment["spec"]["template"]["spec"].get("serviceAccountName") or "default"
+
+
+def bindings(ctx: Context, account: tuple[str, str] | None) -> tuple[str, ...]:
+    """The rights in the whole cluster that this ServiceAccount has by name, whether it still exists or not."""
     return tuple(
         f"ClusterRoleBinding {one['metadata']['name']}"
         for one in ctx.kube.list(RBAC, "ClusterRoleBinding")
-        if any(subject.get("namespace") == namespace for subject in one.get("subjects") or ())
+        for subject in one.get("subjects") or ()
+        if subject["kind"] == "ServiceAccount" and (subject.get("namespace"), subject["name"]) == account
     )
 
 
@@ -83,25 +103,26 @@ def uninstalled(ctx: Context) -> Uninstalled:
     """Run the user's command; then look for what still leads to the mesh, and have an opted-in pod created anew."""
     where = ctx.adapter.control_plane()
     namespace = where[0] if where is not None else ""
+    account = account_of(ctx, where)  # noted before: afterwards nobody says any more which one it was
     before = observe(ctx, "server")
-    webhooks, marks = _webhooks(ctx, namespace), _marks(ctx)
+    asking, marks = webhooks(ctx, namespace), _marks(ctx)
     if where is None:
-        return Uninstalled(before, webhooks, marks, Ended(0, "there was nothing to do"), (), before, marks)
+        return Uninstalled(before, asking, marks, Ended(0, "there was nothing to do"), (), before, marks)
     if ctx.farewell is None:
         raise NotExpressible("nobody has said how it is uninstalled")
     ended = ctx.farewell.say()
-    left: list[str] = []
 
-    def clean() -> bool:
-        left[:] = (*_webhooks(ctx, namespace), *_bindings(ctx, namespace))
-        return not left
+    def left() -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return webhooks(ctx, namespace), bindings(ctx, account)
 
-    ctx.watch(clean, LIMITS.ground_ready)
+    ctx.watch(lambda: not any(left()), LIMITS.ground_ready)
+    still_asking, rights = left()
     after = None
-    if not left:  # a webhook that nobody answers may keep every pod from being created
+    if not still_asking:  # a webhook that nobody answers may keep every pod from being created
         try:
             roll_out(ctx, "server", {"metadata": {"annotations": {"meshproof.io/uninstalled": ctx.run}}})
             after = observe(ctx, "server")
         except NotEventually:
             after = None
-    return Uninstalled(before, webhooks, marks, ended, tuple(left), after, _marks(ctx) if after else ())
+    remains = (*still_asking, *rights)
+    return Uninstalled(before, asking, marks, ended, remains, after, _marks(ctx) if after else ())

@@ -23,7 +23,7 @@ class Uninstalled:
     """Labels that the mesh had put on the pod."""
     ended: Ended
     left: tuple[str, ...]
-    """Webhooks and rights that still lead to the control plane's namespace."""
+    """Webhooks that still ask in the control plane's namespace, and rights that its account still has."""
     after: Behaviour | None
     """The pod that took the other's place; None where none came."""
     marks_after: tuple[str, ...]

@@ -1,14 +1,18 @@
-"""LC-06: its judge on histories made by hand, and the command that it runs."""
+"""LC-06: its judge on histories made by hand, whose objects it counts, and the command that it runs."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from conformance.checks import uninstalling
 from conformance.checks.injection import Behaviour
+from conformance.checks.uninstalling import account_of, bindings, webhooks
 from conformance.checks.uninstalling_judges import Uninstalled, judge_uninstalled
 from conformance.farewell import Ended, Farewell
 from conformance.histories import decode, encode
@@ -53,3 +57,98 @@ def test_a_command_that_cannot_be_run_says_so(command: str):
     ended = Farewell(command).say()
     assert ended.code
     assert ended.said
+
+
+class Objects:
+    """A cluster with a control plane `mesh-system/mesh`, and these objects by kind."""
+
+    def __init__(self, account: str | None, **by_kind: list[dict[str, Any]]) -> None:
+        self.account, self.by_kind = account, by_kind
+
+    def get(self, _: str, __: str, name: str, namespace: str) -> dict[str, Any] | None:
+        spec = {"serviceAccountName": self.account} if self.account else {}
+        found = {"spec": {"template": {"spec": spec}}}
+        return found if (namespace, name) == ("mesh-system", "mesh") else None
+
+    def list(self, _: str, kind: str) -> list[dict[str, Any]]:
+        return self.by_kind.get(kind, [])
+
+
+def context(account: str | None = None, **by_kind: list[dict[str, Any]]) -> Any:
+    return SimpleNamespace(kube=Objects(account, **by_kind))
+
+
+def binding(name: str, *subjects: tuple[str, str, str]) -> dict[str, Any]:
+    of = [{"kind": kind, "namespace": namespace, "name": account} for kind, namespace, account in subjects]
+    return {"metadata": {"name": name}, "subjects": of}
+
+
+def test_only_rights_of_the_control_planes_own_account_are_the_meshs():
+    neighbours = [
+        binding("kiali", ("ServiceAccount", "mesh-system", "kiali")),
+        binding("namesake", ("ServiceAccount", "other", "mesh")),
+        binding("user", ("User", "mesh-system", "mesh")),
+        {"metadata": {"name": "nobody"}},
+    ]
+    own = binding("mesh", ("ServiceAccount", "other", "x"), ("ServiceAccount", "mesh-system", "mesh"))
+    ctx = context("mesh", ClusterRoleBinding=[*neighbours, own])
+    account = account_of(ctx, ("mesh-system", "mesh"))
+    assert bindings(ctx, account) == ("ClusterRoleBinding mesh",)
+    assert bindings(context(ClusterRoleBinding=neighbours), account) == ()
+
+
+def test_a_control_plane_without_an_account_of_its_own_has_the_namespaces():
+    assert account_of(context(), ("mesh-system", "mesh")) == ("mesh-system", "default")
+    assert account_of(context(), ("mesh-system", "none")) is None
+    assert bindings(context(ClusterRoleBinding=[binding("b", ("ServiceAccount", "", ""))]), None) == ()
+    assert account_of(context(), None) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "whose"),
+    [
+        ({"service": {"namespace": "mesh-system", "name": "mesh"}}, True),
+        ({"service": {"namespace": "other", "name": "mesh"}}, False),
+        ({"url": "https://mesh.mesh-system.svc:15017/inject"}, True),
+        ({"url": "https://mesh.mesh-system.svc.cluster.local/inject"}, True),
+        ({"url": "https://mesh.other.svc/inject"}, False),
+        ({"url": "https://mesh.mesh-system.example.com/inject"}, False),
+        ({"url": "https://[/"}, False),
+        ({}, False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"])
+def test_a_webhook_is_the_meshs_if_it_asks_in_its_namespace(config: dict[str, Any], whose: bool, kind: str):
+    found: dict[str, Any] = {kind: [{"metadata": {"name": "w"}, "webhooks": [{"clientConfig": config}]}]}
+    ctx = context(**found)
+    assert webhooks(ctx, "mesh-system") == ((f"{kind} w",) if whose else ())
+    assert webhooks(ctx, "") == ()
+
+
+WEBHOOK = {"metadata": {"name": "w"}, "webhooks": [{"clientConfig": {"url": "https://mesh.mesh-system.svc"}}]}
+
+
+@pytest.mark.parametrize(
+    ("left", "created"),
+    [
+        ({}, True),
+        ({"ClusterRoleBinding": [binding("b", ("ServiceAccount", "mesh-system", "mesh"))]}, True),
+        ({"MutatingWebhookConfiguration": [WEBHOOK]}, False),
+    ],
+)
+def test_a_pod_is_created_anew_unless_a_webhook_may_keep_it(
+    monkeypatch: pytest.MonkeyPatch, left: dict[str, Any], created: bool
+):
+    rolled: list[str] = []
+    monkeypatch.setattr(uninstalling, "observe", lambda *_: AFTER if rolled else BEFORE)
+    monkeypatch.setattr(uninstalling, "roll_out", lambda *_: rolled.append("server"))
+    monkeypatch.setattr(uninstalling, "_marks", lambda _: ())
+    ctx = context("mesh", **left)
+    ctx.run = "r"
+    ctx.adapter = SimpleNamespace(control_plane=lambda: ("mesh-system", "mesh"))
+    ctx.farewell = SimpleNamespace(say=lambda: GONE.ended)
+    ctx.watch = lambda probe, _: probe()
+    history = uninstalling.uninstalled(ctx)
+    assert (history.before, history.after) == (BEFORE, AFTER if created else None)
+    assert len(history.left) == len(left)
+    assert judge_uninstalled(history).verdict is (Verdict.FAIL if left else Verdict.PASS)
