@@ -62,6 +62,8 @@ class Workload:
     """Path of its readiness probe, asked every second; "" keeps the workload's own."""
     probed: bool = True
     """False: without any probe, so that it is Ready even where the mesh breaks probes."""
+    lingers: float = 0.0
+    """Seconds for which an echo serves on when it is told to end; 0 keeps the workload's own, which is one."""
     past_in: tuple[int, ...] = ()
     """Ports on which the proxy is not to stand before it."""
     past_out: tuple[int, ...] = ()
@@ -235,6 +237,7 @@ def _workload(workload: Workload, place: Place, space: str, adapter: Adapter, im
         replicas=workload.replicas,
         labels={"app": workload.app or workload.name, **marks.labels},
         annotations=dict(marks.annotations),
+        env={"ECHO_LINGER_SECONDS": f"{workload.lingers:g}"} if workload.lingers else None,
         sniffer=workload.sniffer,
         probes=workload.probed,
     )

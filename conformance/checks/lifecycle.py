@@ -42,7 +42,8 @@ GROUND = place(
         places=(Place("strict", meshed=True), Place("lax", meshed=True), Place("out")),
         workloads=(
             Workload("client", "strict", kind="client"),
-            Workload("rolling", "strict", replicas=2),
+            # As applications are told to: a busy cluster needs seconds to tell everybody that a pod is leaving.
+            Workload("rolling", "strict", replicas=2, lingers=5.0),
             Workload("fragile", "strict"),
             Workload("server", "lax"),
             Workload("other", "lax", app="server", version="v2"),
