@@ -151,10 +151,6 @@ class _Watched:
         return self.seen
 
 
-def _sent(record: Record) -> float:
-    return record.start + record.late
-
-
 @check(
     id="LB-04",
     title="A new host is used within a bound",
@@ -173,13 +169,13 @@ def arrival(ctx: Context) -> Arrival:
         ctx.until(lambda: len(named(ctx)) == 3, "the service names the new host", LIMITS.ground_ready)
         ready = ctx.now()
         host = next(iter(named(ctx) - before), "")
-        ctx.watch(lambda: any(_sent(one) > ready + BOUND for one in watched.records()), BOUND + LIMITS.probe + 2.0)
+        ctx.watch(lambda: any(one.sent > ready + BOUND for one in watched.records()), BOUND + LIMITS.probe + 2.0)
     return Arrival(
         host=host,
         ready=ready,
         bound=BOUND,
         first=next(_moves_to(watched.seen, host), None),
-        after=sum(_sent(one) > ready + BOUND for one in watched.seen),
+        after=sum(one.sent > ready + BOUND for one in watched.seen),
         errors=tuple(problem(one) for one in watched.seen if problem(one)),
     )
 
@@ -190,7 +186,7 @@ def _moves_to(records: Sequence[Record], host: str) -> Iterator[float]:
     Without a mesh a kept connection stays with its host, and a new one may meet any host.
     """
     pairs = ((last, one) for last, one in pairwise(records) if not one.fresh and last.pod not in {None, host})
-    return (_sent(one) for _, one in pairs if one.pod == host)
+    return (one.sent for _, one in pairs if one.pod == host)
 
 
 @check(
@@ -219,10 +215,10 @@ def departure(ctx: Context) -> Departure:
             )
             gone = ctx.now()
             last = gone + BOUND + 3.0
-            ctx.watch(lambda: any(_sent(one) > last for one in watched.records()), last - time.time() + LIMITS.probe)
+            ctx.watch(lambda: any(one.sent > last for one in watched.records()), last - time.time() + LIMITS.probe)
         finally:
             ctx.behave(ctx.pod_named(unready, "in"), codes="")
-    later = [one for one in watched.seen if _sent(one) > gone + BOUND]
+    later = [one for one in watched.seen if one.sent > gone + BOUND]
 
     def moved(host: str, how: str) -> Moved:
         before = sum(at < left for at in _moves_to(watched.seen, host))

@@ -122,10 +122,7 @@ def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
         healed=healed,
         ended=ctx.now(),
         arrivals=ctx.arrivals(pod),
-        answers=tuple(
-            Answer(one.start + one.late, one.seconds - one.late, one.pod or "", one.status, one.error)
-            for one in records()
-        ),
+        answers=tuple(map(Answer.of, records())),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from conformance.arrivals import Arrivals
 from conformance.pulse import STEADY, Pulse
+from fixtures.workloads.traffic import Record
 from reports.model import Evidence, Plot
 
 __all__ = ["GRACE", "Answer", "Episode"]
@@ -27,6 +28,11 @@ class Answer:
     """The pod that answered, "" if none did."""
     status: int | None
     error: str | None
+
+    @classmethod
+    def of(cls, record: Record) -> Answer:
+        """From the client's record."""
+        return cls(record.sent, record.seconds - record.late, record.pod or "", record.status, record.error)
 
     @property
     def end(self) -> float:

@@ -68,7 +68,7 @@ def failover(ctx: Context) -> Failover:
 
         def back() -> bool:
             """Whether the closest hosts have been answering for a while since they may be back."""
-            later = sorted((one for one in records() if _sent(one) > failing + EJECTION), key=_sent)[-ROW:]
+            later = sorted((one for one in records() if one.sent > failing + EJECTION), key=lambda one: one.sent)[-ROW:]
             return len(later) == ROW and all(one.pod in {pod.name for pod in near} for one in later)
 
         ctx.until(lambda: len(records()) >= BEFORE, "requests are sent", LIMITS.in_force)
@@ -86,12 +86,5 @@ def failover(ctx: Context) -> Failover:
         bound=BOUND,
         ejection=EJECTION,
         latest=LATEST,
-        answers=tuple(
-            Answer(_sent(one), one.seconds - one.late, one.pod or "", one.status, one.error)
-            for one in sorted(seen, key=_sent)
-        ),
+        answers=tuple(map(Answer.of, sorted(seen, key=lambda one: one.sent))),
     )
-
-
-def _sent(record: Record) -> float:
-    return record.start + record.late

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from conformance.catalogue import check
 from conformance.checks.weights import FRESH, GROUND, Split, Way, declare, judge_split, split
@@ -39,17 +40,21 @@ class Moving:
     after: tuple[str, ...]
 
 
+def _before_and_after(title: str, what: str, during: Counter[str], after: Counter[str]) -> Evidence:
+    """Requests by who answered, until something was in force and from then on."""
+    rows: list[dict[str, Any]] = [
+        {"when": when, "answer": name, "requests": count}
+        for when, counts in ((f"until {what} was in force", during), ("from then on", after))
+        for name, count in sorted(counts.items())
+    ]
+    return Evidence(title, rows)
+
+
 def judge_moving(history: Moving) -> Judgement:
     """Not one request fails or strays, and in the end the last weights hold."""
     during, after = Counter(history.during), Counter(history.after)
-    evidence = Evidence(
-        f"answers while weights changed {history.stages - 1} times",
-        [
-            {"when": when, "answer": name, "requests": count}
-            for when, counts in (("until the last change was in force", during), ("from then on", after))
-            for name, count in sorted(counts.items())
-        ],
-    )
+    title = f"answers while weights changed {history.stages - 1} times"
+    evidence = _before_and_after(title, "the last change", during, after)
     if len(history.during) < EACH * (history.stages - 1) or len(history.after) < EACH:
         return inconclusive("too few requests were sent", evidence)
     if errors := sum(count for name, count in (during + after).items() if name.startswith("error")):
@@ -81,14 +86,10 @@ def _seen(ctx: Context, job: Job, more: int, seen: list[Record]) -> float:
 
     def enough() -> bool:
         seen.extend(job.records(len(seen)))
-        return sum(_began(one) > since for one in seen) >= more
+        return sum(one.sent > since for one in seen) >= more
 
     ctx.until(enough, f"{more} more requests", LIMITS.request)
     return since
-
-
-def _began(record: Record) -> float:
-    return record.start + record.late
 
 
 @check(
@@ -109,8 +110,8 @@ def moving(ctx: Context) -> Moving:
             _seen(ctx, job, EACH, seen)
             declare(ctx, "moving", weights, "version")
         since = _seen(ctx, job, EACH, seen)
-    late = [one for one in seen if _began(one) > since]
-    early = [one for one in seen if _began(one) <= since]
+    late = [one for one in seen if one.sent > since]
+    early = [one for one in seen if one.sent <= since]
     return Moving(len(STAGES), tuple(map(_said, early)), tuple(map(_said, late)))
 
 
@@ -127,14 +128,8 @@ class Entered:
 def judge_entered(history: Entered) -> Judgement:
     """Not one request fails: no proxy gets a route before it knows the cluster that the route names."""
     during, after = Counter(history.during), Counter(history.after)
-    evidence = Evidence(
-        f"answers while {history.routes} services got their first routes",
-        [
-            {"when": when, "answer": name, "requests": count}
-            for when, counts in (("until the route was in force", during), ("from then on", after))
-            for name, count in sorted(counts.items())
-        ],
-    )
+    title = f"answers while {history.routes} services got their first routes"
+    evidence = _before_and_after(title, "the route", during, after)
     if len(history.during) < EACH * history.routes or not history.after or not during["v1"]:
         return inconclusive("too few requests were sent", evidence)
     if errors := sum(count for name, count in (during + after).items() if name.startswith("error")):
@@ -163,8 +158,8 @@ def entered(ctx: Context) -> Entered:
             _seen(ctx, job, EACH, seen)
             declare(ctx, service, {"v1": 0, "v2": 100}, "version")
             since = _seen(ctx, job, EACH // 3, seen)
-        early += [one for one in seen if _began(one) <= since]
-        late += [one for one in seen if _began(one) > since]
+        early += [one for one in seen if one.sent <= since]
+        late += [one for one in seen if one.sent > since]
     return Entered(len(FRESH), tuple(map(_said, early)), tuple(map(_said, late)))
 
 
@@ -224,7 +219,7 @@ def turned(ctx: Context) -> Turned:
 
         ctx.watch(settled, CONVERGES + 1.0)
         done = settled()
-    return Turned(applied, tuple((one.start + one.late, _said(one)) for one in seen), done)
+    return Turned(applied, tuple((one.sent, _said(one)) for one in seen), done)
 
 
 @check(
