@@ -79,6 +79,7 @@ class Keeper:
         """Create a ground when its turn has come; the turn is over when its pods are Ready."""
         with pace.turn(place, _pods(ground)):
             if self._closing.is_set():
+                made.cancel()
                 return
             try:
                 self._create(ground)

@@ -15,7 +15,7 @@ from conformance.limits import limit
 from conformance.runner import Options
 from conformance.selection import Selection, Wish, chosen, spared
 from conformance.session import Session
-from conformance.settings import read_settings
+from conformance.settings import RunSettings, read_settings
 from conformance.sweeping import runner_name
 from conformance.usage import as_usage
 from reports.failures import failed_ids
@@ -24,6 +24,7 @@ from reports.model import JSON
 __all__ = ["loaded", "open_session", "selection"]
 
 CHOSEN = pytest.StashKey[Selection]()
+JUDGED = pytest.StashKey[tuple[RunSettings, Adapter]]()
 
 
 def selection(config: pytest.Config) -> Selection:
@@ -40,8 +41,8 @@ def selection(config: pytest.Config) -> Selection:
                 again=failed_ids(config.invocation_params.dir / earlier) if earlier else None,
                 seed=config.getoption("mesh_seed"),
             )
-            settings = read_settings(_settings_file(config), config.getoption("mesh_set"))
-            mesh = load(config.getoption("--mesh"), settings.mesh).control_plane() is not None
+            settings, adapter = _judged(config)
+            mesh = adapter.control_plane() is not None
             config.stash[CHOSEN] = spared(chosen(wish), settings.uninstall, mesh=mesh)
     return config.stash[CHOSEN]
 
@@ -49,16 +50,22 @@ def selection(config: pytest.Config) -> Selection:
 def loaded(config: pytest.Config) -> Adapter:
     """The adapter of the mesh that the flags name."""
     with as_usage():
+        return _judged(config)[1]
+
+
+def _judged(config: pytest.Config) -> tuple[RunSettings, Adapter]:
+    """The settings of the run, read once, and the adapter that they speak to."""
+    if JUDGED not in config.stash:
         settings = read_settings(_settings_file(config), config.getoption("mesh_set"))
-        return load(config.getoption("--mesh"), settings.mesh)
+        config.stash[JUDGED] = settings, load(config.getoption("--mesh"), settings.mesh)
+    return config.stash[JUDGED]
 
 
 def open_session(config: pytest.Config) -> Session:
     """Read the flags. `pytest.UsageError` for a wrong one."""
     handed: dict[str, Any] = getattr(config, "workerinput", {}).get("meshproof", {})
     with as_usage():
-        settings = read_settings(_settings_file(config), config.getoption("mesh_set"))
-        adapter = load(config.getoption("--mesh"), settings.mesh)
+        settings, adapter = _judged(config)
         picked = selection(config)
         alpha = config.getoption("--alpha")
         if not 0 < alpha <= 0.05:
