@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -119,10 +120,8 @@ def uninstalled(ctx: Context) -> Uninstalled:
     still_asking, rights = left()
     after = None
     if not still_asking:  # a webhook that nobody answers may keep every pod from being created
-        try:
+        with suppress(NotEventually):
             roll_out(ctx, "server", {"metadata": {"annotations": {"meshproof.io/uninstalled": ctx.run}}})
             after = observe(ctx, "server")
-        except NotEventually:
-            after = None
     remains = (*still_asking, *rights)
     return Uninstalled(before, asking, marks, ended, remains, after, _marks(ctx) if after else ())

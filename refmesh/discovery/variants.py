@@ -23,13 +23,13 @@ __all__ = ["ListenerVariants", "Recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A resource that is to be made: of these inputs, and of what differs from proxy to proxy (settings, say)."""
+    """A listener that is to be made: of these inputs, for settings that differ from proxy to proxy."""
 
     name: str
     inputs: Any
-    make: Callable[[Any], Any]
+    make: Callable[[MeshSettings], Any]
     closing: bool = False
-    """A listener needed by those only that may call nobody who is not registered."""
+    """Needed by those only that may call nobody who is not registered."""
 
     def wanted(self, settings: MeshSettings) -> bool:
         """Whether proxies with these settings have it."""
@@ -38,7 +38,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class _Cooked:
-    """The resources for proxies that are alike, and what each was made from."""
+    """The listeners for proxies that are alike, and what each was made from."""
 
     inputs: Mapping[str, Any]
     table: Table
@@ -47,13 +47,15 @@ class _Cooked:
 _NOTHING = _Cooked({}, {})
 
 
-def _cook(recipes: Mapping[str, Recipe], what: Any, before: _Cooked) -> _Cooked:
-    """Make every recipe for `what`; what was made of equal inputs before stays."""
+def _cook(recipes: Mapping[str, Recipe], settings: MeshSettings, before: _Cooked) -> _Cooked:
+    """Make every recipe; what was made of equal inputs before stays."""
     table: dict[str, Encoded] = {}
     for name, recipe in recipes.items():
         known = before.table.get(name)
         same = known is not None and before.inputs[name] == recipe.inputs
-        table[name] = known if same and known is not None else encode(ResourceType.LISTENER, name, recipe.make(what))
+        table[name] = (
+            known if same and known is not None else encode(ResourceType.LISTENER, name, recipe.make(settings))
+        )
     inputs = {name: recipe.inputs for name, recipe in recipes.items()}
     # The same object where its content is the same: comparing tables then costs nothing.
     return _Cooked(inputs, before.table if before.table == table else MappingProxyType(table))
