@@ -4,7 +4,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -85,11 +84,8 @@ def test_the_janitor_takes_the_fault_of_a_killed_runner_back(kube, cluster, imag
     process = start_dying(cluster, image, victim)
     with process:
         process.kill()
-    died = time.monotonic()
     assert replicas(kube, victim) == 0
     eventually(lambda: replicas(kube, victim) == 1, timeout=60, interval=0.5, what="the janitor restores the victim")
-    took = time.monotonic() - died
-    assert took <= 60
     eventually(lambda: pending(kube) == [], timeout=10, what="the log is empty")
 
 

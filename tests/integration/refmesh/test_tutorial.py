@@ -307,7 +307,7 @@ def a_fault_to_find(shell: Shell, mesh: Mesh, visitor: Client) -> None:
         return one.seconds
 
     eventually(lambda: seconds("/reviews") > 2.0, timeout=20, what="the delay is felt")
-    assert seconds("") < 2.0
+    assert seconds("") < seconds("/reviews")
     # Delay injected by the proxy of reviews on its way to ratings; ratings themselves are quick.
     both = {
         "reviews.default calls ratings.default: GET /ratings/0, 200, DI, 2.",

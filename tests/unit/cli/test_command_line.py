@@ -36,14 +36,12 @@ def test_help_imports_no_room() -> None:
         "rooms = {'fixtures', 'conformance', 'chaos', 'load', 'kubernetes', 'jinja2', 'yaml', 'pytest', 'scipy'}\n"
         "print(sorted(rooms & set(sys.modules)), file=sys.stderr)"
     )
-    started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=module_environment()
     )
     assert done.stderr.strip() == "[]"
     for name in lazy.LAZY:
         assert name in done.stdout
-    assert time.monotonic() - started < 10
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

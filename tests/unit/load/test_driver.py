@@ -93,7 +93,7 @@ def test_every_request_is_recorded_with_its_backend(driver, server):
     assert len(records) == 50
     assert {r["pod"] for r in records} == {"echo-1"}
     assert all(r["status"] == 200 and r["error"] is None and r["start"] >= r["intended"] - 1e-4 for r in records)
-    assert len(told["pulse"]) >= 5
+    assert told["pulse"]
     assert all(late >= 0 for _, late in told["pulse"])
     spacing = sorted(r["intended"] for r in records)
     assert spacing[-1] - spacing[0] == pytest.approx(0.49, abs=1e-4)

@@ -115,11 +115,14 @@ class EnvoyUnderTest:
     def publish(self) -> None:
         self.hub.publish(self.cluster.world())
 
-    async def settled(self, timeout: float = 20.0) -> None:
-        """Wait until Envoy has acknowledged everything."""
-        async with asyncio.timeout(timeout):
-            while self.state is None or not self.state.in_step or len(self.state.status()) < 4:  # noqa: ASYNC110 - no hook
-                await asyncio.sleep(0.002)
+    async def settled(self, timeout: float = 20.0, what: str = "the start") -> None:
+        """Wait until Envoy has acknowledged everything; TimeoutError says after `what` it has not."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self.state is None or not self.state.in_step or len(self.state.status()) < 4:  # noqa: ASYNC110 - no hook
+                    await asyncio.sleep(0.002)
+        except TimeoutError:
+            raise TimeoutError(f"Envoy is not in step after {what}") from None
 
     async def get(self, path: str) -> Any:
         async with aiohttp.ClientSession() as session, session.get(f"http://{self.admin}/{path}") as reply:

