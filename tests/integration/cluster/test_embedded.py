@@ -228,7 +228,7 @@ def test_a_creator_killed_half_way_leaves_nothing_to_the_next_call(name: str, st
     killed(process)
     pids = {known.init.pid} if stage == "namespaces" else processes(known.init.pid)
     EmbeddedProvider().list()
-    eventually(lambda: _none(leftovers(name, pids, known.number)), timeout=5, what="nothing left")
+    eventually(lambda: _none(leftovers(name, pids, known.number)), timeout=20, what="nothing left")
     assert rules() == []
 
 
@@ -241,7 +241,7 @@ def test_a_cluster_ends_with_its_owner_and_is_swept(name: str) -> None:
     # The owner's end alone ends every process; the next call, whichever it is, removes the rest.
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids) or _fail(), timeout=10, what="its end")
     assert name not in {cluster.name for cluster in EmbeddedProvider().list()}
-    eventually(lambda: _none(leftovers(name, pids, number)), timeout=5, what="nothing left")
+    eventually(lambda: _none(leftovers(name, pids, number)), timeout=20, what="nothing left")
 
 
 def test_a_cluster_without_an_owner_outlives_its_creator(name: str) -> None:

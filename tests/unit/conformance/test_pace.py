@@ -46,7 +46,7 @@ class Starts:
 
     def saw(self, *names: str) -> bool:
         with self.changed:
-            return self.changed.wait_for(lambda: sorted(self.begun) == sorted(names), 5)
+            return self.changed.wait_for(lambda: sorted(self.begun) == sorted(names), 20)
 
     def end(self) -> None:
         for one in self.ready.values():

@@ -136,9 +136,9 @@ def test_who_must_be_alone_waits_for_all_others():
         with turn("unit", alone=False), turn("unit", alone=False):
             thread = threading.Thread(target=wide)
             thread.start()
-            begun.wait(5)
+            begun.wait(20)
             order.append("beside")
-        thread.join(5)
+        thread.join(20)
     finally:
         end_of_turns("unit")
     assert order == ["beside", "alone"]

@@ -114,7 +114,7 @@ def cluster(tmp_path, behave):
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         for thread in [accepting, *threads]:
-            thread.join(5)
+            thread.join(20)
             assert not thread.is_alive()
         gc.collect()  # a socket that was left open is a warning, and warnings are errors
 
@@ -174,7 +174,7 @@ def test_a_forward_that_breaks_says_why(tmp_path, how):
     with cluster(tmp_path, behave) as kube:
         stream = kube.dial("ns", "pod", 80)
         assert read(stream.socket, 1) == b""
-        assert eventually(lambda: stream.error, timeout=5, what="the reason is known")
+        assert eventually(lambda: stream.error, timeout=20, what="the reason is known")
         if how == "error":
             assert stream.error == "connection refused"
         stream.close()
@@ -204,7 +204,7 @@ def test_a_first_stream_that_broke_unused_is_replaced(tmp_path):
     with cluster(tmp_path, behave) as kube:
         forward = kube.forward("ns", "pod", 80)
         with forward as address:
-            eventually(lambda: forward._first.error, timeout=5, what="the first stream broke")
+            eventually(lambda: forward._first.error, timeout=20, what="the first stream broke")
             with socket.create_connection(address, 5) as peer:
                 peer.sendall(b"hello")
                 assert read(peer, 5) == b"HELLO"

@@ -57,7 +57,7 @@ def test_an_ended_stream_is_told_once_while_others_may_send(end: Callable[[h2.co
         # Whoever is told may wait for a lock of its own, whose holder sends just then.
         sender = threading.Thread(target=session.send, args=(stream, b"late"), daemon=True)
         sender.start()
-        sender.join(2)
+        sender.join(20)
         blocked.append(sender.is_alive())
 
     with served(lambda *_: None, on_closed) as (client, near):

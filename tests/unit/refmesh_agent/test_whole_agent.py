@@ -191,12 +191,12 @@ async def test_a_hint_comes_by_the_proxys_own_connection_and_renews_at_once(star
 async def test_told_to_stop_it_stops_envoy_and_ends_well(start):
     sidecar = await start()
     sidecar.process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await sidecar.process.wait() == 0
 
 
 async def test_without_envoy_it_ends_so_that_both_are_started_anew(start):
     sidecar = await start()
     os.kill(sidecar.children()["envoy"], signal.SIGKILL)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await sidecar.process.wait() == 1

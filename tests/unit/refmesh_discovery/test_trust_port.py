@@ -66,7 +66,7 @@ class Serving:
     async def waiting(self, known: int) -> asyncio.Task[Hint]:
         """A question that has arrived, and is held back."""
         asking = asyncio.create_task(self.ask(ECHO, Question(NODE, known).encode()))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while self.authority.ledger.in_use() != {"shop/echo-v1": known}:  # noqa: ASYNC110 - no hook
                 await asyncio.sleep(0.005)
         assert not asking.done()

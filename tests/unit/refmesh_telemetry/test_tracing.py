@@ -46,7 +46,7 @@ def receiving(traces: Traces) -> Iterator[int]:
     try:
         yield port
     finally:
-        asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(5)
+        asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -155,7 +155,7 @@ def method(channel, query=""):
 
 def test_grpc_by_the_grpc_library(echo):
     with grpc.insecure_channel(f"127.0.0.1:{echo.grpc}") as channel:
-        grpc.channel_ready_future(channel).result(5)
+        grpc.channel_ready_future(channel).result(20)
         call = method(channel)
         answer = json.loads(call(b'{"a": 1}', timeout=5, metadata=(("x-one", "1"),)))
         assert answer["protocol"] == "grpc"
