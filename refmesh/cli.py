@@ -42,6 +42,13 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
+class Sidecar(StrEnum):
+    """The two forms of a proxy's container."""
+
+    NATIVE = "native"
+    CLASSIC = "classic"
+
+
 app = typer.Typer(
     name="refmesh",
     help="A small, complete service mesh: install it, look after it, learn from it.",
@@ -185,6 +192,9 @@ def inject(
     image: Annotated[
         str | None, typer.Option("--image", help="Image of the proxy; the installed one otherwise.")
     ] = None,
+    sidecar: Annotated[
+        Sidecar | None, typer.Option("--sidecar", help="Form of the proxy; the installed mesh's otherwise.")
+    ] = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
@@ -198,7 +208,7 @@ def inject(
         raise UsageProblem(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not all(isinstance(document, dict) for document in documents):
         raise UsageProblem(f"{file} has a document that is no Kubernetes object.")
-    config = _run(kubeconfig, context, lambda kube: _config(kube, image))
+    config = _run(kubeconfig, context, lambda kube: _config(kube, image, sidecar))
     try:
         injected = [inject_object(document, config) for document in documents]
     except BadPod as error:
@@ -206,13 +216,14 @@ def inject(
     typer.echo(yaml.safe_dump_all(injected, sort_keys=False), nl=False)
 
 
-async def _config(kube: Kube, image: str | None) -> Config:
-    """The installed mesh's image and root."""
+async def _config(kube: Kube, image: str | None, sidecar: Sidecar | None) -> Config:
+    """The installed mesh's image, root, and form of sidecars."""
     roots = await kube.get("v1", "configmaps", "refmesh-ca-root-cert", options.NAMESPACE)
     named = image or await installer.installed_image(kube)
     if roots is None or named is None:
         raise UsageProblem("refmesh is not installed on this cluster.", fix="Run refmesh install first.")
-    return Config(image=named, root_pem=str(roots["data"]["root-cert.pem"]))
+    form = sidecar or await installer.installed_sidecar(kube)
+    return Config(image=named, root_pem=str(roots["data"]["root-cert.pem"]), native=form == Sidecar.NATIVE)
 
 
 @app.command("proxy-status")

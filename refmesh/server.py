@@ -128,7 +128,11 @@ class ControlPlane:
             certificates = await ca_service.start(port=options.ca_port, **shared)
             stack.push_async_callback(certificates.close)
             injection = await webhook.start(
-                port=options.webhook_port, namespace=options.namespace, image=options.image, **shared
+                port=options.webhook_port,
+                namespace=options.namespace,
+                image=options.image,
+                native=options.sidecar == "native",
+                **shared,
             )
             stack.push_async_callback(injection.close)
             self._leadership.start(gained=self._lead)

@@ -103,9 +103,8 @@ def main() -> int:
         publisher.server.start()
         enroller.start()
         Hints(settings, lambda: enroller.generation, enroller.renew).start()
-        ProbeServer.from_json(
-            settings.probes, settings.pod_ip, Scraper.of(settings, lambda: publisher.not_after)
-        ).start()
+        scraper = Scraper.of(settings, lambda: publisher.not_after)
+        ProbeServer.from_json(settings.probes, settings.pod_ip, scraper, _quit if settings.classic else None).start()
     except (OSError, ValueError) as error:
         log(str(error))
         if envoy:
@@ -113,6 +112,11 @@ def main() -> int:
             os.waitpid(envoy, 0)
         return 2
     return _supervise(envoy, settings)
+
+
+def _quit() -> None:
+    """Have the main thread end in order."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _supervise(envoy: int, settings: Settings) -> int:

@@ -1,5 +1,7 @@
 """What is run inside the sidecar from outside: `python -m refmesh.agent.hooks wait` after start, `… drain` before stop.
 
+In a classic sidecar `drain` goes on until the application has ended, for the kubelet tells both to end at once.
+
 `… retire` is a gateway's `drain`: it goes on for the seconds in which nodes may still send it new clients.
 
 `… admin PATH` prints a page of Envoy's admin port, for `refmesh proxy-config`: the port itself stays on loopback.
@@ -7,11 +9,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from refmesh.agent.admin import admin, wait_ready
+from refmesh.agent.settings import is_classic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +40,10 @@ def main(arguments: Sequence[str]) -> int:
             admin("POST", "/drain_listeners?graceful&inboundonly&skip_exit")
         except (OSError, ValueError) as error:
             sys.stderr.write(f"the proxy could not be drained: {error}\n")
+        if is_classic(os.environ):
+            from refmesh.agent.sockets import outlive  # no other hook has to wait for it to be read
+
+            outlive()
         return 0
     if arguments == ["retire"]:
         code = main(["drain"])

@@ -3,6 +3,9 @@
 The kubelet has no mesh certificate. The injector therefore points its probes at the agent's port, which no capture rule
 touches; the agent then does the probe the user wrote, from the address that goes straight to the application.
 Only probes that were in the pod's spec can be asked for; requests and their number are bounded.
+
+`POST /quitquitquit` from the pod's own loopback ends the sidecar, as at Istio's agent: a classic one would keep the pod
+of a Job running.
 """
 
 from __future__ import annotations
@@ -11,14 +14,19 @@ import json
 import socket
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from refmesh.agent import admin
 from refmesh.agent.scrape import METRICS_PATH, Scraper
 from refmesh.agent.settings import AGENT_PORT, INBOUND_SOURCE, log
 from refmesh.ca import wire
 
-__all__ = ["ProbeServer", "perform"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["QUIT_PATH", "ProbeServer", "perform"]
+
+QUIT_PATH = "/quitquitquit"
 
 _MAX_HEADER_BYTES = 8192
 _MAX_AT_ONCE = 32
@@ -78,22 +86,29 @@ def _grpc(connection: socket.socket, spec: dict[str, Any]) -> tuple[int, str]:
 
 @dataclass
 class ProbeServer:
-    """Serves `GET /app-health/<container>/<kind>`, `/healthz/ready` and `/stats/prometheus` on the agent's port."""
+    """Serves `GET /app-health/<container>/<kind>`, `/healthz/ready` and `/stats/prometheus` on the agent's port.
+
+    And `POST /quitquitquit`, to the pod itself.
+    """
 
     probes: dict[str, dict[str, Any]]
     pod_ip: str
     scraper: Scraper | None = None
     port: int = AGENT_PORT
     source: str = INBOUND_SOURCE
+    quit: Callable[[], None] | None = None
+    """Ends the sidecar; None where it ends after the application by itself."""
     _last: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, text: str, pod_ip: str, scraper: Scraper | None = None) -> ProbeServer:
+    def from_json(
+        cls, text: str, pod_ip: str, scraper: Scraper | None = None, quit_: Callable[[], None] | None = None
+    ) -> ProbeServer:
         """Read the injector's list of probes. Raises ValueError."""
         probes = json.loads(text)
         if not isinstance(probes, dict):
             raise ValueError("REFMESH_PROBES is not a JSON object")  # noqa: TRY004  (a value's fault, not a type's)
-        return cls(probes, pod_ip, scraper)
+        return cls(probes, pod_ip, scraper, quit=quit_)
 
     def start(self) -> int:
         """Listen and return the port."""
@@ -113,21 +128,35 @@ class ProbeServer:
         try:
             with connection:
                 connection.settimeout(_REQUEST_SECONDS)
-                path = _request_path(connection)
+                method, path = _request_line(connection)
                 page, _, query = path.partition("?")
-                if self.scraper is not None and page == METRICS_PATH:
+                if self.scraper is not None and (method, page) == ("GET", METRICS_PATH):
                     self.scraper.send(connection, query)
                     return
-                status, text = self._answer(path)
+                quits = (method, path) == ("POST", QUIT_PATH)
+                status, text = self._may_quit(connection) if quits else self._answer(method, path)
                 body = f"{text}\n".encode()
                 head = f"HTTP/1.1 {status} .\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
                 connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
+                if quits and status == 200 and self.quit is not None:
+                    log("asked to end by the pod itself")
+                    self.quit()
         except (OSError, ValueError):
             return  # the caller went away or sent no HTTP; the kubelet counts that by itself
         finally:
             room.release()
 
-    def _answer(self, path: str) -> tuple[int, str]:
+    def _may_quit(self, connection: socket.socket) -> tuple[int, str]:
+        # Envoy asks from another address of loopback: what it passes on is not the pod's own word.
+        if connection.getpeername()[0] != "127.0.0.1":
+            return 403, "only the pod itself may ask for this, at 127.0.0.1"
+        if self.quit is None:
+            return 200, "this proxy ends after the application by itself"
+        return 200, "the proxy ends"
+
+    def _answer(self, method: str, path: str) -> tuple[int, str]:
+        if method != "GET":
+            return 405, f"only GET, and POST {QUIT_PATH}"
         if path == "/healthz/ready":
             return (200, "ready") if admin.ready() else (503, "the proxy is not ready")
         probe = self.probes.get(path)
@@ -141,8 +170,8 @@ class ProbeServer:
         return status, text
 
 
-def _request_path(connection: socket.socket) -> str:
-    """Read one request's head and return the path of a GET. Raises ValueError or OSError."""
+def _request_line(connection: socket.socket) -> tuple[str, str]:
+    """Read one request's head and return its method and path. Raises ValueError or OSError."""
     head = b""
     while b"\r\n\r\n" not in head:
         chunk = connection.recv(4096)
@@ -150,6 +179,4 @@ def _request_path(connection: socket.socket) -> str:
         if not chunk or len(head) > _MAX_HEADER_BYTES:
             raise ValueError("not an HTTP request")
     method, path, _ = head.split(b"\r\n", 1)[0].decode("ascii", "replace").split(" ", 2)
-    if method != "GET":
-        raise ValueError("only GET")
-    return path
+    return method, path

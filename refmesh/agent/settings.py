@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ADMIN_PORT", "AGENT_PORT", "READY_PORT", "RUN_DIR", "Settings", "log"]
+__all__ = ["ADMIN_PORT", "AGENT_PORT", "READY_PORT", "RUN_DIR", "Settings", "is_classic", "log"]
 
 ADMIN_PORT = 15000
 OUTBOUND_PORT = 15001
@@ -52,6 +52,8 @@ class Settings:
     log_level: str = "warning"
     proxy_type: str = "sidecar"
     """sidecar, or router: a gateway's proxy, which has no application beside it."""
+    classic: bool = False
+    """Whether the container is one like the application's, which nobody stops after it."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Settings:
@@ -81,6 +83,7 @@ class Settings:
             token_path=env.get("REFMESH_TOKEN", TOKEN_PATH),
             log_level=env.get("REFMESH_LOG_LEVEL", cls.log_level),
             proxy_type=env.get("REFMESH_PROXY_TYPE", cls.proxy_type),
+            classic=is_classic(env),
         )
 
     @property
@@ -119,6 +122,11 @@ class Settings:
     def node(self) -> str:
         """Which pod this is, in Envoy's words."""
         return f"{self.proxy_type}~{self.pod_ip}~{self.pod}.{self.namespace}~{self.namespace}.svc.cluster.local"
+
+
+def is_classic(env: Mapping[str, str]) -> bool:
+    """Whether the injector made a classic sidecar."""
+    return env.get("REFMESH_SIDECAR") == "classic"
 
 
 def _peer(env: Mapping[str, str]) -> str:

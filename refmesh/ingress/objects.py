@@ -125,8 +125,6 @@ def _deployment(workload: _Workload, config: Config) -> Object:
     }
     environment = {"REFMESH_PROXY_TYPE": "router", "REFMESH_PEER": peer_of("", workload.name, {"app": workload.app})}
     proxy = proxy_container(config, {}, workload.app, workload.name, {}, environment)
-    # A container like any other: there is no application that it would have to start before.
-    del proxy["restartPolicy"]
     proxy["lifecycle"] = {"preStop": {"exec": {"command": ["python", "-m", "refmesh.agent.hooks", "retire"]}}}
     proxy["readinessProbe"] |= {"periodSeconds": 1}
     proxy["resources"] = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}

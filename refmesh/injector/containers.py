@@ -1,4 +1,7 @@
-"""The two containers and two volumes that an injected pod gets, as data."""
+"""The two containers and two volumes that an injected pod gets, as data.
+
+The proxy's is a native sidecar (an init container that goes on) or a classic one (a container like the application's).
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ from refmesh.injector.policy import PROXY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INIT", "Config", "agent_command", "init_container", "proxy_container", "volumes"]
+__all__ = ["CLASSIC", "INIT", "Config", "agent_command", "init_container", "proxy_container", "volumes"]
 
 INIT = "refmesh-init"
+CLASSIC = {"REFMESH_SIDECAR": "classic"}
+"""Tells the agent that nobody stops it after the application."""
 AUDIENCE = "istio-ca"
 _TOKEN_SECONDS = 43200
 _EXCLUDES = {
@@ -39,6 +44,8 @@ class Config:
     control_plane: str = "refmesh.refmesh-system.svc"
     trust_domain: str = "cluster.local"
     pull_policy: str = "IfNotPresent"
+    native: bool = True
+    """Whether proxies are native sidecars, unless a pod wants it otherwise."""
 
 
 def init_container(config: Config, annotations: Mapping[str, str]) -> dict[str, Any]:
@@ -73,8 +80,8 @@ def excludes(annotations: Mapping[str, str]) -> dict[str, str]:
 def hooks() -> dict[str, Any]:
     """Return what the kubelet runs in the sidecar.
 
-    It starts the application when the first returns: 20 ms after Envoy is ready. A startup probe would look once a
-    second.
+    It starts the next container, in either form, when the first returns: 20 ms after Envoy is ready. A startup probe
+    would look once a second, and nothing waits for that of a classic sidecar.
     """
     return {
         "postStart": {"exec": {"command": ["python", "-m", "refmesh.agent.hooks", "wait"]}},
@@ -107,7 +114,7 @@ def proxy_container(
     probes: Mapping[str, Any],
     more: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the native sidecar: started before the application, stopped after it, restarted alone.
+    """Return the proxy's container; in a pod's init containers, `restartPolicy: Always` makes a native sidecar of it.
 
     `more` are further environment variables.
     """
@@ -128,7 +135,6 @@ def proxy_container(
         "name": PROXY,
         "image": config.image,
         "imagePullPolicy": config.pull_policy,
-        "restartPolicy": "Always",
         "command": agent_command(),
         "env": env,
         "resources": {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "512Mi"}},

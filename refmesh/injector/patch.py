@@ -10,7 +10,7 @@ from refmesh.agent.capture import ports, ranges
 from refmesh.agent.settings import PROXY_UID
 from refmesh.api.workload import owner_name, peer_of
 from refmesh.injector import policy, scrape
-from refmesh.injector.containers import INIT, Config, init_container, proxy_container, volumes
+from refmesh.injector.containers import CLASSIC, INIT, Config, init_container, proxy_container, volumes
 from refmesh.injector.probes import HOOKS, KINDS, rewrite, rewrite_hook
 from refmesh.injector.user_volumes import user_volumes
 
@@ -21,6 +21,7 @@ __all__ = ["TLS_MODE_LABEL", "BadPod", "Config", "Operation", "Skip", "patch", "
 
 Operation = dict[str, Any]
 TLS_MODE_LABEL = "security.istio.io/tlsMode"
+_DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     annotations = metadata.get("annotations") or {}
     _check_annotations(annotations)
+    native = _is_native(annotations, spec, config)
     wanted, mounts = _user_volumes(annotations, spec)
     own_operations, probes = application_operations(spec)
     account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
@@ -52,15 +54,19 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     scraping, environment = scrape.merged(annotations)
     labels = metadata.get("labels") or {}
     environment["REFMESH_PEER"] = peer_of("", owner_name(metadata), labels)
+    environment |= {} if native else CLASSIC
     proxy = proxy_container(config, annotations, app_name(metadata), account, probes, environment)
     proxy["volumeMounts"] += mounts
     status = {"containers": [policy.PROXY], "initContainers": [INIT], "revision": "default"}
+    marks = {policy.STATUS_ANNOTATION: _compact(status), **scraping}
+    if not native and _DEFAULT_CONTAINER not in annotations:
+        marks[_DEFAULT_CONTAINER] = str(spec["containers"][0].get("name"))
     return [
         *([] if "metadata" in pod else [_add("/metadata", {})]),
         *_merge("/metadata/labels", metadata.get("labels"), {TLS_MODE_LABEL: "istio"}),
-        *_merge("/metadata/annotations", annotations or None, {policy.STATUS_ANNOTATION: _compact(status), **scraping}),
+        *_merge("/metadata/annotations", annotations or None, marks),
         *own_operations,
-        *init_operations(spec.get("initContainers"), [init, proxy]),
+        *placed(spec, init, proxy, native=native),
         *_append("/spec/volumes", spec.get("volumes"), [*volumes(), *wanted]),
     ]
 
@@ -104,6 +110,16 @@ def _check_annotations(annotations: Mapping[str, str]) -> None:
         raise BadPod(f"annotation proxy.refmesh.io/logLevel: {level!r} is no log level of Envoy")
 
 
+def _is_native(annotations: Mapping[str, str], spec: Mapping[str, Any], config: Config) -> bool:
+    try:
+        native = policy.is_native(annotations, config.native)
+    except ValueError as error:
+        raise BadPod(str(error)) from error
+    if not native and not spec.get("containers"):
+        raise BadPod("spec.containers: a pod needs one of its own, beside which the proxy can be")
+    return native
+
+
 def _user_volumes(
     annotations: Mapping[str, str], spec: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -138,6 +154,18 @@ def _merge(path: str, existing: Mapping[str, str] | None, extra: Mapping[str, st
     if not existing:
         return [_add(path, dict(extra))]
     return [_add(f"{path}/{_escape(key)}", value) for key, value in extra.items()]
+
+
+def placed(spec: Mapping[str, Any], init: dict[str, Any], proxy: dict[str, Any], *, native: bool) -> list[Operation]:
+    """Put the mesh's two containers where they belong.
+
+    A classic sidecar starts after all init containers: were the network captured before, none of them would have any.
+    It starts before the other containers, which wait for its hook.
+    """
+    inits = spec.get("initContainers")
+    if native:
+        return init_operations(inits, [init, proxy | {"restartPolicy": "Always"}])
+    return [*_append("/spec/initContainers", inits, [init]), _add("/spec/containers/0", proxy)]
 
 
 def init_operations(existing: Sequence[Any] | None, items: Sequence[Any]) -> list[Operation]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFIGURATION",
     "NAMESPACE_LABEL",
+    "NATIVE_ANNOTATION",
     "POD_LABEL",
     "PROXY",
     "STATUS_ANNOTATION",
@@ -18,6 +19,7 @@ __all__ = [
     "Decision",
     "decide",
     "has_proxy",
+    "is_native",
     "opt_out_values",
 ]
 
@@ -27,6 +29,7 @@ VALIDATOR = "refmesh-validator"
 """Name of the ValidatingWebhookConfiguration; the same server answers it."""
 NAMESPACE_LABEL = "istio-injection"
 POD_LABEL = "sidecar.istio.io/inject"
+NATIVE_ANNOTATION = "sidecar.istio.io/nativeSidecar"
 STATUS_ANNOTATION = "sidecar.istio.io/status"
 PROXY = "refmesh-proxy"
 
@@ -70,6 +73,14 @@ def on_node_network(spec: Mapping[str, Any]) -> bool:
 def namespace_opts_in(labels: Mapping[str, str]) -> bool:
     """Whether a namespace asks for its pods to be in the mesh."""
     return labels.get(NAMESPACE_LABEL) == "enabled"
+
+
+def is_native(annotations: Mapping[str, str], default: bool) -> bool:
+    """Whether a pod's proxy is a native sidecar: by its own word, then by its mesh's. Raises ValueError."""
+    word = annotations.get(NATIVE_ANNOTATION)
+    if word not in {None, "true", "false"}:
+        raise ValueError(f"annotation {NATIVE_ANNOTATION}: {word!r} is neither true nor false")
+    return default if word is None else word == "true"
 
 
 def already_injected(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:

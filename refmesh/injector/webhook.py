@@ -80,11 +80,12 @@ async def start(
     namespace: str,
     trust_domain: str,
     image: str,
+    native: bool = True,
 ) -> Service:
     """Serve POST /inject on host:port (0: any). Raises `EnvironmentProblem` if the port is taken."""
 
     def config() -> Config:
-        return proxy_config(authority, namespace=namespace, trust_domain=trust_domain, image=image)
+        return proxy_config(authority, namespace=namespace, trust_domain=trust_domain, image=image, native=native)
 
     leaving = asyncio.Event()
 
@@ -118,13 +119,14 @@ async def start(
     return Service(runner, int(runner.addresses[0][1]), tasks, leaving)
 
 
-def proxy_config(authority: Authority, *, namespace: str, trust_domain: str, image: str) -> Config:
+def proxy_config(authority: Authority, *, namespace: str, trust_domain: str, image: str, native: bool = True) -> Config:
     """What every proxy of the mesh is told, with the roots of this moment."""
     return Config(
         image=image,
         root_pem=authority.trust_bundle_pem().decode(),
         control_plane=f"refmesh.{namespace}.svc",
         trust_domain=trust_domain,
+        native=native,
     )
 
 

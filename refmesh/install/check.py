@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
-from refmesh.injector.policy import CONFIGURATION
+from refmesh.injector.policy import CONFIGURATION, PROXY
 from refmesh.install.crds import crds
 from refmesh.install.installer import installed_image, reachable
 from refmesh.install.manifests import DEPLOYMENT
@@ -115,5 +115,6 @@ async def _proxies(kube: Kube) -> Finding:
 
 
 def _proxy_ready(pod: Mapping[str, Any]) -> bool:
-    statuses = pod["status"].get("initContainerStatuses") or []
-    return any(status["name"] == "refmesh-proxy" and status.get("ready") for status in statuses)
+    status = pod["status"]
+    statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    return any(status["name"] == PROXY and status.get("ready") for status in statuses)

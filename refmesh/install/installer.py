@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from refmesh.errors import EnvironmentProblem, UsageProblem
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from refmesh.install.options import Options
     from refmesh.kubeclient import Kube
 
-__all__ = ["Plan", "install", "installed_image", "uninstall"]
+__all__ = ["Plan", "install", "installed_image", "installed_sidecar", "uninstall"]
 
 Object = dict[str, Any]
 _CRD_API = "apiextensions.k8s.io/v1"
 _GATEWAY_GROUP = "gateway.networking.k8s.io"
 _MANAGED = "app.kubernetes.io/managed-by"
 _PODS_GONE_SECONDS = 60.0
+_OLDEST, _NATIVE = (1, 21), (1, 29)
+"""Kubernetes versions: of the API groups in use, and of native sidecars by default."""
 _STUCK = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CrashLoopBackOff"}
 
 
@@ -53,7 +55,10 @@ class Plan:
 
 async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None:
     """Put refmesh on the cluster and wait until it serves. Raises `EnvironmentProblem`."""
-    await preflight(kube)
+    version = await preflight(kube)
+    plan = replace(plan, options=replace(plan.options, sidecar=sidecar_form(plan.options.sidecar, version)))
+    if plan.options.sidecar == "classic":
+        report(f"classic sidecars (Kubernetes {version})")
     namespace, *rest = manifests.control_plane(plan.image, plan.options, plan.defect)
     await apply(kube, namespace)
     # Definitions and control plane side by side: when its process listens, the kinds are long established.
@@ -189,8 +194,19 @@ async def _install_gateway_api(kube: Kube, path: Path | None, report: Callable[[
 
 async def installed_image(kube: Kube) -> str | None:
     """Return the image of the control plane on the cluster, or None where there is none."""
+    found = await _control_plane(kube)
+    return str(found["image"]) if found else None
+
+
+async def installed_sidecar(kube: Kube) -> str:
+    """Return the form of the installed mesh's sidecars: native or classic."""
+    arguments = ((await _control_plane(kube)) or {}).get("args") or []
+    return str(arguments[arguments.index("--sidecar") + 1]) if "--sidecar" in arguments[:-1] else "native"
+
+
+async def _control_plane(kube: Kube) -> Object | None:
     found = await kube.get("apps/v1", "deployments", manifests.DEPLOYMENT, NAMESPACE)
-    return str(found["spec"]["template"]["spec"]["containers"][0]["image"]) if found else None
+    return dict(found["spec"]["template"]["spec"]["containers"][0]) if found else None
 
 
 async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = False) -> None:
@@ -266,12 +282,12 @@ def check_image(image: str | None) -> str:
     return image
 
 
-async def preflight(kube: Kube) -> None:
-    """Look for what would make an installation useless or harmful. Raises `EnvironmentProblem`."""
+async def preflight(kube: Kube) -> str:
+    """Return the cluster's version. Raises `EnvironmentProblem` for what makes an installation useless or harmful."""
     version = await reachable(kube)
-    if not new_enough(version):
+    if not new_enough(version, _OLDEST):
         raise EnvironmentProblem(
-            f"This cluster runs Kubernetes {version}; refmesh's proxies are native sidecars, which need 1.29 or later."
+            f"This cluster runs Kubernetes {version}; refmesh needs 1.21 or later, which has discovery.k8s.io/v1."
         )
     hooks = await kube.list("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
     if others := [name for hook in hooks if (name := hook["metadata"]["name"]).startswith("istio-sidecar-injector")]:
@@ -279,12 +295,24 @@ async def preflight(kube: Kube) -> None:
             f"Istio is installed on this cluster ({others[0]}) and reads the same labels and kinds.",
             fix="Uninstall it first, or choose another cluster.",
         )
+    return version
 
 
-def new_enough(version: str) -> bool:
-    """Whether a Kubernetes version, such as v1.31.2-gke.7, has native sidecars by default; an unreadable one may."""
+def sidecar_form(wanted: str, version: str) -> str:
+    """Return native or classic, for a wish that may be auto. Raises `EnvironmentProblem` for one that cannot be met."""
+    able = new_enough(version, _NATIVE)
+    if wanted == "native" and not able:
+        raise EnvironmentProblem(
+            f"This cluster runs Kubernetes {version}; native sidecars need 1.29 or later.",
+            fix="Leave --set sidecar=native out, or say classic.",
+        )
+    return "native" if able and wanted != "classic" else "classic"
+
+
+def new_enough(version: str, least: tuple[int, int]) -> bool:
+    """Whether a Kubernetes version, such as v1.31.2-gke.7, is as new as `least`; an unreadable one may be."""
     match = re.match(r"v?(\d+)\.(\d+)", version)
-    return match is None or (int(match[1]), int(match[2])) >= (1, 29)
+    return match is None or (int(match[1]), int(match[2])) >= least
 
 
 async def reachable(kube: Kube) -> str:

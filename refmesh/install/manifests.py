@@ -178,6 +178,8 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
         *(["--trace-collector", options.trace_collector] if options.trace_collector else []),
         "--ingress-gateway",
         options.ingress_gateway,
+        "--sidecar",
+        "classic" if options.sidecar == "classic" else "native",
         "--drain-seconds",
         _DRAIN_SECONDS,
         "--certificate-seconds",

@@ -26,6 +26,7 @@ _CHOICES = {
     "access_log_encoding": ("JSON", "TEXT"),
     "tracing": ("on", "off"),
     "trace_b3": ("on", "off"),
+    "sidecar": ("auto", "native", "classic"),
 }
 
 
@@ -61,6 +62,9 @@ class Options:
     """host:port of a collector that takes OTLP over gRPC; without, the control plane keeps the latest traces."""
     ingress_gateway: str = "off"
     """on: a gateway workload that Istio's Gateways select by `istio: ingressgateway`. Gateway API needs none."""
+    sidecar: str = "auto"
+    """native: the proxy is an init container that goes on, which Kubernetes has since 1.29. classic: a container like
+    the application's. auto: native where the cluster has it (and where none is asked, as by --dry-run)."""
     failure_policy: str = "Fail"
     """What becomes of pods that opted in while no injector answers: Fail refuses them, Ignore lets them in as they
     are, without a proxy."""

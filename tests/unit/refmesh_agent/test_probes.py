@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import http.server
+import os
 import socket
 import ssl
 import tempfile
@@ -11,13 +13,16 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent import futures
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from refmesh.agent import admin
-from refmesh.agent.probes import ProbeServer, perform
+from refmesh.agent.probes import QUIT_PATH, ProbeServer, perform
+from refmesh.agent.settings import INBOUND_SOURCE
+from refmesh.agent.sockets import open_sockets
 from refmesh.ca import wire
 from refmesh.ca.signing import Keyring
 
@@ -145,15 +150,54 @@ def test_the_agent_does_the_probes_of_the_pod_and_no_others(agent_port):
     assert get(agent_port, "/") == 404
 
 
-@pytest.mark.parametrize(
-    "garbage", [b"\r\n\r\n", b"POST / HTTP/1.1\r\n\r\n", b"\xff" * 100 + b"\r\n\r\n", b"x" * 20_000]
-)
+@pytest.mark.parametrize("garbage", [b"\r\n\r\n", b"GET /\r\n\r\n", b"\xff" * 100 + b"\r\n\r\n", b"x" * 20_000])
 def test_garbage_is_cut_off_and_does_no_harm(agent_port, garbage):
     with socket.create_connection((LOOPBACK, agent_port), timeout=5) as connection:
         connection.sendall(garbage)
         with contextlib.suppress(ConnectionResetError):
             assert connection.recv(100) == b""
     assert get(agent_port, "/app-health/app/readyz") == 200
+
+
+def post(port: int, path: str, source: str = LOOPBACK) -> int:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5, source_address=(source, 0))
+    with contextlib.closing(connection):
+        connection.request("POST", path)
+        return connection.getresponse().status
+
+
+def test_the_pod_itself_may_end_a_classic_sidecar_and_nobody_else(agent_port):
+    told = threading.Event()
+    port = ProbeServer({}, LOOPBACK, port=0, quit=told.set).start()
+    assert get(port, QUIT_PATH) == 404
+    assert post(port, "/") == 405
+    # what Envoy passes on comes from here
+    assert post(port, QUIT_PATH, source=INBOUND_SOURCE) == 403
+    assert not told.is_set()
+    assert post(port, QUIT_PATH) == 200
+    assert told.wait(5)
+    # a native sidecar ends by itself: nothing to do is no mistake
+    assert post(agent_port, QUIT_PATH) == 200
+    assert get(agent_port, "/app-health/app/readyz") == 200
+
+
+SOCKETS = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0
+   1: 00000000:3AAC 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1337        0 4712 1 0
+   2: 0100007F:1F90 0200007F:9999 01 00000000:00000000 00:00000000 00000000  1000        0 4713 1 0
+   3: 0100007F:1F90 0200007F:9998 06 00000000:00000000 00:00000000 00000000     0        0 0 1 0
+   4: 0100007F:1F90 0200007F:9997 04 00000000:00000000 00:00000000 00000000     0        0 0 1 0
+"""
+
+
+def test_the_applications_sockets_are_those_that_somebody_else_holds_open():
+    assert open_sockets(SOCKETS.splitlines()) == 2
+    assert open_sockets([SOCKETS.splitlines()[0], SOCKETS.splitlines()[2], "", "x"]) == 0
+    with socket.create_server((LOOPBACK, 0)) as held, Path("/proc/net/tcp").open(encoding="ascii") as table:
+        port = f":{held.getsockname()[1]:04X} "
+        lines = [line for line in table if port in line]
+        assert open_sockets(lines) == 1
+        assert open_sockets(lines, proxy_uid=os.getuid()) == 0
 
 
 def test_the_admin_client_survives_an_absent_envoy(monkeypatch, closed_port):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from refmesh.injector.patch import Config
 
 CONFIG = Config(image="mesh:1", root_pem="-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
+CLASSIC = replace(CONFIG, native=False)
 ENABLED = {"istio-injection": "enabled"}
 
 

@@ -6,32 +6,43 @@ import json
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from refmesh.injector import policy, webhook
 from refmesh.injector.patch import BadPod, Skip, patch, warnings
 from refmesh.install.offline import apply_operations, inject_object
-from tests.unit.refmesh_injector.pods import CONFIG, ENABLED, PODS, pod
+from tests.unit.refmesh_injector.pods import CLASSIC, CONFIG, ENABLED, PODS, pod
+
+FORMS = st.sampled_from([CONFIG, CLASSIC])
 
 
-def injected(original):
-    operations = patch(original, ENABLED, CONFIG)
+def injected(original, config=CONFIG):
+    operations = patch(original, ENABLED, config)
     assert not isinstance(operations, Skip)
     result = copy.deepcopy(original)
     apply_operations(result, operations)
     return result
 
 
-@given(PODS)
-def test_a_second_injection_changes_nothing(original):
-    once = injected(original)
-    assert isinstance(patch(once, ENABLED, CONFIG), Skip)
+def own_containers(result):
+    """The user's containers of an injected pod, and the proxy."""
+    every = [*(result["spec"].get("initContainers") or []), *result["spec"]["containers"]]
+    (proxy,) = (one for one in every if one["name"] == policy.PROXY)
+    return [one for one in every if one["name"] not in {policy.PROXY, "refmesh-init"}], proxy
 
 
-@given(PODS)
-def test_the_application_keeps_everything_but_its_network_probes(original):
-    result = injected(original)
+@given(PODS, FORMS, FORMS)
+def test_a_second_injection_changes_nothing_whatever_form_the_first_had(original, first, second):
+    once = injected(original, first)
+    assert isinstance(patch(once, ENABLED, second), Skip)
+    assert policy.has_proxy(once["spec"])
+
+
+@given(PODS, FORMS)
+def test_the_application_keeps_everything_but_its_network_probes(original, config):
+    result = injected(original, config)
     before = [*(original["spec"].get("initContainers") or []), *original["spec"]["containers"]]
-    after = [*result["spec"]["initContainers"][2:], *result["spec"]["containers"]]
+    after, _ = own_containers(result)
     probes = {"readinessProbe", "livenessProbe", "startupProbe"}
     led_elsewhere = {*probes, "lifecycle"}
     for old, new in zip(before, after, strict=True):
@@ -49,19 +60,18 @@ def test_the_application_keeps_everything_but_its_network_probes(original):
     )
 
 
-@given(PODS)
-def test_every_rewritten_probe_is_known_to_the_agent(original):
-    result = injected(original)
-    proxy = result["spec"]["initContainers"][1]
+@given(PODS, FORMS)
+def test_every_rewritten_probe_is_known_to_the_agent(original, config):
+    own, proxy = own_containers(injected(original, config))
     known = json.loads(next((e["value"] for e in proxy["env"] if e["name"] == "REFMESH_PROBES"), "{}"))
     asked = {
         probe["httpGet"]["path"]
-        for container in [*result["spec"]["initContainers"][2:], *result["spec"]["containers"]]
+        for container in own
         for kind in ("readinessProbe", "livenessProbe", "startupProbe")
         if (probe := container.get(kind)) and probe.get("httpGet", {}).get("port") == 15020
     } | {
         hook["httpGet"]["path"]
-        for container in [*result["spec"]["initContainers"][2:], *result["spec"]["containers"]]
+        for container in own
         for hook in (container.get("lifecycle") or {}).values()
         if hook.get("httpGet", {}).get("port") == 15020
     }
@@ -75,8 +85,42 @@ def test_capture_comes_first_then_the_native_sidecar_then_the_users_own():
     assert result["spec"]["initContainers"][1]["restartPolicy"] == "Always"
 
 
-def test_only_the_capture_container_has_capabilities():
-    init, proxy = injected(pod())["spec"]["initContainers"]
+def test_a_classic_sidecar_starts_after_all_init_containers_and_before_the_application():
+    result = injected(pod(initContainers=[{"name": "migrate"}]), CLASSIC)
+    assert [c["name"] for c in result["spec"]["initContainers"]] == ["migrate", "refmesh-init"]
+    assert [c["name"] for c in result["spec"]["containers"]] == ["refmesh-proxy", "app"]
+    proxy = result["spec"]["containers"][0]
+    assert "restartPolicy" not in proxy
+    assert proxy["lifecycle"]["postStart"]["exec"]["command"][-1] == "wait"
+    assert {"name": "REFMESH_SIDECAR", "value": "classic"} in proxy["env"]
+    assert result["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"] == "app"
+
+
+def test_kubectls_default_container_stays_the_users():
+    key = "kubectl.kubernetes.io/default-container"
+    original = pod()
+    original["metadata"]["annotations"] = {key: "other"}
+    assert injected(original, CLASSIC)["metadata"]["annotations"][key] == "other"
+    assert key not in injected(pod())["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize("config", [CONFIG, CLASSIC])
+@pytest.mark.parametrize(("word", "group"), [("true", "initContainers"), ("false", "containers")])
+def test_the_pods_word_on_the_form_wins(config, word, group):
+    original = pod()
+    original["metadata"]["annotations"] = {"sidecar.istio.io/nativeSidecar": word}
+    assert policy.PROXY in [one["name"] for one in injected(original, config)["spec"][group]]
+
+
+def test_a_pod_without_a_container_of_its_own_is_not_made_one_of_the_proxys():
+    with pytest.raises(BadPod, match=r"spec\.containers"):
+        patch({"spec": {"containers": []}}, ENABLED, CLASSIC)
+
+
+@pytest.mark.parametrize("config", [CONFIG, CLASSIC])
+def test_only_the_capture_container_has_capabilities(config):
+    _, proxy = own_containers(result := injected(pod(), config))
+    init = result["spec"]["initContainers"][0]
     assert init["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]}
     context = proxy["securityContext"]
     assert context["capabilities"] == {"drop": ["ALL"]}
@@ -139,6 +183,7 @@ def test_seam_for_the_defect_is_used(monkeypatch):
         ("traffic.sidecar.istio.io/excludeOutboundIPRanges", "10.0.0.0/40"),
         ("proxy.refmesh.io/concurrency", "-1"),
         ("proxy.refmesh.io/logLevel", "loud"),
+        ("sidecar.istio.io/nativeSidecar", "yes"),
     ],
 )
 def test_a_bad_annotation_is_named(annotation, value):
@@ -168,13 +213,13 @@ def test_hooks_over_http_are_led_past_strict_and_others_are_left_alone():
     assert known["/app-lifecycle/app/prestop"] == {"httpGet": web["httpGet"] | {"port": 8080}, "timeoutSeconds": 30}
 
 
-@given(PODS)
-def test_offline_injection_gives_what_the_webhook_gives(original):
+@given(PODS, FORMS)
+def test_offline_injection_gives_what_the_webhook_gives(original, config):
     body = json.dumps({"request": {"uid": "u", "object": original}}).encode()
-    response = webhook.review(body, CONFIG)["response"]
+    response = webhook.review(body, config)["response"]
     online = copy.deepcopy(original)
     if "patch" in response:
         apply_operations(online, json.loads(base64.b64decode(response["patch"])))
-    assert inject_object({"kind": "Pod", **copy.deepcopy(original)}, CONFIG) == {"kind": "Pod", **online}
+    assert inject_object({"kind": "Pod", **copy.deepcopy(original)}, config) == {"kind": "Pod", **online}
     template = {"kind": "Deployment", "spec": {"template": copy.deepcopy(original)}}
-    assert inject_object(template, CONFIG)["spec"]["template"] == online
+    assert inject_object(template, config)["spec"]["template"] == online

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from refmesh.ca.signing import ISSUER_LIFETIME, Keyring
-from refmesh.errors import UsageProblem
+from refmesh.errors import EnvironmentProblem, UsageProblem
 from refmesh.install import gateway_api
 from refmesh.install.check import judge_secret, judge_webhooks
-from refmesh.install.installer import new_enough
+from refmesh.install.installer import new_enough, sidecar_form
 from refmesh.install.offline import inject_object
 from tests.unit.refmesh_injector.pods import CONFIG, pod
 
@@ -88,4 +88,12 @@ def test_offline_injection_leaves_the_rest_alone(other):
     [("v1.28.9", False), ("v1.29.0", True), ("v1.31.2-gke.7", True), ("1.9.0", False), ("v2.0.0", True), ("?", True)],
 )
 def test_native_sidecars_need_kubernetes_1_29(version, enough):
-    assert new_enough(version) is enough
+    assert new_enough(version, (1, 29)) is enough
+    assert sidecar_form("auto", version) == ("native" if enough else "classic")
+    assert sidecar_form("classic", version) == "classic"
+
+
+def test_native_sidecars_are_refused_where_the_cluster_has_none():
+    with pytest.raises(EnvironmentProblem, match=r"1\.28.*need 1\.29"):
+        sidecar_form("native", "v1.28.9")
+    assert sidecar_form("native", "v1.29.0") == "native"

@@ -131,6 +131,7 @@ def test_profiles_and_settings():
         ("access_log_encoding=XML", "XML"),
         ("tracing=yes", "tracing"),
         ("trace_sampling=101", "101"),
+        ("sidecar=init", "init"),
         ("trace_sampling=1e2", "1e2"),
         ("trace_collector=otel", "otel"),
         ("trace_collector=a b:1", "a b:1"),
@@ -153,6 +154,15 @@ def test_what_is_observed_reaches_the_control_plane_as_it_understands_it():
             "containers"
         ][0]
         assert arguments.observation(arguments.parse(container["args"][2:])).sampling == sampling
+
+
+@pytest.mark.parametrize(
+    ("given", "form"), [([], "native"), (["sidecar=native"], "native"), (["sidecar=classic"], "classic")]
+)
+def test_the_form_of_sidecars_reaches_the_control_plane(given, form):
+    deployment = manifests.deployment("mesh:1", options.parse(None, given))
+    args = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments.parse(args[2:]).sidecar == form
 
 
 def test_pods_are_refused_or_let_in_without_an_injector_as_the_user_says():
