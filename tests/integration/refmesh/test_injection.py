@@ -95,6 +95,30 @@ def test_a_job_ends_and_its_proxy_with_it(mesh, shop):
     assert proxy_of(pod) is not None
 
 
+def test_a_classic_sidecar_is_ready_before_the_application_and_ends_a_job_when_told_to(mesh, shop):
+    form = {"sidecar.istio.io/nativeSidecar": "false"}
+    echo = echo_deployment("echo", shop, image=mesh.image, annotations=form)
+    mesh.kube.apply(strict(shop), *echo, service("echo", shop, {"app": "echo"}))
+    (pod,) = mesh.kube.wait_pods_ready(shop, "app=echo", count=1)
+    assert [one["name"] for one in pod["spec"]["containers"]] == ["refmesh-proxy", "echo"]
+    assert all(one["ready"] for one in pod["status"]["containerStatuses"])
+    assert mesh.admin(shop, pod["metadata"]["name"], "/ready") == "LIVE\n"
+    code = (
+        "from urllib.request import Request, urlopen; urlopen('http://echo:8080/', timeout=5); "
+        "urlopen(Request('http://127.0.0.1:15020/quitquitquit', method='POST'), timeout=5)"
+    )
+    once = job("once", shop, mesh.image, code)
+    once["spec"]["template"]["metadata"]["annotations"] = form
+    mesh.kube.apply(once)
+
+    def ended() -> bool:
+        (pod,) = mesh.kube.list("v1", "Pod", shop, "job-name=once")
+        assert pod["status"]["phase"] == "Succeeded", pod["status"]
+        return True
+
+    eventually(ended, timeout=30, what="the job's pod ended")
+
+
 @pytest.mark.parametrize(
     ("namespace_labels", "pod_labels", "injected"),
     [
