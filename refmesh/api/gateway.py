@@ -12,11 +12,12 @@ from refmesh.api.fields import Field, Invalid
 from refmesh.api.label_selector import EVERYTHING, LabelSelector
 from refmesh.api.meta import Meta
 
-__all__ = ["GROUP", "ROUTE_KINDS", "CertificateRef", "Gateway", "GatewayClass", "GatewayListener"]
+__all__ = ["GROUP", "CertificateRef", "Gateway", "GatewayClass", "GatewayListener"]
 
 GROUP = "gateway.networking.k8s.io"
-ROUTE_KINDS = ("HTTPRoute", "GRPCRoute")
-_PROTOCOLS = ("HTTP", "HTTPS")
+_OF_REQUESTS = ("HTTPRoute", "GRPCRoute")
+_KINDS = {"HTTP": _OF_REQUESTS, "HTTPS": _OF_REQUESTS, "TLS": ("TLSRoute",), "TCP": ("TCPRoute",)}
+"""By protocol of a listener: the kinds of routes that may attach."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class GatewayListener:
     namespaces: str = "Same"
     """Whose routes may attach: those of the Same namespace, of All, or of those that the Selector picks."""
     selector: LabelSelector = EVERYTHING
-    kinds: tuple[str, ...] = ROUTE_KINDS
+    kinds: tuple[str, ...] = _OF_REQUESTS
     """Kinds of routes that may attach."""
     other_kinds: tuple[str, ...] = ()
     """Kinds that were asked for and cannot attach."""
@@ -113,21 +114,22 @@ def _listener(item: Field, meta: Meta) -> GatewayListener:
     namespaces = allowed.get("namespaces").only("from", "selector")
     asked = [_kind(kind) for kind in allowed.get("kinds").each()]
     protocol = item.get("protocol").text()
-    usable = protocol in _PROTOCOLS
-    problem = "" if usable else f"UnsupportedProtocol: refmesh opens ports for HTTP and HTTPS, not {protocol}"
+    kinds = _KINDS.get(protocol, ())
+    problem = "" if kinds else f"UnsupportedProtocol: refmesh opens ports for {', '.join(_KINDS)}, not {protocol}"
     certificates: tuple[CertificateRef, ...] = ()
-    if usable:
+    if kinds:
         certificates, problem = _tls(item.get("tls"), meta, protocol)
     return GatewayListener(
         name=item.get("name").text(),
         port=item.get("port").integer(low=1, high=65535),
         protocol=protocol,
-        hostname=item.get("hostname").text("").lower(),
+        # Bytes do not say for which host they are.
+        hostname="" if protocol == "TCP" else item.get("hostname").text("").lower(),
         certificates=certificates,
         namespaces=namespaces.get("from").choice("Same", "All", "Selector", default="Same"),
         selector=LabelSelector.read(namespaces.get("selector")),
-        kinds=tuple(kind for kind in ROUTE_KINDS if not asked or kind in asked) if usable else (),
-        other_kinds=tuple(kind for kind in asked if kind not in ROUTE_KINDS),
+        kinds=tuple(kind for kind in kinds if not asked or kind in asked),
+        other_kinds=tuple(kind for kind in asked if kind not in kinds) if kinds else (),
         problem=problem,
     )
 
@@ -141,10 +143,17 @@ def _kind(item: Field) -> str:
 
 def _tls(field: Field, meta: Meta, protocol: str) -> tuple[tuple[CertificateRef, ...], str]:
     """The certificates, and what is wrong."""
-    if protocol == "HTTP":
-        return (), "UnsupportedValue: tls has no meaning for protocol HTTP" if field.present else ""
+    if protocol in {"HTTP", "TCP"}:
+        return (), f"UnsupportedValue: tls has no meaning for protocol {protocol}" if field.present else ""
     field.only("mode", "certificateRefs", "options")
     mode = field.get("mode").text("Terminate")
+    if protocol == "TLS":
+        if mode != "Passthrough":
+            return (
+                (),
+                f"UnsupportedValue: tls.mode {mode} is not supported by refmesh for protocol TLS; use Passthrough",
+            )
+        return (), ""
     if mode != "Terminate":
         return (), f"UnsupportedValue: tls.mode {mode} is not supported by refmesh; use Terminate"
     if field.get("options").entries():

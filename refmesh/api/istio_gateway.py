@@ -13,6 +13,7 @@ __all__ = ["HOST", "IstioGateway", "Server", "ServerHost"]
 
 HOST = re.compile(r"(\*|(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)")
 _PLAIN = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
+_SECURE = ("HTTPS", "TLS")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,10 @@ class ServerHost:
 
 @dataclass(frozen=True)
 class Server:
-    """A port. With a `credential` (a Secret's name) it speaks HTTPS; `mutual`: to clients with a certificate only."""
+    """A port. With a `credential` (a Secret's name) it speaks HTTPS; `mutual`: to clients with a certificate only.
+
+    As a `stream` ("tls", by SNI, or "tcp") it passes connections on as they come.
+    """
 
     port: int
     hosts: tuple[ServerHost, ...]
@@ -33,6 +37,7 @@ class Server:
     redirect: bool = False
     """Requests are sent to https."""
     mutual: bool = False
+    stream: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,24 +72,40 @@ def _server(item: Field, meta: Meta) -> Server:
     item.only("port", "hosts", "tls", "name")
     port = item.get("port").only("number", "protocol", "name", "targetPort")
     protocol = port.get("protocol").text().upper()
-    if protocol not in {*_PLAIN, "HTTPS"}:
-        raise Invalid(f"{port.path}.protocol", f"must be one of {', '.join(_PLAIN)}, HTTPS, not {protocol}")
+    if protocol not in {*_PLAIN, *_SECURE, "TCP"}:
+        known = ", ".join((*_PLAIN, *_SECURE, "TCP"))
+        raise Invalid(f"{port.path}.protocol", f"must be one of {known}, not {protocol}")
     hosts = tuple(_host(host, meta) for host in item.get("hosts").each())
     if not hosts:
         raise Invalid(f"{item.path}.hosts", "needs at least one entry")
     tls = item.get("tls").only("mode", "credentialName", "httpsRedirect", "minProtocolVersion")
     # Both are what every door has.
     tls.get("minProtocolVersion").choice("TLS_AUTO", "TLSV1_2", default="TLS_AUTO")
-    credential, mutual = "", False
-    if protocol == "HTTPS":
-        mode = tls.get("mode").text("PASSTHROUGH")
-        if mode not in {"SIMPLE", "MUTUAL"}:
-            raise Invalid(f"{tls.path}.mode", f"{mode} is not supported by refmesh; use SIMPLE or MUTUAL")
-        credential, mutual = tls.get("credentialName").text(), mode == "MUTUAL"
-    elif tls.get("mode").present or tls.get("credentialName").present:
-        raise Invalid(f"{tls.path}", f"has no meaning for protocol {protocol}, but for httpsRedirect")
     number = port.get("number").integer(low=1, high=65535)
-    return Server(number, hosts, credential, tls.get("httpsRedirect").boolean(), mutual)
+    if protocol in _SECURE:
+        return _secure(number, hosts, protocol, tls)
+    if tls.get("mode").present or tls.get("credentialName").present:
+        raise Invalid(f"{tls.path}", f"has no meaning for protocol {protocol}, but for httpsRedirect")
+    redirect = tls.get("httpsRedirect").boolean()
+    if protocol == "TCP" and redirect:
+        raise Invalid(f"{tls.path}.httpsRedirect", "has no meaning for protocol TCP")
+    return Server(number, hosts, redirect=redirect, stream="tcp" if protocol == "TCP" else "")
+
+
+def _secure(number: int, hosts: tuple[ServerHost, ...], protocol: str, tls: Field) -> Server:
+    mode = tls.get("mode").text("PASSTHROUGH")
+    if mode == "PASSTHROUGH":
+        if tls.get("credentialName").present:
+            raise Invalid(f"{tls.path}.credentialName", "has no meaning with mode PASSTHROUGH: TLS is not ended here")
+        if tls.get("httpsRedirect").boolean():
+            raise Invalid(f"{tls.path}.httpsRedirect", "has no meaning with mode PASSTHROUGH")
+        return Server(number, hosts, stream="tls")
+    if protocol == "TLS":
+        raise Invalid(f"{tls.path}.mode", f"{mode} is not supported by refmesh for protocol TLS; use PASSTHROUGH")
+    if mode not in {"SIMPLE", "MUTUAL"}:
+        raise Invalid(f"{tls.path}.mode", f"{mode} is not supported by refmesh; use SIMPLE, MUTUAL or PASSTHROUGH")
+    credential = tls.get("credentialName").text()
+    return Server(number, hosts, credential, tls.get("httpsRedirect").boolean(), mode == "MUTUAL")
 
 
 def _host(field: Field, meta: Meta) -> ServerHost:

@@ -19,6 +19,7 @@ from refmesh.api.reference_grant import ReferenceGrant
 from refmesh.api.request_authentication import RequestAuthentication
 from refmesh.api.service_entry import ServiceEntry
 from refmesh.api.sidecar import Sidecar
+from refmesh.api.stream_route import TCPRoute, TLSRoute
 from refmesh.api.telemetry import Telemetry
 from refmesh.api.virtual_service import VirtualService
 
@@ -33,6 +34,8 @@ Policy = (
     | ServiceEntry
     | HTTPRoute
     | GRPCRoute
+    | TLSRoute
+    | TCPRoute
     | ReferenceGrant
     | Gateway
     | IstioGateway
@@ -89,6 +92,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("Telemetry", "telemetry.istio.io/v1", "telemetries", Telemetry.parse),
     Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes", HTTPRoute.parse),
     Kind("GRPCRoute", "gateway.networking.k8s.io/v1", "grpcroutes", GRPCRoute.parse),
+    Kind("TLSRoute", "gateway.networking.k8s.io/v1", "tlsroutes", TLSRoute.parse),
+    Kind("TCPRoute", "gateway.networking.k8s.io/v1", "tcproutes", TCPRoute.parse),
     Kind("ReferenceGrant", "gateway.networking.k8s.io/v1", "referencegrants", ReferenceGrant.parse),
 )
 

@@ -106,7 +106,7 @@ def _match(item: Field, namespace: str, *, tls: bool) -> StreamMatch:
     if tls and not names:
         raise Invalid(f"{item.path}.sniHosts", "is required")
     for name in item.get("sniHosts").each():
-        if "*" in name.text().removeprefix("*."):
+        if name.text() != "*" and "*" in name.text().removeprefix("*."):
             raise Invalid(name.path, "may have a * as its first label only")
     port = item.get("port")
     return StreamMatch(

@@ -129,6 +129,7 @@ def _routes_of(snapshot: Snapshot, gateway: Gateway) -> list[tuple[GatewayRoute,
     """Every route that names a Gateway as its parent, the oldest first. Routes are sorted once a snapshot."""
     if _BY_GATEWAY not in snapshot.derived:
         routes: list[GatewayRoute] = [*snapshot.grpc_routes.values(), *snapshot.http_routes.values()]
+        routes += [*snapshot.tls_routes.values(), *snapshot.tcp_routes.values()]
         by_gateway: dict[Key, list[tuple[GatewayRoute, ParentGateway]]] = {}
         for route in sorted(routes, key=lambda item: (*item.meta.age_key, item.meta.kind)):
             for parent in route.gateways:
@@ -157,15 +158,28 @@ def _attach(
     if not common:
         word = f"listener {listener.name} is for {listener.hostname}, which none of the route's hostnames is"
         return Outcome(False, "NoMatchingListenerHostname", word, 2), ()
+    if (other := _rival(listener, route, common, present)) is not None:
+        meta, same = other.route.meta, "connections" if listener.protocol == "TCP" else "host"
+        word = f"{meta.kind} {meta.namespace}/{meta.name} is older and is for the same {same} of this listener"
+        return Outcome(False, "Conflicted", word, 3), ()
+    return Outcome(True, rank=4), tuple(dict.fromkeys(common))
+
+
+def _rival(
+    listener: GatewayListener, route: GatewayRoute, names: list[str], present: list[Attached]
+) -> Attached | None:
+    """The older route that leaves this one nothing at a listener; None where there is something for it."""
+    if listener.protocol in {"TLS", "TCP"}:
+        # Rules of several routes cannot be merged where connections are not looked into. At TCP all have the name "".
+        taken = {name: other for other in reversed(present) for name in other.hostnames}
+        return taken[names[0]] if all(name in taken for name in names) else None
     for other in present:
         # GRPCRoute.hostnames in the specification: of two kinds for one host the older route's is accepted.
         if other.route.meta.kind != route.meta.kind and any(
-            intersection(one, name) is not None for one in other.hostnames for name in common
+            intersection(one, name) is not None for one in other.hostnames for name in names
         ):
-            meta = other.route.meta
-            word = f"{meta.kind} {meta.namespace}/{meta.name} is older and is for the same host of this listener"
-            return Outcome(False, "Conflicted", word, 3), ()
-    return Outcome(True, rank=4), tuple(dict.fromkeys(common))
+            return other
+    return None
 
 
 def _lets_in(snapshot: Snapshot, gateway: Gateway, listener: GatewayListener, namespace: str) -> bool:

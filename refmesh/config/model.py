@@ -22,6 +22,7 @@ from refmesh.api.reference_grant import ReferenceGrant
 from refmesh.api.request_authentication import RequestAuthentication
 from refmesh.api.service_entry import ServiceEntry
 from refmesh.api.sidecar import Sidecar
+from refmesh.api.stream_route import TCPRoute, TLSRoute
 from refmesh.api.telemetry import Telemetry
 from refmesh.api.virtual_service import VirtualService
 
@@ -207,6 +208,8 @@ class Snapshot:
     destination_rules: Mapping[Key, DestinationRule] = field(default_factory=lambda: _NONE)
     http_routes: Mapping[Key, HTTPRoute] = field(default_factory=lambda: _NONE)
     grpc_routes: Mapping[Key, GRPCRoute] = field(default_factory=lambda: _NONE)
+    tls_routes: Mapping[Key, TLSRoute] = field(default_factory=lambda: _NONE)
+    tcp_routes: Mapping[Key, TCPRoute] = field(default_factory=lambda: _NONE)
     service_entries: Mapping[Key, ServiceEntry] = field(default_factory=lambda: _NONE)
     reference_grants: Mapping[Key, ReferenceGrant] = field(default_factory=lambda: _NONE)
     istio_gateways: Mapping[Key, IstioGateway] = field(default_factory=lambda: _NONE)

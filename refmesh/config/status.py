@@ -18,6 +18,7 @@ from refmesh.api.gateway import GROUP, Gateway
 from refmesh.api.gateway_route import GatewayRoute
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Rejected
+from refmesh.api.stream_route import TCPRoute, TLSRoute
 from refmesh.config.conditions import Judgement, condition, merge
 from refmesh.config.gateway_status import wanted_class, wanted_gateway
 from refmesh.config.ingress import CONTROLLER, open_gateway, own_class
@@ -34,6 +35,8 @@ _RETRY_SECONDS = 2.0
 _PLURALS = {
     "HTTPRoute": "httproutes",
     "GRPCRoute": "grpcroutes",
+    "TLSRoute": "tlsroutes",
+    "TCPRoute": "tcproutes",
     "Gateway": "gateways",
     "GatewayClass": "gatewayclasses",
 }
@@ -53,8 +56,7 @@ def wanted_parents(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, An
     """The list that `status.parents` should be; None where it is right already or the route is not ours."""
     generation = int((raw.get("metadata") or {}).get("generation") or 0)
     present = list(((raw.get("status") or {}).get("parents")) or [])
-    routes: Mapping[Key, GatewayRoute] = snapshot.grpc_routes if kind == "GRPCRoute" else snapshot.http_routes
-    route, rejected = routes.get(key), snapshot.rejected.get((kind, *key))
+    route, rejected = _routes(snapshot, kind).get(key), snapshot.rejected.get((kind, *key))
     wanted = []
     for reference in _own_parents(snapshot, key, raw):
         if reference.get("kind") == "Service":
@@ -71,6 +73,15 @@ def wanted_parents(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, An
     others = [item for item in present if item.get("controllerName") != CONTROLLER]
     complete = [*others, *wanted]
     return None if complete == present else complete
+
+
+def _routes(snapshot: Snapshot, kind: str) -> Mapping[Key, GatewayRoute]:
+    return {
+        "HTTPRoute": snapshot.http_routes,
+        "GRPCRoute": snapshot.grpc_routes,
+        "TLSRoute": snapshot.tls_routes,
+        "TCPRoute": snapshot.tcp_routes,
+    }[kind]
 
 
 def _own_parents(snapshot: Snapshot, key: Key, raw: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -110,6 +121,11 @@ def _at_service(
     service = snapshot.services.get((namespace, name))
     if rejected is not None:
         return ("Accepted", False, "UnsupportedValue", rejected.reason)
+    if isinstance(route, TLSRoute | TCPRoute):
+        word = (
+            f"refmesh takes a {route.meta.kind} at Gateways only; a VirtualService has tls and tcp routes for Services"
+        )
+        return ("Accepted", False, "UnsupportedValue", word)
     if service is None:
         return ("Accepted", False, "NoMatchingParent", f"there is no Service {namespace}/{name}")
     if reference.get("port") and service.port(reference["port"]) is None:

@@ -42,6 +42,8 @@ _FIELD_OF_POLICY = {
     "DestinationRule": "destination_rules",
     "HTTPRoute": "http_routes",
     "GRPCRoute": "grpc_routes",
+    "TLSRoute": "tls_routes",
+    "TCPRoute": "tcp_routes",
     "ReferenceGrant": "reference_grants",
     "ServiceEntry": "service_entries",
     "IstioGateway": "istio_gateways",
@@ -50,7 +52,7 @@ _FIELD_OF_POLICY = {
     "Telemetry": "telemetries",
     "Sidecar": "sidecars",
 }
-_WITH_STATUS = ("GatewayClass", "Gateway", "HTTPRoute", "GRPCRoute")
+_WITH_STATUS = ("GatewayClass", "Gateway", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute")
 _FIELD_OF_OBJECT = {"Service": "services", "Pod": "pods", "Node": "nodes", "Namespace": "namespaces"}
 
 

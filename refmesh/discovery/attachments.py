@@ -98,7 +98,7 @@ class Attachments:
         if virtual is None or MESH not in virtual.gateways:
             return ()
         return tuple(
-            StreamRoute(server_names, tuple(self._with_port(item, port.port) for item in rule.destinations))
+            StreamRoute(server_names, tuple(self.with_port(item, port.port) for item in rule.destinations), rule.tls)
             for rule in virtual.streams
             if (server_names := rule.server_names(MESH, port.port)) is not None
         )
@@ -138,11 +138,12 @@ class Attachments:
         """A VirtualService may leave out the port of a service that has only one; else that of the request holds."""
         return replace(
             rule,
-            destinations=tuple(self._with_port(item, port) for item in rule.destinations),
-            mirrors=tuple(replace(item, destination=self._with_port(item.destination, port)) for item in rule.mirrors),
+            destinations=tuple(self.with_port(item, port) for item in rule.destinations),
+            mirrors=tuple(replace(item, destination=self.with_port(item.destination, port)) for item in rule.mirrors),
         )
 
-    def _with_port(self, destination: Destination, port: int) -> Destination:
+    def with_port(self, destination: Destination, port: int) -> Destination:
+        """The same for one destination."""
         if destination.port is not None:
             return destination
         service = self.snapshot.services.get(service_of(destination.host))

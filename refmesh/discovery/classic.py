@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from refmesh.api.hostnames import covers, intersection, specificity
 from refmesh.api.istio_gateway import IstioGateway, Server, ServerHost
@@ -17,6 +18,7 @@ from refmesh.config.classic_servers import classic_gateways, credentials_of
 from refmesh.config.model import Pod
 from refmesh.discovery.attachments import Attachments, rule_for
 from refmesh.discovery.doors import Chain, GatewayPort, Site, roots_name, secret_name
+from refmesh.discovery.outbound import shares
 from refmesh.ingress.names import usable_port
 
 __all__ = ["classic_ports"]
@@ -30,16 +32,24 @@ def classic_ports(attachments: Attachments, pod: Pod) -> tuple[GatewayPort, ...]
     for gateway in classic_gateways(attachments.snapshot, pod):
         for index, server in enumerate(gateway.servers):
             found = by_port.setdefault(server.port, [])
-            if usable_port(server.port) and all(bool(one.credential) == bool(server.credential) for _, _, one in found):
+            if usable_port(server.port) and all(_shape(one) == _shape(server) for _, _, one in found):
                 found.append((gateway, index, server))
     made = {port: _chains(attachments, pod, servers) for port, servers in by_port.items()}
     return tuple(GatewayPort(port, chains) for port, chains in sorted(made.items()) if chains)
 
 
+def _shape(server: Server) -> str:
+    """What servers of one port must have in common: names in TLS can be told apart, whoever ends it."""
+    return "tls" if server.credential else server.stream
+
+
 def _chains(attachments: Attachments, pod: Pod, servers: list[tuple[IstioGateway, int, Server]]) -> tuple[Chain, ...]:
     if not servers:
         return ()
-    if not servers[0][2].credential:
+    if _shape(servers[0][2]) == "tcp":
+        streams = (one for gateway, _, server in servers for one in _streams(attachments, gateway, server))
+        return tuple(Chain(f"tcp.{servers[0][2].port}", (), shares=found) for _, found in islice(streams, 1))
+    if not _shape(servers[0][2]):
         plain: dict[str, list[Rule]] = {}
         for gateway, _, server in servers:
             _add_sites(plain, attachments, gateway, server)
@@ -47,6 +57,9 @@ def _chains(attachments: Attachments, pod: Pod, servers: list[tuple[IstioGateway
     found, taken = list[Chain](), set[str]()
     demanding = {host.name for _, _, server in servers if server.mutual for host in server.hosts}
     for gateway, index, server in servers:
+        if server.stream:
+            found += _passed(attachments, gateway, index, server, taken)
+            continue
         hosts = tuple(host for host in server.hosts if host.name not in taken)
         names = tuple(dict.fromkeys(host.name for host in hosts))
         held = credentials_of(attachments.snapshot, pod.namespace, server)
@@ -71,6 +84,34 @@ def _chains(attachments: Attachments, pod: Pod, servers: list[tuple[IstioGateway
         )
         found.append(made)
     return tuple(found)
+
+
+def _passed(
+    attachments: Attachments, gateway: IstioGateway, index: int, server: Server, taken: set[str]
+) -> Iterator[Chain]:
+    """A chain for each tls route, with the names that no chain before it has taken."""
+    for number, (asked, found) in enumerate(_streams(attachments, gateway, server)):
+        names = tuple(name for name in asked if name not in taken)
+        taken.update(names)
+        if names:
+            name = f"tls.{server.port}.{gateway.meta.namespace}.{gateway.meta.name}.{index}.{number}"
+            yield Chain(name, (), () if "" in names else names, shares=found, passed=True)
+
+
+def _streams(
+    attachments: Attachments, gateway: IstioGateway, server: Server
+) -> Iterator[tuple[tuple[str, ...], tuple[tuple[str, int], ...]]]:
+    """The tls or tcp routes of the VirtualServices for a server, the oldest first: names, and clusters by weight."""
+    for item in sorted(attachments.snapshot.virtual_services.values(), key=lambda item: item.meta.age_key):
+        hosts = tuple(dict.fromkeys(_common(item, server.hosts))) if gateway.name in item.gateways else ()
+        for rule in item.streams if hosts else ():
+            asked = rule.server_names(gateway.name, server.port)
+            if asked is None or rule.tls != (server.stream == "tls"):
+                continue
+            both = (intersection(host, name) for host in hosts for name in asked or ("",))
+            names = tuple(dict.fromkeys(name for name in both if name is not None))
+            targets = (attachments.with_port(target, server.port) for target in rule.destinations)
+            yield names, shares(targets, server.port)
 
 
 def _guarded(sites: dict[str, list[Rule]], names: tuple[str, ...], others: set[str]) -> tuple[Site, ...]:

@@ -17,7 +17,7 @@ from refmesh.config.model import Key
 from refmesh.discovery import filters, guards, routes, tls
 from refmesh.discovery.guards import Guard
 from refmesh.discovery.hashing import Keys, hash_actions
-from refmesh.discovery.outbound import socket_address
+from refmesh.discovery.outbound import CONNECT_ATTEMPTS, socket_address
 from refmesh.discovery.packing import duration, uint32
 from refmesh.discovery.settings import MeshSettings
 from refmesh.ingress.names import bound_port
@@ -40,7 +40,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Chain:
-    """Connections for one of `server_names` (TLS's SNI; none: every connection), and the sites they may ask for."""
+    """Connections for one of `server_names` (TLS's SNI; none: every connection), and the sites they may ask for.
+
+    Or, with `shares`, connections that are not looked into.
+    """
 
     name: str
     sites: tuple[Site, ...]
@@ -49,6 +52,10 @@ class Chain:
     """Names of the certificates that TLS is ended with; none: plaintext."""
     roots: str = ""
     """Name of the CA certificates that clients must have one of; none: nothing is asked of them."""
+    shares: tuple[tuple[str, int], ...] | None = None
+    """Clusters that connections go to, by weight."""
+    passed: bool = False
+    """TLS that is not ended here: connections without it have no part in the chain."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +91,26 @@ def gateway_listener(port: GatewayPort, guard: Guard, settings: MeshSettings) ->
         per_connection_buffer_limit_bytes=uint32(_BUFFER_BYTES),
     )
     for chain in port.chains:
-        made = FilterChain(name=chain.name, filters=[filters.http_gateway(settings, chain.name, guard)])
-        if chain.server_names:
-            made.filter_chain_match.CopyFrom(FilterChainMatch(server_names=chain.server_names))
+        made = FilterChain(name=chain.name, filters=_filters(chain, guard, settings))
+        if chain.server_names or chain.passed:
+            protocol = "tls" if chain.passed else ""
+            match = FilterChainMatch(server_names=chain.server_names, transport_protocol=protocol)
+            made.filter_chain_match.CopyFrom(match)
         if chain.secrets:
             made.transport_socket.CopyFrom(tls.terminate(chain.secrets, chain.roots))
             made.transport_socket_connect_timeout.CopyFrom(duration(_TLS_SECONDS))
         listener.filter_chains.append(made)
-    if any(chain.secrets for chain in port.chains):
+    if any(chain.secrets or chain.passed for chain in port.chains):
         listener.listener_filters.append(filters.tls_inspector())
         listener.listener_filters_timeout.CopyFrom(duration(_TLS_SECONDS))
     return listener
+
+
+def _filters(chain: Chain, guard: Guard, settings: MeshSettings) -> list[Any]:
+    if chain.shares is None:
+        return [filters.http_gateway(settings, chain.name, guard)]
+    kept_out = guards.network_filters(guard.authorization, settings.trust_domain)
+    return [*kept_out, filters.tcp_split(settings, "outbound", chain.shares, attempts=CONNECT_ATTEMPTS)]
 
 
 def gateway_routes(chain: Chain, keys: Keys, guard: Guard, trust_domain: str) -> Any:

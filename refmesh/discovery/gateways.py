@@ -14,6 +14,7 @@ from refmesh.config.ingress import Door, OpenGateway
 from refmesh.config.model import Snapshot
 from refmesh.discovery.attachments import merged_rules, resolved
 from refmesh.discovery.doors import Chain, GatewayPort, Site, secret_name
+from refmesh.discovery.outbound import shares
 
 __all__ = ["ports_of"]
 
@@ -30,7 +31,12 @@ def ports_of(snapshot: Snapshot, opened: OpenGateway) -> tuple[GatewayPort, ...]
 
 
 def _chains(snapshot: Snapshot, number: int, doors: list[Door]) -> tuple[Chain, ...]:
-    if doors[0].listener.protocol == "HTTP":
+    protocol = doors[0].listener.protocol
+    if protocol == "TCP":
+        return (Chain(f"tcp.{number}", (), shares=_shares(snapshot, doors[0], "")),)
+    if protocol == "TLS":
+        return tuple(_passed(snapshot, number, door, name) for door in doors for name in _names(door, doors))
+    if protocol == "HTTP":
         sites = tuple(site for door in doors for site in _sites(snapshot, door, doors))
         return (Chain(f"http.{number}", sites),)
     return tuple(
@@ -46,12 +52,26 @@ def _chains(snapshot: Snapshot, number: int, doors: list[Door]) -> tuple[Chain, 
 
 def _sites(snapshot: Snapshot, door: Door, beside: list[Door]) -> tuple[Site, ...]:
     """A site for every host name that the listener and its routes speak of, as far as it is the listener's."""
-    names = dict.fromkeys((door.listener.hostname, *(name for item in door.routes for name in item.hostnames)))
-    return tuple(
-        Site(name or "*", tuple(_rules(snapshot, door, name)))
-        for name in sorted(names, key=lambda name: (specificity(name), name))
-        if _owner(name, beside) is door
-    )
+    return tuple(Site(name or "*", tuple(_rules(snapshot, door, name))) for name in _names(door, beside))
+
+
+def _names(door: Door, beside: list[Door]) -> list[str]:
+    """The host names that the listener and its routes speak of, as far as they are the listener's."""
+    spoken = {door.listener.hostname, *(name for item in door.routes for name in item.hostnames)}
+    return [name for name in sorted(spoken, key=lambda name: (specificity(name), name)) if _owner(name, beside) is door]
+
+
+def _passed(snapshot: Snapshot, number: int, door: Door, name: str) -> Chain:
+    """The chain for an SNI. A name of the listener's without a route is closed, or a wider one would take it."""
+    asked = (name,) if name else ()
+    return Chain(f"tls.{number}.{name or '*'}", (), asked, shares=_shares(snapshot, door, name), passed=True)
+
+
+def _shares(snapshot: Snapshot, door: Door, name: str) -> tuple[tuple[str, int], ...]:
+    """Where the connections for a name go: by the oldest route that has it. A backend that is none keeps its share."""
+    route = next((item.route for item in door.routes if name in item.hostnames), None)
+    rules = resolved(snapshot, route).rules if route is not None else ()
+    return shares((item for rule in rules for item in rule.destinations), door.listener.port)
 
 
 def _with_misdirected(sites: tuple[Site, ...], doors: list[Door]) -> tuple[Site, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +21,13 @@ from refmesh.discovery.settings import OUTBOUND_PORT, MeshSettings
 
 __all__ = [
     "CAPTURE_LISTENER",
+    "CONNECT_ATTEMPTS",
     "DETECTION_SECONDS",
     "OutboundListener",
     "StreamRoute",
     "capture_listener",
     "outbound_listener",
+    "shares",
     "socket_address",
     "unknown_cluster",
 ]
@@ -33,16 +37,17 @@ DETECTION_SECONDS = 5.0
 """How long to wait for a client's first bytes where they decide the protocol. A server that speaks first on such a port
 is served as plain TCP after this; naming the port `tcp` avoids the wait."""
 
-_CONNECT_ATTEMPTS = 3
+CONNECT_ATTEMPTS = 3
 """As many as a request gets by default: nothing has been sent before a connection stands."""
 
 
 @dataclass(frozen=True)
 class StreamRoute:
-    """Connections whose SNI is one of `server_names` (none: every connection) go to `destinations` by weight."""
+    """Connections go to `destinations` by weight: all, or with `tls` those in TLS for `server_names` (none: any)."""
 
     server_names: tuple[str, ...]
     destinations: tuple[Destination, ...]
+    tls: bool
 
 
 @dataclass(frozen=True)
@@ -106,9 +111,9 @@ def outbound_listener(spec: OutboundListener, settings: MeshSettings) -> Any:
 
 def _tcp(spec: OutboundListener, cluster: str, settings: MeshSettings) -> Any:
     """The filter for connections that no tls route takes."""
-    route = next((stream for stream in spec.streams if not stream.server_names), None)
+    route = next((stream for stream in spec.streams if not stream.tls), None)
     if route is None:
-        attempts = 1 if spec.direct else _CONNECT_ATTEMPTS
+        attempts = 1 if spec.direct else CONNECT_ATTEMPTS
         hashed = spec.hash_by_source
         return filters.tcp(
             settings, "outbound", cluster, attempts, hash_by_source=hashed, target=spec.host, peer=spec.peer
@@ -117,22 +122,27 @@ def _tcp(spec: OutboundListener, cluster: str, settings: MeshSettings) -> Any:
 
 
 def _routed(route: StreamRoute, port: int, settings: MeshSettings) -> Any:
-    shares = [
-        (names.outbound_cluster(item.port or port, item.subset, item.host), item.weight) for item in route.destinations
-    ]
-    live = [(name, weight) for name, weight in shares if weight]
-    return filters.tcp_split(settings, "outbound", live, attempts=_CONNECT_ATTEMPTS)
+    return filters.tcp_split(settings, "outbound", shares(route.destinations, port), attempts=CONNECT_ATTEMPTS)
+
+
+def shares(destinations: Iterable[Destination], port: int) -> tuple[tuple[str, int], ...]:
+    """Clusters by weight. What cannot be reached keeps its share of connections: they are closed, and all of none."""
+    found = Counter[str]()
+    for item in destinations:
+        reached = names.outbound_cluster(item.port or port, item.subset, item.host)
+        found[names.BLACK_HOLE if item.invalid else reached] += item.weight
+    return tuple((cluster, weight) for cluster, weight in found.items() if weight) or ((names.BLACK_HOLE, 1),)
 
 
 def _add_tls_routes(listener: Any, spec: OutboundListener, settings: MeshSettings) -> None:
     """One filter chain for each tls route; a name that an earlier route takes is not its own any more."""
     taken: set[str] = set()
     for index, route in enumerate(spec.streams):
-        server_names = [name for name in route.server_names if name not in taken]
+        server_names = [name for name in route.server_names or ("",) if name not in taken] if route.tls else []
         if not server_names:
             continue
         taken.update(server_names)
-        match = FilterChainMatch(transport_protocol="tls", server_names=server_names)
+        match = FilterChainMatch(transport_protocol="tls", server_names=[] if "" in server_names else server_names)
         chain = FilterChain(name=f"tls-{index}", filter_chain_match=match)
         chain.filters.append(_routed(route, spec.port, settings))
         listener.filter_chains.append(chain)

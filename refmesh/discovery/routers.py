@@ -84,7 +84,7 @@ class Routers:
             shape = replace(port, chains=tuple(replace(chain, sites=()) for chain in port.chains))
             make = partial(doors.gateway_listener, shape, guard, self._settings.observing(observed))
             add(ResourceType.LISTENER, port.name, (shape, guard, observed), make)
-            for chain in port.chains:
+            for chain in (chain for chain in port.chains if chain.shares is None):
                 add(
                     ResourceType.ROUTE,
                     chain.name,

@@ -63,10 +63,12 @@ def rbac() -> list[Object]:
         _rule("networking.istio.io", "virtualservices destinationrules serviceentries gateways sidecars", read),
         _rule("security.istio.io", "peerauthentications authorizationpolicies requestauthentications", read),
         _rule("telemetry.istio.io", "telemetries", read),
-        _rule("gateway.networking.k8s.io", "gatewayclasses gateways httproutes grpcroutes referencegrants", read),
+        _rule("gateway.networking.k8s.io", "gatewayclasses gateways referencegrants", read),
+        _rule("gateway.networking.k8s.io", "httproutes grpcroutes tlsroutes tcproutes", read),
         _rule(
             "gateway.networking.k8s.io",
-            "gatewayclasses/status gateways/status httproutes/status grpcroutes/status",
+            "gatewayclasses/status gateways/status "
+            "httproutes/status grpcroutes/status tlsroutes/status tcproutes/status",
             "update patch",
         ),
         *_gateway_rules(),

@@ -97,7 +97,11 @@ def test_of_two_that_want_a_port_differently_the_oldest_decides() -> None:
     [
         ({**WEB, "hosts": []}, "spec.servers[0].hosts: needs at least one entry"),
         ({**WEB, "hosts": ["a.*"]}, "spec.servers[0].hosts[0]: must be *"),
-        ({**WEB, "port": {"number": 80, "protocol": "TCP"}}, "spec.servers[0].port.protocol: must be one of"),
+        ({**WEB, "port": {"number": 80, "protocol": "UDP"}}, "spec.servers[0].port.protocol: must be one of"),
+        ({**WEB, "port": {"number": 80, "protocol": "TCP"}, "tls": {"mode": "SIMPLE"}}, "spec.servers[0].tls: has no"),
+        ({**secure("c", "*"), "tls": {"mode": "AUTO_PASSTHROUGH"}}, "spec.servers[0].tls.mode: AUTO_PASSTHROUGH is"),
+        ({**WEB, "port": {"number": 9, "protocol": "TLS"}, "tls": {"mode": "SIMPLE"}}, "spec.servers[0].tls.mode: SI"),
+        ({**secure("c", "*"), "tls": {"credentialName": "c"}}, "spec.servers[0].tls.credentialName: has no meaning"),
         ({**secure("c", "*"), "tls": {"mode": "OPTIONAL_MUTUAL"}}, "spec.servers[0].tls.mode: OPTIONAL_MUTUAL is not"),
         ({**secure("c", "*"), "tls": {"mode": "SIMPLE"}}, "spec.servers[0].tls.credentialName: is required"),
         ({**WEB, "tls": {"mode": "SIMPLE"}}, "spec.servers[0].tls: has no meaning for protocol HTTP"),

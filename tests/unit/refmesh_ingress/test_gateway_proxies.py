@@ -58,12 +58,16 @@ def test_envoy_accepts_a_gateway_s_configuration(guarded: bool, tmp_path: Path) 
     cluster = secured()
     if guarded:
         cluster.put("AuthorizationPolicy", policy("outside", {"rules": [EVERY_CONDITION]}))
+    assert envoy_accepts(cluster, DOOR, tmp_path) == {"0.0.0.0_80", "0.0.0.0_443"}
+
+
+def envoy_accepts(cluster: MemoryCluster, door: tuple[str, str], tmp_path: Path) -> set[str]:
+    """Have Envoy look at all that a gateway gets; the names of its listeners."""
     world = cluster.world()
     found = {
-        kind: {name: MessageToDict(message) for name, message in all_messages(world, DOOR, kind).items()}
+        kind: {name: MessageToDict(message) for name, message in all_messages(world, door, kind).items()}
         for kind in ResourceType
     }
-    assert set(found[ResourceType.LISTENER]) == {"0.0.0.0_80", "0.0.0.0_443"}
     clusters = list(found[ResourceType.CLUSTER].values())
     for item in clusters:
         if item.get("type") == "EDS":
@@ -93,6 +97,7 @@ def test_envoy_accepts_a_gateway_s_configuration(guarded: bool, tmp_path: Path) 
     command = [str(ENVOY), "--mode", "validate", "-c", str(config), "-l", "error"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+    return set(found[ResourceType.LISTENER])
 
 
 def secrets_of(cluster: MemoryCluster, key: tuple[str, str]) -> set[str]:

@@ -95,6 +95,10 @@ def words_and_times(found: dict[str, Any]) -> dict[str, str]:
         ({**https("bad"), "tls": {"certificateRefs": [{"name": "x", "namespace": "far"}]}}, "ResolvedRefs",
          "RefNotPermitted"),
         ({**https("bad"), "tls": {"mode": "Passthrough"}}, "Accepted", "UnsupportedValue"),
+        ({**https("bad"), "protocol": "TLS"}, "Accepted", "UnsupportedValue"),
+        (listener("bad", 81, protocol="TCP", tls={"mode": "Passthrough"}), "Accepted", "UnsupportedValue"),
+        (listener("bad", 81, protocol="TCP", allowedRoutes={"kinds": [{"kind": "HTTPRoute"}]}), "ResolvedRefs",
+         "InvalidRouteKinds"),
     ],
 )  # fmt: skip
 def test_a_bad_listener_says_why_and_others_open(bad: dict[str, Any], condition: str, reason: str) -> None:
