@@ -168,6 +168,14 @@ def test_tcp_and_tls_routes_shape_the_listener_of_their_port() -> None:
     assert b"one.shop" not in other.SerializeToString()
 
 
+def test_a_tls_route_for_every_name_takes_no_plaintext() -> None:
+    every = {"match": [{"sniHosts": ["*"]}], "route": [{"destination": {"host": "all"}}]}
+    world = MemoryCluster().with_echo().put("VirtualService", virtual_service(tls=[every])).world()
+    listener = message_of(world.shared[ResourceType.LISTENER]["10.0.0.1_90"], ResourceType.LISTENER)
+    assert [chain.filter_chain_match.transport_protocol for chain in listener.filter_chains] == ["", "tls"]
+    assert [b"all.shop" in chain.filters[0].typed_config.value for chain in listener.filter_chains] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("http", "field"),
     [
