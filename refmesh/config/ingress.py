@@ -158,28 +158,28 @@ def _attach(
     if not common:
         word = f"listener {listener.name} is for {listener.hostname}, which none of the route's hostnames is"
         return Outcome(False, "NoMatchingListenerHostname", word, 2), ()
-    if (other := _rival(listener, route, common, present)) is not None:
-        meta, same = other.route.meta, "connections" if listener.protocol == "TCP" else "host"
-        word = f"{meta.kind} {meta.namespace}/{meta.name} is older and is for the same {same} of this listener"
-        return Outcome(False, "Conflicted", word, 3), ()
-    return Outcome(True, rank=4), tuple(dict.fromkeys(common))
-
-
-def _rival(
-    listener: GatewayListener, route: GatewayRoute, names: list[str], present: list[Attached]
-) -> Attached | None:
-    """The older route that leaves this one nothing at a listener; None where there is something for it."""
-    if listener.protocol in {"TLS", "TCP"}:
-        # Rules of several routes cannot be merged where connections are not looked into. At TCP all have the name "".
-        taken = {name: other for other in reversed(present) for name in other.hostnames}
-        return taken[names[0]] if all(name in taken for name in names) else None
     for other in present:
         # GRPCRoute.hostnames in the specification: of two kinds for one host the older route's is accepted.
         if other.route.meta.kind != route.meta.kind and any(
-            intersection(one, name) is not None for one in other.hostnames for name in names
+            intersection(one, name) is not None for one in other.hostnames for name in common
         ):
-            return other
-    return None
+            meta = other.route.meta
+            word = f"{meta.kind} {meta.namespace}/{meta.name} is older and is for the same host of this listener"
+            return Outcome(False, "Conflicted", word, 3), ()
+    return Outcome(True, message=_in_force(listener, route, common, present), rank=4), tuple(dict.fromkeys(common))
+
+
+def _in_force(listener: GatewayListener, route: GatewayRoute, names: list[str], present: list[Attached]) -> str:
+    """What a route hears that is attached. The official tests want it accepted and counted where it gets nothing, too.
+
+    Rules of several routes cannot be merged where connections are not looked into. At TCP all have the name "".
+    """
+    others = [other for other in reversed(present) if other.route is not route]
+    taken = {name: other.route.meta for other in others for name in other.hostnames}
+    if listener.protocol in {"HTTP", "HTTPS"} or not all(name in taken for name in names):
+        return Outcome.message
+    older = taken[names[0]]
+    return f"{older.kind} {older.namespace}/{older.name} is older and gets the connections of listener {listener.name}"
 
 
 def _lets_in(snapshot: Snapshot, gateway: Gateway, listener: GatewayListener, namespace: str) -> bool:
