@@ -32,16 +32,18 @@ class Kept:
     result: Result
     history: object
     """A `Trouble` where the collection ended before there was a history."""
+    stall: float = 0.0
+    """Seconds that the machine stood still while it was collected; measured for failures only."""
 
 
 def write_bundle(
-    directory: Path, ctx: Context | None, result: Result, history: object, error: Exception | None
+    directory: Path, ctx: Context | None, result: Result, history: object, error: Exception | None, stall: float = 0.0
 ) -> Path:
     """Write the bundle of one check and return its folder. What cannot be fetched is named in `missing.txt`."""
     folder = directory / BUNDLES / result.id
     folder.mkdir(parents=True, exist_ok=True)
     _json(folder / RESULT, redacted(result_to_json(result)))
-    _json(folder / HISTORY, redacted_history(_document(result.id, history)))
+    _json(folder / HISTORY, redacted_history(_document(result.id, history, stall)))
     if error is not None:
         text = "".join(traceback.format_exception(error))
         (folder / "error.txt").write_text(redact(text))
@@ -55,8 +57,8 @@ def write_bundle(
     return folder
 
 
-def _document(check: str, history: object) -> dict[str, Any]:
-    document: dict[str, Any] = {"format": FORMAT, "check": check, "history": None, "not kept": ""}
+def _document(check: str, history: object, stall: float) -> dict[str, Any]:
+    document: dict[str, Any] = {"format": FORMAT, "check": check, "stall": stall, "history": None, "not kept": ""}
     try:
         document["history"] = encode(history)
     except NotKept as problem:
@@ -75,7 +77,10 @@ def read_bundle(folder: Path) -> Kept:
         result = result_from_json(_read(folder / RESULT))
     except (KeyError, TypeError, ValueError) as error:
         raise UsageProblem(f"{folder / RESULT} is no result: {type(error).__name__}: {error}") from error
-    return Kept(result, decode(document.get("history")))
+    stall = document.get("stall", 0.0)
+    if not isinstance(stall, int | float):
+        raise UsageProblem(f"{folder / HISTORY}: stall is {stall!r}, and should be seconds")
+    return Kept(result, decode(document.get("history")), float(stall))
 
 
 def _read(path: Path) -> Any:

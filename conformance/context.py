@@ -21,6 +21,7 @@ from conformance.pulse import Pulse
 from fixtures.kube import Kube, NotEventually, eventually
 from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
 from fixtures.workloads.traffic import Batch, Client, Control, Job, Record
+from reports.errors import EnvironmentProblem
 
 __all__ = ["LIMITS", "MARK_ROW", "Context", "Gate", "Limits", "NotExpressible", "NotInForce", "Pod", "gate_open"]
 
@@ -96,7 +97,8 @@ class Context:
         """What takes the mesh off the cluster; None where nobody may."""
         self.applied: list[Mapping[str, Any]] = []
         self._clients: dict[str, Client] = {}
-        self._shared: dict[Callable[..., Any], Any] = {}
+        self._shared: dict[Callable[..., Any], tuple[float, Any]] = {}
+        self._since = time.time()
         self._exits = contextlib.ExitStack()
         self._controls: dict[tuple[str, str, int], Control] = {}
 
@@ -226,16 +228,31 @@ class Context:
     def shared(self, collect: Callable[[Context], T]) -> T:
         """The history that several checks of a ground judge; collected once, and if that fails, it fails for all."""
         if collect not in self._shared:
+            began = time.time()
             try:
-                self._shared[collect] = collect(self)
+                self._shared[collect] = began, collect(self)
             except Exception as error:
-                self._shared[collect] = error
+                self._shared[collect] = began, error
                 raise
-        found = self._shared[collect]
+        began, found = self._shared[collect]
+        self._since = min(self._since, began)
         if isinstance(found, Exception):
             raise found
         history: T = found
         return history
+
+    def begin(self) -> None:
+        """A check's collection begins."""
+        self._since = time.time()
+
+    def stalls(self) -> tuple[float, list[tuple[float, float]]]:
+        """When the collection of the check's history began, shared ones too, and what stalls its pods know of."""
+        found: list[tuple[float, float]] = []
+        programs: list[Client | Control] = [*self._clients.values(), *self._controls.values()]
+        for one in programs:
+            with contextlib.suppress(EnvironmentProblem):  # a pod that is gone tells nothing
+                found += one.stalls()
+        return self._since, found
 
     @contextlib.contextmanager
     def pulse(self, client: Client, url: str, rate: float) -> Iterator[Callable[[float], Pulse]]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from conformance.bundle import BUNDLES, HISTORY, Kept, read_bundle
 from conformance.catalogue import checks
 from conformance.model import Check, Judgement
+from conformance.pulse import excused
 from conformance.runner import judged
+from conformance.stalls import LIMIT
 from reports.choice import choose
 from reports.errors import UsageProblem
 from reports.model import Verdict
@@ -48,7 +50,8 @@ def bundles(place: Path) -> tuple[Path, ...]:
 
 def judge_again(check: Check, kept: Kept) -> Replayed:
     """The verdict that the check's judge gives on a recorded history."""
-    return Replayed(check.id, kept.result.verdict, kept.result.reason, judged(check.judge, kept.history))
+    now = excused(judged(check.judge, kept.history), kept.stall, LIMIT)
+    return Replayed(check.id, kept.result.verdict, kept.result.reason, now)
 
 
 def replay(place: Path) -> tuple[Replayed, ...]:

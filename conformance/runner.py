@@ -17,7 +17,9 @@ from conformance.farewell import Farewell
 from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, inconclusive
 from conformance.outage import turn
+from conformance.pulse import excused
 from conformance.settings import RunSettings
+from conformance.stalls import LIMIT, Stalls, longest
 from conformance.trouble import Trouble
 from fixtures.kube import Kube
 from reports.errors import MeshproofError
@@ -60,6 +62,8 @@ class Runner:
         self._contexts: dict[str, Context | MeshproofError] = {}
         self._results: dict[tuple[str, str], Result] = {}
         self._by_id = {one.id: one for one in checks()}
+        self._stalls = Stalls()
+        self._stalls.start()
 
     def result(self, check: Check) -> Result:
         """The verdict of a check on its own ground. One that touches the whole mesh waits until no other is judged."""
@@ -75,6 +79,7 @@ class Runner:
 
     def close(self) -> None:
         """End every port-forward."""
+        self._stalls.close()
         for context in self._contexts.values():
             if isinstance(context, Context):
                 context.close()
@@ -143,18 +148,26 @@ class Runner:
             if unmet is not None:
                 judgement = unmet
             else:
+                context.begin()
                 history = check.collect(context)
                 judgement = judged(check.judge, history)
         except Exception as error:  # noqa: BLE001 - a check that crashes has no verdict, and the run goes on
             problem, history = error, Trouble.of(error)
             judgement = history.judgement
         seconds = time.monotonic() - started if context is not None else 0.0
+        stall = self._stall(context) if judgement.verdict is Verdict.FAIL and context is not None else 0.0
+        judgement = excused(judgement, stall, LIMIT)
         result = self._as_result(check, judgement, wall, seconds)
         if result.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE} and ground == check.ground:
-            folder = write_bundle(self.options.report_dir, context, result, history, problem)
+            folder = write_bundle(self.options.report_dir, context, result, history, problem, stall)
             kept = Evidence("bundle", str(folder))
             result = replace(result, evidence=(*result.evidence, kept))
         return result
+
+    def _stall(self, context: Context) -> float:
+        """The longest time, seconds, that this process or a pod of the check got no processor since it began."""
+        since, found = context.stalls()
+        return longest((*found, *self._stalls.kept()), since, time.time())
 
     def _as_result(self, check: Check, judgement: Judgement, started: float, seconds: float) -> Result:
         return Result(

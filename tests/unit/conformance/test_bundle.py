@@ -180,6 +180,13 @@ def call(*arguments: str) -> object:
     return ended.value.code
 
 
+def test_a_failure_while_the_machine_stood_still_stays_none(tmp_path):
+    folder = write_bundle(tmp_path, None, result(Verdict.INCONCLUSIVE, "stood still"), BAD, None, 4.5)
+    (again,) = replay(folder)
+    assert again.same
+    assert "4.5 s" in again.now.reason
+
+
 def test_the_same_verdict_is_exit_code_0(tmp_path, capsys):
     write_bundle(tmp_path, None, result(Verdict.FAIL, "bad"), BAD, None)
     assert call("replay", str(tmp_path / "bundles" / "WT-01")) == 0
@@ -197,6 +204,7 @@ def edited(folder: Path, file: str, **changes: object) -> None:
         ("history.json", {"format": "other/v9"}, "not in the format"),
         ("history.json", {"history": {"$type": "os:system"}}, "does not know"),
         ("history.json", {"not kept": "history.x is a socket"}, "history.x is a socket"),
+        ("history.json", {"stall": "long"}, "should be seconds"),
         ("result.json", {"verdict": "perhaps"}, "is no result"),
         ("result.json", {"id": "WT-99"}, "no check called 'WT-99'"),
     ],

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from subprocess import PIPE
 from typing import Any, cast
 
 import pytest
@@ -14,7 +19,7 @@ from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, failed, inconclusive, passed
 from conformance.runner import Options, Runner
 from conformance.sweeping import is_dead, runner_name
-from fixtures.kube import ApiProblem, Kube
+from fixtures.kube import ApiProblem, ForwardProblem, Kube, eventually
 from reports.errors import EnvironmentProblem
 from reports.model import Verdict
 
@@ -144,6 +149,83 @@ def test_a_ground_that_does_not_come_up_gives_no_verdict(tmp_path):
     result = made.result(made_up())
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "2 pods are not ready" in result.reason
+
+
+class Told:
+    """A pod's program, which has stood still."""
+
+    def __init__(self, *stalls: tuple[float, float]) -> None:
+        self._stalls = list(stalls)
+
+    def stalls(self) -> list[tuple[float, float]]:
+        return self._stalls
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Gone(Told):
+    """A pod that is no more."""
+
+    def stalls(self) -> list[tuple[float, float]]:
+        raise ForwardProblem("pod is gone")
+
+
+@pytest.mark.parametrize(
+    ("begin", "seconds", "judge", "verdict"),
+    [
+        (0.0, 3.0, failed, Verdict.INCONCLUSIVE),
+        (-1.0, 3.0, failed, Verdict.INCONCLUSIVE),  # it went on when the check began
+        (0.0, 1.0, failed, Verdict.FAIL),  # too short to matter
+        (-60.0, 3.0, failed, Verdict.FAIL),  # long before
+        (0.0, 3.0, passed, Verdict.PASS),
+    ],
+)
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_failure_while_a_pod_stood_still_is_no_verdict(tmp_path, begin, seconds, judge, verdict, accepted):
+    def collect(ctx: Context) -> str:
+        programs = {("s", "gone", 1): Gone(), ("s", "pod", 1): Told((time.time() + begin, seconds))}
+        cast("Any", ctx)._controls = programs
+        if not accepted and judge is failed:
+            raise NotInForce("no mark")
+        return "history"
+
+    result = runner(tmp_path).result(made_up(collect, judge))
+    assert result.verdict is verdict
+    if verdict is not judge("").verdict:
+        assert "stood still for 3.0 s" in result.reason
+
+
+def test_a_shared_history_counts_from_when_it_was_collected(tmp_path):
+    first_began = time.time()
+
+    def ground(ctx: Context) -> str:
+        cast("Any", ctx)._controls = {("s", "pod", 1): Told((first_began, 3.0))}
+        return "history"
+
+    def collect(ctx: Context) -> str:
+        return ctx.shared(ground)
+
+    made = runner(tmp_path)
+    made.result(made_up(collect, name="XX-01"))
+    eventually(lambda: time.time() > first_began + 0.01, timeout=5, what="a moment later")
+    cast("Any", made._contexts["wt"])._controls = {("s", "pod", 1): Told((first_began - 2.99, 3.0))}
+    assert made.result(made_up(collect, failed, name="XX-02")).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_process_notes_when_it_stood_still():
+    program = (
+        "import os, signal, sys, time; from conformance.stalls import Stalls; stalls = Stalls(); stalls.start()\n"
+        "print('ready', flush=True); sys.stdin.readline(); print(max(one[1] for one in stalls.kept()))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.5)
+        assert float(process.communicate("\n")[0]) > 1.0
 
 
 def test_a_runner_is_dead_only_if_it_was_here_and_is_gone():

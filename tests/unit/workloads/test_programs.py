@@ -1,10 +1,13 @@
 """What the pod programs cost, and what they must not drag along."""
 
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
+from fixtures.workloads.traffic import Control
 from tests.unit.workloads.helpers import ROOT, Echo, Program, running
 
 HEAVY = {"kubernetes", "grpc", "aiohttp", "cryptography", "requests", "pydantic", "rich", "typer", "reports", "yaml"}
@@ -31,6 +34,21 @@ def test_small_and_ends_when_told(start):
         assert program.status_kib("VmRSS") < 40 * 1024
         program.terminate()
         assert program.wait() == 0
+
+
+def test_it_tells_when_it_got_no_processor():
+    with running(Program("client", CLIENT_CONTROL_PORT="0")) as program:
+        control = Control.of_address("127.0.0.1", program.ports[0])
+        begun = time.time()
+        program.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)
+        program.process.send_signal(signal.SIGCONT)
+        told = [one for one in control.stalls() if one[0] > begun - 0.5]
+        control.close()
+    at, seconds = max(told, key=lambda one: one[1])
+    assert seconds > 1.0
+    assert begun - 0.5 < at
+    assert at + seconds <= time.time()
 
 
 def test_a_taken_port_ends_the_program(tmp_path):
