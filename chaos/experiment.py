@@ -52,3 +52,5 @@ class Experiment:
     judge: Judge
     proves: tuple[str, ...] = ()
     expected: Verdict = Verdict.PASS
+    disruptive: bool = False
+    """Whether it breaks the mesh itself, and not only workloads of its own."""

@@ -33,6 +33,8 @@ class Catalogue:
     """id, title, hypothesis, fault, expected."""
     faults: tuple[dict[str, str], ...]
     """name, about."""
+    disruptive: frozenset[str]
+    """Ids of the experiments that break the mesh itself, and not only workloads of their own."""
 
 
 def catalogue() -> Catalogue:
@@ -49,6 +51,7 @@ def catalogue() -> Catalogue:
             for e in EXPERIMENTS.values()
         ),
         faults=tuple({"name": fault.name, "about": fault.about} for fault in FAULTS.values()),
+        disruptive=frozenset(e.id for e in EXPERIMENTS.values() if e.disruptive),
     )
 
 

@@ -43,7 +43,9 @@ def selection(config: pytest.Config) -> Selection:
             )
             settings, adapter = _judged(config)
             mesh = adapter.control_plane() is not None
-            config.stash[CHOSEN] = spared(chosen(wish), settings.uninstall, mesh=mesh)
+            config.stash[CHOSEN] = spared(
+                chosen(wish), settings.uninstall, mesh=mesh, disruptive=config.getoption("mesh_disruptive")
+            )
     return config.stash[CHOSEN]
 
 
@@ -125,6 +127,8 @@ def _reproduce(config: pytest.Config) -> str:
             words += [flag, str(value)]
     if (file := _settings_file(config)) is not None:
         words += ["--config", str(file)]
+    if config.getoption("mesh_disruptive"):
+        words.append("--mesh-disruptive")
     for assignment in config.getoption("mesh_set"):
         words += ["--set", assignment]
     return shlex.join([*words, "--only"]) + " {id}"

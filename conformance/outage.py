@@ -11,11 +11,12 @@ import fcntl
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from conformance.sweeping import RUNNER, is_dead, runner_name
 from fixtures.kube import Kube, eventually
 
-__all__ = ["end_of_turns", "restore", "stopped", "turn"]
+__all__ = ["Turns", "restore", "stopped"]
 
 UNDO = "meshproof.io/replicas-before"
 GONE_SECONDS = 30.0
@@ -68,15 +69,32 @@ def restore(kube: Kube, where: tuple[str, str] | None) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def turn(run: str, *, alone: bool) -> Iterator[None]:
-    """Run beside the checks of the run's other processes on this machine, or, where it must be, `alone`."""
-    path = Path(tempfile.gettempdir()) / f"meshproof-{run}.turn"
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield
+class Turns:
+    """Who of a run's processes on this machine judges: all at a time, until one must be alone with the mesh.
 
+    That one waits until the others have judged everything they have to, and so have no ground left that needs the mesh.
+    """
 
-def end_of_turns(run: str) -> None:
-    """No process of the run takes turns any more."""
-    (Path(tempfile.gettempdir()) / f"meshproof-{run}.turn").unlink(missing_ok=True)
+    def __init__(self, run: str) -> None:
+        self._path = Path(tempfile.gettempdir()) / f"meshproof-{run}.turn"
+        self._file: IO[str] | None = None
+        self._alone = False
+
+    def take(self, *, alone: bool) -> None:
+        """Wait until this process may go on judging; the turn is kept until `close`."""
+        if self._file is None:
+            self._file = self._path.open("a")
+        elif alone == self._alone:
+            return
+        fcntl.flock(self._file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        self._alone = alone
+
+    def close(self) -> None:
+        """This process judges nothing more."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def end(self) -> None:
+        """No process of the run takes turns any more."""
+        self._path.unlink(missing_ok=True)

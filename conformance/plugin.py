@@ -66,6 +66,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="",
         help="features, groups or checks that are not held against the mesh; the report says so",
     )
+    add(
+        "disruptive",
+        action="store_true",
+        help="also judge what disturbs the mesh as a whole: its control plane is replaced and stopped for seconds, its"
+        " root certificate changed",
+    )
     add("seed", metavar="N", type=int, help="judge in an order drawn with this seed (default: the catalogue's order)")
     add("list", action="store_true", help="list the checks that would be judged, and end")
     add("dry-run", action="store_true", help="say what would be created and judged, without a cluster, and end")

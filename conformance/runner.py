@@ -16,7 +16,7 @@ from conformance.dressing import Dressing
 from conformance.farewell import Farewell
 from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, inconclusive
-from conformance.outage import turn
+from conformance.outage import Turns
 from conformance.pulse import excused
 from conformance.settings import RunSettings
 from conformance.stalls import LIMIT, Stalls, longest
@@ -62,13 +62,14 @@ class Runner:
         self._contexts: dict[str, Context | MeshproofError] = {}
         self._results: dict[tuple[str, str], Result] = {}
         self._by_id = {one.id: one for one in checks()}
+        self._turns = Turns(options.run)
         self._stalls = Stalls()
         self._stalls.start()
 
     def result(self, check: Check) -> Result:
-        """The verdict of a check on its own ground. One that touches the whole mesh waits until no other is judged."""
-        with turn(self.options.run, alone=ground_of(check.ground).wide):
-            return self._evaluate(check, check.ground)
+        """The verdict of a check on its own ground. One that touches the whole mesh waits for all others."""
+        self._turns.take(alone=ground_of(check.ground).wide)
+        return self._evaluate(check, check.ground)
 
     def release(self, ground: str) -> None:
         """No more checks will be asked for on a ground."""
@@ -80,6 +81,7 @@ class Runner:
     def close(self) -> None:
         """End every port-forward."""
         self._stalls.close()
+        self._turns.close()
         for context in self._contexts.values():
             if isinstance(context, Context):
                 context.close()

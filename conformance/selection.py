@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from conformance.catalogue import checks, in_turn, select
+from conformance.catalogue import checks, ground_of, in_turn, select
 from conformance.model import Check
 from conformance.profiles import FULL
 from reports.choice import choose
@@ -58,18 +58,22 @@ def chosen(wish: Wish) -> Selection:
     return Selection(ordered, {one.id: excused[one.id] for one in ordered if one.id in excused})
 
 
-def spared(selection: Selection, farewell: str, *, mesh: bool) -> Selection:
-    """A check that takes the mesh away is judged only where it was asked for alone, with the command for that.
+def spared(selection: Selection, farewell: str, *, mesh: bool, disruptive: bool) -> Selection:
+    """What is done to the mesh as a whole is done only on demand. Without a `mesh` there is nothing to spare.
 
-    Without a `mesh` there is nothing to spare.
+    A check that takes the mesh away is judged only where it was asked for alone, with the command for that; one that
+    e.g. stops the control plane for seconds, where the run may be `disruptive`.
     """
-    if not mesh or (farewell and len(selection.checks) == 1):
+    if not mesh:
         return selection
-    reasons = {
-        one.id: f"it takes the mesh off the cluster: ask for it alone, by --only {one.id} --set uninstall=COMMAND"
-        for one in selection.checks
-        if one.last
-    }
+    reasons: dict[str, str] = {}
+    for one in selection.checks:
+        if one.last and not (farewell and len(selection.checks) == 1):
+            reasons[one.id] = (
+                f"it takes the mesh off the cluster: ask for it alone, by --only {one.id} --set uninstall=COMMAND"
+            )
+        elif not one.last and ground_of(one.ground).wide and not disruptive:
+            reasons[one.id] = "it disturbs the mesh as a whole (its control plane, its root): --disruptive allows that"
     return replace(selection, excused={**reasons, **selection.excused})
 
 
@@ -107,10 +111,11 @@ def _words(text: str) -> list[str]:
 
 
 def shuffled(found: Sequence[Check], seed: int) -> tuple[Check, ...]:
-    """The checks in an order that the seed draws; those of one ground stay together."""
+    """The checks in an order that the seed draws; those of one ground stay together, and the wide ones come last."""
     draw = random.Random(seed)
     grounds = list(dict.fromkeys(one.ground for one in found))
     draw.shuffle(grounds)
+    grounds.sort(key=lambda name: ground_of(name).wide)
     ordered: list[Check] = []
     for ground in grounds:
         of_ground = [one for one in found if one.ground == ground]

@@ -21,7 +21,7 @@ from conformance.dressing import Dressing, pull_secrets
 from conformance.ground import Ground
 from conformance.keeper import Keeper
 from conformance.model import Check
-from conformance.outage import end_of_turns, restore
+from conformance.outage import Turns, restore
 from conformance.runner import Options, Runner
 from conformance.sweeping import sweep, sweep_dead
 from conformance.usage import as_usage
@@ -166,7 +166,7 @@ class Session:
             self._keeper.close()
         if self._worker or self._kube is None:
             return
-        end_of_turns(self.options.run)
+        Turns(self.options.run).end()
         started = time.monotonic()
         self._stuck = sweep(self._kube, self.options.run, wait=self._wait)
         self._sweep_seconds = time.monotonic() - started

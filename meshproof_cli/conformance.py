@@ -34,6 +34,7 @@ def conformance(
     exempt: flags.Exempt = None,
     rerun_failed: flags.RerunFailed = None,
     seed: flags.Seed = None,
+    disruptive: flags.Disruptive = False,
     listing: flags.Listing = False,
     dry_run: flags.DryRun = False,
     report_dir: flags.ReportDir = Path("meshproof-report"),
@@ -45,7 +46,8 @@ def conformance(
 ) -> None:
     """Judge the mesh of an existing cluster by every conformance check, without chaos and load.
 
-    The mesh must be installed already; only namespaces of our own are created, and removed afterwards.
+    The mesh must be installed already. Only namespaces of our own are created, and removed afterwards; checks that
+    disturb the mesh as a whole are left out without --disruptive.
     """
     options = Options(
         mesh=mesh,
@@ -58,6 +60,7 @@ def conformance(
         exempt=flags.words(exempt),
         rerun_failed=rerun_failed,
         seed=seed,
+        disruptive=disruptive,
         profile=profile,
         report_dir=report_dir,
         image=image,

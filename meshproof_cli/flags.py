@@ -13,6 +13,7 @@ from meshproof_cli.output import Output
 __all__ = [
     "Config",
     "Context",
+    "Disruptive",
     "DryRun",
     "Exempt",
     "Features",
@@ -50,6 +51,14 @@ Exempt = Annotated[
 RerunFailed = Annotated[
     Path | None,
     typer.Option(help="Only what failed or stayed open in an earlier report: its directory, results.json or bundle."),
+]
+Disruptive = Annotated[
+    bool,
+    typer.Option(
+        "--disruptive",
+        help="On an existing cluster also do what disturbs the mesh as a whole: stop and replace its control plane for"
+        " seconds, change its root certificate.",
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Judge the checks in an order drawn with this seed.")]
 Listing = Annotated[bool, typer.Option("--list", help="List what would be judged, and do nothing.")]

@@ -28,6 +28,7 @@ def conformance(plan: Plan, ground: Ground, directory: Path, report: Report) -> 
                 *(["--ignore-requires"] if plan.options.mesh == NONE else []),
                 # The next stage and the end of the cluster need not wait for namespaces to go.
                 *(["--no-wait"] if plan.create else []),
+                *(["--mesh-disruptive"] if plan.disruptive else []),
                 *_declared(plan),
                 *setting_flags(plan.options),
             ],

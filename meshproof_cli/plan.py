@@ -38,6 +38,8 @@ class Options:
     again: tuple[str, ...] | None = None
     """Ids that `rerun_failed` names."""
     seed: int | None = None
+    disruptive: bool = False
+    """Whether a mesh that was there before may be disturbed as a whole."""
     install: bool = True
     """Whether refmesh is installed where it is not there."""
     config: Path | None = None
@@ -62,6 +64,8 @@ class Known:
     """Name -> ids of the checks of every profile."""
     excused: Mapping[str, str] = field(default_factory=dict)
     """Id -> reason of the checks that the user's features and exemptions excuse."""
+    disruptive: frozenset[str] = frozenset()
+    """Ids of the checks and experiments that disturb the mesh as a whole."""
     default_profile: str = ""
     """The profile of a run whose user names none; "": every check."""
 
@@ -93,6 +97,13 @@ class Plan:
     workers: int
     excused: tuple[str, ...] = ()
     """Ids of the selected checks that are unsupported by declaration."""
+    spared: tuple[str, ...] = ()
+    """Ids of what is left out, as it would disturb a mesh that was there before."""
+
+    @property
+    def disruptive(self) -> bool:
+        """Whether the mesh may be disturbed as a whole."""
+        return self.create or self.options.disruptive
 
     @property
     def installs_mesh(self) -> bool:
@@ -117,6 +128,7 @@ class Plan:
         else:
             mesh = f"expect {options.mesh} to be installed"
         excused = f"; unsupported by declaration: {', '.join(self.excused)}" if self.excused else ""
+        spared = [("left out", f"without --disruptive: {', '.join(self.spared)}")] if self.spared else []
         keep = "keep the cluster" if options.keep_cluster else "delete the cluster"
         return [
             ("preflight", "options, report directory, machine"),
@@ -129,6 +141,7 @@ class Plan:
             ),
             ("chaos", _count(chosen.experiments, "experiment")),
             ("latency", _count(chosen.measurements, "measurement")),
+            *spared,
             ("report", str(options.report_dir)),
             ("clean-up", keep if self.create else "remove what the run installed"),
         ]
@@ -221,6 +234,18 @@ def make_plan(options: Options, known: Known, meshes: Sequence[str], default_pro
         selection = Selection(selection.checks, (), ())
         if not selection.checks:
             raise UsageProblem("--skip leaves nothing to judge", fix="skip less")
+    spared: tuple[str, ...] = ()
+    if not (create or options.disruptive or options.mesh == NONE):
+        spared = tuple(one for one in selection.ids if one in known.disruptive)
+        selection = Selection(
+            *(tuple(one for one in ids if one not in spared)
+              for ids in (selection.checks, selection.experiments, selection.measurements))
+        )  # fmt: skip
+        if not selection.ids:
+            raise UsageProblem(
+                f"{', '.join(spared)} would disturb the mesh of an existing cluster as a whole",
+                fix="allow that with --disruptive",
+            )
     workers = options.workers or max(1, min(4, cores * 2, len(selection.checks)))
     excused = tuple(one for one in selection.checks if one in known.excused)
-    return Plan(options, selection, provider, create, options.image is None, workers, excused)
+    return Plan(options, selection, provider, create, options.image is None, workers, excused, spared)

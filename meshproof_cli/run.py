@@ -47,6 +47,7 @@ def run(
     exempt: flags.Exempt = None,
     rerun_failed: flags.RerunFailed = None,
     seed: flags.Seed = None,
+    disruptive: flags.Disruptive = False,
     listing: flags.Listing = False,
     report_dir: flags.ReportDir = Path("meshproof-report"),
     keep_cluster: Annotated[bool, typer.Option("--keep-cluster", help="Leave the cluster for a look.")] = False,
@@ -78,6 +79,7 @@ def run(
         exempt=flags.words(exempt),
         rerun_failed=rerun_failed,
         seed=seed,
+        disruptive=disruptive,
         report_dir=report_dir,
         keep_cluster=keep_cluster,
         defect=defect,
@@ -112,11 +114,12 @@ def show_plan(plan: Plan, known: Known, *, listing: bool, output: Output) -> Non
 def catalogues() -> Known:
     """Everything that can be asked for."""
     import chaos
-    from conformance.catalogue import checks
+    from conformance.catalogue import checks, ground_of
     from conformance.profiles import HEADLINE, PROFILES
 
     every = checks()
-    experiments = chaos.catalogue().experiments
+    catalogue = chaos.catalogue()
+    experiments = catalogue.experiments
     titles = {one.id: one.title for one in every} | {one["id"]: one["title"] for one in experiments}
     return Known(
         checks={one.id: one.group for one in every},
@@ -125,6 +128,7 @@ def catalogues() -> Known:
         titles=titles | {LATENCY: "latency that two sidecars add"},
         profiles={part.name: tuple(one.id for one in every if part.holds(one)) for part in PROFILES},
         default_profile=HEADLINE,
+        disruptive=catalogue.disruptive | {one.id for one in every if ground_of(one.ground).wide and not one.last},
     )
 
 

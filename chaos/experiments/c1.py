@@ -52,4 +52,5 @@ EXPERIMENT = Experiment(
     prepare=_prepare,
     judge=judged(no_added_errors),
     proves=("control-plane-outage",),
+    disruptive=True,
 )

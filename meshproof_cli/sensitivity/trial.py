@@ -108,7 +108,7 @@ def _judged(
         directory=bench.directory / "trials" / subject.name,
         workers=min(bench.workers, grounds),
         flags=[
-            "--no-wait",
+            *("--no-wait", "--mesh-disruptive"),
             *(["--mesh-seed", str(seed)] if seed is not None else []),
             *(["-x"] if bench.first and subject.kind == "defect" else []),
         ],

@@ -28,6 +28,7 @@ KNOWN = Known(
         "A1": "sham",
         "LAT01": "lat",
     },
+    disruptive=frozenset({"CB-01", "C1"}),
 )
 MESHES = ("refmesh", "other", "none")
 EVERY = (*KNOWN.checks, "C1", "A1", "LAT01")
@@ -134,9 +135,21 @@ def test_a_kubeconfig_means_an_existing_cluster() -> None:
     assert dict(there.lines())["mesh"] == "expect other to be installed"
 
 
+def test_a_mesh_that_was_there_is_disturbed_on_demand_only() -> None:
+    there = plan(kubeconfig=Path("x"))
+    assert there.selection.ids == ("INJ-01", "WT-01", "WT-02", "A1", "LAT01")
+    assert dict(there.lines())["left out"] == "without --disruptive: CB-01, C1"
+    assert not there.disruptive
+    assert plan(kubeconfig=Path("x"), disruptive=True).selection.ids == EVERY
+    own = plan()
+    assert (own.selection.ids, own.disruptive) == (EVERY, True)
+    assert plan(kubeconfig=Path("x"), mesh="none", only=("CB-01",)).selection.ids == ("CB-01",)
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
+        ({"kubeconfig": Path("x"), "only": ("C1",)}, "C1 would disturb"),
         ({"mesh": "istoi"}, "istoi"),
         ({"cluster": "minikube"}, "minikube"),
         ({"cluster": "kind", "kubeconfig": Path("x")}, "--cluster is kind"),

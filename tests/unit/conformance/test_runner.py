@@ -44,7 +44,18 @@ class EmptyKube:
 
 def runner(tmp_path, *, broken: str = "", **options) -> Runner:
     made = Options(mesh="none", run="r", image="i", report_dir=tmp_path, reproduce="pytest --only {id}", **options)
-    return Runner(cast("Kube", EmptyKube()), load("none"), made, cast("Keeper", ReadyKeeper(broken)))
+    MADE.append(Runner(cast("Kube", EmptyKube()), load("none"), made, cast("Keeper", ReadyKeeper(broken))))
+    return MADE[-1]
+
+
+MADE: list[Runner] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    while MADE:
+        MADE.pop().close()
 
 
 def made_up(
@@ -197,20 +208,23 @@ def test_a_failure_while_a_pod_stood_still_is_no_verdict(tmp_path, begin, second
 
 
 def test_a_shared_history_counts_from_when_it_was_collected(tmp_path):
-    first_began = time.time()
+    at: list[float] = []
 
-    def ground(ctx: Context) -> str:
-        cast("Any", ctx)._controls = {("s", "pod", 1): Told((first_began, 3.0))}
-        return "history"
+    def collect(ctx: Context) -> float:
+        def ground(_: Context) -> float:
+            at.append(time.time())
+            return at[0]
 
-    def collect(ctx: Context) -> str:
-        return ctx.shared(ground)
+        found = ctx.shared(shared.setdefault("ground", ground))
+        cast("Any", ctx)._controls = {("s", "pod", 1): Told((found - 3.0, 3.001))}
+        return found
 
+    shared: dict[str, Callable[[Context], float]] = {}
     made = runner(tmp_path)
     made.result(made_up(collect, name="XX-01"))
-    eventually(lambda: time.time() > first_began + 0.01, timeout=5, what="a moment later")
-    cast("Any", made._contexts["wt"])._controls = {("s", "pod", 1): Told((first_began - 2.99, 3.0))}
+    eventually(lambda: time.time() > at[0] + 0.01, timeout=20, what="a moment later")
     assert made.result(made_up(collect, failed, name="XX-02")).verdict is Verdict.INCONCLUSIVE
+    assert len(at) == 1
 
 
 def test_a_process_notes_when_it_stood_still():

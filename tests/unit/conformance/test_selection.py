@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.adapters import load
-from conformance.catalogue import checks, grounds, in_turn
+from conformance.catalogue import checks, ground_of, grounds, in_turn
 from conformance.preview import listed, planned
-from conformance.selection import Wish, chosen, excuses, features, shuffled, spared
+from conformance.selection import Selection, Wish, chosen, excuses, features, shuffled, spared
 from reports.errors import UsageProblem
 
 EVERY = {one.id for one in checks()}
@@ -104,10 +105,29 @@ def test_a_preview_names_checks_namespaces_and_excuses():
 
 def test_a_check_that_takes_the_mesh_away_is_judged_alone_and_on_demand_only():
     everything, alone = chosen(Wish()), chosen(Wish(only="LC-06"))
-    assert set(spared(everything, "refmesh uninstall -y", mesh=True).excused) == {"LC-06"}
-    assert "end" not in spared(everything, "refmesh uninstall -y", mesh=True).grounds
-    assert set(spared(alone, "", mesh=True).excused) == {"LC-06"}
-    assert not spared(alone, "refmesh uninstall -y", mesh=True).excused
+
+    def excused(selection: Selection, farewell: str = "", *, mesh: bool = True) -> Mapping[str, str]:
+        return spared(selection, farewell, mesh=mesh, disruptive=True).excused
+
+    assert set(excused(everything, "refmesh uninstall -y")) == {"LC-06"}
+    assert "end" not in spared(everything, "refmesh uninstall -y", mesh=True, disruptive=True).grounds
+    assert set(excused(alone)) == {"LC-06"}
+    assert not excused(alone, "refmesh uninstall -y")
     # Where there is no mesh, there is nothing to spare: the negative control judges it.
-    assert not spared(everything, "", mesh=False).excused
-    assert spared(chosen(Wish(exempt="LC-06")), "", mesh=True).excused["LC-06"].startswith("exempted")
+    assert not excused(everything, mesh=False)
+    assert excused(chosen(Wish(exempt="LC-06")))["LC-06"].startswith("exempted")
+
+
+def test_the_mesh_as_a_whole_is_disturbed_on_demand_only():
+    everything = chosen(Wish())
+    left_alone = spared(everything, "", mesh=True, disruptive=False)
+    assert {"ID-03", "LC-03", "MTLS-12", "LC-06"} <= set(left_alone.excused)
+    assert not any(ground_of(name).wide for name in left_alone.grounds)
+    assert "--disruptive" in left_alone.excused["ID-03"]
+    assert not spared(everything, "", mesh=False, disruptive=False).excused
+
+
+@given(st.integers(0, 2**32))
+def test_what_disturbs_the_mesh_comes_last_in_every_order(seed):
+    wide = [ground_of(one.ground).wide for one in chosen(Wish(seed=seed)).checks]
+    assert wide == sorted(wide)

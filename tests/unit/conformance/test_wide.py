@@ -11,7 +11,7 @@ import pytest
 from conformance.checks.capture_judges import Admitted
 from conformance.checks.lifecycle_judges import Load
 from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
-from conformance.outage import UNDO, end_of_turns, restore, stopped, turn
+from conformance.outage import UNDO, Turns, restore, stopped
 from conformance.sweeping import RUNNER, runner_name
 from reports.model import Verdict
 
@@ -126,19 +126,27 @@ def test_the_next_run_puts_back_what_a_dead_one_took_and_nothing_else():
 def test_who_must_be_alone_waits_for_all_others():
     order: list[str] = []
     begun = threading.Event()
+    one, other, last = Turns("unit"), Turns("unit"), Turns("unit")
 
     def wide() -> None:
+        last.take(alone=False)
         begun.set()
-        with turn("unit", alone=True):
-            order.append("alone")
+        last.take(alone=True)
+        order.append("alone")
 
+    thread = threading.Thread(target=wide)
     try:
-        with turn("unit", alone=False), turn("unit", alone=False):
-            thread = threading.Thread(target=wide)
-            thread.start()
-            begun.wait(20)
-            order.append("beside")
-        thread.join(20)
+        one.take(alone=False)
+        thread.start()
+        begun.wait(20)
+        one.take(alone=False)  # between two of its checks it keeps its turn
+        other.take(alone=False)
+        one.close()
+        order.append("beside")
     finally:
-        end_of_turns("unit")
+        for each in (one, other):
+            each.close()
+        thread.join(20)
+        last.close()
+        last.end()
     assert order == ["beside", "alone"]
