@@ -2,7 +2,8 @@
 
 The kubelet has no mesh certificate. The injector therefore points its probes at the agent's port, which no capture rule
 touches; the agent then does the probe the user wrote, from the address that goes straight to the application.
-Only probes that were in the pod's spec can be asked for; requests and their number are bounded.
+Only probes that were in the pod's spec can be asked for; requests, their time and their number are bounded, and whoever
+holds many connections cannot keep the kubelet out.
 
 `POST /quitquitquit` from the pod's own loopback ends the sidecar, as at Istio's agent: a classic one would keep the pod
 of a Job running.
@@ -10,9 +11,12 @@ of a Job running.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +34,9 @@ QUIT_PATH = "/quitquitquit"
 
 _MAX_HEADER_BYTES = 8192
 _MAX_AT_ONCE = 32
-_REQUEST_SECONDS = 5.0
+_MAX_OF_ONE_ADDRESS = 16
+_HEAD_SECONDS = 2.0
+_ANSWER_SECONDS = 5.0
 _HEALTH_METHOD = "/grpc.health.v1.Health/Check"
 _SERVING = 1
 
@@ -84,6 +90,49 @@ def _grpc(connection: socket.socket, spec: dict[str, Any]) -> tuple[int, str]:
     return (200, "serving") if reply.get(1) == _SERVING else (503, f"gRPC health status {reply.get(1, 0)!r}")
 
 
+class Room:
+    """The connections being served. Where there is no room for one more, an older one is closed for it.
+
+    That is one of the address that has the most, so that the kubelet, which has few, gets through whatever others do.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._guests: dict[socket.socket, tuple[str, bool]] = {}
+        """By connection, in the order of their coming: the address, and whether its request is complete."""
+        # Who was closed while the application was asked for it stays until the application has answered.
+        self._threads = threading.BoundedSemaphore(2 * _MAX_AT_ONCE)
+
+    def enter(self, connection: socket.socket, address: str) -> None:
+        """Take one in, and close another if need be."""
+        self._threads.acquire()
+        with self._lock:
+            held = Counter(address for address, _ in self._guests.values())
+            crowd = held[address] >= _MAX_OF_ONE_ADDRESS
+            if crowd or len(self._guests) >= _MAX_AT_ONCE:
+                mine = (guest for guest, (of, _) in self._guests.items() if of == address or not crowd)
+                self._close(min(mine, key=lambda guest: (-held[self._guests[guest][0]], self._guests[guest][1])))
+            self._guests[connection] = address, False
+
+    def heard(self, connection: socket.socket) -> None:
+        """Note that a request is complete: of one address, those that are not are closed first."""
+        with self._lock:
+            if connection in self._guests:
+                self._guests[connection] = self._guests[connection][0], True
+
+    def leave(self, connection: socket.socket) -> None:
+        """Note that one is served."""
+        with self._lock:
+            self._guests.pop(connection, None)
+        self._threads.release()
+
+    def _close(self, guest: socket.socket) -> None:
+        del self._guests[guest]
+        # its thread is waiting at it, and closes it; or has done so just now
+        with contextlib.suppress(OSError):
+            guest.shutdown(socket.SHUT_RDWR)
+
+
 @dataclass
 class ProbeServer:
     """Serves `GET /app-health/<container>/<kind>`, `/healthz/ready` and `/stats/prometheus` on the agent's port.
@@ -117,18 +166,18 @@ class ProbeServer:
         return int(listener.getsockname()[1])
 
     def _accept(self, listener: socket.socket) -> None:
-        room = threading.BoundedSemaphore(_MAX_AT_ONCE)
+        room = Room()
         while True:
-            connection, _ = listener.accept()
-            # beyond the limit callers wait in the kernel's queue, and past that they are refused
-            room.acquire()
+            connection, (address, *_) = listener.accept()
+            room.enter(connection, address)
             threading.Thread(target=self._serve, args=(connection, room), name="probe", daemon=True).start()
 
-    def _serve(self, connection: socket.socket, room: threading.BoundedSemaphore) -> None:
+    def _serve(self, connection: socket.socket, room: Room) -> None:
         try:
             with connection:
-                connection.settimeout(_REQUEST_SECONDS)
-                method, path = _request_line(connection)
+                method, path = _request_line(connection, time.monotonic() + _HEAD_SECONDS)
+                room.heard(connection)
+                connection.settimeout(_ANSWER_SECONDS)
                 page, _, query = path.partition("?")
                 if self.scraper is not None and (method, page) == ("GET", METRICS_PATH):
                     self.scraper.send(connection, query)
@@ -144,7 +193,7 @@ class ProbeServer:
         except (OSError, ValueError):
             return  # the caller went away or sent no HTTP; the kubelet counts that by itself
         finally:
-            room.release()
+            room.leave(connection)
 
     def _may_quit(self, connection: socket.socket) -> tuple[int, str]:
         # Envoy asks from another address of loopback: what it passes on is not the pod's own word.
@@ -170,10 +219,12 @@ class ProbeServer:
         return status, text
 
 
-def _request_line(connection: socket.socket) -> tuple[str, str]:
+def _request_line(connection: socket.socket, deadline: float) -> tuple[str, str]:
     """Read one request's head and return its method and path. Raises ValueError or OSError."""
     head = b""
     while b"\r\n\r\n" not in head:
+        # The whole head has this long, not each piece of it; 0 would mean not to wait, with another error.
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
         chunk = connection.recv(4096)
         head += chunk
         if not chunk or len(head) > _MAX_HEADER_BYTES:

@@ -200,6 +200,39 @@ def test_the_applications_sockets_are_those_that_somebody_else_holds_open():
         assert open_sockets(lines, proxy_uid=os.getuid()) == 0
 
 
+def test_connections_that_never_ask_keep_nobody_out(agent_port):
+    # 16 addresses of loopback, as 16 pods with three connections each
+    others = [f"127.0.0.{number}" for number in range(2, 18)] * 3
+    with contextlib.ExitStack() as stack:
+        for other in others:
+            silent = socket.create_connection((LOOPBACK, agent_port), timeout=5, source_address=(other, 0))
+            stack.enter_context(silent).sendall(b"G")
+        assert get(agent_port, "/app-health/app/readyz") == 200
+
+
+def test_who_holds_most_connections_loses_the_oldest_unfinished(agent_port):
+    with contextlib.ExitStack() as stack:
+
+        def connect(source: str) -> socket.socket:
+            link = socket.create_connection((LOOPBACK, agent_port), timeout=20, source_address=(source, 0))
+            return stack.enter_context(link)
+
+        few = connect("127.0.0.2")
+        many = [connect("127.0.0.3") for _ in range(17)]
+        assert many[0].recv(1) == b"", "one address has room for 16"
+        few.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert few.recv(12) == b"HTTP/1.1 404"
+
+
+def test_a_request_that_trickles_in_has_two_seconds_in_all(agent_port, monkeypatch):
+    monkeypatch.setattr("refmesh.agent.probes._HEAD_SECONDS", 0.3)
+    with socket.create_connection((LOOPBACK, agent_port), timeout=0.1) as slow, pytest.raises(ConnectionError):
+        for _ in range(200):
+            slow.sendall(b"G")
+            with contextlib.suppress(TimeoutError):
+                slow.recv(1)
+
+
 def test_the_admin_client_survives_an_absent_envoy(monkeypatch, closed_port):
     monkeypatch.setattr(admin, "ADMIN_PORT", closed_port)
     assert not admin.ready()
