@@ -138,6 +138,9 @@ class ProbeServer:
     """Serves `GET /app-health/<container>/<kind>`, `/healthz/ready` and `/stats/prometheus` on the agent's port.
 
     And `POST /quitquitquit`, to the pod itself.
+
+    Also `/app-lifecycle/<container>/<hook>/<secret>`: anybody may ask for a probe, but only who can read the pod's
+    spec, as the kubelet can, knows where its hooks are.
     """
 
     probes: dict[str, dict[str, Any]]
@@ -215,7 +218,8 @@ class ProbeServer:
         if self._last.get(path) != status:
             # changes only: a probe comes every few seconds
             self._last[path] = status
-            log(f"probe {path}: {text}")
+            # /app-health/<container>/<kind>, or the like of a hook, whose path has a secret after that
+            log(f"probe {'/'.join(path.split('/')[:4])}: {text}")
         return status, text
 
 

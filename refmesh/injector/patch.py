@@ -1,4 +1,7 @@
-"""The pod patch as a pure function: a pod in, JSON Patch operations or the reason for none out."""
+"""The pod patch as a pure function: a pod in, JSON Patch operations or the reason for none out.
+
+Pure but for the part of a hook's path that nobody can guess.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ mode.
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from refmesh.agent.settings import AGENT_PORT
@@ -53,7 +54,8 @@ def _port_number(container: Mapping[str, Any], port: object) -> int | None:
 def rewrite_hook(container: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], str, dict[str, Any]] | None:
     """Return (hook for the kubelet, path at the agent, the application's request), or None where nothing must change.
 
-    Hooks by exec and sleep do not use the network, and a request to another host is that host's business.
+    Hooks by exec and sleep do not use the network, and a request to another host is that host's business. A hook acts
+    where a probe only asks, and anybody reaches the agent's port whatever policies say: no one can guess the path.
     """
     hook = (container.get("lifecycle") or {}).get(kind)
     request = hook.get("httpGet") if isinstance(hook, dict) else None
@@ -62,6 +64,6 @@ def rewrite_hook(container: Mapping[str, Any], kind: str) -> tuple[dict[str, Any
     port = _port_number(container, request.get("port"))
     if port is None:
         return None  # the API server rejects such a pod by itself
-    path = f"/app-lifecycle/{container.get('name', '')}/{HOOKS[kind]}"
+    path = f"/app-lifecycle/{container.get('name', '')}/{HOOKS[kind]}/{secrets.token_urlsafe(16)}"
     original = {"httpGet": request | {"port": port}, "timeoutSeconds": _HOOK_SECONDS}
     return {"httpGet": {"path": path, "port": AGENT_PORT, "scheme": "HTTP"}}, path, original

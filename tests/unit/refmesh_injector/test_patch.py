@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -206,15 +207,32 @@ def test_hooks_over_http_are_led_past_strict_and_others_are_left_alone():
     result = injected(original)
     hooks = result["spec"]["containers"][0]["lifecycle"]
     assert hooks["postStart"] == elsewhere
-    assert hooks["preStop"] == {"httpGet": {"path": "/app-lifecycle/app/prestop", "port": 15020, "scheme": "HTTP"}}
+    path = hooks["preStop"]["httpGet"]["path"]
+    assert hooks["preStop"] == {"httpGet": {"path": path, "port": 15020, "scheme": "HTTP"}}
     known = json.loads(
         next(e["value"] for e in result["spec"]["initContainers"][1]["env"] if e["name"] == "REFMESH_PROBES")
     )
-    assert known["/app-lifecycle/app/prestop"] == {"httpGet": web["httpGet"] | {"port": 8080}, "timeoutSeconds": 30}
+    assert known[path] == {"httpGet": web["httpGet"] | {"port": 8080}, "timeoutSeconds": 30}
+
+
+def test_nobody_can_guess_where_the_agent_takes_a_pods_hook():
+    original = pod()
+    original["spec"]["containers"][0]["lifecycle"] = {"preStop": {"httpGet": {"port": "http", "path": "/bye"}}}
+    results = [injected(original) for _ in range(2)]
+    paths = [r["spec"]["containers"][0]["lifecycle"]["preStop"]["httpGet"]["path"] for r in results]
+    known, secrets = zip(*(path.rsplit("/", 1) for path in paths), strict=True)
+    assert known == ("/app-lifecycle/app/prestop",) * 2
+    assert secrets[0] != secrets[1]
+    assert min(map(len, secrets)) >= 22
 
 
 @given(PODS, FORMS)
 def test_offline_injection_gives_what_the_webhook_gives(original, config):
+    with mock.patch("secrets.token_urlsafe", return_value="a-secret"):
+        compare_offline_with_webhook(original, config)
+
+
+def compare_offline_with_webhook(original, config):
     body = json.dumps({"request": {"uid": "u", "object": original}}).encode()
     response = webhook.review(body, config)["response"]
     online = copy.deepcopy(original)
