@@ -34,6 +34,7 @@ from refmesh.config.certificates import CertificateReader
 from refmesh.config.classic_servers import closed_servers
 from refmesh.config.ingress import wanted_certificates
 from refmesh.config.jwks import KeyFetcher
+from refmesh.config.kept_keys import KeptKeys
 from refmesh.config.leadership import Leadership
 from refmesh.config.model import Certificate, Key, Pod, Snapshot
 from refmesh.config.status import StatusWriter
@@ -84,6 +85,7 @@ class ControlPlane:
         holder = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._leadership = Leadership(kube, options.namespace, "refmesh-status", holder)
         self._keys = KeyFetcher(self._put_keys)
+        self._kept_keys = KeptKeys(kube, options.namespace, self._leadership.leads)
         self._status = StatusWriter(kube, lambda: self._store.raw, self._leadership.leads)
         self._certificates = CertificateReader(kube, self._put_certificate)
         self._closed = set[str]()
@@ -141,6 +143,11 @@ class ControlPlane:
             stack.push_async_callback(self._status.close)
             self._deployer.start()
             stack.push_async_callback(self._deployer.close)
+            # Before the first world: it would take from the proxies what a token issuer that is away cannot give again.
+            for uri, keys in (await self._kept_keys.load()).items():
+                self._store.put_keys(uri, keys)
+            self._kept_keys.start()
+            stack.push_async_callback(self._kept_keys.close)
             stack.push_async_callback(self._keys.close)
             stack.push_async_callback(self._certificates.close)
             await self._watcher.start()
@@ -204,6 +211,7 @@ class ControlPlane:
         """Write and deploy what others may have left undone."""
         self._status.wake()
         self._deployer.wake()
+        self._kept_keys.wake()
 
     def _proxy_config(self) -> Config:
         """For the proxies of gateways: as the injector tells sidecars."""
@@ -230,6 +238,7 @@ class ControlPlane:
         self._hub.publish(self._generator.build(snapshot))
         self._status.offer(snapshot)
         self._keys.offer(snapshot)
+        self._kept_keys.offer(snapshot)
         self._certificates.want(wanted_certificates(snapshot))
         self._deployer.offer(snapshot)
         self._tell_closed(closed_servers(snapshot))

@@ -15,7 +15,7 @@ import aiohttp
 from refmesh.api.key_sets import usable_keys
 from refmesh.config.model import Snapshot
 
-__all__ = ["KeyFetcher", "fetch"]
+__all__ = ["KeyFetcher", "fetch", "wanted_addresses"]
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,15 @@ async def fetch(session: aiohttp.ClientSession, uri: str) -> str:
     return keys
 
 
+def wanted_addresses(snapshot: Snapshot) -> list[str]:
+    """The addresses from which keys are to be had."""
+    rules = (rule for item in snapshot.request_authentications.values() for rule in item.rules)
+    wanted = sorted({rule.jwks_uri for rule in rules if rule.jwks_uri})
+    if len(wanted) > _MAX_ISSUERS:
+        log.warning("keys are fetched for %d of %d issuers only", _MAX_ISSUERS, len(wanted))
+    return wanted[:_MAX_ISSUERS]
+
+
 class KeyFetcher:
     """Keeps `put(uri, keys)` current for every address that the newest snapshot names; None forgets one."""
 
@@ -63,14 +72,13 @@ class KeyFetcher:
 
     def offer(self, snapshot: Snapshot) -> None:
         """Take the newest snapshot."""
-        rules = (rule for item in snapshot.request_authentications.values() for rule in item.rules)
-        wanted = sorted({rule.jwks_uri for rule in rules if rule.jwks_uri})
-        if len(wanted) > _MAX_ISSUERS:
-            log.warning("keys are fetched for %d of %d issuers only", _MAX_ISSUERS, len(wanted))
-        for uri in self._tasks.keys() - set(wanted):
-            self._tasks.pop(uri).cancel()
+        wanted = wanted_addresses(snapshot)
+        # What was kept from before a restart is known although nobody fetches it yet.
+        for uri in (self._tasks.keys() | snapshot.jwks.keys()) - set(wanted):
+            if (task := self._tasks.pop(uri, None)) is not None:
+                task.cancel()
             self._put(uri, None)
-        for uri in wanted[:_MAX_ISSUERS]:
+        for uri in wanted:
             if uri not in self._tasks:
                 self._tasks[uri] = asyncio.get_running_loop().create_task(self._follow(uri), name=f"keys of {uri}")
 

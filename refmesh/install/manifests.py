@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from refmesh.api.kinds import KINDS
 from refmesh.config import admission
 from refmesh.config.ingress import CONTROLLER
+from refmesh.config.kept_keys import CONFIG_MAP
 from refmesh.injector import policy
 from refmesh.install.options import NAMESPACE, seconds
 
@@ -82,7 +83,7 @@ def rbac() -> list[Object]:
         _rule("", "secrets", "get update", "refmesh-ca"),
         _rule("", "secrets", "get", "cacerts"),
         _rule("", "configmaps", "get", "refmesh-ca-rotation"),
-        _rule("", "configmaps", "get update", "refmesh-ca-root-cert"),
+        _rule("", "configmaps", "get update", f"refmesh-ca-root-cert {CONFIG_MAP}"),
         _rule("coordination.k8s.io", "leases", "create"),
         _rule("coordination.k8s.io", "leases", "get update", "refmesh-status"),
     ]

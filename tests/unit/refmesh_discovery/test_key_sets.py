@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from conformance.tokens import Issuer
 from refmesh.api.key_sets import key_set_problem, usable_keys
 from refmesh.config.jwks import KeyFetcher
+from refmesh.config.kept_keys import KeptKeys, fitting, kept
+from refmesh.discovery.jwt import TokenRules
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy
 
 GOOD = json.loads(Issuer().key_set())["keys"][0]
@@ -122,3 +124,76 @@ async def test_other_answers_change_nothing(site: Site, answer: web.Response, ca
             await asyncio.sleep(0.01)
     await fetcher.close()
     assert put == []
+
+
+class ConfigMaps:
+    """The one ConfigMap."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] | None = None
+        self.written = asyncio.Event()
+
+    async def get(self, *_: Any) -> dict[str, Any] | None:
+        return self.found
+
+    async def create(self, _api: str, _plural: str, body: dict[str, Any], _namespace: str) -> None:
+        self.found = body
+        self.written.set()
+
+    async def replace(self, _api: str, _plural: str, _name: str, body: dict[str, Any], namespace: str) -> None:
+        await self.create("", "", body, namespace)
+
+
+def keeper(maps: ConfigMaps) -> KeptKeys:
+    return KeptKeys(maps, "ns", lambda: True)  # type: ignore[arg-type]
+
+
+async def write(maps: ConfigMaps, cluster: MemoryCluster) -> None:
+    maps.written.clear()
+    kept_keys = keeper(maps)
+    kept_keys.start()
+    kept_keys.offer(cluster.snapshot())
+    await asyncio.wait_for(maps.written.wait(), 20)
+    await kept_keys.close()
+
+
+async def test_keys_outlive_the_process_although_their_issuer_is_away() -> None:
+    away, maps, keys = "http://127.0.0.1:1/keys", ConfigMaps(), usable_keys(json.dumps({"keys": [GOOD]}))
+    before = MemoryCluster().with_echo().put("RequestAuthentication", tokens(away))
+    before.store.put_keys(away, keys)
+    await write(maps, before)
+
+    after = MemoryCluster().with_echo().put("RequestAuthentication", tokens(away))
+    for uri, restored in (await keeper(maps).load()).items():
+        after.store.put_keys(uri, restored)
+    assert after.snapshot().jwks == {away: keys}
+    assert TokenRules.collect(after.snapshot(), "ns").keys[away] == keys
+
+    # A replica that leads and has fetched only some takes no other's away.
+    other = policy("other", {"jwtRules": [{"issuer": "y", "jwksUri": "http://127.0.0.1:2/"}]})
+    leader = MemoryCluster().with_echo().put("RequestAuthentication", tokens(away), other)
+    leader.store.put_keys("http://127.0.0.1:2/", keys)
+    await write(maps, leader)
+    assert await keeper(maps).load() == {away: keys, "http://127.0.0.1:2/": keys}
+
+
+async def test_kept_keys_that_nothing_names_any_more_are_forgotten() -> None:
+    cluster, put, maps = MemoryCluster(), list[Any](), ConfigMaps()
+    cluster.store.put_keys("http://gone/", usable_keys(json.dumps({"keys": [GOOD]})))
+    KeyFetcher(lambda *keys: put.append(keys)).offer(cluster.snapshot())
+    assert put == [("http://gone/", None)]
+    maps.found = {"metadata": {"name": "m"}, "data": {"keys.json": json.dumps({"http://gone/": {"keys": [GOOD]}})}}
+    await write(maps, cluster)
+    assert await keeper(maps).load() == {}
+
+
+@given(st.text(max_size=30) | st.sampled_from(['{"u": {"keys": [{"kty": "oct", "k": "x"}]}}', "[]", "[" * 5000]))
+def test_what_stands_in_the_map_is_not_believed(text: str) -> None:
+    assert kept({"data": {"keys.json": text}}) == {}
+
+
+def test_one_long_key_set_costs_no_other_its_place() -> None:
+    sets = {"long": "x" * (1 << 20)} | {f"short{number}": "x" * 1000 for number in range(1000)}
+    chosen = fitting(sets)
+    assert "long" not in chosen
+    assert 400 < len(chosen) < 512
