@@ -151,6 +151,15 @@ class Kube:
         target = read_kubeconfig(where, context)
         return cls(target.server, target.context, target.token)
 
+    def apart(self) -> Kube:
+        """The same API server over connections of its own, so that what waits here does not hold up what waits there.
+
+        Close it when done.
+        """
+        other = Kube(self._server, self._ssl)
+        other._token = self._token  # noqa: SLF001
+        return other
+
     # ------------------------------------------------------------------------------------------------------ requests
     def session(self) -> aiohttp.ClientSession:
         """The connection pool, made on first use inside the running loop."""

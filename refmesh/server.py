@@ -127,7 +127,10 @@ class ControlPlane:
                 "host": options.host,
                 "trust_domain": options.trust_domain,
             }
-            certificates = await ca_service.start(port=options.ca_port, **shared)
+            # Anybody may have tokens reviewed: neither watches nor the Lease wait behind that.
+            reviews = self._kube.apart()
+            stack.push_async_callback(reviews.close)
+            certificates = await ca_service.start(port=options.ca_port, **shared | {"kube": reviews})
             stack.push_async_callback(certificates.close)
             injection = await webhook.start(
                 port=options.webhook_port,

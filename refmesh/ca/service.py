@@ -1,7 +1,7 @@
 """The signing service: gRPC over TLS, one method, a token in, a certificate chain out.
 
 Everything an unauthenticated peer can send is bounded: message and header size by gRPC options, the token's and the
-CSR's length before they are parsed. Signing (about 0.2 ms) runs on the loop.
+CSR's length before they are parsed, and how many are under way. Signing (about 0.2 ms) runs on the loop.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 _SIGNED = Counter("refmesh_ca_csr_total", "Certificate requests by outcome", ["result"])
 _SECONDS = Histogram("refmesh_ca_sign_seconds", "Time from a certificate request to its answer")
 
+_MAX_AT_ONCE = 200
+"""Requests under way, of all connections together; more are told at once to come again, which agents do."""
 RENEW_SERVER_SECONDS = 12 * 3600.0
 _HANDSHAKES_SECONDS = 0.05
 _OPTIONS = (
@@ -62,7 +64,7 @@ async def start(
     *, authority: Authority, kube: Kube, names: Sequence[str], host: str, port: int, trust_domain: str
 ) -> Service:
     """Serve `CreateCertificate` on host:port (0: any free port). Raises `EnvironmentProblem` if the port is taken."""
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MAX_AT_ONCE)
     handler = _Handler(authority, kube, trust_domain)
     server.add_generic_rpc_handlers((handler,))
     try:

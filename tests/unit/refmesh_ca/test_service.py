@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any, cast
 
@@ -67,6 +68,35 @@ async def test_garbage_is_an_invalid_argument(call, request_bytes):
 
 async def test_a_huge_message_is_refused_unread(call):
     assert await status_of(call(b"x" * 200_000)) == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_more_requests_than_there_is_room_for_are_told_to_come_again(monkeypatch):
+    class SlowKube(FakeKube):
+        async def create(self, api: str, plural: str, body: Any, namespace: str | None = None) -> Any:
+            if plural == "tokenreviews":
+                reviewed.append(body)
+                await asyncio.Event().wait()
+            return await super().create(api, plural, body, namespace)
+
+    reviewed = list[Any]()
+    monkeypatch.setattr(service, "_MAX_AT_ONCE", 5)
+    kube = cast("Kube", SlowKube())
+    authority = await Authority.load_or_create(kube, "refmesh-system", "cluster.local")
+    running = await service.start(
+        authority=authority, kube=kube, names=["refmesh"], host="127.0.0.1", port=0, trust_domain="cluster.local"
+    )
+    credentials = grpc.ssl_channel_credentials(authority.trust_bundle_pem())
+    options = (("grpc.ssl_target_name_override", "refmesh"),)
+    async with grpc.aio.secure_channel(f"127.0.0.1:{running.port}", credentials, options=options) as channel:
+        request, metadata = CertificateRequest(csr()).encode(), (("authorization", "Bearer good"),)
+        calls = [channel.unary_unary(METHOD, None, None)(request, metadata=metadata) for _ in range(20)]
+        done = set[Any]()
+        async with asyncio.timeout(20):
+            while len(done) < 15:
+                done, _ = await asyncio.wait([asyncio.ensure_future(call.code()) for call in calls], timeout=0.1)
+        assert {code.result() for code in done} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert len(reviewed) == 5
+    await running.close()
 
 
 async def test_other_methods_are_unimplemented(call):

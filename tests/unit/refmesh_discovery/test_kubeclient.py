@@ -94,3 +94,12 @@ def test_a_kubeconfig_that_cannot_be_used_is_one_sentence(text: str | None, sent
         path.write_text(text)
     with pytest.raises(EnvironmentProblem, match=sentence):
         Kube.from_kubeconfig(path)
+
+
+async def test_connections_apart_are_not_held_up_by_others() -> None:
+    kube = Kube("http://127.0.0.1:1", None, "secret")
+    apart = kube.apart()
+    assert apart.session().connector is not kube.session().connector
+    assert apart._token is kube._token
+    await apart.close()
+    await kube.close()
