@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "ports", "ranges", "rules"]
 
-_NEVER_CAPTURED_INBOUND = (22, AGENT_PORT, READY_PORT)
+_NEVER_CAPTURED_INBOUND = (AGENT_PORT, READY_PORT)
 
 
 def rules(

@@ -22,9 +22,10 @@ def test_outbound_rules_come_in_the_order_that_prevents_loops():
     ]
 
 
-def test_the_agents_own_ports_are_never_captured():
+def test_the_agents_own_ports_are_never_captured_and_every_other_is():
+    # also 22: clients are told to speak mTLS to it, and policies hold there
     inbound = of_chain(capture.rules(), "REFMESH_INBOUND")
-    assert inbound == [*(f"-p tcp --dport {port} -j RETURN" for port in (22, 15020, 15021)), "-p tcp -j REFMESH_IN"]
+    assert inbound == [*(f"-p tcp --dport {port} -j RETURN" for port in (15020, 15021)), "-p tcp -j REFMESH_IN"]
 
 
 def test_exclusions_come_before_the_capture():
