@@ -102,10 +102,11 @@ class Collector:
                 async with session.get(f"http://{pod.address}:{self._port}{_PATH}") as reply:
                     reply.raise_for_status()
                     body = await _limited(reply)
+                # within the try: anything may answer at the port, and one page that is no good is no other's matter
+                reading = read(body.decode("utf-8", "replace").splitlines())
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 self.unreachable[pod.key] = str(error) or type(error).__name__
                 return
-            reading = read(body.decode("utf-8", "replace").splitlines())
         known = self._last.get(pod.key)
         self._last[pod.key] = reading
         if first and known is None:

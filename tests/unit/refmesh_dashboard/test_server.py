@@ -72,6 +72,23 @@ async def test_the_collector_shows_differences_and_names_who_does_not_answer() -
         assert not collector.unreachable
 
 
+async def test_a_page_that_is_no_good_is_told_and_ends_nothing() -> None:
+    pages = iter(["refmesh_agent_certificate_not_after_seconds abc", "\n".join(exposition({}, value=1))])
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(text=next(pages))
+
+    app = web.Application()
+    app.router.add_get("/stats/prometheus", metrics)
+    async with TestServer(app, host="127.0.0.1") as server:
+        collector = Collector(lambda: [a_pod("page")], port=server.port or 0)
+        await collector.round()
+        assert "abc" in collector.unreachable["shop", "page"]
+        await collector.round()
+        assert not collector.unreachable
+        assert collector.edges()
+
+
 async def test_the_collector_sleeps_until_somebody_asks() -> None:
     asked = asyncio.Event()
 
