@@ -157,7 +157,7 @@ class Kube:
         Close it when done.
         """
         other = Kube(self._server, self._ssl)
-        other._token = self._token  # noqa: SLF001
+        other._token = self._token
         return other
 
     # ------------------------------------------------------------------------------------------------------ requests

@@ -60,7 +60,6 @@ class Rotator:
         """Workloads that a rotation under way waits for; for the status page."""
         self.problem = ""
         """Why a request was not taken up."""
-        self._said = ""
         self._published = authority.trust_bundle_pem()
         self._resumed = authority.trust.phase is Phase.STABLE
 
@@ -113,31 +112,33 @@ class Rotator:
 
     async def _begin(self, trust: Trust, now: float) -> Trust | None:
         own = await plugged(self._kube, self._authority.namespace, trust.keyring.policy)
-        if own is not None:
-            return trusts.begin(trust, own, trust.request, now) if own.issuer != trust.keyring.issuer else None
+        if own is not None and own.issuer != trust.keyring.issuer:
+            return trusts.begin(trust, own, trust.request, now)
         asked = await self._kube.get("v1", "configmaps", REQUEST, self._authority.namespace)
         kind, request = wanted(asked)
         if not request or request == trust.request:
+            self._say("")
             return None
         try:
-            following = self._made(trust, kind)
+            following = self._made(trust, kind, given=own is not None)
         except ValueError as error:
             self._say(f"rotation {request!r} cannot be done: {error}")
             return None
         return trusts.begin(trust, following, request, now)
 
-    def _made(self, trust: Trust, kind: str) -> Keyring:
+    def _made(self, trust: Trust, kind: str, *, given: bool) -> Keyring:
         if kind == "issuer":
             return trust.keyring.renewed_issuer(self._authority.trust_domain)
+        if kind == "root" and given:
+            raise ValueError("the root is not refmesh's: put the new one into the Secret that was plugged in")
         if kind == "root":
             return Keyring.create(self._authority.trust_domain, policy=trust.keyring.policy)
         raise ValueError(f"kind is {kind!r}; it is root or issuer")
 
     def _say(self, problem: str) -> None:
-        self.problem = problem
-        if problem != self._said:
-            self._said = problem
+        if problem and problem != self.problem:
             log.warning("%s", problem)
+        self.problem = problem
 
     async def _followers(self) -> tuple[dict[str, Entry], dict[str, int]]:
         """What all replicas signed, and know to be in use."""

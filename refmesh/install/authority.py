@@ -122,7 +122,8 @@ async def rotate(kube: Kube, kind: str, timeout: float, report: Callable[[str], 
         except KubeError as error:
             raise EnvironmentProblem(f"The control plane does not answer: {error.problem}") from error
         found = status(replicas, datetime.now(UTC))
-        if found["problem"]:
+        # not that of an earlier request, which is told until the control plane has seen this one
+        if request in found["problem"]:
             raise EnvironmentProblem(f"The control plane does not rotate: {found['problem']}.")
         done = all(page["request"] == request and page["phase"] == "stable" for page in replicas)
         if done and found["replicas_agree"]:

@@ -203,9 +203,15 @@ async def test_a_plugged_in_authority_signs_and_its_root_key_is_not_copied():
     authority, rotator = await replica(kube, [])
     assert authority.trust_bundle_pem() == NEW.root_pem
     assert "root-key.pem" not in kube.stored[SECRET]["data"]
-    ask(kube, "root", "now")
+    for kind in ("root", "issuer"):
+        ask(kube, kind, f"a new {kind}")
+        await rotator.step()
+        assert authority.trust.phase is Phase.STABLE  # what is plugged in is replaced by plugging in something else
+        assert f"'a new {kind}' cannot be done" in rotator.problem
+        assert "into the Secret that was plugged in" in rotator.problem
+    ask(kube, "", "")
     await rotator.step()
-    assert authority.trust.phase is Phase.STABLE  # what is plugged in is replaced by plugging in something else
+    assert not rotator.problem
     plug(kube, OLD.dump())
     for _ in range(3):
         await rotator.step()
