@@ -2,13 +2,15 @@
 
 Run once, before anything else in the pod, by the init container that alone has NET_ADMIN: `python -m
 refmesh.agent.capture`. With `--print` it only shows the document. Settings come as environment variables
-(REFMESH_EXCLUDE_INBOUND_PORTS, REFMESH_EXCLUDE_OUTBOUND_PORTS, REFMESH_EXCLUDE_OUTBOUND_RANGES).
+(REFMESH_EXCLUDE_INBOUND_PORTS, REFMESH_EXCLUDE_OUTBOUND_PORTS, REFMESH_EXCLUDE_OUTBOUND_RANGES, and the same with
+INCLUDE); what they mean is what Istio's annotations mean.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,9 @@ from refmesh.agent.settings import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["main", "ports", "ranges", "rules"]
+__all__ = ["ALL", "main", "ports", "ports_or_all", "ranges", "ranges_or_all", "rules"]
+
+ALL = "*"
 
 _NEVER_CAPTURED_INBOUND = (AGENT_PORT, READY_PORT)
 
@@ -34,21 +38,28 @@ def rules(
     exclude_inbound: Iterable[int] = (),
     exclude_outbound: Iterable[int] = (),
     exclude_ranges: Iterable[str] = (),
+    include_inbound: Iterable[int] | None = None,
+    include_outbound: Iterable[int] = (),
+    include_ranges: Iterable[str] | None = None,
     ipv6: bool = False,
 ) -> str:
-    """Return the document for one address family. The ranges of the other family are left out."""
+    """Return the document for one address family. The ranges of the other family are left out.
+
+    Of what is included, None is everything. Ports of `include_outbound` are captured whatever the address, and those
+    of `exclude_inbound` are exempt only where everything is included. Else an exclusion wins.
+    """
     loopback, inbound_source = ("::1/128", "::6/128") if ipv6 else ("127.0.0.1/32", f"{INBOUND_SOURCE}/32")
     family = 6 if ipv6 else 4
+    exempt = {*_NEVER_CAPTURED_INBOUND, *(exclude_inbound if include_inbound is None else ())}
+    nets = None if include_ranges is None else [net for net in include_ranges if ip_network(net).version == family]
+    included = [""] if nets is None else [f" -d {net}" for net in nets]
     lines = [
         "*nat",
         *(f":{chain} - [0:0]" for chain in ("REFMESH_INBOUND", "REFMESH_OUTPUT", "REFMESH_IN", "REFMESH_OUT")),
         f"-A REFMESH_IN -p tcp -j REDIRECT --to-ports {INBOUND_PORT}",
         f"-A REFMESH_OUT -p tcp -j REDIRECT --to-ports {OUTBOUND_PORT}",
-        *(
-            f"-A REFMESH_INBOUND -p tcp --dport {port} -j RETURN"
-            for port in sorted({*_NEVER_CAPTURED_INBOUND, *exclude_inbound})
-        ),
-        "-A REFMESH_INBOUND -p tcp -j REFMESH_IN",
+        *(f"-A REFMESH_INBOUND -p tcp --dport {port} -j RETURN" for port in sorted(exempt)),
+        *(f"-A REFMESH_INBOUND -p tcp{port} -j REFMESH_IN" for port in _matches(include_inbound)),
         # From Envoy (or the agent's probes) to the application, over the pod's own address: never captured again.
         f"-A REFMESH_OUTPUT -o lo -s {inbound_source} -j RETURN",
         # Envoy calls a service and has chosen its own pod: in through the inbound listener, as from any other pod.
@@ -60,12 +71,17 @@ def rules(
         f"-A REFMESH_OUTPUT -d {loopback} -j RETURN",
         *(f"-A REFMESH_OUTPUT -p tcp --dport {port} -j RETURN" for port in sorted(set(exclude_outbound))),
         *(f"-A REFMESH_OUTPUT -d {net} -j RETURN" for net in exclude_ranges if ip_network(net).version == family),
-        "-A REFMESH_OUTPUT -p tcp -j REFMESH_OUT",
+        *(f"-A REFMESH_OUTPUT -p tcp{port} -j REFMESH_OUT" for port in _matches(include_outbound)),
+        *(f"-A REFMESH_OUTPUT{net} -p tcp -j REFMESH_OUT" for net in included),
         "-A PREROUTING -p tcp -j REFMESH_INBOUND",
         "-A OUTPUT -p tcp -j REFMESH_OUTPUT",
         "COMMIT",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _matches(included: Iterable[int] | None) -> list[str]:
+    return [""] if included is None else [f" --dport {port}" for port in sorted(set(included))]
 
 
 def ports(text: str) -> tuple[int, ...]:
@@ -89,18 +105,35 @@ def ranges(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def ports_or_all(text: str) -> tuple[int, ...] | None:
+    """Parse ports, or `*`, which is None. Raises ValueError that names the bad part."""
+    return None if text.strip() == ALL else ports(text)
+
+
+def ranges_or_all(text: str) -> tuple[str, ...] | None:
+    """Parse ranges, or `*`, which is None. Raises ValueError that names the bad part."""
+    return None if text.strip() == ALL else ranges(text)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Apply (or print) the rules of this pod; returns the exit code."""
+    env = os.environ
     try:
-        inbound = ports(os.environ.get("REFMESH_EXCLUDE_INBOUND_PORTS", ""))
-        outbound = ports(os.environ.get("REFMESH_EXCLUDE_OUTBOUND_PORTS", ""))
-        nets = ranges(os.environ.get("REFMESH_EXCLUDE_OUTBOUND_RANGES", ""))
+        chosen = partial(
+            rules,
+            exclude_inbound=ports(env.get("REFMESH_EXCLUDE_INBOUND_PORTS", "")),
+            exclude_outbound=ports(env.get("REFMESH_EXCLUDE_OUTBOUND_PORTS", "")),
+            exclude_ranges=ranges(env.get("REFMESH_EXCLUDE_OUTBOUND_RANGES", "")),
+            include_inbound=ports_or_all(env.get("REFMESH_INCLUDE_INBOUND_PORTS", ALL)),
+            include_outbound=ports(env.get("REFMESH_INCLUDE_OUTBOUND_PORTS", "")),
+            include_ranges=ranges_or_all(env.get("REFMESH_INCLUDE_OUTBOUND_RANGES", ALL)),
+        )
     except ValueError as error:
         sys.stderr.write(f"refmesh-init: {error}\n")
         return 2
     families = [False, True] if _has_ipv6() else [False]
     for ipv6 in families:
-        document = rules(exclude_inbound=inbound, exclude_outbound=outbound, exclude_ranges=nets, ipv6=ipv6)
+        document = chosen(ipv6=ipv6)
         if "--print" in arguments:
             sys.stdout.write(document)
         elif not _apply(document, ipv6=ipv6):

@@ -27,6 +27,11 @@ _EXCLUDES = {
     "traffic.sidecar.istio.io/excludeOutboundPorts": "REFMESH_EXCLUDE_OUTBOUND_PORTS",
     "traffic.sidecar.istio.io/excludeOutboundIPRanges": "REFMESH_EXCLUDE_OUTBOUND_RANGES",
 }
+_INCLUDES = {
+    "traffic.sidecar.istio.io/includeInboundPorts": "REFMESH_INCLUDE_INBOUND_PORTS",
+    "traffic.sidecar.istio.io/includeOutboundPorts": "REFMESH_INCLUDE_OUTBOUND_PORTS",
+    "traffic.sidecar.istio.io/includeOutboundIPRanges": "REFMESH_INCLUDE_OUTBOUND_RANGES",
+}
 _TUNING = {
     "proxy.refmesh.io/concurrency": "REFMESH_CONCURRENCY",
     "proxy.refmesh.io/drainSeconds": "REFMESH_DRAIN_SECONDS",
@@ -55,7 +60,7 @@ def init_container(config: Config, annotations: Mapping[str, str]) -> dict[str, 
         "image": config.image,
         "imagePullPolicy": config.pull_policy,
         "command": ["python", "-m", "refmesh.agent.capture"],
-        "env": [_env(variable, value) for variable, value in excludes(annotations).items()],
+        "env": [_env(name, value) for name, value in (excludes(annotations) | includes(annotations)).items()],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
         "securityContext": {
             "runAsUser": 0,
@@ -75,6 +80,11 @@ def init_container(config: Config, annotations: Mapping[str, str]) -> dict[str, 
 def excludes(annotations: Mapping[str, str]) -> dict[str, str]:
     """Return what is exempt from capture, by the variables that the init container reads."""
     return {variable: annotations[key] for key, variable in _EXCLUDES.items() if annotations.get(key)}
+
+
+def includes(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Return what alone is captured, by the variables that the init container reads; an empty text is: nothing."""
+    return {variable: annotations[key] or "" for key, variable in _INCLUDES.items() if key in annotations}
 
 
 def hooks() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from refmesh.agent.capture import ports, ranges
+from refmesh.agent.capture import ports, ports_or_all, ranges, ranges_or_all
 from refmesh.agent.settings import PROXY_UID
 from refmesh.api.workload import owner_name, peer_of
 from refmesh.injector import policy, scrape
@@ -18,13 +18,22 @@ from refmesh.injector.probes import HOOKS, KINDS, rewrite, rewrite_hook
 from refmesh.injector.user_volumes import user_volumes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["TLS_MODE_LABEL", "BadPod", "Config", "Operation", "Skip", "patch", "warnings"]
 
 Operation = dict[str, Any]
 TLS_MODE_LABEL = "security.istio.io/tlsMode"
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+_CAPTURE: Mapping[str, Callable[[str], Any]] = {
+    "excludeInboundPorts": ports,
+    "excludeOutboundPorts": ports,
+    "excludeOutboundIPRanges": ranges,
+    "includeInboundPorts": ports_or_all,
+    "includeOutboundPorts": ports,
+    "includeOutboundIPRanges": ranges_or_all,
+}
+"""Annotations about what is captured, and who reads them."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +102,8 @@ def app_name(metadata: Mapping[str, Any]) -> str:
 
 
 def _check_annotations(annotations: Mapping[str, str]) -> None:
-    for suffix, parse in (("InboundPorts", ports), ("OutboundPorts", ports), ("OutboundIPRanges", ranges)):
-        name = f"traffic.sidecar.istio.io/exclude{suffix}"
+    for what, parse in _CAPTURE.items():
+        name = f"traffic.sidecar.istio.io/{what}"
         try:
             parse(annotations.get(name) or "")
         except ValueError as error:

@@ -40,6 +40,35 @@ def test_exclusions_come_before_the_capture():
     ]
 
 
+def test_only_what_is_included_is_captured():
+    document = capture.rules(include_inbound=[8080, 80], exclude_inbound=[80], include_ranges=["10.0.0.0/8"])
+    assert of_chain(document, "REFMESH_INBOUND") == [
+        *(f"-p tcp --dport {port} -j RETURN" for port in (15020, 15021)),
+        "-p tcp --dport 80 -j REFMESH_IN",
+        "-p tcp --dport 8080 -j REFMESH_IN",
+    ]
+    assert of_chain(document, CHAIN)[-2:] == ["-d 127.0.0.1/32 -j RETURN", "-d 10.0.0.0/8 -p tcp -j REFMESH_OUT"]
+
+
+def test_included_ports_are_captured_whatever_the_address_but_for_exclusions():
+    document = capture.rules(include_outbound=[443], include_ranges=["10.0.0.0/8"], exclude_ranges=["10.1.0.0/16"])
+    assert of_chain(document, CHAIN)[-3:] == [
+        "-d 10.1.0.0/16 -j RETURN",
+        "-p tcp --dport 443 -j REFMESH_OUT",
+        "-d 10.0.0.0/8 -p tcp -j REFMESH_OUT",
+    ]
+
+
+def test_nothing_included_is_nothing_captured(monkeypatch, capsys):
+    monkeypatch.setattr(capture, "_has_ipv6", lambda: False)
+    monkeypatch.setenv("REFMESH_INCLUDE_INBOUND_PORTS", "")
+    monkeypatch.setenv("REFMESH_INCLUDE_OUTBOUND_RANGES", "")
+    assert capture.main(["--print"]) == 0
+    document = capsys.readouterr().out
+    assert "REFMESH_IN" not in [line.split()[-1] for line in of_chain(document, "REFMESH_INBOUND")]
+    assert "REFMESH_OUT" not in [line.split()[-1] for line in of_chain(document, CHAIN)]
+
+
 def test_each_family_gets_its_own_ranges():
     document = capture.rules(exclude_ranges=["10.1.0.0/16", "fd00::/8"], ipv6=True)
     assert "-d fd00::/8 -j RETURN" in document

@@ -182,6 +182,9 @@ def test_seam_for_the_defect_is_used(monkeypatch):
         ("traffic.sidecar.istio.io/excludeInboundPorts", "http"),
         ("traffic.sidecar.istio.io/excludeOutboundPorts", "70000"),
         ("traffic.sidecar.istio.io/excludeOutboundIPRanges", "10.0.0.0/40"),
+        ("traffic.sidecar.istio.io/includeInboundPorts", "*,80"),
+        ("traffic.sidecar.istio.io/includeOutboundPorts", "0"),
+        ("traffic.sidecar.istio.io/includeOutboundIPRanges", "everywhere"),
         ("proxy.refmesh.io/concurrency", "-1"),
         ("proxy.refmesh.io/logLevel", "loud"),
         ("sidecar.istio.io/nativeSidecar", "yes"),
@@ -192,6 +195,17 @@ def test_a_bad_annotation_is_named(annotation, value):
     original["metadata"]["annotations"] = {annotation: value}
     with pytest.raises(BadPod, match=annotation):
         patch(original, ENABLED, CONFIG)
+
+
+def test_what_alone_is_captured_is_told_to_the_init_container_also_when_it_is_nothing():
+    original = pod()
+    names = {"includeInboundPorts": "", "includeOutboundPorts": "443", "includeOutboundIPRanges": "10.0.0.0/8"}
+    original["metadata"]["annotations"] = {f"traffic.sidecar.istio.io/{name}": text for name, text in names.items()}
+    assert injected(original)["spec"]["initContainers"][0]["env"] == [
+        {"name": "REFMESH_INCLUDE_INBOUND_PORTS", "value": ""},
+        {"name": "REFMESH_INCLUDE_OUTBOUND_PORTS", "value": "443"},
+        {"name": "REFMESH_INCLUDE_OUTBOUND_RANGES", "value": "10.0.0.0/8"},
+    ]
 
 
 def test_an_application_that_runs_as_the_proxys_user_is_warned_about():
