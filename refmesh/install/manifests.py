@@ -58,7 +58,7 @@ def rbac() -> list[Object]:
     api = "rbac.authorization.k8s.io"
     read = "get list watch"
     cluster_rules = [
-        _rule("", "services pods namespaces serviceaccounts", read),
+        _rule("", "services pods namespaces", read),
         _rule("", "nodes", "list watch"),  # for their region and zone: where proxies and endpoints are
         _rule("discovery.k8s.io", "endpointslices", read),
         _rule("networking.istio.io", "virtualservices destinationrules serviceentries gateways sidecars", read),

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from refmesh import arguments
+from refmesh.config.store import SOURCES
 from refmesh.discovery.observation import Observation
 from refmesh.errors import UsageProblem
 from refmesh.injector import policy
@@ -44,6 +45,12 @@ def test_no_rule_has_a_wildcard_and_what_can_be_named_is():
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         if {"secrets", "mutatingwebhookconfigurations"} & set(rule["resources"]) and rule["verbs"] != ["create"]:
             assert rule["resourceNames"]
+
+
+def test_the_control_plane_may_watch_what_it_reads_and_nothing_else():
+    rules = [rule for role in by_kind("ClusterRole") for rule in role["rules"] if "watch" in rule["verbs"]]
+    granted = {(group, name) for rule in rules for group in rule["apiGroups"] for name in rule["resources"]}
+    assert granted == {(one.api_version.rpartition("/")[0], one.plural) for one in SOURCES}
 
 
 def test_secrets_are_read_by_name_and_never_listed():
