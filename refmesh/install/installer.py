@@ -218,6 +218,7 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
     namespace, *rest = manifests.control_plane(image, _any_options())
     deployment = rest[-1]
     if await delete(kube, deployment):
+        await _control_plane_gone(kube)
         report("control plane")
     if gateways := await _delete_gateway_workloads(kube):
         report(f"the workloads of {gateways} Gateways")
@@ -230,6 +231,17 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
     report(f"namespace {NAMESPACE}")
     if left := len(await kube.list("v1", "pods", selector=f"{TLS_MODE_LABEL}=istio")):
         report(f"{left} pods still have their proxy: create them anew to take it away")
+
+
+async def _control_plane_gone(kube: Kube) -> None:
+    """Wait until no replica runs: as long as one does, it makes anew what Gateways need.
+
+    On a node that is lost nobody says that it does not; the namespace's end, which is waited for later, tells that.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PODS_GONE_SECONDS):
+            while await kube.list("v1", "pods", NAMESPACE, "app=refmesh"):  # noqa: ASYNC110 - the event is elsewhere
+                await asyncio.sleep(0.2)
 
 
 async def _delete_gateway_workloads(kube: Kube) -> int:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from fixtures.kube import eventually
 from fixtures.workloads import client_pod
 from refmesh.install.crds import crds
 from tests.integration.refmesh.conftest import Mesh
@@ -21,6 +22,9 @@ KINDS = (
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
 )
 
 
@@ -131,9 +135,27 @@ def test_uninstall_keeps_kinds_that_are_in_use(mesh):
                 "spec": {"mtls": {"mode": "STRICT"}},
             }
         )
+        mesh.kube.apply(
+            {
+                "apiVersion": "gateway.networking.k8s.io/v1",
+                "kind": "Gateway",
+                "metadata": {"name": "door", "namespace": namespace},
+                "spec": {
+                    "gatewayClassName": "refmesh",
+                    "listeners": [{"name": "web", "port": 80, "protocol": "HTTP"}],
+                },
+            }
+        )
+        eventually(
+            lambda: mesh.kube.list("apps/v1", "Deployment", namespace),
+            timeout=20,
+            what="there is a workload for the Gateway",
+        )
         done = mesh.run("uninstall", "-y")
         assert "kept peerauthentications.security.istio.io" in done.stderr
-        assert leftovers(mesh) == ["CustomResourceDefinition peerauthentications.security.istio.io"]
+        # The Gateway stays, and what was made for it goes: nobody is there any more who would make it anew.
+        kept = ("gateways.gateway.networking.k8s.io", "peerauthentications.security.istio.io")
+        assert leftovers(mesh) == [f"CustomResourceDefinition {name}" for name in kept]
         mesh.run("uninstall", "-y", "--purge")
         assert leftovers(mesh) == []
     mesh.install()
