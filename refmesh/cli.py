@@ -23,7 +23,7 @@ from refmesh.install import dashboard as page
 from refmesh.install import installer, options, proxies, validation
 from refmesh.install.authz import speaking
 from refmesh.install.check import check as look
-from refmesh.install.offline import inject_object
+from refmesh.install.offline import inject_object, offline_config
 from refmesh.kubeclient import Kube, KubeError
 
 if TYPE_CHECKING:
@@ -193,7 +193,11 @@ def inject(
         str | None, typer.Option("--image", help="Image of the proxy; the installed one otherwise.")
     ] = None,
     sidecar: Annotated[
-        Sidecar | None, typer.Option("--sidecar", help="Form of the proxy; the installed mesh's otherwise.")
+        Sidecar | None, typer.Option("--sidecar", help="Form of the proxy; the installed mesh's otherwise, or native.")
+    ] = None,
+    root_cert: Annotated[
+        Path | None,
+        typer.Option("--root-cert", help="File with the mesh's roots (PEM): with it and --image no cluster is needed."),
     ] = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -208,7 +212,11 @@ def inject(
         raise UsageProblem(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not all(isinstance(document, dict) for document in documents):
         raise UsageProblem(f"{file} has a document that is no Kubernetes object.")
-    config = _run(kubeconfig, context, lambda kube: _config(kube, image, sidecar))
+    if root_cert is not None:
+        named = image or os.environ.get("REFMESH_IMAGE")
+        config = offline_config(root_cert, named, native=sidecar is not Sidecar.CLASSIC)
+    else:
+        config = _run(kubeconfig, context, lambda kube: _config(kube, image, sidecar))
     try:
         injected = [inject_object(document, config) for document in documents]
     except BadPod as error:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from refmesh.injector.patch import Skip, patch
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from refmesh.errors import UsageProblem
+from refmesh.injector.patch import Config, Skip, patch
 from refmesh.injector.policy import NAMESPACE_LABEL
 
 if TYPE_CHECKING:
-    from refmesh.injector.patch import Config, Operation
+    from pathlib import Path
 
-__all__ = ["apply_operations", "inject_object"]
+    from refmesh.injector.patch import Operation
+
+__all__ = ["apply_operations", "inject_object", "offline_config"]
 
 _TEMPLATES = {
     "Deployment": ("spec", "template"),
@@ -22,6 +28,24 @@ _TEMPLATES = {
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
     "Pod": (),
 }
+
+
+def offline_config(root_cert: Path, image: str | None, *, native: bool = True) -> Config:
+    """Return what proxies are told, without a cluster to ask. Raises `UsageProblem`."""
+    if not image:
+        raise UsageProblem("With --root-cert no cluster is asked for the image.", fix="Give --image REF.")
+    try:
+        text = root_cert.read_text(encoding="ascii")
+        roots = x509.load_pem_x509_certificates(text.encode())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it holds no certificates in PEM"
+        raise UsageProblem(
+            f"--root-cert {root_cert} cannot be read: {why}.",
+            fix="Give what ConfigMap refmesh-ca-root-cert in refmesh-system has under root-cert.pem.",
+        ) from error
+    # Nothing but the certificates: a file of root and key must not put the key into every pod.
+    pem = "".join(root.public_bytes(Encoding.PEM).decode() for root in roots)
+    return Config(image=image, root_pem=pem, native=native)
 
 
 def inject_object(obj: dict[str, Any], config: Config) -> dict[str, Any]:

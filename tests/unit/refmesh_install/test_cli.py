@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from refmesh.ca.signing import Keyring
+from refmesh.errors import UsageProblem
+from refmesh.install.offline import offline_config
+from tests.unit.refmesh_injector.pods import pod
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -69,6 +74,31 @@ def test_broken_yaml_is_one_sentence(tmp_path):
     file.write_text("a: [")
     done = refmesh("inject", "-f", str(file))
     assert (done.returncode, "not valid YAML" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+
+def test_with_root_and_image_pods_are_injected_without_a_cluster(tmp_path):
+    root = Keyring.create().root_pem
+    (tmp_path / "root.pem").write_bytes(root + b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
+    (tmp_path / "pod.yaml").write_text(yaml.safe_dump({"kind": "Pod", **pod()}))
+    given = ["inject", "-f", str(tmp_path / "pod.yaml"), "--root-cert", str(tmp_path / "root.pem")]
+    done = refmesh(*given, "--image", "mesh:1", KUBECONFIG="/nowhere")
+    assert done.returncode == 0, done.stderr
+    (injected,) = yaml.safe_load_all(done.stdout)
+    _, proxy = injected["spec"]["initContainers"]
+    environment = {entry["name"]: entry.get("value") for entry in proxy["env"]}
+    assert proxy["image"] == "mesh:1"
+    assert environment["REFMESH_ROOT_CERT"] == root.decode()
+    missing = refmesh(*given)
+    assert (missing.returncode, "--image" in missing.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("content", [None, "nonsense", "\u00e4"])
+def test_a_root_that_cannot_be_read_is_one_sentence(tmp_path, content):
+    file = tmp_path / "root.pem"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UsageProblem, match=r"--root-cert .* cannot be read"):
+        offline_config(file, "mesh:1")
 
 
 def test_dry_run_prints_objects_and_needs_no_cluster():
