@@ -14,11 +14,14 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from refmesh.errors import EnvironmentProblem, RefmeshError
+
+if TYPE_CHECKING:
+    from refmesh.login import Login
 
 __all__ = ["Conflict", "Expired", "Kube", "KubeError", "NotServed", "Page", "WatchEvent"]
 
@@ -127,7 +130,7 @@ class Kube:
     ) -> None:
         self._server = server.rstrip("/")
         self._ssl = context
-        self._token = _Token(token, token_file)
+        self._token: _Token | Login = _Token(token, token_file)
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -149,7 +152,10 @@ class Kube:
         from refmesh.kubeconfig import read_kubeconfig  # not needed inside a pod
 
         target = read_kubeconfig(where, context)
-        return cls(target.server, target.context, target.token)
+        found = cls(target.server, target.context, target.token)
+        if target.login is not None:
+            found._token = target.login
+        return found
 
     def apart(self) -> Kube:
         """The same API server over connections of its own, so that what waits here does not hold up what waits there.

@@ -1,15 +1,15 @@
-"""Reads a kubeconfig: server, certificates, token. Login plugins are refused in a sentence."""
+"""Reads a kubeconfig: server, certificates, and a token or the login plugin that gives one."""
 
 from __future__ import annotations
 
 import base64
 import ssl
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from refmesh.errors import EnvironmentProblem
+from refmesh.login import Login, load_pair, read_login
 
 __all__ = ["Target", "read_kubeconfig"]
 
@@ -23,6 +23,7 @@ class Target:
     server: str
     context: ssl.SSLContext | None
     token: str
+    login: Login | None = None
 
 
 def read_kubeconfig(path: Path, context: str | None) -> Target:
@@ -43,11 +44,25 @@ def read_kubeconfig(path: Path, context: str | None) -> Target:
     chosen = _entry(config, "contexts", "context", name, path)
     cluster = _entry(config, "clusters", "cluster", chosen.get("cluster", ""), path)
     user = _entry(config, "users", "user", chosen.get("user", ""), path)
-    if "exec" in user or "auth-provider" in user:
+    if "auth-provider" in user:
         raise EnvironmentProblem(
-            f"The kubeconfig user of context {name!r} uses a login plugin, which this client does not run."
+            f"The kubeconfig user of context {name!r} uses an auth-provider, which Kubernetes itself gave up in 1.26.",
+            fix="Let the provider's tool write the kubeconfig anew: it uses a login plugin (exec) now.",
         )
-    return Target(str(cluster.get("server", "")), _tls(cluster, user, path.parent), str(user.get("token", "")))
+    tls = _tls(cluster, user, path.parent)
+    login = read_login(user["exec"], _told(cluster, path.parent), tls, path.parent) if "exec" in user else None
+    return Target(str(cluster.get("server", "")), tls, str(user.get("token", "")), login)
+
+
+def _told(cluster: JSON, folder: Path) -> JSON:
+    """What a login plugin may be told of the cluster."""
+    names = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url")
+    told = {name: cluster[name] for name in names if name in cluster}
+    if authority := _pem(cluster, "certificate-authority", folder):
+        told["certificate-authority-data"] = base64.b64encode(authority).decode()
+    named = {entry.get("name"): entry.get("extension") for entry in cluster.get("extensions") or ()}
+    config = named.get("client.authentication.k8s.io/exec")
+    return told | ({"config": config} if config is not None else {})
 
 
 def _entry(config: JSON, section: str, key: str, name: str, path: Path) -> JSON:
@@ -66,11 +81,7 @@ def _tls(cluster: JSON, user: JSON, folder: Path) -> ssl.SSLContext | None:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     certificate, key = _pem(user, "client-certificate", folder), _pem(user, "client-key", folder)
     if certificate and key:
-        # ssl loads client certificates from files only; this one lives as long as the call.
-        with tempfile.NamedTemporaryFile(mode="wb") as both:
-            both.write(certificate + b"\n" + key)
-            both.flush()
-            context.load_cert_chain(both.name)
+        load_pair(context, certificate, key)
     return context
 
 

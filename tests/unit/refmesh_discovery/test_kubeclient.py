@@ -81,10 +81,10 @@ async def test_a_version_that_is_too_old_is_expired(server: ApiServer, kube: Kub
                     "current-context": "c",
                     "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
                     "clusters": [{"name": "k", "cluster": {"server": "https://127.0.0.1:1"}}],
-                    "users": [{"name": "u", "user": {"exec": {}}}],
+                    "users": [{"name": "u", "user": {"auth-provider": {}}}],
                 }
             ),
-            "uses a login plugin",
+            "uses an auth-provider",
         ),
     ],
 )
