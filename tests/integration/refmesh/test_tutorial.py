@@ -73,6 +73,8 @@ def shell(mesh: Mesh) -> Iterator[Shell]:
             "reviews-subsets",
             "reviews-v3",
             "details-limits",
+            "allow-bookshop",
+            "deny-all",
             "ratings-delay",
         ):
             found(f"kubectl delete --ignore-not-found --wait=false -f refmesh/samples/{name}.yaml")
@@ -106,6 +108,7 @@ def test_the_tutorial(mesh: Mesh, shell: Shell, tmp_path: Path) -> None:
         assert fetch(address, "/productpage").status == 200  # the gateway is inside the mesh
         canary_then_everything(shell, visitor)
         circuit_breaking(shell, mesh, visitor)
+        access_control(shell, visitor, address)
         seen_from_outside(shell, mesh, visitor)
         a_fault_to_find(shell, mesh, visitor)
 
@@ -254,6 +257,24 @@ def circuit_breaking(shell: Shell, mesh: Mesh, visitor: Client) -> None:
     assert {one.status for one in calm} == {200}
     shell("kubectl delete -f refmesh/samples/details-limits.yaml")
     assert mesh.kube.get("networking.istio.io/v1", "DestinationRule", "details", "default") is None
+
+
+def access_control(shell: Shell, visitor: Client, address: str) -> None:
+    """Step 9: nobody may call anything; then productpage alone may call details and reviews."""
+    shell("kubectl apply -f refmesh/samples/deny-all.yaml")
+    eventually(lambda: statuses(visitor, "/productpage") == {403: 1}, timeout=20, what="nobody may call anything")
+    shell("kubectl apply -f refmesh/samples/allow-bookshop.yaml")
+    eventually(lambda: only(visitor, "v3"), timeout=20, what="productpage may call reviews")
+    assert statuses(visitor, "/api/v1/products/0", count=10) == {200: 10}
+    for url in ("http://details.default:9080/details/0", "http://reviews.default:9080/reviews/0"):
+        assert {one.status for one in visitor.batch(Batch(url=url, count=10))} == {403}
+    assert fetch(address, "/productpage").status == 200
+    shell("kubectl delete -f refmesh/samples/allow-bookshop.yaml -f refmesh/samples/deny-all.yaml")
+    eventually(
+        lambda: {one.status for one in visitor.batch(Batch(url="http://details.default:9080/details/0"))} == {200},
+        timeout=20,
+        what="everybody may call again",
+    )
 
 
 def traced(mesh: Mesh, visitor: Client, path: str, parts: set[str]) -> str:
