@@ -125,8 +125,11 @@ def install_and_deploy(shell: Shell) -> None:
     rows = [line.split() for line in shell("kubectl get pods --no-headers").splitlines()]
     assert {(row[1], row[2]) for row in rows} == {("2/2", "Running")}
     described = shell("kubectl describe pod -l app=ratings")
-    assert "refmesh-proxy" in described
     assert "sidecar.istio.io/status" in described
+    # Whose containers were put in: an event of admission there cannot be, because the pod has no name yet.
+    events = described.partition("Events:")[2]
+    assert "refmesh-init" in events
+    assert "refmesh-proxy" in events
 
 
 def the_shop_is_open(shell: Shell, visitor: Client) -> None:
