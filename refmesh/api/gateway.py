@@ -128,7 +128,8 @@ def _listener(item: Field, meta: Meta) -> GatewayListener:
         certificates=certificates,
         namespaces=namespaces.get("from").choice("Same", "All", "Selector", default="Same"),
         selector=LabelSelector.read(namespaces.get("selector")),
-        kinds=tuple(kind for kind in kinds if not asked or kind in asked),
+        # What is not opened takes no routes.
+        kinds=() if problem else tuple(kind for kind in kinds if not asked or kind in asked),
         other_kinds=tuple(kind for kind in asked if kind not in kinds) if kinds else (),
         problem=problem,
     )
@@ -148,12 +149,8 @@ def _tls(field: Field, meta: Meta, protocol: str) -> tuple[tuple[CertificateRef,
     field.only("mode", "certificateRefs", "options")
     mode = field.get("mode").text("Terminate")
     if protocol == "TLS":
-        if mode != "Passthrough":
-            return (
-                (),
-                f"UnsupportedValue: tls.mode {mode} is not supported by refmesh for protocol TLS; use Passthrough",
-            )
-        return (), ""
+        word = f"UnsupportedValue: tls.mode {mode} is not supported by refmesh for protocol TLS; use Passthrough"
+        return (), "" if mode == "Passthrough" else word
     if mode != "Terminate":
         return (), f"UnsupportedValue: tls.mode {mode} is not supported by refmesh; use Terminate"
     if field.get("options").entries():

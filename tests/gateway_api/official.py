@@ -68,11 +68,13 @@ FEATURES = (
 )
 """Named one by one: the suite's own "all features" means gateways too, and then asks for a GatewayClass."""
 
-GATEWAY_PROFILES = ("GATEWAY-HTTP", "GATEWAY-GRPC")
+GATEWAY_PROFILES = ("GATEWAY-HTTP", "GATEWAY-GRPC", "GATEWAY-TLS", "GATEWAY-TCP")
 GATEWAY_FEATURES = (
     "Gateway",
     "HTTPRoute",
     "GRPCRoute",
+    "TLSRoute",
+    "TCPRoute",
     "ReferenceGrant",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
@@ -104,7 +106,7 @@ GATEWAY_FEATURES = (
     "HTTPRouteRetryConnectionError",
     "HTTPRouteSchemeRedirect",
 )
-"""The core of both profiles, and of the extended features those that refmesh has."""
+"""The core of the profiles, and of the extended features those that refmesh has."""
 _AT_GATEWAYS = {"gateway-class": "refmesh", "mode": "gateway"}
 
 _GO = (1, 27, 0)

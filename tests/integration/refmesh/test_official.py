@@ -34,7 +34,7 @@ def test_every_test_of_gateways_passes_that_asks_for_what_refmesh_has(mesh: Mesh
         EmbeddedProvider().load(mesh.cluster.name, image)
     found = official.run(suite, mesh.cluster.kubeconfig, report, gateway=True)
     assert (found.code, found.failed) == (0, ()), found.output[-20_000:]
-    assert len(found.passed) >= 75
+    assert len(found.passed) >= 92
     assert_success(report, official.GATEWAY_PROFILES, unsupported=True)
 
 

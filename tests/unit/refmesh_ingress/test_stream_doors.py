@@ -96,7 +96,8 @@ def parents(cluster: MemoryCluster, kind: str, raw: dict[str, Any]) -> dict[str,
 
 
 def test_statuses_tell_what_is_in_force() -> None:
-    cluster = serving(with_gateway(HTTP, tls("tls", "*.example"), tcp()))
+    ended = {**tls("ended", port=444), "tls": {"mode": "Terminate", "certificateRefs": [{"name": "cert"}]}}
+    cluster = serving(with_gateway(HTTP, tls("tls", "*.example"), tcp(), ended))
     good = {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs")}
     late = "2026-02-01T00:00:00Z"
     assert parents(cluster, "TCPRoute", stream("bytes")) == good
@@ -127,6 +128,8 @@ def test_statuses_tell_what_is_in_force() -> None:
         "http": (["HTTPRoute", "GRPCRoute"], 0),
         "tls": (["TLSRoute"], 3),
         "tcp": (["TCPRoute"], 3),
+        # The official tests: what is not opened supports no kind.
+        "ended": ([], 0),
     }
     _, gateway = opened(cluster)
     service = gateway_objects(gateway, Config(image="i", root_pem="r"))[-1]
