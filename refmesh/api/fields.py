@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import re2
+from refmesh.api.expressions import Budget
 
-__all__ = ["MOST_INSTRUCTIONS", "Field", "Invalid", "parse_duration"]
+__all__ = ["Field", "Invalid", "parse_duration"]
 
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 # No header, path or name may hold these, and Envoy refuses a whole resource that does.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-MOST_INSTRUCTIONS = 10_000
-"""The largest program that RE2 may make of one regular expression. A route may join two of them."""
-_QUIET = re2.Options()
-_QUIET.log_errors = False
 _LONGEST = timedelta(days=365)
 
 
@@ -50,6 +46,8 @@ class Field:
 
     value: Any
     path: str
+    budget: Budget = field(default_factory=Budget, compare=False, repr=False)
+    """For the regular expressions of the whole object."""
 
     @property
     def present(self) -> bool:
@@ -58,7 +56,7 @@ class Field:
 
     def get(self, key: str) -> Field:
         """A field of this object; absent where this is absent or has no such key."""
-        return Field(self._mapping().get(key), f"{self.path}.{key}" if self.path else key)
+        return self._part(self._mapping().get(key), f"{self.path}.{key}" if self.path else key)
 
     def only(self, *keys: str) -> Field:
         """This field, if it has no other keys. What refmesh cannot do is refused, never dropped in silence."""
@@ -69,7 +67,7 @@ class Field:
 
     def entries(self) -> dict[str, Field]:
         """The fields of a free-form object, such as labels."""
-        return {key: Field(value, f"{self.path}[{key!r}]") for key, value in self._mapping().items()}
+        return {key: self._part(value, f"{self.path}[{key!r}]") for key, value in self._mapping().items()}
 
     def each(self) -> list[Field]:
         """The items of a list; empty where the field is absent."""
@@ -77,7 +75,7 @@ class Field:
             return []
         if not isinstance(self.value, list):
             raise Invalid(self.path, "must be a list")
-        return [Field(item, f"{self.path}[{index}]") for index, item in enumerate(self.value)]
+        return [self._part(item, f"{self.path}[{index}]") for index, item in enumerate(self.value)]
 
     def text(self, default: str | None = None) -> str:
         """A string; without a default it must be there and not be empty."""
@@ -140,16 +138,14 @@ class Field:
         return parsed
 
     def regex(self) -> str:
-        """A regular expression that RE2, which Envoy uses, takes. What Envoy refuses costs all routes of its port."""
+        """A regular expression that RE2, which Envoy uses, takes, and that costs no more than the object may."""
         value = self.text()
-        try:
-            size = re2.compile(value, _QUIET).programsize
-        except re2.error as error:
-            raise Invalid(self.path, f"is not a regular expression that RE2 takes: {error.args[0].decode()}") from error
-        if size > MOST_INSTRUCTIONS:
-            raise Invalid(self.path, f"takes {size} instructions of RE2, at most {MOST_INSTRUCTIONS} are allowed: "
-                          "count fewer repeats")  # fmt: skip
+        if problem := self.budget.problem(value):
+            raise Invalid(self.path, problem)
         return value
+
+    def _part(self, value: Any, path: str) -> Field:
+        return Field(value, path, self.budget)
 
     def _mapping(self) -> Mapping[str, Any]:
         if self.value is None:

@@ -55,7 +55,7 @@ MISTAKES = [
     (
         "VirtualService",
         {"hosts": ["a"], "http": [{"route": ROUTE, "match": [{"uri": {"regex": ".{1000}.{1000}"}}]}]},
-        "spec.http[0].match[0].uri.regex: takes 16004 instructions of RE2, at most 10000",
+        "spec.http[0].match[0].uri.regex: takes 16004 instructions of RE2, at most 2000",
     ),
     (
         "VirtualService",

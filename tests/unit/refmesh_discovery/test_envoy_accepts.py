@@ -242,7 +242,7 @@ LARGE = policy(
     {
         "parentRefs": [{"group": "", "kind": "Service", "name": "echo", "port": 80}],
         "rules": [
-            {"matches": [{"method": {"type": "RegularExpression", "service": "a{990}" * 10, "method": "b{990}" * 10}}]}
+            {"matches": [{"method": {"type": "RegularExpression", "service": "a{990}" * 2, "method": "b{990}" * 2}}]}
         ],
     },
 )

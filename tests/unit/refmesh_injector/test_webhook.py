@@ -150,3 +150,9 @@ async def test_other_methods_paths_and_sizes_are_refused(served):
         assert reply.status == 400
     async with served.post("/inject", data=io.BytesIO(b" " * (webhook.MAX_BODY_BYTES + 1))) as reply:
         assert reply.status == 413
+
+
+async def test_what_no_api_server_stores_is_not_reviewed(served):
+    for size, status in ((3 << 20, 400), ((3 << 20) + 1, 413)):
+        async with served.post("/validate", data=io.BytesIO(b" " * size)) as reply:
+            assert reply.status == status
