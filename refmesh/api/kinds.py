@@ -61,7 +61,13 @@ class Kind:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("PeerAuthentication", "security.istio.io/v1", "peerauthentications", PeerAuthentication.parse),
+    Kind(
+        "PeerAuthentication",
+        "security.istio.io/v1",
+        "peerauthentications",
+        PeerAuthentication.parse,
+        PeerAuthentication.closed,
+    ),
     Kind(
         "AuthorizationPolicy",
         "security.istio.io/v1",
