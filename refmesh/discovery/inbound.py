@@ -70,7 +70,7 @@ def inbound_of(
     observed: Observation | None = None,
     domain: str = "cluster.local",
 ) -> Inbound:
-    """The ports that Services or containers of the pod name, and the mode for each."""
+    """The ports that Services, containers or the PeerAuthentication of the pod name, and the mode for each."""
     found: dict[int, Protocol] = {}
     hosts: dict[int, str] = {}
     for service in snapshot.services_of(pod):
@@ -84,6 +84,9 @@ def inbound_of(
     for declared in pod.ports:
         # Without a Service the container's own name for the port is the only word on its protocol.
         found.setdefault(declared.port, protocol_of(declared.name))
+    workload = policies.of_workload(pod)
+    for number in workload.ports if workload is not None else ():
+        found.setdefault(number, Protocol.TCP)
     ports = tuple(
         InboundPort(number, protocol, policy.mode_in_force(policies, pod, number), hosts.get(number, ""))
         for number, protocol in sorted(found.items())
@@ -122,7 +125,11 @@ def inbound_listener(inbound: Inbound, settings: MeshSettings) -> Any:
     inspector.filter_disabled.CopyFrom(_none_of(sniffed))
     tls_inspector = filters.tls_inspector()
     disabled = [port.number for port in inbound.ports if port.mode is MtlsMode.DISABLE]
-    if disabled:
+    if inbound.other_ports is MtlsMode.DISABLE:
+        # The application's own TLS is bytes like others on those ports.
+        enabled = [port.number for port in inbound.ports if port.mode is not MtlsMode.DISABLE]
+        tls_inspector.filter_disabled.CopyFrom(_none_of(enabled))
+    elif disabled:
         tls_inspector.filter_disabled.CopyFrom(_any_of(disabled))
     return Listener(
         name=INBOUND_LISTENER,

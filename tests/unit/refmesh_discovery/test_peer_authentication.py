@@ -1,10 +1,11 @@
-"""Who may connect to which port in plaintext: also where a policy cannot be read, or names a port that nobody declares."""
+"""Who may connect to which port in plaintext, also where a policy cannot be read or names an undeclared port."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from refmesh.discovery.resource import ResourceType
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, policy, service
@@ -60,3 +61,42 @@ def test_what_cannot_be_read_is_strict_for_those_it_selects_alone() -> None:
 def test_what_cannot_be_read_opens_nothing(spec: Any) -> None:
     assert takes_plaintext(inbound(spec), 8080)
     assert not takes_plaintext(inbound(spec, {"mtls": STRICT}), 8080)
+
+
+def test_the_mode_of_a_port_that_nobody_declares_is_in_force() -> None:
+    listener = inbound({"selector": ECHO, "portLevelMtls": {"9999": STRICT}})
+    assert not takes_plaintext(listener, 9999)
+    assert takes_plaintext(listener, 9998)
+    listener = inbound({"selector": ECHO, "mtls": STRICT, "portLevelMtls": {"9999": PERMISSIVE}})
+    assert takes_plaintext(listener, 9999)
+    assert not takes_plaintext(listener, 9998)
+
+
+def test_the_proxy_s_own_ports_are_not_the_application_s() -> None:
+    listener = inbound({"selector": ECHO, "portLevelMtls": {"15006": STRICT}})
+    assert [chain.name for chain in listener.filter_chains if chain.name.startswith("15006")] == []
+
+
+def inspected(listener: Any, port: int) -> bool:
+    """Whether TLS is told from plaintext on a port."""
+    (inspector,) = (item for item in listener.listener_filters if item.name.endswith("tls_inspector"))
+    return not _holds(MessageToDict(inspector).get("filterDisabled", {"notMatch": {"anyMatch": True}}), port)
+
+
+def _holds(predicate: dict[str, Any], port: int) -> bool:
+    if "notMatch" in predicate:
+        return not _holds(predicate["notMatch"], port)
+    if "orMatch" in predicate:
+        return any(_holds(rule, port) for rule in predicate["orMatch"]["rules"])
+    ports = predicate.get("destinationPortRange")
+    return ports is None or ports["start"] <= port < ports["end"]
+
+
+def test_without_mtls_the_application_s_own_tls_is_plain_bytes_on_every_port() -> None:
+    listener = inbound({"selector": ECHO, "mtls": DISABLE})
+    assert not inspected(listener, 8080)
+    assert not inspected(listener, 9999)
+    listener = inbound({"selector": ECHO, "mtls": DISABLE, "portLevelMtls": {"8080": STRICT, "9999": PERMISSIVE}})
+    assert [inspected(listener, port) for port in (8080, 9999, 9998)] == [True, True, False]
+    listener = inbound({"selector": ECHO, "portLevelMtls": {"9999": DISABLE}})
+    assert [inspected(listener, port) for port in (8080, 9999, 9998)] == [True, False, True]
