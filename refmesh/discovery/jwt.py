@@ -25,6 +25,9 @@ _NOBODY = base64.urlsafe_b64encode(hashlib.sha256(b"refmesh: nobody holds this k
 _NO_KEYS = json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": _NOBODY}]})
 """Envoy takes no empty key set. This key is a hash, so that nobody can know its private half."""
 
+_Place = tuple[str, str]
+"""Where a token may stand in a request: in a header, param or cookie, and the name of that."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenRule:
@@ -73,16 +76,18 @@ class TokenRules:
 
 def jwt_filters(rules: Iterable[TokenRule]) -> list[Any]:
     """The filter, if there is anything to verify: a token that does not hold is answered with 401, none passes."""
-    providers = {rule.name: _provider(rule) for rule in rules}
+    providers, wanted = dict[str, Any](), dict[_Place, list[Any]]()
+    for item in rules:
+        for place in _places(item.rule):
+            name = f"{item.name}/{':'.join(place)}"
+            providers[name] = _provider(item, place)
+            wanted.setdefault(place, []).append(jwt.JwtRequirement(provider_name=name))
     if not providers:
         return []
-    anyone = [jwt.JwtRequirement(provider_name=name) for name in providers]
-    missing = jwt.JwtRequirement()
-    missing.allow_missing.SetInParent()
-    requirement = jwt.JwtRequirement(requires_any=jwt.JwtRequirementOrList(requirements=[*anyone, missing]))
+    # Each place by itself: Envoy looks for no second token once one requirement of several is met.
     config = jwt.JwtAuthentication(
         providers=providers,
-        rules=[jwt.RequirementRule(match=RouteMatch(prefix="/"), requires=requirement)],
+        rules=[jwt.RequirementRule(match=RouteMatch(prefix="/"), requires=_all(map(_any_or_none, wanted.values())))],
         # The mesh does not know which origins an application lets its pages be asked from.
         bypass_cors_preflight=True,
     )
@@ -94,16 +99,43 @@ def clock_skew() -> int:
     return 60
 
 
-def _provider(item: TokenRule) -> Any:
-    rule = item.rule
+def _places(rule: JwtRule) -> list[_Place]:
+    """Where tokens of a rule may stand. Headers count once, whatever is before the token in them."""
+    found = {
+        *(("header", name) for name, _ in rule.headers),
+        *(("param", name) for name in rule.params),
+        *(("cookie", name) for name in rule.cookies),
+    }
+    return sorted(found) or [("header", "authorization"), ("param", "access_token")]
+
+
+def _any_or_none(providers: list[Any]) -> Any:
+    missing = jwt.JwtRequirement()
+    missing.allow_missing.SetInParent()
+    return jwt.JwtRequirement(requires_any=jwt.JwtRequirementOrList(requirements=[*providers, missing]))
+
+
+def _all(requirements: Iterable[Any]) -> Any:
+    found = list(requirements)
+    if len(found) == 1:
+        return found[0]  # Envoy takes no list of one
+    return jwt.JwtRequirement(requires_all=jwt.JwtRequirementAndList(requirements=found))
+
+
+def _provider(item: TokenRule, place: _Place) -> Any:
+    """The rule for the tokens that stand in one place."""
+    rule, (kind, where) = item.rule, place
+    headers = [*rule.headers] or [("authorization", "Bearer ")]
     found = jwt.JwtProvider(
         issuer=rule.issuer,
         audiences=rule.audiences,
         local_jwks=DataSource(inline_string=item.keys or _NO_KEYS),
         forward=rule.forward,
-        from_headers=[jwt.JwtHeader(name=name, value_prefix=prefix) for name, prefix in rule.headers],
-        from_params=rule.params,
-        from_cookies=rule.cookies,
+        from_headers=[
+            jwt.JwtHeader(name=name, value_prefix=prefix) for name, prefix in headers if place == ("header", name)
+        ],
+        from_params=[where] if kind == "param" else [],
+        from_cookies=[where] if kind == "cookie" else [],
         forward_payload_header=rule.payload_header,
         payload_in_metadata=CLAIMS,
         clock_skew_seconds=clock_skew(),

@@ -56,6 +56,41 @@ POLICIES: dict[str, Objects] = {
         ),
         required("*"),
     ],
+    "two places": [
+        authentication(fromHeaders=[{"name": "x-first"}, {"name": "x-other"}]),
+        (
+            "RequestAuthentication",
+            policy("second", {"jwtRules": [{"issuer": "second", "jwks": STRANGER.key_set(), "fromParams": ["t"]}]}),
+        ),
+    ],
+    "shared place": [
+        authentication(fromHeaders=[{"name": "x-first"}, {"name": "x-other"}]),
+        (
+            "RequestAuthentication",
+            policy(
+                "second",
+                {
+                    "jwtRules": [
+                        {"issuer": "second", "jwks": STRANGER.key_set(), "fromHeaders": [{"name": "X-Other"}]},
+                    ]
+                },
+            ),
+        ),
+    ],
+    "two prefixes": [
+        authentication(),
+        (
+            "RequestAuthentication",
+            policy(
+                "second",
+                {
+                    "jwtRules": [
+                        {"issuer": "second", "jwks": STRANGER.key_set(), "fromHeaders": [{"name": "authorization"}]},
+                    ]
+                },
+            ),
+        ),
+    ],
     "no keys yet": [("RequestAuthentication", policy("t", {"jwtRules": [{"issuer": NAME, "jwksUri": "http://x/k"}]}))],
     "unreadable": [("RequestAuthentication", policy("t", {"jwtRules": [{"issuer": NAME}]}))],
     "none": [],
@@ -124,3 +159,39 @@ def test_without_keys_no_token_holds_and_requests_without_one_pass(proxy: Guarde
 
 def test_a_token_that_nobody_verifies_is_none(proxy: Guarded) -> None:
     assert proxy.ask("none", headers=bearer("x.y.z")).status == 200
+
+
+SECOND, FAKE = STRANGER.token({"iss": "second"}), ISSUER.token({"iss": "second"})
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "status"),
+    [
+        ("", "", 200),
+        (f"x-first: {ISSUER.token(GOOD)}", "", 200),
+        ("", f"t={SECOND}", 200),
+        (f"x-first: {ISSUER.token(GOOD)}", f"t={SECOND}", 200),
+        (f"x-first: {ISSUER.token(GOOD)}", f"t={FAKE}", 401),
+        (f"x-first: {ISSUER.token(GOOD)}", "t=x.y.z", 401),
+        (f"x-first: {FORGED}", f"t={SECOND}", 401),
+        (f"x-first: {ISSUER.token(GOOD)}\nx-other: {FORGED}", "", 401),
+        (f"x-first: {SECOND}", "", 401),
+        ("", f"access_token={FAKE}", 200),
+    ],
+)
+def test_a_good_token_vouches_for_no_other(proxy: Guarded, headers: str, query: str, status: int) -> None:
+    assert proxy.ask("two places", f"/?{query}", headers=headers).status == status
+
+
+def test_where_rules_share_a_place_a_token_of_either_holds(proxy: Guarded) -> None:
+    for token, status in ((ISSUER.token(GOOD), 200), (SECOND, 200), (FAKE, 401)):
+        assert proxy.ask("shared place", headers=f"x-other: {token}").status == status
+    first = f"x-first: {ISSUER.token(GOOD)}\n"
+    for token, status in ((SECOND, 200), (FAKE, 401)):
+        assert proxy.ask("shared place", headers=f"{first}x-other: {token}").status == status
+
+
+def test_prefixes_of_one_header_are_one_place(proxy: Guarded) -> None:
+    assert proxy.ask("two prefixes", headers=bearer(ISSUER.token(GOOD))).status == 200
+    assert proxy.ask("two prefixes", headers=f"authorization: {SECOND}").status == 200
+    assert proxy.ask("two prefixes", headers=f"authorization: {FAKE}").status == 401
