@@ -128,14 +128,19 @@ def path(value: str) -> Any:
 
 
 # --------------------------------------------------------------------------------------------------------------- tokens
-def request_principal(value: str) -> list[Any]:
-    """Issuer and subject of the token, written `issuer/subject`; all must match."""
-    issuer, slash, subject = value.rpartition("/")
-    if value == "*":
-        return [claim(("iss",), text("*")), claim(("sub",), text("*"))]
-    if not slash:
-        issuer, subject = (value, "*") if value.endswith("*") else ("*", value)
-    return [claim(("iss",), text(issuer or "*")), claim(("sub",), text(subject or "*"))]
+def request_principal(value: str) -> list[list[Any]]:
+    """Issuer and subject of the token, written `issuer/subject`: all matchers of one of the lists must match.
+
+    An issuer is mostly a URL. Envoy has the two apart, so the text may be divided at each of its slashes, and a text
+    that only begins or ends so may end within the issuer or begin within the subject.
+    """
+    divided = [(value[:index], value[index + 1 :]) for index, letter in enumerate(value) if letter == "/"]
+    found = [(issuer, subject) for issuer, subject in divided if issuer and subject]
+    if value.endswith("*"):
+        found.append((value, "*"))
+    if value.startswith("*") or not found:
+        found.append(("*", value))
+    return [[claim(("iss",), text(issuer)), claim(("sub",), text(subject))] for issuer, subject in dict.fromkeys(found)]
 
 
 def claim(keys: Sequence[str], matcher: Any, *, listed: bool = False) -> Any:

@@ -137,8 +137,11 @@ class _Builder:
         if attribute is Attribute.HEADER:
             return Principal(header=matchers.header(item.keys[0], value, loose=loose))
         if attribute is Attribute.REQUEST_PRINCIPAL:
-            both = [_token(one) for one in matchers.request_principal(value)]
-            return Principal(and_ids=Principal.Set(ids=both))
+            either = [
+                Principal(and_ids=Principal.Set(ids=[_token(one) for one in both]))
+                for both in matchers.request_principal(value)
+            ]
+            return Principal(or_ids=Principal.Set(ids=either))
         keys = {Attribute.AUDIENCE: ("aud",), Attribute.PRESENTER: ("azp",)}.get(attribute, item.keys)
         return Principal(or_ids=Principal.Set(ids=[_token(one) for one in _claims(keys, value)]))
 

@@ -232,12 +232,16 @@ def test_namespaces_match_whole(value: str, namespace: str, matches: bool) -> No
 
 
 def test_request_principals_are_issuer_and_subject() -> None:
-    def values(text: str) -> list[Any]:
-        return [MessageToDict(item)["value"]["stringMatch"] for item in request_principal(text)]
+    def values(text: str) -> list[list[Any]]:
+        return [[MessageToDict(item)["value"]["stringMatch"] for item in both] for both in request_principal(text)]
 
-    assert values("https://issuer.test/alice") == [{"exact": "https://issuer.test"}, {"exact": "alice"}]
-    assert values("https://issuer.test/*")[1] == {"safeRegex": {"regex": ".+"}}
-    assert values("*/alice")[0] == {"safeRegex": {"regex": ".+"}}
+    anything = {"safeRegex": {"regex": ".+"}}
+    assert values("issuer/alice") == [[{"exact": "issuer"}, {"exact": "alice"}]]
+    assert values("issuer/*") == [[{"exact": "issuer"}, anything], [{"prefix": "issuer/"}, anything]]
+    assert values("*/alice") == [[anything, {"exact": "alice"}], [anything, {"suffix": "/alice"}]]
+    assert values("*") == [[anything, anything]]
+    assert values("/") == [[anything, {"exact": "/"}]]
+    assert values("alice") == [[anything, {"exact": "alice"}]]
 
 
 def test_rules_are_named_as_istio_names_them() -> None:

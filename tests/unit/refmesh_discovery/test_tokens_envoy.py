@@ -29,13 +29,25 @@ def authentication(name: str = "tokens", **rule: Any) -> tuple[str, dict[str, An
     return "RequestAuthentication", policy(name, {"jwtRules": rules})
 
 
-def required(*principals: str, **more: Any) -> tuple[str, dict[str, Any]]:
-    rule = {"from": [{"source": {"requestPrincipals": list(principals)}}], **more}
-    return "AuthorizationPolicy", policy("p", {"rules": [rule]})
+def principals(*names: str, key: str = "requestPrincipals") -> dict[str, Any]:
+    return {"from": [{"source": {key: list(names)}}]}
+
+
+def required(*names: str) -> tuple[str, dict[str, Any]]:
+    return "AuthorizationPolicy", policy("p", {"rules": [principals(*names)]})
 
 
 def claim(key: str, value: str) -> tuple[str, dict[str, Any]]:
     return "AuthorizationPolicy", policy("p", {"rules": [{"when": [{"key": key, "values": [value]}]}]})
+
+
+ROOT = "https://id.test"
+PATHS = (
+    "RequestAuthentication",
+    policy(
+        "paths", {"jwtRules": [{"issuer": name, "jwks": ISSUER.key_set()} for name in (ROOT, f"{ROOT}/a", f"{ROOT}x")]}
+    ),
+)
 
 
 POLICIES: dict[str, Objects] = {
@@ -55,6 +67,16 @@ POLICIES: dict[str, Objects] = {
             policy("second", {"jwtRules": [{"issuer": "second", "jwks": STRANGER.key_set()}]}),
         ),
         required("*"),
+    ],
+    **{
+        f"principal {value}": [PATHS, required(value)]
+        for value in (f"{ROOT}/*", f"{ROOT}/al*", f"{ROOT}/a/*", "*/b", "*a/b")
+    },
+    f"principal {ROOT}/a/b": [PATHS, required(f"{ROOT}/a/b")],
+    "denied": [PATHS, ("AuthorizationPolicy", policy("p", {"action": "DENY", "rules": [principals(f"{ROOT}/*")]}))],
+    "not": [
+        PATHS,
+        ("AuthorizationPolicy", policy("p", {"rules": [principals(f"{ROOT}/*", key="notRequestPrincipals")]})),
     ],
     "two places": [
         authentication(fromHeaders=[{"name": "x-first"}, {"name": "x-other"}]),
@@ -195,3 +217,39 @@ def test_prefixes_of_one_header_are_one_place(proxy: Guarded) -> None:
     assert proxy.ask("two prefixes", headers=bearer(ISSUER.token(GOOD))).status == 200
     assert proxy.ask("two prefixes", headers=f"authorization: {SECOND}").status == 200
     assert proxy.ask("two prefixes", headers=f"authorization: {FAKE}").status == 401
+
+
+ROOTS = {
+    "root": (ROOT, "alice"),
+    "sub path": (ROOT, "a/b"),
+    "tenant": (f"{ROOT}/a", "b"),
+    "longer": (f"{ROOT}x", "alice"),
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "held"),
+    [
+        (f"{ROOT}/*", {"root", "sub path", "tenant"}),
+        (f"{ROOT}/al*", {"root"}),
+        (f"{ROOT}/a/*", {"sub path", "tenant"}),
+        (f"{ROOT}/a/b", {"sub path", "tenant"}),
+        ("*/b", {"sub path", "tenant"}),
+        ("*a/b", {"sub path", "tenant"}),
+    ],
+)
+def test_a_request_principal_is_compared_as_one_text(proxy: Guarded, value: str, held: set[str]) -> None:
+    found = {
+        name
+        for name, (issuer, subject) in ROOTS.items()
+        if proxy.allows(f"principal {value}", headers=bearer(ISSUER.token({"iss": issuer, "sub": subject})))
+    }
+    assert found == held
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_whose_principal_begins_so_is_denied(proxy: Guarded, name: str) -> None:
+    issuer, subject = ROOTS[name]
+    headers = bearer(ISSUER.token({"iss": issuer, "sub": subject}))
+    assert proxy.allows("denied", headers=headers) is (name == "longer")
+    assert proxy.allows("not", headers=headers) is (name == "longer")
