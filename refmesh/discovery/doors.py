@@ -122,10 +122,11 @@ def gateway_routes(chain: Chain, keys: Keys, guard: Guard, trust_domain: str) ->
         ignore_port_in_host_matching=True,
         validate_clusters=BoolValue(value=False),
     )
+    # Without rules as well: a listener whose filters come before the rules or outlive them would refuse everybody.
+    for name, rules in guards.route_rules(guard.authorization, trust_domain).items():
+        configuration.typed_per_filter_config[name].CopyFrom(rules)
     if guard != Guard():
         configuration.ignore_path_parameters_in_path_matching = guards.ignores_path_parameters()
-        for name, rules in guards.route_rules(guard.authorization, trust_domain).items():
-            configuration.typed_per_filter_config[name].CopyFrom(rules)
     return hash_actions(configuration, keys)
 
 
