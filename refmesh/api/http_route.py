@@ -23,6 +23,7 @@ from refmesh.api.routing import Match, Retry, Rule, TextMatch
 __all__ = ["HTTPRoute", "ParentService"]
 
 _PATHS = {"Exact": "exact", "PathPrefix": "segment-prefix", "RegularExpression": "regex"}
+_EVERYTHING = Match(path=TextMatch("segment-prefix", "/"))
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 
 
@@ -54,7 +55,7 @@ def _rule(item: Field, meta: Meta, domain: str) -> Rule:
         raise Invalid(f"{item.path}.timeouts.backendRequest", "must not be longer than the request's timeout")
     return Rule(
         name=item.get("name").text(""),
-        matches=tuple(_match(match) for match in item.get("matches").each()),
+        matches=tuple(_match(match) for match in item.get("matches").each()) or (_EVERYTHING,),
         destinations=destinations,
         # Without a retry there is one try, and its limit is the request's; 0 means none.
         timeout=request if request or item.get("retry").present else per_try,
@@ -80,9 +81,8 @@ def _match(item: Field) -> Match:
     elif "?" in value or "#" in value:
         raise Invalid(f"{path.path}.value", "must be a path without query and fragment")
     method = item.get("method")
-    everything = kind == "segment-prefix" and value == "/"
     return Match(
-        path=None if everything else TextMatch(kind, value),  # type: ignore[arg-type]
+        path=TextMatch(kind, value),  # type: ignore[arg-type]
         method=TextMatch("exact", method.choice(*_METHODS)) if method.present else None,
         headers=named_values(item.get("headers"), header=True),
         query=named_values(item.get("queryParams"), header=False),

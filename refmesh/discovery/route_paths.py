@@ -62,15 +62,17 @@ def _whole_path(path: str) -> Any:
 def _replace_prefix(action: Any, prefix: str, match: Match) -> None:
     """Replace what the match consumed: works alike for a redirect and a forwarding action."""
     path = match.path
-    consumed = path.value if path is not None else "/"
     if path is not None and path.kind in {"exact", "regex"}:
         # Istio: the whole of what an exact or regular match took.
         action.regex_rewrite.CopyFrom(_whole_path(prefix))
-    elif (path is None or path.kind == "segment-prefix") and prefix.rstrip("/") == "" and consumed.rstrip("/"):
+    elif path is None or path.kind != "segment-prefix":
+        action.prefix_rewrite = prefix
+    elif not path.value.rstrip("/"):
+        # / -> /a must turn /b into /a/b, not /ab.
+        action.prefix_rewrite = f"{prefix.rstrip('/')}/"
+    elif not prefix.rstrip("/"):
         # /a -> / must turn /a/b into /b, not //b.
-        pattern = f"^{re.escape(consumed.rstrip('/'))}/*"
+        pattern = f"^{re.escape(path.value.rstrip('/'))}/*"
         action.regex_rewrite.CopyFrom(RegexMatchAndSubstitute(pattern=RegexMatcher(regex=pattern), substitution="/"))
     else:
-        action.prefix_rewrite = (
-            prefix.rstrip("/") or "/" if path is not None and path.kind == "segment-prefix" else prefix
-        )
+        action.prefix_rewrite = prefix.rstrip("/")

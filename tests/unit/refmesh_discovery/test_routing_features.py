@@ -16,6 +16,7 @@ from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, poli
 
 ECHO = "echo.shop.svc.cluster.local"
 PARENT = {"group": "", "kind": "Service", "name": "echo"}
+BACKEND = {"name": "echo", "port": 80}
 
 
 def virtual_service(*http: dict[str, Any], **spec: Any) -> dict[str, Any]:
@@ -195,3 +196,23 @@ def test_a_bad_grpc_route_or_grant_names_the_field() -> None:
         GRPCRoute.parse(policy("g", spec), "cluster.local")
     with pytest.raises(Invalid, match=r"spec\.to"):
         ReferenceGrant.parse(policy("g", {"from": [{"kind": "HTTPRoute", "namespace": "a"}]}), "cluster.local")
+
+
+@pytest.mark.parametrize("matches", [[], [{"headers": [{"name": "x", "value": "y"}]}], [{"path": {"value": "/"}}]])
+@pytest.mark.parametrize(("replacement", "rewrite"), [("/v1", "/v1/"), ("/v1/", "/v1/"), ("/", "/"), ("", "/")])
+def test_a_replaced_root_stays_a_segment_of_its_own(matches: list[Any], replacement: str, rewrite: str) -> None:
+    change = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": replacement}}
+    rules = [
+        {"matches": matches, "filters": [{"type": "RequestRedirect", "requestRedirect": change}]},
+        {"matches": matches, "filters": [{"type": "URLRewrite", "urlRewrite": change}], "backendRefs": [BACKEND]},
+    ]
+    cluster = MemoryCluster().with_echo()
+    away, forward = routes(cluster.put("HTTPRoute", policy("r", {"parentRefs": [PARENT], "rules": rules})))[:2]
+    assert (away.match.prefix, away.redirect.prefix_rewrite) == ("/", rewrite)
+    assert (forward.match.prefix, forward.route.prefix_rewrite) == ("/", rewrite)
+
+
+def test_what_a_virtual_service_replaces_is_text() -> None:
+    rule = {"rewrite": {"uri": "/v1"}, "route": [{"destination": {"host": "echo"}}]}
+    (found,) = routes(MemoryCluster().with_echo().put("VirtualService", virtual_service(rule)))
+    assert found.route.prefix_rewrite == "/v1"
