@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -36,6 +36,10 @@ class Attachments:
     @classmethod
     def collect(cls, snapshot: Snapshot, settings: MeshSettings) -> Attachments:
         """Sort what a snapshot has. Of several objects on the same host the oldest decides."""
+        outside = _outside_names(snapshot, settings.domain)
+        if outside:
+            called = {key: _calling(item, outside) for key, item in snapshot.virtual_services.items()}
+            snapshot = replace(snapshot, virtual_services=called)
         virtual: dict[str, VirtualService] = {}
         for item in sorted(snapshot.virtual_services.values(), key=lambda item: item.meta.age_key):
             for host in item.hosts:
@@ -50,7 +54,7 @@ class Attachments:
             settings,
             virtual,
             {where: tuple(found) for where, found in routes.items()},
-            _destination_rules(snapshot, settings),
+            _destination_rules(snapshot, settings, outside),
         )
 
     def namespaces_of_their_own(self) -> set[str]:
@@ -136,11 +140,7 @@ class Attachments:
 
     def with_ports(self, rule: Rule, port: int) -> Rule:
         """A VirtualService may leave out the port of a service that has only one; else that of the request holds."""
-        return replace(
-            rule,
-            destinations=tuple(self.with_port(item, port) for item in rule.destinations),
-            mirrors=tuple(replace(item, destination=self.with_port(item.destination, port)) for item in rule.mirrors),
-        )
+        return _with_targets(rule, lambda item: self.with_port(item, port))
 
     def with_port(self, destination: Destination, port: int) -> Destination:
         """The same for one destination."""
@@ -152,12 +152,13 @@ class Attachments:
         return replace(destination, port=port)
 
 
-def _destination_rules(snapshot: Snapshot, settings: MeshSettings) -> dict[tuple[str, str], DestinationRule]:
+def _destination_rules(
+    snapshot: Snapshot, settings: MeshSettings, outside: Mapping[str, str]
+) -> dict[tuple[str, str], DestinationRule]:
     found: dict[tuple[str, str], DestinationRule] = {}
     mesh_wide: dict[str, DestinationRule] = {}
-    outside = _outside_names(snapshot, settings.domain)
     for written in sorted(snapshot.destination_rules.values(), key=lambda item: item.meta.age_key):
-        rule = replace(written, host=outside[written.host]) if written.host in outside else written
+        rule = replace(written, host=outside.get(written.host, written.host))
         owner = rule.host.split(".")[1] if rule.host.endswith(f".svc.{settings.domain}") else ""
         if rule.meta.namespace == owner:
             found.setdefault((EVERYBODY, rule.host), rule)
@@ -177,21 +178,36 @@ def _outside_names(snapshot: Snapshot, domain: str) -> dict[str, str]:
     return {full: host for full, host in found.items() if service_of(full) not in snapshot.services}
 
 
+def _calling(virtual: VirtualService, outside: Mapping[str, str]) -> VirtualService:
+    """The VirtualService with hosts outside called by their own names."""
+
+    def named(target: Destination) -> Destination:
+        return replace(target, host=outside.get(target.host, target.host))
+
+    return replace(
+        virtual,
+        hosts=tuple(outside.get(host, host) for host in virtual.hosts),
+        rules=tuple(_with_targets(rule, named) for rule in virtual.rules),
+        streams=tuple(replace(rule, destinations=tuple(map(named, rule.destinations))) for rule in virtual.streams),
+    )
+
+
 def resolved(snapshot: Snapshot, route: GatewayRoute) -> GatewayRoute:
     """The route with every reference that cannot be followed marked as such."""
 
     def checked(target: Destination) -> Destination:
         return replace(target, invalid=backend_problem(snapshot, route, target))
 
-    rules = tuple(
-        replace(
-            rule,
-            destinations=tuple(checked(item) for item in rule.destinations),
-            mirrors=tuple(replace(item, destination=checked(item.destination)) for item in rule.mirrors),
-        )
-        for rule in route.rules
+    return replace(route, rules=tuple(_with_targets(rule, checked) for rule in route.rules))
+
+
+def _with_targets(rule: Rule, change: Callable[[Destination], Destination]) -> Rule:
+    """The rule with every destination and mirror changed."""
+    return replace(
+        rule,
+        destinations=tuple(map(change, rule.destinations)),
+        mirrors=tuple(replace(item, destination=change(item.destination)) for item in rule.mirrors),
     )
-    return replace(route, rules=rules)
 
 
 def host_rules(virtual: VirtualService, port: int) -> tuple[Rule, ...] | None:

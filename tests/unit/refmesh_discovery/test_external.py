@@ -15,6 +15,7 @@ from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.world import Generator, World
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, policy, service
 
+TCP = {"number": 90, "name": "tcp", "protocol": "TCP"}
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 
 
@@ -72,6 +73,30 @@ def test_a_virtual_service_routes_requests_to_an_outside_host() -> None:
     route = message(cluster.world(), ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts[0].routes[0]
     assert route.route.timeout.seconds == 2
     assert route.route.cluster == "outbound|80||api.example.com"
+
+
+def test_a_host_that_reads_like_a_service_of_a_namespace_is_the_entry_s() -> None:
+    cluster = MemoryCluster().with_echo().put("ServiceEntry", entry(hosts=["example.com"], ports=[HTTP, TCP]))
+    away = {"destination": {"host": "example.com"}}
+    cluster.put("VirtualService", policy("v", {"hosts": ["example.com"], "http": [{"route": [away], "timeout": "2s"}]}))
+    spec = {"hosts": ["echo"], "http": [{"route": [away], "mirror": away["destination"]}], "tcp": [{"route": [away]}]}
+    cluster.put("VirtualService", policy("w", spec))
+    found = cluster.world()
+    outside = message(found, ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts[0].routes[0].route
+    assert (outside.timeout.seconds, outside.cluster) == (2, "outbound|80||example.com")
+    inside = message(found, ResourceType.ROUTE, "echo.shop.svc.cluster.local:80").virtual_hosts[0].routes[0].route
+    assert inside.cluster == inside.request_mirror_policies[0].cluster == "outbound|80||example.com"
+    stream = message(found, ResourceType.LISTENER, "10.0.0.1_90").filter_chains[0].filters[0]
+    assert b"outbound|90||example.com" in stream.typed_config.value
+
+
+def test_a_service_of_that_name_is_still_meant_by_it() -> None:
+    cluster = MemoryCluster().with_echo().put("ServiceEntry", entry(hosts=["example.com"]))
+    cluster.put("Service", service("example", "10.0.0.9", namespace="com"))
+    rule = {"route": [{"destination": {"host": "example.com"}}]}
+    cluster.put("VirtualService", policy("w", {"hosts": ["echo"], "http": [rule]}))
+    inside = message(cluster.world(), ResourceType.ROUTE, "echo.shop.svc.cluster.local:80").virtual_hosts[0]
+    assert inside.routes[0].route.cluster == "outbound|80||example.com.svc.cluster.local"
 
 
 def test_of_two_entries_for_a_host_the_older_decides() -> None:
