@@ -29,6 +29,7 @@ class Attachments:
     snapshot: Snapshot
     settings: MeshSettings
     virtual_services: Mapping[str, VirtualService]
+    """Those that speak to sidecars, by host."""
     routes: Mapping[tuple[str, Key], tuple[GatewayRoute, ...]]
     """Routes of Gateway API by scope and Service, GRPCRoutes before HTTPRoutes, each kind the oldest first."""
     destination_rules: Mapping[tuple[str, str], DestinationRule]
@@ -42,7 +43,7 @@ class Attachments:
             snapshot = replace(snapshot, virtual_services=called)
         virtual: dict[str, VirtualService] = {}
         for item in sorted(snapshot.virtual_services.values(), key=lambda item: item.meta.age_key):
-            for host in item.hosts:
+            for host in item.hosts if MESH in item.gateways else ():
                 virtual.setdefault(host, item)
         routes: dict[tuple[str, Key], list[GatewayRoute]] = {}
         of_gateway_api = [*snapshot.grpc_routes.values(), *snapshot.http_routes.values()]
@@ -99,7 +100,7 @@ class Attachments:
     def streams(self, service: Service, port: ServicePort) -> tuple[StreamRoute, ...]:
         """The tcp and tls routes for connections to a service port, of sidecars."""
         virtual = self.virtual_services.get(service.host(self.settings.domain))
-        if virtual is None or MESH not in virtual.gateways:
+        if virtual is None:
             return ()
         return tuple(
             StreamRoute(server_names, tuple(self.with_port(item, port.port) for item in rule.destinations), rule.tls)
@@ -133,7 +134,7 @@ class Attachments:
                     merged_rules([resolved(self.snapshot, route) for route in attached if route.meta.kind == kind])
                 )
         virtual = self.virtual_services.get(service.host(self.settings.domain))
-        if virtual is None or MESH not in virtual.gateways or not virtual.rules:
+        if virtual is None or not virtual.rules:
             return None
         held = (rule_for(rule, port.port, namespace, labels or {}) for rule in virtual.rules_for(MESH))
         return tuple(self.with_ports(rule, port.port) for rule in held if rule is not None)
@@ -211,8 +212,8 @@ def _with_targets(rule: Rule, change: Callable[[Destination], Destination]) -> R
 
 
 def host_rules(virtual: VirtualService, port: int) -> tuple[Rule, ...] | None:
-    """The rules of a VirtualService for a host that is no Service; None where it says nothing to sidecars."""
-    if MESH not in virtual.gateways or not virtual.rules:
+    """The rules of a VirtualService for a host that is no Service; None where it has none for requests."""
+    if not virtual.rules:
         return None
     held = (rule_for(rule, port, "", {}) for rule in virtual.rules_for(MESH))
     return tuple(rule for rule in held if rule is not None)

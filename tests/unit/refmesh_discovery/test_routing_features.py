@@ -147,6 +147,16 @@ def test_a_match_for_a_gateway_only_says_nothing_to_sidecars() -> None:
     assert found.route.cluster == f"outbound|80||{ECHO}"
 
 
+def test_an_older_object_for_gateways_alone_stands_in_no_one_s_way() -> None:
+    edge = virtual_service({"route": [{"destination": {"host": "gone"}}]}, gateways=["edge"])
+    near = policy(
+        "near", {"hosts": ["echo"], "http": [{"timeout": "2s", "route": [{"destination": {"host": "echo"}}]}]}
+    )
+    near["metadata"]["creationTimestamp"] = "2026-03-01T00:00:00Z"
+    (found,) = routes(MemoryCluster().with_echo().put("VirtualService", edge, near))
+    assert found.route.timeout.seconds == 2
+
+
 def test_tcp_and_tls_routes_shape_the_listener_of_their_port() -> None:
     spec = virtual_service(
         tls=[{"match": [{"sniHosts": ["a.example"], "port": 90}], "route": [{"destination": {"host": "tls-a"}}]}],
