@@ -12,6 +12,7 @@ __all__ = ["key_set_problem", "usable_keys"]
 
 _MAX_KEYS = 100
 _CURVES = {"P-256": 32, "P-384": 48, "P-521": 66}
+_ALGORITHMS = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 _SHAPE = 'must be a JSON Web Key Set: {"keys": [...]}'
 
 
@@ -48,13 +49,18 @@ def _problem(key: Any) -> str:
         return "is private: everybody who may read it can sign tokens"
     if not all(isinstance(key.get(name, ""), str) for name in ("kid", "alg", "use")):
         return "has a kid, alg or use that is no text"
+    algorithm = key.get("alg", "")
     if key.get("kty") == "RSA":
-        return _rsa(key)
+        return _rsa(key) or _unfit(algorithm[:2], "RS", "PS")
     if key.get("kty") == "EC":
-        return _elliptic(key)
+        return _elliptic(key) or _unfit(algorithm, _ALGORITHMS[key["crv"]])
     if key.get("kty") == "OKP" and key.get("crv") == "Ed25519":
-        return "" if len(_bytes(key, "x")) == 32 else "has no x of 32 bytes"
+        return _unfit(algorithm, "EdDSA") if len(_bytes(key, "x")) == 32 else "has no x of 32 bytes"
     return "is not of a known kind: kty RSA, EC or OKP with Ed25519"
+
+
+def _unfit(algorithm: str, *fitting: str) -> str:
+    return "" if algorithm in {"", *fitting} else f"has an alg for other keys; its own is {' or '.join(fitting)}"
 
 
 def _rsa(key: Mapping[str, Any]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +21,17 @@ from refmesh.config.kept_keys import KeptKeys, fitting, kept
 from refmesh.discovery.jwt import TokenRules
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy
 
+_POINT = ec.derive_private_key(7, ec.SECP256R1()).public_key().public_numbers()
+EDWARDS = {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": "A" * 43}
+ELLIPTIC = {
+    "kty": "EC",
+    "crv": "P-256",
+    "alg": "ES256",
+    **{
+        name: base64.urlsafe_b64encode(number.to_bytes(32, "big")).decode()
+        for name, number in (("x", _POINT.x), ("y", _POINT.y))
+    },
+}
 GOOD = json.loads(Issuer().key_set())["keys"][0]
 
 
@@ -37,6 +50,14 @@ GOOD = json.loads(Issuer().key_set())["keys"][0]
         ([{"kty": "EC", "crv": "P-1"}], "is on no known curve"),
         ([{"kty": "OKP", "crv": "Ed25519", "x": "AA"}], "has no x of 32 bytes"),
         ([{"kty": "PQ"}], "is not of a known kind"),
+        ([{**GOOD, "alg": "PS256"}], ""),
+        ([{**GOOD, "alg": ""}], ""),
+        ([{**GOOD, "alg": "RSA-OAEP"}], ""),
+        ([{**GOOD, "alg": "ES256"}], "has a key at 0 that has an alg for other keys; its own is RS or PS"),
+        ([ELLIPTIC], ""),
+        ([{**ELLIPTIC, "alg": "ES384"}], "has an alg for other keys"),
+        ([EDWARDS], ""),
+        ([{**EDWARDS, "alg": "Ed25519"}], "has an alg for other keys"),
         ([{**GOOD, "kid": 1}], "has a kid, alg or use that is no text"),
     ],
 )
