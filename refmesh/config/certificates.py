@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from refmesh.config.model import ABSENT, Certificate, Key
 from refmesh.kubeclient import Kube, KubeError
@@ -79,10 +80,22 @@ def _pair(data: Mapping[str, Any]) -> Certificate:
         private = serialization.load_pem_private_key(key, password=None)
     except (ValueError, TypeError):
         return Certificate(problem="has a tls.key that is no PEM key without a password")
+    if problem := _unusable(private.public_key()):
+        return Certificate(problem=problem)
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if private.public_key().public_bytes(*form) != found[0].public_key().public_bytes(*form):
         return Certificate(problem="has a tls.key that is not the key of the first certificate of its tls.crt")
     return Certificate(chain.decode("ascii", "replace"), key.decode("ascii", "replace"))
+
+
+def _unusable(key: Any) -> str:
+    """Why Envoy would refuse a key, and the whole secret with it; empty for a good one."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return "" if 2048 <= key.key_size <= 8192 else "has an RSA key that is not of 2048 to 8192 bits"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        good = isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1)
+        return "" if good else f"has a key on {key.curve.name}, not on one of the curves P-256, P-384 and P-521"
+    return "" if isinstance(key, ed25519.Ed25519PublicKey) else "has a key that is neither RSA nor of an elliptic curve"
 
 
 class CertificateReader:

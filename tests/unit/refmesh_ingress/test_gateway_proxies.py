@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from google.protobuf.json_format import MessageToDict
 
@@ -16,6 +19,7 @@ from refmesh.config.certificates import certificate_of
 from refmesh.config.ingress import wanted_certificates
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.stream import ProxyState
+from tests.unit.refmesh_discovery.authority import TestAuthority
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, pod, policy
 from tests.unit.refmesh_discovery.test_envoy_accepts import ENVOY, EVERY_CONDITION, RICH_RULE, SDS, inline_routes
 from tests.unit.refmesh_ingress.doorways import (
@@ -30,6 +34,21 @@ from tests.unit.refmesh_ingress.doorways import (
 )
 
 DOOR = ("shop", "front-1")
+TERMINATING = {
+    "name": "door",
+    "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+    "filter_chains": [
+        {
+            "transport_socket": {
+                "name": "tls",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                    "common_tls_context": {"tls_certificate_sds_secret_configs": [{"name": "s"}]},
+                },
+            }
+        }
+    ],
+}
 
 
 def secured() -> MemoryCluster:
@@ -153,6 +172,41 @@ def test_what_a_secret_must_hold() -> None:
     assert "no PEM certificate" in certificate_of(secret("x", good.key)).problem
     assert "no PEM key" in certificate_of(secret(good.chain, "x")).problem
     assert "is not the key" in certificate_of(secret(good.chain, other.key)).problem
+
+
+KEYS: dict[str, tuple[Any, str]] = {
+    "RSA of 1024 bits": (rsa.generate_private_key(65537, 1024), "has an RSA key that is not of 2048 to 8192 bits"),
+    "RSA of 2048 bits": (rsa.generate_private_key(65537, 2048), ""),
+    "P-256": (ec.generate_private_key(ec.SECP256R1()), ""),
+    "P-384": (ec.generate_private_key(ec.SECP384R1()), ""),
+    "P-521": (ec.generate_private_key(ec.SECP521R1()), ""),
+    "secp256k1": (ec.generate_private_key(ec.SECP256K1()), "has a key on secp256k1"),
+    "P-224": (ec.generate_private_key(ec.SECP224R1()), "has a key on secp224r1"),
+    "Ed25519": (ed25519.Ed25519PrivateKey.generate(), ""),
+    "DSA": (dsa.generate_private_key(2048), "has a key that is neither"),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_key_is_good_where_envoy_takes_it(name: str, tmp_path: Path) -> None:
+    private, problem = KEYS[name]
+    authority = TestAuthority()
+    leaf = authority.build("leaf", private, x509.BasicConstraints(ca=False, path_length=None), [x509.DNSName("x")])
+    key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    data = {"tls.crt": leaf.public_bytes(Encoding.PEM), "tls.key": key}
+    found = certificate_of({"data": {name: base64.b64encode(part) for name, part in data.items()}})
+    assert found.problem.startswith(problem)
+    assert bool(found.problem) is bool(problem)
+    terminated = {
+        "certificate_chain": {"inline_bytes": base64.b64encode(data["tls.crt"]).decode()},
+        "private_key": {"inline_bytes": base64.b64encode(key).decode()},
+    }
+    secret = {"name": "s", "tls_certificate": terminated}
+    config = tmp_path / "envoy.json"
+    config.write_text(json.dumps({"static_resources": {"secrets": [secret], "listeners": [TERMINATING]}}))
+    command = [str(ENVOY), "--mode", "validate", "-c", str(config), "-l", "error"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode == 0) is not bool(problem), done.stderr
 
 
 def test_requests_go_on_as_http1_unless_the_port_says_otherwise() -> None:
