@@ -10,7 +10,7 @@ from typing import Any
 
 from refmesh.api import client_tls, load_balancer
 from refmesh.api.client_tls import ClientTls
-from refmesh.api.fields import Field, Invalid
+from refmesh.api.fields import MILLISECOND, Field, Invalid
 from refmesh.api.load_balancer import ConsistentHash
 from refmesh.api.locality import LocalitySetting
 from refmesh.api.meta import Meta, short_host
@@ -216,7 +216,7 @@ def _pool(pool: Field) -> ConnectionPool:
     )
     return ConnectionPool(
         max_connections=_limit(tcp.get("maxConnections")),
-        connect_timeout=tcp.get("connectTimeout").duration(),
+        connect_timeout=tcp.get("connectTimeout").duration(low=MILLISECOND),
         max_pending_requests=_limit(http.get("http1MaxPendingRequests")),
         max_requests=_limit(http.get("http2MaxRequests")),
         max_requests_per_connection=_limit(http.get("maxRequestsPerConnection")),
@@ -252,15 +252,8 @@ def _outlier(outlier: Field) -> OutlierDetection:
         consecutive_gateway_errors=_count(outlier.get("consecutiveGatewayErrors")),
         split_local_errors=outlier.get("splitExternalLocalOriginErrors").boolean(),
         consecutive_local_failures=_count(outlier.get("consecutiveLocalOriginFailures")),
-        interval=_positive(outlier.get("interval")),
-        base_ejection_time=_positive(outlier.get("baseEjectionTime")),
+        interval=outlier.get("interval").duration(low=MILLISECOND),
+        base_ejection_time=outlier.get("baseEjectionTime").duration(low=MILLISECOND),
         max_ejection_percent=percent.integer(high=100) if percent.present else None,
         min_health_percent=healthy.integer(high=100) if healthy.present else None,
     )
-
-
-def _positive(item: Field) -> timedelta | None:
-    value = item.duration()
-    if value is not None and value < timedelta(milliseconds=1):
-        raise Invalid(item.path, "must be at least 1ms")
-    return value

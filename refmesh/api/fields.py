@@ -13,7 +13,7 @@ from typing import Any
 
 from refmesh.api.expressions import Budget
 
-__all__ = ["Field", "Invalid", "parse_duration"]
+__all__ = ["MILLISECOND", "Field", "Invalid", "parse_duration"]
 
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
@@ -21,6 +21,8 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0
 # No header, path or name may hold these, and Envoy refuses a whole resource that does.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST = timedelta(days=365)
+MILLISECOND = timedelta(milliseconds=1)
+"""The shortest time for which Envoy can be told to wait."""
 
 
 class Invalid(ValueError):
@@ -128,13 +130,15 @@ class Field:
             raise Invalid(self.path, "must be true or false")
         return self.value
 
-    def duration(self) -> timedelta | None:
-        """A duration such as `1.5s`, or None where the field is absent."""
+    def duration(self, *, low: timedelta = timedelta(0)) -> timedelta | None:
+        """A duration such as `1.5s` that is not shorter than `low`, or None where the field is absent."""
         if self.value is None:
             return None
         parsed = parse_duration(self.text())
         if parsed is None:
             raise Invalid(self.path, f"must be a duration such as 250ms, 10s or 1m30s, not {self.value!r}")
+        if parsed < low:
+            raise Invalid(self.path, f"must be at least {low / MILLISECOND:g}ms")
         return parsed
 
     def regex(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from refmesh.api.fields import Field, Invalid
+from refmesh.api.fields import MILLISECOND, Field, Invalid
 from refmesh.api.gateway_route import (
     Filters,
     GatewayRoute,
@@ -94,9 +94,7 @@ def _retry(field: Field, per_try: timedelta | None) -> Retry | None:
         return None
     field.only("codes", "attempts", "backoff")
     codes = tuple(item.integer(low=400, high=599) for item in field.get("codes").each())
-    backoff = field.get("backoff").duration()
-    if backoff is not None and backoff < timedelta(milliseconds=1):
-        raise Invalid(f"{field.path}.backoff", "must be at least 1ms")
+    backoff = field.get("backoff").duration(low=MILLISECOND)
     # A list of statuses comes on top of connection failures, as Gateway API describes retries.
     on = "connect-failure,refused-stream,reset-before-request" + (",retriable-status-codes" if codes else "")
     if per_try is not None and 504 in codes:

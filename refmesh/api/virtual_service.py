@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from refmesh.api.fields import Field, Invalid
+from refmesh.api.fields import MILLISECOND, Field, Invalid
 from refmesh.api.istio_gateway import HOST
 from refmesh.api.meta import Meta, short_host
 from refmesh.api.routing import (
@@ -27,6 +27,12 @@ from refmesh.api.stream_routes import MESH, StreamRule, gateway_names, source_la
 
 __all__ = ["VirtualService"]
 
+# What Envoy knows for x-envoy-retry-on and x-envoy-retry-grpc-on; it leaves out other words in silence.
+_RETRY_ON = {
+    "5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited", "retriable-4xx",
+    "refused-stream", "retriable-status-codes", "retriable-headers", "http3-post-connect-failure", "cancelled",
+    "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
+}  # fmt: skip
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -257,8 +263,11 @@ def _retry(field: Field) -> Retry | None:
             if not 100 <= int(condition[:9]) <= 599:
                 raise Invalid(f"{field.path}.retryOn", f"{condition} is not an HTTP status")
             statuses.append(int(condition))
-        elif condition:
+        elif condition in _RETRY_ON:
             conditions.append(condition)
+        elif condition:
+            known = ", ".join(sorted(_RETRY_ON))
+            raise Invalid(f"{field.path}.retryOn", f"{condition!r} is neither an HTTP status nor one of {known}")
     if statuses:
         conditions.append("retriable-status-codes")
     attempts = field.get("attempts").integer(2, high=1000)
@@ -271,10 +280,11 @@ def _fault(field: Field) -> Fault | None:
     delay, abort = field.only("delay", "abort").get("delay"), field.get("abort")
     delay.only("fixedDelay", "percentage")
     abort.only("httpStatus", "percentage")
-    if delay.present and delay.get("fixedDelay").duration() is None:
+    fixed = delay.get("fixedDelay").duration(low=MILLISECOND)
+    if delay.present and fixed is None:
         raise Invalid(f"{delay.path}.fixedDelay", "is required")
     return Fault(
-        delay=delay.get("fixedDelay").duration(),
+        delay=fixed,
         delay_percent=_percent(delay) if delay.present else 0.0,
         abort_status=abort.get("httpStatus").integer(low=200, high=599) if abort.present else 0,
         abort_percent=_percent(abort) if abort.present else 0.0,

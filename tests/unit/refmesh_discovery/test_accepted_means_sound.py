@@ -29,6 +29,9 @@ REGEXES = [
 PATHS = ["/a.pem", "/a b/é.pem", "a.pem", "/", "/a/../b", "/a~b", "/" + "a" * 1024, "", "system", "/x\ny"]
 
 
+DURATIONS = ["0s", "1ns", "1ms", "1s", "8000h"]
+
+
 def text_match(dice: random.Random) -> dict[str, str]:
     kind = dice.choice(["exact", "prefix", "regex"])
     return {kind: dice.choice(REGEXES if kind == "regex" else ODD)}
@@ -57,6 +60,11 @@ def virtual_service(dice: random.Random, host: str) -> dict[str, Any]:
             rule["rewrite"] = {"uri": dice.choice(ODD), "authority": dice.choice(ODD)}
         if dice.random() < 0.5:
             rule["retries"] = {"attempts": dice.randrange(4), "retryOn": dice.choice([*ODD, "5xx", "503"])}
+        if dice.random() < 0.3:
+            rule["retries"] = {"perTryTimeout": dice.choice(DURATIONS)}
+        if dice.random() < 0.3:
+            rule["fault"] = {"delay": {"fixedDelay": dice.choice(DURATIONS)}}
+            rule["timeout"], rule["corsPolicy"] = dice.choice(DURATIONS), {"maxAge": dice.choice(DURATIONS)}
     return policy(host, {"hosts": [host], "http": [rule]})
 
 
@@ -97,7 +105,24 @@ def destination_rule(dice: random.Random, host: str) -> dict[str, Any]:
         tls["subjectAltNames"] = dice.sample(ODD, 2)
     if dice.random() < 0.3:
         tls["insecureSkipVerify"] = True
-    return policy(host, {"host": host, "trafficPolicy": {"tls": tls}})
+    return policy(host, {"host": host, "trafficPolicy": {"tls": tls, **limits(dice)}})
+
+
+def limits(dice: random.Random) -> dict[str, Any]:
+    """Settings with times in them, mostly none."""
+    if dice.random() < 0.7:
+        return {}
+    times = iter(dice.choices(DURATIONS, k=6))
+    return {
+        "connectionPool": {"tcp": {"connectTimeout": next(times)}, "http": {"idleTimeout": next(times)}},
+        "outlierDetection": {"interval": next(times), "baseEjectionTime": next(times)},
+        "loadBalancer": dice.choice(
+            [
+                {"warmupDurationSecs": next(times)},
+                {"consistentHash": {"httpCookie": {"name": "c", "ttl": next(times)}}},
+            ]
+        ),
+    }
 
 
 @pytest.mark.parametrize("seed", range(3))

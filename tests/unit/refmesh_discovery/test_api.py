@@ -59,6 +59,21 @@ MISTAKES = [
     ),
     (
         "VirtualService",
+        {"hosts": ["a"], "http": [{"route": ROUTE, "fault": {"delay": {"fixedDelay": "0s"}}}]},
+        "spec.http[0].fault.delay.fixedDelay: must be at least 1ms",
+    ),
+    (
+        "VirtualService",
+        {"hosts": ["a"], "http": [{"route": ROUTE, "retries": {"retryOn": "503,5xxx"}}]},
+        "spec.http[0].retries.retryOn: '5xxx' is neither an HTTP status nor one of 5xx, cancelled",
+    ),
+    (
+        "DestinationRule",
+        {"host": "a", "trafficPolicy": {"connectionPool": {"tcp": {"connectTimeout": "0s"}}}},
+        "spec.trafficPolicy.connectionPool.tcp.connectTimeout: must be at least 1ms",
+    ),
+    (
+        "VirtualService",
         {"hosts": ["a"], "http": [{"route": ROUTE, "match": [{"uri": {"exact": "/", "prefix": "/"}}]}]},
         "spec.http[0].match[0].uri: must have one of",
     ),
