@@ -128,6 +128,9 @@ def _at_service(
         return ("Accepted", False, "UnsupportedValue", word)
     if service is None:
         return ("Accepted", False, "NoMatchingParent", f"there is no Service {namespace}/{name}")
+    if not service.addresses:
+        word = "the Service is headless: its clients call single pods, and no route stands between"
+        return ("Accepted", False, "NoMatchingParent", word)
     if reference.get("port") and service.port(reference["port"]) is None:
         return ("Accepted", False, "NoMatchingParent", f"the Service has no TCP port {reference['port']}")
     if (port := service.port(reference.get("port"))) is not None and port.protocol is Protocol.TCP:

@@ -7,6 +7,7 @@ from typing import Any
 from refmesh.config.ingress import CONTROLLER
 from refmesh.config.status import wanted_parents
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy, service
+from tests.unit.refmesh_discovery.test_generation import headless
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 PARENT = {"group": "", "kind": "Service", "name": "echo", "port": 80}
@@ -35,6 +36,10 @@ def test_what_is_wrong_is_said() -> None:
     assert conditions(route(parent={**PARENT, "port": 90}))["Accepted"] == ("False", "NoMatchingParent")
     assert conditions(route(parent={**PARENT, "name": "nobody"}))["Accepted"] == ("False", "NoMatchingParent")
     assert conditions(route(filters=[{"type": "Nope"}]))["Accepted"] == ("False", "UnsupportedValue")
+
+
+def test_a_route_of_a_headless_service_is_not_said_to_be_in_force() -> None:
+    assert conditions(route(), headless(MemoryCluster().with_echo()))["Accepted"] == ("False", "NoMatchingParent")
 
 
 def test_a_status_that_is_right_is_not_written_again() -> None:
