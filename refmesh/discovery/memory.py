@@ -28,11 +28,12 @@ class Memory:
     def __init__(self) -> None:
         self._made: dict[tuple[ResourceType, str, str], _Made] = {}
         self._used: set[tuple[ResourceType, str, str]] = set()
-        self._tables: dict[tuple[str, ResourceType], Table] = {}
+        self._tables: dict[str, dict[ResourceType, Table]] = {}
+        self._published: set[str] = set()
 
     def begin(self) -> None:
         """Start to note what is used."""
-        self._used = set()
+        self._used, self._published = set(), set()
 
     def encoded(self, kind: ResourceType, name: str, scope: str, inputs: Any, make: Callable[[], Any]) -> Encoded:
         """The resource that `make` makes of equal inputs; made and encoded only if these are new."""
@@ -49,12 +50,16 @@ class Memory:
 
     def published(self, scope: str, found: Mapping[ResourceType, dict[str, Encoded]]) -> Tables:
         """Keep the table object of last time where its content is the same: comparing tables then costs nothing."""
+        self._published.add(scope)
+        tables = self._tables.setdefault(scope, {})
         for kind, table in found.items():
-            if self._tables.get((scope, kind)) != table:
-                self._tables[scope, kind] = MappingProxyType(table)
-        return MappingProxyType({kind: self._tables[scope, kind] for kind in found})
+            if tables.get(kind) != table:
+                tables[kind] = MappingProxyType(table)
+        return MappingProxyType({kind: tables[kind] for kind in found})
 
     def forget_unused(self) -> None:
-        """Drop what was not asked for since `begin`."""
+        """Drop what was not asked for since `begin`, and the tables of scopes that are none any more."""
         for key in self._made.keys() - self._used:
             del self._made[key]
+        for scope in self._tables.keys() - self._published:
+            del self._tables[scope]

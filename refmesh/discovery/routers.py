@@ -54,6 +54,12 @@ class Routers:
         self._settings = settings
         self._made: dict[tuple[Key, ResourceType, str], tuple[Any, Encoded]] = {}
 
+    def forget_gone(self, snapshot: Snapshot) -> None:
+        """Drop what was made for gateways without pods: their private keys, too."""
+        owners = {_owner(gateway_of(snapshot, pod), pod) for pod in snapshot.pods.values() if pod.router}
+        for where in [key for key in self._made if key[0] not in owners]:
+            del self._made[where]
+
     def of(self, attachments: Attachments, pod: Pod, observed: Observation, guard: Guard) -> Tables:
         """All that the gateway of a pod has for itself. `guard`: the policies that speak for the pod."""
         snapshot = attachments.snapshot
@@ -62,10 +68,9 @@ class Routers:
         if gateway is not None:
             opened = open_gateway(snapshot, gateway)
             ports, calls = gateways.ports_of(snapshot, opened), _grpc_targets(opened)
-            owner = (gateway.meta.namespace, gateway.meta.name)
         else:
             ports = classic_ports(attachments, pod)
-            owner = (pod.namespace, f"{pod.service_account} {sorted(pod.labels.items())}")
+        owner = _owner(gateway, pod)
         keys = hashing.keys(attachments, pod.namespace)
         guard = _at_bound_ports(guard)
         found: dict[ResourceType, dict[str, Encoded]] = {kind: {} for kind in ResourceType}
@@ -121,6 +126,13 @@ class Routers:
             specs = cluster_specs(service, port, rule, identities, self._settings)
             found.extend(replace(spec, http1=True) for spec, _ in specs)
         return found
+
+
+def _owner(gateway: Gateway | None, pod: Pod) -> Key:
+    """Whose resources those of a pod are: pods of one gateway share them."""
+    if gateway is not None:
+        return (gateway.meta.namespace, gateway.meta.name)
+    return (pod.namespace, f"{pod.service_account} {sorted(pod.labels.items())}")
 
 
 def _at_bound_ports(guard: Guard) -> Guard:

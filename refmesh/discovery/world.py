@@ -120,6 +120,7 @@ class Generator:
             for namespace in sorted(attachments.namespaces_of_their_own())
         }
         self._memory.forget_unused()
+        self._routers.forget_gone(snapshot)
         metrics.GENERATE_SECONDS.observe(time.monotonic() - started)
         return World(
             version=snapshot.version,

@@ -236,6 +236,16 @@ def test_a_consumer_s_route_is_seen_by_clients_of_its_namespace_only() -> None:
     assert world.tables("shop") is world.tables("third")
 
 
+def test_what_was_made_for_a_namespace_alone_goes_with_its_last_rule() -> None:
+    cluster = MemoryCluster().with_echo()
+    cluster.put("HTTPRoute", http_route("mine", [{"path": {"value": "/mine"}}], "echo", namespace="client"))
+    kept = cluster.generator._memory._tables
+    cluster.world()
+    assert set(kept) == {"", "client"}
+    cluster.drop("HTTPRoute", "mine", "client").world()
+    assert set(kept) == {""}
+
+
 def test_retries_are_safe_by_default_and_as_asked_otherwise() -> None:
     cluster = MemoryCluster().with_echo()
     route = shared(cluster, R, f"{HOST}:80").virtual_hosts[0].routes[0].route

@@ -136,6 +136,15 @@ def test_keys_reach_the_gateway_that_names_them_and_no_other_proxy() -> None:
     assert not any(tables.get(ResourceType.SECRET) for tables in (world.shared, *world.by_namespace.values()))
 
 
+def test_a_key_goes_with_the_gateway_that_had_it() -> None:
+    cluster = secured()
+    made = cluster.generator._routers._made
+    assert secrets_of(cluster, DOOR)
+    assert ResourceType.SECRET in {kind for _, kind, _ in made}
+    cluster.drop("Pod", "front-1").world()
+    assert made == {}
+
+
 def test_no_text_shows_a_key() -> None:
     cluster = secured()
     world = cluster.world()
