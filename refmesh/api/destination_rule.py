@@ -11,6 +11,8 @@ from typing import Any
 from refmesh.api import client_tls, load_balancer
 from refmesh.api.client_tls import ClientTls
 from refmesh.api.fields import MILLISECOND, Field, Invalid
+from refmesh.api.hostnames import covers
+from refmesh.api.istio_gateway import HOST
 from refmesh.api.load_balancer import ConsistentHash
 from refmesh.api.locality import LocalitySetting
 from refmesh.api.meta import Meta, short_host
@@ -129,7 +131,7 @@ class DestinationRule:
                 raise Invalid(f"spec.subsets[{index}].name", f"{name!r} is used twice")
         return cls(
             meta=meta,
-            host=short_host(spec.get("host").text(), meta.namespace, domain),
+            host=_host(spec.get("host"), meta.namespace, domain),
             policy=_policy(spec.get("trafficPolicy")),
             subsets=subsets,
         )
@@ -148,11 +150,21 @@ class DestinationRule:
             raise Invalid(spec.path, "asks for no TLS")
         mutual = modes == {"ISTIO_MUTUAL"}
         tls = ClientTls("ISTIO_MUTUAL") if mutual else client_tls.never_ready(f"{meta.namespace}/{meta.name}")
-        return cls(meta, short_host(spec.get("host").text(), meta.namespace, domain), TrafficPolicy(tls=tls))
+        return cls(meta, _host(spec.get("host"), meta.namespace, domain), TrafficPolicy(tls=tls))
 
     def subset(self, name: str) -> Subset | None:
         """The subset of that name."""
         return next((subset for subset in self.subsets if subset.name == name), None)
+
+
+def _host(field: Field, namespace: str, domain: str) -> str:
+    """The full name of a Service, or of a host of ServiceEntries, which may be a wildcard outside of the cluster."""
+    host = field.text().lower().rstrip(".")
+    if not HOST.fullmatch(host):
+        raise Invalid(field.path, f"is no name of a host: {host!r}")
+    if host.startswith("*") and (host == "*" or covers(host, f"a.b.svc.{domain}") or host.endswith(f".{domain}")):
+        raise Invalid(field.path, "must name a single Service; the mesh speaks its own TLS without a rule")
+    return short_host(host, namespace, domain)
 
 
 def _modes(spec: Mapping[str, Any]) -> Iterator[str]:

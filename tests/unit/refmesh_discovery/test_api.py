@@ -67,6 +67,10 @@ MISTAKES = [
         {"hosts": ["a"], "http": [{"route": ROUTE, "retries": {"retryOn": "503,5xxx"}}]},
         "spec.http[0].retries.retryOn: '5xxx' is neither an HTTP status nor one of 5xx, cancelled",
     ),
+    ("DestinationRule", {"host": "no such host!!"}, "spec.host: is no name of a host: 'no such host!!'"),
+    ("DestinationRule", {"host": "*.local"}, "spec.host: must name a single Service"),
+    ("DestinationRule", {"host": "*.shop.svc.cluster.local"}, "spec.host: must name a single Service"),
+    ("DestinationRule", {"host": "*"}, "spec.host: must name a single Service"),
     (
         "DestinationRule",
         {"host": "a", "trafficPolicy": {"connectionPool": {"tcp": {"connectTimeout": "0s"}}}},
@@ -281,6 +285,11 @@ def test_what_is_no_duration(text: str) -> None:
 )
 def test_short_hosts(host: str, expected: str) -> None:
     assert short_host(host, "shop", DOMAIN) == expected
+
+
+@pytest.mark.parametrize("host", ["echo", "Echo.shop.svc.cluster.local.", "api.example.com", "*.example.com", "*.com"])
+def test_hosts_of_destination_rules(host: str) -> None:
+    assert isinstance(read("DestinationRule", {"host": host}), DestinationRule)
 
 
 def test_peer_authentication() -> None:
