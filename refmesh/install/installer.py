@@ -217,8 +217,11 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
     image = await installed_image(kube) or "none"
     namespace, *rest = manifests.control_plane(image, _any_options())
     deployment = rest[-1]
-    if await delete(kube, deployment):
-        await _control_plane_gone(kube)
+    there = await delete(kube, deployment)
+    # The end of a namespace ends its pods at once; the garbage collector may take a minute for a Deployment's.
+    await delete(kube, namespace)
+    await _control_plane_gone(kube)
+    if there:
         report("control plane")
     if gateways := await _delete_gateway_workloads(kube):
         report(f"the workloads of {gateways} Gateways")
@@ -226,7 +229,7 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
         await delete(kube, manifests.gateway_class())
     cluster_wide = [obj for obj in rest if "namespace" not in obj["metadata"]]
     await asyncio.gather(*(delete(kube, obj) for obj in cluster_wide))
-    await asyncio.gather(delete(kube, namespace), _delete_definitions(kube, report, purge=purge))
+    await _delete_definitions(kube, report, purge=purge)
     await wait_gone(kube, namespace, timeout=_PODS_GONE_SECONDS)
     report(f"namespace {NAMESPACE}")
     if left := len(await kube.list("v1", "pods", selector=f"{TLS_MODE_LABEL}=istio")):
