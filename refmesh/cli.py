@@ -199,6 +199,9 @@ def inject(
         Path | None,
         typer.Option("--root-cert", help="File with the mesh's roots (PEM): with it and --image no cluster is needed."),
     ] = None,
+    trust_domain: Annotated[
+        str | None, typer.Option("--trust-domain", help="The installed mesh's otherwise, or cluster.local.")
+    ] = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
@@ -214,9 +217,9 @@ def inject(
         raise UsageProblem(f"{file} has a document that is no Kubernetes object.")
     if root_cert is not None:
         named = image or os.environ.get("REFMESH_IMAGE")
-        config = offline_config(root_cert, named, native=sidecar is not Sidecar.CLASSIC)
+        config = offline_config(root_cert, named, trust_domain, native=sidecar is not Sidecar.CLASSIC)
     else:
-        config = _run(kubeconfig, context, lambda kube: _config(kube, image, sidecar))
+        config = _run(kubeconfig, context, lambda kube: _config(kube, image, sidecar, trust_domain))
     try:
         injected = [inject_object(document, config) for document in documents]
     except BadPod as error:
@@ -224,14 +227,19 @@ def inject(
     typer.echo(yaml.safe_dump_all(injected, sort_keys=False), nl=False)
 
 
-async def _config(kube: Kube, image: str | None, sidecar: Sidecar | None) -> Config:
-    """The installed mesh's image, root, and form of sidecars."""
+async def _config(kube: Kube, image: str | None, sidecar: Sidecar | None, trust_domain: str | None) -> Config:
+    """The installed mesh's image, root, trust domain, and form of sidecars."""
     roots = await kube.get("v1", "configmaps", "refmesh-ca-root-cert", options.NAMESPACE)
     named = image or await installer.installed_image(kube)
     if roots is None or named is None:
         raise UsageProblem("refmesh is not installed on this cluster.", fix="Run refmesh install first.")
     form = sidecar or await installer.installed_sidecar(kube)
-    return Config(image=named, root_pem=str(roots["data"]["root-cert.pem"]), native=form == Sidecar.NATIVE)
+    return Config(
+        image=named,
+        root_pem=str(roots["data"]["root-cert.pem"]),
+        trust_domain=trust_domain or await installer.installed_trust_domain(kube),
+        native=form == Sidecar.NATIVE,
+    )
 
 
 @app.command("proxy-status")

@@ -200,8 +200,17 @@ async def installed_image(kube: Kube) -> str | None:
 
 async def installed_sidecar(kube: Kube) -> str:
     """Return the form of the installed mesh's sidecars: native or classic."""
+    return await _argument(kube, "--sidecar", "native")
+
+
+async def installed_trust_domain(kube: Kube) -> str:
+    """Return the installed mesh's trust domain."""
+    return await _argument(kube, "--trust-domain", "cluster.local")
+
+
+async def _argument(kube: Kube, name: str, otherwise: str) -> str:
     arguments = ((await _control_plane(kube)) or {}).get("args") or []
-    return str(arguments[arguments.index("--sidecar") + 1]) if "--sidecar" in arguments[:-1] else "native"
+    return str(arguments[arguments.index(name) + 1]) if name in arguments[:-1] else otherwise
 
 
 async def _control_plane(kube: Kube) -> Object | None:

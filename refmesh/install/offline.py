@@ -30,7 +30,9 @@ _TEMPLATES = {
 }
 
 
-def offline_config(root_cert: Path, image: str | None, *, native: bool = True) -> Config:
+def offline_config(
+    root_cert: Path, image: str | None, trust_domain: str | None = None, *, native: bool = True
+) -> Config:
     """Return what proxies are told, without a cluster to ask. Raises `UsageProblem`."""
     if not image:
         raise UsageProblem("With --root-cert no cluster is asked for the image.", fix="Give --image REF.")
@@ -45,7 +47,7 @@ def offline_config(root_cert: Path, image: str | None, *, native: bool = True) -
         ) from error
     # Nothing but the certificates: a file of root and key must not put the key into every pod.
     pem = "".join(root.public_bytes(Encoding.PEM).decode() for root in roots)
-    return Config(image=image, root_pem=pem, native=native)
+    return Config(image=image, root_pem=pem, trust_domain=trust_domain or Config.trust_domain, native=native)
 
 
 def inject_object(obj: dict[str, Any], config: Config) -> dict[str, Any]:

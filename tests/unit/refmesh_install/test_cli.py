@@ -81,13 +81,14 @@ def test_with_root_and_image_pods_are_injected_without_a_cluster(tmp_path):
     (tmp_path / "root.pem").write_bytes(root + b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
     (tmp_path / "pod.yaml").write_text(yaml.safe_dump({"kind": "Pod", **pod()}))
     given = ["inject", "-f", str(tmp_path / "pod.yaml"), "--root-cert", str(tmp_path / "root.pem")]
-    done = refmesh(*given, "--image", "mesh:1", KUBECONFIG="/nowhere")
+    done = refmesh(*given, "--image", "mesh:1", "--trust-domain", "ours", KUBECONFIG="/nowhere")
     assert done.returncode == 0, done.stderr
     (injected,) = yaml.safe_load_all(done.stdout)
     _, proxy = injected["spec"]["initContainers"]
     environment = {entry["name"]: entry.get("value") for entry in proxy["env"]}
     assert proxy["image"] == "mesh:1"
     assert environment["REFMESH_ROOT_CERT"] == root.decode()
+    assert environment["REFMESH_TRUST_DOMAIN"] == "ours"
     missing = refmesh(*given)
     assert (missing.returncode, "--image" in missing.stderr) == (2, True)
 
