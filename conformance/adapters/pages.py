@@ -9,11 +9,13 @@ from urllib.request import urlopen
 
 from fixtures.kube import ApiProblem, ForwardProblem, Kube
 
-__all__ = ["ENVOY", "dump_pages", "has_container"]
+__all__ = ["ENVOY", "UNREAD", "dump_pages", "has_container"]
 
 ENVOY = {"config_dump.json": "/config_dump", "clusters.txt": "/clusters?format=json", "stats.txt": "/stats?usedonly"}
 """Envoy's pages that a failure's bundle keeps."""
 SECONDS = 5.0
+UNREAD = "not to be had: "
+"""How a page begins that could not be read."""
 
 
 def has_container(kube: Kube, namespace: str, pod: str, container: str) -> bool:
@@ -35,5 +37,5 @@ def dump_pages(
                 with urlopen(f"http://{host}:{local}{path}", timeout=SECONDS) as answer:
                     found[name] = answer.read().decode("utf-8", "replace")
             except (URLError, OSError) as error:
-                found[name] = f"not to be had: {error}"
+                found[name] = f"{UNREAD}{error}"
     return found

@@ -149,7 +149,7 @@ class Keys:
     looked_at: int
     """Secrets and ConfigMaps."""
     dumps: int
-    """Files of the proxies' own configuration."""
+    """Files of the proxies' own configuration that could be read."""
     deposits: tuple[Deposit, ...]
     honest: Answer | None
     """The authority's answer to a workload's request, which holds no key but the caller's public one."""
@@ -175,6 +175,7 @@ def judge_keys(history: Keys) -> Judgement:
         return failed("no workload shows a certificate of the mesh", *history.evidence)
     if not history.looked_at:
         return inconclusive("no Secret and no ConfigMap could be read", *history.evidence)
+    # What is found counts wherever it lies; that nothing is found counts only where everything could be looked at.
     for one in history.deposits:
         if one.of_workload:
             return failed(f"{one.where} holds the key of a certificate that a workload shows", *history.evidence)
@@ -186,7 +187,10 @@ def judge_keys(history: Keys) -> Judgement:
         return inconclusive("the certificate authority was not asked: one proof is not two", *history.evidence)
     if not history.honest.own_key:
         return failed("the authority signs for a key of its own making", *history.evidence)
+    if not history.dumps:
+        return inconclusive("no proxy's configuration could be read: a key may be there", *history.evidence)
     return passed(
-        f"no key of a workload in {history.looked_at} Secrets and ConfigMaps; the authority signs keys it never sees",
+        f"no key of a workload in {history.looked_at} Secrets and ConfigMaps and {history.dumps} pages of proxies; the "
+        "authority signs keys it never sees",
         *history.evidence,
     )
