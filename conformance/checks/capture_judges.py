@@ -81,6 +81,11 @@ class Admitted:
     """Those that its manifest did not have."""
 
     @property
+    def unasked(self) -> bool:
+        """Whether it was refused because a webhook did not answer (in time), whatever that would have said."""
+        return "failed calling webhook" in self.refusal
+
+    @property
     def row(self) -> dict[str, Any]:
         """One line of the report's table."""
         return {
@@ -181,6 +186,8 @@ def judge_excluded(history: Excluded) -> Judgement:
         return failed("outbound traffic is not captured at all: exemption proves nothing", *history.evidence)
     if not history.excluded_out.closed:
         return failed("traffic to the exempt port of others still goes through the proxy", *history.evidence)
+    if history.impossible.unasked:
+        return inconclusive(f"nobody judged the impossible port: {history.impossible.refusal}", *history.evidence)
     if not history.impossible.refusal and not history.impossible.added:
         return failed("a pod that asks for an impossible port was let in without a proxy", *history.evidence)
     return passed("exempt ports are reached directly, in and out; the pod's other ports are not", *history.evidence)

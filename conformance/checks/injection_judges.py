@@ -184,6 +184,8 @@ def judge_again(history: Again) -> Judgement:
     if not history.first.added:
         return failed("the first pod was not injected: that nothing is added later proves nothing", history.evidence)
     for one in history.later:
+        if one.unasked:
+            return inconclusive(f"{one.what} was shown to nobody: {one.refusal}", history.evidence)
         if one.refusal:
             return failed(f"{one.what} was refused: {one.refusal}", history.evidence)
         if sorted(one.containers) != sorted(history.first.containers):

@@ -85,6 +85,7 @@ def test_a_job_is_complete_with_its_proxy(history, verdict):
 PLAIN = Admitted("a pod", "", ("shop",))
 INJECTED = Admitted("a pod", "", ("init", "proxy", "shop"), ("init", "proxy"))
 TURNED_AWAY = Admitted("a pod", "Duplicate value")
+UNASKED = Admitted("a pod", 'Internal error occurred: failed calling webhook "inject": context deadline exceeded')
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,7 @@ TWICE = replace(INJECTED, containers=("init", "proxy", *INJECTED.containers))
         (Again(INJECTED, (TURNED_AWAY,)), FAIL),  # two containers of one name
         (Again(INJECTED, (INJECTED, TWICE)), FAIL),
         (Again(TURNED_AWAY, ()), OPEN),
+        (Again(INJECTED, (INJECTED, UNASKED)), OPEN),  # a slow machine
     ],
 )
 def test_injection_happens_once(history, verdict):
@@ -183,6 +185,7 @@ EXCLUDED = Excluded(REFUSED, TAKEN, "10.0.0.9", PROXY_ANSWERED, NOBODY, Admitted
         (replace(EXCLUDED, captured_out=NOBODY), FAIL),
         (replace(EXCLUDED, excluded_out=PROXY_ANSWERED), FAIL),
         (replace(EXCLUDED, excluded=NOT_SENT), OPEN),
+        (replace(EXCLUDED, impossible=UNASKED), OPEN),  # a webhook that says nothing obeys nobody
     ],
 )
 def test_exemption_is_exact(history, verdict):
