@@ -11,7 +11,7 @@ from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Record
 from reports.model import Evidence
 
-__all__ = ["Access", "Attempt", "got_lost", "got_through", "judge_access", "summarise"]
+__all__ = ["Access", "Attempt", "got_lost", "got_through", "judge_access", "summarise", "unanswered"]
 
 REFUSALS = {"status 401", "status 403", "grpc 7", "grpc 16"}
 """How a proxy refuses a request."""
@@ -37,22 +37,24 @@ class Attempt:
     """How the others ended, with counts."""
 
     @property
+    def late(self) -> int:
+        """Requests that ran into a timeout. They were neither let in nor refused: a busy machine does the same."""
+        return self.ends.get("timeout", 0)
+
+    @property
     def through(self) -> bool:
         """Every request was answered by the application, which counts as many."""
         return self.sent > 0 and self.answered == self.sent == self.arrived
 
     @property
-    def refused(self) -> bool:
-        """Every request was refused, and none reached the application."""
-        return self.sent > 0 and self.arrived == 0 and sum(self._ends_in(REFUSALS | CUT)) == self.sent
+    def strange(self) -> Mapping[str, int]:
+        """How those ended that were not answered, not refused and not late."""
+        return {end: count for end, count in self.ends.items() if end not in {*REFUSALS, *CUT, "timeout"}}
 
     @property
     def explicitly(self) -> bool:
         """Whether each refusal says that it is one."""
-        return sum(self._ends_in(REFUSALS)) == self.sent
-
-    def _ends_in(self, known: set[str]) -> list[int]:
-        return [count for end, count in self.ends.items() if end in known]
+        return sum(count for end, count in self.ends.items() if end in REFUSALS) == self.sent
 
     @property
     def row(self) -> dict[str, Any]:
@@ -94,19 +96,34 @@ def summarise(request: str, wanted: bool, records: Sequence[Record], arrived: in
 
 
 def got_through(attempts: Sequence[Attempt]) -> str:
-    """What got through and should not have; "" where nothing did."""
+    """What got through and should not have; "" where nothing did.
+
+    What the server counted beside late requests, or after such as it should have got, may be those: see `unanswered`.
+    """
+    late = 0
     for one in attempts:
-        if not one.wanted and (one.answered or one.arrived):
+        late += one.late if one.wanted else 0
+        if not one.wanted and (one.answered or one.arrived > late):
             return f"{one.request}: {max(one.answered, one.arrived)} of {one.sent} got through, and none should"
     return ""
 
 
 def got_lost(attempts: Sequence[Attempt]) -> str:
-    """What should have got through and did not; "" where everything did."""
+    """What should have got through and did not, without being late; "" where everything did."""
+    late = 0
     for one in attempts:
-        if one.wanted and not one.through:
+        late += one.late
+        if one.wanted and not one.through and (one.answered + one.late < one.sent or not late):
             lost = one.sent - min(one.answered, one.arrived)
             return f"{one.request}: {lost} of {one.sent} did not get through, and all should"
+    return ""
+
+
+def unanswered(attempts: Sequence[Attempt]) -> str:
+    """Why nothing is known of some requests; "" where each of them was answered or refused in time."""
+    for one in attempts:
+        if one.late:
+            return f"{one.request}: {one.late} of {one.sent} ran into a timeout, which says neither yes nor no"
     return ""
 
 
@@ -118,11 +135,13 @@ def judge_access(history: Access) -> Judgement:
     if reason := got_through(history.attempts):
         return failed(reason, *history.evidence)
     for one in history.attempts:
-        if not one.wanted and not one.refused:
+        if not one.wanted and one.strange:
             ends = ", ".join(f"{count}× {end}" for end, count in one.ends.items())
             return failed(f"{one.request}: ended without a refusal ({ends})", *history.evidence)
     if reason := got_lost(history.attempts):
         return failed(reason, *history.evidence)
+    if reason := unanswered(history.attempts):
+        return inconclusive(reason, *history.evidence)
     refused = [one for one in history.attempts if not one.wanted]
     if not refused:
         return inconclusive("nothing was to be refused", *history.evidence)

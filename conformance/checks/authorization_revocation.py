@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from conformance.catalogue import check
-from conformance.checks.authorization import GROUND, HTTP, SERVER, TCP, Ask, account, allow, establish
+from conformance.checks.authorization import (
+    GROUND,
+    HTTP,
+    SERVER,
+    TCP,
+    Ask,
+    account,
+    allow,
+    establish,
+    judged,
+    rehearsed,
+)
+from conformance.checks.authorization_judges import CUT, REFUSALS, Attempt, end_of, got_lost, unanswered
 from conformance.context import LIMITS, Context
 from conformance.intents import AccessRule
 from conformance.model import Judgement, failed, inconclusive, passed
@@ -34,7 +47,9 @@ class Stream:
     last: float | None
     """Seconds from the change to the last request that got through; None where none did."""
     refused: int
-    """Requests after that one which did not get through."""
+    """Requests after that one which were refused."""
+    late: int = 0
+    """Requests after that one which ran into a timeout."""
 
     @property
     def row(self) -> dict[str, Any]:
@@ -44,6 +59,7 @@ class Stream:
             "got through before": self.before,
             "last one through after the change, s": None if self.last is None else round(self.last, 3),
             "refused afterwards": self.refused,
+            "timeouts afterwards": self.late,
         }
 
 
@@ -52,11 +68,18 @@ class Revocation:
     """Kept connections and new ones, over HTTP and TCP."""
 
     streams: tuple[Stream, ...]
+    others: tuple[Attempt, ...]
+    """Requests of the account to which the right passed, once the first had lost it: they show that it did pass."""
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
         """For the report."""
-        return (Evidence("requests before and after the right was taken away", [one.row for one in self.streams]),)
+        streams: list[Any] = [one.row for one in self.streams]
+        others: list[Any] = [one.row for one in self.others]
+        return (
+            Evidence("requests before and after the right was taken away", streams),
+            Evidence("requests of the account that has it now", others),
+        )
 
 
 def stream_of(name: str, records: Sequence[Record], changed: float) -> Stream:
@@ -64,23 +87,35 @@ def stream_of(name: str, records: Sequence[Record], changed: float) -> Stream:
     through = [record for record in records if record.ok and record.reply is not None]
     after = [record for record in through if record.start > changed]
     last = max((record.start for record in after), default=None)
+    ends = [end_of(record) for record in records if record.start > max(changed, last or 0.0) and not record.ok]
     return Stream(
         name=name,
         before=sum(record.start <= changed for record in through),
         last=None if last is None else last - changed,
-        refused=sum(record.start > max(changed, last or 0.0) and not record.ok for record in records),
+        refused=sum(end in REFUSALS | CUT for end in ends),
+        late=ends.count("timeout"),
     )
 
 
 def judge_revocation(history: Revocation) -> Judgement:
-    """Every stream got through before, and none does once the bound is over."""
+    """Every stream got through before, and none does once the bound is over, when the other account's requests do."""
+    if not history.others or not all(one.sent for one in history.others):
+        return inconclusive("the account that has the right now was not asked", *history.evidence)
     for one in history.streams:
         if not one.before:
             return inconclusive(f"{one.name}: nothing got through while it was allowed", *history.evidence)
     for one in history.streams:
-        if not one.refused or (one.last or 0.0) > BOUND:
+        if (one.last or 0.0) > BOUND:
             return failed(f"{one.name}: requests get through after {BOUND:g} s, as if nothing had changed",
                           *history.evidence)  # fmt: skip
+    if reason := got_lost(history.others):
+        return failed(f"{reason}: the right was not passed on", *history.evidence)
+    for one in history.streams:
+        if not one.refused:
+            how = f"{one.late} ran into a timeout, none was refused" if one.late else "none was refused"
+            return inconclusive(f"{one.name}: of the requests after the change {how}", *history.evidence)
+    if reason := unanswered(history.others):
+        return inconclusive(reason, *history.evidence)
     worst = max(history.streams, key=lambda one: one.last or 0.0)
     return passed(f"nothing got through later than {worst.last or 0.0:.2f} s ({worst.name})", *history.evidence)
 
@@ -110,7 +145,9 @@ def revoked(ctx: Context) -> Revocation:
                       f"{' each' if fresh else ''}", job.records(), changed)
             for (port, fresh), job in zip(kinds, jobs, strict=True)
         ]  # fmt: skip
-    return Revocation(tuple(found))
+    passed_on = [Ask("friend", wanted=True), Ask("friend", wanted=True, port=TCP)]
+    ctx.watch(partial(rehearsed, ctx, passed_on), LIMITS.in_force)
+    return Revocation(tuple(found), judged(ctx, passed_on).attempts)
 
 
 def _gone(records: Sequence[Record], changed: float) -> bool:

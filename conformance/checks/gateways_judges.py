@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from conformance.checks.authorization_judges import Attempt, got_lost, got_through
+from conformance.checks.authorization_judges import Attempt, got_lost, got_through, unanswered
 from conformance.model import Judgement, failed, inconclusive, passed
 from reports.model import JSON, Evidence
 
@@ -30,14 +30,15 @@ def judge_entered(history: Entered) -> Judgement:
     known, unknown, evidence = history.known, history.unknown, history.evidence
     if not known.sent or not unknown.sent:
         return inconclusive("a request was not sent", evidence)
-    if unknown.answered or unknown.arrived:
-        got = max(unknown.answered, unknown.arrived)
-        return failed(f"{got} of {unknown.sent} requests for a host that the gateway does not have got in", evidence)
-    if not known.through:
-        return failed(f"{known.sent - known.answered} of {known.sent} requests for its host did not get in", evidence)
-    if unknown.ends != {"status 404": unknown.sent}:
-        ends = ", ".join(f"{count}× {end}" for end, count in unknown.ends.items())
+    if reason := got_through((known, unknown)):
+        return failed(reason, evidence)
+    if reason := got_lost([known]):
+        return failed(reason, evidence)
+    if other := {end: count for end, count in unknown.ends.items() if end not in {"status 404", "timeout"}}:
+        ends = ", ".join(f"{count}× {end}" for end, count in other.items())
         return failed(f"requests for a host that the gateway does not have ended in {ends}, not in a 404", evidence)
+    if reason := unanswered((known, unknown)):
+        return inconclusive(reason, evidence)
     return passed(f"{known.sent} requests got in, {unknown.sent} for another host were a 404", evidence)
 
 
@@ -73,10 +74,13 @@ def judge_terminated(history: Terminated) -> Judgement:
         return failed("the certificate is another one than the gateway was given", evidence)
     if not history.ends:
         return inconclusive("no request was sent", evidence)
-    lost = sum(end != "application" for end in history.ends)
-    if lost or history.arrived != len(history.ends):
+    late = history.ends.count("timeout")
+    lost = len(history.ends) - history.ends.count("application") - late
+    if lost or (history.arrived != len(history.ends) and not late):
         return failed(f"{max(lost, len(history.ends) - history.arrived)} of {len(history.ends)} requests over TLS did "
                       "not reach the application", evidence)  # fmt: skip
+    if late:
+        return inconclusive(f"{late} of {len(history.ends)} requests over TLS ran into a timeout", evidence)
     return passed(f"the certificate is the one given, and {len(history.ends)} requests over TLS arrived", evidence)
 
 
@@ -98,8 +102,10 @@ def judge_left(history: Left) -> Judgement:
     reached = [one for one in history.attempts if one.wanted]
     if not refused or not reached or not all(one.sent for one in history.attempts):
         return inconclusive("a request was not sent", history.evidence)
-    if reason := got_through(refused) or got_lost(reached):
+    if reason := got_through(history.attempts) or got_lost(reached):
         return failed(reason, history.evidence)
+    if reason := unanswered(reached):
+        return inconclusive(reason, history.evidence)
     ends = sum((Counter(one.ends) for one in refused), Counter[str]())
     words = ", ".join(f"{count}× {end}" for end, count in sorted(ends.items()))
     sent = sum(one.sent for one in refused)

@@ -13,6 +13,7 @@ from fixtures.workloads.traffic import Record
 from reports.model import Verdict
 
 THROUGH = Attempt("client, GET /", wanted=True, sent=10, answered=10, arrived=10)
+LATE = replace(THROUGH, answered=7, arrived=7, ends={"timeout": 3})
 REFUSED = Attempt("other, GET /", wanted=False, sent=10, answered=0, arrived=0, ends={"status 403": 10})
 
 
@@ -31,7 +32,17 @@ REFUSED = Attempt("other, GET /", wanted=False, sent=10, answered=0, arrived=0, 
         ((replace(THROUGH, answered=9, ends={"status 403": 1}), REFUSED), Verdict.FAIL, "1 of 10 did not get through"),
         ((replace(THROUGH, arrived=0), REFUSED), Verdict.FAIL, "10 of 10 did not get through"),
         # what ended otherwise was not refused
-        ((THROUGH, replace(REFUSED, ends={"timeout": 10})), Verdict.FAIL, "ended without a refusal (10× timeout)"),
+        ((THROUGH, replace(REFUSED, ends={"status 502": 9, "timeout": 1})), Verdict.FAIL, "ended without a refusal"),
+        # what ran into a timeout was neither let in nor refused
+        ((THROUGH, replace(REFUSED, ends={"timeout": 10})), Verdict.INCONCLUSIVE, "10 of 10 ran into a timeout"),
+        ((THROUGH, replace(REFUSED, ends={"timeout": 1, "status 403": 9})), Verdict.INCONCLUSIVE, "1 of 10 ran into"),
+        ((LATE, REFUSED), Verdict.INCONCLUSIVE, "3 of 10 ran into a timeout"),
+        ((replace(LATE, ends={"timeout": 2, "status 403": 1}), REFUSED), Verdict.FAIL, "3 of 10 did not get through"),
+        # and may still arrive while others are counted, but no more of them
+        ((LATE, replace(REFUSED, arrived=3)), Verdict.INCONCLUSIVE, "3 of 10 ran into a timeout"),
+        ((LATE, replace(REFUSED, arrived=4)), Verdict.FAIL, "4 of 10 got through"),
+        ((LATE, replace(THROUGH, arrived=13), REFUSED), Verdict.INCONCLUSIVE, "3 of 10 ran into a timeout"),
+        ((THROUGH, replace(REFUSED, arrived=1, ends={"timeout": 1, "status 403": 9})), Verdict.FAIL, "1 of 10 got"),
         ((THROUGH, replace(REFUSED, ends={"status 404": 10})), Verdict.FAIL, "ended without a refusal"),
         # a cut connection is a refusal only beside others that got through
         ((THROUGH, replace(REFUSED, ends={"reset": 10})), Verdict.PASS, "10 requests refused"),
@@ -59,6 +70,7 @@ def test_a_summary_counts_answers_of_the_application_only() -> None:
 
 # ----------------------------------------------------------------------------------------------------------- revocation
 STREAM = Stream("HTTP, one connection", before=20, last=0.1, refused=20)
+PASSED_ON = replace(THROUGH, request="friend, GET /")
 
 
 @pytest.mark.parametrize(
@@ -68,11 +80,30 @@ STREAM = Stream("HTTP, one connection", before=20, last=0.1, refused=20)
         ((replace(STREAM, last=None),), Verdict.PASS, "0.00 s"),
         ((replace(STREAM, before=0),), Verdict.INCONCLUSIVE, "while it was allowed"),
         ((STREAM, replace(STREAM, refused=0, last=61.0)), Verdict.FAIL, "as if nothing had changed"),
+        # an outage is no refusal
+        ((replace(STREAM, last=None, refused=0, late=20),), Verdict.INCONCLUSIVE, "20 ran into a timeout, none was"),
+        ((replace(STREAM, refused=0),), Verdict.INCONCLUSIVE, "none was refused"),
         ((replace(STREAM, last=60.5),), Verdict.FAIL, "as if nothing had changed"),
     ],
 )
 def test_the_judge_of_revocation(streams: tuple[Stream, ...], verdict: Verdict, reason: str) -> None:
-    found = judge_revocation(Revocation(streams))
+    found = judge_revocation(Revocation(streams, (PASSED_ON,)))
+    assert found.verdict is verdict
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    ("others", "verdict", "reason"),
+    [
+        ((), Verdict.INCONCLUSIVE, "not asked"),
+        ((replace(PASSED_ON, answered=0, arrived=0, ends={"status 403": 10}),), Verdict.FAIL, "not passed on"),
+        ((replace(PASSED_ON, answered=9, arrived=9, ends={"timeout": 1}),), Verdict.INCONCLUSIVE, "1 of 10 ran into"),
+    ],
+)
+def test_a_right_that_is_lost_must_have_passed_to_another(
+    others: tuple[Attempt, ...], verdict: Verdict, reason: str
+) -> None:
+    found = judge_revocation(Revocation((STREAM,), others))
     assert found.verdict is verdict
     assert reason in found.reason
 
@@ -84,8 +115,10 @@ def test_a_stream_knows_before_from_after() -> None:
         Record(10.5, 0.1, status=200, reply=reply),
         Record(11.0, 0.1, status=403),
         Record(12.0, 0.1, error="eof"),
+        Record(13.0, 3.0, error="timeout"),
+        Record(13.0, 0.1, status=404),
     ]
-    assert stream_of("x", records, changed=10.0) == Stream("x", before=1, last=0.5, refused=2)
+    assert stream_of("x", records, changed=10.0) == Stream("x", before=1, last=0.5, refused=2, late=1)
 
 
 # --------------------------------------------------------------------------------------------------------- invalid ones

@@ -43,7 +43,9 @@ def test_the_sound_pass_and_are_kept():
         (replace(IN, answered=0, arrived=0, ends={"refused": 20}), OUT, Verdict.FAIL),
         (IN, replace(OUT, answered=20, arrived=20, ends={}), Verdict.FAIL),
         (IN, replace(OUT, arrived=1), Verdict.FAIL),
-        (IN, replace(OUT, ends={"status 404": 19, "timeout": 1}), Verdict.FAIL),
+        (IN, replace(OUT, ends={"status 404": 19, "status 503": 1}), Verdict.FAIL),
+        (IN, replace(OUT, ends={"status 404": 19, "timeout": 1}), Verdict.INCONCLUSIVE),
+        (replace(IN, answered=19, ends={"timeout": 1}), OUT, Verdict.INCONCLUSIVE),
         (replace(IN, sent=0, answered=0, arrived=0), OUT, Verdict.INCONCLUSIVE),
     ],
 )
@@ -58,6 +60,7 @@ def test_what_gets_in(known: Attempt, unknown: Attempt, verdict: Verdict):
         ({"shown": "bb"}, Verdict.FAIL),
         ({"ends": ("application",) * 19 + ("status 503",)}, Verdict.FAIL),
         ({"arrived": 19}, Verdict.FAIL),
+        ({"ends": ("application",) * 19 + ("timeout",), "arrived": 19}, Verdict.INCONCLUSIVE),
         ({"ends": (), "arrived": 0}, Verdict.INCONCLUSIVE),
     ],
 )
@@ -77,6 +80,7 @@ CLOSED = Attempt("an address that nobody registered", False, 20, 0, 0, {"status 
         ((CALLED, replace(CLOSED, arrived=1)), Verdict.FAIL),
         ((CALLED, replace(CLOSED, answered=1)), Verdict.FAIL),
         ((replace(CALLED, answered=19), CLOSED), Verdict.FAIL),
+        ((replace(CALLED, answered=19, ends={"timeout": 1}), CLOSED), Verdict.INCONCLUSIVE),
         ((replace(CALLED, arrived=0), CLOSED), Verdict.FAIL),  # somebody else answered
         ((CALLED,), Verdict.INCONCLUSIVE),
         ((CLOSED,), Verdict.INCONCLUSIVE),
