@@ -122,8 +122,15 @@ def named(ctx: Context) -> set[str]:
     }
 
 
-def _three(ctx: Context) -> None:
-    ctx.kube.patch("apps/v1", "Deployment", "moving", {"spec": {"replicas": 3}}, ctx.space("in"))
+def _scale(ctx: Context, count: int) -> None:
+    """Have so many pods of the service, and no other that it could name."""
+    space = ctx.space("in")
+    ctx.kube.patch("apps/v1", "Deployment", "moving", {"spec": {"replicas": count}}, space)
+    ctx.until(
+        lambda: len(ctx.kube.list("v1", "Pod", space, "app=moving")) == count == len(named(ctx)),
+        f"the service names {count} hosts",
+        LIMITS.ground_ready,
+    )
 
 
 def _steady(ctx: Context) -> Batch:
@@ -161,12 +168,12 @@ class _Watched:
 )
 def arrival(ctx: Context) -> Arrival:
     """Scale a service up under steady requests over one connection that the client keeps."""
+    _scale(ctx, 2)  # whatever the checks before left
     before = named(ctx)
     with ctx.client().start(_steady(ctx)) as job:
         watched = _Watched(job)
         ctx.until(lambda: len(watched.records()) >= RATE, "requests are sent", LIMITS.in_force)
-        _three(ctx)
-        ctx.until(lambda: len(named(ctx)) == 3, "the service names the new host", LIMITS.ground_ready)
+        _scale(ctx, 3)
         ready = ctx.now()
         host = next(iter(named(ctx) - before), "")
         ctx.watch(lambda: any(one.sent > ready + BOUND for one in watched.records()), BOUND + LIMITS.probe + 2.0)
@@ -199,8 +206,7 @@ def _moves_to(records: Sequence[Record], host: str) -> Iterator[float]:
 )
 def departure(ctx: Context) -> Departure:
     """One host loses the service's label, one is not ready any more; both go on running and would answer."""
-    _three(ctx)
-    ctx.until(lambda: len(named(ctx)) == 3, "the service names three hosts", LIMITS.ground_ready)
+    _scale(ctx, 3)
     space = ctx.space("in")
     unlabelled, unready, _ = (one for one in _moving(ctx))
     with ctx.client().start(_steady(ctx)) as job:

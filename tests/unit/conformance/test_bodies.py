@@ -1,0 +1,85 @@
+"""What checks do to their ground: they begin with what they need, and leave what the next one needs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+from conformance.checks.balancing import _scale
+from conformance.checks.flips import flips
+from conformance.context import Context
+from conformance.intents import Mode, MtlsMode
+from fixtures.workloads.traffic import Batch, Record
+
+
+class _Deaf:
+    """A mesh that obeys nothing once it is strict: plaintext is refused for good, or as long as it is told to be."""
+
+    def __init__(self) -> None:
+        self.applied: list[Mode] = []
+        self.watched: list[bool] = []
+
+    def space(self, place: str) -> str:
+        return place
+
+    def url(self, service: str, port: int = 8080, path: str = "/", scheme: str = "http") -> str:
+        return f"{scheme}://{service}:{port}{path}"
+
+    def apply(self, intent: MtlsMode) -> None:
+        self.applied.append(intent.mode)
+
+    def watch(self, probe: Callable[[], bool], timeout: float) -> None:
+        self.watched.append(probe())
+
+    def client(self) -> Any:
+        @contextlib.contextmanager
+        def start(_: Batch) -> Iterator[Any]:
+            yield SimpleNamespace(records=lambda: [Record(0.0, 0.1, status=200, reply={"pod": "a"})])
+
+        return SimpleNamespace(start=start)
+
+    def outsider(self) -> Any:
+        taken = [Record(0.0, 0.1, status=200, reply={"pod": "a"})] * 4
+        refused = [Record(0.0, 0.1, error="reset")] * 4
+        asked_again = self.applied.count(Mode.PERMISSIVE) > 1
+        return SimpleNamespace(batch=lambda _: taken if asked_again else refused)
+
+
+def test_mtls_08_leaves_the_ground_permissive_though_a_turn_went_wrong() -> None:
+    ctx = _Deaf()
+    found = flips(cast("Context", ctx))
+    assert found.turns == (("strict", "refused"), ("permissive", "refused"))
+    assert ctx.applied == [Mode.STRICT, Mode.PERMISSIVE, Mode.PERMISSIVE]
+    assert ctx.watched == [True, False, True]
+
+
+class _Pods:
+    """A deployment whose pods follow its replicas, and slices that follow later."""
+
+    def __init__(self, pods: int) -> None:
+        self.pods = self.named = pods
+        self.kube = self
+
+    def space(self, place: str) -> str:
+        return place
+
+    def patch(self, api: str, kind: str, name: str, body: dict[str, Any], space: str) -> None:
+        self.pods = body["spec"]["replicas"]
+
+    def list(self, api: str, kind: str, space: str, selector: str) -> list[dict[str, Any]]:
+        if kind == "Pod":
+            return [{}] * self.pods
+        names = [{"targetRef": {"name": f"pod-{i}"}, "conditions": {"ready": True}} for i in range(self.named)]
+        self.named = self.pods
+        return [{"endpoints": names}]
+
+    def until(self, probe: Callable[[], bool], what: str, timeout: float) -> None:
+        assert any(probe() for _ in range(3)), what
+
+
+def test_lb_04_begins_with_two_hosts_whatever_lb_05_left() -> None:
+    ctx = _Pods(pods=3)
+    _scale(cast("Context", ctx), 2)
+    assert (ctx.pods, ctx.named) == (2, 2)
