@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.checks.capture_judges import Admitted, Tries
+from conformance.checks.capture_judges import Admitted, Tries, unless_refused
 from conformance.model import Judgement, failed, inconclusive, passed
 from reports.model import Evidence
 
@@ -66,8 +66,9 @@ def _started(history: Start, who: str) -> Judgement:
     if not history.plaintext.sent or len(history.knocks) < history.wanted:
         what = f"{len(history.knocks)} of {history.wanted} {who} told how their first request went"
         return inconclusive(what, *history.evidence)
-    if not history.plaintext.refused:
-        return failed("the server takes plaintext: that a first request is answered proves nothing", *history.evidence)
+    taken = "the server takes plaintext: that a first request is answered proves nothing"
+    if unsound := unless_refused(history.plaintext, taken, *history.evidence):
+        return unsound
     if not history.added:
         return failed("no container was added to the pods: they are not in the mesh", *history.evidence)
     lost = [one for one in history.knocks if one.status != 200]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.checks.capture_judges import Tries
+from conformance.checks.capture_judges import Tries, unless_refused
 from conformance.checks.injection import Behaviour
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Record
@@ -80,8 +80,8 @@ def judge_rollout(history: Rollout) -> Judgement:
     load, evidence = history.load, history.evidence
     if set(history.before) & set(history.after) or not history.after or not history.before:
         return inconclusive("the pods were not replaced", *evidence)
-    if not history.plaintext.refused:
-        return failed("the server takes plaintext: it is not in the mesh", *evidence)
+    if unsound := unless_refused(history.plaintext, "the server takes plaintext: it is not in the mesh", *evidence):
+        return unsound
     if not set(history.after) & set(load.hosts) or not set(history.before) & set(load.hosts):
         return inconclusive("the requests did not span the rollout", *evidence)
     if load.errors:
@@ -121,8 +121,9 @@ def judge_drain(history: Drain) -> Judgement:
     under_way = [one for one in history.outcomes if one[0] < history.deleted]
     if not under_way or all(end < history.deleted for _, end, _ in under_way):
         return inconclusive("no request was under way when the pod was deleted", *history.evidence)
-    if not history.plaintext.refused:
-        return failed("the server takes plaintext: it is not in the mesh", *history.evidence)
+    taken = "the server takes plaintext: it is not in the mesh"
+    if unsound := unless_refused(history.plaintext, taken, *history.evidence):
+        return unsound
     wrong = [problem for _, _, problem in under_way if problem]
     if wrong:
         return failed(f"{len(wrong)} of {len(under_way)} requests under way were lost: {', '.join(sorted(set(wrong)))}",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.checks.capture_judges import Tries
+from conformance.checks.capture_judges import Tries, unless_refused
 from conformance.model import Judgement, failed, inconclusive, passed
 from reports.model import Evidence
 
@@ -41,8 +41,9 @@ def judge_probes(history: Probes) -> Judgement:
     """Strict is in force, the pod is Ready, and its readiness follows the application."""
     if not history.plaintext.sent:
         return inconclusive("no plaintext request was tried", *history.evidence)
-    if not history.plaintext.refused:
-        return failed("plaintext is taken on the probed port: strict is not in force there", *history.evidence)
+    taken = "plaintext is taken on the probed port: strict is not in force there"
+    if unsound := unless_refused(history.plaintext, taken, *history.evidence):
+        return unsound
     if not history.ready:
         return failed("the pod is not Ready under strict", *history.evidence)
     if history.restarts:

@@ -97,6 +97,7 @@ GOOD = Probes(REFUSED, ready=True, restarts=0, went_unready=True, came_back=True
         (GOOD, Verdict.PASS),
         (replace(GOOD, plaintext=Tries("plaintext", 0, 0, {})), Verdict.INCONCLUSIVE),
         (replace(GOOD, plaintext=Tries("plaintext", 5, 5, {})), Verdict.FAIL),
+        (replace(GOOD, plaintext=Tries("plaintext", 5, 0, {"reset": 4, "timeout": 1})), Verdict.INCONCLUSIVE),
         (replace(GOOD, ready=False), Verdict.FAIL),
         (replace(GOOD, restarts=1), Verdict.FAIL),
         (replace(GOOD, went_unready=False), Verdict.FAIL),

@@ -37,6 +37,7 @@ from reports.model import Verdict
 
 PASS, FAIL, OPEN = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 REFUSED = Tries("plaintext", 5, 0, {"reset": 5})
+PARTLY_LATE = Tries("plaintext", 5, 0, {"reset": 4, "timeout": 1})
 TAKEN = Tries("plaintext", 5, 5, {}, ("10.0.0.9",))
 ANSWERED = Tries("from the mesh", 10, 10, {}, ("127.0.0.6",))
 NOBODY = Tries("nobody listens", 5, 0, {"refused": 5})
@@ -59,6 +60,7 @@ START = Start(REFUSED, ("proxy",), 2, (KNOCK, replace(KNOCK, pod="first-2")))
         (replace(START, knocks=(KNOCK, Knock("first-2", 503, None, ""))), FAIL),
         (replace(START, knocks=(KNOCK,)), OPEN),
         (replace(START, plaintext=NOT_SENT), OPEN),
+        (replace(START, plaintext=PARTLY_LATE), OPEN),  # neither taken nor refused
     ],
 )
 def test_every_first_request_counts_and_only_under_strict(judge, history, verdict):
@@ -160,6 +162,7 @@ CAPTURED = Captured((REFUSED, REFUSED), (ANSWERED, ANSWERED), PROXY_ANSWERED, NO
         (replace(CAPTURED, from_outside=(REFUSED, replace(TAKEN, answered=1, ends={"reset": 4}))), FAIL),
         (replace(CAPTURED, from_outside=(REFUSED, replace(REFUSED, ends={"reset": 2, "timeout": 3}))), OPEN),
         (replace(CAPTURED, around_service=(ANSWERED, replace(ANSWERED, answered=9, ends={"reset": 1}))), FAIL),
+        (replace(CAPTURED, around_service=(ANSWERED, replace(ANSWERED, answered=9, ends={"timeout": 1}))), OPEN),
         (replace(CAPTURED, nobody_listens=NOBODY), FAIL),  # outbound is not captured
         (replace(CAPTURED, nobody_listens_outside=PROXY_ANSWERED), OPEN),  # the witness is no witness here
         (replace(CAPTURED, from_outside=()), OPEN),
@@ -184,6 +187,9 @@ EXCLUDED = Excluded(REFUSED, TAKEN, "10.0.0.9", PROXY_ANSWERED, NOBODY, Admitted
         (replace(EXCLUDED, excluded=replace(TAKEN, peers=("127.0.0.6",))), FAIL),  # still through the proxy
         (replace(EXCLUDED, captured_out=NOBODY), FAIL),
         (replace(EXCLUDED, excluded_out=PROXY_ANSWERED), FAIL),
+        (replace(EXCLUDED, excluded_out=replace(NOBODY, ends={"refused": 4, "timeout": 1})), OPEN),
+        (replace(EXCLUDED, excluded_out=replace(NOBODY, ends={"status 503": 4, "timeout": 1})), FAIL),
+        (replace(EXCLUDED, excluded=replace(TAKEN, answered=4, ends={"timeout": 1})), OPEN),
         (replace(EXCLUDED, excluded=NOT_SENT), OPEN),
         (replace(EXCLUDED, impossible=UNASKED), OPEN),  # a webhook that says nothing obeys nobody
     ],

@@ -27,6 +27,7 @@ from reports.model import Verdict
 PASS, FAIL, OPEN = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 REFUSED = Tries("plaintext", 3, 0, {"reset": 3})
 TAKEN = Tries("plaintext", 3, 3, {})
+PARTLY_LATE = Tries("plaintext", 3, 0, {"reset": 2, "timeout": 1})
 LOAD = Load(400, (), ("new-1", "new-2", "old-1", "old-2"))
 ROLLOUT = Rollout(REFUSED, ("old-1", "old-2"), ("new-1", "new-2"), LOAD)
 
@@ -36,6 +37,7 @@ ROLLOUT = Rollout(REFUSED, ("old-1", "old-2"), ("new-1", "new-2"), LOAD)
     [
         (ROLLOUT, PASS),
         (replace(ROLLOUT, plaintext=TAKEN), FAIL),  # plain Kubernetes
+        (replace(ROLLOUT, plaintext=PARTLY_LATE), OPEN),  # neither taken nor refused
         (replace(ROLLOUT, load=replace(LOAD, errors=("status 503",))), FAIL),
         (replace(ROLLOUT, after=("old-1", "new-2")), OPEN),
         (replace(ROLLOUT, load=replace(LOAD, hosts=("new-1",))), OPEN),
@@ -54,6 +56,7 @@ DRAIN = Drain(REFUSED, 4.0, 100.0, ((99.0, 103.0, ""), (99.1, 103.1, "")))
     [
         (DRAIN, PASS),
         (replace(DRAIN, plaintext=TAKEN), FAIL),  # plain Kubernetes
+        (replace(DRAIN, plaintext=PARTLY_LATE), OPEN),
         (replace(DRAIN, outcomes=((99.0, 103.0, ""), (99.1, 100.2, "reset"))), FAIL),  # its proxy went first
         (replace(DRAIN, outcomes=((99.0, 99.5, ""),)), OPEN),
         (replace(DRAIN, outcomes=((101.0, 104.0, ""),)), OPEN),
