@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -32,7 +33,7 @@ from conformance.checks.peers import account_of, authority_of, identity_of
 from conformance.context import LIMITS, Context, Pod
 from fixtures.workloads.traffic import Batch
 
-__all__ = ["keys_in"]
+__all__ = ["keys_in", "look"]
 
 PEOPLE = ("server", "optin")
 """Meshed workloads of the ground, each with a service account of its own."""
@@ -41,11 +42,23 @@ _PRIVATE = re.compile(r"-----BEGIN (?:EC |RSA )?PRIVATE KEY-----.*?-----END (?:E
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def shown_by(ctx: Context, pod: Pod) -> x509.Certificate | None:
-    """The certificate that a pod shows in a handshake from outside of the mesh."""
+@dataclass(frozen=True)
+class Look:
+    """A handshake with a pod from outside of the mesh."""
+
+    at: float
+    """When it began, epoch seconds."""
+    certificate: x509.Certificate | None
+    """What the pod showed."""
+    error: str
+    """How it ended where it did not come about."""
+
+
+def look(ctx: Context, pod: Pod) -> Look:
+    """Shake hands with a pod from outside of the mesh."""
     record = ctx.outsider().batch(Batch(url=f"tls://{pod.ip}:8080", protocol="tls", timeout=LIMITS.probe))[0]
     pem = str((record.tls or {}).get("server_certificate") or "")
-    return x509.load_pem_x509_certificate(pem.encode()) if pem else None
+    return Look(record.start, x509.load_pem_x509_certificate(pem.encode()) if pem else None, record.error or "")
 
 
 def fingerprint(key: Any) -> str:
@@ -74,7 +87,8 @@ def two_identities(ctx: Context) -> tuple[Pair, ...]:
     found = []
     for workload in PEOPLE:
         pod = ctx.pod(workload)
-        certificate = shown_by(ctx, pod)
+        seen = look(ctx, pod)
+        certificate = seen.certificate
         authority = authority_of(ctx, pod)
         declared = identity_of(ctx, pod)
         signed = None
@@ -88,6 +102,7 @@ def two_identities(ctx: Context) -> tuple[Pair, ...]:
                 sans(certificate) if certificate else (),
                 fingerprint(certificate.public_key()) if certificate else "",
                 signed,
+                seen.error,
             )
         )
     return tuple(found)
@@ -140,7 +155,9 @@ def _decoded(value: str) -> str:
 def keys_stay(ctx: Context) -> Keys:
     """Search every Secret, ConfigMap and the proxies' configuration for keys, and ask the authority for a signature."""
     pods = [ctx.pod(workload) for workload in PEOPLE]
-    shown = {pod.name: certificate for pod in pods if (certificate := shown_by(ctx, pod)) is not None}
+    looks = {pod.name: look(ctx, pod) for pod in pods}
+    shown = {name: seen.certificate for name, seen in looks.items() if seen.certificate is not None}
+    late = sum(seen.error == "timeout" for seen in looks.values())
     in_use = {fingerprint(certificate.public_key()) for certificate in shown.values()}
     workloads = {identity_of(ctx, pod) for pod in pods}
     deposits: list[Deposit] = []
@@ -164,7 +181,7 @@ def keys_stay(ctx: Context) -> Keys:
     if authority is not None:
         token = bound_token(ctx, pods[0], authority.audience)
         honest = request_certificate(ctx.kube, authority, token, (identity_of(ctx, pods[0]),))
-    return Keys(tuple(shown), looked_at, dumps, tuple(deposits), honest)
+    return Keys(tuple(shown), looked_at, dumps, tuple(deposits), honest, late)
 
 
 # -- what is signed ----------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ class Pair:
     """Fingerprint of the public key in the certificate that it shows."""
     signed: tuple[str, ...] | None
     """Names in a certificate signed for its token; None where nobody signs any."""
+    error: str = ""
+    """How the handshake with it ended where it did not come about."""
 
     @property
     def row(self) -> dict[str, Any]:
@@ -46,6 +48,8 @@ def judge_pairs(history: Sequence[Pair]) -> Judgement:
     if len({one.declared for one in history}) < 2:
         return inconclusive("fewer than two identities were declared", evidence)
     for one in history:
+        if one.error == "timeout":
+            return inconclusive(f"a handshake with {one.workload} ran into a timeout", evidence)
         if one.shown != (one.declared,):
             shown = ", ".join(one.shown) or "no certificate with a name"
             return failed(f"{one.workload} shows {shown}, declared is {one.declared}", evidence)
@@ -153,6 +157,8 @@ class Keys:
     deposits: tuple[Deposit, ...]
     honest: Answer | None
     """The authority's answer to a workload's request, which holds no key but the caller's public one."""
+    late: int = 0
+    """Handshakes with workloads that ran into a timeout: which key is theirs is not known."""
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -171,7 +177,7 @@ class Keys:
 
 def judge_keys(history: Keys) -> Judgement:
     """No Secret, ConfigMap or proxy configuration holds a workload's key, and the authority never needs to see one."""
-    if not history.workloads:
+    if not history.workloads and not history.late:
         return failed("no workload shows a certificate of the mesh", *history.evidence)
     if not history.looked_at:
         return inconclusive("no Secret and no ConfigMap could be read", *history.evidence)
@@ -187,6 +193,8 @@ def judge_keys(history: Keys) -> Judgement:
         return inconclusive("the certificate authority was not asked: one proof is not two", *history.evidence)
     if not history.honest.own_key:
         return failed("the authority signs for a key of its own making", *history.evidence)
+    if history.late:
+        return inconclusive(f"{history.late} handshakes with workloads ran into a timeout", *history.evidence)
     if not history.dumps:
         return inconclusive("no proxy's configuration could be read: a key may be there", *history.evidence)
     return passed(

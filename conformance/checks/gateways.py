@@ -233,18 +233,22 @@ def terminated(ctx: Context) -> Terminated:
     """A handshake and requests for the gateway's host, over TLS."""
     gate = ctx.shared(entrance)
 
-    def shown() -> str:
+    def shake() -> Record:
         batch = Batch(url=f"tls://{gate.address}:443", protocol="tls", sni=HOST, timeout=LIMITS.probe)
-        pem = str((ctx.outsider().batch(batch)[0].tls or {}).get("server_certificate") or "")
+        return ctx.outsider().batch(batch)[0]
+
+    def shown(record: Record) -> str:
+        pem = str((record.tls or {}).get("server_certificate") or "")
         return _fingerprint(x509.load_pem_x509_certificate(pem.encode())) if pem else ""
 
     try:
-        ctx.in_force(lambda: bool(shown()), "a certificate at the gateway's port for TLS")
+        ctx.in_force(lambda: bool(shown(shake())), "a certificate at the gateway's port for TLS")
     except NotInForce:
-        return Terminated(gate.certificate, "", (), 0)
+        return Terminated(gate.certificate, "", (), 0, shake().error or "")
     records, arrived = ctx.counting(ctx.pod(SERVER), lambda: _ask(ctx, gate.address, scheme="https"))
     ends = tuple("application" if by_application(one) else one.error or f"status {one.status}" for one in records)
-    return Terminated(gate.certificate, shown(), ends, arrived)
+    last = shake()
+    return Terminated(gate.certificate, shown(last), ends, arrived, last.error or "")
 
 
 @check(

@@ -53,6 +53,8 @@ class Terminated:
     """How each request ended: `application`, a status or an error."""
     arrived: int
     """Requests that reached the application meanwhile, by its own count."""
+    error: str = ""
+    """How the handshake ended where none came about."""
 
     @property
     def evidence(self) -> Evidence:
@@ -68,6 +70,8 @@ class Terminated:
 def judge_terminated(history: Terminated) -> Judgement:
     """The certificate is the one that was given, and what is sent inside of TLS reaches the application."""
     evidence = history.evidence
+    if not history.shown and history.error == "timeout":
+        return inconclusive("a handshake ran into a timeout", evidence)
     if not history.shown:
         return failed("no TLS handshake came about", evidence)
     if history.shown != history.given:

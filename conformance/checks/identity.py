@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cryptography import x509
-
 from conformance.adapters import Unsupported
 from conformance.catalogue import check
 from conformance.certificates import Answer, request_certificate, sans, token_for
+from conformance.checks.authority import look
 from conformance.checks.injection import GROUND
-from conformance.context import LIMITS, Context, NotExpressible
+from conformance.context import Context, NotExpressible
 from conformance.intents import CertificateRequest
 from conformance.model import Judgement, failed, inconclusive, passed
-from fixtures.workloads.traffic import Batch
 from reports.model import Evidence
 
 __all__ = ["Identity", "judge_identity"]
@@ -36,6 +34,8 @@ class Identity:
     """The authority's answer to a CSR with the workload's own identity."""
     lying: Answer | None
     """Its answer, to the same token, to a CSR with the other identity."""
+    error: str = ""
+    """How the handshake ended where it did not come about."""
 
     @property
     def evidence(self) -> Evidence:
@@ -51,6 +51,8 @@ class Identity:
 def judge_identity(history: Identity) -> Judgement:
     """Every certificate names the declared identity only; a lying request is refused or given its own identity."""
     wanted = (history.declared,)
+    if history.error == "timeout":
+        return inconclusive("a handshake with the workload ran into a timeout", history.evidence)
     if history.shown != wanted:
         shown = ", ".join(history.shown) or "no certificate with a name"
         return failed(f"the workload shows {shown}, declared is {history.declared}", history.evidence)
@@ -93,7 +95,6 @@ def declared_identity(ctx: Context) -> Identity:
         token = token_for(ctx.kube, pod.namespace, account, bound, authority.audience)
         honest = request_certificate(ctx.kube, authority, token, (declared,))
         lying = request_certificate(ctx.kube, authority, token, (other,))
-    record = ctx.outsider().batch(Batch(url=f"tls://{pod.ip}:8080", protocol="tls", timeout=LIMITS.probe))[0]
-    pem = str((record.tls or {}).get("server_certificate") or "")
-    shown = sans(x509.load_pem_x509_certificate(pem.encode())) if pem else ()
-    return Identity(declared, other, shown, honest, lying)
+    seen = look(ctx, pod)
+    shown = sans(seen.certificate) if seen.certificate else ()
+    return Identity(declared, other, shown, honest, lying, seen.error)

@@ -63,6 +63,11 @@ class Attempt:
         return self.sent > 0 and self.answered == self.sent
 
     @property
+    def lost(self) -> int:
+        """How many ended otherwise, without being late."""
+        return self.sent - self.answered - self.ends.get("timeout", 0)
+
+    @property
     def row(self) -> dict[str, Any]:
         """One line of the report's table."""
         return {
@@ -175,16 +180,27 @@ def _meshed_in_clear_or_lost(history: Refusal) -> str:
     return _in_clear(meshed)
 
 
+def _not_asked_for_a_certificate(history: Refusal, ports: Sequence[int]) -> Judgement | None:
+    """What to say where a handshake on one of these ports was not asked for one; None where each was."""
+    shaken = {one.port: one for one in history.handshakes}
+    for port in ports:
+        one = shaken.get(port)
+        if one is not None and one.error == "timeout":
+            return inconclusive(f"port {port}: a TLS handshake from outside ran into a timeout", *history.evidence)
+        if one is None or not one.client_certificate_requested:
+            return failed(f"port {port}: a TLS handshake from outside is not asked for a certificate",
+                          *history.evidence)  # fmt: skip
+    return None
+
+
 def judge_encrypted(history: Refusal) -> Judgement:
     """Meshed requests arrive, nothing of them is on the wire in clear, and the server's proxy asks for certificates."""
     if problem := _unasked(history):
         return inconclusive(problem, *history.evidence)
     if problem := _meshed_in_clear_or_lost(history):
         return failed(problem, *history.evidence)
-    for one in history.handshakes:
-        if not one.client_certificate_requested:
-            return failed(f"port {one.port}: a TLS handshake from outside is not asked for a certificate",
-                          *history.evidence)  # fmt: skip
+    if unsound := _not_asked_for_a_certificate(history, [one.port for one in history.handshakes]):
+        return unsound
     if not history.handshakes:
         return inconclusive("no handshake was tried: one proof is not two", *history.evidence)
     sent = sum(one.sent for one in history.attempts)
@@ -208,16 +224,16 @@ def judge_strict(history: Refusal) -> Judgement:
             answered = f"{strange[port].answered} of {strange[port].sent} plaintext requests were answered"
             return failed(f"port {port} ({PROTOCOL[port]}) is strict, and {answered}", *history.evidence)
     for port in history.open_ports:
-        if not strange[port].accepted:
+        if strange[port].lost:
             return failed(f"port {port} is exempt, and plaintext was refused there", *history.evidence)
+        if not strange[port].accepted:
+            return inconclusive(f"port {port}: some plaintext requests ran into a timeout", *history.evidence)
     if problem := _meshed_in_clear_or_lost(
         Refusal(tuple(one for one in history.attempts if one.port in history.strict_ports), ())
     ):
         return failed(problem, *history.evidence)
-    asked = {one.port for one in history.handshakes if one.client_certificate_requested}
-    if missing := [port for port in history.strict_ports if port not in asked]:
-        return failed(f"port {missing[0]}: a TLS handshake from outside is not asked for a certificate",
-                      *history.evidence)  # fmt: skip
+    if unsound := _not_asked_for_a_certificate(history, history.strict_ports):
+        return unsound
     ports = ", ".join(f"{port} ({PROTOCOL[port]})" for port in history.strict_ports)
     exempt = f"; taken on {', '.join(map(str, history.open_ports))}" if history.open_ports else ""
     return passed(f"plaintext refused and mTLS served on {ports}{exempt}", *history.evidence)
@@ -231,9 +247,11 @@ def judge_permissive(history: Refusal) -> Judgement:
     if not strange:
         return inconclusive("nobody asked in plaintext", *history.evidence)
     for one in strange:
-        if not one.accepted:
-            return failed(f"port {one.port}: {one.sent - one.answered} of {one.sent} plaintext requests were refused",
+        if one.lost:
+            return failed(f"port {one.port}: {one.lost} of {one.sent} plaintext requests were refused",
                           *history.evidence)  # fmt: skip
+        if not one.accepted:
+            return inconclusive(f"port {one.port}: some plaintext requests ran into a timeout", *history.evidence)
         if not one.plaintext_hits:
             return inconclusive("the plaintext control was not seen in clear: the capture is blind", *history.evidence)
     if problem := _meshed_in_clear_or_lost(history):

@@ -154,6 +154,8 @@ def judge_hellos(history: Hellos) -> Judgement:
     if not current or {one.offered for one in old} != set(OLD):
         return inconclusive("not every version was offered", history.evidence)
     for one in current:
+        if one.error == "timeout":
+            return inconclusive(f"port {one.port}: a current handshake ran into a timeout", history.evidence)
         if one.taken not in _CURRENT:
             got = one.taken or one.error or "nothing"
             return failed(f"port {one.port}: a current handshake ends in {got}, not in TLS 1.2 or 1.3",

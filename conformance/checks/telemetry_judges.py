@@ -92,6 +92,8 @@ def judge_reachable(history: Counted) -> Judgement:
     """A scrape from outside of the mesh is answered, and has the requests."""
     if isinstance(unsound := history.basis(), Judgement):
         return unsound
+    if history.network == "timeout":
+        return inconclusive("a scrape of the server's pod ran into a timeout", history.evidence)
     if history.network != "200":
         return failed(f"a scrape of the server's pod ended in {history.network}", history.evidence)
     if not history.server_side():
@@ -180,6 +182,8 @@ def judge_strict_scrape(history: Scraped) -> Judgement:
         return inconclusive("no request within the mesh was answered", history.evidence)
     if history.plaintext == "200":
         return inconclusive("plaintext was taken: strict is not in force", history.evidence)
+    if history.network == "timeout":
+        return inconclusive("a scrape ran into a timeout", history.evidence)
     if history.network != "200":
         return failed(f"a scrape ended in {history.network}", history.evidence)
     wanted = {**history.exposition.at_server, history.exposition.service: history.service}

@@ -57,6 +57,7 @@ def test_what_gets_in(known: Attempt, unknown: Attempt, verdict: Verdict):
     ("change", "verdict"),
     [
         ({"shown": ""}, Verdict.FAIL),
+        ({"shown": "", "error": "timeout"}, Verdict.INCONCLUSIVE),
         ({"shown": "bb"}, Verdict.FAIL),
         ({"ends": ("application",) * 19 + ("status 503",)}, Verdict.FAIL),
         ({"arrived": 19}, Verdict.FAIL),

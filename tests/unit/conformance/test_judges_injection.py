@@ -121,6 +121,7 @@ IDENTITY = Identity(ME, OTHER, (ME,), HONEST, Answer((OTHER,), (ME,), own_key=Tr
         (replace(IDENTITY, lying=Answer((OTHER,), (OTHER,), own_key=True)), Verdict.FAIL),  # SAN taken from the CSR
         (replace(IDENTITY, lying=Answer((OTHER,), (ME, OTHER), own_key=True)), Verdict.FAIL),
         (replace(IDENTITY, shown=()), Verdict.FAIL),
+        (replace(IDENTITY, shown=(), error="timeout"), Verdict.INCONCLUSIVE),
         (replace(IDENTITY, shown=(OTHER,)), Verdict.FAIL),
         (replace(IDENTITY, honest=replace(HONEST, own_key=False)), Verdict.FAIL),
         (replace(IDENTITY, honest=replace(HONEST, issued=(), refusal="UNAUTHENTICATED: no")), Verdict.FAIL),

@@ -18,6 +18,7 @@ from tests.unit.conformance.helpers import meshed, strange
 
 ASKED = Handshake(8080, answered=True, client_certificate_requested=True, version="TLSv1.3")
 UNASKED = replace(ASKED, client_certificate_requested=False)
+LATE = Handshake(8080, answered=False, client_certificate_requested=False, error="timeout")
 EMPTY = Refusal((), ())
 
 
@@ -36,6 +37,7 @@ def test_no_data_is_never_a_pass(judge, history):
         (Refusal((meshed(8080),), (ASKED,)), Verdict.PASS),
         (Refusal((meshed(8080),), ()), Verdict.INCONCLUSIVE),  # one proof is not two
         (Refusal((meshed(8080),), (UNASKED,)), Verdict.FAIL),
+        (Refusal((meshed(8080),), (LATE,)), Verdict.INCONCLUSIVE),  # one look of a busy machine
         (Refusal((meshed(8080, hits=1),), (ASKED,)), Verdict.FAIL),
         (Refusal((meshed(8080, hits=20, tls=0),), (UNASKED,)), Verdict.FAIL),  # plain Kubernetes
         (Refusal((meshed(8080, tls=0),), (ASKED,)), Verdict.FAIL),
@@ -54,6 +56,7 @@ STRICT = Refusal((strange(8080, answered=0), meshed(8080)), (ASKED,), (8080,))
     ("history", "verdict"),
     [
         (STRICT, Verdict.PASS),
+        (replace(STRICT, handshakes=(LATE,)), Verdict.INCONCLUSIVE),
         (replace(STRICT, attempts=(strange(8080, answered=20), meshed(8080))), Verdict.FAIL),  # served as permissive
         (replace(STRICT, attempts=(strange(8080, answered=1), meshed(8080))), Verdict.FAIL),
         (replace(STRICT, attempts=(strange(8080, answered=0), meshed(8080, answered=0))), Verdict.FAIL),  # all dead
@@ -89,6 +92,8 @@ def test_port_override():
     assert "exempt" in judge_strict(closed).reason
     everywhere = replace(OVERRIDE, attempts=(strange(8080, answered=20), *OVERRIDE.attempts[1:]))
     assert judge_strict(everywhere).verdict is Verdict.FAIL
+    late = replace(strange(9090, answered=19), ends={"timeout": 1})
+    assert judge_strict(replace(OVERRIDE, attempts=(*OVERRIDE.attempts[:2], late))).verdict is Verdict.INCONCLUSIVE
     unasked = replace(OVERRIDE, attempts=OVERRIDE.attempts[:2])
     assert judge_strict(unasked).verdict is Verdict.INCONCLUSIVE
 
@@ -99,6 +104,7 @@ def test_port_override():
         ((strange(8080, answered=20), meshed(8080)), Verdict.PASS),
         ((strange(8080, answered=20, hits=0), meshed(8080)), Verdict.INCONCLUSIVE),  # the capture is blind
         ((strange(8080, answered=0), meshed(8080)), Verdict.FAIL),
+        ((replace(strange(8080, answered=19), ends={"timeout": 1}), meshed(8080)), Verdict.INCONCLUSIVE),
         ((strange(8080, answered=20), meshed(8080, hits=20, tls=0)), Verdict.FAIL),  # plain Kubernetes
         ((meshed(8080),), Verdict.INCONCLUSIVE),
         ((strange(8080, answered=20),), Verdict.FAIL),

@@ -70,6 +70,7 @@ NEW, OLD, OLDER = Hello(1, "", "TLSv1.3", "", ""), Hello(1, "TLSv1.1", "", "x", 
         ((NEW, OLD), Verdict.INCONCLUSIVE),
         ((OLD, OLDER), Verdict.INCONCLUSIVE),
         ((replace(NEW, taken="", error="tls"), OLD, OLDER), Verdict.FAIL),  # plain Kubernetes
+        ((replace(NEW, taken="", error="timeout"), OLD, OLDER), Verdict.INCONCLUSIVE),
         ((replace(NEW, taken="TLSv1.1"), OLD, OLDER), Verdict.FAIL),
         ((NEW, replace(OLD, taken="TLSv1.1", error=""), OLDER), Verdict.FAIL),
         ((NEW, OLD, replace(OLDER, error="timeout")), Verdict.INCONCLUSIVE),
@@ -112,6 +113,7 @@ A, B = Pair("a", "id-a", ("id-a",), "k1", ("id-a",)), Pair("b", "id-b", ("id-b",
         ((A,), Verdict.INCONCLUSIVE),
         ((A, replace(B, shown=("id-a",))), Verdict.FAIL),
         ((A, replace(B, shown=())), Verdict.FAIL),
+        ((A, replace(B, shown=(), error="timeout")), Verdict.INCONCLUSIVE),
         ((A, replace(B, shown=("id-b", "id-a"))), Verdict.FAIL),
         ((A, replace(B, key="k1")), Verdict.FAIL),
         ((A, replace(B, signed=("id-a",))), Verdict.FAIL),
@@ -153,6 +155,8 @@ SAFE = Keys(("server",), 9, 3, (), Answer(("a",), ("a",), own_key=True))
     [
         (SAFE, Verdict.PASS),
         (replace(SAFE, workloads=()), Verdict.FAIL),  # plain Kubernetes
+        (replace(SAFE, workloads=(), late=2), Verdict.INCONCLUSIVE),
+        (replace(SAFE, late=1), Verdict.INCONCLUSIVE),
         (replace(SAFE, looked_at=0), Verdict.INCONCLUSIVE),
         (replace(SAFE, dumps=0), Verdict.INCONCLUSIVE),  # a key may be where nobody looked
         (replace(SAFE, honest=None), Verdict.INCONCLUSIVE),

@@ -85,6 +85,7 @@ def test_another_services_requests_do_not_count() -> None:
 
 def test_a_scrape_that_is_refused_or_empty_fails() -> None:
     assert judge_reachable(replace(history(), network="reset")).verdict is Verdict.FAIL
+    assert judge_reachable(replace(history(), network="timeout")).verdict is Verdict.INCONCLUSIVE
     assert judge_reachable(replace(history(), at_server=())).verdict is Verdict.FAIL
     assert judge_reachable(replace(history(), at_clients={})).verdict is Verdict.FAIL
 
@@ -94,6 +95,7 @@ def test_a_strict_scrape_needs_refusal_and_requests() -> None:
     assert judge_strict_scrape(good).verdict is Verdict.PASS
     assert judge_strict_scrape(replace(good, plaintext="200")).verdict is Verdict.INCONCLUSIVE
     assert judge_strict_scrape(replace(good, network="reset")).verdict is Verdict.FAIL
+    assert judge_strict_scrape(replace(good, network="timeout")).verdict is Verdict.INCONCLUSIVE
     assert judge_strict_scrape(replace(good, at_server=())).verdict is Verdict.FAIL
     assert judge_strict_scrape(replace(good, exposition=None)).verdict is Verdict.FAIL
 
