@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 
 from conformance.catalogue import check, place
 from conformance.certificates import Credentials
-from conformance.checks.authority import shown_by
+from conformance.checks.authority import look
 from conformance.checks.mtls_judges import by_application
 from conformance.checks.peers import authority_of, counted, obtain
 from conformance.checks.peers_judges import Arm
@@ -48,6 +48,9 @@ __all__ = ["GROUND"]
 
 LIFETIME = 15
 """Seconds: long enough to take the control plane away within it, short enough for a suite of minutes."""
+LEFT = 1 / 3
+"""Share of its lifetime that a certificate has left when it is renewed, at the least: meshes renew after half of it or
+two thirds."""
 ROTATION_SECONDS = 45.0
 BACK_SECONDS = 40.0
 ATTEMPTS = 20
@@ -121,12 +124,14 @@ def renewal(ctx: Context) -> Renewal:
     shown: list[Shown] = []
 
     def over() -> bool:
-        certificate = shown_by(ctx, pod)
-        now = ctx.now()
-        if certificate is not None:
+        seen = look(ctx, pod)
+        if (certificate := seen.certificate) is not None:
             serial = f"{certificate.serial_number:x}"
-            shown.append(Shown(now, serial, certificate.not_valid_after_utc.timestamp()))
-        return not shown or now > shown[0].not_after + 1.0
+            # By when the handshake began: at its end a certificate may be over that was valid when it was shown.
+            shown.append(Shown(seen.at, serial, certificate.not_valid_after_utc.timestamp()))
+        if not shown:
+            return seen.error != "timeout"  # nothing that shows no certificate will show a new one
+        return seen.at > shown[0].not_after + 1.0
 
     with _under_load(ctx, 3.0 * LIFETIME) as jobs:
         ctx.watch(over, 2.0 * LIFETIME)
@@ -258,23 +263,25 @@ def outage(ctx: Context) -> Outage:
     ctx.render(ShortCertificates(LIFETIME))
     server = ctx.pod("server")
     fresh = _fresh(ctx)
+    ordered = ctx.now()
     with _away(ctx) as down:
         # The client's own certificate is not to be seen from here; both are renewed within the same lifetime, so what
         # is judged as valid is asked at once, and what is judged as expired a whole lifetime after the last renewal.
         gone = ctx.now()
         during = load("new connections without an authority", ctx.client().batch(fresh))
-        valid_for = _end(shown_by(ctx, server)) - ctx.now()
+        asked = ctx.now() - ordered
+        valid_for = _end(look(ctx, server).certificate) - ctx.now()
         if down:
             ctx.watch(lambda: ctx.now() > gone + LIFETIME + 2.0, LIFETIME + 5.0)
         after = counted(ctx, server, "expired certificates", lambda: ctx.client().batch(fresh), welcome=False)
-        expired = _end(shown_by(ctx, server)) < ctx.now()
+        expired = _end(look(ctx, server).certificate) < ctx.now()
 
     def served() -> bool:
         return all(by_application(one) for one in ctx.client().batch(replace(fresh, count=4, timeout=LIMITS.probe)))
 
     ctx.watch(served, BACK_SECONDS)
     back = load("new connections, the authority is back", ctx.client().batch(fresh))
-    return Outage(down, during, valid_for, after, expired, back)
+    return Outage(down, during, valid_for, after, expired, back, asked, LIFETIME * LEFT)
 
 
 @check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -200,6 +201,10 @@ class Outage:
     """Whether a handshake from outside shows an expired certificate, or none, by then."""
     back: Load
     """Requests once the authority was back."""
+    asked: float = 0.0
+    """Seconds from the order that took the authority away to the end of the requests `during`."""
+    sure: float = math.inf
+    """Seconds for which every certificate was valid for sure since then, the client's too, which nobody can see."""
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -207,6 +212,7 @@ class Outage:
         facts: dict[str, Any] = {
             "control plane away": self.down,
             "certificates valid for, s": round(self.valid_for, 1),
+            "requests done after, s": round(self.asked, 1),
             "expired as seen from outside": self.shown_expired,
         }
         loads: list[Any] = [self.during.row, self.back.row]
@@ -219,6 +225,9 @@ def judge_budget(history: Outage) -> Judgement:
         return failed("there is no control plane that could be away", *history.evidence)
     if history.valid_for <= 0 or not history.during.sent:
         return inconclusive("the certificates expired before the control plane was gone", *history.evidence)
+    if history.during.problem and history.asked > history.sure:
+        return inconclusive(f"{history.during.problem}, {history.asked:.1f} s after the last renewal may have been: the "
+                            "client's certificate may be over", *history.evidence)  # fmt: skip
     if history.during.problem:
         return failed(history.during.problem, *history.evidence)
     return passed(f"{history.during.sent} new connections in {history.valid_for:.1f} s without an authority, no error",

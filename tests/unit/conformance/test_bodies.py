@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
+from conformance.checks.authority import look
 from conformance.checks.balancing import _scale
 from conformance.checks.flips import flips
-from conformance.context import Context
+from conformance.context import Context, Pod
+from conformance.forgery import forge
 from conformance.intents import Mode, MtlsMode
 from fixtures.workloads.traffic import Batch, Record
 
@@ -53,6 +55,14 @@ def test_mtls_08_leaves_the_ground_permissive_though_a_turn_went_wrong() -> None
     assert found.turns == (("strict", "refused"), ("permissive", "refused"))
     assert ctx.applied == [Mode.STRICT, Mode.PERMISSIVE, Mode.PERMISSIVE]
     assert ctx.watched == [True, False, True]
+
+
+def test_id_02_dates_a_certificate_by_the_beginning_of_the_handshake_that_showed_it() -> None:
+    slow = Record(100.0, 2.9, tls={"server_certificate": forge("spiffe://a").chain})
+    ctx = SimpleNamespace(outsider=lambda: SimpleNamespace(batch=lambda _: [slow]))
+    seen = look(cast("Context", ctx), Pod("server", "in", "10.0.0.9", {}))
+    assert seen.at == 100.0
+    assert seen.certificate is not None
 
 
 class _Pods:

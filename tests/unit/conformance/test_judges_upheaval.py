@@ -90,6 +90,10 @@ AWAY = Outage(True, QUIET, 9.0, REFUSED, True, QUIET)
         (replace(AWAY, down=False), Verdict.FAIL, Verdict.FAIL),  # plain Kubernetes
         (replace(AWAY, valid_for=-1.0), Verdict.INCONCLUSIVE, Verdict.PASS),
         (replace(AWAY, during=FAILING), Verdict.FAIL, Verdict.INCONCLUSIVE),
+        (replace(AWAY, during=FAILING, asked=4.0, sure=5.0), Verdict.FAIL, Verdict.INCONCLUSIVE),
+        # the server's certificate is valid still; the client's may be over, which nobody sees
+        (replace(AWAY, during=FAILING, asked=6.0, sure=5.0), Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE),
+        (replace(AWAY, asked=6.0, sure=5.0), Verdict.PASS, Verdict.PASS),
         (replace(AWAY, after=replace(REFUSED, answered=3)), Verdict.PASS, Verdict.FAIL),
         (replace(AWAY, after=replace(REFUSED, served=3)), Verdict.PASS, Verdict.FAIL),
         (replace(AWAY, shown_expired=False), Verdict.PASS, Verdict.INCONCLUSIVE),
