@@ -22,9 +22,9 @@ __all__: list[str] = []
 
 CONSECUTIVE, INTERVAL, EJECTION, MOST = 5, 1.0, 60.0, 50
 """Nobody comes back while the check looks."""
-REQUESTS, RATE = 180, 60.0
-"""The hosts fail in the first half second of three; what is judged comes a second and a half later, because proxies
-need time to act on an ejection: Envoy tells its workers of the first at once, and of others once a second."""
+REQUESTS, RATE = 240, 60.0
+"""The hosts fail in the first half second of four; what is judged comes more than a second later, because proxies need
+time to act on an ejection: Envoy tells its workers of the first at once, and of others once a second."""
 CONNECTIONS, PENDING = 2, 1
 CROWD, DELAY = 16, 3.0
 MEETINGS = 3
@@ -114,16 +114,4 @@ def _meeting(ctx: Context, crowd: Batch, one: Batch, other: Client) -> Shares:
         ctx.watch(lambda: bool(job.records()), DELAY / 2)
         asked = other.batch(one)
         many = job.wait(3 * DELAY + LIMITS.request)
-    served = [record for record in many if record.reply is not None and record.status == 200]
-    busy = (
-        max((record.start for record in many), default=0.0),
-        min((record.start + record.seconds for record in served), default=0.0),
-    )
-    meanwhile = [record for record in asked if busy[0] <= record.start and record.start + record.seconds <= busy[1]]
-    return Shares(
-        allowed=CONNECTIONS + PENDING,
-        crowd_served=len(served),
-        crowd_refused=sum(record.status == 503 and record.reply is None for record in many),
-        overlap=len(meanwhile),
-        served=sum(record.reply is not None and record.status == 200 for record in meanwhile),
-    )
+    return Shares.of(CONNECTIONS + PENDING, many, asked)

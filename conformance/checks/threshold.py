@@ -11,38 +11,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from conformance.checks.ejection import GRACE, Answer
 from conformance.checks.limits import OVERRUN
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Record
-from reports.model import Evidence
+from reports.model import ErrorRate, Evidence
 
 __all__ = ["Phase", "Shares", "Threshold", "judge_below", "judge_maximum", "judge_per_client"]
 
 
+SETTLED = 48
+"""Requests that each phase needs once it has settled: chance spares one host of four 48 times with 4e-6."""
+
+
 @dataclass(frozen=True)
 class Phase:
-    """Requests one after the other: `(pod, status)` each, "" where no application answered."""
+    """Requests one after the other."""
 
-    answers: tuple[tuple[str, int | None], ...]
+    answers: tuple[Answer, ...]
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Phase:
         """From the client's records."""
-        return cls(tuple((one.pod or "", one.status) for one in records))
+        return cls(tuple(map(Answer.of, records)))
 
     def errors(self, host: str) -> int:
         """How often a host failed."""
-        return sum(pod == host and status == 500 for pod, status in self.answers)
+        return sum(one.pod == host and one.status == 500 for one in self.answers)
 
     @property
-    def last(self) -> tuple[tuple[str, int | None], ...]:
-        """The last third, sent when everything that ejects has happened and is in force."""
-        return self.answers[2 * len(self.answers) // 3 :]
+    def last(self) -> tuple[Answer, ...]:
+        """What was sent when everything that ejects had happened and was in force.
+
+        By the time at which it was really sent: after a stall the client makes up for all that was due at once.
+        """
+        settled = max((one.end for one in self.answers if one.status == 500), default=0.0) + GRACE
+        return tuple(one for one in self.answers if one.start > settled)
 
     @property
     def serving(self) -> set[str]:
         """The hosts that answer in the end."""
-        return {pod for pod, _ in self.last if pod}
+        return {one.pod for one in self.last if one.pod}
 
 
 @dataclass(frozen=True)
@@ -62,9 +71,9 @@ class Threshold:
             {
                 "host": host,
                 "errors below": self.below.errors(host),
-                "then answers": Counter(pod for pod, _ in self.below.last)[host],
+                "then answers": Counter(one.pod for one in self.below.last)[host],
                 "errors beyond": self.beyond.errors(host),
-                "and then": Counter(pod for pod, _ in self.beyond.last)[host],
+                "and then": Counter(one.pod for one in self.beyond.last)[host],
             }
             for host in sorted(self.hosts)
         ]
@@ -79,37 +88,49 @@ class Threshold:
             return "a host failed more or less often than it was told to"
         if sum(self.beyond.errors(host) >= self.consecutive for host in self.hosts) < len(self.hosts) / 2:
             return "too few hosts failed often enough to be ejected"
+        if (fewest := min(len(one.last) for one in (self.below, self.beyond))) < SETTLED:
+            return f"only {fewest} requests were sent once every ejection was in force, {SETTLED} are needed"
         return ""
+
+    @property
+    def rates(self) -> tuple[ErrorRate, ...]:
+        """How often chance alone lets a host that serves look ejected; an ejection is never missed."""
+        hosts, asked = len(self.hosts), min(len(one.last) for one in (self.below, self.beyond))
+        spared = hosts * (1 - 1 / hosts) ** asked
+        return (ErrorRate("a host that none of the requests reach is ejected", spared, 0.0, "one host", asked),)
 
 
 def judge_below(history: Threshold) -> Judgement:
     """One error less than ejects, in a row, ejects nobody; one more does."""
-    evidence = history.evidence
+    evidence, rates = history.evidence, history.rates
     if history.basis:
         return inconclusive(history.basis, evidence)
     if history.beyond.serving >= set(history.hosts):
-        return failed("beyond the threshold nobody was ejected either: it is not in force", evidence)
+        return failed("beyond the threshold nobody was ejected either: it is not in force", evidence, error_rates=rates)
     if silent := set(history.hosts) - history.below.serving:
-        return failed(f"{len(silent)} hosts were ejected by less than {history.consecutive} errors in a row", evidence)
+        return failed(f"{len(silent)} hosts were ejected by less than {history.consecutive} errors in a row", evidence,
+                      error_rates=rates)  # fmt: skip
     return passed(f"{history.consecutive - 1} errors in a row of each host ejected nobody, {history.consecutive} did",
-                  evidence)  # fmt: skip
+                  evidence, error_rates=rates)  # fmt: skip
 
 
 def judge_maximum(history: Threshold) -> Judgement:
     """Where every host fails, no more than the declared share is ejected, and the others go on answering."""
-    evidence = history.evidence
+    evidence, rates = history.evidence, history.rates
     if history.basis:
         return inconclusive(history.basis, evidence)
     most = math.floor(len(history.hosts) * history.most_percent / 100)
     out = len(set(history.hosts) - history.beyond.serving)
-    lost = sum(not pod for pod, _ in history.beyond.last)
+    lost = sum(not one.pod for one in history.beyond.last)
     if not out:
-        return failed("every host failed and none was ejected: there is no ejection to limit", evidence)
+        return failed("every host failed and none was ejected: there is no ejection to limit", evidence,
+                      error_rates=rates)  # fmt: skip
     if out > most or lost:
         return failed(f"{out} of {len(history.hosts)} hosts were ejected, {history.most_percent} % are allowed; nobody "
-                      f"answered {lost} of {len(history.beyond.last)} requests", evidence)  # fmt: skip
+                      f"answered {lost} of {len(history.beyond.last)} requests", evidence,
+                      error_rates=rates)  # fmt: skip
     return passed(f"every host failed, {out} of {len(history.hosts)} were ejected ({history.most_percent} % may be)",
-                  evidence)  # fmt: skip
+                  evidence, error_rates=rates)  # fmt: skip
 
 
 ENOUGH = 5
@@ -130,6 +151,25 @@ class Shares:
     served: int
     """Those of them that the application answered."""
 
+    @classmethod
+    def of(cls, allowed: int, crowd: Sequence[Record], asked: Sequence[Record]) -> Shares:
+        """From both clients' records.
+
+        Of the crowd only those count that were sent before the first one served had ended: where the client stalls, its
+        crowd comes in several waves, and each may have the whole share.
+        """
+        freed = min((one.start + one.seconds for one in crowd if _served(one)), default=math.inf)
+        wave = [one for one in crowd if one.sent < freed]
+        full = max((one.sent for one in wave), default=0.0)
+        meanwhile = [one for one in asked if full <= one.sent and one.start + one.seconds <= freed]
+        return cls(
+            allowed=allowed,
+            crowd_served=sum(map(_served, wave)),
+            crowd_refused=sum(one.status == 503 and one.reply is None for one in wave),
+            overlap=len(meanwhile),
+            served=sum(map(_served, meanwhile)),
+        )
+
     @property
     def met(self) -> bool:
         """Whether enough of the one's requests fell into the time of the other's."""
@@ -147,6 +187,10 @@ class Shares:
                 "served of those": self.served,
             },
         )
+
+
+def _served(record: Record) -> bool:
+    return record.reply is not None and record.status == 200
 
 
 def judge_per_client(history: Shares) -> Judgement:

@@ -226,8 +226,8 @@ def judge_budget(history: Outage) -> Judgement:
     if history.valid_for <= 0 or not history.during.sent:
         return inconclusive("the certificates expired before the control plane was gone", *history.evidence)
     if history.during.problem and history.asked > history.sure:
-        return inconclusive(f"{history.during.problem}, {history.asked:.1f} s after the last renewal may have been: the "
-                            "client's certificate may be over", *history.evidence)  # fmt: skip
+        return inconclusive(f"{history.during.problem}, and {history.asked:.1f} s after the authority was sent away "
+                            "the client's certificate may be over", *history.evidence)  # fmt: skip
     if history.during.problem:
         return failed(history.during.problem, *history.evidence)
     return passed(f"{history.during.sent} new connections in {history.valid_for:.1f} s without an authority, no error",

@@ -28,6 +28,7 @@ from conformance.checks.threshold import (
     judge_maximum,
     judge_per_client,
 )
+from fixtures.workloads.traffic import Record
 from reports.model import Verdict
 
 PASS, FAIL, OPEN = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -154,12 +155,23 @@ def test_others_stand_in_and_no_longer(history, verdict):
     assert judge_failover(history).verdict is verdict
 
 
-def phase(errors, serving, requests=160):
-    """Each host fails so often at first; in the second half those that serve take turns."""
+def phase(errors, serving, *, stall=0.0):
+    """Sixty a second: each host fails so often at first; later those that serve take turns.
+
+    Where the client stalls at first, it sends at once what was due meanwhile, before the proxy's workers know of an
+    ejection.
+    """
     first = [(host, 500) for host in HOSTS for _ in range(errors[host])]
-    first += [(HOSTS[index % 4], 200) for index in range(requests // 2 - len(first))]
-    last = [(serving[index % len(serving)] if serving else "", 200 if serving else 503) for index in range(80)]
-    return Phase((*first, *last))
+    first += [(HOSTS[index % 4], 200) for index in range(85 - len(first))]
+    last = [(serving[index % len(serving)] if serving else "", 200 if serving else 503) for index in range(155)]
+    if stall:
+        last = [(HOSTS[index % 4], 200) for index in range(155)]
+    return Phase(
+        tuple(
+            Answer(100.0 + max(index / 60, stall + index / 1000 if stall else 0.0), 0.01, *said, None)
+            for index, said in enumerate((*first, *last))
+        )
+    )
 
 
 FOUR, SIX = dict.fromkeys(HOSTS, 4), {"a": 5, "b": 5, "c": 6, "d": 6}
@@ -177,11 +189,35 @@ THRESHOLD = Threshold(HOSTS, 5, 50, below=phase(FOUR, HOSTS), beyond=phase(SIX, 
         (replace(THRESHOLD, below=phase({**FOUR, "a": 5}, HOSTS)), OPEN, OPEN),
         (replace(THRESHOLD, beyond=phase(FOUR, HOSTS)), OPEN, OPEN),
         (replace(THRESHOLD, hosts=("a",)), OPEN, OPEN),
+        # the open loop makes up for a stall before the workers know: that is no ejection that does not come
+        (replace(THRESHOLD, beyond=phase(SIX, ("c", "d"), stall=5.0)), OPEN, OPEN),
     ],
 )
 def test_ejection_begins_at_the_threshold_and_ends_at_the_maximum(history, below, maximum):
     assert judge_below(history).verdict is below
     assert judge_maximum(history).verdict is maximum
+
+
+def test_what_is_judged_of_a_phase_is_what_was_sent_late_enough_and_chance_is_told():
+    assert all(one.start > 101.4 for one in THRESHOLD.below.last)
+    (rate,) = judge_below(THRESHOLD).error_rates
+    assert rate.samples == len(THRESHOLD.beyond.last) >= 48
+    assert rate.alpha < 1e-5
+
+
+def test_a_crowd_that_comes_in_two_waves_is_judged_by_the_first():
+    def sent(at: float, seconds: float, *, served: bool) -> Record:
+        return Record(at, seconds, status=200 if served else 503, reply={"pod": "a"} if served else None)
+
+    def wave(at: float, refused: int) -> list[Record]:
+        return [*(sent(at, 3.0, served=True) for _ in range(3)), *(sent(at, 0.0, served=False) for _ in range(refused))]
+
+    asked = [sent(1.0 + index / 10, 0.01, served=True) for index in range(10)]
+    found = Shares.of(3, [*wave(0.0, 5), *wave(3.5, 5)], asked)
+    assert found == Shares(allowed=3, crowd_served=3, crowd_refused=5, overlap=10, served=10)
+    assert judge_per_client(found).verdict is PASS
+    everybody = [sent(0.0, 3.0, served=True) for _ in range(16)]
+    assert judge_per_client(Shares.of(3, everybody, asked)).verdict is FAIL
 
 
 SHARES = Shares(allowed=3, crowd_served=3, crowd_refused=13, overlap=10, served=10)
