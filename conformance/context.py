@@ -66,7 +66,8 @@ class Gate:
     """Path of the ordinary ones; "" asks none, where no other configuration can lead to the marked backend."""
     client: str = ""
     """The client workload that asks."""
-    timeout: float = LIMITS.in_force
+    timeout: float | None = None
+    """Seconds; None: as the run's settings say."""
 
 
 class Context:
@@ -208,11 +209,12 @@ class Context:
         )
 
     def in_force(
-        self, probe: Callable[[], bool], what: str, *, successes: int = 1, timeout: float = LIMITS.in_force
+        self, probe: Callable[[], bool], what: str, *, successes: int = 1, timeout: float | None = None
     ) -> None:
-        """Wait for an observable mark; `NotInForce` where it does not show in time."""
+        """Wait for an observable mark; `NotInForce` where it does not show in time: as the run's settings say."""
+        limit = LIMITS.in_force if timeout is None else timeout
         try:
-            eventually(probe, timeout=timeout, what=what, successes=successes)
+            eventually(probe, timeout=limit, what=what, successes=successes)
         except NotEventually as error:
             raise NotInForce(error.problem) from error
 
