@@ -15,7 +15,7 @@ from conformance.checks.resilience_ground import BUDGET, GROUND, RETRIES, STANDI
 from conformance.context import LIMITS, Context
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Batch, Record
-from reports.model import JSON, Evidence
+from reports.model import JSON, ErrorRate, Evidence
 
 __all__ = ["Attempts", "Budget", "Trial", "attempts", "judge_attempts", "judge_budget", "tried"]
 
@@ -237,13 +237,15 @@ def judge_budget(history: Budget) -> Judgement:
                       f"{history.errors[0]}", evidence)  # fmt: skip
     if made < 0:
         return inconclusive(f"the server counted {-made} requests fewer than were sent", evidence)
+    # No chance in it: a budget that is kept lets no more through, whatever the machine does.
+    rates = (ErrorRate("retries against a bound", 0.0, None, "no budget, or one of twice the size", history.sent),)
     if made == 0:
-        return failed("not one request was tried again: that is no budget", evidence)
+        return failed("not one request was tried again: that is no budget", evidence, error_rates=rates)
     if made > history.most:
         return failed(f"{made} retries of {history.sent} requests, the budget lets at most "
-                      f"{history.most:.0f} through", evidence)  # fmt: skip
+                      f"{history.most:.0f} through", evidence, error_rates=rates)  # fmt: skip
     return passed(f"{made} retries of {history.sent} failing requests, where {history.sent * history.retries} would be "
-                  "allowed without a budget", evidence)  # fmt: skip
+                  "allowed without a budget", evidence, error_rates=rates)  # fmt: skip
 
 
 @check(
@@ -264,7 +266,7 @@ def budget(ctx: Context) -> Budget:
         headers={"x-meshproof-key": key},
         count=5 * in_flight,
         concurrency=in_flight,
-        timeout=10.0,
+        timeout=LIMITS.request,
         fields=("version",),
     )
     records = ctx.client().batch(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -129,11 +130,30 @@ def test_delays():
 
 
 def limited(served: int, refused: int, other: str = "") -> Verdict:
-    counts = {"served": served, "status 429": refused} | ({other: 1} if other else {})
-    return judge_limited(Limited(10, 1.0, 3.0, counts)).verdict
+    outcomes = ["served"] * served + ["status 429"] * refused + ([other] if other else [])
+    return judge_limited(Limited(10, 1.0, _sent(outcomes))).verdict
+
+
+def _sent(
+    outcomes: Sequence[str], *, begin: float = 100.0, seconds: float = 3.0
+) -> tuple[tuple[float, float, str], ...]:
+    times = [begin + seconds * index / len(outcomes) for index in range(len(outcomes))]
+    return tuple((at, at + 0.01, outcome) for at, outcome in zip(times, outcomes, strict=True))
+
+
+def test_a_rate_limit_is_judged_by_the_time_it_really_took():
+    # The client stood still for three seconds, and then sent all at once: there were two refills, not three.
+    late = (*_sent(["served"] * 7, seconds=0.07), *_sent(["status 429"] * 293, begin=103.0, seconds=0.2))
+    assert judge_limited(Limited(10, 1.0, late)).verdict is Verdict.FAIL
+    late = (*late[:7], *_sent(["served"] * 3, begin=103.0, seconds=0.01), *late[10:])
+    assert judge_limited(Limited(10, 1.0, late)).verdict is Verdict.PASS
+    # It stood still for ten: so much may be served meanwhile that a limit of this size cannot be told any more.
+    longer = (*late, *_sent(["served"] * 60, begin=113.0))
+    assert judge_limited(Limited(10, 1.0, longer)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_rate_limits():
+    assert limited(33, 266, "timeout") is Verdict.INCONCLUSIVE
     assert limited(33, 267) is Verdict.PASS
     assert limited(300, 0) is Verdict.FAIL
     assert limited(2, 298) is Verdict.FAIL
