@@ -9,12 +9,12 @@ from conformance.catalogue import check
 from conformance.checks.cases import Asked, Case, ask, judge_cases, table
 from conformance.checks.routing_ground import DEPOT, GROUND, NOWHERE, STANDING, TO_V1, TO_V2, V1, both, one
 from conformance.checks.standing import Route
-from conformance.context import Context, Gate
+from conformance.context import LIMITS, Context, Gate
 from conformance.intents import Intent, Marker, RequestMatch, RequestRoute, RouteRule, Target
 from conformance.model import Judgement, failed, inconclusive, passed, share_rates
 from conformance.statistics import Decision, shares_decision
 from fixtures.workloads.traffic import Batch
-from reports.model import Evidence
+from reports.model import ErrorRate, Evidence
 
 __all__ = ["Bystanders", "Half", "judge_bystanders", "judge_missing"]
 
@@ -52,13 +52,15 @@ def judge_missing(history: Half) -> Judgement:
     evidence = (table(history.asked), split)
     if judged.reason and judged.verdict != "pass":
         return Judgement(judged.verdict, judged.reason, evidence)
-    if strange := {name: count for name, count in counts.items() if name not in {"v1", "500"}}:
+    if strange := {name: count for name, count in counts.items() if name not in {"v1", "500", "timeout"}}:
         said = ", ".join(f"{name} {count}×" for name, count in strange.items())
         return failed(f"of requests that have a backend or a 500, some got {said}", *evidence)
     shares = {"v1": 50, "500": 50}
     decision, proportions, tests = shares_decision(counts, shares, delta=DELTA, alpha=history.alpha, beta=BETA)
     rates = share_rates(tests, len(history.answers))
     said = "; ".join(share.text for share in proportions)
+    if counts["timeout"]:
+        return inconclusive(f"{counts['timeout']} requests ran into a timeout", *evidence, error_rates=rates)
     if decision is Decision.REJECT:
         return failed(f"the missing backend's share is not its own: {said}", *evidence, error_rates=rates)
     if decision is Decision.GO_ON:
@@ -82,7 +84,9 @@ def missing(ctx: Context) -> Half:
     asked = ask(ctx, "missing", "service", cases)
     answers: list[str] = []
     while len(answers) < MOST:
-        batch = Batch(url=ctx.url("missing", path="/half"), count=100, concurrency=4, timeout=5.0, fields=("version",))
+        batch = Batch(
+            url=ctx.url("missing", path="/half"), count=100, concurrency=4, timeout=LIMITS.request, fields=("version",)
+        )
         found = ctx.client().batch(batch)
         answers.extend(str(record.version or record.status or record.error) for record in found)
         shares = {"v1": 50, "500": 50}
@@ -113,13 +117,20 @@ def judge_bystanders(history: Bystanders) -> Judgement:
         return Judgement(judged.verdict, judged.reason, evidence)
     if not history.versions:
         return inconclusive(f"{history.elsewhere} was not asked", *evidence)
-    if strange := sorted(set(counts) - set(history.wanted)):
+    if strange := sorted(set(counts) - {*history.wanted, "timeout"}):
         return failed(f"{history.elsewhere} answered by {', '.join(strange)}", *evidence)
+    if counts["timeout"]:
+        return inconclusive(f"{counts['timeout']} requests to {history.elsewhere} ran into a timeout", *evidence)
+    # An even spread leaves one of them out by chance so often; a route that reaches there lets none of them answer.
+    versions, asked = len(history.wanted), len(history.versions)
+    silence = versions * (1 - 1 / versions) ** asked
+    rates = (ErrorRate("one of the versions is silent", silence, 0.0, "every request is routed", asked),)
     if silent := [version for version in history.wanted if not counts[version]]:
         return failed(
             f"of {len(history.versions)} requests to {history.elsewhere}, {', '.join(silent)} got none: the route "
-            "reaches further than it says", *evidence)  # fmt: skip
-    return passed(f"{judged.reason}; {history.elsewhere} is spread over {', '.join(history.wanted)}", *evidence)
+            "reaches further than it says", *evidence, error_rates=rates)  # fmt: skip
+    spread = f"{history.elsewhere} is spread over {', '.join(history.wanted)}"
+    return passed(f"{judged.reason}; {spread}", *evidence, error_rates=rates)
 
 
 def _versions(ctx: Context, service: str, *, port: int = 8080, protocol: str = "http1") -> tuple[str, ...]:
@@ -129,7 +140,7 @@ def _versions(ctx: Context, service: str, *, port: int = 8080, protocol: str = "
         protocol=protocol,
         count=60,
         concurrency=4,
-        timeout=5.0,
+        timeout=LIMITS.request,
         fresh=True,
         fields=("version",),
     )

@@ -32,7 +32,7 @@ class _Deaf:
     def apply(self, intent: MtlsMode) -> None:
         self.applied.append(intent.mode)
 
-    def watch(self, probe: Callable[[], bool], timeout: float) -> None:
+    def watch(self, probe: Callable[[], bool], _: float) -> None:
         self.watched.append(probe())
 
     def client(self) -> Any:
@@ -75,17 +75,17 @@ class _Pods:
     def space(self, place: str) -> str:
         return place
 
-    def patch(self, api: str, kind: str, name: str, body: dict[str, Any], space: str) -> None:
+    def patch(self, _: str, __: str, ___: str, body: dict[str, Any], ____: str) -> None:
         self.pods = body["spec"]["replicas"]
 
-    def list(self, api: str, kind: str, space: str, selector: str) -> list[dict[str, Any]]:
+    def list(self, _: str, kind: str, *__: str) -> list[dict[str, Any]]:
         if kind == "Pod":
             return [{}] * self.pods
         names = [{"targetRef": {"name": f"pod-{i}"}, "conditions": {"ready": True}} for i in range(self.named)]
         self.named = self.pods
         return [{"endpoints": names}]
 
-    def until(self, probe: Callable[[], bool], what: str, timeout: float) -> None:
+    def until(self, probe: Callable[[], bool], what: str, _: float) -> None:
         assert any(probe() for _ in range(3)), what
 
 

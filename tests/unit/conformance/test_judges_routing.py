@@ -56,6 +56,16 @@ def history(cases: Sequence[Case], answer: Callable[[Case], Record]) -> list[Ask
     return [Asked("service", case, (answer(case),) * TIMES) for case in cases]
 
 
+def test_a_late_answer_is_none_and_a_case_that_is_never_answered_went_wrong():
+    (case,) = HEADER_CASES[:1]
+    good, late, bad = sound(case), Record(0.0, 5.0, error="timeout", detail="no answer"), Record(0.0, 0.1, status=503)
+    asked = [Asked("service", case, (*(good,) * (TIMES - 1), late))]
+    assert judge_cases(asked).verdict is Verdict.INCONCLUSIVE
+    assert judge_cases([Asked("service", case, (*(good,) * (TIMES - 3), late, late, bad))]).verdict is Verdict.FAIL
+    assert "status 503" in judge_cases([Asked("service", case, (*(good,) * (TIMES - 3), late, late, bad))]).reason
+    assert judge_cases([Asked("service", case, (late,) * TIMES)]).verdict is Verdict.FAIL
+
+
 def verdict(cases: Sequence[Case], answer: Callable[[Case], Record]) -> Verdict:
     return judge_cases(history(cases, answer)).verdict
 
