@@ -15,9 +15,9 @@ __all__ = ["Access", "Attempt", "got_lost", "got_through", "judge_access", "summ
 
 REFUSALS = {"status 401", "status 403", "grpc 7", "grpc 16"}
 """How a proxy refuses a request."""
-CUT = {"status 503", "grpc 14", "reset", "eof", "refused"}
-"""How a refusal looks where the proxy refuses the whole connection; a broken mesh looks the same, so that this counts
-only beside requests that got through."""
+CUT = {"status 400", "status 503", "grpc 14", "reset", "eof", "refused"}
+"""How a refusal looks where the proxy refuses the whole connection, or a request that it calls malformed whatever its
+policies; a broken mesh looks the same, so that this counts only beside requests that got through."""
 
 
 @dataclass(frozen=True)

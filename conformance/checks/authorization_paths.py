@@ -27,6 +27,7 @@ SPELLINGS = {
     "/\\closed": "a backslash",
     "/open/..%5Cclosed": "two dots and an escaped backslash",
     "/closed?x": "a query",
+    "/closed#x": "a number sign",
 }
 """Ways to write `/closed` or something below it, and what is odd about each."""
 HOST = "closed.example"

@@ -105,3 +105,8 @@ def test_what_counts_as_ok():
     assert not Record(0, 0, error="reset").ok
     assert Record(0, 0, reply={"pod": "p", "version": "v1"}).pod == "p"
     assert Record(0, 0).version is None
+
+
+def test_a_number_sign_is_sent_like_everything_else():
+    assert Batch(url="http://a:1/closed#x").parts.path == "/closed#x"
+    assert Batch(url="http://a:1/closed?x#y").parts.query == "x#y"
