@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections import Counter
@@ -23,7 +24,8 @@ PERCENT = 30
 DELTA, BETA = 0.1, 1e-3
 WHOLE, BATCH, MOST = 60, 400, 4000
 CALM = 0.3
-"""Copies are sent without waiting for them: counts are taken once they stand still for so long, seconds."""
+"""Copies are sent without waiting for them: when those are there that should come, the count is taken once it stands
+still for so long, seconds: there may be others that should not."""
 
 offer(
     "mirror",
@@ -127,13 +129,15 @@ def judge_mirrored(history: Sequence[Mirrored]) -> Judgement:
 def mirrored(ctx: Context) -> list[Mirrored]:
     """All requests of one rule are copied, a share of another's, none of a third."""
     found = []
-    for held in STANDING.hold(ctx, "mirror-version", "mirror-service"):
+    routes = STANDING.hold(ctx, "mirror-version", "mirror-service")
+    for held in routes:
         for path, percent in (("/", 100), ("/none", 0), ("/part", PERCENT)):
-            found.append(_send(ctx, held, path, percent))
+            # One test of a share each: what the check may err is divided among them.
+            found.append(_send(ctx, held, path, percent, ctx.alpha / len(routes)))
     return found
 
 
-def _send(ctx: Context, service: str, path: str, percent: int) -> Mirrored:
+def _send(ctx: Context, service: str, path: str, percent: int, alpha: float) -> Mirrored:
     key, answers = secrets.token_hex(8), list[str]()
     words = service.rpartition("-")[2]
     while True:
@@ -146,14 +150,20 @@ def _send(ctx: Context, service: str, path: str, percent: int) -> Mirrored:
             fields=("version",),
         )
         answers += [str(one.version or one.error or one.status) for one in ctx.client().batch(batch)]
-        copies = _settled(ctx, key)
-        history = Mirrored(words, percent, tuple(answers), ctx.counted(key, "web-v1"), copies, ctx.alpha)
+        copies = _settled(ctx, key, math.ceil(len(answers) * least(percent)))
+        history = Mirrored(words, percent, tuple(answers), ctx.counted(key, "web-v1"), copies, alpha)
         if percent in {0, 100} or history.wrong or history.decision is not Decision.GO_ON or len(answers) >= MOST:
             return history
 
 
-def _settled(ctx: Context, key: str) -> int:
-    """The mirror's count, once it stands still."""
+def least(percent: int) -> float:
+    """The share of copies that is waited for: all where all are copied; else what a sound mesh hardly stays below."""
+    return percent / 100 if percent in {0, 100} else percent / 100 - DELTA / 2
+
+
+def _settled(ctx: Context, key: str, wanted: int) -> int:
+    """The mirror's count, once it stands still: not before so many copies came, unless they never do."""
+    ctx.watch(lambda: ctx.counted(key, "web-v2") >= wanted, LIMITS.request)
     last, since = -1, time.monotonic()
 
     def still() -> bool:

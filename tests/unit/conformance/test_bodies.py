@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from conformance.checks import routing_copies
 from conformance.checks.authority import look
 from conformance.checks.balancing import _scale
 from conformance.checks.flips import flips
@@ -63,6 +66,30 @@ def test_id_02_dates_a_certificate_by_the_beginning_of_the_handshake_that_showed
     seen = look(cast("Context", ctx), Pod("server", "in", "10.0.0.9", {}))
     assert seen.at == 100.0
     assert seen.certificate is not None
+
+
+class _Mirror:
+    """A mirror that is held up with its last copy for longer than counts are calm."""
+
+    def __init__(self, held_up: int) -> None:
+        self.looks, self.held_up = 0, held_up
+
+    def counted(self, _: str, __: str) -> int:
+        self.looks += 1
+        return 60 if self.looks > self.held_up else 59
+
+    def watch(self, probe: Callable[[], bool], _: float) -> None:
+        any(probe() for _ in range(100))
+
+    def until(self, probe: Callable[[], bool], what: str, _: float) -> None:
+        assert any(probe() for _ in range(100)), what
+
+
+def test_rt_13_waits_for_a_copy_that_is_held_up_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing_copies, "CALM", 0.0)
+    assert routing_copies._settled(cast("Context", _Mirror(held_up=50)), "key", 60) == 60
+    assert routing_copies._settled(cast("Context", _Mirror(held_up=500)), "key", 60) == 59
+    assert [routing_copies.least(percent) for percent in (0, 30, 100)] == [0.0, 0.25, 1.0]
 
 
 class _Pods:
