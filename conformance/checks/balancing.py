@@ -19,6 +19,7 @@ from conformance.checks.balancing_judges import (
     judge_turns,
     problem,
 )
+from conformance.checks.witness import witness
 from conformance.context import LIMITS, Context
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Backend, InLocality, RoundRobin, StickyHeader
@@ -44,6 +45,7 @@ GROUND = place(
         services=(
             *(Svc(name, "in", "pool", ports=HTTP) for name in ("turns", "sticky", "placed", "doomed", "shares")),
             Svc("moving", "in", "moving", ports=HTTP),
+            Svc("calm", "in", "pool", ports=HTTP),
         ),
     )
 )
@@ -170,13 +172,19 @@ def arrival(ctx: Context) -> Arrival:
     """Scale a service up under steady requests over one connection that the client keeps."""
     _scale(ctx, 2)  # whatever the checks before left
     before = named(ctx)
-    with ctx.client().start(_steady(ctx)) as job:
+    with (
+        witness(ctx, ctx.pod("server"), "calm") as pulse,
+        ctx.client().start(_steady(ctx)) as job,
+    ):
         watched = _Watched(job)
         ctx.until(lambda: len(watched.records()) >= RATE, "requests are sent", LIMITS.in_force)
+        began = ctx.now()
         _scale(ctx, 3)
         ready = ctx.now()
         host = next(iter(named(ctx) - before), "")
         ctx.watch(lambda: any(one.sent > ready + BOUND for one in watched.records()), BOUND + LIMITS.probe + 2.0)
+        ended = ctx.now()
+        stall = pulse(ended).stall(began, ended)
     return Arrival(
         host=host,
         ready=ready,
@@ -184,6 +192,7 @@ def arrival(ctx: Context) -> Arrival:
         first=next(_moves_to(watched.seen, host), None),
         after=sum(one.sent > ready + BOUND for one in watched.seen),
         errors=tuple(problem(one) for one in watched.seen if problem(one)),
+        stall=stall,
     )
 
 
@@ -209,7 +218,10 @@ def departure(ctx: Context) -> Departure:
     _scale(ctx, 3)
     space = ctx.space("in")
     unlabelled, unready, _ = (one for one in _moving(ctx))
-    with ctx.client().start(_steady(ctx)) as job:
+    with (
+        witness(ctx, ctx.pod("server"), "calm") as pulse,
+        ctx.client().start(_steady(ctx)) as job,
+    ):
         watched = _Watched(job)
         ctx.until(lambda: len(watched.records()) >= 3 * RATE, "requests are sent", LIMITS.in_force)
         left = ctx.now()
@@ -222,6 +234,8 @@ def departure(ctx: Context) -> Departure:
             gone = ctx.now()
             last = gone + BOUND + 3.0
             ctx.watch(lambda: any(one.sent > last for one in watched.records()), last - time.time() + LIMITS.probe)
+            ended = ctx.now()
+            stall = pulse(ended).stall(left, ended)
         finally:
             ctx.behave(ctx.pod_named(unready, "in"), codes="")
     later = [one for one in watched.seen if one.sent > gone + BOUND]
@@ -235,6 +249,7 @@ def departure(ctx: Context) -> Departure:
         left=(moved(unlabelled, "lost its label"), moved(unready, "is not ready")),
         after=len(later),
         errors=tuple(problem(one) for one in later if problem(one)),
+        stall=stall,
     )
 
 

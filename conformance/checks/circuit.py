@@ -17,6 +17,7 @@ from conformance.checks.ejection_judges import (
     judge_returns,
 )
 from conformance.checks.limits import ENOUGH, Burst, Cap, judge_cap
+from conformance.checks.witness import BEATS, witness
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Backend, ConnectionLimit, OutlierEjection
@@ -59,8 +60,6 @@ again well before it may be let in, however late the runner is."""
 LONGEST = 25.0
 """Seconds after which the traffic ends whatever happened."""
 MOST_IN_FLIGHT = 16
-BEATS = 20.0
-"""Requests a second that watch the machine."""
 
 
 def episode(ctx: Context) -> Episode:
@@ -80,16 +79,14 @@ def episode(ctx: Context) -> Episode:
     )
     healthy = ctx.pods("steady")[0]
     with (
-        ctx.pulse(ctx.outsider(), f"http://{healthy.ip}:8080/", BEATS) as past,
-        # The same client and proxy, and the healthy hosts, by a service of which no host is ever ejected.
-        ctx.pulse(ctx.client(), ctx.url("calm"), BEATS) as through,
+        witness(ctx, healthy, "calm") as pulse,  # a service of the healthy hosts, of which none is ever ejected
         ctx.client().start(batch) as job,
     ):
         try:
             seen = _fail_and_return(ctx, job, pod)
         finally:
             ctx.behave(pod, codes="")
-        return replace(seen, pulse=past(seen.ended).beside(through(seen.ended)))
+        return replace(seen, pulse=pulse(seen.ended))
 
 
 def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:

@@ -8,6 +8,7 @@ from conformance.catalogue import check
 from conformance.checks.balancing import GROUND, MARKED
 from conformance.checks.ejection import Answer
 from conformance.checks.failover_judges import Failover, judge_failover
+from conformance.checks.witness import witness
 from conformance.context import LIMITS, Context
 from conformance.intents import LocalityFailover, OutlierEjection
 from fixtures.workloads.traffic import Batch, Record
@@ -57,7 +58,7 @@ def failover(ctx: Context) -> Failover:
         fields=("pod",),
     )
     seen: list[Record] = []
-    with ctx.client().start(batch) as job, ExitStack() as healing:
+    with witness(ctx, far[0], "calm") as pulse, ctx.client().start(batch) as job, ExitStack() as healing:
         for pod in near:
             ctx.behave(pod, codes="")  # a connection to each control port, so that they fail at the same moment
             healing.callback(ctx.behave, pod, codes="")
@@ -77,7 +78,9 @@ def failover(ctx: Context) -> Failover:
             ctx.behave(pod, codes="500:100", lasts=f"{FAILS:g}s")
         broken = ctx.now()
         ctx.watch(back, LATEST + 1.0)
+        ended = ctx.now()
         records()
+        stall = pulse(ended).stall(failing, ended)
     return Failover(
         near=tuple(one.name for one in near),
         far=tuple(one.name for one in far),
@@ -87,4 +90,5 @@ def failover(ctx: Context) -> Failover:
         ejection=EJECTION,
         latest=LATEST,
         answers=tuple(map(Answer.of, sorted(seen, key=lambda one: one.sent))),
+        stall=stall,
     )

@@ -8,8 +8,10 @@ from typing import Any
 
 from conformance.catalogue import check
 from conformance.checks.weights import FRESH, GROUND, Split, Way, declare, judge_split, split
+from conformance.checks.witness import witness
 from conformance.context import LIMITS, Context
 from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.pulse import excused
 from fixtures.workloads.traffic import Batch, Job, Record
 from reports.model import Evidence
 
@@ -17,6 +19,8 @@ __all__ = ["CONVERGES", "Entered", "Moving", "Turned", "judge_entered", "judge_m
 
 CONVERGES = 5.0
 """Seconds within which a change of weights must be followed by every request."""
+STALL = 1.0
+"""A beat of the witness that took longer than this, seconds, says that the machine stood still."""
 RATE = 150.0
 SETTLED = 100
 """Answers in a row of the new backend alone that end the watch."""
@@ -174,6 +178,8 @@ class Turned:
     settled: bool
     """Whether the new backend alone answered in the end."""
     bound: float = CONVERGES
+    stall: float = 0.0
+    """The longest beat of the witness from the change on, seconds."""
 
     @property
     def last_old(self) -> float:
@@ -183,6 +189,10 @@ class Turned:
 
 def judge_turned(history: Turned) -> Judgement:
     """The old backend gets its last request within the bound, and no request fails."""
+    return excused(_turned(history), history.stall, STALL)
+
+
+def _turned(history: Turned) -> Judgement:
     counts = Counter(name for sent, name in history.answers if sent >= history.applied)
     facts = {"last request to the old backend after s": round(history.last_old, 3), "bound s": history.bound}
     evidence = Evidence("from the change on", {**facts, **dict(sorted(counts.items()))})
@@ -208,7 +218,10 @@ def turned(ctx: Context) -> Turned:
     """From all to nothing, measured from the moment at which the change is sent to the API server."""
     declare(ctx, "turned", {"v1": 100, "v2": 0}, "version")
     seen: list[Record] = []
-    with ctx.client().start(_steady("turned", ctx)) as job:
+    with (
+        witness(ctx, ctx.pod("web-v3"), "web-v3") as pulse,  # neither the old backend nor the new one
+        ctx.client().start(_steady("turned", ctx)) as job,
+    ):
         _seen(ctx, job, EACH, seen)
         applied = ctx.now()
         declare(ctx, "turned", {"v1": 0, "v2": 100}, "version")
@@ -219,7 +232,9 @@ def turned(ctx: Context) -> Turned:
 
         ctx.watch(settled, CONVERGES + 1.0)
         done = settled()
-    return Turned(applied, tuple((one.sent, _said(one)) for one in seen), done)
+        ended = ctx.now()
+        stall = pulse(ended).stall(applied, ended)
+    return Turned(applied, tuple((one.sent, _said(one)) for one in seen), done, stall=stall)
 
 
 @check(

@@ -85,6 +85,9 @@ ARRIVAL = Arrival("new", ready=100.0, bound=5.0, first=100.4, after=80, errors=(
         (replace(ARRIVAL, first=106.0), FAIL),
         (replace(ARRIVAL, errors=("reset",)), FAIL),
         (replace(ARRIVAL, after=0), OPEN),
+        (replace(ARRIVAL, first=106.0, stall=0.9), FAIL),
+        (replace(ARRIVAL, first=106.0, stall=4.0), OPEN),  # the machine stood still
+        (replace(ARRIVAL, stall=4.0), PASS),
     ],
 )
 def test_a_new_host_is_used_in_time(history, verdict):
@@ -104,6 +107,7 @@ DEPARTURE = Departure(5.0, LEFT, 120, ())
         (replace(DEPARTURE, left=(replace(LEFT[0], before=0), LEFT[1])), FAIL),  # kept connections without a mesh
         (replace(DEPARTURE, errors=("status 503",)), FAIL),
         (replace(DEPARTURE, after=10), OPEN),
+        (replace(DEPARTURE, left=(LEFT[0], replace(LEFT[1], late=30)), stall=4.0), OPEN),
     ],
 )
 def test_who_left_gets_nothing(history, verdict):
@@ -149,6 +153,8 @@ def of_others(history, begin, end, pod="z"):
         (of_others(FAILOVER, 11.0, 12.9, pod=""), FAIL),  # somebody answers who is no pod
         (replace(FAILOVER, answers=FAILOVER.answers[:100]), OPEN),
         (replace(FAILOVER, far=()), OPEN),
+        (replace(zoned("a", "d", taken=11.5), stall=0.4), FAIL),
+        (replace(zoned("a", "d", taken=11.5), stall=0.8), OPEN),  # the machine stood still
     ],
 )
 def test_others_stand_in_and_no_longer(history, verdict):

@@ -62,6 +62,8 @@ def test_traffic_that_turns():
     assert sound.verdict is Verdict.PASS
     assert "190 ms" in sound.reason
     assert judge_turned(turned(5.5)).verdict is Verdict.FAIL
+    assert judge_turned(replace(turned(5.5), stall=0.9)).verdict is Verdict.FAIL
+    assert judge_turned(replace(turned(5.5), stall=5.0)).verdict is Verdict.INCONCLUSIVE  # the machine stood still
     assert judge_turned(turned(0.2, settled=False)).verdict is Verdict.FAIL
     assert judge_turned(turned(0.2, extra=((101.5, "error: 503"),))).verdict is Verdict.FAIL
     assert judge_turned(Turned(101.0, (), settled=False)).verdict is Verdict.INCONCLUSIVE
