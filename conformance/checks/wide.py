@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +36,7 @@ GROUND = place(
         services=(Svc("server", "in", "server", ports=HTTP),),
     )
 )
+UPGRADE = "meshproof.io/upgrade"
 AWAY = 4.0
 """Seconds for which the control plane stays away under requests."""
 NOTHING = Load(0, (), ())
@@ -58,6 +61,29 @@ def _declared(ctx: Context, namespace: str) -> tuple[str, ...]:
         if hook["clientConfig"].get("service", {}).get("namespace") == namespace
         and any("pods" in rule.get("resources", ()) for rule in hook.get("rules") or ())
     )
+
+
+@contextlib.contextmanager
+def rolled_out(ctx: Context, where: tuple[str, str]) -> Iterator[None]:
+    """Replace the control plane's pods (namespace, Deployment) as an upgrade does; what was changed for it goes again.
+
+    Afterwards the Deployment is as it was, by a rollout of its own, and no ReplicaSet of the change is left.
+    """
+    namespace, name = where
+
+    def roll_out(mark: str | None) -> None:
+        template = {"metadata": {"annotations": {UPGRADE: mark}}}
+        ctx.kube.patch("apps/v1", "Deployment", name, {"spec": {"template": template}}, namespace)
+        ctx.kube.wait_rollout(namespace, name, LIMITS.ground_ready)
+
+    try:
+        roll_out(ctx.run)
+        yield
+    finally:
+        roll_out(None)
+        for one in ctx.kube.list("apps/v1", "ReplicaSet", namespace):
+            if (one["spec"]["template"]["metadata"].get("annotations") or {}).get(UPGRADE) == ctx.run:
+                ctx.kube.delete("apps/v1", "ReplicaSet", one["metadata"]["name"], namespace)
 
 
 def away(ctx: Context) -> Away:
@@ -122,11 +148,8 @@ def upgrade(ctx: Context) -> Upgrade:
         return {one["metadata"]["uid"] for one in ctx.kube.list("v1", "Pod", namespace, selector)}
 
     before = pods()
-    template = {"metadata": {"annotations": {"meshproof.io/upgrade": ctx.run}}}
     records: list[Record] = []
-    with ctx.client().start(replace(steady(ctx.url("server")), fresh=True)) as job:
-        ctx.kube.patch("apps/v1", "Deployment", name, {"spec": {"template": template}}, namespace)
-        ctx.kube.wait_rollout(namespace, name, LIMITS.ground_ready)
+    with ctx.client().start(replace(steady(ctx.url("server")), fresh=True)) as job, rolled_out(ctx, where):
         ctx.watch(lambda: not before & pods(), LIMITS.ground_ready)
         marker = ctx.marker(Backend("v2", version="v2"))
         ctx.apply(RoundRobin(ctx.space("in"), "server", 8080, marker))
@@ -136,5 +159,5 @@ def upgrade(ctx: Context) -> Upgrade:
         except NotInForce:
             in_force = False
         records.extend(job.records())
-    replaced = bool(before) and not before & pods()
+        replaced = bool(before) and not before & pods()
     return Upgrade(seen.seconds, seen.load, replaced, Load.of(records), in_force)

@@ -13,6 +13,7 @@ from conformance.checks import routing_copies
 from conformance.checks.authority import look
 from conformance.checks.balancing import _scale
 from conformance.checks.flips import flips
+from conformance.checks.wide import rolled_out
 from conformance.context import Context, Pod
 from conformance.forgery import forge
 from conformance.intents import Mode, MtlsMode
@@ -90,6 +91,48 @@ def test_rt_13_waits_for_a_copy_that_is_held_up_but_not_for_ever(monkeypatch: py
     assert routing_copies._settled(cast("Context", _Mirror(held_up=50)), "key", 60) == 60
     assert routing_copies._settled(cast("Context", _Mirror(held_up=500)), "key", 60) == 59
     assert [routing_copies.least(percent) for percent in (0, 30, 100)] == [0.0, 0.25, 1.0]
+
+
+class _Plane:
+    """A control plane's Deployment with a ReplicaSet for each template it ever had."""
+
+    def __init__(self) -> None:
+        self.run, self.kube = "run", self
+        self.template: dict[str, str] = {"own": "kept"}
+        self.sets = [dict(self.template)]
+        self.rollouts = 0
+
+    def patch(self, _: str, __: str, ___: str, body: dict[str, Any], ____: str) -> None:
+        changes = body["spec"]["template"]["metadata"]["annotations"]
+        self.template = {key: value for key, value in {**self.template, **changes}.items() if value is not None}
+        self.sets += [] if self.template in self.sets else [self.template]
+
+    def wait_rollout(self, *_: object) -> None:
+        self.rollouts += 1
+
+    def list(self, *_: object) -> list[dict[str, Any]]:
+        return [
+            {"metadata": {"name": str(index)}, "spec": {"template": {"metadata": {"annotations": one}}}}
+            for index, one in enumerate(self.sets)
+        ]
+
+    def delete(self, _: str, __: str, name: str, ___: str) -> None:
+        self.sets.pop(int(name))
+
+
+def test_lc_03_leaves_nothing_in_the_control_plane_also_when_it_is_interrupted() -> None:
+    plane = _Plane()
+
+    def interrupted() -> None:
+        with rolled_out(cast("Context", plane), ("mesh", "plane")):
+            assert plane.template == {"own": "kept", "meshproof.io/upgrade": "run"}
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert plane.template == {"own": "kept"}
+    assert plane.sets == [{"own": "kept"}]
+    assert plane.rollouts == 2
 
 
 class _Pods:
