@@ -27,7 +27,8 @@ __all__ = ["LIMITS", "MARK_ROW", "Context", "Gate", "Limits", "NotExpressible", 
 
 T = TypeVar("T")
 MARK_ROW = 30
-"""Answers in a row that make a mark: 2^-30 is below 1e-9."""
+"""Answers in a row that make a mark. Of two backends chance makes such a row in one look with 2^-30, below 1e-9; in the
+hundred looks for which there is time before a configuration must be in force, with 1e-7 at the most."""
 
 
 class NotExpressible(Exception):
@@ -183,8 +184,7 @@ class Context:
         """Wait until the marked requests reach the marked backend many times in a row, each on a new connection.
 
         First an ordinary request must reach another backend: a service whose other endpoints are not known yet answers
-        from one backend too, and that would look like the mark. With two backends within reach, a row of `MARK_ROW`
-        comes about by chance with a probability below 1e-9.
+        from one backend too, and that would look like the mark. How likely chance is to make one, `MARK_ROW` says.
         """
         how = how or Gate()
         ordinary = Batch(
