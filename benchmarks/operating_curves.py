@@ -41,6 +41,12 @@ class Subject:
     weights: Mapping[str, int]
     delta: float = 0.05
     """The deviation that the check finds but for `BETA`."""
+    batch: int = BATCH
+    """Requests between two looks."""
+    most: int = 0
+    """Requests after which it gives up; 0: three times what a plan of fixed size takes."""
+    tests: int = 1
+    """Such tests in the check, among which alpha is divided."""
 
     @property
     def declared(self) -> float:
@@ -86,7 +92,9 @@ SUBJECTS = (
     Subject("WT-05", {"v1": 70, "v2": 20, "v3": 10}),
     Subject("WT-09", {"v1": 99, "v2": 1}, 0.02),
     Subject("WT-04", {"v1": 50, "v2": 50}, 0.10),
-    Subject("RT-13", {"copied": 30, "not": 70}, 0.10),
+    Subject("WT-06", {"v1": 50, "none": 50}, 0.10),
+    Subject("RT-03", {"v1": 50, "500": 50}, 0.15, batch=100, most=800),
+    Subject("RT-13", {"copied": 30, "not": 70}, 0.10, most=4000, tests=2),
     Subject("RS-06", {"aborted": 30, "served": 70}),
 )
 RULES = (Rule(100, 0.10), Rule(500, 0.05), Rule(500, 0.05, tries=10))
@@ -103,13 +111,13 @@ def shifted(weights: Mapping[str, int], off: float) -> dict[str, float] | None:
 
 
 def walk(
-    tests: Mapping[str, Sprt], most: int, shares: Mapping[str, float], rng: np.random.Generator
+    tests: Mapping[str, Sprt], batch: int, most: int, shares: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[Decision, int]:
     """One check on a mesh with these shares: the decision and the requests that it cost."""
     counts = np.zeros(len(shares), dtype=int)
     names, sent = list(shares), 0
     while sent < most:
-        size = min(BATCH, most - sent)
+        size = min(batch, most - sent)
         sent += size
         counts += rng.multinomial(size, list(shares.values()))
         seen = dict(zip(names, counts.tolist(), strict=True))
@@ -122,14 +130,14 @@ def walk(
 def curve(subject: Subject, walks: int, rng: np.random.Generator) -> list[Point]:
     """The points of a check's operating curve, to both sides."""
     points = []
-    tests = share_tests(subject.weights, delta=subject.delta, alpha=ALPHA, beta=BETA)
-    most = max(test.most_samples for test in tests.values())
+    tests = share_tests(subject.weights, delta=subject.delta, alpha=ALPHA / subject.tests, beta=BETA)
+    most = subject.most or max(test.most_samples for test in tests.values())
     for step in range(-STEPS, STEPS + 1):
         off = 2 * subject.delta * step / STEPS
         shares = shifted(subject.weights, off)
         if shares is None:
             continue
-        ends = [walk(tests, most, shares, rng) for _ in range(walks)]
+        ends = [walk(tests, subject.batch, most, shares, rng) for _ in range(walks)]
         accepted = sum(one is Decision.ACCEPT for one, _ in ends) / walks
         rejected = sum(one is Decision.REJECT for one, _ in ends) / walks
         points.append(Point(off, accepted, rejected, sum(sent for _, sent in ends) / walks))
@@ -206,7 +214,7 @@ def main() -> None:
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
     started = time.perf_counter()
-    print(f"alpha {ALPHA:g}, beta {BETA:g}, looks every {BATCH} requests, {asked.walks} walks a point")
+    print(f"alpha {ALPHA:g}, beta {BETA:g}, {asked.walks} walks a point")
     found = {}
     for subject in SUBJECTS:
         if asked.only in (None, subject.check):
