@@ -124,7 +124,7 @@ def judge_bystanders(history: Bystanders) -> Judgement:
     # An even spread leaves one of them out by chance so often; a route that reaches there lets none of them answer.
     versions, asked = len(history.wanted), len(history.versions)
     silence = versions * (1 - 1 / versions) ** asked
-    rates = (ErrorRate("one of the versions is silent", silence, 0.0, "every request is routed", asked),)
+    rates = (ErrorRate("one of the versions is silent", silence, 0.0, "a route that takes every request", asked),)
     if silent := [version for version in history.wanted if not counts[version]]:
         return failed(
             f"of {len(history.versions)} requests to {history.elsewhere}, {', '.join(silent)} got none: the route "

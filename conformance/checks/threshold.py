@@ -97,7 +97,7 @@ class Threshold:
         """How often chance alone lets a host that serves look ejected; an ejection is never missed."""
         hosts, asked = len(self.hosts), min(len(one.last) for one in (self.below, self.beyond))
         spared = hosts * (1 - 1 / hosts) ** asked
-        return (ErrorRate("a host that none of the requests reach is ejected", spared, 0.0, "one host", asked),)
+        return (ErrorRate("a host that none of the requests reach is ejected", spared, 0.0, "an ejected host", asked),)
 
 
 def judge_below(history: Threshold) -> Judgement:
