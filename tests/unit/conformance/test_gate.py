@@ -2,11 +2,24 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.context import MARK_ROW, gate_open
-from conformance.intents import Backend
+from conformance import context
+from conformance.context import LIMITS, MARK_ROW, Context, Gate, gate_open
+from conformance.intents import Backend, Marker
 from fixtures.workloads.traffic import Record
 
 V3 = Backend("v3", version="v3")
+
+
+def test_the_runs_settings_say_how_long_a_mark_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(context, "eventually", lambda _, *, timeout, **__: asked.append(timeout))
+    monkeypatch.setattr(LIMITS, "in_force", 77.0)
+    ctx = Context.__new__(Context)
+    monkeypatch.setattr(Context, "url", lambda *_: "http://a:1/")
+    ctx.in_force(lambda: True, "a mark")
+    ctx.gate("service", Marker("header", "value", V3))
+    ctx.gate("service", Marker("header", "value", V3), Gate(timeout=1.0))
+    assert asked == [77.0, 77.0, 1.0]
 
 
 def answers(*versions: str, status: int = 200) -> list[Record]:

@@ -54,6 +54,12 @@ def test_turns_are_told_from_chance(history, verdict):
     assert judge_turns(history).verdict is verdict
 
 
+def test_turns_tell_how_often_chance_looks_like_them():
+    (rate,) = judge_turns(TURNS).error_rates
+    assert rate.beta is not None
+    assert rate.beta < 1e-9
+
+
 VALUES = [f"user-{number}" for number in range(24)]
 STICKY = Sticky(HOSTS, {value: (HOSTS[index % 4],) * 5 for index, value in enumerate(VALUES)})
 

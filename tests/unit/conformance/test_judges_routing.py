@@ -21,6 +21,7 @@ from conformance.checks.routing import (
 )
 from conformance.checks.routing_backends import Bystanders, Half, judge_bystanders, judge_missing
 from conformance.checks.routing_grants import GRANT_CASES
+from conformance.model import Judgement
 from fixtures.workloads.traffic import Record
 from reports.model import Verdict
 
@@ -244,6 +245,15 @@ ROUTED = (Case("the routed port", version="v2"),)
 
 def bystanders(versions: Sequence[str], answer: Callable[[Case], Record] = sound) -> Verdict:
     return judge_bystanders(Bystanders(tuple(history(ROUTED, answer)), "port 7070", tuple(versions))).verdict
+
+
+def test_chance_is_told_and_late_answers_tell_nothing_of_a_spread():
+    def judged(versions: Sequence[str]) -> Judgement:
+        return judge_bystanders(Bystanders(tuple(history(ROUTED, sound)), "port 7070", tuple(versions)))
+
+    (rate,) = judged(["v1", "v2", "v3"] * 20).error_rates
+    assert (rate.alpha < 1e-9, rate.samples) == (True, 60)
+    assert judged(["v1", "v2", "v3"] * 20 + ["timeout"]).verdict is Verdict.INCONCLUSIVE
 
 
 def test_what_is_not_routed_stays_spread():
