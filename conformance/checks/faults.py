@@ -225,7 +225,11 @@ def judge_limited(history: Limited) -> Judgement:
     if late := history.counts["timeout"]:
         return inconclusive(f"{late} requests ran into a timeout", evidence)
     # No chance in it: a limit that is kept is within the bounds whatever the machine does.
-    rates = (ErrorRate("requests served against bounds", 0.0, None, "a third of the limit, or twice as much", total),)
+    rates = (
+        ErrorRate(
+            "requests served against bounds", 0.0, None, "less than half of the limit, or more than twice", total
+        ),
+    )
     served = history.counts[SERVED]
     if not least <= served <= most:
         return failed(f"{served} requests were served, {least:.0f} to {most:.0f} may be", evidence, error_rates=rates)

@@ -82,7 +82,7 @@ def rolled_out(ctx: Context, where: tuple[str, str]) -> Iterator[None]:
     finally:
         roll_out(None)
         for one in ctx.kube.list("apps/v1", "ReplicaSet", namespace):
-            if (one["spec"]["template"]["metadata"].get("annotations") or {}).get(UPGRADE) == ctx.run:
+            if (one["spec"]["template"].get("metadata", {}).get("annotations") or {}).get(UPGRADE) == ctx.run:
                 ctx.kube.delete("apps/v1", "ReplicaSet", one["metadata"]["name"], namespace)
 
 
