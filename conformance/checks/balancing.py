@@ -225,9 +225,9 @@ def departure(ctx: Context) -> Departure:
         watched = _Watched(job)
         ctx.until(lambda: len(watched.records()) >= 3 * RATE, "requests are sent", LIMITS.in_force)
         left = ctx.now()
-        ctx.kube.patch("v1", "Pod", unlabelled, {"metadata": {"labels": {"app": "left"}}}, space)
-        ctx.behave(ctx.pod_named(unready, "in"), codes="503:100")
         try:
+            ctx.kube.patch("v1", "Pod", unlabelled, {"metadata": {"labels": {"app": "left"}}}, space)
+            ctx.behave(ctx.pod_named(unready, "in"), codes="503:100")
             ctx.until(
                 lambda: not named(ctx) & {unlabelled, unready}, "the service stops naming them", LIMITS.ground_ready
             )
@@ -237,6 +237,8 @@ def departure(ctx: Context) -> Departure:
             ended = ctx.now()
             stall = pulse(ended).stall(left, ended)
         finally:
+            # Both are the deployment's still: LB-04 needs each of its pods to be one that the service names.
+            ctx.kube.patch("v1", "Pod", unlabelled, {"metadata": {"labels": {"app": "moving"}}}, space)
             ctx.behave(ctx.pod_named(unready, "in"), codes="")
     later = [one for one in watched.seen if one.sent > gone + BOUND]
 
