@@ -28,6 +28,7 @@ LAZY.update(
         "compare": Lazy("meshproof_cli.compare", "Say what got better or worse between two runs, and what is noise."),
         "report": Lazy("meshproof_cli.rewrite", "Write the report of an earlier run again, in any format."),
         "cluster": Lazy("fixtures.cluster.cli", "Create, list and delete clusters; load images into them."),
+        "image": Lazy("fixtures.images.cli", "Build the images that a cluster without a registry is given."),
         "load": Lazy("load.cli", "Measure what the proxies cost in latency.", "meshproof_cli.wiring:load_knows_meshes"),
         "chaos": Lazy("chaos.cli", "Break things under load and judge how the mesh takes it."),
         "sensitivity": Lazy(

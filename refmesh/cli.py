@@ -281,6 +281,7 @@ def _dump(value: Any, form: Output) -> None:
 
 @app.command()
 def dashboard(
+    what: Annotated[page.Page, typer.Argument(help="mesh, or prometheus if it is installed.")] = page.Page.MESH,
     port: Annotated[int, typer.Option("--port", "-p", help="Local port; 0 takes a free one.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     kubeconfig: Kubeconfig = None,
@@ -294,7 +295,7 @@ def dashboard(
         if browser and sys.stdout.isatty():
             typer.launch(address)
 
-    _run(kubeconfig, context, lambda kube: page.show(kube, port, tell))
+    _run(kubeconfig, context, lambda kube: page.show(kube, what, port, tell))
 
 
 @app.command()

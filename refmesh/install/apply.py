@@ -12,10 +12,12 @@ from refmesh.kubeclient import Expired, KubeError
 if TYPE_CHECKING:
     from refmesh.kubeclient import Kube
 
-__all__ = ["apply", "delete", "path_of", "wait_for", "wait_gone"]
+__all__ = ["MANAGED", "apply", "delete", "is_mine", "path_of", "wait_for", "wait_gone"]
 
 Object = Mapping[str, Any]
 FIELD_MANAGER = "refmesh"
+MANAGED = "app.kubernetes.io/managed-by"
+"""Label of everything that an installation puts on a cluster; its value is `refmesh`."""
 
 _PLURALS = {
     "Namespace": ("namespaces", False),
@@ -47,6 +49,11 @@ def path_of(obj: Object) -> str:
     root = f"/apis/{api}" if "/" in api else f"/api/{api}"
     scope = f"/namespaces/{metadata['namespace']}" if namespaced else ""
     return f"{root}{scope}/{plural}/{metadata['name']}"
+
+
+def is_mine(obj: Object) -> bool:
+    """Whether an installation of refmesh put the object there."""
+    return (obj["metadata"].get("labels") or {}).get(MANAGED) == "refmesh"
 
 
 async def apply(kube: Kube, obj: Object) -> dict[str, Any]:

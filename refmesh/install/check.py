@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from refmesh.injector.policy import CONFIGURATION, PROXY
+from refmesh.install import addons
 from refmesh.install.crds import crds
 from refmesh.install.installer import installed_image, reachable
 from refmesh.install.manifests import DEPLOYMENT
 from refmesh.install.options import NAMESPACE
+from refmesh.install.prometheus import APP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["Finding", "check", "judge_secret", "judge_webhooks"]
+__all__ = ["Finding", "check", "judge_prometheus", "judge_secret", "judge_webhooks"]
 
 _MIN_ISSUER_DAYS = 30
 
@@ -60,6 +62,8 @@ async def check(kube: Kube) -> list[Finding]:
         routes if routes.ok else Finding(routes.name, ok=True, detail="not installed: Gateway API is not used")
     )
     findings.append(await _proxies(kube))
+    if (prometheus := await addons.deployed(kube)) is not None:
+        findings.append(judge_prometheus(prometheus))
     return findings
 
 
@@ -91,6 +95,15 @@ def judge_webhooks(configuration: Mapping[str, Any] | None, secret: Mapping[str,
             "injection webhook", ok=False, detail=f"{', '.join(wrong) or 'no hook'} does not trust the CA's root"
         )
     return Finding("injection webhook", ok=True, detail=f"{len(hooks)} hooks trust the CA's root")
+
+
+def judge_prometheus(deployment: Mapping[str, Any]) -> Finding:
+    """Judge the add-on by its Deployment."""
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    if (deployment.get("status") or {}).get("availableReplicas", 0):
+        return Finding("Prometheus", ok=True, detail=f"{image} is ready")
+    why = f"see kubectl -n {NAMESPACE} describe pod -l app={APP}"
+    return Finding("Prometheus", ok=False, detail=f"{image} is not ready: {why}")
 
 
 def _defect(deployment: Mapping[str, Any]) -> str | None:

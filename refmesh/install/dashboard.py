@@ -1,12 +1,14 @@
-"""`refmesh dashboard`: the control plane's page, through the API server, on a port of this machine."""
+"""`refmesh dashboard`: the control plane's page, or Prometheus', through the API server, on a port of this machine."""
 
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from refmesh.dashboard.server import PORT
 from refmesh.errors import EnvironmentProblem
+from refmesh.install import prometheus
 from refmesh.install.forward import forwarded
 from refmesh.install.options import NAMESPACE
 from refmesh.install.serving import is_ready
@@ -16,20 +18,36 @@ if TYPE_CHECKING:
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["control_plane_pod", "show"]
+__all__ = ["Page", "show"]
 
 
-async def control_plane_pod(kube: Kube) -> str:
-    """A Ready pod of the control plane. Raises `EnvironmentProblem` if there is none."""
-    for pod in await kube.list("v1", "pods", NAMESPACE, "app=refmesh"):
+class Page(StrEnum):
+    """What can be shown in a browser."""
+
+    MESH = "mesh"
+    PROMETHEUS = "prometheus"
+
+
+_FOUND = {
+    Page.MESH: ("refmesh", PORT, "No pod of refmesh's control plane is ready.", "Run refmesh check."),
+    Page.PROMETHEUS: (
+        prometheus.APP,
+        prometheus.PORT,
+        "No Prometheus of refmesh's is ready.",
+        "Run refmesh check, or install it with --set addons.prometheus=true.",
+    ),
+}
+"""The label `app` of the pods that serve a page, their port, and what to say where none of them is ready."""
+
+
+async def show(kube: Kube, page: Page, local: int, tell: Callable[[str], None]) -> None:
+    """Forward the page until cancelled; `tell` gets its address. Raises `EnvironmentProblem` if none serves it."""
+    app, port, problem, fix = _FOUND[page]
+    for pod in await kube.list("v1", "pods", NAMESPACE, f"app={app}"):
         if is_ready(pod) and "deletionTimestamp" not in pod["metadata"]:
-            return str(pod["metadata"]["name"])
-    raise EnvironmentProblem("No pod of refmesh's control plane is ready.", fix="Run refmesh check.")
-
-
-async def show(kube: Kube, local: int, tell: Callable[[str], None]) -> None:
-    """Forward the page until cancelled; `tell` gets its address."""
-    pod = await control_plane_pod(kube)
-    async with forwarded(kube, NAMESPACE, pod, PORT, local) as port:
-        tell(f"http://localhost:{port}/")
+            break
+    else:
+        raise EnvironmentProblem(problem, fix=fix)
+    async with forwarded(kube, NAMESPACE, pod["metadata"]["name"], port, local) as opened:
+        tell(f"http://localhost:{opened}/")
         await asyncio.Event().wait()

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from refmesh.errors import EnvironmentProblem, UsageProblem
 from refmesh.ingress.names import GATEWAY_LABEL
 from refmesh.injector.patch import TLS_MODE_LABEL
-from refmesh.install import gateway_api, manifests
-from refmesh.install.apply import apply, delete, plural_of, wait_for, wait_gone
+from refmesh.install import addons, gateway_api, manifests
+from refmesh.install.apply import MANAGED, apply, delete, is_mine, plural_of, wait_for, wait_gone
 from refmesh.install.crds import crds
 from refmesh.install.options import NAMESPACE
+from refmesh.install.rollout import remove_stuck_pods, wait_rolled_out
 from refmesh.install.serving import wait_until_serving
 from refmesh.kubeclient import KubeError, NotServed
 
@@ -30,11 +31,9 @@ __all__ = ["Plan", "install", "installed_image", "installed_sidecar", "uninstall
 Object = dict[str, Any]
 _CRD_API = "apiextensions.k8s.io/v1"
 _GATEWAY_GROUP = "gateway.networking.k8s.io"
-_MANAGED = "app.kubernetes.io/managed-by"
 _PODS_GONE_SECONDS = 60.0
 _OLDEST, _NATIVE = (1, 21), (1, 29)
 """Kubernetes versions: of the API groups in use, and of native sidecars by default."""
-_STUCK = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CrashLoopBackOff"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,8 @@ class Plan:
 
     def objects(self) -> list[Object]:
         """Everything but Gateway API's CRDs."""
-        return [*crds(), *manifests.control_plane(self.image, self.options, self.defect)]
+        control_plane = manifests.control_plane(self.image, self.options, self.defect)
+        return [*crds(), *control_plane, *addons.addon_objects(self.options)]
 
 
 async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None:
@@ -62,99 +62,40 @@ async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None
     namespace, *rest = manifests.control_plane(plan.image, plan.options, plan.defect)
     await apply(kube, namespace)
     # Definitions and control plane side by side: when its process listens, the kinds are long established.
-    await asyncio.gather(
+    # An add-on's image is pulled meanwhile; it is waited for last, so that a mesh without its add-on serves as well.
+    addon, *_ = await asyncio.gather(
+        addons.put(kube, plan.options, report),
         _install_own_kinds(kube, report),
         _install_gateway_api(kube, plan.gateway_api, report),
         _install_control_plane(kube, rest, plan, report),
     )
+    if addon is not None:
+        await addons.wait(kube, addon, plan.timeout, report)
+    elif plan.options.profile == "demo":
+        report("Prometheus: not installed; --set addons.prometheus=true adds it, where its image can be had")
 
 
 async def _install_control_plane(
     kube: Kube, objects: Sequence[Object], plan: Plan, report: Callable[[str], None]
 ) -> None:
     *others, deployment = objects
-    await asyncio.gather(_remove_stuck_pods(kube), *(apply(kube, obj) for obj in others))
+    await asyncio.gather(remove_stuck_pods(kube, manifests.DEPLOYMENT), *(apply(kube, obj) for obj in others))
     applied = await apply(kube, deployment)
     report(f"control plane {plan.image}")
-    generation = applied["metadata"]["generation"]
-    waiting = asyncio.create_task(
-        wait_for(
-            kube,
-            deployment,
-            lambda state: _rolled_out(state, generation),
-            timeout=plan.timeout,
-            what="The control plane did not become ready",
-        )
-    )
-    failing = asyncio.create_task(_image_trouble(kube))
-    done, pending = await asyncio.wait({waiting, failing}, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-    for task in done:
-        await task
+    await wait_rolled_out(kube, applied, timeout=plan.timeout, name="The control plane", other="--image")
     report("control plane ready")
     await wait_until_serving(kube)
     report("injection webhook answers")
-
-
-def _rolled_out(state: Object, generation: int) -> bool:
-    status = state.get("status") or {}
-    wanted = (state.get("spec") or {}).get("replicas", 1)
-    return (
-        int(status.get("observedGeneration", 0)) >= generation
-        and status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted
-        and status.get("availableReplicas", 0) >= wanted
-    )
-
-
-async def _image_trouble(kube: Kube) -> None:
-    """Watch for a pod that cannot get its image or cannot run: no need to wait for the time-out then."""
-    while True:
-        for name, reason, image in await _stuck_pods(kube):
-            if reason == "CrashLoopBackOff":
-                raise EnvironmentProblem(
-                    "The control plane ends as soon as it starts.",
-                    fix=f"Read why: kubectl -n {NAMESPACE} logs {name} --previous",
-                )
-            raise EnvironmentProblem(
-                f"The image {image} is not on the node and cannot be pulled.",
-                fix="Load it into the cluster first, or give another --image.",
-            )
-        await asyncio.sleep(0.5)
-
-
-async def _remove_stuck_pods(kube: Kube) -> None:
-    """Delete pods that an earlier attempt left waiting: the kubelet would look again only minutes later."""
-    for name, _, _ in await _stuck_pods(kube):
-        await kube.delete("v1", "pods", name, NAMESPACE)
-
-
-async def _stuck_pods(kube: Kube) -> list[tuple[str, str, str]]:
-    """Return (pod, reason, image) of control plane pods that cannot start."""
-    pods = await kube.list("v1", "pods", NAMESPACE, "app=refmesh")
-    return [
-        (pod["metadata"]["name"], reason, str(container.get("image")))
-        for pod in pods
-        if "deletionTimestamp" not in pod["metadata"]
-        for container in (pod.get("status") or {}).get("containerStatuses") or ()
-        if (reason := ((container.get("state") or {}).get("waiting") or {}).get("reason", "")) in _STUCK
-    ]
 
 
 async def _install_own_kinds(kube: Kube, report: Callable[[str], None]) -> None:
     """Install the Istio-shaped kinds; a definition that somebody else put there is left as it is."""
     names = [definition["metadata"]["name"] for definition in crds()]
     present = await asyncio.gather(*(kube.get(_CRD_API, "customresourcedefinitions", name) for name in names))
-    foreign = {obj["metadata"]["name"] for obj in present if obj is not None and not _mine(obj)}
+    foreign = {obj["metadata"]["name"] for obj in present if obj is not None and not is_mine(obj)}
     for name in sorted(foreign):
         report(f"kept {name}: the cluster has it from elsewhere")
     await _install_definitions(kube, [crd for crd in crds() if crd["metadata"]["name"] not in foreign], report)
-
-
-def _mine(obj: Object) -> bool:
-    return (obj["metadata"].get("labels") or {}).get(_MANAGED) == "refmesh"
 
 
 async def _install_definitions(kube: Kube, definitions: Sequence[Object], report: Callable[[str], None]) -> None:
@@ -236,7 +177,7 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
         report(f"the workloads of {gateways} Gateways")
     with contextlib.suppress(NotServed, KubeError):
         await delete(kube, manifests.gateway_class())
-    cluster_wide = [obj for obj in rest if "namespace" not in obj["metadata"]]
+    cluster_wide = [obj for obj in rest if "namespace" not in obj["metadata"]] + addons.cluster_wide()
     await asyncio.gather(*(delete(kube, obj) for obj in cluster_wide))
     await _delete_definitions(kube, report, purge=purge)
     await wait_gone(kube, namespace, timeout=_PODS_GONE_SECONDS)
@@ -260,7 +201,7 @@ async def _delete_gateway_workloads(kube: Kube) -> int:
     """Delete what was made for Gateways, which may stay themselves; the number of Gateways it was made for."""
     found = 0
     for api, kind in (("v1", "Service"), ("apps/v1", "Deployment"), ("v1", "ServiceAccount")):
-        objects = await kube.list(api, plural_of(kind), selector=f"{_MANAGED}=refmesh,{GATEWAY_LABEL}")
+        objects = await kube.list(api, plural_of(kind), selector=f"{MANAGED}=refmesh,{GATEWAY_LABEL}")
         await asyncio.gather(*(delete(kube, obj | {"apiVersion": api, "kind": kind}) for obj in objects))
         found = max(found, len(objects))
     return found
@@ -273,7 +214,7 @@ def _any_options() -> Options:
 
 
 async def _delete_definitions(kube: Kube, report: Callable[[str], None], *, purge: bool) -> None:
-    mine = await kube.list(_CRD_API, plural_of("CustomResourceDefinition"), selector=f"{_MANAGED}=refmesh")
+    mine = await kube.list(_CRD_API, plural_of("CustomResourceDefinition"), selector=f"{MANAGED}=refmesh")
     removed, kept = list[Object](), list[Object]()
     for definition in mine:
         # kubeclient's list leaves the kind out, as the API server does in lists

@@ -14,7 +14,18 @@ from refmesh.install.options import NAMESPACE, seconds
 if TYPE_CHECKING:
     from refmesh.install.options import Options
 
-__all__ = ["DEPLOYMENT", "LABELS", "control_plane", "deployment", "gateway_class", "rbac", "validation", "webhooks"]
+__all__ = [
+    "DEPLOYMENT",
+    "LABELS",
+    "MONITORING_PORT",
+    "NON_ROOT",
+    "control_plane",
+    "deployment",
+    "gateway_class",
+    "rbac",
+    "validation",
+    "webhooks",
+]
 
 Object = dict[str, Any]
 DEPLOYMENT = "refmesh"
@@ -25,9 +36,10 @@ LABELS = {
     "app.kubernetes.io/managed-by": "refmesh",
 }
 _SELECTOR = {"app": "refmesh"}
-_PORTS = {"grpc-ads": 15011, "grpc-ca": 15012, "http-monitoring": 15014, "https-webhook": 15017}
+MONITORING_PORT = 15014
+_PORTS = {"grpc-ads": 15011, "grpc-ca": 15012, "http-monitoring": MONITORING_PORT, "https-webhook": 15017}
 _SYSTEM_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease", NAMESPACE]
-_NON_ROOT = 65532
+NON_ROOT = 65532
 _DRAIN_SECONDS = "3"
 """kube-proxy writes its rules at most once a second, and later on a busy node."""
 
@@ -204,13 +216,13 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
         "ports": [{"name": name, "containerPort": port} for name, port in _PORTS.items()],
         # once a second: the mesh is usable a second after the control plane, not ten
         "readinessProbe": {
-            "httpGet": {"path": "/ready", "port": 15014},
+            "httpGet": {"path": "/ready", "port": MONITORING_PORT},
             "periodSeconds": 1,
             "timeoutSeconds": 2,
             "failureThreshold": 5,
         },
         "livenessProbe": {
-            "httpGet": {"path": "/live", "port": 15014},
+            "httpGet": {"path": "/live", "port": MONITORING_PORT},
             "periodSeconds": 10,
             "timeoutSeconds": 5,
             "failureThreshold": 6,
@@ -241,8 +253,8 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
                     "terminationGracePeriodSeconds": 10,
                     "securityContext": {
                         "runAsNonRoot": True,
-                        "runAsUser": _NON_ROOT,
-                        "runAsGroup": _NON_ROOT,
+                        "runAsUser": NON_ROOT,
+                        "runAsGroup": NON_ROOT,
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
                     "containers": [container],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from refmesh.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["NAMESPACE", "PROFILES", "Options", "parse", "seconds"]
 
@@ -27,7 +27,10 @@ _CHOICES = {
     "tracing": ("on", "off"),
     "trace_b3": ("on", "off"),
     "sidecar": ("auto", "native", "classic"),
+    "addons_prometheus": ("on", "off"),
 }
+_WORDS = {"true": "on", "false": "off"}
+_IMAGE = r"[a-z0-9](?:[a-zA-Z0-9._:/@-]{0,510}[a-zA-Z0-9])?"
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class Options:
     sidecar: str = "auto"
     """native: the proxy is an init container that goes on, which Kubernetes has since 1.29. classic: a container like
     the application's. auto: native where the cluster has it (and where none is asked, as by --dry-run)."""
+    addons_prometheus: str = "off"
+    """on: a Prometheus that scrapes control plane, proxies and gateways. In no profile: it is an image of its own, and
+    whether the nodes can have that is known only when they try."""
+    addons_prometheus_image: str = "prom/prometheus:v3.14.0"
     failure_policy: str = "Fail"
     """What becomes of pods that opted in while no injector answers: Fail refuses them, Ignore lets them in as they
     are, without a proxy."""
@@ -100,6 +107,9 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
     options = replace(_BY_PROFILE[chosen], **values)
     for key, allowed in _CHOICES.items():
         value = getattr(options, key)
+        if "on" in allowed and value in _WORDS:
+            value = _WORDS[value]
+            options = replace(options, **{key: value})
         if value not in allowed:
             raise UsageProblem(f"{key}={value!r} is no choice.", fix=f"Choose {' or '.join(allowed)}.")
     if not (options.replicas.isascii() and options.replicas.isdigit() and 1 <= int(options.replicas[:4]) <= 100):
@@ -107,6 +117,7 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
             f"replicas={options.replicas!r} is no number of replicas.", fix="Give a number from 1 to 100."
         )
     _check_observation(options)
+    _check_addons(options, values)
     for key in ("certificate_ttl", "max_certificate_ttl"):
         value = getattr(options, key)
         if not _MIN_TTL <= seconds(value) <= _MAX_TTL:
@@ -135,6 +146,18 @@ def _check_observation(options: Options) -> None:
         )
 
 
+def _check_addons(options: Options, given: Mapping[str, str]) -> None:
+    """Raises `UsageProblem` for an image that is none, or that nothing would run."""
+    image = options.addons_prometheus_image
+    if not re.fullmatch(_IMAGE, image):
+        raise UsageProblem(f"addons.prometheus.image={image!r} is no image.", fix="Give a name such as prometheus:v3.")
+    if "addons_prometheus_image" in given and options.addons_prometheus == "off":
+        raise UsageProblem(
+            "addons.prometheus.image is given, and Prometheus is not asked for.",
+            fix="Give --set addons.prometheus=true, too.",
+        )
+
+
 def seconds(duration: str) -> int:
     """Seconds of a duration such as 90s, 10m, 24h or 7d. Raises `UsageProblem`."""
     match = re.fullmatch(r"(\d{1,7})([smhd])", duration)
@@ -149,4 +172,5 @@ def _split(setting: str) -> tuple[str, str]:
         raise UsageProblem(f"--set {setting!r} is not of the form key=value.")
     # istioctl's users write trustDomain and meshConfig.outboundTrafficPolicy.mode; both spellings are understood
     key = re.sub(r"^(meshConfig\.)?(outboundTrafficPolicy)\.mode$", r"\2", key)
+    key = key.replace(".", "_") if key.startswith("addons.") else key
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key), value

@@ -83,6 +83,14 @@ def test_a_missing_image_is_said_at_once(mesh):
     mesh.install()
 
 
+def test_an_add_on_without_its_image_is_said_and_the_mesh_serves(mesh):
+    addon = ["--set", "addons.prometheus=true", "--set", "addons.prometheus.image=meshproof.local/no-such:1"]
+    done = mesh.run("install", "--image", mesh.image, "-y", *addon, code=3)
+    assert "refmesh serves, without Prometheus: The image meshproof.local/no-such:1 is not on the node" in done.stderr
+    findings = json.loads(mesh.run("check", "-o", "json", code=1).stdout)
+    assert [f["name"] for f in findings if not f["ok"]] == ["Prometheus"]
+
+
 def test_uninstall_leaves_nothing_and_pods_start_without_it(mesh):
     mesh.run("uninstall", "-y")
     assert leftovers(mesh) == []

@@ -19,13 +19,16 @@ from typing import Any
 import pytest
 
 from fixtures.cluster.embedded.certificates import Authority
+from fixtures.cluster.embedded.provider import EmbeddedProvider
 from fixtures.cluster.programs import program
+from fixtures.images.prometheus import build_prometheus
 from fixtures.kube import eventually
 from fixtures.workloads import client_pod
 from fixtures.workloads.batch import Batch
 from fixtures.workloads.traffic import Client
 from tests.integration.refmesh.conftest import ROOT, Mesh
 from tests.integration.refmesh.outside import fetch, fetch_secure
+from tests.integration.refmesh.prometheus import asked
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("refmesh")]
 SHOP = "http://productpage.default:9080"
@@ -110,12 +113,16 @@ def test_the_tutorial(mesh: Mesh, shell: Shell, tmp_path: Path) -> None:
         circuit_breaking(shell, mesh, visitor)
         access_control(shell, visitor, address)
         seen_from_outside(shell, mesh, visitor)
+        in_prometheus(shell, mesh)
         a_fault_to_find(shell, mesh, visitor)
 
 
 def install_and_deploy(shell: Shell) -> None:
-    """Steps 1 to 4."""
-    shell(f"refmesh install --set profile=demo -y --image {shell.mesh.image}")
+    """Steps 1 to 4; Prometheus is there from the start, so that step 10 has nothing to wait for."""
+    prometheus = build_prometheus()
+    EmbeddedProvider().load(shell.mesh.cluster.name, prometheus.path)
+    addon = f"--set addons.prometheus=true --set addons.prometheus.image={prometheus.reference}"
+    shell(f"refmesh install --set profile=demo -y --image {shell.mesh.image} {addon}")
     shell("kubectl label namespace default istio-injection=enabled")
     shell("kubectl apply -f refmesh/samples/bookinfo.yaml")
     image = shell.mesh.image
@@ -320,6 +327,30 @@ def seen_from_outside(shell: Shell, mesh: Mesh, visitor: Client) -> None:
     lines = shell("kubectl logs deployment/productpage-v1 -c refmesh-proxy --since=60s").splitlines()
     logged = [json.loads(line) for line in lines if line.startswith("{")]
     assert any(one.get("path") == "/productpage" and one["response_code"] == 200 for one in logged)
+
+
+def in_prometheus(shell: Shell, mesh: Mesh) -> None:
+    """Step 10: Prometheus reads everybody in spite of STRICT mTLS, and has Istio's metrics by Istio's labels."""
+    with asked(mesh.kube) as prometheus:
+
+        def all_up() -> bool:
+            up = {(labels["namespace"], labels["pod"]): value for labels, value in prometheus("up")}
+            pods = [*mesh.kube.list("v1", "Pod", "default"), *mesh.kube.list("v1", "Pod", "refmesh-system")]
+            there = {(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in pods}
+            return up == {key: 1 for key in there if not key[1].startswith("prometheus-")}
+
+        # Seven pods with a sidecar, the gateways of step 5 and the control plane.
+        eventually(all_up, timeout=40, what="every pod of the mesh is up, and no other")
+        assert {labels["job"] for labels, _ in prometheus("up")} == {"refmesh", "kubernetes-pods"}
+        ends = 'source_workload="productpage-v1",destination_service_name="details",destination_workload="details-v1"'
+        server = 'reporter="destination",connection_security_policy="mutual_tls"'
+        requests = f'istio_requests_total{{{server},{ends},response_code="200"}}'
+        ((labels, count),) = eventually(lambda: prometheus(requests), timeout=40, what="requests are counted")
+        assert count > 0
+        assert (labels["namespace"], labels["app"], labels["version"]) == ("default", "details", "v1")
+        assert labels["source_principal"].endswith("/ns/default/sa/bookinfo-productpage")
+        assert prometheus("refmesh_connected_proxies")[0][1] > 0
+    assert "Prometheus: " in shell("refmesh check")
 
 
 def a_fault_to_find(shell: Shell, mesh: Mesh, visitor: Client) -> None:

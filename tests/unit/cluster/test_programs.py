@@ -10,6 +10,7 @@ import tarfile
 import uuid
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,8 +82,18 @@ def test_downloads_are_official_and_have_published_sums(part: Part) -> None:
             filled = part.filled(text)
             assert filled.startswith(("https://dl.k8s.io/", "https://github.com/", "https://kind.sigs.k8s.io/"))
             assert "{" not in filled
-            assert part.version.removeprefix("v") in filled
+            assert part.release.removeprefix("v") in filled
         assert release.members is None or name in release.members
+
+
+@pytest.mark.parametrize(
+    ("module", "release"), [("v0.314.0", "v3.14.0"), ("v0.305.2", "v3.5.2"), ("v0.300.1", "v3.0.1")]
+)
+def test_prometheus_is_released_under_another_number_than_its_module(module: str, release: str) -> None:
+    part = replace(PARTS["prometheus"])
+    vars(part)["version"] = module
+    assert (part.release, part.filled("{plain}")) == (release, release[1:])
+    assert PARTS["etcd"].release == PARTS["etcd"].version
 
 
 def test_the_key_changes_with_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
