@@ -18,10 +18,11 @@ __all__ = [
     "DEPLOYMENT",
     "LABELS",
     "MONITORING_PORT",
-    "NON_ROOT",
+    "container_security",
     "control_plane",
     "deployment",
     "gateway_class",
+    "pod_security",
     "rbac",
     "validation",
     "webhooks",
@@ -39,7 +40,7 @@ _SELECTOR = {"app": "refmesh"}
 MONITORING_PORT = 15014
 _PORTS = {"grpc-ads": 15011, "grpc-ca": 15012, "http-monitoring": MONITORING_PORT, "https-webhook": 15017}
 _SYSTEM_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease", NAMESPACE]
-NON_ROOT = 65532
+_NON_ROOT = 65532
 _DRAIN_SECONDS = "3"
 """kube-proxy writes its rules at most once a second, and later on a busy node."""
 
@@ -145,6 +146,21 @@ def _gateway_rules() -> list[Object]:
     ]
 
 
+def pod_security() -> Object:
+    """Return the security context of a pod that fits the restricted profile."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": _NON_ROOT,
+        "runAsGroup": _NON_ROOT,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def container_security() -> Object:
+    """Return the security context of such a pod's container; it writes to its volumes alone."""
+    return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
 def gateway_class() -> Object:
     """Return the class of the Gateways that refmesh opens."""
     return {
@@ -231,11 +247,7 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
             "requests": {"cpu": options.cpu, "memory": options.memory},
             "limits": {"memory": "1Gi"},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(),
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  (a mount point)
     }
     return {
@@ -251,12 +263,7 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
                 "spec": {
                     "serviceAccountName": DEPLOYMENT,
                     "terminationGracePeriodSeconds": 10,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": NON_ROOT,
-                        "runAsGroup": NON_ROOT,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
+                    "securityContext": pod_security(),
                     "containers": [container],
                     "volumes": [{"name": "tmp", "emptyDir": {}}],
                 },

@@ -13,7 +13,7 @@ import yaml
 
 from refmesh.injector.policy import POD_LABEL
 from refmesh.install.manifests import DEPLOYMENT as CONTROL_PLANE
-from refmesh.install.manifests import LABELS, MONITORING_PORT, NON_ROOT
+from refmesh.install.manifests import LABELS, MONITORING_PORT, container_security, pod_security
 from refmesh.install.options import NAMESPACE
 
 if TYPE_CHECKING:
@@ -167,11 +167,7 @@ def deployment(image: str, config: str) -> Object:
             "failureThreshold": 6,
         },
         "resources": {"requests": {"cpu": "20m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(),
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/prometheus", "readOnly": True},
             {"name": "data", "mountPath": "/data"},
@@ -195,12 +191,7 @@ def deployment(image: str, config: str) -> Object:
                 "spec": {
                     "serviceAccountName": NAME,
                     "terminationGracePeriodSeconds": 30,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": NON_ROOT,
-                        "runAsGroup": NON_ROOT,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
+                    "securityContext": pod_security(),
                     "containers": [container],
                     "volumes": [
                         {"name": "config", "configMap": {"name": NAME}},

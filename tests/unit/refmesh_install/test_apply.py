@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from refmesh.errors import EnvironmentProblem
 from refmesh.install.apply import apply, delete, wait_for, wait_gone
 from refmesh.kubeclient import Kube
+from tests.unit.refmesh_install.serving import client_of
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
 
@@ -49,12 +49,8 @@ class Api:
 @pytest.fixture
 async def api() -> AsyncIterator[tuple[Api, Kube]]:
     playing = Api()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", playing.handle)
-    async with TestServer(app) as server:
-        kube = Kube(str(server.make_url("/")), None)
+    async with client_of(playing.handle) as kube:
         yield playing, kube
-        await kube.close()
 
 
 async def test_a_busy_server_is_asked_again(api):

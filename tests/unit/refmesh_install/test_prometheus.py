@@ -11,7 +11,6 @@ from unittest.mock import ANY
 import pytest
 import yaml
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from fixtures.cluster.parts import PARTS
 from refmesh.errors import UsageProblem
@@ -22,6 +21,7 @@ from refmesh.install.check import judge_prometheus
 from refmesh.install.installer import Plan
 from refmesh.install.options import Options
 from refmesh.kubeclient import Kube
+from tests.unit.refmesh_install.serving import client_of
 
 ON = options.parse(None, ["addons.prometheus=true"])
 OBJECTS = prometheus.objects(ON)
@@ -199,12 +199,8 @@ class Api:
 @pytest.fixture
 async def api() -> AsyncIterator[tuple[Api, Kube]]:
     playing = Api()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", playing.handle)
-    async with TestServer(app) as server:
-        kube = Kube(str(server.make_url("/")), None)
+    async with client_of(playing.handle) as kube:
         yield playing, kube
-        await kube.close()
 
 
 async def test_what_is_no_longer_asked_for_is_taken_away(api):
