@@ -142,7 +142,7 @@ def kill_matrix_markdown(matrix: Matrix) -> str:
         "",
     ]
     lines += _table(("", ""), [list(one) for one in _figures(matrix)])
-    lines += ["", matrix.proof, "", "## By capability", ""]
+    lines += ["", matrix.proof, *(["", matrix.reach] if matrix.reach else []), "", "## By capability", ""]
     lines += _table(
         ("capability", "seeded", "tried", "found"),
         [[name, str(seeded), str(tried), str(killed)] for name, seeded, tried, killed in matrix.capabilities],

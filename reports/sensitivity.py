@@ -167,6 +167,24 @@ class Matrix:
         return sum(bool(one.failed) for one in clean), len(clean)
 
     @property
+    def reach(self) -> str:
+        """What the trials of defects leave open, in one sentence; "" where every check was asked of the same image."""
+        defects = [one for one in self.subjects if one.kind == "defect"]
+        trials = [trial for one in defects if (trial := self.of(one)) is not None and trial.verdicts]
+        short = sum(len(one.verdicts) < len(self.checks) for one in trials)
+        images = len({one.image for one in trials})
+        said = []
+        if short:
+            said.append(
+                f"in {short} of {len(trials)} trials only some checks were asked, those that speak of the defect first:"
+                " what else would find it is not known"
+            )
+        if images > 1:
+            said.append(f"the trials are of {images} builds")
+        text = "; ".join(said)
+        return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+    @property
     def proof(self) -> str:
         """What the clean runs prove, in one sentence."""
         alarms, runs = self.quiet_runs

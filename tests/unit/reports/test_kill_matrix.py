@@ -55,6 +55,16 @@ def test_what_clean_runs_prove():
     assert "nothing is known" in replace(MATRIX, trials=()).proof
 
 
+def test_what_short_trials_leave_open():
+    assert MATRIX.reach.startswith("In 1 of 2 trials only some checks were asked")
+    whole = replace(MATRIX, trials=TRIALS[2:])
+    assert whole.reach == ""
+    mixed = replace(whole, trials=(*whole.trials, replace(TRIALS[2], subject=OFF, image="other")))
+    assert mixed.reach == "The trials are of 2 builds."
+    assert MATRIX.reach in kill_matrix_markdown(MATRIX)
+    assert MATRIX.reach in kill_matrix_html(MATRIX)
+
+
 @given(st.integers(0, 200), st.integers(1, 200), st.sampled_from([0.5, 0.9, 0.95, 0.999]))
 def test_bounds_are_the_exact_ones(events, trials, confidence):
     if events > trials:
