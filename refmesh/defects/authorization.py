@@ -117,6 +117,19 @@ def _drained_in_an_hour(sound: Callable[..., Any]) -> Callable[..., Any]:
     return tuning
 
 
+def _account_of_the_namespace(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Take a principal for any account of its namespace."""
+
+    def principal_identity(value: str, trust_domain: str) -> Any:
+        found = sound(value, trust_domain)
+        namespace, account, _ = found.exact.partition("/sa/")
+        if account:
+            found.prefix = f"{namespace}{account}"
+        return found
+
+    return principal_identity
+
+
 DEFECTS = (
     Defect(
         "deny-after-allow",
@@ -201,5 +214,12 @@ DEFECTS = (
         "authorization",
         "refmesh.injector.containers:tuning",
         _drained_in_an_hour,
+    ),
+    Defect(
+        "account-ignored",
+        "A rule for one service account holds for every account of its namespace.",
+        "authorization",
+        "refmesh.discovery.matchers:principal_identity",
+        _account_of_the_namespace,
     ),
 )

@@ -88,6 +88,25 @@ def _defect(name: str, summary: str, seam: str, make: Callable[..., Any]) -> Def
     return Defect(name, summary, "injection", f"refmesh.injector.{seam}", make)
 
 
+def _pods_have_no_say(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Inject what a namespace asks for, and no pod on its own account."""
+
+    def decide(namespace_labels: Any, pod: Any) -> Any:
+        found = sound(namespace_labels, pod)
+        labels = (pod.get("metadata") or {}).get("labels") or {}
+        if not found.inject or labels.get("sidecar.istio.io/inject") != "true":
+            return found
+        return sound(namespace_labels, {**pod, "metadata": {**pod["metadata"], "labels": {}, "annotations": {}}})
+
+    return decide
+
+
+def _classic(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a classic sidecar of every proxy, which goes on when the application has ended."""
+    _ = sound
+    return lambda _annotations, _default: False
+
+
 DEFECTS = (
     _defect(
         "opt-out-ignored",
@@ -148,5 +167,17 @@ DEFECTS = (
         "A pod that cannot be injected is let in as it is.",
         "webhook:refusal",
         _let_in,
+    ),
+    _defect(
+        "pod-opt-in-ignored",
+        "A pod that asks for a proxy gets none where its namespace does not ask.",
+        "policy:decide",
+        _pods_have_no_say,
+    ),
+    _defect(
+        "sidecar-outlives-app",
+        "Proxies are ordinary containers: one goes on when the application of its Job has ended.",
+        "policy:is_native",
+        _classic,
     ),
 )

@@ -84,6 +84,34 @@ def _trusted_callers(sound: Callable[[bool], Any]) -> Callable[[bool], Any]:
     return peer_header
 
 
+def _no_mesh_rule(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Forget what holds for the whole mesh."""
+    return lambda policies, pod, port: sound(replace(policies, mesh=None), pod, port)
+
+
+def _any_authority(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Take a certificate whoever issued it; what it says must still be right."""
+
+    def common(*given: Any) -> Any:
+        found = sound(*given)
+        context = found.combined_validation_context.default_validation_context
+        context.trust_chain_verification = context.ACCEPT_UNTRUSTED
+        return found
+
+    return common
+
+
+def _no_expiry(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Take a certificate whose time is over."""
+
+    def common(*given: Any) -> Any:
+        found = sound(*given)
+        found.combined_validation_context.default_validation_context.allow_expired_certificate = True
+        return found
+
+    return common
+
+
 DEFECTS = (
     Defect(
         "strict-served-as-permissive",
@@ -133,5 +161,26 @@ DEFECTS = (
         "mtls",
         "refmesh.discovery.filters:peer_header",
         _trusted_callers,
+    ),
+    Defect(
+        "mesh-wide-mtls-ignored",
+        "The mTLS mode of the whole mesh is not looked at.",
+        "mtls",
+        "refmesh.discovery.policy:mode_in_force",
+        _no_mesh_rule,
+    ),
+    Defect(
+        "any-authority-trusted",
+        "Proxies accept certificates of any authority.",
+        "mtls",
+        "refmesh.discovery.tls:_common",
+        _any_authority,
+    ),
+    Defect(
+        "expiry-unchecked",
+        "Proxies accept certificates that have expired.",
+        "mtls",
+        "refmesh.discovery.tls:_common",
+        _no_expiry,
     ),
 )

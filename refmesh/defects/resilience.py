@@ -55,6 +55,34 @@ def _one_error_is_enough(sound: Callable[..., Any]) -> Callable[..., Any]:
     return outlier_detection
 
 
+def _nobody_is_ejected(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Count errors, and eject nobody for them."""
+
+    def outlier_detection(outlier: Any) -> Any:
+        found = sound(outlier)
+        found.enforcing_consecutive_5xx.value = 0
+        found.enforcing_consecutive_gateway_failure.value = 0
+        return found
+
+    return outlier_detection
+
+
+def _boundless_budget(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Let every request be sent again, whatever share of the traffic that is."""
+    return lambda budget: sound(replace(budget, percent=100.0, min_retry_concurrency=1_000_000))
+
+
+def _one_attempt(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Send nothing again."""
+    _ = sound
+    return lambda _: 0
+
+
+def _patient_tries(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Forget the time limit of a single attempt."""
+    return lambda retry: sound(replace(retry, per_try_timeout=None))
+
+
 DEFECTS = (
     Defect(
         "outlier-maximum-ignored",
@@ -83,5 +111,33 @@ DEFECTS = (
         "circuit-breaking",
         "refmesh.discovery.clusters:circuit_breakers",
         _no_limits,
+    ),
+    Defect(
+        "outlier-detection-ignored",
+        "No endpoint is ever ejected.",
+        "circuit-breaking",
+        "refmesh.discovery.clusters:outlier_detection",
+        _nobody_is_ejected,
+    ),
+    Defect(
+        "retry-budget-ignored",
+        "Retries may be any share of the traffic.",
+        "resilience",
+        "refmesh.discovery.clusters:retry_budget",
+        _boundless_budget,
+    ),
+    Defect(
+        "retries-dropped",
+        "A failed request is never sent again.",
+        "resilience",
+        "refmesh.discovery.route_action:tries",
+        _one_attempt,
+    ),
+    Defect(
+        "per-try-limit-dropped",
+        "A single attempt may take as long as the whole request.",
+        "resilience",
+        "refmesh.discovery.route_action:_retry_policy",
+        _patient_tries,
     ),
 )

@@ -168,6 +168,17 @@ def _one_backend_a_connection(sound: Callable[..., Any]) -> Callable[..., Any]:
     return protocol_of
 
 
+def _replaced_not_added(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Put a header that is to be added in the place of what is there."""
+    return lambda change: sound(replace(change, set=(*change.set, *change.add), add=()))
+
+
+def _all_is_well(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Say of every route that its backends are known."""
+    _ = sound
+    return lambda _snapshot, _route: ("ResolvedRefs", True, "ResolvedRefs", "every backend is known")
+
+
 DEFECTS = (
     Defect(
         "weights-off-by-5",
@@ -284,5 +295,19 @@ DEFECTS = (
         "weights",
         "refmesh.config.objects:protocol_of",
         _one_backend_a_connection,
+    ),
+    Defect(
+        "header-add-overwrites",
+        "A header that a route adds replaces what the request has.",
+        "routing",
+        f"{_ACTION}:header_options",
+        _replaced_not_added,
+    ),
+    Defect(
+        "status-always-true",
+        "A route's status says that its backends are known, whether or not they are.",
+        "routing",
+        "refmesh.config.status:_resolved",
+        _all_is_well,
     ),
 )
