@@ -33,7 +33,7 @@ class Kept:
     history: object
     """A `Trouble` where the collection ended before there was a history."""
     stall: float = 0.0
-    """Seconds that the machine stood still while it was collected; measured for failures only."""
+    """Seconds that the machine stood still meanwhile, where that excuses a failure."""
 
 
 def write_bundle(

@@ -99,8 +99,9 @@ class Context:
         """What takes the mesh off the cluster; None where nobody may."""
         self.applied: list[Mapping[str, Any]] = []
         self._clients: dict[str, Client] = {}
-        self._shared: dict[Callable[..., Any], tuple[float, Any]] = {}
-        self._since = time.time()
+        self._shared: dict[Callable[..., Any], tuple[tuple[float, float], Any]] = {}
+        self._windows: list[tuple[float, float]] = []
+        self._begun = time.time()
         self._exits = contextlib.ExitStack()
         self._controls: dict[tuple[str, str, int], Control] = {}
 
@@ -231,13 +232,14 @@ class Context:
         """The history that several checks of a ground judge; collected once, and if that fails, it fails for all."""
         if collect not in self._shared:
             began = time.time()
+            outcome: T | Exception
             try:
-                self._shared[collect] = began, collect(self)
-            except Exception as error:
-                self._shared[collect] = began, error
-                raise
-        began, found = self._shared[collect]
-        self._since = min(self._since, began)
+                outcome = collect(self)
+            except Exception as error:  # noqa: BLE001 - kept for all who share it, and raised below
+                outcome = error
+            self._shared[collect] = (began, time.time()), outcome
+        window, found = self._shared[collect]
+        self._windows.append(window)
         if isinstance(found, Exception):
             raise found
         history: T = found
@@ -245,16 +247,22 @@ class Context:
 
     def begin(self) -> None:
         """A check's collection begins."""
-        self._since = time.time()
+        self._begun = time.time()
+        self._windows.clear()
 
-    def stalls(self) -> tuple[float, list[tuple[float, float]]]:
-        """When the collection of the check's history began, shared ones too, and what stalls its pods know of."""
+    @property
+    def windows(self) -> list[tuple[float, float]]:
+        """The times (begin, end) in which the check's history was collected: its own up to now, and the shared ones."""
+        return [(self._begun, time.time()), *self._windows]
+
+    def stalls(self) -> list[tuple[float, float]]:
+        """When the pods that the ground's checks spoke to got no processor, see `Control.stalls`."""
         found: list[tuple[float, float]] = []
         programs: list[Client | Control] = [*self._clients.values(), *self._controls.values()]
         for one in programs:
             with contextlib.suppress(EnvironmentProblem):  # a pod that is gone tells nothing
                 found += one.stalls()
-        return self._since, found
+        return found
 
     @contextlib.contextmanager
     def pulse(self, client: Client, url: str, rate: float) -> Iterator[Callable[[float], Pulse]]:

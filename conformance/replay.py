@@ -10,7 +10,6 @@ from conformance.catalogue import checks
 from conformance.model import Check, Judgement
 from conformance.pulse import excused
 from conformance.runner import judged
-from conformance.stalls import LIMIT
 from reports.choice import choose
 from reports.errors import UsageProblem
 from reports.model import Verdict
@@ -50,7 +49,7 @@ def bundles(place: Path) -> tuple[Path, ...]:
 
 def judge_again(check: Check, kept: Kept) -> Replayed:
     """The verdict that the check's judge gives on a recorded history."""
-    now = excused(judged(check.judge, kept.history), kept.stall, LIMIT)
+    now = excused(judged(check.judge, kept.history), kept.stall, 0.0)
     return Replayed(check.id, kept.result.verdict, kept.result.reason, now)
 
 

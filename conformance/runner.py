@@ -19,7 +19,7 @@ from conformance.model import Check, Judgement, inconclusive
 from conformance.outage import Turns
 from conformance.pulse import excused
 from conformance.settings import RunSettings
-from conformance.stalls import LIMIT, Stalls, longest
+from conformance.stalls import Stalls, standstill
 from conformance.trouble import Trouble
 from fixtures.kube import Kube
 from reports.errors import MeshproofError
@@ -158,7 +158,7 @@ class Runner:
             judgement = history.judgement
         seconds = time.monotonic() - started if context is not None else 0.0
         stall = self._stall(context) if judgement.verdict is Verdict.FAIL and context is not None else 0.0
-        judgement = excused(judgement, stall, LIMIT)
+        judgement = excused(judgement, stall, 0.0)
         result = self._as_result(check, judgement, wall, seconds)
         if result.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE} and ground == check.ground:
             folder = write_bundle(self.options.report_dir, context, result, history, problem, stall)
@@ -167,9 +167,9 @@ class Runner:
         return result
 
     def _stall(self, context: Context) -> float:
-        """The longest time, seconds, that this process or a pod of the check got no processor since it began."""
-        since, found = context.stalls()
-        return longest((*found, *self._stalls.kept()), since, time.time())
+        """How long this process or a pod of the check got no processor meanwhile, seconds; 0 where that matters not."""
+        windows = context.windows
+        return standstill((*context.stalls(), *self._stalls.kept()), windows)
 
     def _as_result(self, check: Check, judgement: Judgement, started: float, seconds: float) -> Result:
         return Result(

@@ -12,10 +12,12 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
-__all__ = ["LIMIT", "Stalls", "longest"]
+__all__ = ["Stalls", "standstill"]
 
 LIMIT = 2.0
-"""A stall of so many seconds excuses a failure: the tightest bounds of the checks have nearly as much slack in them."""
+"""A shorter stall, seconds, excuses nothing: the tightest bounds of the checks have nearly as much slack in them."""
+SHARE = 0.2
+"""Nor does one that took a smaller share of the time: what was waited for long has had the time."""
 TICK = 0.2
 LEAST = 0.3
 MAX_KEPT = 1024
@@ -50,6 +52,13 @@ class Stalls:
             due = time.monotonic() + TICK
 
 
-def longest(stalls: Iterable[tuple[float, float]], begin: float, end: float) -> float:
-    """Seconds of the longest stall that was on between two moments; 0 without any. Times are epoch seconds."""
-    return max((seconds for at, seconds in stalls if at <= end and at + seconds >= begin), default=0.0)
+def standstill(stalls: Iterable[tuple[float, float]], windows: Iterable[tuple[float, float]]) -> float:
+    """Seconds of the longest stall that excuses what was seen in any of the windows; 0 without one.
+
+    Stalls are (begin, seconds), windows (begin, end), in epoch seconds.
+    """
+    known, found = list(stalls), 0.0
+    for begin, end in windows:
+        least = max(LIMIT, SHARE * (end - begin))
+        found = max([found, *(s for at, s in known if at <= end and at + s >= begin and s > least)])
+    return found

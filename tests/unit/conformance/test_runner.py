@@ -18,6 +18,7 @@ from conformance.context import Context, NotExpressible, NotInForce
 from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, failed, inconclusive, passed
 from conformance.runner import Options, Runner
+from conformance.stalls import standstill
 from conformance.sweeping import is_dead, runner_name
 from fixtures.kube import ApiProblem, ForwardProblem, Kube, eventually
 from reports.errors import EnvironmentProblem
@@ -205,6 +206,16 @@ def test_a_failure_while_a_pod_stood_still_is_no_verdict(tmp_path, begin, second
     assert result.verdict is verdict
     if verdict is not judge("").verdict:
         assert "stood still for 3.0 s" in result.reason
+
+
+def test_a_stall_matters_where_it_is_a_good_part_of_the_time():
+    stalls = [(100.0, 3.0), (200.0, 9.0)]
+    assert standstill(stalls, [(95.0, 105.0)]) == 3.0
+    assert standstill(stalls, [(80.0, 118.0)]) == 0.0  # who waits for 38 s has waited in spite of it
+    assert standstill(stalls, [(180.0, 218.0)]) == 9.0
+    assert standstill(stalls, [(110.0, 120.0)]) == 0.0
+    assert standstill(stalls, [(0.0, 300.0), (101.0, 102.0)]) == 3.0
+    assert standstill([], [(0.0, 1.0)]) == standstill(stalls, []) == 0.0
 
 
 def test_a_shared_history_counts_from_when_it_was_collected(tmp_path):
