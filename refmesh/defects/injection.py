@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from refmesh.defects.defect import Defect
+from refmesh.injector.policy import POD_LABEL
 
 __all__ = ["DEFECTS"]
 
@@ -89,14 +90,14 @@ def _defect(name: str, summary: str, seam: str, make: Callable[..., Any]) -> Def
 
 
 def _pods_have_no_say(sound: Callable[..., Any]) -> Callable[..., Any]:
-    """Inject what a namespace asks for, and no pod on its own account."""
+    """Take a pod's own wish for a proxy for the opposite."""
 
     def decide(namespace_labels: Any, pod: Any) -> Any:
-        found = sound(namespace_labels, pod)
-        labels = (pod.get("metadata") or {}).get("labels") or {}
-        if not found.inject or labels.get("sidecar.istio.io/inject") != "true":
-            return found
-        return sound(namespace_labels, {**pod, "metadata": {**pod["metadata"], "labels": {}, "annotations": {}}})
+        metadata = pod.get("metadata") or {}
+        labels = metadata.get("labels") or {}
+        if labels.get(POD_LABEL) == "true":
+            pod = {**pod, "metadata": {**metadata, "labels": {**labels, POD_LABEL: "false"}}}
+        return sound(namespace_labels, pod)
 
     return decide
 
@@ -170,7 +171,7 @@ DEFECTS = (
     ),
     _defect(
         "pod-opt-in-ignored",
-        "A pod that asks for a proxy gets none where its namespace does not ask.",
+        "A pod that asks for a proxy by itself gets none.",
         "policy:decide",
         _pods_have_no_say,
     ),
