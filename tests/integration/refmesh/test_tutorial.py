@@ -275,16 +275,19 @@ def access_control(shell: Shell, visitor: Client, address: str) -> None:
     eventually(lambda: statuses(visitor, "/productpage") == {403: 1}, timeout=20, what="nobody may call anything")
     shell("kubectl apply -f refmesh/samples/allow-bookshop.yaml")
     eventually(lambda: only(visitor, "v3"), timeout=20, what="productpage may call reviews")
-    assert statuses(visitor, "/api/v1/products/0", count=10) == {200: 10}
+    details = "/api/v1/products/0"
+    eventually(lambda: statuses(visitor, details, count=10) == {200: 10}, timeout=20, what="it may call details")
     for url in ("http://details.default:9080/details/0", "http://reviews.default:9080/reviews/0"):
-        assert {one.status for one in visitor.batch(Batch(url=url, count=10))} == {403}
-    assert fetch(address, "/productpage").status == 200
+        assert {one.status for one in visitor.batch(Batch(url=url, count=10, timeout=10))} == {403}
+    eventually(lambda: fetch(address, "/productpage").status == 200, timeout=20, what="the gateway may call it")
     shell("kubectl delete -f refmesh/samples/allow-bookshop.yaml -f refmesh/samples/deny-all.yaml")
-    eventually(
-        lambda: {one.status for one in visitor.batch(Batch(url="http://details.default:9080/details/0"))} == {200},
-        timeout=20,
-        what="everybody may call again",
-    )
+    urls = [f"http://{name}.default:9080/" for name in ("details", "reviews", "ratings")]
+
+    def open_again() -> bool:
+        answers = [one for url in urls for one in visitor.batch(Batch(url=url, timeout=10))]
+        return 403 not in {one.status for one in answers} and statuses(visitor, "/productpage") == {200: 1}
+
+    eventually(open_again, timeout=20, what="everybody may call again")
 
 
 def traced(mesh: Mesh, visitor: Client, path: str, parts: set[str]) -> str:
