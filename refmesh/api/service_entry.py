@@ -14,6 +14,7 @@ from refmesh.api.ports import RESERVED_PORTS
 __all__ = ["EntryEndpoint", "EntryPort", "ServiceEntry"]
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_OWN = "is the proxy itself, whose administration listens there"
 _PROTOCOLS = {
     "HTTP": "http",
     "HTTP2": "http2",
@@ -123,6 +124,8 @@ def _endpoint(item: Field, ports: tuple[EntryPort, ...], resolution: str) -> Ent
         _address(item.get("address"))
     elif not _HOST.fullmatch(address.lower()) or address.startswith("*"):
         raise Invalid(f"{item.path}.address", "must be an IPv4 address or a host name")
+    elif address.lower() == "localhost":
+        raise Invalid(f"{item.path}.address", _OWN)
     known = {port.name for port in ports}
     numbers = []
     for name, value in item.get("ports").entries().items():
@@ -139,4 +142,6 @@ def _address(item: Field) -> str:
         raise Invalid(item.path, "must be an IPv4 address; ranges are not supported by refmesh") from error
     if address.is_unspecified:
         raise Invalid(item.path, "is no address of a host; leave it out where Host header or SNI tell the hosts")
+    if address.is_loopback:
+        raise Invalid(item.path, _OWN)
     return str(address)

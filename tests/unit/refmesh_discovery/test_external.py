@@ -146,6 +146,8 @@ def test_nothing_is_put_before_the_ports_that_proxies_listen_on_themselves() -> 
         ({"addresses": ["0.0.0.0"]}, r"spec.addresses\[0\]: is no address"),
         ({"ports": [HTTP, {"number": 15006}]}, r"spec.ports\[1\].number: must not be from 15000 to 15090"),
         ({"ports": [{"number": 80, "protocol": "CARRIER-PIGEON"}]}, r"spec.ports\[0\].protocol"),
+        ({"endpoints": [{"address": "localhost"}]}, r"spec.endpoints\[0\].address: is the proxy itself"),
+        ({"resolution": "STATIC", "endpoints": [{"address": "127.0.0.1"}]}, "is the proxy itself"),
         ({"endpoints": [{"address": "a", "ports": {"x": 1}}]}, r"spec.endpoints\[0\].ports\['x'\]"),
         ({"workloadSelector": {}}, "spec.workloadSelector: is not supported"),
     ],
