@@ -26,6 +26,9 @@ from reports.errors import EnvironmentProblem
 __all__ = ["LIMITS", "MARK_ROW", "Context", "Gate", "Limits", "NotExpressible", "NotInForce", "Pod", "gate_open"]
 
 T = TypeVar("T")
+LOOKS = 3
+"""The least number of looks at whether a configuration is in force."""
+LOOK_SECONDS = 0.3
 MARK_ROW = 30
 """Answers in a row that make a mark. Of two backends chance makes such a row in one look with 2^-30, below 1e-9; in the
 hundred looks for which there is time before a configuration must be in force, with 1e-7 at the most."""
@@ -212,12 +215,21 @@ class Context:
     def in_force(
         self, probe: Callable[[], bool], what: str, *, successes: int = 1, timeout: float | None = None
     ) -> None:
-        """Wait for an observable mark; `NotInForce` where it does not show in time: as the run's settings say."""
+        """Wait for an observable mark; `NotInForce` where it does not show in time: as the run's settings say.
+
+        It is looked for a few times at least: on a slow machine a single look may take all the time there is.
+        """
         limit = LIMITS.in_force if timeout is None else timeout
-        try:
-            eventually(probe, timeout=limit, what=what, successes=successes)
-        except NotEventually as error:
-            raise NotInForce(error.problem) from error
+        first, looks = "", 0
+        while looks < LOOKS:
+            try:
+                eventually(probe, timeout=limit, what=what, successes=successes)
+            except NotEventually as error:
+                first, looks = first or error.problem, looks + error.attempts
+                limit = LOOK_SECONDS * successes
+            else:
+                return
+        raise NotInForce(first)
 
     def until(self, probe: Callable[[], bool], what: str, timeout: float) -> None:
         """Wait for the course of the test itself (not of the mesh); `NotEventually` makes the check inconclusive."""

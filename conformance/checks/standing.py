@@ -12,15 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from conformance.adapters import Manifest
-from conformance.context import LIMITS, Context, Gate, NotExpressible, NotInForce
+from conformance.context import LIMITS, Context, Gate, NotExpressible
 from conformance.intents import Backend, Intent, Marker
 from reports.errors import MeshproofError
 
 __all__ = ["Route", "Standing", "Stood"]
 
-LEAST, LOOKS = 0.3, 3
-"""However long a route has stood, it is looked at so often, each time for so many seconds: one look of a machine that
-stalls says nothing."""
+LEAST = 0.3
+"""However long a route has stood, it is looked at for so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +90,5 @@ class Standing:
 
     @staticmethod
     def _await(ctx: Context, route: Route, stood: Stood) -> None:
-        for look in range(LOOKS):
-            left = LIMITS.in_force - (time.monotonic() - stood.since)
-            try:
-                ctx.gate(route.service, stood.marker, replace(route.gate, timeout=max(left, LEAST)))
-            except NotInForce:
-                if look == LOOKS - 1:
-                    raise
-            else:
-                return
+        left = LIMITS.in_force - (time.monotonic() - stood.since)
+        ctx.gate(route.service, stood.marker, replace(route.gate, timeout=max(left, LEAST)))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from conformance import context
-from conformance.context import LIMITS, MARK_ROW, Context, Gate, gate_open
+from conformance.context import LIMITS, LOOKS, MARK_ROW, Context, Gate, NotInForce, gate_open
 from conformance.intents import Backend, Marker
 from fixtures.workloads.traffic import Record
 
@@ -20,6 +20,24 @@ def test_the_runs_settings_say_how_long_a_mark_is_waited_for(monkeypatch: pytest
     ctx.gate("service", Marker("header", "value", V3))
     ctx.gate("service", Marker("header", "value", V3), Gate(timeout=1.0))
     assert asked == [77.0, 77.0, 1.0]
+
+
+@pytest.mark.parametrize("shows_at", [1, 3, None])
+def test_a_slow_look_is_not_the_only_one(shows_at: int | None) -> None:
+    looks: list[int] = []
+
+    def probe() -> bool:
+        looks.append(1)
+        return len(looks) == shows_at
+
+    ctx = Context.__new__(Context)
+    if shows_at is None:
+        with pytest.raises(NotInForce, match=r"not within 0\.001 s"):
+            ctx.in_force(probe, "a mark", timeout=0.001)
+        assert len(looks) >= LOOKS
+    else:
+        ctx.in_force(probe, "a mark", timeout=0.001)
+        assert len(looks) == shows_at
 
 
 def answers(*versions: str, status: int = 200) -> list[Record]:
