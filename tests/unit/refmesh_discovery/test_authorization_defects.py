@@ -93,10 +93,13 @@ def test_the_other_defects_do_what_they_say() -> None:
     found = {item.name: item for item in defects.catalogue()}
     broken = found["namespace-by-prefix"].make(matchers.namespace_identity)
     assert broken("shop") == matchers.namespace_identity("shop*")
+    broken = found["account-ignored"].make(matchers.principal_identity)
+    assert broken("cluster.local/ns/shop/sa/web", "example.org").prefix == "spiffe://example.org/ns/shop/sa/"
+    assert broken("*", "example.org") == matchers.principal_identity("*", "example.org")
     tuning = found["rights-kept-by-open-connections"].make(containers.tuning)
     assert tuning({"proxy.refmesh.io/drainSeconds": "3"}) == [{"name": "REFMESH_DRAIN_SECONDS", "value": "3600"}]
 
 
 def test_every_defect_of_authorization_is_tried_here() -> None:
     named = {item.name for item in defects.catalogue() if item.seam and item.capability == "authorization"}
-    assert named == {*CASES, "namespace-by-prefix", "rights-kept-by-open-connections"}
+    assert named == {*CASES, "account-ignored", "namespace-by-prefix", "rights-kept-by-open-connections"}
