@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from fixtures.kube import eventually
 from meshproof_cli import lazy, main
 from meshproof_cli.processes import module_command, module_environment
 from meshproof_cli.stages import Stages
@@ -243,14 +243,13 @@ def test_a_tethered_child_ends_with_its_parent(tmp_path: Path) -> None:
         "time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, env=module_environment()) as process:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        child = int((tmp_path / "pid").read_text())
+        child = eventually(lambda: int((tmp_path / "pid").read_text()), timeout=30, what="the child runs")
         process.kill()
-    while Path(f"/proc/{child}/stat").exists() and time.monotonic() < deadline:
-        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            break
-        time.sleep(0.02)
-    else:
-        assert not Path(f"/proc/{child}").exists()
+
+    def ended() -> bool:
+        try:
+            return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    eventually(ended, timeout=30, what="the child has ended")
