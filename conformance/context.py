@@ -240,8 +240,11 @@ class Context:
         with contextlib.suppress(NotEventually):
             eventually(probe, timeout=timeout, what="")
 
-    def shared(self, collect: Callable[[Context], T]) -> T:
-        """The history that several checks of a ground judge; collected once, and if that fails, it fails for all."""
+    def shared(self, collect: Callable[[Context], T], *, judged: bool = True) -> T:
+        """The history that several checks of a ground judge; collected once, and if that fails, it fails for all.
+
+        Not `judged` is what only prepares the ground: a stall meanwhile says nothing of what is seen later.
+        """
         if collect not in self._shared:
             began = time.time()
             outcome: T | Exception
@@ -251,7 +254,8 @@ class Context:
                 outcome = error
             self._shared[collect] = (began, time.time()), outcome
         window, found = self._shared[collect]
-        self._windows.append(window)
+        if judged or isinstance(found, Exception):
+            self._windows.append(window)
         if isinstance(found, Exception):
             raise found
         history: T = found

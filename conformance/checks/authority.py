@@ -166,14 +166,17 @@ def keys_stay(ctx: Context) -> Keys:
         for mark, names in keys_in(text):
             deposits.append(Deposit(where, kind, tuple(name for name in names if name in workloads), mark in in_use))
 
-    looked_at = dumps = 0
+    looked_at = dumps = unread = 0
     for kind in ("Secret", "ConfigMap"):
         for item in ctx.kube.list("v1", kind):
             looked_at += 1
             where = f"{kind} {item['metadata']['namespace']}/{item['metadata']['name']}"
             search(_content(item, encoded=kind == "Secret"), where, kind)
     for pod in pods:
-        for name, text in ctx.adapter.dump(ctx.kube, pod.namespace, pod.name).items():
+        pages = ctx.adapter.dump(ctx.kube, pod.namespace, pod.name)
+        unread += not pages
+        for name, text in pages.items():
+            unread += text.startswith(UNREAD)
             dumps += not text.startswith(UNREAD)
             search(text.replace("\\n", "\n"), f"{name} of {pod.name}", "proxy configuration")
     authority = authority_of(ctx, pods[0])
@@ -181,7 +184,7 @@ def keys_stay(ctx: Context) -> Keys:
     if authority is not None:
         token = bound_token(ctx, pods[0], authority.audience)
         honest = request_certificate(ctx.kube, authority, token, (identity_of(ctx, pods[0]),))
-    return Keys(tuple(shown), looked_at, dumps, tuple(deposits), honest, late)
+    return Keys(tuple(shown), looked_at, dumps, tuple(deposits), honest, late, unread)
 
 
 # -- what is signed ----------------------------------------------------------------------------------------------------

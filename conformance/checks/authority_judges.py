@@ -159,6 +159,8 @@ class Keys:
     """The authority's answer to a workload's request, which holds no key but the caller's public one."""
     late: int = 0
     """Handshakes with workloads that ran into a timeout: which key is theirs is not known."""
+    unread: int = 0
+    """Files of the proxies' configuration that could not be read."""
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -171,6 +173,7 @@ class Keys:
             "workloads with a certificate": ", ".join(self.workloads),
             "Secrets and ConfigMaps looked at": self.looked_at,
             "proxy configurations looked at": self.dumps,
+            "proxy configurations that could not be read": self.unread,
         }
         return Evidence("search", facts), Evidence("private keys found", rows)
 
@@ -197,6 +200,9 @@ def judge_keys(history: Keys) -> Judgement:
         return inconclusive(f"{history.late} handshakes with workloads ran into a timeout", *history.evidence)
     if not history.dumps:
         return inconclusive("no proxy's configuration could be read: a key may be there", *history.evidence)
+    if history.unread:
+        reason = f"{history.unread} pages of proxies could not be read: a key may be there"
+        return inconclusive(reason, *history.evidence)
     return passed(
         f"no key of a workload in {history.looked_at} Secrets and ConfigMaps and {history.dumps} pages of proxies; the "
         "authority signs keys it never sees",

@@ -33,7 +33,7 @@ def _nobody_listens(ctx: Context, client: Client, what: str) -> Tries:
 )
 def captured(ctx: Context) -> Captured:
     """Plaintext to a strict pod's own address; requests around its service; a port where nobody listens."""
-    ctx.shared(in_force)
+    ctx.shared(in_force, judged=False)
     server = ctx.pod("strict")
 
     def inside(what: str, url: str) -> Tries:
@@ -62,7 +62,7 @@ def captured(ctx: Context) -> Captured:
 )
 def excluded(ctx: Context) -> Excluded:
     """Plaintext to a pod with an exempt port; a client for which a port of others is exempt; an impossible port."""
-    ctx.shared(in_force)
+    ctx.shared(in_force, judged=False)
     loose = ctx.pod("loose")
     nonsense = ctx.render(Bypass(inbound=(NO_PORT,)))
     body = gated(ctx, "nonsense", labels=nonsense.labels, annotations=nonsense.annotations)

@@ -146,7 +146,7 @@ def _fingerprint(certificate: x509.Certificate) -> str:
 )
 def entered(ctx: Context) -> Entered:
     """Requests for the gateway's host and for one that it does not have."""
-    gate = ctx.shared(entrance)
+    gate = ctx.shared(entrance, judged=False)
     pod = ctx.pod(SERVER)
     known = ctx.counting(pod, lambda: _ask(ctx, gate.address))
     unknown = ctx.counting(pod, lambda: _ask(ctx, gate.address, host=OTHER))
@@ -163,7 +163,7 @@ def entered(ctx: Context) -> Entered:
 )
 def encrypted(ctx: Context) -> Refusal:
     """The workload is strict: marked requests by the gateway and in plaintext, under a capture at the workload."""
-    gate = ctx.shared(entrance)
+    gate = ctx.shared(entrance, judged=False)
     token = f"mark-{secrets.token_hex(12)}"
     batch = Batch(
         url=f"http://{gate.address}/{token}",
@@ -192,7 +192,7 @@ def encrypted(ctx: Context) -> Refusal:
 )
 def authorised(ctx: Context) -> Access:
     """The workload lets in the gateway alone, and then the meshed client alone."""
-    gate = ctx.shared(entrance)
+    gate = ctx.shared(entrance, judged=False)
     if not gate.account:
         raise NotExpressible("nobody says which service account its gateway runs as")
     pod = ctx.pod(SERVER)
@@ -231,7 +231,7 @@ def _as_allowed(ways: Ways, allowed: str) -> bool:
 )
 def terminated(ctx: Context) -> Terminated:
     """A handshake and requests for the gateway's host, over TLS."""
-    gate = ctx.shared(entrance)
+    gate = ctx.shared(entrance, judged=False)
 
     def shake() -> Record:
         batch = Batch(url=f"tls://{gate.address}:443", protocol="tls", sni=HOST, timeout=LIMITS.probe)

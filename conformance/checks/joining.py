@@ -90,7 +90,7 @@ def in_force(ctx: Context) -> Tries:
 
 def _start_jobs(ctx: Context) -> Tries:
     """Start the Jobs once the server is in force. The last refusal before."""
-    refused = ctx.shared(in_force)
+    refused = ctx.shared(in_force, judged=False)
     own = pod_marks(ctx.adapter, GROUND.places[0])
     for name, pods, prepared in (("first", FIRST, False), ("prepared", 1, True)):
         job = knock_job(
@@ -154,7 +154,7 @@ def _added(pods: list[dict[str, Any]]) -> tuple[str, ...]:
 
 def _start(ctx: Context, job: str, container: str, wanted: int) -> Start:
     """The first requests of a Job's containers, from their logs, once all have ended."""
-    refused = ctx.shared(_start_jobs)
+    refused = ctx.shared(_start_jobs, judged=False)
     ctx.watch(lambda: sum(_ended(pod, container) for pod in _pods_of(ctx, job)) >= wanted, LIMITS.job)
     pods = _pods_of(ctx, job)
     knocks = []
@@ -204,7 +204,7 @@ def prepared(ctx: Context) -> Start:
 )
 def jobs(ctx: Context) -> JobEnd:
     """The Job of INJ-07 after its applications have ended."""
-    ctx.shared(_start_jobs)
+    ctx.shared(_start_jobs, judged=False)
 
     def ended() -> int:
         return sum(_ended(pod, "knock") for pod in _pods_of(ctx, "first"))
@@ -236,7 +236,7 @@ def jobs(ctx: Context) -> JobEnd:
 )
 def probes(ctx: Context) -> Probes:
     """Make the application of a strict pod fail its probe for a moment."""
-    ctx.shared(in_force)
+    ctx.shared(in_force, judged=False)
     space = ctx.space("strict")
     own = pod_marks(ctx.adapter, GROUND.places[0])
     ctx.kube.apply(*(ctx.dressing.on(one) for one in _probed(space, ctx.image, own)))

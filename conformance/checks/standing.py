@@ -63,7 +63,7 @@ class Standing:
 
     def stood(self, ctx: Context, name: str) -> Stood:
         """A route as it was put into the cluster. Raises why it could not be."""
-        found = ctx.shared(self.put)[name]
+        found = ctx.shared(self.put, judged=False)[name]
         if found.problem is not None:
             raise found.problem
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ __all__ = ["EntryEndpoint", "EntryPort", "ServiceEntry"]
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _OWN = "is the proxy itself, whose administration listens there"
+_OWN_PORTS = (15000, 15020, 15021)
+"""Of Envoy's administration and of the agent, at loopback or everywhere."""
 _PROTOCOLS = {
     "HTTP": "http",
     "HTTP2": "http2",
@@ -83,6 +86,8 @@ class ServiceEntry:
             raise Invalid("spec.endpoints", "is required where spec.resolution is STATIC")
         if resolution == "NONE" and endpoints:
             raise Invalid("spec.endpoints", "has no meaning where spec.resolution is NONE")
+        if resolution == "DNS":
+            _refuse_own_ports(ports, endpoints)
         if len({port.number for port in ports}) < len(ports):
             raise Invalid("spec.ports", "has a number twice")
         addresses = tuple(_address(item) for item in spec.get("addresses").each())
@@ -104,7 +109,24 @@ def _host(item: Field, domain: str, resolution: str) -> str:
         raise Invalid(item.path, "is a name of the cluster itself; Services are known without a ServiceEntry")
     if host.startswith("*") and resolution == "DNS":
         raise Invalid(item.path, "cannot be looked up; use NONE as spec.resolution for a wildcard")
+    if _names_itself(host):
+        raise Invalid(item.path, _OWN)
     return host
+
+
+def _names_itself(host: str) -> bool:
+    """Whether a name stands for loopback (RFC 6761, section 6.3)."""
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _refuse_own_ports(ports: Sequence[EntryPort], endpoints: Sequence[EntryEndpoint]) -> None:
+    """Who answers for a name may say that it is at loopback, and so at the proxy's own ports."""
+    for index, port in enumerate(ports):
+        if {port.target, *(dict(one.ports).get(port.name) for one in endpoints)} & {*_OWN_PORTS}:
+            raise Invalid(
+                f"spec.ports[{index}]",
+                f"must not lead to {', '.join(map(str, _OWN_PORTS))} of a name that is looked up: {_OWN}",
+            )
 
 
 def _port(item: Field) -> EntryPort:
@@ -124,7 +146,7 @@ def _endpoint(item: Field, ports: tuple[EntryPort, ...], resolution: str) -> Ent
         _address(item.get("address"))
     elif not _HOST.fullmatch(address.lower()) or address.startswith("*"):
         raise Invalid(f"{item.path}.address", "must be an IPv4 address or a host name")
-    elif address.lower() == "localhost":
+    elif _names_itself(address.lower()):
         raise Invalid(f"{item.path}.address", _OWN)
     known = {port.name for port in ports}
     numbers = []

@@ -37,7 +37,11 @@ _SIGNED = Counter("refmesh_ca_csr_total", "Certificate requests by outcome", ["r
 _SECONDS = Histogram("refmesh_ca_sign_seconds", "Time from a certificate request to its answer")
 
 _MAX_AT_ONCE = 200
-"""Requests under way, of all connections together; more are told at once to come again, which agents do."""
+"""Requests under way, of all connections together; more are told at once to come again, which agents do.
+
+What counts is here as a whole: gRPC's own limit counts streams from their headers on, and would let whoever opens some
+and sends nothing keep everybody out.
+"""
 RENEW_SERVER_SECONDS = 12 * 3600.0
 _HANDSHAKES_SECONDS = 0.05
 _OPTIONS = (
@@ -64,7 +68,7 @@ async def start(
     *, authority: Authority, kube: Kube, names: Sequence[str], host: str, port: int, trust_domain: str
 ) -> Service:
     """Serve `CreateCertificate` on host:port (0: any free port). Raises `EnvironmentProblem` if the port is taken."""
-    server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MAX_AT_ONCE)
+    server = grpc.aio.server(options=_OPTIONS)
     handler = _Handler(authority, kube, trust_domain)
     server.add_generic_rpc_handlers((handler,))
     try:
@@ -112,6 +116,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
 
     def __init__(self, authority: Authority, kube: Kube, trust_domain: str) -> None:
         self._authority, self._kube, self._trust_domain = authority, kube, trust_domain
+        self._under_way = 0
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Return the handler of the called method; None makes gRPC answer UNIMPLEMENTED."""
@@ -120,6 +125,10 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
         return grpc.unary_unary_rpc_method_handler(self._create_certificate)
 
     async def _create_certificate(self, request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        if self._under_way >= _MAX_AT_ONCE:
+            _SIGNED.labels("too many").inc()
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are under way; come again")
+        self._under_way += 1
         with _SECONDS.time():
             try:
                 identity, answer = await self._answer(request, bearer_token(context.invocation_metadata()))
@@ -133,6 +142,8 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
                 _SIGNED.labels("unavailable").inc()
                 log.warning("the API server could not review a token: %s", error)
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the token cannot be reviewed now")
+            finally:
+                self._under_way -= 1
         _SIGNED.labels("signed").inc()
         log.info("signed a certificate for %s", identity)
         return answer.encode()

@@ -29,6 +29,8 @@ _MAX_BYTES = 512 << 10
 """The API server takes a megabyte."""
 _LABELS = {"app.kubernetes.io/part-of": "refmesh"}
 _RETRY_SECONDS = 10.0
+_LOST = (KubeError, aiohttp.ClientError, TimeoutError, OSError)
+"""What the way to the API server may end in."""
 
 
 class KeptKeys:
@@ -45,7 +47,7 @@ class KeptKeys:
         """The key sets by address that were kept; none where they cannot be read: they are fetched anyway."""
         try:
             return kept(await self._read())
-        except KubeError as error:
+        except _LOST as error:
             log.warning("the keys of token issuers that were kept cannot be read: %s", error)
             return {}
 
@@ -78,7 +80,7 @@ class KeptKeys:
                 continue
             try:
                 await self._write()
-            except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except _LOST as error:
                 log.warning("the keys of token issuers are not kept yet: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._wake.set()

@@ -159,6 +159,7 @@ SAFE = Keys(("server",), 9, 3, (), Answer(("a",), ("a",), own_key=True))
         (replace(SAFE, late=1), Verdict.INCONCLUSIVE),
         (replace(SAFE, looked_at=0), Verdict.INCONCLUSIVE),
         (replace(SAFE, dumps=0), Verdict.INCONCLUSIVE),  # a key may be where nobody looked
+        (replace(SAFE, unread=1), Verdict.INCONCLUSIVE),
         (replace(SAFE, honest=None), Verdict.INCONCLUSIVE),
         (replace(SAFE, honest=Answer(("a",), ("a",), own_key=False)), Verdict.FAIL),
         (replace(SAFE, deposits=(Deposit("Secret a/ca", "Secret", (), False),)), Verdict.PASS),  # the authority's own

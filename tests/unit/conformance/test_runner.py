@@ -238,6 +238,20 @@ def test_a_shared_history_counts_from_when_it_was_collected(tmp_path):
     assert len(at) == 1
 
 
+def test_what_only_prepares_the_ground_excuses_nothing_that_is_seen_later(tmp_path):
+    def prepare(ctx: Context) -> float:
+        cast("Any", ctx)._controls = {("s", "pod", 1): Told((time.time() - 3.0, 3.001))}
+        return time.time()
+
+    made = runner(tmp_path)
+    made.result(made_up(lambda ctx: ctx.shared(prepare, judged=False), name="XX-01"))
+    at = made._contexts["wt"]
+    assert isinstance(at, Context)
+    eventually(lambda: time.time() > at.shared(prepare, judged=False) + 0.01, timeout=20, what="a moment later")
+    later = made_up(lambda ctx: ctx.shared(prepare, judged=False), failed, name="XX-02")
+    assert made.result(later).verdict is Verdict.FAIL
+
+
 def test_a_process_notes_when_it_stood_still():
     program = (
         "import os, signal, sys, time; from conformance.stalls import Stalls; stalls = Stalls(); stalls.start()\n"

@@ -99,6 +99,27 @@ async def test_more_requests_than_there_is_room_for_are_told_to_come_again(monke
     await running.close()
 
 
+async def test_who_opens_streams_and_sends_nothing_keeps_nobody_out(monkeypatch):
+    monkeypatch.setattr(service, "_MAX_AT_ONCE", 2)
+    kube = cast("Kube", FakeKube({"good": CART}))
+    authority = await Authority.load_or_create(kube, "refmesh-system", "cluster.local")
+    running = await service.start(
+        authority=authority, kube=kube, names=["refmesh"], host="127.0.0.1", port=0, trust_domain="cluster.local"
+    )
+    credentials = grpc.ssl_channel_credentials(authority.trust_bundle_pem())
+    options = (("grpc.ssl_target_name_override", "refmesh"),)
+    async with grpc.aio.secure_channel(f"127.0.0.1:{running.port}", credentials, options=options) as channel:
+        silent = [channel.stream_unary(METHOD, None, None)(None) for _ in range(10)]
+        await channel.channel_ready()
+        await asyncio.sleep(0.2)  # their headers are on the way; a server does not answer to them
+        request, metadata = CertificateRequest(csr()).encode(), (("authorization", "Bearer good"),)
+        for _ in range(5):
+            assert await channel.unary_unary(METHOD, None, None)(request, metadata=metadata, timeout=20)
+        for one in silent:
+            one.cancel()
+    await running.close()
+
+
 async def test_other_methods_are_unimplemented(call):
     assert await status_of(call(b"", method="/a.B/C")) == grpc.StatusCode.UNIMPLEMENTED
 

@@ -148,6 +148,8 @@ def test_nothing_is_put_before_the_ports_that_proxies_listen_on_themselves() -> 
         ({"ports": [{"number": 80, "protocol": "CARRIER-PIGEON"}]}, r"spec.ports\[0\].protocol"),
         ({"endpoints": [{"address": "localhost"}]}, r"spec.endpoints\[0\].address: is the proxy itself"),
         ({"resolution": "STATIC", "endpoints": [{"address": "127.0.0.1"}]}, "is the proxy itself"),
+        ({"hosts": ["x.localhost"]}, r"spec.hosts\[0\]: is the proxy itself"),
+        ({"resolution": "DNS", "endpoints": [{"address": "a", "ports": {"http": 15000}}]}, "must not lead to 15000"),
         ({"endpoints": [{"address": "a", "ports": {"x": 1}}]}, r"spec.endpoints\[0\].ports\['x'\]"),
         ({"workloadSelector": {}}, "spec.workloadSelector: is not supported"),
     ],
