@@ -9,7 +9,7 @@ from typing import Any
 from conformance.catalogue import check
 from conformance.checks.mtls import GROUND
 from conformance.checks.mtls_judges import HTTP, TCP, by_application
-from conformance.checks.upheaval_judges import Load, load
+from conformance.checks.upheaval_judges import Load, load, trouble
 from conformance.context import LIMITS, Context
 from conformance.intents import Mode, MtlsMode
 from conformance.model import Judgement, failed, inconclusive, passed
@@ -22,6 +22,8 @@ TURNS = (Mode.STRICT, Mode.PERMISSIVE) * 3
 RATE = 50.0
 KEPT = 4
 LONGEST = 120.0
+LATE = "late"
+"""What is answered by some and ran into a timeout for the rest."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Flips:
     """Each turn with what plaintext from outside met then, and the meshed traffic over all of them."""
 
     turns: tuple[tuple[str, str], ...]
-    """Mode, and `refused`, `taken` or `mixed`."""
+    """Mode, and `refused`, `taken`, `late` or `mixed`."""
     loads: tuple[Load, ...]
 
     @property
@@ -46,11 +48,12 @@ def judge_flips(history: Flips) -> Judgement:
     if not history.turns or not history.loads or not all(one.sent for one in history.loads):
         return inconclusive("nothing was turned, or nothing was sent", *history.evidence)
     for mode, seen in history.turns:
+        if seen == LATE:
+            return inconclusive(f"{mode} was asked for, and plaintext ran into timeouts", *history.evidence)
         if seen != wanted[mode]:
             return failed(f"{mode} was asked for, and plaintext was {seen}", *history.evidence)
-    for one in history.loads:
-        if one.problem:
-            return failed(one.problem, *history.evidence)
+    if (found := trouble(history.loads, history.evidence)) is not None:
+        return found
     sent = sum(one.sent for one in history.loads)
     return passed(f"{len(history.turns)} turns in force, {sent} meshed requests, no error", *history.evidence)
 
@@ -81,7 +84,10 @@ def flips(ctx: Context) -> Flips:
     seen: list[tuple[str, str]] = []
 
     def plaintext() -> str:
-        answered = sum(map(by_application, ctx.outsider().batch(plain)))
+        records = ctx.outsider().batch(plain)
+        answered = sum(map(by_application, records))
+        if 0 < answered < plain.total and all(by_application(one) or one.error == "timeout" for one in records):
+            return LATE
         return {0: "refused", plain.total: "taken"}.get(answered, "mixed")
 
     def shows(wanted: str) -> bool:

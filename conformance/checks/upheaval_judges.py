@@ -27,6 +27,7 @@ __all__ = [
     "judge_renewal",
     "judge_rotation",
     "load",
+    "trouble",
 ]
 
 
@@ -42,6 +43,8 @@ class Load:
     most_connections: int
     """As many as a client that loses none opens; 0 where every request opens its own."""
     example: str = ""
+    queued: int = 0
+    """Requests that ran out of time after they had waited in the client's own queue for most of it."""
 
     @property
     def row(self) -> dict[str, Any]:
@@ -50,6 +53,7 @@ class Load:
             "requests": self.name,
             "sent": self.sent,
             "failed": self.failed,
+            "late from the client's own queue": self.queued,
             "connections opened": self.opened,
             "for example": self.example,
         }
@@ -64,11 +68,25 @@ class Load:
         return ""
 
 
+def trouble(loads: Sequence[Load], evidence: Sequence[Evidence]) -> Judgement | None:
+    """What the loads say against the mesh, or that they cannot tell; None where all is well."""
+    if problem := next((one.problem for one in loads if one.problem), ""):
+        return failed(problem, *evidence)
+    if queued := sum(one.queued for one in loads):
+        return inconclusive(f"the client was overloaded: {queued} requests ran out of time in its queue", *evidence)
+    return None
+
+
+def _was_queued(record: Record) -> bool:
+    return record.error == "timeout" and record.late > record.seconds / 2
+
+
 def load(name: str, records: Sequence[Record], kept: int = 0) -> Load:
     """Records in numbers. `kept`: how many connections the client keeps, 0 if it keeps none."""
-    bad = [one for one in records if not by_application(one)]
+    queued = sum(map(_was_queued, records))
+    bad = [one for one in records if not by_application(one) and not _was_queued(one)]
     example = next((f"{one.error or one.status} {one.detail}".strip() for one in bad), "")
-    return Load(name, len(records), len(bad), sum(one.fresh for one in records), kept, example)
+    return Load(name, len(records), len(bad), sum(one.fresh for one in records), kept, example, queued)
 
 
 @dataclass(frozen=True)
@@ -114,9 +132,8 @@ def judge_renewal(history: Renewal) -> Judgement:
     first, last = history.shown[0], history.shown[-1]
     if last.at < first.not_after:
         return inconclusive("the first certificate had not expired when the look at it ended", *history.evidence)
-    for one in history.loads:
-        if one.problem:
-            return failed(one.problem, *history.evidence)
+    if (found := trouble(history.loads, history.evidence)) is not None:
+        return found
     serials = len({one.serial for one in history.shown})
     sent = sum(one.sent for one in history.loads)
     return passed(f"{serials} certificates in turn, each before the expiry of the last; {sent} requests, no error",
@@ -164,9 +181,8 @@ def judge_rotation(history: Rotation) -> Judgement:
         return failed("the mesh publishes no root", *history.evidence)
     if not history.loads or not all(one.sent for one in history.loads):
         return inconclusive("no request was sent", *history.evidence)
-    for one in history.loads:
-        if one.problem:
-            return failed(one.problem, *history.evidence)
+    if (found := trouble(history.loads, history.evidence)) is not None:
+        return found
     if set(history.before) & set(history.after):
         return failed(f"the old root is trusted still after {history.seconds:.0f} s", *history.evidence)
     if history.old is None or history.new is None:
@@ -228,8 +244,8 @@ def judge_budget(history: Outage) -> Judgement:
     if history.during.problem and history.asked > history.sure:
         return inconclusive(f"{history.during.problem}, and {history.asked:.1f} s after the authority was sent away "
                             "the client's certificate may be over", *history.evidence)  # fmt: skip
-    if history.during.problem:
-        return failed(history.during.problem, *history.evidence)
+    if (found := trouble([history.during], history.evidence)) is not None:
+        return found
     return passed(f"{history.during.sent} new connections in {history.valid_for:.1f} s without an authority, no error",
                   *history.evidence)  # fmt: skip
 

@@ -124,6 +124,14 @@ def test_levels(levels, verdict):
     assert judge_levels(Levels(levels)).verdict is verdict
 
 
+def test_what_waited_in_the_clients_own_queue_is_no_failure_of_the_mesh():
+    late = Record(0.0, 10.0, error="timeout", late=9.0)
+    hung = Record(0.0, 10.0, error="timeout", late=0.1)
+    found = load("x", [late, late, hung])
+    assert (found.failed, found.queued) == (1, 2)
+    assert load("x", [late]).problem == ""
+
+
 TURNED = Flips((("strict", "refused"), ("permissive", "taken")), (QUIET, KEPT))
 
 
@@ -134,6 +142,9 @@ TURNED = Flips((("strict", "refused"), ("permissive", "taken")), (QUIET, KEPT))
         (replace(TURNED, turns=()), Verdict.INCONCLUSIVE),
         (replace(TURNED, turns=(("strict", "taken"),)), Verdict.FAIL),  # plain Kubernetes
         (replace(TURNED, turns=(("strict", "mixed"),)), Verdict.FAIL),
+        (replace(TURNED, turns=(("strict", "refused"), ("permissive", "late"))), Verdict.INCONCLUSIVE),
+        (replace(TURNED, loads=(replace(QUIET, queued=14), KEPT)), Verdict.INCONCLUSIVE),
+        (replace(TURNED, loads=(replace(QUIET, queued=14), LOST)), Verdict.FAIL),
         (replace(TURNED, loads=(FAILING, KEPT)), Verdict.FAIL),
         (replace(TURNED, loads=(QUIET, LOST)), Verdict.FAIL),
     ],
