@@ -23,7 +23,7 @@ from refmesh.errors import EnvironmentProblem, RefmeshError
 if TYPE_CHECKING:
     from refmesh.login import Login
 
-__all__ = ["Conflict", "Expired", "Kube", "KubeError", "NotServed", "Page", "WatchEvent"]
+__all__ = ["LOST", "Conflict", "Expired", "Kube", "KubeError", "NotServed", "Page", "WatchEvent"]
 
 JSON = dict[str, Any]
 # Inside the class `list` is the method, so the annotation needs a name of its own.
@@ -58,6 +58,10 @@ class NotServed(KubeError):
 
 class Expired(KubeError):
     """410: the resourceVersion is too old to resume a watch or a paged list; list again."""
+
+
+LOST = (KubeError, aiohttp.ClientError, TimeoutError, OSError)
+"""What a request may end in that is to be made again later."""
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import aiohttp
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from refmesh.config.model import ABSENT, Certificate, Key
-from refmesh.kubeclient import Kube, KubeError
+from refmesh.kubeclient import LOST, Kube
 
 __all__ = ["CertificateReader", "certificate_of"]
 
@@ -129,7 +128,7 @@ class CertificateReader:
         while True:
             try:
                 secret = await self._kube.get("v1", "secrets", key[1], key[0])
-            except (KubeError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            except (*LOST, ValueError) as error:
                 # What is known stays in force.
                 log.warning("Secret %s/%s cannot be read: %s", *key, type(error).__name__)
             else:

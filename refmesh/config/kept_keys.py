@@ -6,18 +6,16 @@ believed no more than an issuer's own answer.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import aiohttp
-
 from refmesh.api.key_sets import usable_keys
 from refmesh.config.jwks import wanted_addresses
+from refmesh.config.leader_work import LeaderWork
 from refmesh.config.model import Snapshot
-from refmesh.kubeclient import Kube, KubeError
+from refmesh.kubeclient import LOST, Kube
 
 __all__ = ["CONFIG_MAP", "KeptKeys"]
 
@@ -29,61 +27,39 @@ _MAX_BYTES = 512 << 10
 """The API server takes a megabyte."""
 _LABELS = {"app.kubernetes.io/part-of": "refmesh"}
 _RETRY_SECONDS = 10.0
-_LOST = (KubeError, aiohttp.ClientError, TimeoutError, OSError)
-"""What the way to the API server may end in."""
 
 
-class KeptKeys:
-    """The ConfigMap as this process knows it. `leads` says whether to write."""
+class KeptKeys(LeaderWork):
+    """The ConfigMap as this process knows it."""
 
     def __init__(self, kube: Kube, namespace: str, leads: Callable[[], bool]) -> None:
-        self._kube, self._namespace, self._leads = kube, namespace, leads
+        super().__init__("keep keys of token issuers", leads, _RETRY_SECONDS)
+        self._kube, self._namespace = kube, namespace
         self._known: Mapping[str, str] = {}
         self._wanted: frozenset[str] = frozenset()
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     async def load(self) -> dict[str, str]:
         """The key sets by address that were kept; none where they cannot be read: they are fetched anyway."""
         try:
             return kept(await self._read())
-        except _LOST as error:
+        except LOST as error:
             log.warning("the keys of token issuers that were kept cannot be read: %s", error)
             return {}
-
-    def start(self) -> None:
-        """Begin to write."""
-        self._task = asyncio.create_task(self._run(), name="keep keys of token issuers")
 
     def offer(self, snapshot: Snapshot) -> None:
         """Take the newest snapshot."""
         wanted = frozenset(wanted_addresses(snapshot))
         if (self._known, self._wanted) != (snapshot.jwks, wanted):
             self._known, self._wanted = snapshot.jwks, wanted
-            self._wake.set()
+            self.wake()
 
-    def wake(self) -> None:
-        """Look again, because this process leads from now on."""
-        self._wake.set()
-
-    async def close(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            if not self._leads():
-                continue
-            try:
-                await self._write()
-            except _LOST as error:
-                log.warning("the keys of token issuers are not kept yet: %s", error)
-                await asyncio.sleep(_RETRY_SECONDS)
-                self._wake.set()
+    async def _work(self) -> bool:
+        try:
+            await self._write()
+        except LOST as error:
+            log.warning("the keys of token issuers are not kept yet: %s", error)
+            return False
+        return True
 
     async def _read(self) -> dict[str, Any] | None:
         return await self._kube.get("v1", "configmaps", CONFIG_MAP, self._namespace)

@@ -13,9 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
-
-from refmesh.kubeclient import Conflict, Kube, KubeError
+from refmesh.kubeclient import LOST, Conflict, Kube
 
 __all__ = ["Leadership"]
 
@@ -58,7 +56,7 @@ class Leadership:
                 if lease is not None and (lease.get("spec") or {}).get("holderIdentity") == self._holder:
                     lease["spec"]["holderIdentity"] = ""
                     await self._kube.replace(_API, _PLURAL, self._name, lease, self._namespace)
-            except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except LOST as error:
                 log.info("the Lease %s was not given up and will run out: %s", self._name, error)
 
     async def _run(self, gained: Callable[[], None]) -> None:
@@ -66,7 +64,7 @@ class Leadership:
             before = self.leads()
             try:
                 await self._try()
-            except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except LOST as error:
                 log.info("the Lease %s could not be taken or renewed: %s", self._name, error)
             if self.leads() and not before:
                 log.info("this replica writes statuses from now on")

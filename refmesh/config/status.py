@@ -6,13 +6,10 @@ the same status are kept as they are.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-
-import aiohttp
 
 from refmesh.api.gateway import GROUP, Gateway
 from refmesh.api.gateway_route import GatewayRoute
@@ -22,9 +19,10 @@ from refmesh.api.stream_route import TCPRoute, TLSRoute
 from refmesh.config.conditions import Judgement, condition, merge
 from refmesh.config.gateway_status import wanted_class, wanted_gateway
 from refmesh.config.ingress import CONTROLLER, open_gateway, own_class
+from refmesh.config.leader_work import LeaderWork
 from refmesh.config.model import Key, Protocol, Snapshot
 from refmesh.config.references import backend_problem
-from refmesh.kubeclient import Kube, KubeError
+from refmesh.kubeclient import LOST, Kube
 
 __all__ = ["StatusWriter", "wanted_parents", "wanted_status"]
 
@@ -181,50 +179,26 @@ def _merged(entry: dict[str, Any], present: list[Any]) -> dict[str, Any]:
     return entry | {"conditions": merge(entry["conditions"], before)}
 
 
-class StatusWriter:
-    """Compares and writes after every snapshot while this process leads; what fails is tried again."""
+class StatusWriter(LeaderWork):
+    """Compares and writes after every snapshot."""
 
     def __init__(
         self, kube: Kube, objects: Callable[[], Mapping[tuple[str, Key], Any]], leads: Callable[[], bool] = lambda: True
     ) -> None:
+        super().__init__("write statuses", leads, _RETRY_SECONDS)
         self._kube = kube
         self._objects = objects
-        self._leads = leads
         self._snapshot: Snapshot | None = None
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin writing."""
-        self._task = asyncio.create_task(self._run(), name="write statuses")
 
     def offer(self, snapshot: Snapshot) -> None:
         """A new snapshot to speak about."""
         self._snapshot = snapshot
-        self._wake.set()
+        self.wake()
 
-    def wake(self) -> None:
-        """Look at everything again, because this process leads from now on."""
-        self._wake.set()
-
-    async def close(self) -> None:
-        """Stop writing."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            if self._snapshot is None or not self._leads():
-                continue
-            if not await self._write_all(self._snapshot):
-                await asyncio.sleep(_RETRY_SECONDS)
-                self._wake.set()
-
-    async def _write_all(self, snapshot: Snapshot) -> bool:
-        complete = True
+    async def _work(self) -> bool:
+        snapshot, complete = self._snapshot, True
+        if snapshot is None:
+            return True
         for (kind, key), raw in list(self._objects().items()):
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             status = wanted_status(snapshot, kind, key, raw, now)
@@ -234,7 +208,7 @@ class StatusWriter:
             body = {"metadata": {"resourceVersion": version}, "status": status}
             try:
                 await self._kube.patch(f"{GROUP}/v1", _PLURALS[kind], key[1], body, key[0], subresource="status")
-            except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except LOST as error:
                 # A conflict means that a newer object is on its way to us.
                 complete = False
                 log.info("status of %s %s/%s not written yet: %s", kind, *key, error)

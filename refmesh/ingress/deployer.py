@@ -6,20 +6,18 @@ nothing any more.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
 from collections.abc import Callable, Iterator
 
-import aiohttp
-
 from refmesh.config.ingress import open_gateway, own_gateways
+from refmesh.config.leader_work import LeaderWork
 from refmesh.config.model import Key, Snapshot
 from refmesh.ingress.objects import CLASSIC, Object, classic_objects, gateway_objects
 from refmesh.injector.containers import Config
 from refmesh.install.apply import apply, delete
-from refmesh.kubeclient import Kube, KubeError
+from refmesh.kubeclient import LOST, Kube
 
 __all__ = ["Deployer"]
 
@@ -30,7 +28,7 @@ _LOOK_SECONDS = 60.0
 """How often everything is applied again, against what others changed."""
 
 
-class Deployer:
+class Deployer(LeaderWork):
     """Compares after every snapshot. `config` gives the image and the roots of the moment.
 
     `classic`: whether there is a workload for Istio's Gateways in `namespace`, the mesh's own.
@@ -45,58 +43,32 @@ class Deployer:
         *,
         classic: bool = False,
     ) -> None:
+        super().__init__("deploy gateways", leads, _RETRY_SECONDS, _LOOK_SECONDS)
         self._kube = kube
         self._config = config
-        self._leads = leads
         self._namespace, self._classic = namespace, classic
         self._snapshot: Snapshot | None = None
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._applied: dict[Key, tuple[str, float, list[Object]]] = {}
         """By Gateway: what was applied last, as text and as objects, and when."""
-
-    def start(self) -> None:
-        """Begin to apply."""
-        self._task = asyncio.create_task(self._run(), name="deploy gateways")
 
     def offer(self, snapshot: Snapshot) -> None:
         """A new snapshot."""
         self._snapshot = snapshot
-        self._wake.set()
+        self.wake()
 
-    def wake(self) -> None:
-        """Look at everything again, because this process leads from now on or trust has changed."""
-        self._wake.set()
+    def _follow(self) -> None:
+        self._applied.clear()
 
-    async def close(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
-            if self._snapshot is None or not self._leads():
-                self._applied.clear()
-                continue
-            if not await self._reconcile(self._snapshot):
-                await asyncio.sleep(_RETRY_SECONDS)
-                self._wake.set()
-
-    async def _reconcile(self, snapshot: Snapshot) -> bool:
-        complete, present = True, set[Key]()
+    async def _work(self) -> bool:
+        snapshot, complete, present = self._snapshot, True, set[Key]()
+        if snapshot is None:
+            return True
         config = self._config()
         for key, wanted in self._wanted(snapshot, config):
             present.add(key)
             try:
                 await self._apply(snapshot, key, wanted)
-            except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except LOST as error:
                 complete = False
                 log.warning("the objects of gateway %s/%s are not applied yet: %s", *key, error)
         for key in self._applied.keys() - present:
@@ -136,5 +108,5 @@ class Deployer:
         for obj in objects:
             try:
                 await delete(self._kube, obj)
-            except (KubeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except LOST as error:
                 log.warning("%s %s is not deleted: %s", obj["kind"], obj["metadata"]["name"], error)
