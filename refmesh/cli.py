@@ -230,15 +230,17 @@ def inject(
 async def _config(kube: Kube, image: str | None, sidecar: Sidecar | None, trust_domain: str | None) -> Config:
     """The installed mesh's image, root, trust domain, and form of sidecars."""
     roots = await kube.get("v1", "configmaps", "refmesh-ca-root-cert", options.NAMESPACE)
-    named = image or await installer.installed_image(kube)
+    found = await installer.installed(kube)
+    named = image or (found.image if found else None)
     if roots is None or named is None:
         raise UsageProblem("refmesh is not installed on this cluster.", fix="Run refmesh install first.")
-    form = sidecar or await installer.installed_sidecar(kube)
+    form = sidecar or (found.argument("--sidecar") if found else "")
+    domain = trust_domain or (found.argument("--trust-domain") if found else "")
     return Config(
         image=named,
         root_pem=str(roots["data"]["root-cert.pem"]),
-        trust_domain=trust_domain or await installer.installed_trust_domain(kube),
-        native=form == Sidecar.NATIVE,
+        trust_domain=domain or Config.trust_domain,
+        native=form != Sidecar.CLASSIC,
     )
 
 

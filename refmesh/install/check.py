@@ -12,8 +12,7 @@ from cryptography import x509
 from refmesh.injector.policy import CONFIGURATION, PROXY
 from refmesh.install import addons
 from refmesh.install.crds import crds
-from refmesh.install.installer import installed_image, reachable
-from refmesh.install.manifests import DEPLOYMENT
+from refmesh.install.installer import installed, reachable
 from refmesh.install.options import NAMESPACE
 from refmesh.install.prometheus import APP
 
@@ -40,18 +39,17 @@ async def check(kube: Kube) -> list[Finding]:
     """Look at everything; the list is complete even where things are missing."""
     version = await reachable(kube)
     findings = [Finding("cluster", ok=True, detail=f"Kubernetes {version}")]
-    image = await installed_image(kube)
-    if image is None:
+    plane = await installed(kube)
+    if plane is None:
         return [*findings, Finding("control plane", ok=False, detail="refmesh is not installed")]
-    deployment = await kube.get("apps/v1", "deployments", DEPLOYMENT, NAMESPACE) or {}
-    status = deployment.get("status") or {}
-    wanted, available = (deployment.get("spec") or {}).get("replicas", 1), status.get("availableReplicas", 0)
+    status = plane.deployment.get("status") or {}
+    wanted, available = plane.deployment["spec"].get("replicas", 1), status.get("availableReplicas", 0)
     findings.append(
         Finding("control plane", ok=available >= wanted > 0, detail=f"{available} of {wanted} replicas ready")
     )
-    findings.append(Finding("version", ok=True, detail=image))
-    defect = _defect(deployment)
-    findings.append(Finding("defects", ok=defect is None, detail=f"{defect} is switched on" if defect else "none"))
+    findings.append(Finding("version", ok=True, detail=plane.image))
+    defect = plane.argument("--defect")
+    findings.append(Finding("defects", ok=not defect, detail=f"{defect} is switched on" if defect else "none"))
     secret = await kube.get("v1", "secrets", "refmesh-ca", NAMESPACE)
     findings.append(judge_secret(secret, datetime.now(UTC)))
     configuration = await kube.get("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", CONFIGURATION)
@@ -104,11 +102,6 @@ def judge_prometheus(deployment: Mapping[str, Any]) -> Finding:
         return Finding("Prometheus", ok=True, detail=f"{image} is ready")
     why = f"see kubectl -n {NAMESPACE} describe pod -l app={APP}"
     return Finding("Prometheus", ok=False, detail=f"{image} is not ready: {why}")
-
-
-def _defect(deployment: Mapping[str, Any]) -> str | None:
-    arguments = deployment["spec"]["template"]["spec"]["containers"][0].get("args") or []
-    return str(arguments[arguments.index("--defect") + 1]) if "--defect" in arguments[:-1] else None
 
 
 async def _kind(kube: Kube, name: str) -> Finding:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from refmesh.install.options import Options
     from refmesh.kubeclient import Kube
 
-__all__ = ["Plan", "install", "installed_image", "installed_sidecar", "uninstall"]
+__all__ = ["Installed", "Plan", "install", "installed", "installed_image", "uninstall"]
 
 Object = dict[str, Any]
 _CRD_API = "apiextensions.k8s.io/v1"
@@ -133,30 +133,37 @@ async def _install_gateway_api(kube: Kube, path: Path | None, report: Callable[[
     report(f"Gateway API: {len(found)} kinds from {where}")
 
 
+@dataclass(frozen=True)
+class Installed:
+    """The control plane that is on the cluster, by its Deployment."""
+
+    deployment: Object
+
+    @property
+    def image(self) -> str:
+        """Its image, which is the proxies' as well."""
+        return str(self._container["image"])
+
+    def argument(self, name: str) -> str:
+        """What it was started with under a name such as --sidecar; empty where it was not given."""
+        given = self._container.get("args") or []
+        return str(given[given.index(name) + 1]) if name in given[:-1] else ""
+
+    @property
+    def _container(self) -> Object:
+        return dict(self.deployment["spec"]["template"]["spec"]["containers"][0])
+
+
+async def installed(kube: Kube) -> Installed | None:
+    """Return the control plane on the cluster, or None where there is none."""
+    found = await kube.get("apps/v1", "deployments", manifests.DEPLOYMENT, NAMESPACE)
+    return Installed(found) if found else None
+
+
 async def installed_image(kube: Kube) -> str | None:
     """Return the image of the control plane on the cluster, or None where there is none."""
-    found = await _control_plane(kube)
-    return str(found["image"]) if found else None
-
-
-async def installed_sidecar(kube: Kube) -> str:
-    """Return the form of the installed mesh's sidecars: native or classic."""
-    return await _argument(kube, "--sidecar", "native")
-
-
-async def installed_trust_domain(kube: Kube) -> str:
-    """Return the installed mesh's trust domain."""
-    return await _argument(kube, "--trust-domain", "cluster.local")
-
-
-async def _argument(kube: Kube, name: str, otherwise: str) -> str:
-    arguments = ((await _control_plane(kube)) or {}).get("args") or []
-    return str(arguments[arguments.index(name) + 1]) if name in arguments[:-1] else otherwise
-
-
-async def _control_plane(kube: Kube) -> Object | None:
-    found = await kube.get("apps/v1", "deployments", manifests.DEPLOYMENT, NAMESPACE)
-    return dict(found["spec"]["template"]["spec"]["containers"][0]) if found else None
+    found = await installed(kube)
+    return found.image if found else None
 
 
 async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = False) -> None:
