@@ -15,7 +15,7 @@ from .profiles import profile as named
 if TYPE_CHECKING:
     from .context import Context
 
-__all__ = ["check", "checks", "ground_of", "grounds", "in_turn", "place", "select"]
+__all__ = ["check", "checks", "disturbs", "ground_of", "grounds", "in_turn", "place", "select"]
 
 H = TypeVar("H")
 
@@ -94,6 +94,11 @@ def ground_of(name: str) -> Ground:
     """The ground with this name."""
     _filled()
     return _grounds[name]
+
+
+def disturbs(one: Check) -> bool:
+    """Whether a check disturbs the mesh as a whole, and gives it back; `last` ones take it away."""
+    return ground_of(one.ground).wide and not one.last
 
 
 def select(only: str = "", skip: str = "", profile: str = FULL) -> tuple[Check, ...]:

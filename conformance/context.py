@@ -23,12 +23,24 @@ from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
 from fixtures.workloads.traffic import Batch, Client, Control, Job, Record
 from reports.errors import EnvironmentProblem
 
-__all__ = ["LIMITS", "MARK_ROW", "Context", "Gate", "Limits", "NotExpressible", "NotInForce", "Pod", "gate_open"]
+__all__ = [
+    "LIMITS",
+    "LOOK_SECONDS",
+    "MARK_ROW",
+    "Context",
+    "Gate",
+    "Limits",
+    "NotExpressible",
+    "NotInForce",
+    "Pod",
+    "gate_open",
+]
 
 T = TypeVar("T")
 LOOKS = 3
 """The least number of looks at whether a configuration is in force."""
 LOOK_SECONDS = 0.3
+"""What such a look is given at least, however late it comes."""
 MARK_ROW = 30
 """Answers in a row that make a mark. Of two backends chance makes such a row in one look with 2^-30, below 1e-9; in the
 hundred looks for which there is time before a configuration must be in force, with 1e-7 at the most."""

@@ -19,7 +19,7 @@ from conformance.model import Check, Judgement, inconclusive
 from conformance.outage import Turns
 from conformance.pulse import excused
 from conformance.settings import RunSettings
-from conformance.stalls import Stalls, standstill
+from conformance.stalls import Watch, standstill
 from conformance.trouble import Trouble
 from fixtures.kube import Kube
 from reports.errors import MeshproofError
@@ -63,8 +63,8 @@ class Runner:
         self._results: dict[tuple[str, str], Result] = {}
         self._by_id = {one.id: one for one in checks()}
         self._turns = Turns(options.run)
-        self._stalls = Stalls()
-        self._stalls.start()
+        self._watch = Watch()
+        self._watch.start()
 
     def result(self, check: Check) -> Result:
         """The verdict of a check on its own ground. One that touches the whole mesh waits for all others."""
@@ -80,7 +80,7 @@ class Runner:
 
     def close(self) -> None:
         """End every port-forward."""
-        self._stalls.close()
+        self._watch.close()
         self._turns.close()
         for context in self._contexts.values():
             if isinstance(context, Context):
@@ -168,8 +168,7 @@ class Runner:
 
     def _stall(self, context: Context) -> float:
         """How long this process or a pod of the check got no processor meanwhile, seconds; 0 where that matters not."""
-        windows = context.windows
-        return standstill((*context.stalls(), *self._stalls.kept()), windows)
+        return standstill((*context.stalls(), *self._watch.stalls()), context.windows)
 
     def _as_result(self, check: Check, judgement: Judgement, started: float, seconds: float) -> Result:
         return Result(

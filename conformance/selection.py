@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from conformance.catalogue import checks, ground_of, in_turn, select
+from conformance.catalogue import checks, disturbs, ground_of, in_turn, select
 from conformance.model import Check
 from conformance.profiles import FULL
 from reports.choice import choose
@@ -72,7 +72,7 @@ def spared(selection: Selection, farewell: str, *, mesh: bool, disruptive: bool)
             reasons[one.id] = (
                 f"it takes the mesh off the cluster: ask for it alone, by --only {one.id} --set uninstall=COMMAND"
             )
-        elif not one.last and ground_of(one.ground).wide and not disruptive:
+        elif disturbs(one) and not disruptive:
             reasons[one.id] = "it disturbs the mesh as a whole (its control plane, its root): --disruptive allows that"
     return replace(selection, excused={**reasons, **selection.excused})
 

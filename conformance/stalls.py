@@ -8,26 +8,23 @@ finely (`conformance.pulse`) has judged by that already.
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
 from collections.abc import Iterable
 
-__all__ = ["Stalls", "standstill"]
+from fixtures.workloads.pod.stalls import TICK, Stalls, begun
+
+__all__ = ["Watch", "standstill"]
 
 LIMIT = 2.0
 """A shorter stall, seconds, excuses nothing: the tightest bounds of the checks have nearly as much slack in them."""
 SHARE = 0.2
 """Nor does one that took a smaller share of the time: what was waited for long has had the time."""
-TICK = 0.2
-LEAST = 0.3
-MAX_KEPT = 1024
 
 
-class Stalls:
-    """When this process got no processor, from `start` on."""
+class Watch:
+    """Looks when this process got no processor, from `start` on."""
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[float, float]] = deque(maxlen=MAX_KEPT)
+        self._stalls = Stalls()
         self._ended = threading.Event()
         self._looking = threading.Thread(target=self._look, name="stalls", daemon=True)
 
@@ -39,17 +36,13 @@ class Stalls:
         """Look no more."""
         self._ended.set()
 
-    def kept(self) -> list[tuple[float, float]]:
+    def stalls(self) -> list[tuple[float, float]]:
         """Begin (epoch seconds) and length (seconds) of each, oldest first."""
-        return list(self._kept)
+        return begun(self._stalls.ages())
 
     def _look(self) -> None:
-        due = time.monotonic() + TICK
         while not self._ended.wait(TICK):
-            late = time.monotonic() - due
-            if late > LEAST:
-                self._kept.append((time.time() - late, late))
-            due = time.monotonic() + TICK
+            self._stalls.look()
 
 
 def standstill(stalls: Iterable[tuple[float, float]], windows: Iterable[tuple[float, float]]) -> float:

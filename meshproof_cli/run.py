@@ -114,7 +114,7 @@ def show_plan(plan: Plan, known: Known, *, listing: bool, output: Output) -> Non
 def catalogues() -> Known:
     """Everything that can be asked for."""
     import chaos
-    from conformance.catalogue import checks, ground_of
+    from conformance.catalogue import checks, disturbs
     from conformance.profiles import HEADLINE, PROFILES
 
     every = checks()
@@ -128,7 +128,7 @@ def catalogues() -> Known:
         titles=titles | {LATENCY: "latency that two sidecars add"},
         profiles={part.name: tuple(one.id for one in every if part.holds(one)) for part in PROFILES},
         default_profile=HEADLINE,
-        disruptive=catalogue.disruptive | {one.id for one in every if ground_of(one.ground).wide and not one.last},
+        disruptive=catalogue.disruptive | {one.id for one in every if disturbs(one)},
     )
 
 

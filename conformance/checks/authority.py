@@ -33,7 +33,7 @@ from conformance.checks.peers import account_of, authority_of, identity_of
 from conformance.context import LIMITS, Context, Pod
 from fixtures.workloads.traffic import Batch
 
-__all__ = ["keys_in", "look"]
+__all__ = ["Look", "keys_in", "look", "shake"]
 
 PEOPLE = ("server", "optin")
 """Meshed workloads of the ground, each with a service account of its own."""
@@ -44,19 +44,24 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE--
 
 @dataclass(frozen=True)
 class Look:
-    """A handshake with a pod from outside of the mesh."""
+    """A handshake from outside of the mesh."""
 
     at: float
     """When it began, epoch seconds."""
     certificate: x509.Certificate | None
-    """What the pod showed."""
+    """What the other side showed."""
     error: str
     """How it ended where it did not come about."""
 
 
 def look(ctx: Context, pod: Pod) -> Look:
     """Shake hands with a pod from outside of the mesh."""
-    record = ctx.outsider().batch(Batch(url=f"tls://{pod.ip}:8080", protocol="tls", timeout=LIMITS.probe))[0]
+    return shake(ctx, f"{pod.ip}:8080")
+
+
+def shake(ctx: Context, address: str, sni: str = "") -> Look:
+    """Shake hands with whoever is at an address (host:port), from outside of the mesh."""
+    record = ctx.outsider().batch(Batch(url=f"tls://{address}", protocol="tls", sni=sni, timeout=LIMITS.probe))[0]
     pem = str((record.tls or {}).get("server_certificate") or "")
     return Look(record.start, x509.load_pem_x509_certificate(pem.encode()) if pem else None, record.error or "")
 

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from conformance.catalogue import check, place
+from conformance.checks.authority import Look, shake
 from conformance.checks.authorization_judges import Access, judge_access
 from conformance.checks.authorization_judges import summarise as asked
 from conformance.checks.gateways_judges import (
@@ -233,22 +234,18 @@ def terminated(ctx: Context) -> Terminated:
     """A handshake and requests for the gateway's host, over TLS."""
     gate = ctx.shared(entrance, judged=False)
 
-    def shake() -> Record:
-        batch = Batch(url=f"tls://{gate.address}:443", protocol="tls", sni=HOST, timeout=LIMITS.probe)
-        return ctx.outsider().batch(batch)[0]
-
-    def shown(record: Record) -> str:
-        pem = str((record.tls or {}).get("server_certificate") or "")
-        return _fingerprint(x509.load_pem_x509_certificate(pem.encode())) if pem else ""
+    def seen() -> Look:
+        return shake(ctx, f"{gate.address}:443", HOST)
 
     try:
-        ctx.in_force(lambda: bool(shown(shake())), "a certificate at the gateway's port for TLS")
+        ctx.in_force(lambda: seen().certificate is not None, "a certificate at the gateway's port for TLS")
     except NotInForce:
-        return Terminated(gate.certificate, "", (), 0, shake().error or "")
+        return Terminated(gate.certificate, "", (), 0, seen().error)
     records, arrived = ctx.counting(ctx.pod(SERVER), lambda: _ask(ctx, gate.address, scheme="https"))
     ends = tuple("application" if by_application(one) else one.error or f"status {one.status}" for one in records)
-    last = shake()
-    return Terminated(gate.certificate, shown(last), ends, arrived, last.error or "")
+    last = seen()
+    shown = _fingerprint(last.certificate) if last.certificate else ""
+    return Terminated(gate.certificate, shown, ends, arrived, last.error)
 
 
 @check(

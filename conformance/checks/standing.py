@@ -12,14 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from conformance.adapters import Manifest
-from conformance.context import LIMITS, Context, Gate, NotExpressible
+from conformance.context import LIMITS, LOOK_SECONDS, Context, Gate, NotExpressible
 from conformance.intents import Backend, Intent, Marker
 from reports.errors import MeshproofError
 
 __all__ = ["Route", "Standing", "Stood"]
-
-LEAST = 0.3
-"""However long a route has stood, it is looked at for so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -91,4 +88,4 @@ class Standing:
     @staticmethod
     def _await(ctx: Context, route: Route, stood: Stood) -> None:
         left = LIMITS.in_force - (time.monotonic() - stood.since)
-        ctx.gate(route.service, stood.marker, replace(route.gate, timeout=max(left, LEAST)))
+        ctx.gate(route.service, stood.marker, replace(route.gate, timeout=max(left, LOOK_SECONDS)))

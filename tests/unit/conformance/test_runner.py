@@ -254,8 +254,8 @@ def test_what_only_prepares_the_ground_excuses_nothing_that_is_seen_later(tmp_pa
 
 def test_a_process_notes_when_it_stood_still():
     program = (
-        "import os, signal, sys, time; from conformance.stalls import Stalls; stalls = Stalls(); stalls.start()\n"
-        "print('ready', flush=True); sys.stdin.readline(); print(max(one[1] for one in stalls.kept()))"
+        "import os, signal, sys, time; from conformance.stalls import Watch; watch = Watch(); watch.start()\n"
+        "print('ready', flush=True); sys.stdin.readline(); print(max(one[1] for one in watch.stalls()))"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdin=PIPE, stdout=PIPE, text=True) as process:
         assert process.stdout is not None
