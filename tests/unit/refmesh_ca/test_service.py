@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import grpc
@@ -21,9 +23,10 @@ from tests.unit.refmesh_ca.helpers import IDENTITY, FakeKube, csr
 CART = ("system:serviceaccount:shop:cart", "istio-ca")
 
 
-@pytest.fixture
-async def call():
-    kube = cast("Kube", FakeKube({"good": CART, "api": (CART[0], "https://kubernetes"), "human": ("ada", "istio-ca")}))
+@asynccontextmanager
+async def served(fake: FakeKube) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to the service, whose API server is played."""
+    kube = cast("Kube", fake)
     authority = await Authority.load_or_create(kube, "refmesh-system", "cluster.local")
     running = await service.start(
         authority=authority, kube=kube, names=["refmesh"], host="127.0.0.1", port=0, trust_domain="cluster.local"
@@ -31,6 +34,14 @@ async def call():
     credentials = grpc.ssl_channel_credentials(authority.trust_bundle_pem())
     options = (("grpc.ssl_target_name_override", "refmesh"),)
     async with grpc.aio.secure_channel(f"127.0.0.1:{running.port}", credentials, options=options) as channel:
+        yield channel
+    await running.close()
+
+
+@pytest.fixture
+async def call():
+    users = {"good": CART, "api": (CART[0], "https://kubernetes"), "human": ("ada", "istio-ca")}
+    async with served(FakeKube(users)) as channel:
 
         async def invoke(request: bytes, token: str | None = "good", method: str = METHOD) -> bytes:
             metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
@@ -38,7 +49,6 @@ async def call():
             return cast("bytes", await call(request, metadata=metadata, timeout=5))
 
         yield invoke
-    await running.close()
 
 
 async def status_of(awaitable: Any) -> grpc.StatusCode:
@@ -80,14 +90,7 @@ async def test_more_requests_than_there_is_room_for_are_told_to_come_again(monke
 
     reviewed = list[Any]()
     monkeypatch.setattr(service, "_MAX_AT_ONCE", 5)
-    kube = cast("Kube", SlowKube())
-    authority = await Authority.load_or_create(kube, "refmesh-system", "cluster.local")
-    running = await service.start(
-        authority=authority, kube=kube, names=["refmesh"], host="127.0.0.1", port=0, trust_domain="cluster.local"
-    )
-    credentials = grpc.ssl_channel_credentials(authority.trust_bundle_pem())
-    options = (("grpc.ssl_target_name_override", "refmesh"),)
-    async with grpc.aio.secure_channel(f"127.0.0.1:{running.port}", credentials, options=options) as channel:
+    async with served(SlowKube()) as channel:
         request, metadata = CertificateRequest(csr()).encode(), (("authorization", "Bearer good"),)
         calls = [channel.unary_unary(METHOD, None, None)(request, metadata=metadata) for _ in range(20)]
         done = set[Any]()
@@ -96,19 +99,11 @@ async def test_more_requests_than_there_is_room_for_are_told_to_come_again(monke
                 done, _ = await asyncio.wait([asyncio.ensure_future(call.code()) for call in calls], timeout=0.1)
         assert {code.result() for code in done} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
         assert len(reviewed) == 5
-    await running.close()
 
 
 async def test_who_opens_streams_and_sends_nothing_keeps_nobody_out(monkeypatch):
     monkeypatch.setattr(service, "_MAX_AT_ONCE", 2)
-    kube = cast("Kube", FakeKube({"good": CART}))
-    authority = await Authority.load_or_create(kube, "refmesh-system", "cluster.local")
-    running = await service.start(
-        authority=authority, kube=kube, names=["refmesh"], host="127.0.0.1", port=0, trust_domain="cluster.local"
-    )
-    credentials = grpc.ssl_channel_credentials(authority.trust_bundle_pem())
-    options = (("grpc.ssl_target_name_override", "refmesh"),)
-    async with grpc.aio.secure_channel(f"127.0.0.1:{running.port}", credentials, options=options) as channel:
+    async with served(FakeKube({"good": CART})) as channel:
         silent = [channel.stream_unary(METHOD, None, None)(None) for _ in range(10)]
         await channel.channel_ready()
         await asyncio.sleep(0.2)  # their headers are on the way; a server does not answer to them
@@ -117,7 +112,6 @@ async def test_who_opens_streams_and_sends_nothing_keeps_nobody_out(monkeypatch)
             assert await channel.unary_unary(METHOD, None, None)(request, metadata=metadata, timeout=20)
         for one in silent:
             one.cancel()
-    await running.close()
 
 
 async def test_other_methods_are_unimplemented(call):
