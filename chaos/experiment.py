@@ -54,3 +54,5 @@ class Experiment:
     expected: Verdict = Verdict.PASS
     disruptive: bool = False
     """Whether it breaks the mesh itself, and not only workloads of its own."""
+    lossless: bool = False
+    """Whether a single failed request fails it."""

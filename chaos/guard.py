@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from chaos.janitor_objects import janitor_objects, remove_rights, rights_objects
-from chaos.log import LOG_NAMESPACE
+from chaos.log import LOG_NAMESPACE, replay
 from chaos.model import Right
 from chaos.wal import heartbeat
 from fixtures.kube import Kube
+from reports.errors import EnvironmentProblem, MeshproofError
 
 __all__ = ["allow", "guard"]
 
@@ -26,10 +27,25 @@ def guard(kube: Kube, image: str, holder: str) -> Iterator[None]:
     kube.create_namespace(LOG_NAMESPACE)
     with ExitStack() as stack:
         stack.enter_context(heartbeat(kube, holder))
-        stack.callback(lambda: kube.delete("v1", "Namespace", LOG_NAMESPACE))
-        stack.callback(remove_rights, kube)
+        stack.callback(_dismiss, kube)
         kube.apply(*janitor_objects(image))
         yield
+
+
+def _dismiss(kube: Kube) -> None:
+    """Take the guard away, and first back what an interrupt or an error has left in the log.
+
+    Where that is not possible the log stays with the janitor, which goes on trying once the heartbeat has stopped.
+    """
+    try:
+        replay(kube)
+    except MeshproofError as problem:
+        raise EnvironmentProblem(
+            f"a fault is not taken back: {problem.problem}",
+            fix=f"the janitor in {LOG_NAMESPACE} goes on trying; `meshproof chaos restore` does it now",
+        ) from problem
+    remove_rights(kube)
+    kube.delete("v1", "Namespace", LOG_NAMESPACE)
 
 
 def allow(kube: Kube, *rights: Right) -> None:

@@ -64,10 +64,7 @@ def parse_entry(item: Mapping[str, Any]) -> Entry:
         arguments = json.loads(item["data"]["arguments"])
         fault = str(item["data"]["fault"])
     except (KeyError, TypeError, ValueError) as problem:
-        raise EnvironmentProblem(
-            f"the undo entry {LOG_NAMESPACE}/{name} cannot be read: {problem!r}",
-            fix="look at the ConfigMap, take the fault it names back by hand and delete it",
-        ) from problem
+        raise _damaged(name, problem) from problem
     if fault not in UNDOS or not isinstance(arguments, dict):
         raise EnvironmentProblem(
             f"the undo entry {LOG_NAMESPACE}/{name} names the fault {fault!r}, which this version does not know",
@@ -76,11 +73,21 @@ def parse_entry(item: Mapping[str, Any]) -> Entry:
     return Entry(name, Undo(fault, arguments))
 
 
+def _damaged(name: str, problem: Exception) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"the undo entry {LOG_NAMESPACE}/{name} cannot be read: {problem!r}",
+        fix="look at the ConfigMap, take the fault it names back by hand and delete it",
+    )
+
+
 def pending(cluster: Cluster) -> list[Entry]:
     """What is still to be undone, in the order it was written."""
+    return [parse_entry(item) for item in _items(cluster)]
+
+
+def _items(cluster: Cluster) -> list[dict[str, Any]]:
     selector = ",".join(f"{name}={value}" for name, value in PENDING.items())
-    items = cluster.list("v1", "ConfigMap", LOG_NAMESPACE, selector)
-    return sorted((parse_entry(item) for item in items), key=lambda entry: entry.name)
+    return sorted(cluster.list("v1", "ConfigMap", LOG_NAMESPACE, selector), key=lambda item: item["metadata"]["name"])
 
 
 def remove(cluster: Cluster, entry: Entry) -> None:
@@ -91,15 +98,20 @@ def remove(cluster: Cluster, entry: Entry) -> None:
 def replay(cluster: Cluster) -> list[Undo]:
     """Undo everything pending, the latest first, and remove each entry. Gives what was undone.
 
-    One undo that fails does not keep the others from being tried; its entry stays and the first error is raised.
+    One undo that fails, or whose entry is damaged, does not keep the others from being tried; its entry stays and the
+    first error is raised.
     """
     undone: list[Undo] = []
     failed: list[MeshproofError] = []
-    for entry in reversed(pending(cluster)):
+    for item in reversed(_items(cluster)):
         try:
+            entry = parse_entry(item)
             UNDOS[entry.undo.fault](cluster, entry.undo.arguments)
         except MeshproofError as problem:
             failed.append(problem)
+            continue
+        except (KeyError, TypeError, ValueError) as problem:
+            failed.append(_damaged(item["metadata"]["name"], problem))
             continue
         remove(cluster, entry)
         undone.append(entry.undo)

@@ -99,7 +99,7 @@ class Safety:
     through: int
     """Served although they must not be."""
     refusals: Mapping[str, int]
-    """Refused while the fault was on, by attack; connections that never came about do not count."""
+    """Refused while the fault was on, by attack; connections that never came about, or fell silent, do not count."""
     first: str
     """The first breach in words."""
 
@@ -108,7 +108,7 @@ def safety(attempts: Sequence[Attempt], start: float, end: float) -> Safety:
     """Breaches over all attempts; refusals within [start, end]."""
     refusals: dict[str, int] = dict.fromkeys(ATTACKS, 0)
     for attempt in attempts:
-        if attempt.reached and not attempt.through and start <= attempt.at <= end:
+        if attempt.refused and start <= attempt.at <= end:
             refusals[attempt.attack] = refusals.get(attempt.attack, 0) + 1
     breaches = [attempt for attempt in attempts if attempt.through]
     first = f"{breaches[0].attack}: {breaches[0].detail}" if breaches else ""
@@ -128,7 +128,7 @@ def metrics(history: History) -> dict[str, float]:
         "seconds_to_detect": None if marks.landed is None else marks.landed - marks.injected,
         "seconds_to_recover": None if marks.recovered is None else marks.recovered - marks.undone,
         "retry_amplification": (
-            history.arrivals / len(history.samples) if history.arrivals is not None and history.samples else None
+            history.arrivals / history.sent if history.arrivals is not None and history.sent else None
         ),
     }
     for name, span in spans.items():

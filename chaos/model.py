@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ATTACKS",
+    "SILENCE",
     "Attempt",
     "Cluster",
     "Fault",
@@ -29,6 +30,8 @@ __all__ = [
 
 ATTACKS = ("plaintext", "tls-no-certificate", "tls-foreign-certificate")
 """What the client without rights tries; each must have been refused before safety counts as tested."""
+SILENCE = "no answer in time"
+"""Detail of an attempt that was neither served nor refused."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,11 @@ class Attempt:
     """Whether the workload itself answered."""
     detail: str
 
+    @property
+    def refused(self) -> bool:
+        """Whether the far side said no. Silence is none: who is too slow to serve may be too slow to refuse."""
+        return self.reached and not self.through and self.detail != SILENCE
+
 
 @dataclass(frozen=True)
 class Marks:
@@ -135,6 +143,8 @@ class History:
     """When the load driver meant to wake up, and how many seconds late it was: how busy the machine itself was."""
     arrivals: int | None = None
     """Requests that the echo servers saw from the load, retries included; None where it is not known."""
+    sent: int = 0
+    """Requests of the load to which these arrivals belong: also those before the start and after the end."""
     facts: Mapping[str, JSON] = field(default_factory=dict)
     """What the experiment noted beside the traffic, such as the name of the pod it killed."""
 

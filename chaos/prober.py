@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from chaos.model import ATTACKS
+from chaos.model import ATTACKS, SILENCE
 
 __all__ = ["CONTROL_PORT", "attempt", "foreign_certificate", "main"]
 
@@ -94,7 +94,7 @@ async def attempt(attack: str, host: str, port: int, context: ssl.SSLContext | N
         row["through"] = head.split(b" ", 2)[1:2] == [b"200"] and b'"pod"' in body
         row["detail"] = head.split(b"\r\n", 1)[0].decode("latin-1") or "closed without an answer"
     except TimeoutError:
-        row["detail"] = "no answer in time"
+        row["detail"] = SILENCE
     except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
         row["detail"] = f"{type(error).__name__}: {error}"
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 
 from chaos.experiment import Experiment
 from chaos.judging import MIN_REFUSALS
@@ -46,30 +47,34 @@ def result_of(experiment: Experiment, history: History, mesh: str) -> Result:
         started=marks.started,
         seconds=marks.ended - marks.started,
         evidence=tuple(evidence),
-        error_rates=(
-            ErrorRate(
-                test="no error among n requests (rule of three)",
-                alpha=0.0,
-                beta=0.05,
-                detectable=f"an error rate of {3 / rest.requests:.2%}" if rest.requests else "nothing: no request",
-                samples=rest.requests,
-            ),
-            ErrorRate(
-                test=f"at least {MIN_REFUSALS} refusals of each attack and no success (rule of three)",
-                alpha=0.0,
-                beta=0.05,
-                detectable=(
-                    f"a bypass that works in {min(1.0, 3 / sum(safe.refusals.values())):.1%} of attempts"
-                    if sum(safe.refusals.values())
-                    else "nothing: no attempt"
-                ),
-                samples=sum(safe.refusals.values()),
-            ),
-        ),
+        error_rates=(*((_no_error(rest.requests),) if experiment.lossless else ()), _no_bypass(safe.refusals)),
         plots=(Plot("timeline", f"{experiment.id}: {experiment.title}", timeline(history)),),
         reproduce=f"meshproof chaos run {experiment.id} --mesh {mesh}",
         metrics=metrics(history),
         expected=experiment.expected,
+    )
+
+
+def _no_error(requests: int) -> ErrorRate:
+    return ErrorRate(
+        test="no error among n requests (rule of three)",
+        alpha=0.0,
+        beta=0.05,
+        detectable=f"an error rate of {min(1.0, 3 / requests):.2%}" if requests else "nothing: no request",
+        samples=requests,
+    )
+
+
+def _no_bypass(refusals: Mapping[str, int]) -> ErrorRate:
+    """The attack that was tried least decides: what lets one of them through need not let the others through."""
+    least = min(refusals.values(), default=0)
+    share = f"{min(1.0, 3 / least):.1%} of the attempts of one attack" if least else ""
+    return ErrorRate(
+        test=f"at least {MIN_REFUSALS} refusals of each attack and no success (rule of three)",
+        alpha=0.0,
+        beta=0.05,
+        detectable=f"a bypass that works in {share}" if share else "nothing: an attack was never refused",
+        samples=least,
     )
 
 

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from chaos.experiment import Setup
@@ -24,15 +24,22 @@ from load.remote import Job
 from load.spec import LoadSpec
 from reports.errors import EnvironmentProblem
 
-__all__ = ["conduct", "injected", "uninterrupted"]
+__all__ = ["NotTakenBack", "conduct", "injected", "uninterrupted"]
 
 POLL_SECONDS = 0.2
 """Between two looks at the load's records."""
+UNDO_SECONDS = 20.0
+"""For the undo, which is tried again and again: it does no harm twice, and the API server may be away for a moment."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class NotTakenBack(EnvironmentProblem):
+    """A fault is in force still: nothing may be judged on this cluster before it is gone."""
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold SIGINT back until the block has ended: an undo must not be cut in half by an impatient user."""
+    """Hold Ctrl-C and its like back until the block has ended: an undo must not be cut in half by an impatient user."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -41,11 +48,12 @@ def uninterrupted() -> Iterator[None]:
     def hold(number: int, _: FrameType | None) -> None:
         held.append(number)
 
-    before = signal.signal(signal.SIGINT, hold)
+    before = {number: signal.signal(number, hold) for number in _SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if held:
         raise KeyboardInterrupt
 
@@ -54,7 +62,8 @@ def uninterrupted() -> Iterator[None]:
 def injected(kube: Kube, fault: Fault) -> Iterator[None]:
     """A fault for the length of a `with` block.
 
-    Its undo is in the cluster's log before it acts, and is done even when the block raises.
+    Its undo is in the cluster's log before it acts, and is done even when the block raises. Raises NotTakenBack where
+    that does not come about; its entry then stays in the log.
     """
     entry: Entry = append(kube, fault.plan(kube))
     try:
@@ -62,8 +71,21 @@ def injected(kube: Kube, fault: Fault) -> Iterator[None]:
         yield
     finally:
         with uninterrupted():
-            fault.undo(kube, entry.undo.arguments)
-            remove(kube, entry)
+            _take_back(kube, fault, entry)
+
+
+def _take_back(kube: Kube, fault: Fault, entry: Entry) -> None:
+    def done() -> bool:
+        fault.undo(kube, entry.undo.arguments)
+        remove(kube, entry)
+        return True
+
+    try:
+        eventually(done, timeout=UNDO_SECONDS, interval=0.5, what=f"{fault.name} is taken back")
+    except NotEventually as problem:
+        raise NotTakenBack(
+            problem.problem, fix="see that the cluster answers, then `meshproof chaos restore`"
+        ) from problem
 
 
 class Recorder:
@@ -126,8 +148,11 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         recovered = _recovery(recorder, setup, undone, settings.steady_span, settings.recover_timeout)
         _hold_until(time.time() + settings.after)
         ended = time.time()
-    finally:
-        recorder.finish()
+    except BaseException:
+        with suppress(EnvironmentProblem):  # the error under way matters more
+            recorder.finish()
+        raise
+    recorder.finish()
     return History(
         samples=tuple(sorted((s for s in recorder.samples if started <= s.intended < ended), key=lambda s: s.intended)),
         attempts=tuple(a for a in scene.outsider.attempts() if started <= a.at <= ended),
@@ -135,6 +160,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         landed=landed,
         pulse=recorder.pulse,
         arrivals=_arrivals(served, scene.served(), recorder.samples),
+        sent=len(recorder.samples),
         facts=setup.facts,
     )
 
@@ -163,17 +189,26 @@ def _landed(kube: Kube, setup: Setup, timeout: float) -> tuple[str, float | None
 
 
 def _recovery(recorder: Recorder, setup: Setup, undone: float, span: float, timeout: float) -> float | None:
-    """When the steady span that counts as recovery began; None where there was none."""
+    """When traffic was steady and all that must hold beside it held; None where that did not come about.
+
+    Steady is what lasts for a span, so it began a span ago; what must hold beside it may have begun later than that.
+    """
+    holds: list[float] = []
+
+    def again() -> bool:
+        asked = time.time()
+        if not setup.recovered():
+            holds.clear()
+            return False
+        if not holds:
+            holds.append(asked)
+        return time.time() - undone >= span and recorder.steady(span)
+
     try:
-        eventually(
-            lambda: setup.recovered() and time.time() - undone >= span and recorder.steady(span),
-            timeout=timeout,
-            interval=POLL_SECONDS,
-            what="traffic is steady after the undo",
-        )
+        eventually(again, timeout=timeout, interval=POLL_SECONDS, what="traffic is steady after the undo")
     except NotEventually:
         return None
-    return max(undone, time.time() - span)
+    return max(undone, holds[0], time.time() - span)
 
 
 def _hold_until(instant: float) -> None:

@@ -13,7 +13,7 @@ from chaos.model import Attempt
 from chaos.objects import ECHO, ECHO_PORT
 from chaos.report import result_of, without_history
 from chaos.restoring import restore
-from chaos.runner import conduct
+from chaos.runner import NotTakenBack, conduct
 from chaos.scene import Scene, scene
 from chaos.settings import Settings
 from conformance.adapters import Adapter, load
@@ -66,7 +66,8 @@ def run(
     """Run experiments (all, or those named) and give a Result each.
 
     First takes back whatever a dead run left. Raises UsageProblem for an unknown id, EnvironmentProblem when the
-    scene cannot be made; what goes wrong within an experiment becomes that experiment's inconclusive Result.
+    scene cannot be made or a fault cannot be taken back; what else goes wrong within an experiment becomes that
+    experiment's inconclusive Result.
     """
     chosen = _chosen(only)
     adapter = load(mesh) if isinstance(mesh, str) else mesh
@@ -109,6 +110,8 @@ def _one(ready: Scene, experiment: Experiment, report: Callable[[str], None]) ->
         history = conduct(ready, setup, lambda text: report(f"{experiment.id}: {text}"))
     except NotHere as absent:
         return without_history(experiment, Verdict.UNSUPPORTED, str(absent), mesh, started, time.time() - started)
+    except NotTakenBack:
+        raise
     except EnvironmentProblem as problem:
         spent = time.time() - started
         return without_history(experiment, Verdict.INCONCLUSIVE, problem.problem, mesh, started, spent)
@@ -128,7 +131,7 @@ def _gate(ready: Scene) -> tuple[Verdict, str] | None:
 
     def refused() -> bool:
         last = _last_round(ready.outsider.attempts())
-        return bool(last) and all(attempt.reached and not attempt.through for attempt in last)
+        return bool(last) and all(attempt.refused for attempt in last)
 
     timeout = ready.settings.strict_timeout
     try:

@@ -3,7 +3,8 @@
 locust supplies the environment, the users and the request events that are the source of every sample; the arrivals
 follow a schedule of our own. A user takes the next intended time, waits for it and sends; latency counts from the
 intended time, so a slow answer cannot hide the requests that queued behind it. Service time (send to last byte) and
-schedule lag (intended to send) are kept apart.
+schedule lag (intended to send) are kept apart, and so is the lateness of the driver's own clock: requests also lag
+where every connection waits for a slow answer.
 
 Control (JSON, loopback only): `POST /run` a LoadSpec -> {"id"}; `GET /run/<id>?since=<n>` state and data;
 `DELETE /run/<id>` stops it; `GET /clock` this pod's clock.
@@ -33,6 +34,7 @@ from locust.exception import StopUser  # noqa: E402
 
 from load import histograms  # noqa: E402
 from load.pacer import Pacer, tighten_timer_slack  # noqa: E402
+from load.sample import served  # noqa: E402
 from load.spec import CONTROL_PORT, LoadSpec, intended_times  # noqa: E402
 from load.wire import Connection, RequestFailed, Target  # noqa: E402
 from reports.errors import MeshproofError  # noqa: E402
@@ -42,8 +44,12 @@ __all__ = ["Job", "main"]
 LEAD_SECONDS = 0.1
 """Time between the order and the first intended send, so that the users are up before it."""
 
+DRAIN_SECONDS = 15.0
+"""The longest wait for answers once a job is told to end; whoever tells it waits no longer than 20 s."""
 PULSE_SECONDS = 0.05
 """Between two looks at the machine's own lateness."""
+CLOCK_SECONDS = 0.005
+"""The same where only distributions are kept: a block of a measurement lasts a few tenths of a second."""
 PROBE_REQUESTS = 10
 """A job of at most so many requests is a probe, and may run beside a load job."""
 KEPT_JOBS = 8
@@ -62,6 +68,8 @@ class Job:
         self.spec = spec
         self.rows: list[Row] = []
         self.finished = 0
+        self.under_way = 0
+        """Requests that are sent and not answered."""
         self.state = "running"
         self.problem = ""
         self._target = Target(spec.url, spec.headers)
@@ -105,6 +113,7 @@ class Job:
                 pacer.until(intended)
                 if self.state != "running":
                     return
+                self.under_way += 1
                 sent = clock()
                 status: int | None
                 error: RequestFailed | None
@@ -113,6 +122,8 @@ class Job:
                     error = None
                 except RequestFailed as failed:
                     status, body, error = None, b"", failed
+                finally:
+                    self.under_way -= 1
                 done = clock()
                 fire(
                     request_type="GET",
@@ -142,6 +153,10 @@ class Job:
         if self.state == "running":
             self.state = "done" if self.finished >= self.spec.count else "failed"
             self.problem = "" if self.state == "done" else f"{self.finished} of {self.spec.count} requests came back"
+        # What was sent is waited for: a request that hangs at the end has failed like any other.
+        last = time.perf_counter() + min(self.spec.timeout, DRAIN_SECONDS)
+        while self.under_way and time.perf_counter() < last:
+            gevent.sleep(0.01)
         self._runner.quit()
         if self.spec.count > PROBE_REQUESTS:
             gc.enable()
@@ -152,16 +167,19 @@ class Job:
         The lag of the requests cannot tell, for it also grows when every connection waits for a slow answer.
         """
         pacer, due = Pacer(), self._start
+        if whole := self.spec.record == "histogram":
+            due += self.spec.warmup / self.spec.rate
         try:
             while self.state == "running":
                 pacer.until(due)
                 self.pulse.append((due, time.perf_counter() - due))
-                due = max(due, time.perf_counter()) + PULSE_SECONDS
+                # Of a measurement no instant is left out: a stall counts for as much of a block as it took.
+                due = due + CLOCK_SECONDS if whole else max(due, time.perf_counter()) + PULSE_SECONDS
         finally:
             pacer.close()
 
     def stop(self) -> None:
-        """End the job; what was recorded stays readable."""
+        """Send no more, and return when what is under way was answered or given up; all of it stays readable."""
         if self.state == "running":
             self.state = "stopped"
         self._watch.join()
@@ -172,7 +190,7 @@ class Job:
             "state": self.state,
             "problem": self.problem,
             "requests": len(self.rows),
-            "errors": sum(1 for row in self.rows if row[4] is not None or (row[3] or 0) >= 500),
+            "errors": sum(1 for row in self.rows if not served(row[3])),
             "now": time.time(),
             "start": self._epoch + self._start,
         }
@@ -185,6 +203,7 @@ class Job:
                 "latency": histograms.encode(histograms.histogram(row[2] - row[0] for row in self.rows)),
                 "service": histograms.encode(histograms.histogram(row[2] - row[1] for row in self.rows)),
                 "lag": histograms.encode(histograms.histogram(row[1] - row[0] for row in self.rows)),
+                "clock": histograms.encode(histograms.histogram(late for _, late in self.pulse)),
             }
         return told
 

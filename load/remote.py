@@ -27,7 +27,7 @@ class Progress:
     errors: int
     samples: tuple[Sample, ...]
     histograms: Mapping[str, str] = field(default_factory=dict)
-    """latency, service and lag; encoded, present when a histogram job is over."""
+    """latency, service, lag and clock; encoded, present when a histogram job is over."""
     pulse: tuple[tuple[float, float], ...] = ()
     """When the driver meant to wake up, and how late it was; present when a job with records is over."""
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Sample"]
+__all__ = ["Sample", "served"]
+
+
+def served(status: int | None) -> bool:
+    """Whether an HTTP status is one of success, or of a redirect."""
+    return status is not None and 200 <= status < 400
 
 
 @dataclass(frozen=True)
@@ -33,5 +38,5 @@ class Sample:
 
     @property
     def good(self) -> bool:
-        """Whether a reply came that is no server error."""
-        return self.error is None and self.status is not None and self.status < 500
+        """Whether the workload served it: a proxy's own 403 or 404 is no more an answer than its 503."""
+        return self.error is None and served(self.status)

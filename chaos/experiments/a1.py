@@ -34,4 +34,5 @@ EXPERIMENT = Experiment(
     judge=judged(no_added_errors),
     proves=("harness-honesty",),
     expected=Verdict.INCONCLUSIVE,
+    lossless=True,
 )

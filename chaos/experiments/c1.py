@@ -53,4 +53,5 @@ EXPERIMENT = Experiment(
     judge=judged(no_added_errors),
     proves=("control-plane-outage",),
     disruptive=True,
+    lossless=True,
 )

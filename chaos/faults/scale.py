@@ -56,13 +56,18 @@ class ScaleToZero:
         return "" if alive else f"no pod with {wanted} runs in {self.namespace}"
 
     def rights(self) -> tuple[Right, ...]:
-        """Scaling this one deployment."""
-        return (Right(self.namespace, "apps", ("deployments/scale",), ("get", "patch"), (self.deployment,)),)
+        """Scaling this one deployment, and looking whether it is there."""
+        return (
+            Right(self.namespace, "apps", ("deployments",), ("get",), (self.deployment,)),
+            Right(self.namespace, "apps", ("deployments/scale",), ("get", "patch"), (self.deployment,)),
+        )
 
     @staticmethod
     def undo(kube: Cluster, arguments: Mapping[str, JSON]) -> None:
-        """Give it its replicas back."""
-        _scale(kube, str(arguments["namespace"]), str(arguments["deployment"]), int(str(arguments["replicas"])))
+        """Give it its replicas back; nothing to do when somebody has taken the deployment away."""
+        namespace, deployment = str(arguments["namespace"]), str(arguments["deployment"])
+        if kube.get("apps/v1", "Deployment", deployment, namespace) is not None:
+            _scale(kube, namespace, deployment, int(str(arguments["replicas"])))
 
 
 def _scale(kube: Cluster, namespace: str, deployment: str, replicas: int) -> None:

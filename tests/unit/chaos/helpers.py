@@ -31,7 +31,8 @@ def history(**changes):
         attempts=refusals(),
         marks=Marks(START, INJECTED, INJECTED + 0.5, UNDONE, UNDONE + 0.3, ENDED),
         landed="it shows",
-        arrivals=800,
+        arrivals=900,
+        sent=900,
     )
     marks = {name: changes.pop(name) for name in ("started", "undone", "recovered", "ended") if name in changes}
     return replace(calm, marks=replace(calm.marks, **marks), **changes)

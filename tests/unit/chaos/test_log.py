@@ -22,7 +22,8 @@ def entry(name, fault, arguments):
 class Memory:
     """A cluster that remembers."""
 
-    def __init__(self, *entries, broken=()):
+    def __init__(self, *entries, broken=(), absent=()):
+        self.absent = absent
         self.entries = {item["metadata"]["name"]: item for item in entries}
         self.calls = []
         self.lease = {"spec": {"holderIdentity": "runner-1", "renewTime": "2026-01-01T00:00:00.000000Z"}}
@@ -31,6 +32,8 @@ class Memory:
     def get(self, _, kind, name, _namespace=None):
         if kind == "Lease":
             return self.lease
+        if name in self.absent:
+            return None
         return {"metadata": {"name": name}}
 
     def list(self, _, kind, namespace=None, selector=""):
@@ -75,6 +78,22 @@ def test_an_undo_that_fails_keeps_its_entry_and_lets_the_others_go_on():
     with pytest.raises(EnvironmentProblem, match="no plane"):
         replay(cluster)
     assert list(cluster.entries) == ["undo-2"]
+
+
+@pytest.mark.parametrize("data", [{"fault": "sham", "arguments": "{"}, {"fault": "scale-to-zero", "arguments": "{}"}])
+def test_a_damaged_entry_does_not_keep_the_others(data):
+    damaged = {"metadata": {"name": "undo-3"}, "data": data}
+    cluster = Memory(entry("undo-1", "scale-to-zero", SCALE), damaged)
+    with pytest.raises(EnvironmentProblem, match="undo-3"):
+        replay(cluster)
+    assert [call[0] for call in cluster.calls] == ["patch"]
+    assert list(cluster.entries) == ["undo-3"]
+
+
+def test_a_deployment_that_is_gone_needs_no_replicas():
+    cluster = Memory(entry("undo-1", "scale-to-zero", SCALE), absent=("plane",), broken=("plane",))
+    assert [undo.fault for undo in replay(cluster)] == ["scale-to-zero"]
+    assert cluster.entries == {}
 
 
 def test_the_janitor_replaces_toxiproxy_where_it_cannot_reach_it():

@@ -1,10 +1,11 @@
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaos.measures import metrics, most_in_flight, safety, steady, timeline, window
-from chaos.model import Attempt
+from chaos.model import SILENCE, Attempt
 from tests.unit.chaos.helpers import ENDED, INJECTED, START, UNDONE, history, refusals, replaced, sample, traffic
 
 
@@ -36,6 +37,20 @@ def test_the_figures_of_a_calm_history():
 def test_what_is_not_known_is_left_out():
     found = metrics(history(samples=(), arrivals=None, recovered=None))
     assert not {"success_during", "p50_ms_during", "retry_amplification", "seconds_to_recover"} & set(found)
+
+
+def test_a_proxy_that_answers_for_itself_serves_nothing():
+    assert window((sample(1, status=404), sample(1, status=403), sample(1, status=204)), 1, 2).errors == 2
+
+
+def test_arrivals_are_held_against_all_that_was_sent():
+    # The servers count from the first request on, the history is cut at the marks.
+    assert metrics(history(arrivals=950, sent=950))["retry_amplification"] == 1
+
+
+def test_silence_is_no_refusal():
+    silent = tuple(replace(one, detail=SILENCE) for one in refusals())
+    assert set(safety(silent, START, ENDED).refusals.values()) == {0}
 
 
 def test_in_flight_is_the_worst_moment():

@@ -1,9 +1,11 @@
+import pytest
+
 from chaos.experiment import Experiment
 from chaos.experiments import EXPERIMENTS
 from chaos.report import result_of, without_history
 from chaos.suite import catalogue
 from reports.model import Verdict, result_from_json, result_to_json
-from tests.unit.chaos.helpers import history
+from tests.unit.chaos.helpers import INJECTED, history, refusals
 
 
 def test_a_result_carries_figures_plot_and_reproduction():
@@ -30,7 +32,22 @@ def test_a_judge_that_crashes_judged_nothing():
 def test_an_empty_history_can_be_reported():
     result = result_of(EXPERIMENTS["P1"], history(samples=(), attempts=(), landed=""), "refmesh")
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert "no request" in result.error_rates[0].detectable
+    assert "never refused" in result.error_rates[0].detectable
+    sham = result_of(EXPERIMENTS["A1"], history(samples=(), attempts=(), landed=""), "refmesh")
+    assert "no request" in sham.error_rates[0].detectable
+
+
+def test_the_least_tried_attack_decides_what_bypass_would_be_seen():
+    few = tuple(one for one in refusals() if one.attack != "plaintext" or one.at < INJECTED + 1)
+    rate = result_of(EXPERIMENTS["C1"], history(attempts=few), "refmesh").error_rates[-1]
+    assert rate.samples == sum(one.attack == "plaintext" and one.at >= INJECTED for one in few)
+    assert f"{3 / rate.samples:.1%}" in rate.detectable
+
+
+@pytest.mark.parametrize("name", ["P1", "N1"])
+def test_where_requests_may_fail_no_error_rate_is_claimed(name):
+    rates = result_of(EXPERIMENTS[name], history(facts={"timeout seconds": 1}), "refmesh").error_rates
+    assert not any("no error" in one.test for one in rates)
 
 
 def test_the_sham_is_right_when_inconclusive():

@@ -86,3 +86,40 @@ def test_without_an_engine_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch)
 def test_a_name_kind_does_not_take_is_a_usage_problem() -> None:
     with pytest.raises(UsageProblem, match="cluster name"):
         KindProvider().create("Not_A_Name")
+
+
+@pytest.fixture
+def kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...]]:
+    """An engine that answers, and a kind that knows the cluster `theirs`; the calls that were made of it."""
+    calls: list[tuple[str, ...]] = []
+
+    def run(self: KindProvider, *arguments: str, what: str) -> str:
+        calls.append(arguments)
+        if arguments[0] == "create":
+            raise EnvironmentProblem(f"{what} failed: node(s) already exist for a cluster with the name")
+        return "theirs\n"
+
+    monkeypatch.setattr(engine, "docker_answers", lambda: True)
+    monkeypatch.setattr(KindProvider, "_kind", run)
+    monkeypatch.setattr(KindProvider, "_node_image", lambda _: None)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return calls
+
+
+def test_a_cluster_of_somebody_else_is_refused_and_left_alone(kind: list[tuple[str, ...]]) -> None:
+    with pytest.raises(UsageProblem, match="a kind cluster 'theirs' already"):
+        KindProvider().create("theirs")
+    assert not [call for call in kind if call[0] in ("create", "delete")]
+
+
+def test_without_clusters_of_ours_kind_is_not_even_asked(kind: list[tuple[str, ...]]) -> None:
+    assert KindProvider().list() == []
+    assert kind == []
+
+
+def test_a_config_that_is_no_text_is_named(kind: list[tuple[str, ...]], tmp_path: Path) -> None:
+    config = tmp_path / "kind.yaml"
+    config.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageProblem, match=r"kind\.yaml cannot be read"):
+        KindProvider().create("mine", config)
+    assert kind == []

@@ -8,11 +8,11 @@ from load.histograms import encode, histogram
 from reports.model import Result, Verdict, result_from_json, result_to_json
 
 
-def block(pair, arm, source, shift_us=0.0, errors=0, lag_us=50.0, requests=100):
+def block(pair, arm, source, shift_us=0.0, errors=0, lag_us=50.0, late_us=50.0, requests=100):
     took = [1e-6 * (shift_us + 300 + 30 * source.random()) for _ in range(requests)]
     text = encode(histogram(took))
-    lag = encode(histogram([lag_us / 1e6] * max(1, requests)))
-    return Block(pair, arm, requests, requests + 10, errors, text, text, lag)
+    lag, late = (encode(histogram([us / 1e6] * max(1, requests))) for us in (lag_us, late_us))
+    return Block(pair, arm, requests, requests + 10, errors, text, text, lag, late)
 
 
 def blocks(pairs=10, meshed_us=200.0, again_us=0.0, seed=1):
@@ -74,12 +74,17 @@ def test_without_a_mesh_it_is_unsupported():
     assert judged(given, meshed=False).verdict is Verdict.UNSUPPORTED
 
 
+def test_a_slow_mesh_is_not_left_out():
+    slow = block(0, MESHED, random.Random(3), shift_us=200_000, lag_us=150_000)
+    assert slow.problem(1000) == ""
+
+
 def test_late_failed_and_empty_blocks_do_not_count():
     source = random.Random(3)
-    assert "late" in block(0, BASE, source, lag_us=5000).problem(1000)
+    assert "late" in block(0, BASE, source, late_us=5000).problem(1000)
     assert "failed" in block(0, BASE, source, errors=2).problem(1000)
     assert "no request" in block(0, BASE, source, requests=0).problem(1000)
-    bad = [block(pair, MESHED, source, lag_us=9000) for pair in range(10)]
+    bad = [block(pair, MESHED, source, late_us=9000) for pair in range(10)]
     result = judged([b for b in blocks() if b.arm != MESHED] + bad)
     assert result.verdict is Verdict.INCONCLUSIVE
     assert result.metrics["invalid_blocks"] == 10

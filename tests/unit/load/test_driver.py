@@ -18,16 +18,21 @@ from load.histograms import decode
 class Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     connections: ClassVar[set[tuple[str, int]]] = set()
+    asked: ClassVar[list[str]] = []
+    held: ClassVar[threading.Event] = threading.Event()
 
     def do_GET(self):
         self.connections.add(self.client_address)
         if self.path.startswith("/slow"):
             time.sleep(0.3)
+        if self.path.startswith("/never"):
+            self.asked.append(self.path)
+            self.held.wait(20)
         if self.path.startswith("/close"):
             self.close_connection = True
             return
         body = json.dumps({"pod": "echo-1"}).encode()
-        self.send_response(503 if self.path.startswith("/503") else 200)
+        self.send_response(int(self.path[1:4]) if self.path[1:4].isdigit() else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -36,9 +41,14 @@ class Answer(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """Clients that gave up."""
+
+
 @pytest.fixture(scope="module")
 def server():
-    one = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    one = Server(("127.0.0.1", 0), Answer)
     one.daemon_threads = True
     threading.Thread(target=one.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{one.server_port}"
@@ -114,6 +124,12 @@ def test_a_stall_is_charged_to_the_requests_that_queued_behind_it(driver, server
     assert latency.get_max_value() > 5 * service.get_value_at_percentile(50)
 
 
+def test_a_slow_answer_is_no_lateness_of_the_driver(driver, server):
+    told = run(driver, url=server + "/slow", rate=10, duration=1.0, users=1)
+    lag, clock = (decode(told["histograms"][name]).get_value_at_percentile(90) for name in ("lag", "clock"))
+    assert clock < lag / 4
+
+
 def test_warm_up_is_sent_and_not_counted(driver, server):
     told = run(driver, url=server + "/", rate=100, duration=0.4, warmup=30)
     assert told["requests"] == 10
@@ -122,7 +138,7 @@ def test_warm_up_is_sent_and_not_counted(driver, server):
 
 @pytest.mark.parametrize(
     ("path", "timeout", "error", "status"),
-    [("/503", 1, None, 503), ("/slow", 0.1, "timeout", None), ("/close", 1, "eof", None)],
+    [("/503", 1, None, 503), ("/404", 1, None, 404), ("/slow", 0.1, "timeout", None), ("/close", 1, "eof", None)],
 )
 def test_failures_are_told_apart(driver, server, path, timeout, error, status):
     told = run(driver, url=server + path, rate=20, duration=0.1, users=2, timeout=timeout, record="requests")
@@ -143,6 +159,18 @@ def test_a_job_can_be_stopped_and_keeps_its_records(driver, server):
     assert told["state"] == "stopped"
     assert len(told["records"]) > 5
     assert len(driver("GET", f"/run/{name}?since=5")[1]["records"]) == told["requests"] - 5
+
+
+def test_what_hangs_when_a_job_is_stopped_has_failed(driver, server):
+    order = {"url": server + "/never", "rate": 50, "duration": 60, "users": 2, "timeout": 0.5, "record": "requests"}
+    Answer.held.clear()
+    name = driver("POST", "/run", order)[1]["id"]
+    eventually(lambda: Answer.asked, timeout=10, what="a request hangs")
+    told = driver("DELETE", f"/run/{name}")[1]
+    Answer.held.set()
+    assert told["state"] == "stopped"
+    assert len(told["records"]) >= len(Answer.asked)
+    assert {record["error"] for record in told["records"]} == {"timeout"}
 
 
 @pytest.mark.parametrize(
