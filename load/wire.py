@@ -87,13 +87,14 @@ class Connection:
     def __init__(self, target: Target, timeout: float) -> None:
         self._target = target
         self._hub = gevent.get_hub()
-        self._timer = self._hub.loop.timer(timeout)
+        # `again` starts such a timer anew each time; `start` would go on with what was left when it was stopped.
+        self._timer = self._hub.loop.timer(timeout, timeout)
         self._socket: Any = None
         self._readable: Any = None
 
     def exchange(self) -> tuple[int, bytes]:
         """Send one request and read its reply: (status, body). Raises RequestFailed."""
-        self._timer.start(gevent.getcurrent().throw, _TimedOut)
+        self._timer.again(gevent.getcurrent().throw, _TimedOut, update=True)
         try:
             return self._exchange()
         except _TimedOut:

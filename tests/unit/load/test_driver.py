@@ -146,6 +146,17 @@ def test_failures_are_told_apart(driver, server, path, timeout, error, status):
     assert told["errors"] == 2
 
 
+def test_every_request_has_the_whole_of_its_time(driver, server):
+    order = {"rate": 50, "users": 1, "record": "requests"}
+    told = run(driver, url=server + "/slow", duration=0.22, timeout=3, **order)  # 3.3 s together
+    assert [record["error"] for record in told["records"]] == [None] * 11
+    Answer.held.clear()
+    told = run(driver, url=server + "/never", duration=0.08, timeout=0.2, **order)
+    Answer.held.set()
+    assert [record["error"] for record in told["records"]] == ["timeout"] * 4
+    assert min(record["seconds"] for record in told["records"]) >= 0.19
+
+
 def test_nobody_listening_is_refused(driver):
     told = run(driver, url=f"http://127.0.0.1:{free_port()}/", rate=20, duration=0.1, record="requests")
     assert {r["error"] for r in told["records"]} == {"refused"}
@@ -164,6 +175,7 @@ def test_a_job_can_be_stopped_and_keeps_its_records(driver, server):
 def test_what_hangs_when_a_job_is_stopped_has_failed(driver, server):
     order = {"url": server + "/never", "rate": 50, "duration": 60, "users": 2, "timeout": 0.5, "record": "requests"}
     Answer.held.clear()
+    Answer.asked.clear()
     name = driver("POST", "/run", order)[1]["id"]
     eventually(lambda: Answer.asked, timeout=10, what="a request hangs")
     told = driver("DELETE", f"/run/{name}")[1]
