@@ -314,12 +314,18 @@ def validate(
     ],
     output: Form = Output.TABLE,
 ) -> None:
-    """Judge objects as the webhook would, without a cluster; exit code 1 if one could not be put in force."""
+    """Judge objects as the webhook would, without a cluster; exit code 1 if one could not be put in force.
+
+    A note says what does nothing beside the other objects of the files.
+    """
     found = validation.validate(files)
     bad = [item for item in found if item.problem]
     if output is Output.TABLE:
         for item in bad:
             typer.echo(f"{item.file}: {item.kind} {item.name}: {item.problem}")
+        for item in found:
+            for note in item.notes:
+                typer.echo(f"{item.file}: {item.kind} {item.name}: note: {note}")
         known = sum(item.known for item in found)
         others = f"; {len(found) - known} of kinds that refmesh does not read" if known < len(found) else ""
         _say(f"{known - sum(item.known for item in bad)} of {known} objects are good{others}.")

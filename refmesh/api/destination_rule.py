@@ -8,51 +8,17 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-from refmesh.api import client_tls, load_balancer
+from refmesh.api import client_tls, limits, load_balancer
 from refmesh.api.client_tls import ClientTls
-from refmesh.api.fields import MILLISECOND, Field, Invalid
+from refmesh.api.fields import Field, Invalid
 from refmesh.api.hostnames import covers
 from refmesh.api.istio_gateway import HOST
+from refmesh.api.limits import ConnectionPool, OutlierDetection, RetryBudget
 from refmesh.api.load_balancer import ConsistentHash
 from refmesh.api.locality import LocalitySetting
 from refmesh.api.meta import Meta, short_host
 
-__all__ = ["ConnectionPool", "DestinationRule", "OutlierDetection", "RetryBudget", "Subset", "TrafficPolicy"]
-
-
-@dataclass(frozen=True)
-class ConnectionPool:
-    """Limits that one client proxy keeps towards a host. None means no limit."""
-
-    max_connections: int | None = None
-    connect_timeout: timedelta | None = None
-    max_pending_requests: int | None = None
-    max_requests: int | None = None
-    max_requests_per_connection: int | None = None
-    max_retries: int | None = None
-    idle_timeout: timedelta | None = None
-
-
-@dataclass(frozen=True)
-class OutlierDetection:
-    """When an endpoint is taken out, and for how long. None leaves Istio's default, 0 switches a detector off."""
-
-    consecutive_5xx: int | None = None
-    consecutive_gateway_errors: int | None = None
-    split_local_errors: bool = False
-    consecutive_local_failures: int | None = None
-    interval: timedelta | None = None
-    base_ejection_time: timedelta | None = None
-    max_ejection_percent: int | None = None
-    min_health_percent: int | None = None
-
-
-@dataclass(frozen=True)
-class RetryBudget:
-    """How many retries may be in flight: a share of the requests in flight, and always a few."""
-
-    percent: float = 20.0
-    min_retry_concurrency: int = 3
+__all__ = ["DestinationRule", "Subset", "TrafficPolicy"]
 
 
 @dataclass(frozen=True)
@@ -118,12 +84,14 @@ class DestinationRule:
     host: str
     policy: TrafficPolicy = field(default_factory=TrafficPolicy)
     subsets: tuple[Subset, ...] = ()
+    private: bool = False
+    """For clients of its own namespace only, wherever the host is."""
 
     @classmethod
     def parse(cls, obj: Any, domain: str) -> DestinationRule:
         """Read the object. Raises `Invalid`."""
         meta = Meta.read(obj, "DestinationRule")
-        spec = Field(obj, "").get("spec").only("host", "trafficPolicy", "subsets")
+        spec = Field(obj, "").get("spec").only("host", "trafficPolicy", "subsets", "exportTo")
         subsets = tuple(_subset(item) for item in spec.get("subsets").each())
         names = [subset.name for subset in subsets]
         for index, name in enumerate(names):
@@ -134,6 +102,7 @@ class DestinationRule:
             host=_host(spec.get("host"), meta.namespace, domain),
             policy=_policy(spec.get("trafficPolicy")),
             subsets=subsets,
+            private=_private(spec.get("exportTo"), meta.namespace),
         )
 
     @classmethod
@@ -156,15 +125,29 @@ class DestinationRule:
         """The subset of that name."""
         return next((subset for subset in self.subsets if subset.name == name), None)
 
+    def policy_of(self, subset: str) -> TrafficPolicy:
+        """What holds for a subset; "" is the host as a whole."""
+        found = self.subset(subset) if subset else None
+        return found.policy.over(self.policy) if found is not None else self.policy
+
+
+def _private(field: Field, namespace: str) -> bool:
+    scopes = [item.text() for item in field.each()]
+    for item in field.each():
+        if item.text() not in {"*", ".", namespace}:
+            raise Invalid(item.path, "is not supported by refmesh unless it is `*` or `.`")
+    return bool(scopes) and "*" not in scopes
+
 
 def _host(field: Field, namespace: str, domain: str) -> str:
     """The full name of a Service, or of a host of ServiceEntries, which may be a wildcard outside of the cluster."""
     host = field.text().lower().rstrip(".")
     if not HOST.fullmatch(host):
         raise Invalid(field.path, f"is no name of a host: {host!r}")
-    if host.startswith("*") and (host == "*" or covers(host, f"a.b.svc.{domain}") or host.endswith(f".{domain}")):
+    full = short_host(host, namespace, domain)
+    if host.startswith("*") and (host == "*" or covers(full, f"a.b.svc.{domain}") or full.endswith(f".{domain}")):
         raise Invalid(field.path, "must name a single Service; the mesh speaks its own TLS without a rule")
-    return short_host(host, namespace, domain)
+    return full
 
 
 def _modes(spec: Mapping[str, Any]) -> Iterator[str]:
@@ -207,65 +190,9 @@ def _policy(block: Field, *, port_level: bool = False) -> TrafficPolicy:
         hashing=balancing.hashing,
         warmup=balancing.warmup,
         locality=balancing.locality,
-        pool=_pool(block.get("connectionPool")) if block.get("connectionPool").present else None,
-        outlier=_outlier(block.get("outlierDetection")) if block.get("outlierDetection").present else None,
+        pool=limits.read_pool(block.get("connectionPool")),
+        outlier=limits.read_outlier(block.get("outlierDetection")),
         tls=client_tls.read(block.get("tls")),
-        retry_budget=_retry_budget(block.get("retryBudget")) if block.get("retryBudget").present else None,
+        retry_budget=limits.read_retry_budget(block.get("retryBudget")),
         ports=MappingProxyType(ports),
-    )
-
-
-def _limit(item: Field) -> int | None:
-    """A limit; 0 and absent both mean none, as in Istio."""
-    return item.integer(0) or None
-
-
-def _pool(pool: Field) -> ConnectionPool:
-    pool.only("tcp", "http")
-    tcp = pool.get("tcp").only("maxConnections", "connectTimeout")
-    http = pool.get("http").only(
-        "http1MaxPendingRequests", "http2MaxRequests", "maxRequestsPerConnection", "maxRetries", "idleTimeout"
-    )
-    return ConnectionPool(
-        max_connections=_limit(tcp.get("maxConnections")),
-        connect_timeout=tcp.get("connectTimeout").duration(low=MILLISECOND),
-        max_pending_requests=_limit(http.get("http1MaxPendingRequests")),
-        max_requests=_limit(http.get("http2MaxRequests")),
-        max_requests_per_connection=_limit(http.get("maxRequestsPerConnection")),
-        max_retries=_limit(http.get("maxRetries")),
-        idle_timeout=http.get("idleTimeout").duration(),
-    )
-
-
-def _retry_budget(budget: Field) -> RetryBudget:
-    budget.only("percent", "minRetryConcurrency")
-    percent = budget.get("percent").number(20.0)
-    return RetryBudget(percent, budget.get("minRetryConcurrency").integer(3))
-
-
-def _count(item: Field) -> int | None:
-    return item.integer() if item.present else None
-
-
-def _outlier(outlier: Field) -> OutlierDetection:
-    outlier.only(
-        "consecutive5xxErrors",
-        "consecutiveGatewayErrors",
-        "splitExternalLocalOriginErrors",
-        "consecutiveLocalOriginFailures",
-        "interval",
-        "baseEjectionTime",
-        "maxEjectionPercent",
-        "minHealthPercent",
-    )
-    percent, healthy = outlier.get("maxEjectionPercent"), outlier.get("minHealthPercent")
-    return OutlierDetection(
-        consecutive_5xx=_count(outlier.get("consecutive5xxErrors")),
-        consecutive_gateway_errors=_count(outlier.get("consecutiveGatewayErrors")),
-        split_local_errors=outlier.get("splitExternalLocalOriginErrors").boolean(),
-        consecutive_local_failures=_count(outlier.get("consecutiveLocalOriginFailures")),
-        interval=outlier.get("interval").duration(low=MILLISECOND),
-        base_ejection_time=outlier.get("baseEjectionTime").duration(low=MILLISECOND),
-        max_ejection_percent=percent.integer(high=100) if percent.present else None,
-        min_health_percent=healthy.integer(high=100) if healthy.present else None,
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from refmesh.api.fields import Field, Invalid
 
-__all__ = ["POD_LABEL", "REGION", "SUBZONE", "ZONE", "Distribution", "Locality", "LocalitySetting", "read"]
+__all__ = ["NOWHERE", "POD_LABEL", "REGION", "SUBZONE", "ZONE", "Distribution", "Locality", "LocalitySetting", "read"]
 
 REGION, ZONE = "topology.kubernetes.io/region", "topology.kubernetes.io/zone"
 """Labels of Nodes, by Kubernetes."""
@@ -50,6 +50,9 @@ class Locality(NamedTuple):
     def within(self, pattern: Locality) -> bool:
         """Whether a pattern means this place."""
         return all(wanted in {"", own} for own, wanted in zip(self, pattern, strict=True))
+
+
+NOWHERE = Locality()
 
 
 @dataclass(frozen=True)

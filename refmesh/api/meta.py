@@ -47,8 +47,13 @@ class Rejected:
 
 
 def short_host(host: str, namespace: str, domain: str) -> str:
-    """The full name of a host written in an object of `namespace`: `reviews` and `reviews.shop` are services there."""
+    """The full name of a host written in an object of `namespace`: `reviews` and `reviews.shop` are services there.
+
+    A wildcard is what it says, but for `*.shop.svc`: every service of a namespace.
+    """
     parts = host.lower().rstrip(".").split(".")
+    if parts[0] == "*" and not (len(parts) == 3 and parts[2] == "svc"):
+        return ".".join(parts)
     if len(parts) == 1:
         return f"{parts[0]}.{namespace}.svc.{domain}"
     if len(parts) == 2 or (len(parts) == 3 and parts[2] == "svc"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from refmesh.api.fields import Field, Invalid
+from refmesh.api.locality import NOWHERE, Locality
 from refmesh.api.meta import Meta
 from refmesh.api.ports import RESERVED_PORTS
 
@@ -18,6 +19,8 @@ _HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[
 _OWN = "is the proxy itself, whose administration listens there"
 _OWN_PORTS = (15000, 15020, 15021)
 """Of Envoy's administration and of the agent, at loopback or everywhere."""
+_MOST_WEIGHT = 1_000_000
+"""Envoy refuses endpoints whose weights sum up to more than 32 bits hold."""
 _PROTOCOLS = {
     "HTTP": "http",
     "HTTP2": "http2",
@@ -48,6 +51,11 @@ class EntryEndpoint:
 
     address: str
     ports: tuple[tuple[str, int], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    """Subsets are chosen by these."""
+    locality: Locality = NOWHERE
+    weight: int = 0
+    """Beside other endpoints; 0: as much as those that say nothing."""
 
     def port(self, of: EntryPort) -> int:
         """The number of a port here."""
@@ -140,7 +148,7 @@ def _port(item: Field) -> EntryPort:
 
 
 def _endpoint(item: Field, ports: tuple[EntryPort, ...], resolution: str) -> EntryEndpoint:
-    item.only("address", "ports")
+    item.only("address", "ports", "labels", "locality", "weight")
     address = item.get("address").text()
     if resolution == "STATIC" or address.replace(".", "").isdigit():
         _address(item.get("address"))
@@ -154,7 +162,21 @@ def _endpoint(item: Field, ports: tuple[EntryPort, ...], resolution: str) -> Ent
         if name not in known:
             raise Invalid(value.path, "is not the name of a port in spec.ports")
         numbers.append((name, value.integer(low=1, high=65535)))
-    return EntryEndpoint(address.lower(), tuple(sorted(numbers)))
+    labels = tuple(sorted((key, value.text("")) for key, value in item.get("labels").entries().items()))
+    weight = item.get("weight").integer(0, high=_MOST_WEIGHT)
+    return EntryEndpoint(address.lower(), tuple(sorted(numbers)), labels, _locality(item, resolution), weight)
+
+
+def _locality(item: Field, resolution: str) -> Locality:
+    place = item.get("locality")
+    if not place.present:
+        return NOWHERE
+    if resolution == "DNS":
+        raise Invalid(place.path, "is not supported by refmesh where spec.resolution is DNS; use STATIC")
+    parts = place.text().split("/")
+    if len(parts) > 3 or not all(parts):
+        raise Invalid(place.path, "must be region/zone/subzone, or the first of these")
+    return Locality(*parts)
 
 
 def _address(item: Field) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from refmesh.api.fields import Field, Invalid
@@ -21,6 +23,10 @@ class StreamMatch:
     port: int | None = None
     server_names: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ()
+    """Blocks of addresses, one of which the client must have asked for."""
+    source_labels: tuple[tuple[str, str], ...] = ()
+    source_namespace: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,18 +37,30 @@ class StreamRule:
     matches: tuple[StreamMatch, ...]
     destinations: tuple[Destination, ...]
 
-    def server_names(self, gateway: str, port: int) -> tuple[str, ...] | None:
-        """The SNIs for which the rule holds at a port, () for every connection; None where it does not hold."""
-        held = [
-            match
-            for match in self.matches
-            if match.port in {None, port} and (not match.gateways or gateway in match.gateways)
-        ]
-        if not held:
-            return None if self.matches else ()
-        if any(not match.server_names for match in held):
-            return ()
-        return tuple(dict.fromkeys(name for match in held for name in match.server_names))
+    def conditions(
+        self, gateway: str, port: int, namespace: str = "", labels: Mapping[str, str] | None = None
+    ) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+        """What is left to ask of connections of such clients to a port: SNIs (none: any) and subnets (none: any).
+
+        Any of them is enough; none at all: the rule does not hold there.
+        """
+        if not self.matches:
+            return (((), ()),)
+        found: dict[tuple[str, ...], list[str] | None] = {}
+        for match in self.matches:
+            if match.port not in {None, port} or (match.gateways and gateway not in match.gateways):
+                continue
+            if match.subnets and gateway != MESH:
+                continue  # whatever clients asked for, the connection came to the gateway's own address
+            own = labels or {}
+            if match.source_namespace not in {"", namespace} or any(own.get(k) != v for k, v in match.source_labels):
+                continue
+            names = found.setdefault(match.subnets, [])
+            if not match.server_names or names is None:
+                found[match.subnets] = None
+            else:
+                names.extend(match.server_names)
+        return tuple((tuple(dict.fromkeys(names or ())), subnets) for subnets, names in found.items())
 
 
 def target(field: Field, namespace: str, domain: str) -> Destination:
@@ -72,16 +90,16 @@ def source_labels(field: Field) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, value.text("")) for name, value in field.get("sourceLabels").entries().items()))
 
 
-def stream_rules(spec: Field, namespace: str, domain: str) -> tuple[StreamRule, ...]:
-    """The tls routes, then the tcp routes: the more exact come first."""
+def stream_rules(spec: Field, namespace: str, domain: str, gateways: tuple[str, ...]) -> tuple[StreamRule, ...]:
+    """The tls routes, then the tcp routes: the more exact come first. `gateways`: those of the whole object."""
     return tuple(
-        _rule(item, namespace, domain, tls=tls)
+        _rule(item, namespace, domain, gateways, tls=tls)
         for tls, key in ((True, "tls"), (False, "tcp"))
         for item in spec.get(key).each()
     )
 
 
-def _rule(item: Field, namespace: str, domain: str, *, tls: bool) -> StreamRule:
+def _rule(item: Field, namespace: str, domain: str, gateways: tuple[str, ...], *, tls: bool) -> StreamRule:
     item.only("match", "route")
     destinations = []
     for route in item.get("route").each():
@@ -95,13 +113,21 @@ def _rule(item: Field, namespace: str, domain: str, *, tls: bool) -> StreamRule:
     if not any(destination.weight for destination in destinations):
         raise Invalid(f"{item.path}.route", "has no destination with a weight above 0")
     matches = tuple(_match(match, namespace, tls=tls) for match in item.get("match").each())
+    for match, found in zip(item.get("match").each(), matches, strict=True):
+        if found.subnets and MESH not in (found.gateways or gateways):
+            raise Invalid(
+                f"{match.path}.destinationSubnets",
+                "holds for sidecars only: at a Gateway every connection comes to the Gateway's own address",
+            )
     if tls and not matches:
         raise Invalid(f"{item.path}.match", "is required for a tls route, with sniHosts")
     return StreamRule(tls, matches, tuple(destinations))
 
 
 def _match(item: Field, namespace: str, *, tls: bool) -> StreamMatch:
-    item.only("port", "gateways", *(["sniHosts"] if tls else []))
+    item.only(
+        "port", "gateways", "destinationSubnets", "sourceLabels", "sourceNamespace", *(["sniHosts"] if tls else [])
+    )
     names = tuple(name.text().lower() for name in item.get("sniHosts").each())
     if tls and not names:
         raise Invalid(f"{item.path}.sniHosts", "is required")
@@ -114,4 +140,14 @@ def _match(item: Field, namespace: str, *, tls: bool) -> StreamMatch:
         # Envoy writes the wildcard of one name or more as *.example.com, and every name as no condition.
         server_names=tuple(name for name in names if name != "*") if "*" not in names else (),
         gateways=gateway_names(item, namespace),
+        subnets=tuple(sorted(_subnet(subnet) for subnet in item.get("destinationSubnets").each())),
+        source_labels=source_labels(item),
+        source_namespace=item.get("sourceNamespace").text(""),
     )
+
+
+def _subnet(item: Field) -> str:
+    try:
+        return str(ipaddress.IPv4Network(item.text(), strict=False))
+    except ValueError as error:
+        raise Invalid(item.path, "must be an IPv4 address or a block of them, such as 10.1.0.0/16") from error

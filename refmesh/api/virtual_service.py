@@ -23,7 +23,7 @@ from refmesh.api.routing import (
     Rule,
     TextMatch,
 )
-from refmesh.api.stream_routes import MESH, StreamRule, gateway_names, source_labels, stream_rules, target
+from refmesh.api.stream_routes import MESH, StreamMatch, StreamRule, gateway_names, source_labels, stream_rules, target
 
 __all__ = ["VirtualService"]
 
@@ -63,6 +63,21 @@ class VirtualService:
                 found.append(replace(rule, matches=matches))
         return tuple(found)
 
+    @property
+    def source_namespaces(self) -> frozenset[str]:
+        """The namespaces whose clients a match asks for."""
+        return frozenset(match.source_namespace for match in self._matches if match.source_namespace)
+
+    @property
+    def by_labels(self) -> bool:
+        """Whether clients are told apart by the labels of their pods."""
+        return any(match.source_labels for match in self._matches)
+
+    @property
+    def _matches(self) -> tuple[Match | StreamMatch, ...]:
+        requests = (match for rule in self.rules for match in rule.matches)
+        return (*requests, *(match for rule in self.streams for match in rule.matches))
+
     @classmethod
     def parse(cls, obj: Any, domain: str) -> VirtualService:
         """Read the object. Raises `Invalid`."""
@@ -72,21 +87,19 @@ class VirtualService:
             if scope.text() != "*":
                 raise Invalid(scope.path, "is not supported by refmesh unless it is `*`")
         gateways = gateway_names(spec, meta.namespace) or (MESH,)
-        written = tuple(_host(host, wildcard=MESH not in gateways) for host in spec.get("hosts").each())
+        written = tuple(_host(host) for host in spec.get("hosts").each())
         if not written:
             raise Invalid("spec.hosts", "is required")
         hosts = tuple(short_host(host, meta.namespace, domain) for host in written)
         rules = tuple(_rule(item, meta.namespace, domain) for item in spec.get("http").each())
-        streams = stream_rules(spec, meta.namespace, domain)
+        streams = stream_rules(spec, meta.namespace, domain, gateways)
         if not rules and not streams:
             raise Invalid("spec.http", "needs at least one rule, or spec.tcp or spec.tls does")
         return cls(meta, hosts, rules, streams, gateways, tuple("" if host == "*" else host for host in written))
 
 
-def _host(field: Field, *, wildcard: bool) -> str:
+def _host(field: Field) -> str:
     host = field.text().lower().rstrip(".")
-    if "*" in host and not wildcard:
-        raise Invalid(field.path, "may be a wildcard for Gateways only: name them in spec.gateways, without mesh")
     if "*" in host and not HOST.fullmatch(host):
         raise Invalid(field.path, "may have a * as its first label only")
     return host

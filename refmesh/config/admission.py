@@ -7,16 +7,23 @@ what gets past it while the control plane is away is read again, and closes what
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from refmesh.api.destination_rule import DestinationRule
 from refmesh.api.gateway import Gateway
 from refmesh.api.kinds import KINDS, Kind, parse
 from refmesh.api.meta import Rejected
+from refmesh.api.service_entry import ServiceEntry
+from refmesh.config.effects import without_effect
+from refmesh.config.model import Snapshot
 
-__all__ = ["PATH", "kind_of", "problem", "review"]
+__all__ = ["PATH", "kind_of", "notes", "problem", "review"]
 
 PATH = "/validate"
+_NOTHING = Snapshot()
+_MOST_WARNINGS = 8
+"""An API server cuts off what is longer than 4,096 bytes together."""
 _BY_NAME: Mapping[tuple[str, str], Kind] = {
     (kind.api_version.partition("/")[0], kind.written or kind.name): kind for kind in KINDS
 }
@@ -38,8 +45,20 @@ def problem(kind: Kind, obj: Any, domain: str) -> str:
     return found.reason if isinstance(found, Rejected) else ""
 
 
-def review(body: bytes, domain: str) -> dict[str, Any]:
-    """Answer one AdmissionReview. Raises ValueError if it is none."""
+def notes(objects: Iterable[Any], others: Snapshot, domain: str) -> list[str]:
+    """What of these objects comes to nothing beside each other and the `others`; the objects themselves are good."""
+    found = [parse(kind, obj, domain) for obj in objects if (kind := kind_of(obj)) is not None]
+    rules = [item for item in found if isinstance(item, DestinationRule)]
+    entries = [item for item in found if isinstance(item, ServiceEntry)]
+    both = [
+        *without_effect(rules, (*entries, *others.service_entries.values())),
+        *without_effect(others.destination_rules.values(), entries),
+    ]
+    return list(dict.fromkeys(both))
+
+
+def review(body: bytes, domain: str, others: Snapshot = _NOTHING) -> dict[str, Any]:
+    """Answer one AdmissionReview. `others`: what is in the cluster. Raises ValueError if it is none."""
     try:
         message = json.loads(body)
         request = message["request"]
@@ -53,11 +72,11 @@ def review(body: bytes, domain: str) -> dict[str, Any]:
     return {
         "apiVersion": version,
         "kind": "AdmissionReview",
-        "response": {"uid": uid} | _response(obj, old if operation == "UPDATE" else None, domain),
+        "response": {"uid": uid} | _response(obj, old if operation == "UPDATE" else None, domain, others),
     }
 
 
-def _response(obj: dict[str, Any], old: Any, domain: str) -> dict[str, Any]:
+def _response(obj: dict[str, Any], old: Any, domain: str, others: Snapshot) -> dict[str, Any]:
     kind = kind_of(obj)
     unchanged = isinstance(old, dict) and old.get("spec") == obj.get("spec")
     # A change that does not touch the spec, such as the removal of a finalizer, must always be possible.
@@ -65,5 +84,6 @@ def _response(obj: dict[str, Any], old: Any, domain: str) -> dict[str, Any]:
         return {"allowed": True}
     found = problem(kind, obj, domain)
     if not found:
-        return {"allowed": True}
+        warnings = [f"refmesh: {note}" for note in notes([obj], others, domain)]
+        return {"allowed": True, **({"warnings": warnings[:_MOST_WARNINGS]} if warnings else {})}
     return {"allowed": False, "status": {"code": 422, "reason": "Invalid", "message": f"refmesh: {found}"}}

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from refmesh.api.destination_rule import DestinationRule
+from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.api.gateway_route import GatewayRoute
-from refmesh.api.meta import short_host
-from refmesh.api.routing import Destination, Match, Rule
+from refmesh.api.hostnames import covers, specificity
+from refmesh.api.routing import Destination, Rule
 from refmesh.api.stream_routes import MESH
 from refmesh.api.virtual_service import VirtualService
 from refmesh.config.model import Key, Service, ServicePort, Snapshot
-from refmesh.config.references import backend_problem, service_of
+from refmesh.config.references import service_of
+from refmesh.discovery.limits import StreamHandling
 from refmesh.discovery.outbound import StreamRoute
+from refmesh.discovery.outside import OutsideHost, ambiguous_names, hosts_outside
+from refmesh.discovery.rules import merged_rules, resolved, rule_for, with_targets
 from refmesh.discovery.settings import MeshSettings
 
-__all__ = ["EVERYBODY", "Attachments", "clients_of", "host_rules", "merged_rules", "resolved"]
+__all__ = ["EVERYBODY", "Attachments", "clients_of"]
 
 EVERYBODY = ""
 
@@ -29,7 +32,7 @@ class Attachments:
     snapshot: Snapshot
     settings: MeshSettings
     virtual_services: Mapping[str, VirtualService]
-    """Those that speak to sidecars, by host."""
+    """Those that speak to sidecars, by host: of a wildcard's hosts, those that there are."""
     routes: Mapping[tuple[str, Key], tuple[GatewayRoute, ...]]
     """Routes of Gateway API by scope and Service, GRPCRoutes before HTTPRoutes, each kind the oldest first."""
     destination_rules: Mapping[tuple[str, str], DestinationRule]
@@ -37,7 +40,7 @@ class Attachments:
     @classmethod
     def collect(cls, snapshot: Snapshot, settings: MeshSettings) -> Attachments:
         """Sort what a snapshot has. Of several objects on the same host the oldest decides."""
-        outside = _outside_names(snapshot, settings.domain)
+        outside = ambiguous_names(snapshot, settings.domain)
         if outside:
             called = {key: _calling(item, outside) for key, item in snapshot.virtual_services.items()}
             snapshot = replace(snapshot, virtual_services=called)
@@ -45,6 +48,7 @@ class Attachments:
         for item in sorted(snapshot.virtual_services.values(), key=lambda item: item.meta.age_key):
             for host in item.hosts if MESH in item.gateways else ():
                 virtual.setdefault(host, item)
+        _spread(virtual, snapshot, settings.domain)
         routes: dict[tuple[str, Key], list[GatewayRoute]] = {}
         of_gateway_api = [*snapshot.grpc_routes.values(), *snapshot.http_routes.values()]
         for route in sorted(of_gateway_api, key=lambda item: (item.meta.kind, *item.meta.age_key)):
@@ -79,40 +83,89 @@ class Attachments:
     def _source_namespaces(self) -> frozenset[tuple[str, str]]:
         """(namespace, host) where a VirtualService speaks about clients of one namespace."""
         return frozenset(
-            (match.source_namespace, host)
-            for host, item in self.virtual_services.items()
-            for rule in item.rules
-            for match in rule.matches
-            if match.source_namespace
+            (namespace, host) for host, item in self.virtual_services.items() for namespace in item.source_namespaces
         )
 
     @cached_property
     def by_client(self) -> tuple[Service, ...]:
         """Services whose VirtualService tells clients apart by their labels."""
-        hosts = [
-            host
-            for host, item in sorted(self.virtual_services.items())
-            if any(match.source_labels for rule in item.rules for match in rule.matches)
-        ]
+        hosts = sorted(host for host, item in self.virtual_services.items() if item.by_labels)
         found = (self.snapshot.services.get(service_of(host)) for host in hosts)
         return tuple(service for service in found if service is not None)
 
-    def streams(self, service: Service, port: ServicePort) -> tuple[StreamRoute, ...]:
-        """The tcp and tls routes for connections to a service port, of sidecars."""
-        virtual = self.virtual_services.get(service.host(self.settings.domain))
-        if virtual is None:
-            return ()
-        return tuple(
-            StreamRoute(server_names, tuple(self.with_port(item, port.port) for item in rule.destinations), rule.tls)
-            for rule in virtual.streams
-            if (server_names := rule.server_names(MESH, port.port)) is not None
-        )
+    @cached_property
+    def outside(self) -> tuple[OutsideHost, ...]:
+        """The hosts of ServiceEntries."""
+        return tuple(hosts_outside(self.snapshot))
+
+    @cached_property
+    def outside_by_client(self) -> bool:
+        """Whether a VirtualService for one of these tells clients apart by their labels."""
+        named = (self.virtual_services.get(one.name) for one in self.outside)
+        return any(item is not None and item.by_labels for item in named)
+
+    @property
+    def tells_clients_apart(self) -> bool:
+        """Whether any route is for pods with some labels only."""
+        return bool(self.by_client) or self.outside_by_client
+
+    @cached_property
+    def _outside_by_name(self) -> Mapping[str, tuple[OutsideHost, ...]]:
+        found: dict[str, list[OutsideHost]] = {}
+        for one in self.outside:
+            found.setdefault(one.name, []).append(one)
+        return {name: tuple(hosts) for name, hosts in found.items()}
+
+    def streams(
+        self, host: str, port: int, namespace: str = "", labels: Mapping[str, str] | None = None
+    ) -> tuple[StreamRoute, ...]:
+        """The tcp and tls routes for connections to a port of a host, of such clients' sidecars."""
+        virtual = self.virtual_services.get(host)
+        found: list[StreamRoute] = []
+        for rule in virtual.streams if virtual is not None else ():
+            targets = tuple(self.with_port(item, port) for item in rule.destinations)
+            # One filter for all of them: as in Istio it has the times and the hash of the first.
+            policy = self.policy_of(next(item for item in targets if item.weight), port, namespace)
+            handling = StreamHandling.of(policy)
+            found.extend(
+                StreamRoute(names, targets, rule.tls, subnets, handling)
+                for names, subnets in rule.conditions(MESH, port, namespace, labels)
+            )
+        return tuple(found)
+
+    def policy_of(self, target: Destination, port: int, namespace: str) -> TrafficPolicy:
+        """What holds for the connections of a namespace's clients to a destination; `port` where it names none."""
+        rule = self.rule_of_host(target.host, namespace)
+        return (rule.policy_of(target.subset) if rule is not None else TrafficPolicy()).for_port(target.port or port)
 
     def destination_rule(self, service: Service, namespace: str) -> DestinationRule | None:
         """The rule in force for clients of a namespace: their own, else the one that speaks to all."""
-        host = service.host(self.settings.domain)
-        own = self.destination_rules.get((namespace, host))
-        return own if own is not None else self.destination_rules.get((EVERYBODY, host))
+        return self.rule_of_host(service.host(self.settings.domain), namespace)
+
+    def rule_of_host(self, host: str, namespace: str) -> DestinationRule | None:
+        """The same for a host by its full name: a Service's, or one of a ServiceEntry.
+
+        Beside the entry a rule speaks to everybody, like one beside a Service. A rule may be for a wildcard that covers
+        the host; the closest name counts.
+        """
+        outside = self._outside_by_name.get(host)
+        scopes = [scope for scope in (namespace, outside[0].entry.meta.namespace if outside else "") if scope]
+        for scope in (*scopes, EVERYBODY):
+            wider = self._wildcards.get(scope, ()) if outside else ()
+            names = (host, *(name for name in wider if covers(name, host)))
+            rule = next((found for name in names if (found := self.destination_rules.get((scope, name)))), None)
+            if rule is not None and not (rule.private and scope != namespace):
+                return rule
+        return None
+
+    @cached_property
+    def _wildcards(self) -> Mapping[str, tuple[str, ...]]:
+        """The hosts of rules for wildcards by scope, the closest first."""
+        found: dict[str, list[str]] = {}
+        for scope, host in self.destination_rules:
+            if host.startswith("*"):
+                found.setdefault(scope, []).append(host)
+        return {scope: tuple(sorted(hosts, key=specificity)) for scope, hosts in found.items()}
 
     def rules(
         self, service: Service, port: ServicePort, namespace: str, labels: Mapping[str, str] | None = None
@@ -133,24 +186,43 @@ class Attachments:
                 return tuple(
                     merged_rules([resolved(self.snapshot, route) for route in attached if route.meta.kind == kind])
                 )
-        virtual = self.virtual_services.get(service.host(self.settings.domain))
+        return self.host_rules(service.host(self.settings.domain), port.port, namespace, labels)
+
+    def host_rules(
+        self, host: str, port: int, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> tuple[Rule, ...] | None:
+        """The rules of the VirtualService for a host; None where it has none for requests."""
+        virtual = self.virtual_services.get(host)
         if virtual is None or not virtual.rules:
             return None
-        held = (rule_for(rule, port.port, namespace, labels or {}) for rule in virtual.rules_for(MESH))
-        return tuple(self.with_ports(rule, port.port) for rule in held if rule is not None)
+        held = (rule_for(rule, port, namespace, labels or {}) for rule in virtual.rules_for(MESH))
+        return tuple(self.with_ports(rule, port) for rule in held if rule is not None)
 
     def with_ports(self, rule: Rule, port: int) -> Rule:
         """A VirtualService may leave out the port of a service that has only one; else that of the request holds."""
-        return _with_targets(rule, lambda item: self.with_port(item, port))
+        return with_targets(rule, lambda item: self.with_port(item, port))
 
     def with_port(self, destination: Destination, port: int) -> Destination:
         """The same for one destination."""
         if destination.port is not None:
             return destination
         service = self.snapshot.services.get(service_of(destination.host))
-        if service is not None and len(service.ports) == 1:
-            return replace(destination, port=service.ports[0].port)
-        return replace(destination, port=port)
+        numbers = [one.port.number for one in self._outside_by_name.get(destination.host, ())]
+        if service is not None and not numbers:
+            numbers = [one.port for one in service.ports]
+        return replace(destination, port=numbers[0] if len(numbers) == 1 else port)
+
+
+def _spread(virtual: dict[str, VirtualService], snapshot: Snapshot, domain: str) -> None:
+    """Give each host that there is the VirtualService of the closest wildcard, where none is for it alone."""
+    wildcards = sorted((host for host in virtual if host.startswith("*")), key=specificity)
+    if not wildcards:
+        return
+    services = (service.host(domain) for service in snapshot.services.values())
+    for host in (*services, *(one.name for one in hosts_outside(snapshot))):
+        closest = next((name for name in wildcards if covers(name.removeprefix("*") and name, host)), None)
+        if closest is not None:
+            virtual.setdefault(host, virtual[closest])
 
 
 def _destination_rules(
@@ -161,7 +233,9 @@ def _destination_rules(
     for written in sorted(snapshot.destination_rules.values(), key=lambda item: item.meta.age_key):
         rule = replace(written, host=outside.get(written.host, written.host))
         owner = rule.host.split(".")[1] if rule.host.endswith(f".svc.{settings.domain}") else ""
-        if rule.meta.namespace == owner:
+        if rule.private:
+            found.setdefault((rule.meta.namespace, rule.host), rule)
+        elif rule.meta.namespace == owner:
             found.setdefault((EVERYBODY, rule.host), rule)
         elif rule.meta.namespace == settings.root_namespace:
             mesh_wide.setdefault(rule.host, rule)
@@ -170,13 +244,6 @@ def _destination_rules(
     for host, rule in mesh_wide.items():
         found.setdefault((EVERYBODY, host), rule)
     return found
-
-
-def _outside_names(snapshot: Snapshot, domain: str) -> dict[str, str]:
-    """Hosts of ServiceEntries that read like `service.namespace`, such as example.com, by the full name of such one."""
-    hosts = {host for entry in snapshot.service_entries.values() for host in entry.hosts if host.count(".") == 1}
-    found = {short_host(host, "", domain): host for host in hosts}
-    return {full: host for full, host in found.items() if service_of(full) not in snapshot.services}
 
 
 def _calling(virtual: VirtualService, outside: Mapping[str, str]) -> VirtualService:
@@ -188,76 +255,11 @@ def _calling(virtual: VirtualService, outside: Mapping[str, str]) -> VirtualServ
     return replace(
         virtual,
         hosts=tuple(outside.get(host, host) for host in virtual.hosts),
-        rules=tuple(_with_targets(rule, named) for rule in virtual.rules),
+        rules=tuple(with_targets(rule, named) for rule in virtual.rules),
         streams=tuple(replace(rule, destinations=tuple(map(named, rule.destinations))) for rule in virtual.streams),
     )
-
-
-def resolved(snapshot: Snapshot, route: GatewayRoute) -> GatewayRoute:
-    """The route with every reference that cannot be followed marked as such."""
-
-    def checked(target: Destination) -> Destination:
-        return replace(target, invalid=backend_problem(snapshot, route, target))
-
-    return replace(route, rules=tuple(_with_targets(rule, checked) for rule in route.rules))
-
-
-def _with_targets(rule: Rule, change: Callable[[Destination], Destination]) -> Rule:
-    """The rule with every destination and mirror changed."""
-    return replace(
-        rule,
-        destinations=tuple(map(change, rule.destinations)),
-        mirrors=tuple(replace(item, destination=change(item.destination)) for item in rule.mirrors),
-    )
-
-
-def host_rules(virtual: VirtualService, port: int) -> tuple[Rule, ...] | None:
-    """The rules of a VirtualService for a host that is no Service; None where it has none for requests."""
-    if not virtual.rules:
-        return None
-    held = (rule_for(rule, port, "", {}) for rule in virtual.rules_for(MESH))
-    return tuple(rule for rule in held if rule is not None)
-
-
-def rule_for(rule: Rule, port: int, namespace: str, labels: Mapping[str, str]) -> Rule | None:
-    """The rule with the matches that can hold for requests of such a client to such a port; None if there is none."""
-    if not rule.matches:
-        return rule
-    held = tuple(
-        replace(match, port=None, source_labels=(), source_namespace="", gateways=())
-        for match in rule.matches
-        if match.port in {None, port}
-        and match.source_namespace in {"", namespace}
-        and all(labels.get(name) == value for name, value in match.source_labels)
-    )
-    return replace(rule, matches=held) if held else None
 
 
 def clients_of(route_namespace: str, service_namespace: str) -> str:
     """Whose requests a route speaks about: beside its Service everybody's, elsewhere those of its own namespace."""
     return EVERYBODY if route_namespace == service_namespace else route_namespace
-
-
-def merged_rules(routes: Iterable[GatewayRoute]) -> list[Rule]:
-    """The rules of several routes of a kind as one list, most specific match first, as Gateway API prescribes.
-
-    Each match becomes a rule of its own, since the order is one of matches. `routes` come oldest first, and sorting is
-    stable: among equals the older route, then the earlier rule wins.
-    """
-    single = [
-        replace(rule, matches=(match,))
-        for route in routes
-        for rule in route.rules
-        for match in (rule.matches or (Match(),))
-    ]
-    return sorted(single, key=lambda rule: _specificity(rule.matches[0]))
-
-
-def _specificity(match: Match) -> tuple[int, int, int, int, int]:
-    kind = match.path.kind if match.path is not None else "segment-prefix"
-    length = len(match.path.value) if match.path is not None else 1
-    order = {"exact": 0, "segment-prefix": 1, "prefix": 1, "regex": 2}.get(kind, 3)
-    # A regular expression has no length that means anything, but it must not lose to the prefix "/".
-    if kind == "segment-prefix" and length == 1:
-        order = 3
-    return (order, -length, 0 if match.method is not None else 1, -len(match.headers), -len(match.query))

@@ -16,9 +16,10 @@ from refmesh.api.routing import Redirect, Rule
 from refmesh.api.virtual_service import VirtualService
 from refmesh.config.classic_servers import classic_gateways, credentials_of
 from refmesh.config.model import Pod
-from refmesh.discovery.attachments import Attachments, rule_for
+from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.doors import Chain, GatewayPort, Site, roots_name, secret_name
 from refmesh.discovery.outbound import shares
+from refmesh.discovery.rules import rule_for
 from refmesh.ingress.names import usable_port
 
 __all__ = ["classic_ports"]
@@ -105,13 +106,13 @@ def _streams(
     for item in sorted(attachments.snapshot.virtual_services.values(), key=lambda item: item.meta.age_key):
         hosts = tuple(dict.fromkeys(_common(item, server.hosts))) if gateway.name in item.gateways else ()
         for rule in item.streams if hosts else ():
-            asked = rule.server_names(gateway.name, server.port)
-            if asked is None or rule.tls != (server.stream == "tls"):
+            if rule.tls != (server.stream == "tls"):
                 continue
-            both = (intersection(host, name) for host in hosts for name in asked or ("",))
-            names = tuple(dict.fromkeys(name for name in both if name is not None))
-            targets = (attachments.with_port(target, server.port) for target in rule.destinations)
-            yield names, shares(targets, server.port)
+            for asked, _ in rule.conditions(gateway.name, server.port):
+                both = (intersection(host, name) for host in hosts for name in asked or ("",))
+                names = tuple(dict.fromkeys(name for name in both if name is not None))
+                targets = (attachments.with_port(target, server.port) for target in rule.destinations)
+                yield names, shares(targets, server.port)
 
 
 def _guarded(sites: dict[str, list[Rule]], names: tuple[str, ...], others: set[str]) -> tuple[Site, ...]:

@@ -10,20 +10,19 @@ from typing import Any
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import BindConfig, SocketAddress
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
-from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions
-from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions as UpstreamHttp
 from envoy.type.v3.percent_pb2 import Percent
 from google.protobuf.struct_pb2 import Struct
 
-from refmesh.api.client_tls import ClientTls
-from refmesh.api.destination_rule import ConnectionPool, TrafficPolicy
+from refmesh.api.destination_rule import TrafficPolicy
+from refmesh.api.limits import ConnectionPool
 from refmesh.api.load_balancer import CONSISTENT_HASH
 from refmesh.config.model import Protocol
 from refmesh.discovery import balancing, endpoints, names, origination, tls
 from refmesh.discovery.counting import host_metadata
-from refmesh.discovery.limits import circuit_breakers, outlier_detection, retry_budget
-from refmesh.discovery.packing import duration, pack
+from refmesh.discovery.limits import circuit_breakers, connection_options, outlier_detection, retry_budget
+from refmesh.discovery.packing import duration
 from refmesh.discovery.settings import MeshSettings
+from refmesh.discovery.upstream_http import HTTP_OPTIONS, http_options, spoken
 
 __all__ = [
     "LAST_HOP_SOURCE",
@@ -44,7 +43,6 @@ LAST_HOP_SOURCE = "127.0.0.6"
 _CONNECT_SECONDS = 10.0
 # Towards another endpoint of a service: a dead one costs this long, then the next is tried.
 _CONNECT_SERVICE_SECONDS = 2.0
-_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _BALANCERS = {
     None: Cluster.LEAST_REQUEST,
     "UNSPECIFIED": Cluster.LEAST_REQUEST,
@@ -69,8 +67,8 @@ class OutboundCluster:
     direct: bool = False
     """The client names the endpoint itself, which is known to have a proxy."""
     http1: bool = False
-    """Requests go on as HTTP/1.1 whatever they came as, unless the port is said to speak HTTP/2: what browsers speak
-    to a gateway says nothing of what the application speaks."""
+    """Requests go on as HTTP/1.1 whatever they came as, unless the port is said to speak HTTP/2 or a rule speaks of it:
+    what browsers speak to a gateway says nothing of what the application speaks."""
 
     @property
     def name(self) -> str:
@@ -82,40 +80,53 @@ class OutboundCluster:
 
 def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
     """The cluster for a service port or subset."""
-    pool = spec.policy.pool or ConnectionPool()
-    cluster = Cluster(
-        name=spec.name,
-        metadata=host_metadata(spec.host),
-        connect_timeout=duration(pool.connect_timeout or _CONNECT_SERVICE_SECONDS),
-        circuit_breakers=circuit_breakers(pool),
-        typed_extension_protocol_options={
-            _HTTP_OPTIONS: _http_options(spec.protocol, pool, http1=spec.http1, originated=spec.policy.tls)
-        },
-    )
-    if spec.policy.retry_budget is not None:
-        cluster.circuit_breakers.thresholds[0].retry_budget.CopyFrom(retry_budget(spec.policy.retry_budget))
+    cluster = _limited(spec.name, spec.host, spec.protocol, spec.policy, _CONNECT_SERVICE_SECONDS, http1=spec.http1)
     if spec.direct or spec.policy.balancer == "PASSTHROUGH":
         cluster.type, cluster.lb_policy = Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED
         mutual = spec.policy.tls_mode == "ISTIO_MUTUAL" or (spec.direct and spec.policy.tls_mode != "DISABLE")
         if not _originate(cluster, spec.policy, spec.host, spec.protocol) and mutual:
             cluster.transport_socket.CopyFrom(_secured(spec, settings))
         return cluster
-    cluster.type, cluster.lb_policy = Cluster.EDS, lb_policy(spec.policy.balancer)
-    balancing.refine(cluster, spec.policy)
-    cluster.eds_cluster_config.CopyFrom(
-        Cluster.EdsClusterConfig(
-            service_name=spec.name,
-            eds_config=ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3),
-        )
-    )
-    if spec.policy.outlier is not None:
-        cluster.outlier_detection.CopyFrom(outlier_detection(spec.policy.outlier))
-        # Without it Envoy spreads traffic over ejected hosts once half of them are out.
-        cluster.common_lb_config.healthy_panic_threshold.CopyFrom(
-            Percent(value=spec.policy.outlier.min_health_percent or 0)
-        )
+    _discover(cluster)
+    _balance(cluster, spec.policy)
     _transport(cluster, spec, settings)
     return cluster
+
+
+def _limited(
+    name: str, host: str, protocol: Protocol, policy: TrafficPolicy, connect_seconds: float, *, http1: bool = False
+) -> Any:
+    """A cluster with the limits that a policy sets, and nothing said of its endpoints yet."""
+    pool = policy.pool or ConnectionPool()
+    options = http_options(protocol, pool, http1=http1, originated=policy.tls, outlier=policy.outlier)
+    cluster = Cluster(
+        name=name,
+        metadata=host_metadata(host),
+        connect_timeout=duration(pool.connect_timeout or connect_seconds),
+        circuit_breakers=circuit_breakers(pool),
+        upstream_connection_options=connection_options(pool),
+        typed_extension_protocol_options={HTTP_OPTIONS: options},
+    )
+    if policy.retry_budget is not None:
+        cluster.circuit_breakers.thresholds[0].retry_budget.CopyFrom(retry_budget(policy.retry_budget))
+    return cluster
+
+
+def _discover(cluster: Any) -> None:
+    """Endpoints come from the control plane."""
+    cluster.type = Cluster.EDS
+    source = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
+    cluster.eds_cluster_config.CopyFrom(Cluster.EdsClusterConfig(service_name=cluster.name, eds_config=source))
+
+
+def _balance(cluster: Any, policy: TrafficPolicy) -> None:
+    """Which of several endpoints gets the next request, and which none."""
+    cluster.lb_policy = lb_policy(policy.balancer)
+    balancing.refine(cluster, policy)
+    if policy.outlier is not None:
+        cluster.outlier_detection.CopyFrom(outlier_detection(policy.outlier))
+        # Without it Envoy spreads traffic over ejected hosts once half of them are out.
+        cluster.common_lb_config.healthy_panic_threshold.CopyFrom(Percent(value=policy.outlier.min_health_percent or 0))
 
 
 def lb_policy(balancer: str | None) -> Any:
@@ -155,7 +166,7 @@ def _originate(cluster: Any, policy: TrafficPolicy, host: str, protocol: Protoco
     """TLS of the user's own, where the policy asks for it."""
     if policy.tls is None or not policy.tls.originates:
         return False
-    cluster.transport_socket.CopyFrom(origination.transport_socket(policy.tls, host, protocol))
+    cluster.transport_socket.CopyFrom(origination.transport_socket(policy.tls, host, spoken(protocol, policy.pool)))
     return True
 
 
@@ -169,7 +180,8 @@ class ExternalCluster:
 
     name: str
     resolution: str
-    addresses: tuple[tuple[str, int], ...]
+    addresses: tuple[endpoints.Address, ...]
+    """With the resolution DNS: the names that are looked up."""
     protocol: Protocol
     policy: TrafficPolicy
 
@@ -183,61 +195,37 @@ class ExternalCluster:
         """The host's port."""
         return int(self.name.split("|")[1])
 
+    @property
+    def subset(self) -> str:
+        """The subset; empty: all of the host."""
+        return self.name.split("|")[2]
+
 
 def external_cluster(spec: ExternalCluster, settings: MeshSettings) -> Any:
     """The cluster for a host outside the mesh: its endpoints as they are, looked up, or the address asked for."""
-    pool = spec.policy.pool or ConnectionPool()
-    options = _http_options(spec.protocol, pool, originated=spec.policy.tls)
-    cluster = Cluster(
-        name=spec.name,
-        metadata=host_metadata(spec.host),
-        connect_timeout=duration(pool.connect_timeout or _CONNECT_SECONDS),
-        circuit_breakers=circuit_breakers(pool),
-        typed_extension_protocol_options={_HTTP_OPTIONS: options},
-    )
+    cluster = _limited(spec.name, spec.host, spec.protocol, spec.policy, _CONNECT_SECONDS)
     if not _originate(cluster, spec.policy, spec.host, spec.protocol) and spec.policy.tls_mode == "ISTIO_MUTUAL":
-        server_name = names.sni(spec.port, "", spec.host)
+        server_name = names.sni(spec.port, spec.subset, spec.host)
         cluster.transport_socket.CopyFrom(
             tls.upstream_to_anybody(server_name, settings.trust_domain, _mesh_alpn(spec.protocol))
         )
-    if spec.resolution == "NONE":
+    if spec.resolution == "NONE" or spec.policy.balancer == "PASSTHROUGH":
         cluster.type, cluster.lb_policy = Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED
         return cluster
-    cluster.type = Cluster.STRICT_DNS if spec.resolution == "DNS" else Cluster.STATIC
     if spec.resolution == "DNS":
-        cluster.dns_lookup_family = Cluster.V4_ONLY
-    cluster.lb_policy = _BALANCERS.get(spec.policy.balancer, Cluster.LEAST_REQUEST)
-    cluster.load_assignment.CopyFrom(
-        endpoints.assignment(spec.name, tuple((address, port, False, "") for address, port in spec.addresses))
-    )
-    if spec.policy.outlier is not None:
-        cluster.outlier_detection.CopyFrom(outlier_detection(spec.policy.outlier))
+        cluster.type, cluster.dns_lookup_family = Cluster.STRICT_DNS, Cluster.V4_ONLY
+        cluster.load_assignment.CopyFrom(endpoints.assignment(spec.name, spec.addresses))
+    else:
+        _discover(cluster)
+    _balance(cluster, spec.policy)
     return cluster
 
 
-def _http_options(
-    protocol: Protocol, pool: ConnectionPool, *, http1: bool = False, originated: ClientTls | None = None
-) -> Any:
-    common = HttpProtocolOptions()
-    if pool.idle_timeout is not None:
-        common.idle_timeout.CopyFrom(duration(pool.idle_timeout))
-    if pool.max_requests_per_connection is not None:
-        common.max_requests_per_connection.value = pool.max_requests_per_connection
-    options = UpstreamHttp(
-        common_http_protocol_options=common, upstream_http_protocol_options=origination.names_of_requests(originated)
-    )
-    if protocol is Protocol.HTTP2:
-        options.explicit_http_config.http2_protocol_options.CopyFrom(Http2ProtocolOptions())
-    elif http1:
-        options.explicit_http_config.http_protocol_options.CopyFrom(Http1ProtocolOptions())
-    else:
-        options.use_downstream_protocol_config.http_protocol_options.CopyFrom(Http1ProtocolOptions())
-        options.use_downstream_protocol_config.http2_protocol_options.CopyFrom(Http2ProtocolOptions())
-    return pack(options)
+def inbound_cluster(name: str, *, http1: bool = False) -> Any:
+    """The hop from proxy to application: the address that the client asked for, from a source that is not captured.
 
-
-def inbound_cluster(name: str) -> Any:
-    """The hop from proxy to application: the address that the client asked for, from a source that is not captured."""
+    `http1`: the application is spoken to in HTTP/1.1, whatever requests came as.
+    """
     return Cluster(
         name=name,
         type=Cluster.ORIGINAL_DST,
@@ -245,7 +233,7 @@ def inbound_cluster(name: str) -> Any:
         connect_timeout=duration(_CONNECT_SECONDS),
         circuit_breakers=circuit_breakers(ConnectionPool()),
         upstream_bind_config=BindConfig(source_address=SocketAddress(address=LAST_HOP_SOURCE, port_value=0)),
-        typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(Protocol.AUTO, ConnectionPool())},
+        typed_extension_protocol_options={HTTP_OPTIONS: http_options(Protocol.AUTO, http1=http1)},
     )
 
 
@@ -256,7 +244,7 @@ def _passthrough() -> Any:
         lb_policy=Cluster.CLUSTER_PROVIDED,
         connect_timeout=duration(_CONNECT_SECONDS),
         circuit_breakers=circuit_breakers(ConnectionPool()),
-        typed_extension_protocol_options={_HTTP_OPTIONS: _http_options(Protocol.AUTO, ConnectionPool())},
+        typed_extension_protocol_options={HTTP_OPTIONS: http_options(Protocol.AUTO)},
     )
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.config.model import Key, Service, ServicePort, Snapshot
 from refmesh.discovery import clusters, endpoints, outbound
+from refmesh.discovery.limits import StreamHandling
 from refmesh.discovery.variants import Recipe
 
 __all__ = ["direct_cluster", "direct_listeners", "is_direct", "sharing_pods"]
@@ -34,6 +35,7 @@ def direct_listeners(cluster: clusters.OutboundCluster, backends: Iterable[endpo
             service_port=cluster.port,
             plain=not (backend.mtls or cluster.policy.demands_tls),
             peer=backend.peer,
+            handling=StreamHandling.of(cluster.policy),
         )
         yield Recipe(spec.name, spec, partial(outbound.outbound_listener, spec), closing=spec.plain)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from envoy.config.core.v3.address_pb2 import Address, SocketAddress
+from envoy.config.core.v3.address_pb2 import Address as EnvoyAddress
+from envoy.config.core.v3.address_pb2 import SocketAddress
 from envoy.config.core.v3.base_pb2 import Metadata
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint as EndpointProto
 from envoy.config.endpoint.v3.endpoint_components_pb2 import LbEndpoint, LocalityLbEndpoints
@@ -18,10 +19,21 @@ from refmesh.api.peer_authentication import MtlsMode
 from refmesh.config.model import Endpoint, Pod, Service, ServicePort, Snapshot
 from refmesh.discovery import policy
 from refmesh.discovery.counting import PEER_NAMESPACE
+from refmesh.discovery.packing import uint32
 
-__all__ = ["Backend", "assignment", "backends", "identities", "lb_endpoints"]
+__all__ = ["Address", "Backend", "assignment", "backends", "identities", "lb_endpoints"]
 
 _TLS_MODE_LABEL = "security.istio.io/tlsMode"
+
+
+class Address(NamedTuple):
+    """An address as clusters know it. `peer`: the workload there. `weight` 0: as much as others that say nothing."""
+
+    host: str
+    port: int
+    mtls: bool = False
+    peer: str = ""
+    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,11 @@ class Backend:
     port: int
     mtls: bool
     pod: Pod | None
+
+    @property
+    def listed(self) -> Address:
+        """As clusters know it."""
+        return Address(self.address, self.port, self.mtls, self.peer)
 
     @property
     def peer(self) -> str:
@@ -108,18 +125,19 @@ def _metadata(mtls: bool, peer: str) -> Any:
     return Metadata(filter_metadata=found) if found else None
 
 
-def lb_endpoints(addresses: Iterable[tuple[str, int, bool, str]]) -> list[Any]:
-    """The endpoints for (address, port, speaks mTLS, workload)."""
-    return [
-        LbEndpoint(
-            endpoint=EndpointProto(address=Address(socket_address=SocketAddress(address=address, port_value=port))),
-            metadata=_metadata(mtls, peer),
-        )
-        for address, port, mtls, peer in addresses
-    ]
+def lb_endpoints(addresses: Iterable[Address]) -> list[Any]:
+    """The endpoints in Envoy's words."""
+    found = []
+    for one in addresses:
+        address = EnvoyAddress(socket_address=SocketAddress(address=one.host, port_value=one.port))
+        endpoint = LbEndpoint(endpoint=EndpointProto(address=address), metadata=_metadata(one.mtls, one.peer))
+        if one.weight:
+            endpoint.load_balancing_weight.CopyFrom(uint32(one.weight))
+        found.append(endpoint)
+    return found
 
 
-def assignment(name: str, addresses: tuple[tuple[str, int, bool, str], ...]) -> Any:
+def assignment(name: str, addresses: tuple[Address, ...]) -> Any:
     """The load assignment of a cluster that looks the same from everywhere."""
     endpoints = lb_endpoints(addresses)
     # A locality without endpoints would be refused by no one, but none says "no endpoints" more plainly.

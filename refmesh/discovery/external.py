@@ -8,9 +8,8 @@ Service speaks HTTP on, as Istio's does; what else goes to an unknown address is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from envoy.config.core.v3.base_pb2 import TrafficDirection
@@ -27,33 +26,24 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
+from refmesh.api.hostnames import intersection
 from refmesh.api.ports import RESERVED_PORTS
 from refmesh.api.routing import Destination, Rule
-from refmesh.api.service_entry import EntryPort, ServiceEntry
-from refmesh.api.virtual_service import VirtualService
+from refmesh.api.service_entry import EntryPort
 from refmesh.config.model import Protocol, Snapshot
-from refmesh.discovery import clusters, filters, names, outbound, routes
-from refmesh.discovery.attachments import EVERYBODY, Attachments, host_rules
+from refmesh.discovery import filters, hashing, names, outbound, routes
+from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.chains import Chain, filter_chains
+from refmesh.discovery.limits import AS_USUAL, StreamHandling
+from refmesh.discovery.outbound import StreamRoute
+from refmesh.discovery.outside import OutsideHost
 from refmesh.discovery.packing import duration
-from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
 
-__all__ = ["Plan", "external_listener", "external_routes", "own_clusters", "plans"]
+__all__ = ["ExternalListener", "closing_listeners", "external_listener", "external_routes", "listeners"]
 
-_PROTOCOLS = {"http": Protocol.HTTP, "http2": Protocol.HTTP2, "tls": Protocol.TCP, "tcp": Protocol.TCP}
 _ALLOW_ANY, _BLOCK_ALL = "allow_any", "block_all"
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - stands for every destination; no socket is opened
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A resource to make: `inputs` is all that it depends on."""
-
-    kind: ResourceType
-    name: str
-    inputs: Any
-    make: Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -63,10 +53,17 @@ class _Host:
     host: str
     port: EntryPort
     rules: tuple[Rule, ...]
+    streams: tuple[StreamRoute, ...] = ()
+    handling: StreamHandling = AS_USUAL
+    """Of connections that none of these routes takes."""
 
     @property
     def cluster(self) -> str:
         return names.outbound_cluster(self.port.number, "", self.host)
+
+    @property
+    def is_http(self) -> bool:
+        return self.port.protocol in {"http", "http2"}
 
 
 @dataclass(frozen=True)
@@ -75,8 +72,10 @@ class ExternalListener:
 
     address: str
     port: int
-    hosts: tuple[_Host, ...]
+    hosts: tuple[_Host, ...] = ()
     """None: there are only destinations that nobody has registered."""
+    keys: hashing.Keys = ()
+    """What requests are hashed by, of those clusters that its routes may choose."""
 
     @property
     def name(self) -> str:
@@ -84,89 +83,73 @@ class ExternalListener:
         return f"{self.address}_{self.port}"
 
     @property
+    def has_requests(self) -> bool:
+        """Whether there are routes for it."""
+        return any(host.is_http for host in self.hosts)
+
+    @property
     def requests_of_one_host(self) -> bool:
         """Whether every request goes to the same host, whatever it is addressed to."""
-        return self.address != _ANY_ADDRESS and sum(map(_is_http, self.hosts)) == 1
+        return self.address != _ANY_ADDRESS and sum(host.is_http for host in self.hosts) == 1
 
     def route(self, settings: MeshSettings) -> str:
         """The name of its routes, which say what becomes of requests for unknown hosts."""
         return self.name if settings.allow_unknown or self.requests_of_one_host else f"{self.name}|{_BLOCK_ALL}"
 
 
-def plans(
-    snapshot: Snapshot, attachments: Attachments, settings: MeshSettings, taken: Collection[str]
-) -> Iterator[Plan]:
-    """Everything for hosts outside. Listeners whose names are `taken`, by a Service's address, are left to that."""
-    by_address: dict[tuple[str, int], list[_Host]] = {}
-    for entry, name, port in _hosts(snapshot):
-        host = _Host(name, port, _rules(attachments.virtual_services.get(name), name, port))
-        # Beside the entry a rule speaks to everybody, like one beside a Service.
-        own = attachments.destination_rules.get((entry.meta.namespace, name))
-        yield _cluster(entry, host, own or attachments.destination_rules.get((EVERYBODY, name)), settings)
-        for address in entry.addresses or (_ANY_ADDRESS,):
-            by_address.setdefault((address, port.number), []).append(host)
-    for (address, number), hosts in by_address.items():
-        spec = ExternalListener(address, number, tuple(hosts))
-        if spec.name not in taken:
-            yield Plan(ResourceType.LISTENER, spec.name, spec, partial(external_listener, spec, settings))
-            if any(_is_http(item) for item in hosts):
-                # A Sidecar may want for some what others do not get.
-                both = (settings.reaching(unknown=True), settings.reaching(unknown=False))
-                for name, view in {spec.route(view): view for view in both}.items():
-                    yield Plan(ResourceType.ROUTE, name, spec, partial(external_routes, spec, view))
-    for number in sorted(_http_ports(snapshot) - {number for address, number in by_address if address == _ANY_ADDRESS}):
-        spec = ExternalListener(_ANY_ADDRESS, number, ())
-        yield Plan(ResourceType.LISTENER, spec.name, spec, partial(external_listener, spec, settings))
+def listeners(
+    attachments: Attachments, keys: hashing.Keys, namespace: str = "", labels: Mapping[str, str] | None = None
+) -> dict[str, ExternalListener]:
+    """The listeners for hosts outside, by name, as such clients see them. `keys`: what the namespace hashes by."""
+    found: dict[tuple[str, int], list[_Host]] = {}
+    for one in attachments.outside:
+        host = _host(attachments, one, namespace, labels)
+        for address in one.entry.addresses or (_ANY_ADDRESS,):
+            found.setdefault((address, one.port.number), []).append(host)
+    made = (ExternalListener(address, port, tuple(hosts)) for (address, port), hosts in found.items())
+    return {spec.name: replace(spec, keys=_keys_of(spec, keys)) for spec in made}
 
 
-def _http_ports(snapshot: Snapshot) -> set[int]:
-    """The ports on which a Service speaks HTTP, or may.
+def _host(attachments: Attachments, one: OutsideHost, namespace: str, labels: Mapping[str, str] | None) -> _Host:
+    name, port = one.name, one.port
+    own = attachments.host_rules(name, port.number, namespace, labels)
+    whole = Destination(name, port.number)
+    policy = attachments.policy_of(whole, port.number, namespace)
+    return _Host(
+        name,
+        port,
+        own if own is not None else (Rule(destinations=(whole,)),),
+        attachments.streams(name, port.number, namespace, labels),
+        StreamHandling.of(policy),
+    )
 
-    Not the proxy's own: it listens there at every address itself, and Envoy refuses the second of two such listeners.
+
+def _keys_of(spec: ExternalListener, keys: hashing.Keys) -> hashing.Keys:
+    if not keys:
+        return ()
+    rules = [rule for host in spec.hosts if host.is_http for rule in host.rules]
+    targets = {
+        names.outbound_cluster(item.port or spec.port, item.subset, item.host)
+        for rule in rules
+        for item in rule.destinations
+    }
+    return tuple(item for item in keys if item[0] in targets)
+
+
+def closing_listeners(snapshot: Snapshot, others: Collection[ExternalListener]) -> Iterator[ExternalListener]:
+    """Those beside the `others` that only proxies need which may call nobody who is not registered.
+
+    One for each port on which a Service speaks HTTP, or may. Not the proxy's own: it listens there at every address
+    itself, and Envoy refuses the second of two such listeners.
     """
-    return {
+    spoken = {
         port.port
         for service in snapshot.services.values()
         for port in service.ports
         if port.protocol is not Protocol.TCP and port.port not in RESERVED_PORTS
     }
-
-
-def own_clusters(snapshot: Snapshot, attachments: Attachments, namespace: str) -> Iterator[Plan]:
-    """The clusters that clients of a namespace see otherwise than others, by rules of their own."""
-    for entry, name, port in _hosts(snapshot):
-        rule = attachments.destination_rules.get((namespace, name))
-        if rule is not None and entry.meta.namespace != namespace:
-            yield _cluster(entry, _Host(name, port, ()), rule, attachments.settings)
-
-
-def _hosts(snapshot: Snapshot) -> Iterator[tuple[ServiceEntry, str, EntryPort]]:
-    """Every host at every port; of several entries for one the oldest decides."""
-    seen: set[tuple[str, int]] = set()
-    for entry in sorted(snapshot.service_entries.values(), key=lambda item: item.meta.age_key):
-        for port in entry.ports:
-            for name in entry.hosts:
-                if (name, port.number) not in seen:
-                    seen.add((name, port.number))
-                    yield entry, name, port
-
-
-def _rules(virtual: VirtualService | None, host: str, port: EntryPort) -> tuple[Rule, ...]:
-    own = host_rules(virtual, port.number) if virtual is not None else None
-    return own if own is not None else (Rule(destinations=(Destination(host, port.number),)),)
-
-
-def _is_http(host: _Host) -> bool:
-    return host.port.protocol in {"http", "http2"}
-
-
-def _cluster(entry: ServiceEntry, host: _Host, rule: DestinationRule | None, settings: MeshSettings) -> Plan:
-    policy = (rule.policy if rule is not None else TrafficPolicy()).for_port(host.port.number)
-    addresses = tuple((item.address, item.port(host.port)) for item in entry.endpoints)
-    if entry.resolution == "DNS" and not addresses:
-        addresses = ((host.host, host.port.target),)
-    spec = clusters.ExternalCluster(host.cluster, entry.resolution, addresses, _PROTOCOLS[host.port.protocol], policy)
-    return Plan(ResourceType.CLUSTER, spec.name, spec, partial(clusters.external_cluster, spec, settings))
+    for number in sorted(spoken - {one.port for one in others if one.address == _ANY_ADDRESS}):
+        yield ExternalListener(_ANY_ADDRESS, number)
 
 
 def external_listener(spec: ExternalListener, settings: MeshSettings) -> Any:
@@ -179,32 +162,73 @@ def external_listener(spec: ExternalListener, settings: MeshSettings) -> Any:
         listener_filters_timeout=duration(outbound.DETECTION_SECONDS),
         continue_on_listener_filters_timeout=True,
     )
-    http = not spec.hosts or any(_is_http(host) for host in spec.hosts)
-    secured = [host for host in spec.hosts if host.port.protocol == "tls"]
-    if secured:
+    chains = list(_stream_chains(spec, settings))
+    if any(chain.match.transport_protocol == "tls" for chain in chains):
         listener.listener_filters.append(filters.tls_inspector())
-    if http:
+    if not spec.hosts or spec.has_requests:
         listener.listener_filters.append(filters.http_inspector())
         match = FilterChainMatch(application_protocols=filters.HTTP_SNIFFED)
         inline = None if spec.hosts else external_routes(spec, settings)
         manager = filters.http_outbound(settings, spec.route(settings), inline)
-        listener.filter_chains.append(FilterChain(name="http", filter_chain_match=match, filters=[manager]))
-    for host in secured:
-        match = FilterChainMatch(transport_protocol="tls", server_names=[host.host])
-        chain = FilterChain(name=f"tls-{host.host}", filter_chain_match=match)
-        chain.filters.append(filters.tcp(settings, "outbound", host.cluster))
-        listener.filter_chains.append(chain)
-    raw = next((host.cluster for host in spec.hosts if host.port.protocol == "tcp"), None)
-    if raw is None:
-        # At an address of its own an entry gets everything; at any address only what names it.
-        raw = spec.hosts[0].cluster if spec.address != _ANY_ADDRESS else outbound.unknown_cluster(settings)
-    listener.default_filter_chain.CopyFrom(FilterChain(name="other", filters=[filters.tcp(settings, "outbound", raw)]))
+        chains.insert(0, Chain("http", match, (manager,)))
+    listener.filter_chains.extend(filter_chains(chains))
+    listener.default_filter_chain.CopyFrom(FilterChain(name="other", filters=[_other(spec, settings)]))
     return listener
+
+
+def _stream_chains(spec: ExternalListener, settings: MeshSettings) -> Iterator[Chain]:
+    """The chains for connections that are told by their SNI or by the address asked for, those of routes first."""
+    anywhere = spec.address == _ANY_ADDRESS
+    for host in (one for one in spec.hosts if not one.is_http):
+        by_name = host.port.protocol == "tls"
+        own = FilterChainMatch(transport_protocol="tls", server_names=[host.host]) if by_name else FilterChainMatch()
+        for index, stream in enumerate(host.streams):
+            # Of an address that is known it is decided here whether the route is for it.
+            if not anywhere and not stream.at(spec.address):
+                continue
+            match, subnets = own, stream.subnets if anywhere else ()
+            if stream.tls:
+                names = _names(stream, host.host) if anywhere and by_name else stream.server_names
+                match = FilterChainMatch(transport_protocol="tls", server_names=names)
+                if anywhere and not names:
+                    continue
+            elif not subnets:
+                continue  # of the connections that no other chain takes
+            yield Chain(f"{host.host}-{index}", match, (outbound.routed(stream, spec.port, settings),), subnets)
+        if by_name:
+            yield Chain(f"tls-{host.host}", own, (_rest(spec, host, settings),))
+
+
+def _names(stream: StreamRoute, host: str) -> list[str]:
+    """The SNIs that both the route and the host stand for: another host's connections are not this one's."""
+    both = (intersection(host, name) for name in stream.server_names or (host,))
+    return list(dict.fromkeys(name for name in both if name is not None))
+
+
+def _rest(spec: ExternalListener, host: _Host, settings: MeshSettings) -> Any:
+    """The filter for connections to a host that no chain of a route takes."""
+    anywhere = spec.address == _ANY_ADDRESS
+    held = (one for one in host.streams if not one.tls and not (one.subnets if anywhere else not one.at(spec.address)))
+    stream = next(held, None) if not host.is_http else None
+    if stream is not None:
+        return outbound.routed(stream, spec.port, settings)
+    return filters.tcp(settings, "outbound", host.cluster, handling=host.handling)
+
+
+def _other(spec: ExternalListener, settings: MeshSettings) -> Any:
+    """The filter for what no chain takes."""
+    raw = next((host for host in spec.hosts if host.port.protocol == "tcp"), None)
+    if raw is None and spec.address != _ANY_ADDRESS:
+        # At an address of its own an entry gets everything; at any address only what names it.
+        raw = spec.hosts[0]
+    if raw is None:
+        return filters.tcp(settings, "outbound", outbound.unknown_cluster(settings))
+    return _rest(spec, raw, settings)
 
 
 def external_routes(spec: ExternalListener, settings: MeshSettings) -> Any:
     """The routes of such a listener: a virtual host for each name, and one for all that are not known."""
-    hosts = [host for host in spec.hosts if _is_http(host)]
+    hosts = [host for host in spec.hosts if host.is_http]
     if spec.requests_of_one_host:
         found = [routes.virtual_host(hosts[0].host, ["*"], hosts[0].rules, hosts[0].host, spec.port)]
     else:
@@ -213,11 +237,12 @@ def external_routes(spec: ExternalListener, settings: MeshSettings) -> Any:
             for host in hosts
         ]
         found.append(_unknown(settings))
-    return RouteConfiguration(
+    configuration = RouteConfiguration(
         name=spec.route(settings),
         virtual_hosts=found,
         validate_clusters=BoolValue(value=False),
     )
+    return hashing.hash_actions(configuration, spec.keys)
 
 
 def _unknown(settings: MeshSettings) -> Any:

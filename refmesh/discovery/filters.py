@@ -32,7 +32,8 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.discovery import counting, guards, names, tls, tracing
 from refmesh.discovery.guards import Guard
-from refmesh.discovery.packing import pack, uint32
+from refmesh.discovery.limits import AS_USUAL, StreamHandling
+from refmesh.discovery.packing import duration, pack, uint32
 from refmesh.discovery.routes import CORS_FILTER, FAULT_FILTER
 from refmesh.discovery.settings import MeshSettings
 
@@ -225,9 +226,9 @@ def tcp(
     cluster: str,
     attempts: int = 1,
     *,
-    hash_by_source: bool = False,
     target: str = "",
     peer: str = "",
+    handling: StreamHandling = AS_USUAL,
 ) -> Any:
     """Bytes to one cluster. More `attempts` make sense where the cluster has more than one endpoint to try.
 
@@ -238,27 +239,42 @@ def tcp(
         cluster=cluster,
         access_log=_stream_logs(settings, direction, "" if cluster == names.BLACK_HOLE else target or cluster, peer),
         access_log_options=TcpProxy.TcpAccessLogOptions(flush_access_log_on_connected=True),
-        idle_timeout=Duration(seconds=3600),
         max_connect_attempts=uint32(attempts),
-        hash_policy=[HashPolicy(source_ip=HashPolicy.SourceIp())] if hash_by_source else [],
     )
+    _handle(proxy, handling)
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))
 
 
-def tcp_split(settings: MeshSettings, direction: str, shares: Sequence[tuple[str, int]], attempts: int = 1) -> Any:
+def tcp_split(
+    settings: MeshSettings,
+    direction: str,
+    shares: Sequence[tuple[str, int]],
+    attempts: int = 1,
+    *,
+    handling: StreamHandling = AS_USUAL,
+) -> Any:
     """Bytes to one of several clusters by weight, connection by connection."""
     if len(shares) == 1:
-        return tcp(settings, direction, shares[0][0], attempts, target=counting.CHOSEN_HOST)
+        return tcp(settings, direction, shares[0][0], attempts, target=counting.CHOSEN_HOST, handling=handling)
     clusters = [TcpProxy.WeightedCluster.ClusterWeight(name=name, weight=weight) for name, weight in shares]
     proxy = TcpProxy(
         stat_prefix=f"{direction}_split",
         weighted_clusters=TcpProxy.WeightedCluster(clusters=clusters),
         access_log=_stream_logs(settings, direction, counting.CHOSEN_HOST, ""),
         access_log_options=TcpProxy.TcpAccessLogOptions(flush_access_log_on_connected=True),
-        idle_timeout=Duration(seconds=3600),
         max_connect_attempts=uint32(attempts),
     )
+    _handle(proxy, handling)
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(proxy))
+
+
+def _handle(proxy: Any, handling: StreamHandling) -> None:
+    """What a rule wants of connections. They may be idle for an hour, and last for ever, where none says otherwise."""
+    proxy.idle_timeout.CopyFrom(duration(handling.idle) if handling.idle is not None else Duration(seconds=3600))
+    if handling.longest is not None:
+        proxy.max_downstream_connection_duration.CopyFrom(duration(handling.longest))
+    if handling.by_source:
+        proxy.hash_policy.append(HashPolicy(source_ip=HashPolicy.SourceIp()))
 
 
 def offer_http_alpn() -> Any:

@@ -12,9 +12,9 @@ from refmesh.api.hostnames import covers, specificity
 from refmesh.api.routing import Rule
 from refmesh.config.ingress import Door, OpenGateway
 from refmesh.config.model import Snapshot
-from refmesh.discovery.attachments import merged_rules, resolved
 from refmesh.discovery.doors import Chain, GatewayPort, Site, secret_name
 from refmesh.discovery.outbound import shares
+from refmesh.discovery.rules import merged_rules, resolved
 
 __all__ = ["ports_of"]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from envoy.config.route.v3.route_components_pb2 import RouteAction
 
-from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.api.load_balancer import HashKey
 from refmesh.discovery import names
 from refmesh.discovery.attachments import EVERYBODY, Attachments
 from refmesh.discovery.packing import duration
 from refmesh.discovery.routes import RouteSpec, route_configuration
+from refmesh.discovery.service_clusters import variants
 
 __all__ = ["Keys", "hash_actions", "hashed_routes", "keys"]
 
@@ -30,16 +30,18 @@ def keys(attachments: Attachments, namespace: str) -> Keys:
         rule = attachments.destination_rule(service, namespace) if service is not None else None
         if service is None or rule is None:
             continue
-        for subset, policy in _policies(rule):
+        for subset, _, policy in variants(rule):
             for port in service.ports:
                 hashing = policy.for_port(port.port).hashing
                 if hashing is not None:
                     found[names.outbound_cluster(port.port, subset, rule.host)] = hashing.key
+    for one in attachments.outside:
+        rule = attachments.rule_of_host(one.name, namespace)
+        for subset, _, policy in variants(rule) if rule is not None else ():
+            hashing = policy.for_port(one.port.number).hashing
+            if hashing is not None:
+                found[names.outbound_cluster(one.port.number, subset, one.name)] = hashing.key
     return tuple(sorted(found.items(), key=lambda item: item[0]))
-
-
-def _policies(rule: DestinationRule) -> list[tuple[str, TrafficPolicy]]:
-    return [("", rule.policy), *((subset.name, subset.policy.over(rule.policy)) for subset in rule.subsets)]
 
 
 def hashed_routes(spec: RouteSpec, hash_keys: Keys) -> Any:

@@ -7,6 +7,7 @@ is the same in PERMISSIVE and STRICT mode: switching does not disturb their conn
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from envoy.type.v3.range_pb2 import Int32Range
 
 from refmesh.api.peer_authentication import MtlsMode
 from refmesh.api.ports import RESERVED_PORTS
-from refmesh.config.model import Pod, Protocol, Snapshot
+from refmesh.config.model import Key, Pod, Protocol, Snapshot
 from refmesh.config.objects import protocol_of
 from refmesh.discovery import filters, guards, names, policy, routes, tls
 from refmesh.discovery.authorization import OPEN, Authorization
@@ -46,6 +47,8 @@ class InboundPort:
     mode: MtlsMode
     host: str = ""
     """The service that traffic to the port is counted for: the first by name, as the port alone does not tell more."""
+    http1: bool = False
+    """The application gets HTTP/1.1, whatever requests came as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +72,23 @@ def inbound_of(
     *,
     observed: Observation | None = None,
     domain: str = "cluster.local",
+    upgraded: Collection[tuple[Key, int]] = (),
 ) -> Inbound:
-    """The ports that Services, containers or the PeerAuthentication of the pod name, and the mode for each."""
+    """The ports that Services, containers or the PeerAuthentication of the pod name, and the mode for each.
+
+    `upgraded`: those of Services on which clients' proxies speak HTTP/2, and applications HTTP/1.1.
+    """
     found: dict[int, Protocol] = {}
     hosts: dict[int, str] = {}
+    http1 = set[int]()
     for service in snapshot.services_of(pod):
         for port in service.ports:
             number = pod.port(port.target)
             if number is None:
                 continue
             hosts.setdefault(number, service.host(domain))
+            if (service.key, port.port) in upgraded:
+                http1.add(number)
             known = found.get(number)
             found[number] = port.protocol if known in {None, port.protocol} else Protocol.AUTO
     for declared in pod.ports:
@@ -88,7 +98,13 @@ def inbound_of(
     for number in workload.ports if workload is not None else ():
         found.setdefault(number, Protocol.TCP)
     ports = tuple(
-        InboundPort(number, protocol, policy.mode_in_force(policies, pod, number), hosts.get(number, ""))
+        InboundPort(
+            number,
+            protocol,
+            policy.mode_in_force(policies, pod, number),
+            hosts.get(number, ""),
+            number in http1 and protocol is Protocol.HTTP,
+        )
         for number, protocol in sorted(found.items())
         if number not in RESERVED_PORTS
     )

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
+from envoy.config.cluster.v3.cluster_pb2 import UpstreamConnectionOptions
 from envoy.config.cluster.v3.outlier_detection_pb2 import OutlierDetection as OutlierProto
+from envoy.config.core.v3.address_pb2 import TcpKeepalive
 from envoy.type.v3.percent_pb2 import Percent
 
-from refmesh.api.destination_rule import ConnectionPool, OutlierDetection, RetryBudget
+from refmesh.api.destination_rule import TrafficPolicy
+from refmesh.api.limits import ConnectionPool, OutlierDetection, RetryBudget
 from refmesh.discovery.packing import duration, uint32
 
-__all__ = ["circuit_breakers", "outlier_detection", "retry_budget"]
+__all__ = ["AS_USUAL", "StreamHandling", "circuit_breakers", "connection_options", "outlier_detection", "retry_budget"]
 
 _NO_LIMIT = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHandling:
+    """What a rule says of connections that are not looked into."""
+
+    idle: timedelta | None = None
+    """How long one may say nothing; zero: for ever, None: as usual."""
+    longest: timedelta | None = None
+    """How long one may last."""
+    by_source: bool = False
+    """Those of one client go to one endpoint."""
+
+    @classmethod
+    def of(cls, policy: TrafficPolicy) -> StreamHandling:
+        """What a policy says of them."""
+        pool = policy.pool or ConnectionPool()
+        by_source = policy.hashing is not None and policy.hashing.key.kind == "source-ip"
+        return cls(pool.tcp_idle_timeout, pool.max_connection_duration, by_source)
+
+
+AS_USUAL = StreamHandling()
 
 
 def circuit_breakers(pool: ConnectionPool) -> Any:
@@ -63,3 +90,17 @@ def outlier_detection(outlier: OutlierDetection) -> Any:
     if outlier.max_ejection_percent is not None:
         found.max_ejection_percent.value = outlier.max_ejection_percent
     return found
+
+
+def connection_options(pool: ConnectionPool) -> Any:
+    """What is asked of the kernel for each connection; None where nothing is."""
+    if pool.probes is None:
+        return None
+    found, probes = TcpKeepalive(), pool.probes
+    if probes.count is not None:
+        found.keepalive_probes.value = probes.count
+    if probes.time is not None:
+        found.keepalive_time.value = int(probes.time.total_seconds())
+    if probes.interval is not None:
+        found.keepalive_interval.value = int(probes.interval.total_seconds())
+    return UpstreamConnectionOptions(tcp_keepalive=found)

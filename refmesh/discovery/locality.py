@@ -20,18 +20,20 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from refmesh.api.destination_rule import TrafficPolicy
 from refmesh.api.locality import REGION, SUBZONE, ZONE, Locality, LocalitySetting
 from refmesh.config.model import Pod, Snapshot
-from refmesh.discovery.endpoints import Backend, lb_endpoints
+from refmesh.discovery.endpoints import Address, Backend, lb_endpoints
 from refmesh.discovery.packing import uint32
 
 __all__ = [
     "NOWHERE",
     "Host",
+    "Placed",
     "Plan",
     "Viewpoint",
     "assignment",
     "in_force",
     "levels",
     "plan_of",
+    "plan_of_hosts",
     "viewpoint",
     "weights",
 ]
@@ -42,11 +44,25 @@ _PARTS = 1000
 """Into so many parts a share is divided between places that one pattern means."""
 
 
+class Placed(NamedTuple):
+    """One address, where it is, and what labels it has."""
+
+    address: Address
+    locality: Locality
+    labels: Mapping[str, str]
+    node: str = ""
+
+    def label(self, key: str) -> str:
+        """The value of a label; places count as labels, as in Istio."""
+        place = self.locality
+        places = {REGION: place.region, ZONE: place.zone, SUBZONE: place.subzone, _HOSTNAME: self.node}
+        return places.get(key) or self.labels.get(key, "")
+
+
 class Host(NamedTuple):
     """One address, where it is, and its values of the labels that the setting asks for, in the setting's order."""
 
-    address: tuple[str, int, bool, str]
-    """As `endpoints.assignment` takes it."""
+    address: Address
     locality: Locality
     labels: tuple[str, ...] = ()
 
@@ -94,34 +110,33 @@ def in_force(policy: TrafficPolicy) -> LocalitySetting | None:
 
 def plan_of(policy: TrafficPolicy, snapshot: Snapshot, backends: Iterable[Backend]) -> Plan | None:
     """The plan of a cluster with these backends; None where it looks the same from everywhere."""
+
+    def placed(backend: Backend) -> Placed:
+        pod = backend.pod
+        if pod is None:
+            return Placed(backend.listed, NOWHERE.locality, {})
+        return Placed(backend.listed, snapshot.locality(pod), pod.labels, pod.node)
+
+    return plan_of_hosts(policy, map(placed, backends))
+
+
+def plan_of_hosts(policy: TrafficPolicy, hosts: Iterable[Placed]) -> Plan | None:
+    """The plan of a cluster with these hosts; None where it looks the same from everywhere."""
     setting = in_force(policy)
     if setting is None:
         return None
-    hosts = tuple(_host(setting, snapshot, backend) for backend in backends)
-    by_place = setting.distribute or len({host.locality for host in hosts}) > 1
-    return Plan(setting, hosts) if by_place or setting.priority else None
-
-
-def _host(setting: LocalitySetting, snapshot: Snapshot, backend: Backend) -> Host:
-    pod, address = backend.pod, (backend.address, backend.port, backend.mtls, backend.peer)
-    if pod is None:
-        return Host(address, NOWHERE.locality, tuple("" for _ in setting.priority))
-    place = snapshot.locality(pod)
-    keys = (entry.partition("=")[0] for entry in setting.priority)
-    return Host(address, place, tuple(_label(pod, place, key) for key in keys))
+    keys = [entry.partition("=")[0] for entry in setting.priority]
+    found = tuple(Host(one.address, one.locality, tuple(map(one.label, keys))) for one in hosts)
+    by_place = setting.distribute or len({host.locality for host in found}) > 1
+    return Plan(setting, found) if by_place or setting.priority else None
 
 
 def viewpoint(snapshot: Snapshot, pod: Pod, keys: Iterable[str]) -> Viewpoint:
     """The viewpoint of a pod's proxy, by what the API server says of the pod."""
     place = snapshot.locality(pod)
-    labels = ((key, _label(pod, place, key)) for key in sorted(keys))
+    own = Placed(Address(pod.address, 0), place, pod.labels, pod.node)
+    labels = ((key, own.label(key)) for key in sorted(keys))
     return Viewpoint(place, tuple((key, value) for key, value in labels if value))
-
-
-def _label(pod: Pod, place: Locality, key: str) -> str:
-    """The value of a label; places count as labels, as in Istio."""
-    places = {REGION: place.region, ZONE: place.zone, SUBZONE: place.subzone, _HOSTNAME: pod.node}
-    return places.get(key) or pod.labels.get(key, "")
 
 
 def rank(setting: LocalitySetting, host: Host, view: Viewpoint) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from envoy.config.core.v3.address_pb2 import Address, SocketAddress
@@ -16,6 +17,8 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from refmesh.api.routing import Destination
 from refmesh.config.model import Protocol
 from refmesh.discovery import filters, names, routes
+from refmesh.discovery.chains import Chain, filter_chains
+from refmesh.discovery.limits import AS_USUAL, StreamHandling
 from refmesh.discovery.packing import duration, uint32
 from refmesh.discovery.settings import OUTBOUND_PORT, MeshSettings
 
@@ -27,6 +30,7 @@ __all__ = [
     "StreamRoute",
     "capture_listener",
     "outbound_listener",
+    "routed",
     "shares",
     "socket_address",
     "unknown_cluster",
@@ -48,6 +52,13 @@ class StreamRoute:
     server_names: tuple[str, ...]
     destinations: tuple[Destination, ...]
     tls: bool
+    subnets: tuple[str, ...] = ()
+    """Blocks of addresses, one of which the client must have asked for; none: any address."""
+    handling: StreamHandling = AS_USUAL
+
+    def at(self, address: str) -> bool:
+        """Whether it may hold for connections to an address."""
+        return not self.subnets or any(IPv4Address(address) in IPv4Network(subnet) for subnet in self.subnets)
 
 
 @dataclass(frozen=True)
@@ -63,11 +74,11 @@ class OutboundListener:
     service_port: int = 0
     """The service's port where it differs from the address's: `direct` only."""
     streams: tuple[StreamRoute, ...] = ()
-    """tcp and tls routes; the first that holds decides."""
+    """tcp and tls routes for the address; the first that holds decides."""
+    handling: StreamHandling = AS_USUAL
+    """Of connections that no such route takes."""
     plain: bool = False
     """The endpoint has no proxy: it gets what the client sends. `direct` only."""
-    hash_by_source: bool = False
-    """Bytes of one client go to one endpoint."""
     peer: str = ""
     """The workload behind the address: `direct` only."""
 
@@ -114,15 +125,22 @@ def _tcp(spec: OutboundListener, cluster: str, settings: MeshSettings) -> Any:
     route = next((stream for stream in spec.streams if not stream.tls), None)
     if route is None:
         attempts = 1 if spec.direct else CONNECT_ATTEMPTS
-        hashed = spec.hash_by_source
         return filters.tcp(
-            settings, "outbound", cluster, attempts, hash_by_source=hashed, target=spec.host, peer=spec.peer
+            settings,
+            "outbound",
+            cluster,
+            attempts,
+            target=spec.host,
+            peer=spec.peer,
+            handling=spec.handling,
         )
-    return _routed(route, spec.port, settings)
+    return routed(route, spec.port, settings)
 
 
-def _routed(route: StreamRoute, port: int, settings: MeshSettings) -> Any:
-    return filters.tcp_split(settings, "outbound", shares(route.destinations, port), attempts=CONNECT_ATTEMPTS)
+def routed(route: StreamRoute, port: int, settings: MeshSettings) -> Any:
+    """The filter for connections that a tcp or tls route takes."""
+    found = shares(route.destinations, port)
+    return filters.tcp_split(settings, "outbound", found, attempts=CONNECT_ATTEMPTS, handling=route.handling)
 
 
 def shares(destinations: Iterable[Destination], port: int) -> tuple[tuple[str, int], ...]:
@@ -136,18 +154,18 @@ def shares(destinations: Iterable[Destination], port: int) -> tuple[tuple[str, i
 
 def _add_tls_routes(listener: Any, spec: OutboundListener, settings: MeshSettings) -> None:
     """One filter chain for each tls route; a name that an earlier route takes is not its own any more."""
-    taken: set[str] = set()
-    for index, route in enumerate(spec.streams):
-        server_names = [name for name in route.server_names or ("",) if name not in taken] if route.tls else []
-        if not server_names:
-            continue
-        taken.update(server_names)
-        match = FilterChainMatch(transport_protocol="tls", server_names=[] if "" in server_names else server_names)
-        chain = FilterChain(name=f"tls-{index}", filter_chain_match=match)
-        chain.filters.append(_routed(route, spec.port, settings))
-        listener.filter_chains.append(chain)
-    if not taken:
+    chains = [
+        Chain(
+            f"tls-{index}",
+            FilterChainMatch(transport_protocol="tls", server_names=route.server_names),
+            (routed(route, spec.port, settings),),
+        )
+        for index, route in enumerate(spec.streams)
+        if route.tls
+    ]
+    if not chains:
         return
+    listener.filter_chains.extend(filter_chains(chains))
     # Detection of HTTP, where there is one, comes after: TLS is not HTTP.
     listener.listener_filters.insert(0, filters.tls_inspector())
     listener.listener_filters_timeout.CopyFrom(duration(DETECTION_SECONDS))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
-from refmesh.config.model import Service, ServicePort, Snapshot
+from refmesh.config.model import Key, Protocol, Service, ServicePort, Snapshot
+from refmesh.config.references import service_of
 from refmesh.discovery import clusters, endpoints
 from refmesh.discovery.settings import MeshSettings
 
-__all__ = ["cluster_specs", "known_identities"]
+__all__ = ["cluster_specs", "known_identities", "upgraded_ports", "variants"]
 
 _NO_POLICY = TrafficPolicy()
 
@@ -28,7 +29,7 @@ def cluster_specs(
     settings: MeshSettings,
 ) -> Iterator[tuple[clusters.OutboundCluster, Mapping[str, str]]]:
     """Each cluster with the labels that its endpoints' pods must have."""
-    for subset, labels, policy in _variants(rule):
+    for subset, labels, policy in variants(rule):
         spec = clusters.OutboundCluster(
             host=service.host(settings.domain),
             port=port.port,
@@ -40,11 +41,28 @@ def cluster_specs(
         yield spec, labels
 
 
-def _variants(rule: DestinationRule | None) -> Iterator[tuple[str, Mapping[str, str], TrafficPolicy]]:
-    """The service as a whole, then each subset: (name, labels, policy)."""
+def variants(rule: DestinationRule | None) -> Iterator[tuple[str, Mapping[str, str], TrafficPolicy]]:
+    """The host as a whole, then each subset: (name, labels, policy)."""
     if rule is None:
         yield "", {}, _NO_POLICY
         return
     yield "", {}, rule.policy
     for subset in rule.subsets:
-        yield subset.name, subset.labels, subset.policy.over(rule.policy)
+        yield subset.name, subset.labels, rule.policy_of(subset.name)
+
+
+def upgraded_ports(snapshot: Snapshot, rules: Iterable[DestinationRule], domain: str) -> frozenset[tuple[Key, int]]:
+    """The ports said to speak HTTP to which requests of some clients go on as HTTP/2, because a rule wants that.
+
+    It holds between proxies: the application is spoken to in HTTP/1.1, as its port says.
+    """
+    found = set()
+    for rule in rules:
+        service = snapshot.services.get(service_of(rule.host))
+        if service is None or service.host(domain) != rule.host:
+            continue
+        for port in service.ports:
+            pools = (policy.for_port(port.port).pool for _, _, policy in variants(rule))
+            if port.protocol is Protocol.HTTP and any(pool is not None and pool.upgrade for pool in pools):
+                found.add((service.key, port.port))
+    return frozenset(found)

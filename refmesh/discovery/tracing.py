@@ -140,6 +140,6 @@ def collector_cluster(host: str, port: int) -> Any:
         type=Cluster.STRICT_DNS,
         dns_lookup_family=Cluster.V4_ONLY,
         connect_timeout=duration(_EXPORT_SECONDS),
-        load_assignment=endpoints.assignment(COLLECTOR, ((host, port, False, ""),)),
+        load_assignment=endpoints.assignment(COLLECTOR, (endpoints.Address(host, port),)),
         typed_extension_protocol_options={"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(http2)},
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from refmesh.api.sidecar import Sidecar
 from refmesh.config.model import Pod, Snapshot
+from refmesh.discovery.memory import Memory
 from refmesh.discovery.observation import TelemetryPolicies
 from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
 from refmesh.discovery.scopes import Scopes
@@ -64,8 +66,9 @@ def _cook(recipes: Mapping[str, Recipe], settings: MeshSettings, before: _Cooked
 class ListenerVariants:
     """Collects recipes while a world is built, and cooks them for whoever needs another set."""
 
-    def __init__(self, settings: MeshSettings) -> None:
+    def __init__(self, settings: MeshSettings, memory: Memory) -> None:
         self._settings = settings
+        self._memory = memory
         self._recipes: dict[str, dict[str, Recipe]] = {"": {}}
         self._sets: dict[tuple[MeshSettings, str], _Cooked] = {}
 
@@ -73,7 +76,16 @@ class ListenerVariants:
         """A new world is being built."""
         self._recipes = {"": {}}
 
-    def add(self, recipe: Recipe, scope: str = "") -> Recipe:
+    def put(self, table: dict[str, Encoded], recipe: Recipe, scope: str = "") -> None:
+        """Put a listener of the new world into the table of most proxies; how it is made is kept for the others."""
+        recipe = self._add(recipe, scope)
+        if recipe.wanted(self._settings):
+            make = partial(recipe.make, self._settings)
+            table[recipe.name] = self._memory.encoded(ResourceType.LISTENER, recipe.name, scope, recipe.inputs, make)
+        else:
+            table.pop(recipe.name, None)
+
+    def _add(self, recipe: Recipe, scope: str) -> Recipe:
         """A listener of the new world, for everybody or the clients of a namespace. Returns the one that is in force.
 
         Of two with a name the first counts, but one that is `closing` gives way to one that is not.
@@ -84,6 +96,11 @@ class ListenerVariants:
             known = recipes[recipe.name] = recipe
         return known
 
+    def differs(self, recipe: Recipe) -> bool:
+        """Whether everybody has another listener of the same kind by its name."""
+        known = self._recipes[""].get(recipe.name)
+        return known is not None and type(known.inputs) is type(recipe.inputs) and known.inputs != recipe.inputs
+
     def shared(self) -> Mapping[str, Recipe]:
         """What was added for everybody, by name."""
         return self._recipes[""]
@@ -92,14 +109,10 @@ class ListenerVariants:
         """The outbound listeners of a pod of the new world; None where it shares those of most."""
         recipes, before = self._recipes, self._sets
         sets = self._sets = {}
-        sidecars = Scopes.collect(snapshot.sidecars.values(), self._settings.root_namespace)
+        settings_of = self.settings_finder(snapshot, telemetry)
 
         def outbound_of(pod: Pod) -> Table | None:
-            settings = self._settings
-            if snapshot.telemetries:
-                settings = settings.observing(telemetry.client(pod, snapshot))
-            if snapshot.sidecars:
-                settings = settings.reaching(unknown=may_reach_unknown(sidecars.of(pod, snapshot), self._settings))
+            settings = settings_of(pod)
             if settings is self._settings:
                 return None
             key = settings, pod.namespace if pod.namespace in recipes else ""
@@ -110,6 +123,20 @@ class ListenerVariants:
             return sets[key].table
 
         return outbound_of
+
+    def settings_finder(self, snapshot: Snapshot, telemetry: TelemetryPolicies) -> Callable[[Pod], MeshSettings]:
+        """What the outbound listeners of a pod are made for; the mesh's own object for most."""
+        sidecars = Scopes.collect(snapshot.sidecars.values(), self._settings.root_namespace)
+
+        def settings_of(pod: Pod) -> MeshSettings:
+            settings = self._settings
+            if snapshot.telemetries:
+                settings = settings.observing(telemetry.client(pod, snapshot))
+            if snapshot.sidecars:
+                settings = settings.reaching(unknown=may_reach_unknown(sidecars.of(pod, snapshot), self._settings))
+            return settings
+
+        return settings_of
 
 
 def may_reach_unknown(speaking: Sequence[Sidecar], settings: MeshSettings) -> bool:

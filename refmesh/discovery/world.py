@@ -21,13 +21,13 @@ from refmesh.discovery import (
     clusters,
     direct,
     endpoints,
-    external,
     hashing,
     inbound,
     locality,
     names,
     outbound,
     routes,
+    service_listeners,
     tracing,
 )
 from refmesh.discovery.attachments import Attachments
@@ -36,11 +36,12 @@ from refmesh.discovery.guards import Guard
 from refmesh.discovery.jwt import TokenRules
 from refmesh.discovery.memory import Memory, Tables
 from refmesh.discovery.observation import TelemetryPolicies
-from refmesh.discovery.own_routes import OwnRoutes
+from refmesh.discovery.outside_world import OutsideWorld
+from refmesh.discovery.own_outbound import OwnOutbound
 from refmesh.discovery.policy import MtlsPolicies
 from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
 from refmesh.discovery.routers import Routers
-from refmesh.discovery.service_clusters import cluster_specs, known_identities
+from refmesh.discovery.service_clusters import cluster_specs, known_identities, upgraded_ports
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.variants import ListenerVariants, Recipe
 from refmesh.discovery.views import Views
@@ -91,12 +92,13 @@ class Generator:
         self._memory = Memory()
         self._keys: hashing.Keys = ()
         self._inbound: dict[inbound.Inbound, Tables] = {}
-        self._own_routes = OwnRoutes(settings)
+        self._own_outbound = OwnOutbound(settings)
         self._routers = Routers(settings)
         self._own_inputs: tuple[Mapping[Any, Any], ...] = ()
         self._own_known: dict[Key, tuple[Pod, Tables]] = {}
-        self._variants = ListenerVariants(settings)
+        self._variants = ListenerVariants(settings, self._memory)
         self._views = Views()
+        self._outside = OutsideWorld(settings, self._memory, self._variants, self._views)
 
     def build(self, snapshot: Snapshot) -> World:
         """The world for a snapshot."""
@@ -150,6 +152,9 @@ class Generator:
         ):
             self._own_inputs, self._own_known = inputs, {}
         remembered = self._own_known
+        settings_of = self._variants.settings_finder(snapshot, telemetry)
+        rules = attachments.destination_rules.values()
+        upgraded = upgraded_ports(snapshot, rules, self._settings.domain)
 
         def own(pod: Pod) -> Tables:
             if pod.router:
@@ -169,11 +174,12 @@ class Generator:
                 tokens.of(pod, snapshot),
                 observed=telemetry.server(pod, snapshot),
                 domain=self._settings.domain,
+                upgraded=upgraded,
             )
             found = self._own(spec)
-            if outbound_routes := self._own_routes.of(attachments, pod):
-                both = MappingProxyType({**found.get(ResourceType.ROUTE, {}), **outbound_routes})
-                found = MappingProxyType({**found, ResourceType.ROUTE: both})
+            if attachments.tells_clients_apart:
+                for kind, table in self._own_outbound.of(attachments, pod, settings_of(pod)).items():
+                    found = MappingProxyType({**found, kind: MappingProxyType({**found.get(kind, {}), **table})})
             remembered[pod.key] = (pod, found)
             return found
 
@@ -191,24 +197,18 @@ class Generator:
                 ResourceType.CLUSTER, tracing.COLLECTOR, "", None, make
             )
         capture = outbound.CAPTURE_LISTENER
-        self._add_listener(listeners, Recipe(capture, None, outbound.capture_listener))
+        self._variants.put(listeners, Recipe(capture, None, outbound.capture_listener))
         for _, service in sorted(snapshot.services.items()):
             identities = known_identities(snapshot, service, self._settings)
             for port in service.ports:
                 rule = attachments.destination_rule(service, "")
                 if not service.addresses:
                     self._add_direct(found, snapshot, policies, service, port, rule, identities, "")
-                self._add_listeners(listeners, service, port, attachments)
+                for recipe in service_listeners.recipes(attachments, service, port):
+                    self._variants.put(listeners, recipe)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, "")
                 self._add_route(found, service, port, attachments.rules(service, port, ""), "")
-        taken = {name for name, recipe in self._variants.shared().items() if not recipe.closing}
-        for plan in external.plans(snapshot, attachments, self._settings, taken):
-            if plan.kind is ResourceType.LISTENER:
-                make, closing = partial(external.external_listener, plan.inputs), not plan.inputs.hosts
-                self._add_listener(listeners, Recipe(plan.name, plan.inputs, make, closing=closing))
-            else:
-                made = self._memory.encoded(plan.kind, plan.name, "", plan.inputs, plan.make)
-                found[plan.kind].setdefault(plan.name, made)
+        self._outside.add_shared(found, attachments, self._keys)
         return self._memory.published("", found)
 
     def _special(
@@ -228,6 +228,9 @@ class Generator:
                     found[ResourceType.CLUSTER].pop(stale)
                     found[ResourceType.ENDPOINT].pop(stale, None)
                     self._views.put(namespace, stale, None)
+                for recipe in service_listeners.recipes(attachments, service, port, namespace):
+                    if self._variants.differs(recipe):
+                        self._variants.put(found[ResourceType.LISTENER], recipe, namespace)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, namespace)
                 self._add_route(found, service, port, attachments.rules(service, port, namespace), namespace)
         for service in direct.sharing_pods(snapshot, attachments.services_with_rules(namespace)):
@@ -235,28 +238,12 @@ class Generator:
             for port in service.ports:
                 rule = attachments.destination_rule(service, namespace)
                 self._add_direct(found, snapshot, policies, service, port, rule, identities, namespace)
-        for plan in external.own_clusters(snapshot, attachments, namespace):
-            found[plan.kind][plan.name] = self._memory.encoded(plan.kind, plan.name, namespace, plan.inputs, plan.make)
+        self._outside.add_special(found, attachments, self._keys, namespace)
         return self._memory.published(namespace, found)
 
     def _is_of(self, cluster: str, service: Service, port: ServicePort) -> bool:
         prefix, host = f"outbound|{port.port}|", f"|{service.host(self._settings.domain)}"
         return cluster.startswith(prefix) and cluster.endswith(host)
-
-    def _add_listeners(
-        self, table: dict[str, Encoded], service: Service, port: ServicePort, attachments: Attachments
-    ) -> None:
-        streams = attachments.streams(service, port)
-        for address in service.addresses:
-            if ":" in address:
-                continue  # the redirect rules capture IPv4 only
-            host = service.host(self._settings.domain)
-            key = dict(self._keys).get(names.outbound_cluster(port.port, "", host))
-            by_source = key is not None and key.kind == "source-ip"
-            spec = outbound.OutboundListener(
-                address, port.port, port.protocol, host, streams=streams, hash_by_source=by_source
-            )
-            self._add_listener(table, Recipe(spec.name, spec, partial(outbound.outbound_listener, spec)))
 
     def _add_direct(
         self,
@@ -278,7 +265,7 @@ class Generator:
             # What a ServiceEntry says of an address stands above a listener that only lets it be reached.
             if scope and recipe.closing and not direct.is_direct(self._variants.shared()[recipe.name]):
                 continue
-            self._add_listener(found[ResourceType.LISTENER], recipe, scope)
+            self._variants.put(found[ResourceType.LISTENER], recipe, scope)
 
     def _add_clusters(
         self,
@@ -303,7 +290,7 @@ class Generator:
             chosen = [one for one in backends if not labels or endpoints.in_subset(one, labels)]
             plan = locality.plan_of(spec.policy, snapshot, chosen)
             self._views.put(scope, spec.name, plan)
-            addresses = tuple((one.address, one.port, one.mtls, one.peer) for one in chosen)
+            addresses = tuple(one.listed for one in chosen)
             make = partial(endpoints.assignment, spec.name, addresses)
             if plan is not None:
                 make = partial(locality.assignment, spec.name, plan, locality.NOWHERE)
@@ -342,7 +329,7 @@ class Generator:
         own_clusters = {}
         for port in spec.ports:
             name = names.inbound_cluster(port.number)
-            own_clusters[name] = encode(ResourceType.CLUSTER, name, clusters.inbound_cluster(name))
+            own_clusters[name] = encode(ResourceType.CLUSTER, name, clusters.inbound_cluster(name, http1=port.http1))
         own_routes = {
             name: encode(ResourceType.ROUTE, name, table)
             for name, table in inbound.inbound_routes(spec, self._settings).items()
@@ -358,12 +345,3 @@ class Generator:
             self._inbound.clear()
         self._inbound[spec] = found
         return found
-
-    def _add_listener(self, table: dict[str, Encoded], recipe: Recipe, scope: str = "") -> None:
-        """An outbound listener as most proxies get it; how it is made is kept for the others."""
-        recipe = self._variants.add(recipe, scope)
-        if recipe.wanted(self._settings):
-            make = partial(recipe.make, self._settings)
-            table[recipe.name] = self._memory.encoded(ResourceType.LISTENER, recipe.name, scope, recipe.inputs, make)
-        else:
-            table.pop(recipe.name, None)

@@ -20,6 +20,7 @@ from aiohttp.typedefs import Handler
 from prometheus_client import Counter, Histogram
 
 from refmesh.config import admission
+from refmesh.config.model import Snapshot
 from refmesh.errors import EnvironmentProblem
 from refmesh.injector.patch import BadPod, Config, Skip, patch, warnings
 from refmesh.injector.policy import CONFIGURATION, NAMESPACE_LABEL, VALIDATOR
@@ -83,8 +84,12 @@ async def start(
     trust_domain: str,
     image: str,
     native: bool = True,
+    others: Callable[[], Snapshot] = Snapshot,
 ) -> Service:
-    """Serve POST /inject on host:port (0: any). Raises `EnvironmentProblem` if the port is taken."""
+    """Serve POST /inject on host:port (0: any), and the validation of objects beside the `others`.
+
+    Raises `EnvironmentProblem` if the port is taken.
+    """
 
     def config() -> Config:
         return proxy_config(authority, namespace=namespace, trust_domain=trust_domain, image=image, native=native)
@@ -100,7 +105,7 @@ async def start(
 
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[last])
     app.router.add_post("/inject", _handler(config))
-    app.router.add_post(admission.PATH, _validate)
+    app.router.add_post(admission.PATH, _validator(others))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _load(context, authority, names)
@@ -188,12 +193,15 @@ def _handler(config: Callable[[], Config]) -> Any:
     return inject
 
 
-async def _validate(request: web.Request) -> web.Response:
-    try:
-        body = await request.clone(client_max_size=_MAX_REVIEW_BYTES).read()
-        return web.json_response(admission.review(body, "cluster.local"))
-    except ValueError as error:
-        return web.Response(status=400, text=f"{error}\n")
+def _validator(others: Callable[[], Snapshot]) -> Any:
+    async def validate(request: web.Request) -> web.Response:
+        try:
+            body = await request.clone(client_max_size=_MAX_REVIEW_BYTES).read()
+            return web.json_response(admission.review(body, "cluster.local", others()))
+        except ValueError as error:
+            return web.Response(status=400, text=f"{error}\n")
+
+    return validate
 
 
 def _load(context: ssl.SSLContext, authority: Authority, names: Sequence[str]) -> None:

@@ -41,6 +41,17 @@ def _destination() -> Schema:
     return _object(host=_STRING, subset=_STRING, port=_object(number=_INTEGER))
 
 
+def _stream_match(**more: Schema) -> Schema:
+    return _object(
+        port=_INTEGER,
+        gateways=_list(_STRING),
+        destinationSubnets=_list(_STRING),
+        sourceLabels=_STRINGS,
+        sourceNamespace=_STRING,
+        **more,
+    )
+
+
 def _virtual_service() -> Schema:
     weighted = _object(destination=_destination(), weight=_INTEGER, headers=_object())
     match = _object(
@@ -60,20 +71,30 @@ def _virtual_service() -> Schema:
         gateways=_list(_STRING),
         exportTo=_list(_STRING),
         http=_list(http),
-        tcp=_list(_object(route=_list(weighted))),
-        tls=_list(_object(route=_list(weighted))),
+        tcp=_list(_object(match=_list(_stream_match()), route=_list(weighted))),
+        tls=_list(_object(match=_list(_stream_match(sniHosts=_list(_STRING))), route=_list(weighted))),
     )
 
 
 def _traffic_policy() -> Schema:
     pool = _object(
-        tcp=_object(maxConnections=_INTEGER, connectTimeout=_DURATION),
+        tcp=_object(
+            maxConnections=_INTEGER,
+            connectTimeout=_DURATION,
+            idleTimeout=_DURATION,
+            maxConnectionDuration=_DURATION,
+            tcpKeepalive=_object(probes=_INTEGER, time=_DURATION, interval=_DURATION),
+        ),
         http=_object(
             http1MaxPendingRequests=_INTEGER,
             http2MaxRequests=_INTEGER,
             maxRequestsPerConnection=_INTEGER,
             maxRetries=_INTEGER,
             idleTimeout=_DURATION,
+            h2UpgradePolicy=_STRING,
+            useClientProtocol=_BOOLEAN,
+            maxConcurrentStreams=_INTEGER,
+            http2KeepAlive=_object(interval=_DURATION, timeout=_DURATION),
         ),
     )
     outliers = _object(
@@ -83,6 +104,7 @@ def _traffic_policy() -> Schema:
         baseEjectionTime=_DURATION,
         maxEjectionPercent=_INTEGER,
         minHealthPercent=_INTEGER,
+        outlierDetectionHttpErrorCodes=_list(_INTEGER),
     )
     tls = _object(
         mode=_STRING,
@@ -115,7 +137,13 @@ def _gateway() -> Schema:
 
 def _service_entry() -> Schema:
     port = _object(number=_INTEGER, name=_STRING, protocol=_STRING, targetPort=_INTEGER)
-    endpoint = _object(address=_STRING, ports={"type": "object", "additionalProperties": _INTEGER})
+    endpoint = _object(
+        address=_STRING,
+        ports={"type": "object", "additionalProperties": _INTEGER},
+        labels=_STRINGS,
+        locality=_STRING,
+        weight=_INTEGER,
+    )
     return _object(
         hosts=_list(_STRING),
         addresses=_list(_STRING),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from refmesh.config.admission import kind_of, problem
+from refmesh.api.kinds import parse
+from refmesh.api.service_entry import ServiceEntry
+from refmesh.config.admission import kind_of, notes, problem
+from refmesh.config.model import Snapshot
 from refmesh.errors import UsageProblem
 
 __all__ = ["Finding", "validate"]
@@ -30,6 +33,8 @@ class Finding:
     problem: str
     known: bool = True
     """Whether refmesh reads this kind; others are not judged."""
+    notes: tuple[str, ...] = ()
+    """What of a good one comes to nothing beside the others."""
 
 
 def validate(names: list[str]) -> list[Finding]:
@@ -37,9 +42,20 @@ def validate(names: list[str]) -> list[Finding]:
 
     Raises `UsageProblem` for what cannot be read as YAML.
     """
+    read = [(file, one) for name in names for file, text in _texts(name) for one in _documents(file, text)]
+    found = [_judge(file, one) for file, one in read]
+    good = [one for (_, one), finding in zip(read, found, strict=True) if finding.known and not finding.problem]
+    parsed = [parse(kind, one, _DOMAIN) for one in good if (kind := kind_of(one)) is not None]
+    entries = {(item.meta.namespace, item.meta.name): item for item in parsed if isinstance(item, ServiceEntry)}
+    beside = Snapshot(service_entries=entries)
     return [
-        _judge(file, document) for name in names for file, text in _texts(name) for document in _documents(file, text)
+        finding if finding.problem or not finding.known else replace(finding, notes=_notes(one, beside))
+        for (_, one), finding in zip(read, found, strict=True)
     ]
+
+
+def _notes(obj: Any, beside: Snapshot) -> tuple[str, ...]:
+    return tuple(notes([obj], beside, _DOMAIN)) if obj.get("kind") == "DestinationRule" else ()
 
 
 def _texts(name: str) -> Iterator[tuple[str, str]]:

@@ -112,9 +112,13 @@ def limits(dice: random.Random) -> dict[str, Any]:
     """Settings with times in them, mostly none."""
     if dice.random() < 0.7:
         return {}
-    times = iter(dice.choices(DURATIONS, k=6))
+    times, longer = iter(dice.choices(DURATIONS, k=8)), iter(dice.choices(DURATIONS[2:], k=3))
+    tcp = {"connectTimeout": next(times), "idleTimeout": next(times), "maxConnectionDuration": next(longer)}
+    http: dict[str, Any] = {"idleTimeout": next(times), "h2UpgradePolicy": dice.choice(["UPGRADE", "DEFAULT"])}
+    if dice.random() < 0.5:
+        http["http2KeepAlive"] = {"interval": next(longer), "timeout": next(longer)}
     return {
-        "connectionPool": {"tcp": {"connectTimeout": next(times)}, "http": {"idleTimeout": next(times)}},
+        "connectionPool": {"tcp": tcp, "http": http},
         "outlierDetection": {"interval": next(times), "baseEjectionTime": next(times)},
         "loadBalancer": dice.choice(
             [

@@ -13,8 +13,8 @@ import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from refmesh import defects
-from refmesh.api.destination_rule import ConnectionPool, OutlierDetection
 from refmesh.api.http_route import HTTPRoute
+from refmesh.api.limits import ConnectionPool, OutlierDetection
 from refmesh.api.load_balancer import HashKey
 from refmesh.api.peer_authentication import MtlsMode
 from refmesh.api.routing import Destination

@@ -31,6 +31,7 @@ SDS = {
     },
 }
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+PORTS = {90: "tcp", 443: "tls"}
 
 
 def inline_routes(listener: dict[str, Any], routes: dict[str, Any]) -> None:
@@ -237,6 +238,63 @@ PLACED = [
 ]
 
 
+AWAY = [{"destination": {"host": "echo", "port": {"number": 90}}}]
+OUTSIDE: list[tuple[str, dict[str, Any]]] = [
+    *PLACED,
+    *(
+        (
+            "ServiceEntry",
+            policy(
+                name,
+                {
+                    "hosts": [f"{name}.example.com"],
+                    "ports": [HTTP, *({"number": n, "name": k, "protocol": k.upper()} for n, k in PORTS.items())],
+                    "resolution": resolution,
+                    "endpoints": [{"address": "10.9.0.1", "labels": {"version": "v1"}, "weight": 2} | place],
+                },
+            ),
+        )
+        for name, resolution, place in (("a", "STATIC", {"locality": "r/a"}), ("b", "DNS", {}))
+    ),
+    (
+        "DestinationRule",
+        policy(
+            "outside",
+            {
+                "host": "*.example.com",
+                "trafficPolicy": {
+                    "loadBalancer": {"simple": "ROUND_ROBIN", "warmupDurationSecs": "10s"},
+                    "outlierDetection": {"consecutive5xxErrors": 1},
+                    "retryBudget": {"percent": 20},
+                },
+                "subsets": [
+                    {
+                        "name": "v1",
+                        "labels": {"version": "v1"},
+                        "trafficPolicy": {"loadBalancer": {"consistentHash": {"useSourceIp": True}}},
+                    }
+                ],
+            },
+        ),
+    ),
+    (
+        "VirtualService",
+        policy(
+            "outside",
+            {
+                "hosts": ["*.example.com"],
+                "http": [{"route": [{"destination": {"host": "a.example.com", "subset": "v1"}}]}],
+                "tls": [
+                    {"match": [{"sniHosts": ["a.example.com"], "destinationSubnets": ["10.20.0.0/16"]}], "route": AWAY},
+                    {"match": [{"sniHosts": ["*.example.com"], "sourceLabels": {"app": "echo"}}], "route": AWAY},
+                ],
+                "tcp": [{"match": [{"destinationSubnets": ["10.20.0.0/16", "10.20.30.0/24"]}], "route": AWAY}],
+            },
+        ),
+    ),
+]
+
+
 LARGE = policy(
     "large",
     {
@@ -276,6 +334,33 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
             "shares": {"loadBalancer": {"localityLbSetting": {"distribute": [{"from": "*", "to": {"r/*": 100}}]}}},
         }.items()
     },
+    "every limit": [
+        (
+            "DestinationRule",
+            policy(
+                "limits",
+                {
+                    "host": "echo",
+                    "trafficPolicy": {
+                        "connectionPool": {
+                            "tcp": {
+                                "tcpKeepalive": {"probes": 3, "time": "60s", "interval": "5s"},
+                                "idleTimeout": "0s",
+                                "maxConnectionDuration": "1h",
+                            },
+                            "http": {
+                                "h2UpgradePolicy": "UPGRADE",
+                                "maxConcurrentStreams": 5,
+                                "http2KeepAlive": {"interval": "1ms", "timeout": "1ms"},
+                            },
+                        },
+                        "outlierDetection": {"outlierDetectionHttpErrorCodes": [429, 503]},
+                    },
+                },
+            ),
+        )
+    ],
+    "rules for hosts outside": OUTSIDE,
     "authorization": [
         ("AuthorizationPolicy", policy(action.lower(), {"action": action, "rules": [EVERY_CONDITION, {}]}))
         for action in ("ALLOW", "DENY", "AUDIT")

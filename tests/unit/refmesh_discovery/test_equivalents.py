@@ -68,7 +68,7 @@ def test_an_exact_match_by_regular_expression_matches_exactly(value: str) -> Non
 
 
 def test_endpoints_are_the_same_in_another_order() -> None:
-    addresses = (("10.0.0.1", 80, True, ""), ("10.0.0.2", 80, False, ""))
+    addresses = (endpoints.Address("10.0.0.1", 80, mtls=True), endpoints.Address("10.0.0.2", 80))
     sound = endpoints.assignment("c", addresses).endpoints[0].lb_endpoints
     defects.switch_on("variant-endpoints-backwards")
     assert list(endpoints.assignment("c", addresses).endpoints[0].lb_endpoints) == list(sound)[::-1]

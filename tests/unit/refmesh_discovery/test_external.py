@@ -52,8 +52,8 @@ def test_an_address_of_its_own_belongs_to_the_entry_whatever_the_host_header_say
     found = world(spec)
     (host,) = message(found, ResourceType.ROUTE, "240.0.0.1_80").virtual_hosts
     assert list(host.domains) == ["*"]
-    cluster = message(found, ResourceType.CLUSTER, "outbound|80||api.example.com")
-    address = cluster.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address
+    endpoints = message(found, ResourceType.ENDPOINT, "outbound|80||api.example.com").endpoints
+    address = endpoints[0].lb_endpoints[0].endpoint.address.socket_address
     assert (address.address, address.port_value) == ("10.9.0.1", 8080)
 
 
@@ -103,7 +103,7 @@ def test_of_two_entries_for_a_host_the_older_decides() -> None:
     older = entry(resolution="STATIC", endpoints=[{"address": "10.9.0.1"}])
     older["metadata"] |= {"name": "old", "creationTimestamp": "2020-01-01T00:00:00Z"}
     cluster = message(world(entry(), older), ResourceType.CLUSTER, "outbound|80||api.example.com")
-    assert cluster.type == cluster.STATIC
+    assert cluster.type == cluster.EDS
 
 
 @pytest.mark.parametrize("host", ["api.example.com", "example.com"])

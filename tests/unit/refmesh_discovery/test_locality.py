@@ -14,6 +14,7 @@ from refmesh import defects
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.locality import REGION, SUBZONE, ZONE, Distribution, Locality, LocalitySetting, read
 from refmesh.discovery import locality
+from refmesh.discovery.endpoints import Address
 from refmesh.discovery.locality import NOWHERE, Host, Plan, Viewpoint, assignment, rank, weights
 from refmesh.discovery.resource import ResourceType
 from refmesh.telemetry import metrics
@@ -71,7 +72,7 @@ def plans(draw: st.DrawFn) -> Plan:
     setting = draw(SETTINGS)
     labels = st.tuples(*(NAMES for _ in setting.priority))
     hosts = draw(st.lists(st.tuples(PLACES, labels), max_size=8))
-    return Plan(setting, tuple(Host((f"10.0.0.{n}", 80, False, ""), *one) for n, one in enumerate(hosts)))
+    return Plan(setting, tuple(Host(Address(f"10.0.0.{n}", 80), *one) for n, one in enumerate(hosts)))
 
 
 @given(plans(), VIEWS)
@@ -115,7 +116,7 @@ HERE = Viewpoint(Locality("r1", "a", "x"))
     ],
 )
 def test_closeness_and_the_region_that_stands_in(place: tuple[str, str, str], expected: int) -> None:
-    host = Host(("10.0.0.1", 80, False, ""), Locality(*place))
+    host = Host(Address("10.0.0.1", 80), Locality(*place))
     assert rank(LocalitySetting(failover=(("r1", "r2"),)), host, HERE) == expected
     assert rank(LocalitySetting(), host, HERE) == min(3, expected)
     assert rank(LocalitySetting(), host, NOWHERE) == 0
@@ -125,7 +126,7 @@ def test_shares_of_places() -> None:
     shares = ((Locality("r1"), 20), (Locality("r1", "a"), 70), (Locality("r2"), 10))
     setting = LocalitySetting(distribute=(Distribution(Locality("r1", "a"), shares),))
     places = [("r1", "a"), ("r1", "b"), ("r1", "c"), ("r1", "c"), ("r1", "c"), ("r3", "a")]
-    plan = Plan(setting, tuple(Host(("", n, False, ""), Locality(*place)) for n, place in enumerate(places)))
+    plan = Plan(setting, tuple(Host(Address("", n), Locality(*place)) for n, place in enumerate(places)))
     assert weights(plan, HERE) == {Locality("r1", "a"): 70_000, Locality("r1", "b"): 5_000, Locality("r1", "c"): 15_000}
     assert weights(plan, NOWHERE)[Locality("r1", "c")] == 3  # nothing is said of it: all hosts alike
     assert {part.locality.region for part in assignment("c", plan, HERE).endpoints} == {"r1"}

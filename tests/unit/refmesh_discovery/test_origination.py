@@ -27,6 +27,7 @@ from refmesh.api.destination_rule import TrafficPolicy
 from refmesh.api.fields import Field
 from refmesh.config.model import Protocol
 from refmesh.discovery.clusters import ExternalCluster, external_cluster
+from refmesh.discovery.endpoints import Address
 from refmesh.discovery.names import direct_cluster, outbound_cluster
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
@@ -104,7 +105,7 @@ def cluster(port: int, name: str, tls: dict[str, Any], protocol: Protocol = Prot
     wanted = read(Field({"mode": "SIMPLE", **tls}, "tls"))
     name = outbound_cluster(80, "", name)
     return external_cluster(
-        ExternalCluster(name, "STATIC", (("127.0.0.1", port),), protocol, TrafficPolicy(tls=wanted)), MeshSettings()
+        ExternalCluster(name, "DNS", (Address("127.0.0.1", port),), protocol, TrafficPolicy(tls=wanted)), MeshSettings()
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.config.admission import review
+from refmesh.config.store import Store
 
 GOOD = {"rules": [{"to": [{"operation": {"methods": ["GET"]}}]}]}
 BAD = {"rules": [{"to": [{"operation": {"methods": ["get"]}}]}]}
@@ -64,3 +65,20 @@ def test_an_object_that_was_bad_before_can_be_let_go() -> None:
 def test_garbage_is_no_review(body: bytes) -> None:
     with pytest.raises(ValueError, match="AdmissionReview"):
         review(body, "cluster.local")
+
+
+def test_what_does_nothing_beside_what_the_cluster_has_is_a_warning() -> None:
+    entry = policy({"hosts": ["a.b.c"], "ports": [{"number": 80}]}, "ServiceEntry", "networking.istio.io/v1")
+    rule = policy(
+        {"host": "a.b.c", "trafficPolicy": {"outlierDetection": {}}}, "DestinationRule", "networking.istio.io/v1"
+    )
+    for first, second in ((entry, rule), (rule, entry)):
+        store = Store()
+        store.put(first["kind"], first)
+        request = {"request": {"uid": "1", "object": second}}
+        found = review(json.dumps(request).encode(), "cluster.local", store.snapshot())["response"]
+        assert found["allowed"]
+        assert found["warnings"] == [
+            "refmesh: spec.trafficPolicy.outlierDetection has no effect at a.b.c: "
+            "with resolution NONE clients choose the address themselves"
+        ]

@@ -73,3 +73,14 @@ def test_a_policy_that_is_closed_says_why() -> None:
         "RULES": 0,
         "PROBLEM": "cannot be read, so it is closed: spec.action: is wrong",
     }
+
+
+def test_a_note_says_what_does_nothing_beside_the_other_objects_of_the_files(tmp_path: Path) -> None:
+    entry = {"hosts": ["a.example.com"], "ports": [{"number": 80}], "resolution": "NONE"}
+    rule = {"host": "a.example.com", "trafficPolicy": {"outlierDetection": {}}}
+    for kind, spec in (("ServiceEntry", entry), ("DestinationRule", rule)):
+        obj = {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
+        (tmp_path / f"{kind}.json").write_text(json.dumps(obj))
+    done = CliRunner().invoke(app, ["validate", "-f", str(tmp_path)])
+    assert done.exit_code == 0
+    assert "DestinationRule x: note: spec.trafficPolicy.outlierDetection has no effect at a.example.com" in done.stdout

@@ -1,0 +1,58 @@
+"""Filter chains that tell connections by the address asked for and by TLS's SNI, so that the first that holds decides.
+
+Envoy does not look for the first: it goes by the closest block of addresses, then among the chains with that block by
+the closest name, and never back. So each block gets every chain that holds for its addresses, and no name twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any
+
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch
+
+from refmesh.discovery import matchers
+
+__all__ = ["Chain", "filter_chains"]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Connections for which `match` holds, and which asked for one of the `subnets` (none: for any address)."""
+
+    name: str
+    match: Any
+    filters: tuple[Any, ...]
+    subnets: tuple[str, ...] = ()
+
+    def covers(self, block: str) -> bool:
+        """Whether it holds for every address of a block; "" is every address."""
+        if not self.subnets or not block:
+            return not self.subnets
+        return any(IPv4Network(block).subnet_of(IPv4Network(subnet)) for subnet in self.subnets)
+
+
+def filter_chains(chains: Sequence[Chain]) -> list[Any]:
+    """The chains in Envoy's words, earlier ones first."""
+    found = []
+    for block in dict.fromkeys(("", *(subnet for chain in chains for subnet in chain.subnets))):
+        taken: dict[bytes, set[str]] = {}
+        for chain in chains:
+            if not chain.covers(block):
+                continue
+            match = FilterChainMatch()
+            match.CopyFrom(chain.match)
+            match.ClearField("server_names")
+            seen = taken.setdefault(match.SerializeToString(deterministic=True), set())
+            names = [name for name in dict.fromkeys(chain.match.server_names or [""]) if name not in seen]
+            if not names:
+                continue
+            seen.update(names)
+            match.server_names.extend(name for name in names if "" not in names)
+            if block:
+                match.prefix_ranges.append(matchers.cidr(block))
+            name = f"{chain.name}@{block}" if block else chain.name
+            found.append(FilterChain(name=name, filter_chain_match=match, filters=chain.filters))
+    return found

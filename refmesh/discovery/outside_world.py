@@ -1,0 +1,85 @@
+"""Puts what proxies need for hosts outside the mesh into a world: what all get, and what a namespace sees otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from refmesh.discovery import external, external_clusters, hashing
+from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.external import ExternalListener
+from refmesh.discovery.memory import Memory
+from refmesh.discovery.outside import OutsideHost
+from refmesh.discovery.resource import Encoded, ResourceType
+from refmesh.discovery.settings import MeshSettings
+from refmesh.discovery.variants import ListenerVariants, Recipe
+from refmesh.discovery.views import Views
+
+__all__ = ["OutsideWorld", "recipe_of", "route_views"]
+
+Found = dict[ResourceType, dict[str, Encoded]]
+
+
+def recipe_of(spec: ExternalListener) -> Recipe:
+    """How a listener is made."""
+    return Recipe(spec.name, spec, partial(external.external_listener, spec), closing=not spec.hosts)
+
+
+def route_views(spec: ExternalListener, settings: MeshSettings) -> Mapping[str, MeshSettings]:
+    """The routes of a listener by name, with the settings that each is made for: a Sidecar may want it otherwise."""
+    both = (settings.reaching(unknown=True), settings.reaching(unknown=False))
+    return {spec.route(view): view for view in both} if spec.has_requests else {}
+
+
+class OutsideWorld:
+    """Adds to the tables of a world that is being built."""
+
+    def __init__(self, settings: MeshSettings, memory: Memory, variants: ListenerVariants, views: Views) -> None:
+        self._settings = settings
+        self._memory = memory
+        self._variants = variants
+        self._views = views
+        self._shared: Mapping[str, ExternalListener] = {}
+
+    def add_shared(self, found: Found, attachments: Attachments, keys: hashing.Keys) -> None:
+        """What everybody gets. Listeners whose names a Service's address has taken are left to that."""
+        for one in attachments.outside:
+            self._add_clusters(found, attachments, one, "")
+        taken = {name for name, recipe in self._variants.shared().items() if not recipe.closing}
+        specs = external.listeners(attachments, keys)
+        self._shared = {name: spec for name, spec in specs.items() if name not in taken}
+        closing = external.closing_listeners(attachments.snapshot, self._shared.values())
+        for spec in (*self._shared.values(), *closing):
+            self._add_listener(found, spec, "")
+
+    def add_special(self, found: Found, attachments: Attachments, keys: hashing.Keys, namespace: str) -> None:
+        """What clients of a namespace get instead."""
+        for one in external_clusters.special(attachments, namespace):
+            prefix, host = f"outbound|{one.port.number}|", f"|{one.name}"
+            for stale in [name for name in found[ResourceType.CLUSTER] if name.startswith(prefix)]:
+                if stale.endswith(host):
+                    found[ResourceType.CLUSTER].pop(stale)
+                    found[ResourceType.ENDPOINT].pop(stale, None)
+                    self._views.put(namespace, stale, None)
+            self._add_clusters(found, attachments, one, namespace)
+        for spec in self._changed(external.listeners(attachments, keys, namespace)):
+            self._add_listener(found, spec, namespace)
+
+    def _changed(self, specs: Mapping[str, ExternalListener]) -> Iterator[ExternalListener]:
+        for name, known in self._shared.items():
+            if specs[name] != known:
+                yield specs[name]
+
+    def _add_clusters(self, found: Found, attachments: Attachments, one: OutsideHost, scope: str) -> None:
+        for plan in external_clusters.plans(attachments, one, scope):
+            made = self._memory.encoded(plan.kind, plan.name, scope, plan.inputs, plan.make)
+            found[plan.kind][plan.name] = made
+            if plan.kind is ResourceType.ENDPOINT:
+                self._views.put(scope, plan.name, plan.seen)
+
+    def _add_listener(self, found: Found, spec: ExternalListener, scope: str) -> None:
+        self._variants.put(found[ResourceType.LISTENER], recipe_of(spec), scope)
+        for name, view in route_views(spec, self._settings).items():
+            make = partial(external.external_routes, spec, view)
+            made = self._memory.encoded(ResourceType.ROUTE, name, scope, spec, make)
+            found[ResourceType.ROUTE][name] = made

@@ -1,0 +1,249 @@
+"""DestinationRules and tcp, tls and http routes for hosts of ServiceEntries: all that they have for a Service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+
+from refmesh.api.destination_rule import DestinationRule
+from refmesh.api.service_entry import ServiceEntry
+from refmesh.config.effects import without_effect
+from refmesh.discovery.resource import ResourceType
+from refmesh.discovery.world import World
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, message_of, pod, policy
+
+HOST = "api.example.com"
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+TLS = {"number": 443, "name": "tls", "protocol": "TLS"}
+TCP = {"number": 90, "name": "tcp", "protocol": "TCP"}
+PLACES: list[dict[str, Any]] = [
+    {"address": "10.9.0.1", "labels": {"version": "v1"}, "locality": "r/a", "weight": 3},
+    {"address": "10.9.0.2", "labels": {"version": "v2"}, "locality": "r/b"},
+]
+SUBSETS = [{"name": name, "labels": {"version": name}} for name in ("v1", "v2")]
+
+
+def entry(host: str = HOST, **spec: Any) -> dict[str, Any]:
+    return policy("e", {"hosts": [host], "ports": [HTTP], "resolution": "STATIC", "endpoints": PLACES, **spec})
+
+
+def rule(host: str = HOST, namespace: str = "shop", *, name: str = "r", **spec: Any) -> dict[str, Any]:
+    return policy(name, {"host": host, **spec}, namespace)
+
+
+def built(*rules: dict[str, Any], entries: tuple[dict[str, Any], ...] = (), virtual: Any = ()) -> World:
+    cluster = MemoryCluster().with_echo().put("ServiceEntry", *(entries or (entry(),)))
+    cluster.put("DestinationRule", *rules).put("VirtualService", *virtual)
+    assert not cluster.snapshot().rejected
+    return cluster.world()
+
+
+def read(found: World, kind: ResourceType, name: str, namespace: str = "") -> Any:
+    return message_of(found.tables(namespace)[kind][name], kind)
+
+
+def addresses(assignment: Any) -> list[str]:
+    return [one.endpoint.address.socket_address.address for part in assignment.endpoints for one in part.lb_endpoints]
+
+
+def cluster_of(chain: Any) -> str:
+    proxy = TcpProxy()
+    assert chain.filters[-1].typed_config.Unpack(proxy)
+    return str(proxy.cluster)
+
+
+def test_subsets_have_clusters_with_the_endpoints_of_their_labels_and_policies_of_their_own() -> None:
+    limited = {"connectionPool": {"tcp": {"maxConnections": 4}}}
+    subsets = [SUBSETS[0], SUBSETS[1] | {"trafficPolicy": limited}]
+    route = {"route": [{"destination": {"host": HOST, "subset": "v2"}}]}
+    budget = {"retryBudget": {"percent": 50}}
+    virtual = policy("v", {"hosts": [HOST], "http": [route]})
+    found = built(rule(subsets=subsets, trafficPolicy=budget), virtual=[virtual])
+    second = read(found, ResourceType.CLUSTER, f"outbound|80|v2|{HOST}")
+    threshold = second.circuit_breakers.thresholds[0]
+    assert (threshold.max_connections.value, threshold.retry_budget.budget_percent.value) == (4, 50)
+    assert addresses(read(found, ResourceType.ENDPOINT, f"outbound|80|v2|{HOST}")) == ["10.9.0.2"]
+    assert sorted(addresses(read(found, ResourceType.ENDPOINT, f"outbound|80||{HOST}"))) == ["10.9.0.1", "10.9.0.2"]
+    chosen = read(found, ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts[0].routes[0].route
+    assert chosen.cluster == f"outbound|80|v2|{HOST}"
+
+
+def test_names_that_are_looked_up_have_subsets_and_weights_as_well() -> None:
+    endpoints = [{key: value for key, value in place.items() if key != "locality"} for place in PLACES]
+    found = built(rule(subsets=SUBSETS), entries=(entry(resolution="DNS", endpoints=endpoints),))
+    cluster = read(found, ResourceType.CLUSTER, f"outbound|80|v1|{HOST}")
+    assert addresses(cluster.load_assignment) == ["10.9.0.1"]
+    assert cluster.load_assignment.endpoints[0].lb_endpoints[0].load_balancing_weight.value == 3
+
+
+def test_requests_are_hashed_as_the_rule_of_their_namespace_says() -> None:
+    def hashed(header: str) -> dict[str, Any]:
+        return {"loadBalancer": {"consistentHash": {"httpHeaderName": header, "maglev": {}}}}
+
+    found = built(rule(trafficPolicy=hashed("x-a")), rule(namespace="far", name="far", trafficPolicy=hashed("x-b")))
+    cluster = read(found, ResourceType.CLUSTER, f"outbound|80||{HOST}")
+    assert cluster.lb_policy == cluster.MAGLEV
+
+    def header(namespace: str) -> str:
+        route = read(found, ResourceType.ROUTE, "0.0.0.0_80", namespace).virtual_hosts[0].routes[0].route
+        return str(route.hash_policy[0].header.header_name)
+
+    assert [header(namespace) for namespace in ("shop", "far", "third")] == ["x-a", "x-b", "x-a"]
+
+
+def test_streams_go_by_source_and_end_as_a_rule_says() -> None:
+    traffic = {
+        "loadBalancer": {"consistentHash": {"useSourceIp": True}},
+        "connectionPool": {"tcp": {"idleTimeout": "5s"}},
+        "outlierDetection": {"consecutiveGatewayErrors": 1, "minHealthPercent": 30},
+    }
+    found = built(rule(trafficPolicy=traffic), entries=(entry(ports=[TCP]),))
+    proxy = TcpProxy()
+    listener = read(found, ResourceType.LISTENER, "0.0.0.0_90")
+    assert listener.default_filter_chain.filters[0].typed_config.Unpack(proxy)
+    assert (proxy.idle_timeout.seconds, proxy.hash_policy[0].HasField("source_ip")) == (5, True)
+    cluster = read(found, ResourceType.CLUSTER, f"outbound|90||{HOST}")
+    assert cluster.common_lb_config.healthy_panic_threshold.value == 30
+
+
+def test_places_of_endpoints_count_for_those_who_are_somewhere() -> None:
+    cluster = MemoryCluster().with_echo()
+    cluster.put("Pod", pod("echo-v1", "10.1.0.1", labels={"istio-locality": "r.b"})).put("ServiceEntry", entry())
+    cluster.put("DestinationRule", rule(trafficPolicy={"outlierDetection": {"consecutive5xxErrors": 1}}))
+    seen = all_messages(cluster.world(), ("shop", "echo-v1"), ResourceType.ENDPOINT)[f"outbound|80||{HOST}"]
+    assert addresses(seen) == ["10.9.0.2", "10.9.0.1"]
+    assert [part.priority for part in seen.endpoints] == [0, 1]
+
+
+def test_the_closest_wildcard_of_a_rule_counts() -> None:
+    def limited(count: int) -> dict[str, Any]:
+        return {"connectionPool": {"tcp": {"maxConnections": count}}}
+
+    wide = rule("*.com", name="wide", trafficPolicy=limited(1))
+    close = rule("*.example.com", name="close", trafficPolicy=limited(2))
+    cluster = read(built(wide, close), ResourceType.CLUSTER, f"outbound|80||{HOST}")
+    assert cluster.circuit_breakers.thresholds[0].max_connections.value == 2
+
+
+def test_passthrough_goes_to_the_address_that_was_asked_for() -> None:
+    cluster = read(
+        built(rule(trafficPolicy={"loadBalancer": {"simple": "PASSTHROUGH"}})),
+        ResourceType.CLUSTER,
+        f"outbound|80||{HOST}",
+    )
+    assert (cluster.type, cluster.lb_policy) == (cluster.ORIGINAL_DST, cluster.CLUSTER_PROVIDED)
+
+
+def test_tls_routes_split_what_goes_to_a_name_and_leave_the_rest() -> None:
+    away = {"destination": {"host": "echo", "port": {"number": 90}}}
+    tls = [{"match": [{"sniHosts": [HOST, "other.example.org"], "sourceNamespace": "far"}], "route": [away]}]
+    cluster = MemoryCluster().with_echo().put("Namespace", {"metadata": {"name": "far"}})
+    cluster.put("ServiceEntry", entry(ports=[TLS])).put("VirtualService", policy("v", {"hosts": [HOST], "tls": tls}))
+    found = cluster.world()
+    chains = read(found, ResourceType.LISTENER, "0.0.0.0_443", "far").filter_chains
+    assert [list(chain.filter_chain_match.server_names) for chain in chains] == [[HOST]]
+    assert cluster_of(chains[0]) == "outbound|90||echo.shop.svc.cluster.local"
+    (own,) = read(found, ResourceType.LISTENER, "0.0.0.0_443", "shop").filter_chains
+    assert cluster_of(own) == f"outbound|443||{HOST}"
+
+
+def test_a_tcp_route_may_be_for_some_addresses_and_every_chain_holds_for_those_too() -> None:
+    away = {"destination": {"host": "echo", "port": {"number": 90}}}
+    tcp = [{"match": [{"destinationSubnets": ["10.20.0.0/16"]}], "route": [away]}]
+    entries = (entry(ports=[TCP]), policy("h", {"hosts": ["b.example.com"], "ports": [HTTP | {"number": 90}]}))
+    found = built(entries=entries, virtual=[policy("v", {"hosts": [HOST], "tcp": tcp})])
+    listener = read(found, ResourceType.LISTENER, "0.0.0.0_90")
+    blocks = [
+        [block.address_prefix for block in one.filter_chain_match.prefix_ranges] for one in listener.filter_chains
+    ]
+    assert blocks == [[], ["10.20.0.0"], ["10.20.0.0"]]
+    assert cluster_of(listener.filter_chains[-1]) == "outbound|90||echo.shop.svc.cluster.local"
+    assert cluster_of(listener.default_filter_chain) == f"outbound|90||{HOST}"
+
+
+def test_a_route_for_some_addresses_holds_for_an_entry_s_own_or_not() -> None:
+    away = {"destination": {"host": "echo", "port": {"number": 90}}}
+    tcp = [{"match": [{"destinationSubnets": ["10.20.0.0/16"]}], "route": [away]}]
+    spec = entry(ports=[TCP], addresses=["10.20.3.4", "10.30.0.1"])
+    found = built(entries=(spec,), virtual=[policy("v", {"hosts": [HOST], "tcp": tcp})])
+    near, far = (read(found, ResourceType.LISTENER, f"{address}_90") for address in ("10.20.3.4", "10.30.0.1"))
+    assert cluster_of(near.default_filter_chain) == "outbound|90||echo.shop.svc.cluster.local"
+    assert cluster_of(far.default_filter_chain) == f"outbound|90||{HOST}"
+
+
+def test_clients_with_a_label_have_routes_and_listeners_of_their_own() -> None:
+    away = {"destination": {"host": "echo", "port": {"number": 90}}}
+    ours = {"sourceLabels": {"version": "v1"}}
+    virtual = policy(
+        "v",
+        {
+            "hosts": [HOST, "echo"],
+            "http": [{"match": [ours], "route": [away], "timeout": "3s"}, {"route": [{"destination": {"host": HOST}}]}],
+            "tcp": [{"match": [ours | {"port": 90}], "route": [away]}],
+        },
+    )
+    found = built(entries=(entry(ports=[HTTP, TCP]),), virtual=[virtual])
+
+    def timeout(pod_name: str) -> int:
+        table = all_messages(found, ("shop", pod_name), ResourceType.ROUTE)["0.0.0.0_80"]
+        return int(table.virtual_hosts[0].routes[0].route.timeout.seconds)
+
+    def stream(pod_name: str, listener: str) -> str:
+        message = all_messages(found, ("shop", pod_name), ResourceType.LISTENER)[listener]
+        chain = message.default_filter_chain if message.HasField("default_filter_chain") else message.filter_chains[0]
+        return cluster_of(chain)
+
+    assert (timeout("echo-v1"), timeout("echo-v2")) == (3, 0)
+    assert stream("echo-v1", "0.0.0.0_90") == stream("echo-v1", "10.0.0.1_90")
+    assert stream("echo-v2", "0.0.0.0_90") == f"outbound|90||{HOST}"
+
+
+@pytest.mark.parametrize("hosts", [["*"], ["*.example.com"]])
+def test_a_wildcard_in_the_mesh_speaks_for_the_hosts_that_there_are(hosts: list[str]) -> None:
+    rule_ = {"route": [{"destination": {"host": "echo", "port": {"number": 80}}}], "timeout": "4s"}
+    found = built(virtual=[policy("v", {"hosts": hosts, "http": [rule_]})])
+    outside = read(found, ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts[0].routes[0].route
+    inside = read(found, ResourceType.ROUTE, "echo.shop.svc.cluster.local:80").virtual_hosts[0].routes[0].route
+    assert (outside.timeout.seconds, inside.timeout.seconds) == (4, 4 if hosts == ["*"] else 0)
+
+
+def test_of_wildcards_the_closest_counts_and_a_name_before_any() -> None:
+    def virtual(name: str, host: str, seconds: int) -> dict[str, Any]:
+        rule_ = {"route": [{"destination": {"host": "echo"}}], "timeout": f"{seconds}s"}
+        return policy(name, {"hosts": [host], "http": [rule_]})
+
+    found = built(virtual=[virtual("a", "*", 1), virtual("b", "*.shop.svc", 2), virtual("c", HOST, 3)])
+    inside = read(found, ResourceType.ROUTE, "echo.shop.svc.cluster.local:80").virtual_hosts[0].routes[0].route
+    outside = read(found, ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts[0].routes[0].route
+    assert (inside.timeout.seconds, outside.timeout.seconds) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "traffic", "subsets", "told"),
+    [
+        ({"resolution": "NONE", "endpoints": None}, {"outlierDetection": {}}, [], ["spec.trafficPolicy.outlierDetec"]),
+        (
+            {"resolution": "NONE", "endpoints": None},
+            {"portLevelSettings": [{"port": {"number": 80}, "loadBalancer": {"simple": "RANDOM"}}]},
+            SUBSETS[:1],
+            ["spec.trafficPolicy.portLevelSettings[80].loadBalancer", "spec.subsets[0].labels"],
+        ),
+        ({}, {}, [{"name": "v3", "labels": {"version": "v3"}}], ["spec.subsets[0].labels"]),
+        (
+            {"resolution": "DNS", "endpoints": None},
+            {"loadBalancer": {"localityLbSetting": {"enabled": True}}},
+            [],
+            ["spec.trafficPolicy.loadBalancer.localityLbSetting"],
+        ),
+        ({}, {"outlierDetection": {}, "loadBalancer": {"simple": "RANDOM"}}, SUBSETS, []),
+    ],
+)
+def test_what_does_nothing_is_told(
+    spec: dict[str, Any], traffic: dict[str, Any], subsets: list[Any], told: list[str]
+) -> None:
+    written = DestinationRule.parse(rule("*.example.com", trafficPolicy=traffic, subsets=subsets), "cluster.local")
+    found = list(without_effect([written], [ServiceEntry.parse(entry(**spec), "cluster.local")]))
+    assert len(found) == len(told)
+    assert all(sentence.startswith(start) for sentence, start in zip(found, told, strict=True))

@@ -1,0 +1,140 @@
+"""connectionPool, outlierDetection and retryBudget: from the rule to what Envoy is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+
+from refmesh.api.destination_rule import DestinationRule
+from refmesh.api.fields import Invalid
+from refmesh.discovery.resource import ResourceType
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, message_of, pod, policy
+
+ECHO = "echo.shop.svc.cluster.local"
+KEEPALIVE = {"probes": 3, "time": "60s", "interval": "5s"}
+
+
+def rule(pool: dict[str, Any], host: str = "echo", **traffic: Any) -> dict[str, Any]:
+    return policy("limits", {"host": host, "trafficPolicy": {"connectionPool": pool, **traffic}})
+
+
+def messages(*rules: dict[str, Any], kind: ResourceType = ResourceType.CLUSTER) -> dict[str, Any]:
+    return all_messages(MemoryCluster().with_echo().put("DestinationRule", *rules).world(), ("shop", "echo-v1"), kind)
+
+
+def options(cluster: Any) -> Any:
+    found = HttpProtocolOptions()
+    (packed,) = cluster.typed_extension_protocol_options.values()
+    assert packed.Unpack(found)
+    return found
+
+
+def stream(found: Any) -> Any:
+    proxy = TcpProxy()
+    assert found.filters[-1].typed_config.Unpack(proxy)
+    return proxy
+
+
+def test_what_a_pool_says_of_connections_reaches_the_kernel_http_and_streams() -> None:
+    tcp = {"tcpKeepalive": KEEPALIVE, "idleTimeout": "30s", "maxConnectionDuration": "1h"}
+    written = rule({"tcp": tcp})
+    cluster = messages(written)[f"outbound|90||{ECHO}"]
+    asked = cluster.upstream_connection_options.tcp_keepalive
+    assert (asked.keepalive_probes.value, asked.keepalive_time.value, asked.keepalive_interval.value) == (3, 60, 5)
+    common = options(cluster).common_http_protocol_options
+    assert (common.idle_timeout.seconds, common.max_connection_duration.seconds) == (30, 3600)
+    listeners = messages(written, kind=ResourceType.LISTENER)
+    proxy = stream(listeners["10.0.0.1_90"].filter_chains[0])
+    assert (proxy.idle_timeout.seconds, proxy.max_downstream_connection_duration.seconds) == (30, 3600)
+
+
+def test_requests_idle_as_http_says_and_never_end_where_a_pool_says_zero() -> None:
+    written = rule({"tcp": {"idleTimeout": "0s"}, "http": {"idleTimeout": "7s"}})
+    assert options(messages(written)[f"outbound|80||{ECHO}"]).common_http_protocol_options.idle_timeout.seconds == 7
+    proxy = stream(messages(written, kind=ResourceType.LISTENER)["10.0.0.1_90"].filter_chains[0])
+    assert proxy.HasField("idle_timeout")
+    assert proxy.idle_timeout.ToSeconds() == 0
+
+
+def test_streams_last_as_the_rule_of_their_own_namespace_says() -> None:
+    other = rule({"tcp": {"idleTimeout": "9s"}}, host=ECHO)
+    other["metadata"]["namespace"] = "elsewhere"
+    cluster = MemoryCluster().with_echo().put("Namespace", {"metadata": {"name": "elsewhere"}})
+    cluster.put("DestinationRule", rule({"tcp": {"idleTimeout": "30s"}}), other)
+    world = cluster.world()
+
+    def idle(namespace: str) -> int:
+        listener = message_of(world.tables(namespace)[ResourceType.LISTENER]["10.0.0.1_90"], ResourceType.LISTENER)
+        return int(stream(listener.filter_chains[0]).idle_timeout.seconds)
+
+    assert [idle(namespace) for namespace in ("shop", "elsewhere", "third")] == [30, 9, 30]
+
+
+def test_an_upgrade_is_between_proxies_and_the_application_gets_what_its_port_says() -> None:
+    written = rule({"http": {"h2UpgradePolicy": "UPGRADE", "maxConcurrentStreams": 7}})
+    found = messages(written)
+    http2 = options(found[f"outbound|80||{ECHO}"]).explicit_http_config.http2_protocol_options
+    assert http2.max_concurrent_streams.value == 7
+    assert options(found["inbound|8080||"]).explicit_http_config.HasField("http_protocol_options")
+    untouched = messages()["inbound|8080||"]
+    assert options(untouched).HasField("use_downstream_protocol_config")
+
+
+def test_clients_keep_their_protocol_on_a_port_for_http2_where_a_rule_says_so() -> None:
+    cluster = MemoryCluster().with_echo()
+    made: dict[str, Any] = {
+        "metadata": {"name": "g", "namespace": "shop"},
+        "spec": {"clusterIP": "10.0.0.9", "ports": []},
+    }
+    made["spec"]["ports"] = [{"name": "grpc", "port": 80, "protocol": "TCP"}]
+    keepalive = {"interval": "10s", "timeout": "1s"}
+    cluster.put("Service", made)
+    cluster.put("DestinationRule", rule({"http": {"useClientProtocol": True, "http2KeepAlive": keepalive}}, host="g"))
+    table = cluster.world().shared[ResourceType.CLUSTER]
+    found = options(message_of(table["outbound|80||g.shop.svc.cluster.local"], ResourceType.CLUSTER))
+    assert found.use_downstream_protocol_config.http2_protocol_options.connection_keepalive.interval.seconds == 10
+
+
+def test_only_the_statuses_that_are_named_count_as_errors() -> None:
+    outlier = {"consecutive5xxErrors": 2, "outlierDetectionHttpErrorCodes": [429, 503]}
+    found = options(messages(rule({}, outlierDetection=outlier))[f"outbound|80||{ECHO}"])
+    rules = found.outlier_detection.error_matcher.or_match.rules
+    assert [one.http_response_headers_match.headers[0].string_match.exact for one in rules] == ["429", "503"]
+
+
+def test_a_private_rule_is_for_its_own_namespace() -> None:
+    written = rule({"tcp": {"maxConnections": 3}})
+    written["spec"]["exportTo"] = ["."]
+    cluster = MemoryCluster().with_echo().put("DestinationRule", written)
+    cluster.put("Pod", pod("far", "10.1.0.9", namespace="far"))
+    world = cluster.world()
+
+    def limit(namespace: str) -> int:
+        item = world.tables(namespace)[ResourceType.CLUSTER][f"outbound|80||{ECHO}"]
+        return int(message_of(item, ResourceType.CLUSTER).circuit_breakers.thresholds[0].max_connections.value)
+
+    assert (limit("shop"), limit("far")) == (3, 2**32 - 1)
+
+
+@pytest.mark.parametrize(
+    ("pool", "field"),
+    [
+        ({"tcp": {"tcpKeepalive": {"time": "10ms"}}}, r"tcp\.tcpKeepalive\.time: must be at least 1000ms"),
+        ({"tcp": {"tcpKeepalive": {"interval": "10h"}}}, r"tcpKeepalive\.interval: must be at most 32767s"),
+        ({"tcp": {"tcpKeepalive": {"probes": 128}}}, r"tcpKeepalive\.probes: must be between 0 and 127"),
+        ({"tcp": {"maxConnectionDuration": "0s"}}, r"tcp\.maxConnectionDuration: must be at least 1ms"),
+        ({"http": {"h2UpgradePolicy": "MAYBE"}}, r"http\.h2UpgradePolicy: must be one of DEFAULT"),
+        (
+            {"http": {"h2UpgradePolicy": "UPGRADE", "useClientProtocol": True}},
+            r"http\.h2UpgradePolicy: UPGRADE contradicts useClientProtocol",
+        ),
+        ({"http": {"http2KeepAlive": {"interval": "1s"}}}, r"http2KeepAlive\.timeout: is required"),
+        ({"http": {"turns": 1}}, r"http\.turns: is not supported"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_field(pool: dict[str, Any], field: str) -> None:
+    with pytest.raises(Invalid, match=field):
+        DestinationRule.parse(rule(pool), "cluster.local")
