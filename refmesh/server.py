@@ -137,7 +137,7 @@ class ControlPlane:
                 namespace=options.namespace,
                 image=options.image,
                 native=options.sidecar == "native",
-                others=self._snapshot,
+                others=lambda: self._store.now("service_entries", "destination_rules"),
                 **shared,
             )
             stack.push_async_callback(injection.close)
@@ -225,10 +225,6 @@ class ControlPlane:
         return webhook.proxy_config(
             self._authority, namespace=options.namespace, trust_domain=options.trust_domain, image=options.image
         )
-
-    def _snapshot(self) -> Snapshot:
-        world = self._hub.world
-        return world.snapshot if world is not None else Snapshot()
 
     def _meshed(self) -> list[str]:
         world = self._hub.world

@@ -126,6 +126,11 @@ class Store:
             self._changed.clear()
         return Snapshot(version=self._version, **self._published)
 
+    def now(self, *tables: str) -> Snapshot:
+        """Some tables at this moment, ahead of the next snapshot. Not to be kept: they go on changing."""
+        held: dict[str, Any] = {name: MappingProxyType(self._tables[name]) for name in tables}
+        return Snapshot(**held)
+
     # ------------------------------------------------------------------------------------------------------- internals
     def _set(self, table: str, key: Any, value: Any) -> bool:
         rows = self._tables[table]

@@ -76,9 +76,9 @@ def test_what_does_nothing_beside_what_the_cluster_has_is_a_warning() -> None:
         store = Store()
         store.put(first["kind"], first)
         request = {"request": {"uid": "1", "object": second}}
-        found = review(json.dumps(request).encode(), "cluster.local", store.snapshot())["response"]
+        found = review(
+            json.dumps(request).encode(), "cluster.local", store.now("service_entries", "destination_rules")
+        )["response"]
         assert found["allowed"]
-        assert found["warnings"] == [
-            "refmesh: spec.trafficPolicy.outlierDetection has no effect at a.b.c: "
-            "with resolution NONE clients choose the address themselves"
-        ]
+        (warning,) = found["warnings"]
+        assert warning.startswith("refmesh: spec.trafficPolicy.outlierDetection has no effect at a.b.c: ")
