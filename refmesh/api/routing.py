@@ -10,6 +10,7 @@ __all__ = [
     "NO_CHANGE",
     "Cors",
     "Destination",
+    "DirectResponse",
     "Fault",
     "HeaderChange",
     "Match",
@@ -50,6 +51,7 @@ class Match:
     path: TextMatch | None = None
     method: TextMatch | None = None
     authority: TextMatch | None = None
+    scheme: TextMatch | None = None
     headers: tuple[NamedMatch, ...] = ()
     query: tuple[NamedMatch, ...] = ()
     port: int | None = None
@@ -98,6 +100,10 @@ class Retry:
     statuses: tuple[int, ...] = ()
     backoff: timedelta | None = None
     """Base of the growing pause between tries; None: the proxy's own, 25 ms."""
+    other_hosts: bool = True
+    """A try goes to a host that has not failed this request yet, if there is one."""
+    other_places: bool = False
+    """A try may leave the place whose hosts have failed this request."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,8 @@ class Cors:
     exposed: tuple[str, ...] = ()
     max_age: timedelta | None = None
     credentials: bool = False
+    forward_unmatched: bool = False
+    """A preflight from an origin that matches nothing goes to the application; else it is answered here."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,8 @@ class Fault:
     delay: timedelta | None = None
     delay_percent: float = 0.0
     abort_status: int = 0
+    abort_grpc_status: int | None = None
+    """In place of an HTTP status: what gRPC calls end with (0 is OK)."""
     abort_percent: float = 0.0
 
 
@@ -149,6 +159,17 @@ class Rewrite:
     host: str = ""
     path: str = ""
     prefix: str | None = None
+    pattern: str = ""
+    """What of the path is replaced by `substitution`, in which a backslash and a digit stand for a group."""
+    substitution: str = ""
+
+
+@dataclass(frozen=True)
+class DirectResponse:
+    """The proxy answers by itself."""
+
+    status: int
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -163,6 +184,7 @@ class Rule:
     request_headers: HeaderChange = NO_CHANGE
     response_headers: HeaderChange = NO_CHANGE
     redirect: Redirect | None = None
+    direct: DirectResponse | None = None
     rewrite: Rewrite | None = None
     mirrors: tuple[Mirror, ...] = ()
     cors: Cors | None = None

@@ -8,6 +8,9 @@ from typing import Any
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, RuntimeFractionalPercent
 from envoy.config.route.v3.route_components_pb2 import RetryPolicy, RouteAction, WeightedCluster
 from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2 import (
+    PreviousPrioritiesConfig,
+)
 from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.duration_pb2 import Duration
 
@@ -35,6 +38,8 @@ _SAFE_TO_RETRY = "connect-failure,refused-stream,reset-before-request"
 # What Istio documents for retries whose conditions the user leaves open.
 _ASKED_FOR_RETRY = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
 _MOST_BACKOFF_TIMES = 10
+_SAME_PLACE_TRIES = 2
+"""After so many the places that they went to are left out, as in Istio."""
 
 
 def weighted_shares(weights: Sequence[int]) -> list[int]:
@@ -158,12 +163,18 @@ def _retry_policy(retry: Retry) -> Any:
         num_retries=uint32(tries(retry)),
         retriable_status_codes=statuses,
         host_selection_retry_max_attempts=5,
-        retry_host_predicate=[
+    )
+    if retry.other_hosts:
+        policy.retry_host_predicate.append(
             RetryPolicy.RetryHostPredicate(
                 name="envoy.retry_host_predicates.previous_hosts", typed_config=pack(PreviousHostsPredicate())
             )
-        ],
-    )
+        )
+    if retry.other_places:
+        priorities = PreviousPrioritiesConfig(update_frequency=_SAME_PLACE_TRIES)
+        policy.retry_priority.CopyFrom(
+            RetryPolicy.RetryPriority(name="envoy.retry_priorities.previous_priorities", typed_config=pack(priorities))
+        )
     if retry.backoff is not None:
         policy.retry_back_off.base_interval.CopyFrom(duration(retry.backoff))
         policy.retry_back_off.max_interval.CopyFrom(duration(retry.backoff * _MOST_BACKOFF_TIMES))

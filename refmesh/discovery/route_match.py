@@ -32,6 +32,8 @@ def route_match(match: Match) -> Any:
         headers.append(_header_matcher(":method", match.method))
     if match.authority is not None:
         headers.append(_header_matcher(":authority", match.authority))
+    if match.scheme is not None:
+        headers.append(_header_matcher(":scheme", match.scheme))
     found.headers.extend(headers)
     found.query_parameters.extend(_query_matcher(item.name, item.match) for item in match.query)
     return found

@@ -47,7 +47,11 @@ def apply_rewrite(action: Any, rewrite: Rewrite, match: Match) -> None:
     """Have a forwarding action change host and path."""
     if rewrite.host:
         action.host_rewrite_literal = rewrite.host
-    if rewrite.path:
+    if rewrite.pattern:
+        action.regex_rewrite.CopyFrom(
+            RegexMatchAndSubstitute(pattern=RegexMatcher(regex=rewrite.pattern), substitution=rewrite.substitution)
+        )
+    elif rewrite.path:
         action.regex_rewrite.CopyFrom(_whole_path(rewrite.path))
     elif rewrite.prefix is not None:
         _replace_prefix(action, rewrite.prefix, match)

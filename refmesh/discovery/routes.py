@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.config.route.v3.route_components_pb2 import (
     DirectResponseAction,
     Route,
@@ -105,6 +106,10 @@ def _route(rule: Rule, match: Match, host: str, port: int) -> Any:
     if rule.redirect is not None:
         route.redirect.CopyFrom(redirect_action(rule.redirect, match))
         return route
+    if rule.direct is not None:
+        body = DataSource(inline_bytes=rule.direct.body) if rule.direct.body else None
+        route.direct_response.CopyFrom(DirectResponseAction(status=rule.direct.status, body=body))
+        return route
     live = route_action.served(route_action.mirrored(rule)[0])
     if all(route_action.cluster_name(item, host, port).startswith("invalid|") for item in live):
         route.direct_response.CopyFrom(DirectResponseAction(status=500))
@@ -127,9 +132,13 @@ def _fault(fault: Fault) -> Any:
     if fault.delay is not None and fault.delay_percent:
         percentage = route_action.share(fault.delay_percent)
         found.delay.CopyFrom(FaultDelay(fixed_delay=duration(fault.delay), percentage=percentage))
-    if fault.abort_status and fault.abort_percent:
-        percentage = route_action.share(fault.abort_percent)
-        found.abort.CopyFrom(FaultAbort(http_status=fault.abort_status, percentage=percentage))
+    if fault.abort_percent:
+        abort = FaultAbort(percentage=route_action.share(fault.abort_percent))
+        if fault.abort_grpc_status is not None:
+            abort.grpc_status = fault.abort_grpc_status
+        else:
+            abort.http_status = fault.abort_status
+        found.abort.CopyFrom(abort)
     return found
 
 
@@ -142,5 +151,5 @@ def _cors(cors: Cors) -> Any:
         max_age=str(int(cors.max_age.total_seconds())) if cors.max_age is not None else "",
         allow_credentials=BoolValue(value=cors.credentials),
         # A preflight from an origin that is not allowed is answered here: the application never hears of it.
-        forward_not_matching_preflights=BoolValue(value=False),
+        forward_not_matching_preflights=BoolValue(value=cors.forward_unmatched),
     )

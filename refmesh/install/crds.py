@@ -62,7 +62,15 @@ def _virtual_service() -> Schema:
         match=_list(match),
         route=_list(weighted),
         timeout=_DURATION,
-        retries=_object(attempts=_INTEGER, perTryTimeout=_DURATION, retryOn=_STRING),
+        retries=_object(
+            attempts=_INTEGER,
+            perTryTimeout=_DURATION,
+            retryOn=_STRING,
+            backoff=_DURATION,
+            retryIgnorePreviousHosts=_BOOLEAN,
+            retryRemoteLocalities=_BOOLEAN,
+        ),
+        directResponse=_object(status=_INTEGER, body=_object(string=_STRING, bytes=_STRING)),
         fault=_object(),
         mirror=_destination(),
     )

@@ -46,6 +46,7 @@ def virtual_service(dice: random.Random, host: str) -> dict[str, Any]:
         "match": [
             {
                 "uri": text_match(dice),
+                "scheme": text_match(dice) if dice.random() < 0.2 else None,
                 "headers": {dice.choice(ODD): text_match(dice)} if dice.random() < 0.4 else {},
                 "queryParams": {dice.choice(ODD): text_match(dice)} if dice.random() < 0.4 else {},
             }
@@ -57,7 +58,9 @@ def virtual_service(dice: random.Random, host: str) -> dict[str, Any]:
     else:
         rule["route"] = [{"destination": {"host": host}}]
         if dice.random() < 0.5:
-            rule["rewrite"] = {"uri": dice.choice(ODD), "authority": dice.choice(ODD)}
+            pattern = {"match": dice.choice(REGEXES), "rewrite": dice.choice(ODD)}
+            rule["rewrite"] = {"authority": dice.choice(ODD)}
+            rule["rewrite"] |= dice.choice([{"uri": dice.choice(ODD)}, {"uriRegexRewrite": pattern}])
         if dice.random() < 0.5:
             rule["retries"] = {"attempts": dice.randrange(4), "retryOn": dice.choice([*ODD, "5xx", "503"])}
         if dice.random() < 0.3:

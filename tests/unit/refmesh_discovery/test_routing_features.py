@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
 
 from refmesh.api.fields import Invalid
 from refmesh.api.grpc_route import GRPCRoute
@@ -17,6 +18,7 @@ from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, poli
 ECHO = "echo.shop.svc.cluster.local"
 PARENT = {"group": "", "kind": "Service", "name": "echo"}
 BACKEND = {"name": "echo", "port": 80}
+TO_A: dict[str, Any] = {"route": [{"destination": {"host": "a"}}]}
 
 
 def virtual_service(*http: dict[str, Any], **spec: Any) -> dict[str, Any]:
@@ -193,11 +195,72 @@ def test_a_tls_route_for_every_name_takes_no_plaintext() -> None:
         ({"delegate": {"name": "x"}}, r"spec\.http\[0\]\.delegate.*not supported"),
         ({"route": [{"destination": {"host": "a"}}], "mirrorPercentage": {"value": 5}}, "mirrorPercentage"),
         ({"route": [{"destination": {"host": "a"}}], "corsPolicy": {"allowOrigins": [{}]}}, "allowOrigins"),
+        (TO_A | {"fault": {"abort": {}}}, r"abort: needs exactly one of httpStatus and grpcStatus"),
+        (TO_A | {"fault": {"abort": {"httpStatus": 503, "grpcStatus": "OK"}}}, r"abort: needs exactly one of"),
+        (TO_A | {"fault": {"abort": {"grpcStatus": "14"}}}, r"grpcStatus: must be one of OK, CANCELLED"),
+        (TO_A | {"directResponse": {"status": 200}}, r"directResponse: cannot stand beside a route"),
+        ({"directResponse": {"status": 99}}, r"directResponse\.status: must be between 200"),
+        ({"directResponse": {"status": 200, "body": {"string": "a", "bytes": "YQ=="}}}, "must have one of string and"),
+        ({"directResponse": {"status": 200, "body": {"bytes": "%"}}}, r"body\.bytes: must be base64"),
+        ({"directResponse": {"status": 200, "body": {"string": "é" * 2049}}}, r"body: has 4098 bytes, at most 4096"),
+        (
+            TO_A | {"rewrite": {"uriRegexRewrite": {"match": "/(a)", "rewrite": r"\2"}}},
+            r"uriRegexRewrite\.rewrite: names a group by .2, and the match has 1",
+        ),
+        (TO_A | {"rewrite": {"uri": "/", "uriRegexRewrite": {"match": "a"}}}, "uriRegexRewrite: cannot stand beside"),
+        ({"redirect": {"uri": "/", "prefixRewrite": "/a"}}, "prefixRewrite: cannot stand beside uri"),
+        (TO_A | {"retries": {"backoff": "1us"}}, r"retries\.backoff: must be at least 1ms"),
+        (TO_A | {"corsPolicy": {"unmatchedPreflights": "MAYBE"}}, "unmatchedPreflights: must be one of UNSPECIFIED"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_with_its_field(http: dict[str, Any], field: str) -> None:
     with pytest.raises(Invalid, match=field):
         VirtualService.parse(virtual_service(http), "cluster.local")
+
+
+def test_a_virtual_service_aborts_grpc_answers_rewrites_and_retries() -> None:
+    away = {"route": [{"destination": {"host": "echo"}}]}
+    (fault, answer, pattern, prefix, tries) = routes(
+        MemoryCluster()
+        .with_echo()
+        .put(
+            "VirtualService",
+            virtual_service(
+                away
+                | {
+                    "match": [{"scheme": {"exact": "https"}}],
+                    "fault": {"abort": {"grpcStatus": "UNAVAILABLE", "percentage": {"value": 50}}},
+                },
+                {"match": [{"uri": {"exact": "/no"}}], "directResponse": {"status": 418, "body": {"string": "tea"}}},
+                away
+                | {
+                    "match": [{"uri": {"prefix": "/a"}}],
+                    "rewrite": {"uriRegexRewrite": {"match": "/(a)/(.*)", "rewrite": r"/\2/\1"}},
+                },
+                {"match": [{"uri": {"prefix": "/old"}}], "redirect": {"prefixRewrite": "/new"}},
+                away
+                | {
+                    "retries": {
+                        "backoff": "2s",
+                        "retryIgnorePreviousHosts": False,
+                        "retryRemoteLocalities": True,
+                    },
+                    "corsPolicy": {"allowOrigins": [{"exact": "*"}], "unmatchedPreflights": "FORWARD"},
+                },
+            ),
+        )
+    )
+    injected = HTTPFault()
+    assert fault.typed_per_filter_config["envoy.filters.http.fault"].Unpack(injected)
+    assert (injected.abort.grpc_status, injected.abort.percentage.numerator) == (14, 500_000)
+    assert (fault.match.headers[0].name, fault.match.headers[0].string_match.exact) == (":scheme", "https")
+    assert (answer.direct_response.status, answer.direct_response.body.inline_bytes) == (418, b"tea")
+    assert pattern.route.regex_rewrite.substitution == r"/\2/\1"
+    assert prefix.redirect.prefix_rewrite == "/new"
+    policy_ = tries.route.retry_policy
+    assert policy_.retry_back_off.base_interval.seconds == 2
+    assert not policy_.retry_host_predicate
+    assert policy_.retry_priority.name == "envoy.retry_priorities.previous_priorities"
 
 
 def test_a_bad_grpc_route_or_grant_names_the_field() -> None:

@@ -1,0 +1,152 @@
+"""The http routes of a VirtualService."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from refmesh.api import http_actions
+from refmesh.api.fields import Field, Invalid
+from refmesh.api.routing import (
+    Destination,
+    HeaderChange,
+    Match,
+    Mirror,
+    NamedMatch,
+    Rule,
+    TextMatch,
+)
+from refmesh.api.stream_routes import gateway_names, source_labels, target
+
+__all__ = ["read_rule"]
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def read_rule(item: Field, namespace: str, domain: str) -> Rule:
+    """Read an entry of `http`. Raises `Invalid`."""
+    if item.get("delegate").present:
+        raise Invalid(f"{item.path}.delegate", "is not supported by refmesh; write the delegate's routes here")
+    item.only(
+        "name", "match", "route", "timeout", "retries", "fault", "headers", "redirect", "rewrite", "mirror", "mirrors",
+        "mirrorPercentage", "corsPolicy", "directResponse",
+    )  # fmt: skip
+    destinations = tuple(_destination(route, namespace, domain) for route in item.get("route").each())
+    redirect, direct = http_actions.redirect(item.get("redirect")), http_actions.direct(item.get("directResponse"))
+    if not destinations and redirect is None and direct is None:
+        raise Invalid(f"{item.path}.route", "is required (or a redirect, or a directResponse)")
+    if redirect is not None and (destinations or direct is not None):
+        raise Invalid(f"{item.path}.redirect", "cannot stand beside a route or a directResponse")
+    if direct is not None and destinations:
+        raise Invalid(f"{item.path}.directResponse", "cannot stand beside a route")
+    destinations = _weights(item, destinations)
+    request, response = _headers(item.get("headers"))
+    timeout = item.get("timeout").duration()
+    return Rule(
+        name=item.get("name").text(""),
+        matches=tuple(_match(match, namespace) for match in item.get("match").each()),
+        destinations=destinations,
+        timeout=timeout,
+        retry=http_actions.retry(item.get("retries")),
+        fault=http_actions.fault(item.get("fault")),
+        request_headers=request,
+        response_headers=response,
+        redirect=redirect,
+        direct=direct,
+        rewrite=http_actions.rewrite(item.get("rewrite")),
+        mirrors=_mirrors(item, namespace, domain),
+        cors=http_actions.cors(item.get("corsPolicy")),
+    )
+
+
+def _mirrors(item: Field, namespace: str, domain: str) -> tuple[Mirror, ...]:
+    single, several = item.get("mirror"), item.get("mirrors").each()
+    if single.present and several:
+        raise Invalid(f"{item.path}.mirrors", "cannot stand beside mirror")
+    if not single.present and item.get("mirrorPercentage").present:
+        raise Invalid(f"{item.path}.mirrorPercentage", "needs a mirror")
+    if single.present:
+        share = item.get("mirrorPercentage").only("value").get("value").number(100.0)
+        return (Mirror(target(single, namespace, domain), share),)
+    return tuple(
+        Mirror(
+            target(entry.only("destination", "percentage").get("destination"), namespace, domain),
+            entry.get("percentage").only("value").get("value").number(100.0),
+        )
+        for entry in several
+    )
+
+
+def _weights(item: Field, destinations: tuple[Destination, ...]) -> tuple[Destination, ...]:
+    if len(destinations) == 1 and destinations[0].weight == 0:
+        # Istio reads an absent weight of a single destination as all of the traffic; an explicit 0 means none there.
+        if item.get("route").each()[0].get("weight").present:
+            raise Invalid(f"{item.path}.route[0].weight", "must not be 0 where it is the only destination")
+        return (replace(destinations[0], weight=100),)
+    if destinations and not any(destination.weight for destination in destinations):
+        raise Invalid(f"{item.path}.route", "has no destination with a weight above 0")
+    return destinations
+
+
+def _destination(route: Field, namespace: str, domain: str) -> Destination:
+    route.only("destination", "weight", "headers")
+    request, response = _headers(route.get("headers"))
+    return replace(
+        target(route.get("destination"), namespace, domain),
+        weight=route.get("weight").integer(0, high=1_000_000),
+        request_headers=request,
+        response_headers=response,
+    )
+
+
+def _match(item: Field, namespace: str) -> Match:
+    item.only(
+        "name", "uri", "scheme", "method", "authority", "headers", "withoutHeaders", "queryParams", "ignoreUriCase",
+        "gateways", "port", "sourceLabels", "sourceNamespace",
+    )  # fmt: skip
+    port = item.get("port")
+    headers = [_named(name, value, header=True) for name, value in item.get("headers").entries().items()]
+    without = [_named(name, value, header=True) for name, value in item.get("withoutHeaders").entries().items()]
+    return Match(
+        path=http_actions.text_match(item.get("uri"), ignore_case=item.get("ignoreUriCase").boolean()),
+        method=http_actions.text_match(item.get("method")),
+        authority=http_actions.text_match(item.get("authority")),
+        scheme=http_actions.text_match(item.get("scheme")),
+        headers=(*headers, *(NamedMatch(entry.name, entry.match, invert=True) for entry in without)),
+        query=tuple(_named(name, value, header=False) for name, value in item.get("queryParams").entries().items()),
+        port=port.integer(low=1, high=65535) if port.present else None,
+        source_labels=source_labels(item),
+        source_namespace=item.get("sourceNamespace").text(""),
+        gateways=gateway_names(item, namespace),
+    )
+
+
+def _named(name: str, value: Field, *, header: bool) -> NamedMatch:
+    if header and not _HEADER_NAME.fullmatch(name):
+        raise Invalid(value.path, "is not a header name")
+    if not name:
+        raise Invalid(value.path, "needs a name")
+    # An empty object asks for presence only.
+    found = http_actions.text_match(value) or TextMatch("present")
+    return NamedMatch(name.lower() if header else name, found)
+
+
+def _headers(field: Field) -> tuple[HeaderChange, HeaderChange]:
+    field.only("request", "response")
+    return _change(field.get("request")), _change(field.get("response"))
+
+
+def _change(field: Field) -> HeaderChange:
+    field.only("set", "add", "remove")
+
+    def pairs(key: str) -> tuple[tuple[str, str], ...]:
+        return tuple((_header_name(name, value), value.text("")) for name, value in field.get(key).entries().items())
+
+    remove = tuple(_header_name(item.text(), item) for item in field.get("remove").each())
+    return HeaderChange(pairs("set"), pairs("add"), remove)
+
+
+def _header_name(name: str, field: Field) -> str:
+    if not _HEADER_NAME.fullmatch(name) or name.lower() == "host":
+        raise Invalid(field.path, f"{name!r} is not a header name that can be changed")
+    return name
