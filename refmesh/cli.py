@@ -23,6 +23,7 @@ from refmesh.install import dashboard as page
 from refmesh.install import installer, options, proxies, validation
 from refmesh.install.authz import speaking
 from refmesh.install.check import check as look
+from refmesh.install.default_image import default_image
 from refmesh.install.offline import inject_object, offline_config
 from refmesh.kubeclient import Kube, KubeError
 
@@ -108,7 +109,12 @@ def _confirm(question: str, yes: bool) -> None:
 
 @app.command()
 def install(
-    image: Annotated[str | None, typer.Option("--image", help="Image of control plane and proxies.")] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            "--image", help="Image of control plane and proxies; without, one is built where it can be loaded."
+        ),
+    ] = None,
     profile: Annotated[str | None, typer.Option("--profile", help="minimal, default or demo.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, may be repeated.")] = None,
     defect: Annotated[
@@ -127,7 +133,9 @@ def install(
     if defect is not None:
         # here as well as in the control plane: the webhook's selectors come from a seam
         defects.switch_on(defect)
-    named = installer.check_image(image or os.environ.get("REFMESH_IMAGE"))
+    named = installer.check_image(
+        image or os.environ.get("REFMESH_IMAGE") or default_image(kubeconfig, context, load=not dry_run)
+    )
     plan = installer.Plan(named, chosen, defect, gateway_api_crds, timeout)
     if dry_run:
         objects = plan.objects()

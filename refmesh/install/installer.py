@@ -248,8 +248,9 @@ def check_image(image: str | None) -> str:
     """Return the image, or raise `UsageProblem` that says how to give one."""
     if not image:
         raise UsageProblem(
-            "No image of the control plane was named.",
-            fix="Give --image REF, or set REFMESH_IMAGE; the image must be on the nodes or in a registry they reach.",
+            "No image of the control plane was named, and the cluster is none that meshproof or kind made here.",
+            fix="`meshproof image product` builds one; put it where the nodes can pull it, and give --image NAME "
+            "(or set REFMESH_IMAGE).",
         )
     return image
 

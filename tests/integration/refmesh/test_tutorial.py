@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shlex
@@ -46,11 +47,13 @@ class Shell:
     def __call__(self, line: str) -> str:
         """Type a line; its output. A line that fails fails the test with everything it said."""
         words = shlex.split(line)
-        programs = {"kubectl": [str(program("kubectl"))], "refmesh": [sys.executable, "-m", "refmesh"]}
+        installed = str(Path(sys.executable).with_name("refmesh"))
+        programs = {"kubectl": [str(program("kubectl"))], "refmesh": [installed]}
+        own = {name: os.environ[name] for name in ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME") if name in os.environ}
         done = subprocess.run(
             programs[words[0]] + words[1:],
             cwd=ROOT,
-            env={"KUBECONFIG": str(self.mesh.cluster.kubeconfig), "PATH": "/usr/bin:/bin", "HOME": "/root"},
+            env=own | {"KUBECONFIG": str(self.mesh.cluster.kubeconfig), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             capture_output=True,
             text=True,
             check=False,
@@ -122,7 +125,8 @@ def install_and_deploy(shell: Shell) -> None:
     prometheus = build_prometheus()
     EmbeddedProvider().load(shell.mesh.cluster.name, prometheus.path)
     addon = f"--set addons.prometheus=true --set addons.prometheus.image={prometheus.reference}"
-    shell(f"refmesh install --set profile=demo -y --image {shell.mesh.image} {addon}")
+    shell("refmesh install --set profile=demo -y")
+    shell(f"refmesh install --set profile=demo -y {addon}")
     shell("kubectl label namespace default istio-injection=enabled")
     shell("kubectl apply -f refmesh/samples/bookinfo.yaml")
     image = shell.mesh.image

@@ -34,7 +34,7 @@ def refmesh(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [
-        (["install"], 2, "--image"),
+        (["install", "--kubeconfig", "/nowhere/config"], 3, "--image"),
         (["install", "--image", "x", "--set", "color=red"], 2, "color"),
         (["install", "--image", "x", "--profile", "huge"], 2, "huge"),
         (["install", "--image", "x", "--defect", "no-such"], 2, "no-such"),

@@ -1,0 +1,97 @@
+"""`refmesh install` without --image: an image of ours in clusters of ours and kind's, and a clear word elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from fixtures.cluster import Cluster
+from fixtures.images import Archive
+from meshproof_cli import refmesh_image
+from refmesh.cli import app
+from refmesh.errors import EnvironmentProblem
+from refmesh.install import default_image
+from reports.errors import UsageProblem
+
+
+def kubeconfig(folder: Path, name: str, server: str = "https://10.0.0.1:6443", root: str = "cm9vdA==") -> Path:
+    cluster = {"server": server, "certificate-authority-data": root}
+    path = folder / f"{name}.kubeconfig"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "current-context": name,
+                "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+                "clusters": [{"name": name, "cluster": cluster}],
+            }
+        )
+    )
+    return path
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, str]]:
+    """What was loaded: by which provider, into which cluster. One embedded cluster `dev` and one of kind's `box`."""
+    found: list[tuple[str, str]] = []
+    home = tmp_path / "home"
+    home.mkdir()
+    own = kubeconfig(home, "dev")
+    box = kubeconfig(home, "kind-box", server="https://127.0.0.1:1", root="Ym94").read_text()
+
+    def made(maker: str, **methods: Callable[..., Any]) -> Callable[[], Any]:
+        def load(self: Any, name: str, archive: Path) -> None:
+            found.append((maker, name))
+
+        return type(maker, (), {"load": load} | {key: staticmethod(value) for key, value in methods.items()})
+
+    monkeypatch.setattr(refmesh_image, "EmbeddedProvider", made("embedded", list=lambda: [Cluster("dev", "e", own)]))
+    monkeypatch.setattr(refmesh_image, "KindProvider", made("kind", names=lambda: {"box"}, settings=lambda _: box))
+    monkeypatch.setattr(refmesh_image, "build_archive", lambda: Archive(tmp_path / "a.tar", "ours:1"))
+    monkeypatch.setattr(refmesh_image, "image_reference", lambda: "ours:1")
+    return found
+
+
+def test_a_cluster_of_ours_or_of_kind_s_gets_the_image(loaded: list[tuple[str, str]], tmp_path: Path) -> None:
+    copied = kubeconfig(tmp_path, "a-name-of-my-own")
+    assert refmesh_image.image_for(copied, None, load=True) == "ours:1"
+    kind = kubeconfig(tmp_path, "kind-box", server="https://127.0.0.1:1", root="Ym94")
+    assert refmesh_image.image_for(kind, "kind-box", load=True) == "ours:1"
+    assert loaded == [("embedded", "dev"), ("kind", "box")]
+
+
+def test_another_cluster_gets_none_even_under_a_name_that_kind_uses(
+    loaded: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    other = kubeconfig(tmp_path, "kind-box", server="https://192.0.2.1:6443", root="b3RoZXI=")
+    assert not refmesh_image.image_for(other, None, load=True)
+    assert refmesh_image.image_for(other, None, load=False) == "ours:1"
+    assert not loaded
+
+
+def test_the_command_says_how_to_get_an_image_to_a_cluster_of_somebody_s(
+    loaded: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REFMESH_IMAGE", raising=False)
+    other = kubeconfig(tmp_path, "theirs", server="https://192.0.2.1:6443", root="b3RoZXI=")
+    done = CliRunner().invoke(app, ["install", "-y", "--kubeconfig", str(other)])
+    assert "`meshproof image product`" in str(done.exception)
+    assert "--image NAME" in str(done.exception)
+    dry = CliRunner().invoke(app, ["install", "--dry-run", "--kubeconfig", str(other)])
+    assert "image: ours:1" in dry.stdout
+
+
+def test_what_goes_wrong_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EnvironmentProblem, match="does not say which cluster is meant"):
+        default_image.default_image(tmp_path / "none", None, load=True)
+
+    def full() -> Archive:
+        raise UsageProblem("The disk is full", fix="free some")
+
+    monkeypatch.setattr(refmesh_image, "image_reference", full)
+    with pytest.raises(EnvironmentProblem, match=r"The disk is full\. Free some\. Or give"):
+        default_image.default_image(None, None, load=False)
