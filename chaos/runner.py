@@ -48,7 +48,8 @@ def uninterrupted() -> Iterator[None]:
     def hold(number: int, _: FrameType | None) -> None:
         held.append(number)
 
-    before = {number: signal.signal(number, hold) for number in _SIGNALS}
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, hold) for number in heeded}
     try:
         yield
     finally:

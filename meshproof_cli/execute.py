@@ -168,6 +168,8 @@ def _again(plan: Plan, one: str) -> str:
         words += ["--defect", options.defect]
     if options.image:
         words += ["--image", options.image]
+    if options.disruptive and not plan.create:
+        words.append("--disruptive")
     words += setting_flags(options)
     return shlex.join([*words, "--only", one])
 

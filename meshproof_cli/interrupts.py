@@ -9,9 +9,10 @@ __all__ = ["end_like_ctrl_c"]
 
 
 def end_like_ctrl_c() -> None:
-    """From now on SIGTERM and SIGHUP raise `KeyboardInterrupt` in the main thread."""
+    """From now on SIGTERM and SIGHUP raise `KeyboardInterrupt` in the main thread; `nohup` stays in force."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

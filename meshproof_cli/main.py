@@ -30,7 +30,11 @@ LAZY.update(
         "cluster": Lazy("fixtures.cluster.cli", "Create, list and delete clusters; load images into them."),
         "image": Lazy("fixtures.images.cli", "Build the images that a cluster without a registry is given."),
         "load": Lazy("load.cli", "Measure what the proxies cost in latency.", "meshproof_cli.wiring:load_knows_meshes"),
-        "chaos": Lazy("chaos.cli", "Break things under load and judge how the mesh takes it."),
+        "chaos": Lazy(
+            "chaos.cli",
+            "Break things under load and judge how the mesh takes it.",
+            "meshproof_cli.interrupts:end_like_ctrl_c",
+        ),
         "sensitivity": Lazy(
             "meshproof_cli.sensitivity.command", "Measure the suite: which check finds which seeded defect."
         ),

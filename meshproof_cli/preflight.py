@@ -12,7 +12,7 @@ from meshproof_cli.settings import adapter_of
 from reports.choice import choose
 from reports.errors import EnvironmentProblem
 
-__all__ = ["check"]
+__all__ = ["check", "check_words"]
 
 _ROOM = {"embedded": 2_000, "kind": 4_000, "existing": 200}
 """Free megabytes that a run needs for images and the cluster's files."""
@@ -20,11 +20,7 @@ _ROOM = {"embedded": 2_000, "kind": 4_000, "existing": 200}
 
 def check(plan: Plan) -> None:
     """Raise the first problem there is: an unknown defect, no room, a machine or a kubeconfig that will not do."""
-    adapter_of(plan.options)
-    if plan.options.defect is not None:
-        choose(
-            plan.options.defect, [str(one["name"]) for one in defects()], "defect", "see `meshproof refmesh defects`"
-        )
+    check_words(plan)
     for place in (cache_dir(), state_dir()):
         _room(place, _ROOM[plan.provider])
     if plan.provider == "existing":
@@ -37,6 +33,15 @@ def check(plan: Plan) -> None:
         from fixtures.cluster.embedded.preflight import check as machine_check
 
         machine_check()
+
+
+def check_words(plan: Plan) -> None:
+    """Raise `UsageProblem` for a setting that the mesh does not take, or a defect that refmesh does not know."""
+    adapter_of(plan.options)
+    if plan.options.defect is not None:
+        choose(
+            plan.options.defect, [str(one["name"]) for one in defects()], "defect", "see `meshproof refmesh defects`"
+        )
 
 
 def _room(place: Path, megabytes: int) -> None:

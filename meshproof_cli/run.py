@@ -97,6 +97,10 @@ def follow(options: Options, known: Known, *, listing: bool, dry_run: bool, outp
     """Carry out what the options ask for of what there is; or only say what would be judged or done."""
     plan = planned(options, known)
     if listing or dry_run:
+        if dry_run:
+            from meshproof_cli.preflight import check_words
+
+            check_words(plan)
         show_plan(plan, known, listing=listing, output=output)
     else:
         carry_out(plan, known, output)
@@ -106,6 +110,9 @@ def show_plan(plan: Plan, known: Known, *, listing: bool, output: Output) -> Non
     """Print what would be judged (`--list`) or done (`--dry-run`)."""
     if listing:
         show([{"id": one, "title": known.titles.get(one, "")} for one in plan.selection.ids], output)
+        return
+    if output is not Output.TABLE:
+        show([{"stage": stage, "what": what} for stage, what in plan.lines()], output)
         return
     for stage, what in plan.lines():
         typer.echo(f"{stage:<12}  {what}")
@@ -161,7 +168,7 @@ def carry_out(plan: Plan, known: Known, output: Output) -> None:
     from meshproof_cli.stages import Stages
     from reports.console import say
     from reports.data_files import json_text, yaml_text
-    from reports.files import claim_directory
+    from reports.files import claim_directory, held_directory
     from reports.github import publish
     from reports.table import print_table
 
@@ -171,7 +178,8 @@ def carry_out(plan: Plan, known: Known, output: Output) -> None:
         check(plan)
         directory = claim_directory(plan.options.report_dir)
         shown.update(f"{len(plan.selection.ids)} to judge on {plan.options.mesh}")
-    found, trouble = execute(plan, known, directory, product_version(), stages)
+    with held_directory(directory):
+        found, trouble = execute(plan, known, directory, product_version(), stages)
     if output is Output.JSON:
         sys.stdout.write(json_text(found))
     elif output is Output.YAML:

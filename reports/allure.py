@@ -10,7 +10,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from reports.files import clear_directory, one_sentence, write_text
+from reports.files import MARKER, clear_directory, mark_directory, one_sentence, write_text
 from reports.model import Verdict, plain
 from reports.words import clean, rate
 
@@ -37,11 +37,18 @@ _CATEGORIES = [
 
 
 def write_allure(run: Run, directory: Path) -> Path:
-    """Write the directory `allure-results`, replacing an earlier one."""
+    """Write the directory `allure-results`, replacing an earlier one of ours.
+
+    What other tools have put there stays: Allure shows the results of all of them together.
+    """
     target = directory / "allure-results"
     with one_sentence(target):
         target.mkdir(parents=True, exist_ok=True)
-    clear_directory(target)
+        empty = not any(target.iterdir())
+    if empty:
+        mark_directory(target)
+    elif (target / MARKER).is_file():
+        clear_directory(target)
     for position, result in enumerate(run.results):
         base = uuid.uuid5(uuid.NAMESPACE_URL, f"meshproof:{run.mesh}:{run.started}:{position}:{plain(result.id)}")
         document = _document(run, result, base, target)

@@ -25,6 +25,9 @@ ALPHA = 0.05
 STATED = 0.95
 """Confidence of the intervals in results."""
 
+EQUAL_ARMS = "aa_"
+"""Metrics of one and the same thing measured twice begin like this."""
+
 
 class Direction(StrEnum):
     """Which way something went."""
@@ -143,12 +146,21 @@ def _chance(result: Result, which: str) -> str:
 
 
 def _stems(one: Result, two: Result) -> list[tuple[str, str]]:
-    """The figures that both results state with an interval, as (stem, unit): `added_p99` and `us`."""
+    """The figures that both results state with an interval, as (stem, unit): `added_p99` and `us`.
+
+    None of a measurement that calls itself disturbed, and none of equal arms, which differ by chance alone.
+    """
+    if not (one.right and two.right):
+        return []
     found = []
     for name in one.metrics:
         stem, _, unit = name.rpartition("_")
         names = (name, f"{stem}_low_{unit}", f"{stem}_high_{unit}")
-        if stem and all(each in one.metrics and each in two.metrics for each in names):
+        if (
+            stem
+            and not stem.startswith(EQUAL_ARMS)
+            and all(each in one.metrics and each in two.metrics for each in names)
+        ):
             found.append((stem, unit))
     return found
 

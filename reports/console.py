@@ -29,8 +29,8 @@ _live: list[Status] = []
 
 
 def say(text: str) -> None:
-    """One line of narration, rich markup allowed."""
-    console.print(text)
+    """One line of narration, as it is: what is in brackets is text of somebody's, not rich's markup."""
+    console.print(text, markup=False)
 
 
 class Step:

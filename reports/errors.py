@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
     ENVIRONMENT = 3
     """The machine or the cluster lacks something: root, a kernel feature, disk, a reachable API server."""
     NOT_PROVEN = 4
-    """Nothing failed, yet a verdict that was asked for is inconclusive or was not run."""
+    """Nothing failed, yet a core verdict is inconclusive or was not run."""
     INTERNAL = 70
     INTERRUPTED = 130
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from contextlib import contextmanager
@@ -13,7 +14,15 @@ from reports.errors import EnvironmentProblem, UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MARKER", "claim_directory", "clear_directory", "one_sentence", "write_text"]
+__all__ = [
+    "MARKER",
+    "claim_directory",
+    "clear_directory",
+    "held_directory",
+    "mark_directory",
+    "one_sentence",
+    "write_text",
+]
 
 MARKER = ".meshproof-report"
 _MARKER_TEXT = "This directory holds a meshproof report; the next run may replace everything in it.\n"
@@ -66,8 +75,34 @@ def claim_directory(path: Path) -> Path:
         )
     if not os.access(absolute, os.W_OK | os.X_OK):
         raise EnvironmentProblem(f"the report directory {path} is not writable", fix="name another with --report-dir")
-    write_text(absolute / MARKER, _MARKER_TEXT)
+    mark_directory(absolute)
     return absolute
+
+
+def mark_directory(path: Path) -> None:
+    """Mark a directory as one whose contents are ours to replace."""
+    write_text(path / MARKER, _MARKER_TEXT)
+
+
+@contextmanager
+def held_directory(path: Path) -> Iterator[None]:
+    """Keep other runs out of a claimed directory. The lock is the kernel's: that of a killed run is nobody's.
+
+    Raises `UsageProblem` where another run is at work in it.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageProblem(
+                f"another run is writing to the report directory {path}", fix="name another with --report-dir"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def clear_directory(path: Path) -> None:

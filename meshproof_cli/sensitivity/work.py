@@ -44,10 +44,17 @@ class Record:
         text = json.dumps(trial_json(trial), ensure_ascii=False) + "\n"
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._drop_cut_off()
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
+
+    def _drop_cut_off(self) -> None:
+        """Remove a last line that a crash has cut off: the next one would become a part of it."""
+        if self.path.is_file():
+            whole = self.path.read_bytes()
+            os.truncate(self.path, whole.rfind(b"\n") + 1)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 
 from fixtures.kube import eventually
 from meshproof_cli import lazy, main
+from meshproof_cli.interrupts import end_like_ctrl_c
 from meshproof_cli.processes import module_command, module_environment
 from meshproof_cli.stages import Stages
 from meshproof_cli.suite import OUTCOME
@@ -66,6 +68,47 @@ def test_lists(capsys: pytest.CaptureFixture[str], what: str) -> None:
     assert yaml.safe_load(out) == rows
     code, out, _ = call(capsys, "list", what)
     assert len(out.splitlines()) == len(rows) + 1
+
+
+def test_dry_run_speaks_to_programs_too(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "run", "--dry-run", "--cluster", "embedded", "--only", "WT-01", "-o", "json")
+    assert code == 0
+    assert {"stage": "chaos", "what": "nothing"} in json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"), [(("--defect", "nonsense"), "nonsense"), (("--set", "nonsense=1"), "nonsense")]
+)
+def test_dry_run_does_not_promise_what_would_be_refused(
+    capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], named: str
+) -> None:
+    code, out, err = call(capsys, "run", "--dry-run", "--cluster", "embedded", *flags)
+    assert (code, out) == (2, "")
+    assert named in err
+
+
+@pytest.mark.parametrize("words", [("chaos", "restore"), ("load", "latency")])
+def test_what_changes_a_cluster_tidies_up_when_it_is_told_to_end(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, str]
+) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        code, _, _ = call(capsys, *words, "--kubeconfig", str(tmp_path / "none"))
+        assert code == 3
+        assert signal.getsignal(signal.SIGTERM) is not before[signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_run_outlives_its_terminal_where_the_user_wants_that() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.getsignal(signal.SIGTERM)
+    try:
+        end_like_ctrl_c()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before[0])
+        signal.signal(signal.SIGTERM, before[1])
 
 
 def test_dry_run_says_what_would_be_done(capsys: pytest.CaptureFixture[str]) -> None:

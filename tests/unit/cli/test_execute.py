@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from fixtures.cluster import Cluster
 from meshproof_cli import judging
-from meshproof_cli.execute import execute
+from meshproof_cli.execute import execute, finished
 from meshproof_cli.ground import Ground
 from meshproof_cli.plan import Known, Options, Plan, Selection
 from meshproof_cli.stages import Stages
@@ -137,3 +138,9 @@ def test_a_broken_writer_spares_the_others_and_the_clean_up(
     assert isinstance(trouble, ValueError)
     assert maker.done == ["delete"]
     assert len(list(tmp_path.iterdir())) == len(FORMATS) - 1
+
+
+def test_what_disturbs_a_cluster_is_done_again_with_the_same_consent() -> None:
+    plan = replace(PLAN, create=False, provider="existing", options=Options(disruptive=True))
+    (again,) = finished(replace(plan, selection=Selection((), ("C1",), ())), KNOWN, (), None)
+    assert "--disruptive" in again.reproduce

@@ -259,3 +259,12 @@ def test_the_command_lists_and_refuses_without_a_cluster(capsys: pytest.CaptureF
     assert code == 4  # of all the subjects only one was tried
     assert [one["subject"]["name"] for one in json.loads(out)["trials"]] == ["w-off"]
     assert (tmp_path / "kill-matrix.html").is_file()
+
+
+def test_a_trial_after_one_that_was_cut_off_is_not_lost(tmp_path: Path) -> None:
+    record = Record(tmp_path / "trials.jsonl")
+    record.add(DONE)
+    with record.path.open("a", encoding="utf-8") as file:
+        file.write('{"subject": {"name": "cut')
+    record.add(DONE)
+    assert record.read() == (DONE, DONE)

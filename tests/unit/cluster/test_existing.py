@@ -193,3 +193,18 @@ def test_every_command_has_help_with_examples(command: str) -> None:
 
 def test_the_host_packages_are_named() -> None:
     assert clusters.HOST_PACKAGES["ip"] == "iproute2"
+
+
+def test_of_several_kubeconfigs_the_one_with_the_context_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kubeconfig: Path
+) -> None:
+    other, broken = tmp_path / "other", tmp_path / "broken"
+    other.write_text(yaml.safe_dump({"contexts": [{"name": "three"}]}))
+    broken.write_text("[")
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/none:{broken}:{other}:{kubeconfig}")
+    assert ExistingProvider(context="three").create().kubeconfig == other
+    assert ExistingProvider(context="two").create().kubeconfig == kubeconfig
+    assert ExistingProvider().create() == Cluster("one", "existing", kubeconfig, "one")
+    monkeypatch.setenv("KUBECONFIG", f":{tmp_path}/none")
+    with pytest.raises(UsageProblem, match="none cannot be read"):
+        ExistingProvider().create()

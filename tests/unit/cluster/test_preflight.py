@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,13 @@ def test_another_system_is_named_with_the_alternative() -> None:
         preflight.check(platform="darwin", user=root)
     assert "--cluster kind" in caught.value.fix
     assert "--kubeconfig" in caught.value.fix
+
+
+def test_a_machine_without_modprobe_has_what_is_loaded_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda tool, **_: None if tool == "modprobe" else f"/usr/bin/{tool}")
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "nodev\tproc\n")
+    with pytest.raises(EnvironmentProblem, match="overlayfs"):
+        preflight.check(platform="linux", user=root)
 
 
 def test_who_is_not_root_is_told() -> None:

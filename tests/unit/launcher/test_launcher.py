@@ -170,6 +170,23 @@ def test_a_folder_that_cannot_be_written_to_is_one_sentence_and_exit_code_3(clon
     assert len(done.stderr.splitlines()) == 2
 
 
+def test_nothing_is_installed_at_the_price_of_docker(clone: Clone):
+    """A machine with Docker's containerd.io: there is a runc, though no package of that name."""
+    programs = {
+        "dpkg-query": "exit 1",
+        "id": "echo 0",
+        "runc": "",
+        "apt-get": 'echo "$*" >>"$PLAY/apt"',
+    }
+    for name, text in programs.items():
+        (clone.play / name).write_text(f"#!/bin/sh\n{text}\n")
+        (clone.play / name).chmod(0o755)
+    clone.run(MESHPROOF_NO_INSTALL="", PATH=f"{clone.play}:{os.environ['PATH']}")
+    _, install = (clone.play / "apt").read_text().splitlines()
+    assert "runc" not in install.split()
+    assert {"--no-remove", "conntrack"} <= set(install.split())
+
+
 def test_the_launcher_installs_what_the_embedded_cluster_calls():
     listed = re.search(r'^HOST_PACKAGES="([^"]*)"$', (ROOT / "meshproof").read_text(), re.MULTILINE)
     assert listed

@@ -60,6 +60,22 @@ def test_flips_of_verdicts(before, after, direction, code):
     assert found.exit_code == code
 
 
+@pytest.mark.parametrize("verdict", [OPEN, N, F])
+def test_a_disturbed_measurement_makes_no_figure_worse(verdict):
+    disturbed = replace(cost(5000, 5), verdict=verdict)
+    found = compare(run(cost(100, 5)), run(disturbed))
+    assert [one.figure for one in found.changes] == [""]
+
+
+def test_equal_arms_are_no_cost():
+    def equal(gap):
+        return replace(cost(100, 5), metrics={"aa_p50_us": gap, "aa_p50_low_us": gap - 1, "aa_p50_high_us": gap + 1})
+
+    found = compare(run(equal(-10)), run(equal(10)))
+    assert found.exit_code == 0
+    assert [one.figure for one in found.changes] == [""]
+
+
 def test_what_is_judged_in_one_run_only():
     found = compare(run(result(P, "A-1"), result(F, "B-1")), run(result(F, "C-1")))
     assert [(one.id, one.direction) for one in found.changes] == [

@@ -70,3 +70,8 @@ def test_nested_and_threaded_steps_share_one_live_line(terminal: io.StringIO) ->
 def test_say_is_one_line(plain: io.StringIO) -> None:
     say("hello " * 100)
     assert plain.getvalue().count("\n") == 1
+
+
+def test_brackets_in_what_is_said_are_text(plain: io.StringIO) -> None:
+    say("pods of shop [app=echo] in [/run/x] are not ready")
+    assert plain.getvalue() == "pods of shop [app=echo] in [/run/x] are not ready\n"

@@ -19,7 +19,7 @@ from reports.allure import write_allure
 from reports.badge import badge_svg
 from reports.data_files import json_text, read_results, write_json, yaml_text
 from reports.errors import EnvironmentProblem, UsageProblem
-from reports.files import MARKER, claim_directory, clear_directory, write_text
+from reports.files import MARKER, claim_directory, clear_directory, held_directory, write_text
 from reports.github import commands, publish, summary_markdown
 from reports.html import html_text
 from reports.junit import junit_text
@@ -185,6 +185,18 @@ def test_allure_results_keep_the_format(tmp_path_factory: pytest.TempPathFactory
             assert all((target / one["source"]).is_file() for one in step["attachments"])
 
 
+def test_allure_results_replace_our_own_and_spare_those_of_others(tmp_path: Path) -> None:
+    first, second = run(result()), run(result(), result(Verdict.FAIL, "WT-02"))
+    write_allure(second, tmp_path)
+    assert len(list(write_allure(first, tmp_path).glob("*-result.json"))) == 1
+    theirs = tmp_path / "theirs" / "allure-results" / "theirs-result.json"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("{}")
+    for _ in range(2):
+        write_allure(first, tmp_path / "theirs")
+    assert theirs.is_file()
+
+
 @given(RUNS, st.integers(20, 200))
 @few
 def test_table_never_steers_the_terminal(value: Run, width: int) -> None:
@@ -261,3 +273,12 @@ def test_badge_is_well_formed(value: Run) -> None:
     root = ET.fromstring(badge_svg(value))
     assert value.conclusion in "".join(root.itertext())
     assert {one.tag.rpartition("}")[2] for one in root.iter()} == {"svg", "title", "clipPath", "rect", "g", "text"}
+
+
+def test_one_run_at_a_time_writes_to_a_directory(tmp_path: Path) -> None:
+    with held_directory(tmp_path):
+        with pytest.raises(UsageProblem, match="another run") as raised, held_directory(tmp_path):
+            pass
+        assert "--report-dir" in raised.value.fix
+    with held_directory(tmp_path):
+        pass
