@@ -107,7 +107,7 @@ def test_a_timeout_counts_the_whole_request(client, echo):
 
 @pytest.mark.parametrize("protocol", ["h2c", "grpc"])
 def test_a_server_that_drains_loses_no_request(client, protocol):
-    with running(Echo(linger="0.4")) as own:
+    with running(Echo(linger="2")) as own:
         with client.start(
             Batch(f"http://127.0.0.1:{own.http}/?delay=20ms", protocol=protocol, duration=0.3, concurrency=4)
         ) as job:
