@@ -11,7 +11,7 @@ from conformance.settings import RunSettings
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem, UsageProblem
 
-__all__ = ["Dressing", "pull_secrets"]
+__all__ = ["Dressed", "Dressing", "pull_secrets"]
 
 Manifest = Mapping[str, Any]
 _PULL_SECRET = "kubernetes.io/dockerconfigjson"  # noqa: S105 - the name of a type
@@ -57,6 +57,32 @@ class Dressing:
         if self.pull_secrets:
             spec["imagePullSecrets"] = [{"name": name} for name in self.pull_secrets]
         return dressed
+
+
+class Dressed(Kube):
+    """A cluster in which whatever is applied, and every namespace that is made, comes as the settings of a run say."""
+
+    def __init__(self, kube: Kube, settings: RunSettings) -> None:
+        super().__init__(kube.api, kube.version)
+        self._dressing = Dressing.of(settings)
+        self._secrets = pull_secrets(kube, settings.pull_secrets)
+
+    def apply(
+        self, *objects: Manifest, namespace: str | None = None, timeout: float | None = None
+    ) -> list[dict[str, Any]]:
+        """As of every cluster; pods are dressed."""
+        return super().apply(*map(self._dressing.on, objects), namespace=namespace, timeout=timeout)
+
+    def create_namespace(
+        self, name: str, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None
+    ) -> None:
+        """As of every cluster; the secrets that images are pulled with are in the namespace."""
+        super().create_namespace(
+            name,
+            {**self._dressing.namespace_labels, **(labels or {})},
+            {**self._dressing.namespace_annotations, **(annotations or {})},
+        )
+        self.apply(*self._secrets, namespace=name)
 
 
 def _pod(item: dict[str, Any]) -> dict[str, Any] | None:

@@ -5,41 +5,15 @@ Everything of a run carries the label `meshproof.io/run`; its namespaces also na
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-from pathlib import Path
 
 from fixtures.kube import Kube
+from fixtures.kube.runner import RUN_LABEL, RUNNER, is_dead, runner_name
 from reports.errors import EnvironmentProblem
 
 __all__ = ["RUNNER", "RUN_LABEL", "delete_space", "is_dead", "runner_name", "sweep", "sweep_dead"]
 
-RUN_LABEL = "meshproof.io/run"
-RUNNER = "meshproof.io/runner"
 GONE_SECONDS = 60.0
-
-
-def runner_name() -> str:
-    """This process: host, process id and its start time, so that a reused process id is no alibi."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
-
-
-def _started(pid: int) -> str:
-    """Start time of a process in clock ticks since boot; "" where it is gone or the system does not say."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def is_dead(runner: str) -> bool:
-    """Whether a runner was on this machine and is no more. Runners elsewhere are presumed alive."""
-    host, _, rest = runner.partition("/")
-    pid, _, started = rest.partition("/")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    return _started(int(pid)) != started
 
 
 def delete_space(kube: Kube, name: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fixtures.kube import Kube, NotEventually, eventually
+from fixtures.kube.runner import RUN_LABEL, RUNNER, runner_name
 from fixtures.workloads import echo_deployment, service
 from load.comparison import AGAIN, BASE, MESHED, Block, measurement
 from load.manifests import driver_pod
@@ -156,15 +157,17 @@ def _ground(
     token = secrets.token_hex(3)
     with ExitStack() as stack:
         report("starting the pods")
-        plain = stack.enter_context(kube.namespace(f"meshproof-load-plain-{token}"))
+        # So that a later run finds what this one leaves, should it be killed.
+        labels, annotations = {RUN_LABEL: f"load-{token}"}, {RUNNER: runner_name()}
+        plain = stack.enter_context(kube.namespace(f"meshproof-load-plain-{token}", labels, annotations))
         kube.apply(*_objects(plain, image, Meshing(meshing.mesh)))
         spaces = {BASE: plain}
         if meshing.injects:
             meshed = stack.enter_context(
                 kube.namespace(
                     f"meshproof-load-meshed-{token}",
-                    labels=meshing.namespace_labels,
-                    annotations=meshing.namespace_annotations,
+                    {**labels, **meshing.namespace_labels},
+                    {**annotations, **meshing.namespace_annotations},
                 )
             )
             kube.apply(*(meshing.strict(meshed) or ()), *_objects(meshed, image, meshing))

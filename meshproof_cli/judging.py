@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from fixtures.kube import Kube
 from meshproof_cli.ground import Ground
 from meshproof_cli.plan import NONE, Plan
-from meshproof_cli.settings import adapter_of, setting_flags
+from meshproof_cli.settings import adapter_of, setting_flags, settings_of
 from meshproof_cli.suite import Suite, judge
 from reports.model import Result
 
@@ -43,8 +44,7 @@ def chaos(plan: Plan, ground: Ground, report: Report) -> tuple[Result, ...]:
     """Run the selected experiments."""
     from chaos import run
 
-    _, kube = ground.ready
-    results = run(kube, adapter_of(plan.options), ground.image, plan.selection.experiments, report)
+    results = run(_cluster(plan, ground), adapter_of(plan.options), ground.image, plan.selection.experiments, report)
     report(", ".join(f"{one.id} {one.seconds:.0f} s" for one in results))
     return tuple(results)
 
@@ -54,10 +54,17 @@ def latency(plan: Plan, ground: Ground, report: Report) -> tuple[Result, ...]:
     from chaos.meshing import meshing
     from load import run_short
 
-    _, kube = ground.ready
-    results = run_short(kube, meshing(adapter_of(plan.options)), ground.image, report)
+    results = run_short(_cluster(plan, ground), meshing(adapter_of(plan.options)), ground.image, report)
     report(results[0].reason if results else "")
     return results
+
+
+def _cluster(plan: Plan, ground: Ground) -> Kube:
+    """The cluster, where pods and namespaces come as the user's settings say; the suite sees to that by itself."""
+    from conformance.dressing import Dressed
+
+    _, kube = ground.ready
+    return Dressed(kube, settings_of(plan.options))
 
 
 def _declared(plan: Plan) -> list[str]:

@@ -13,8 +13,10 @@ from chaos.experiment import Setup
 from chaos.faults import ScaleToZero
 from chaos.guard import guard
 from chaos.log import LOG_NAMESPACE, pending
+from chaos.restoring import restore
 from chaos.runner import NotTakenBack, injected, uninterrupted
 from chaos.wal import append
+from fixtures.kube.runner import RUNNER, runner_name
 from reports.errors import EnvironmentProblem
 
 
@@ -55,7 +57,7 @@ class Cluster:
         self.objects[kind, name] = {**self.objects[kind, name], "spec": body["spec"]}
         return {}
 
-    def delete(self, _, kind, name, _namespace=None):
+    def delete(self, _, kind, name, _namespace=None, **_grace):
         self._answer()
         if kind == "Namespace":
             self.objects.pop(("Lease", "runner"), None)
@@ -133,6 +135,22 @@ def test_no_experiment_follows_a_fault_that_is_in_force(monkeypatch):
     experiment: Any = SimpleNamespace(id="C1", prepare=lambda _: None)
     with pytest.raises(NotTakenBack):
         suite._one(ready, experiment, lambda _: None)
+
+
+def test_restoring_removes_what_killed_checks_and_measurements_have_left(cluster):
+    def space(name, runner):
+        metadata = {"name": name, "labels": {}, "annotations": {RUNNER: runner}}
+        cluster.objects["Namespace", name] = {"kind": "Namespace", "metadata": metadata}
+
+    host = runner_name().partition("/")[0]
+    space("meshproof-load-plain-1", f"{host}/{2**22 + 1}/1")
+    space("meshproof-load-plain-2", runner_name())
+    space("meshproof-load-plain-3", "elsewhere/1/1")
+    assert [undo.arguments["namespace"] for undo in restore(cluster)] == ["meshproof-load-plain-1"]
+    assert {name for kind, name in cluster.objects if kind == "Namespace"} == {
+        "meshproof-load-plain-2",
+        "meshproof-load-plain-3",
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
-from conformance.dressing import Dressing, pull_secrets
+from conformance.dressing import Dressed, Dressing, pull_secrets
 from conformance.limits import LIMITS, Limits, limit
 from conformance.settings import RunSettings, read_settings
+from fixtures.kube import Kube
+from fixtures.kube.rest import Kind
 from fixtures.workloads.manifests import client_pod, echo_deployment, service
 from reports.errors import EnvironmentProblem, UsageProblem
 
@@ -170,3 +173,34 @@ def test_a_secret_of_another_kind_is_not_spread():
         pull_secrets(Secrets("Opaque"), [("ci", "registry")])  # type: ignore[arg-type]
     with pytest.raises(EnvironmentProblem, match="no Secret ci/registry"):
         pull_secrets(Secrets(""), [("ci", "registry")])  # type: ignore[arg-type]
+
+
+class Api:
+    """Answers as an API server with one secret, and keeps what is applied."""
+
+    def __init__(self):
+        self.applied = []
+
+    def kind(self, version, kind):
+        return Kind(version, kind, f"{kind.lower()}s", namespaced=kind != "Namespace")
+
+    def call(self, method, path, body=None, **_):
+        if method == "PATCH":
+            self.applied.append((path, body))
+            return body
+        if path.endswith("/secrets/registry"):
+            return {"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "e30="}}
+        return {"metadata": {}, "items": [{"metadata": {"name": "default", "namespace": "space"}}]}
+
+
+def test_experiments_and_measurements_come_dressed_as_checks_do(file):
+    api: Any = Api()
+    kube = Dressed(Kube(api), read_settings(file, []))
+    kube.create_namespace("space", {"mesh": "on"})
+    kube.apply(client_pod("client", "space", image="i"))
+    (_, namespace), (where, secret), (_, pod) = api.applied
+    assert namespace["metadata"]["labels"].items() >= {"mesh": "on", "example.com/tier": "test"}.items()
+    assert (where, secret["kind"]) == ("/api/v1/namespaces/space/secrets/registry", "Secret")
+    assert pod["metadata"]["labels"]["team"] == "net"
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["spec"]["tolerations"] == [{"key": "dedicated", "operator": "Exists"}]
