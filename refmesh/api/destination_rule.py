@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +13,7 @@ from refmesh.api.fields import Field, Invalid
 from refmesh.api.hostnames import covers
 from refmesh.api.istio_gateway import HOST
 from refmesh.api.limits import ConnectionPool, OutlierDetection, RetryBudget
-from refmesh.api.load_balancer import ConsistentHash
+from refmesh.api.load_balancer import ConsistentHash, Warmup
 from refmesh.api.locality import LocalitySetting
 from refmesh.api.meta import Meta, short_host
 
@@ -28,7 +27,7 @@ class TrafficPolicy:
     balancer: str | None = None
     hashing: ConsistentHash | None = None
     """With the balancer CONSISTENT_HASH."""
-    warmup: timedelta | None = None
+    warmup: Warmup | None = None
     locality: LocalitySetting | None = None
     pool: ConnectionPool | None = None
     outlier: OutlierDetection | None = None

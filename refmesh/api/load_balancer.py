@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Literal
 
 from refmesh.api import locality
-from refmesh.api.fields import Field, Invalid
+from refmesh.api.fields import MILLISECOND, Field, Invalid
 from refmesh.api.locality import LocalitySetting
 
-__all__ = ["CONSISTENT_HASH", "BalancerBlock", "ConsistentHash", "HashKey", "read"]
+__all__ = ["CONSISTENT_HASH", "BalancerBlock", "ConsistentHash", "HashKey", "Warmup", "read"]
 
 CONSISTENT_HASH = "CONSISTENT_HASH"
 """The balancer of a block with `consistentHash`."""
@@ -31,6 +31,8 @@ class HashKey:
     """Of the cookie."""
     lifetime: timedelta | None = None
     """Of the cookie that is made where a client brings none; zero: as long as the client's session."""
+    attributes: tuple[tuple[str, str], ...] = ()
+    """Of that cookie, such as SameSite."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,21 @@ class ConsistentHash:
 
 
 @dataclass(frozen=True)
+class Warmup:
+    """How the share of a new endpoint grows: from `least` percent of its own to all, evenly if `aggression` is 1."""
+
+    duration: timedelta
+    least: float = 10.0
+    aggression: float = 1.0
+
+
+@dataclass(frozen=True)
 class BalancerBlock:
     """The whole block."""
 
     simple: str | None = None
     hashing: ConsistentHash | None = None
-    warmup: timedelta | None = None
-    """How long a new endpoint's share grows."""
+    warmup: Warmup | None = None
     locality: LocalitySetting | None = None
 
 
@@ -58,19 +68,38 @@ def read(block: Field) -> BalancerBlock:
     """Read the block. Raises `Invalid`."""
     if not block.present:
         return BalancerBlock()
-    block.only("simple", "consistentHash", "warmupDurationSecs", "localityLbSetting")
+    block.only("simple", "consistentHash", "warmupDurationSecs", "warmup", "localityLbSetting")
     simple, hashed = block.get("simple"), block.get("consistentHash")
     if simple.present and hashed.present:
         raise Invalid(hashed.path, "cannot be combined with simple")
     chosen = simple.choice(*_SIMPLE, default="UNSPECIFIED")
-    warmup = block.get("warmupDurationSecs")
+    older, warmup = block.get("warmupDurationSecs"), block.get("warmup")
+    if older.present and warmup.present:
+        raise Invalid(older.path, "is the older form of warmup: leave it out")
+    warmup = older if older.present else warmup
     if warmup.present and (
         hashed.present or chosen not in {"UNSPECIFIED", "ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN"}
     ):
         raise Invalid(warmup.path, "needs ROUND_ROBIN or LEAST_REQUEST")
     hashing = _consistent_hash(hashed) if hashed.present else None
     near = locality.read(block.get("localityLbSetting"))
-    return BalancerBlock(CONSISTENT_HASH if hashing else chosen, hashing, warmup.duration(), near)
+    return BalancerBlock(CONSISTENT_HASH if hashing else chosen, hashing, _warmup(older, block.get("warmup")), near)
+
+
+def _warmup(older: Field, block: Field) -> Warmup | None:
+    if older.present:
+        found = older.duration()
+        return Warmup(found) if found is not None else None
+    if not block.present:
+        return None
+    block.only("duration", "minimumPercent", "aggression")
+    found = block.get("duration").duration(low=MILLISECOND)
+    if found is None:
+        raise Invalid(f"{block.path}.duration", "is required")
+    aggression = block.get("aggression").number(1.0)
+    if not aggression:
+        raise Invalid(f"{block.path}.aggression", "must be above 0")
+    return Warmup(found, block.get("minimumPercent").number(10.0), aggression)
 
 
 def _consistent_hash(block: Field) -> ConsistentHash:
@@ -99,12 +128,23 @@ def _key(value: Field, name: str) -> HashKey:
     if name == "httpQueryParameterName":
         return HashKey("query", value.text())
     if name == "httpCookie":
-        value.only("name", "path", "ttl")
+        value.only("name", "path", "ttl", "attributes")
         lifetime = value.get("ttl").duration()
-        return HashKey("cookie", value.get("name").text(), value.get("path").text(""), lifetime)
+        attributes = tuple(
+            (_cookie_text(item.only("name", "value").get("name")), _cookie_text(item.get("value"), ""))
+            for item in value.get("attributes").each()
+        )
+        return HashKey("cookie", value.get("name").text(), value.get("path").text(""), lifetime, attributes)
     if not value.boolean():
         raise Invalid(value.path, "false names no key: leave it out and give another")
     return HashKey("source-ip")
+
+
+def _cookie_text(field: Field, default: str | None = None) -> str:
+    text = field.text(default)
+    if not text.isascii() or set(text) & set('; ,="\\'):
+        raise Invalid(field.path, f"cannot stand in a cookie: {text!r}")
+    return text
 
 
 def _is_prime(number: int) -> bool:

@@ -153,8 +153,9 @@ class Attachments:
         for scope in (*scopes, EVERYBODY):
             wider = self._wildcards.get(scope, ()) if outside else ()
             names = (host, *(name for name in wider if covers(name, host)))
-            rule = next((found for name in names if (found := self.destination_rules.get((scope, name)))), None)
-            if rule is not None and not (rule.private and scope != namespace):
+            rules = (self.destination_rules.get((scope, name)) for name in names)
+            heard = (rule for rule in rules if rule is not None and (scope == namespace or not rule.private))
+            if (rule := next(heard, None)) is not None:
                 return rule
         return None
 

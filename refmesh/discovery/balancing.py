@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.base_pb2 import RuntimeDouble
+from envoy.type.v3.percent_pb2 import Percent
 
 from refmesh.api.destination_rule import TrafficPolicy
 from refmesh.api.load_balancer import ConsistentHash
@@ -22,7 +24,12 @@ def refine(cluster: Any, policy: TrafficPolicy) -> None:
     if places is not None and places.distribute:
         cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
     if policy.warmup is not None:
-        slow = Cluster.SlowStartConfig(slow_start_window=duration(policy.warmup))
+        slow = Cluster.SlowStartConfig(
+            slow_start_window=duration(policy.warmup.duration),
+            # Envoy wants a key by which an operator could overrule the number; nobody sets it.
+            aggression=RuntimeDouble(default_value=policy.warmup.aggression, runtime_key="refmesh.warmup.aggression"),
+            min_weight_percent=Percent(value=policy.warmup.least),
+        )
         if cluster.lb_policy == Cluster.ROUND_ROBIN:
             cluster.round_robin_lb_config.slow_start_config.CopyFrom(slow)
         else:

@@ -76,6 +76,9 @@ def policy(key: HashKey) -> Any:
         found.query_parameter.name = key.name
     elif key.kind == "cookie":
         found.cookie.name, found.cookie.path = key.name, key.path
+        found.cookie.attributes.extend(
+            RouteAction.HashPolicy.CookieAttribute(name=name, value=value) for name, value in key.attributes
+        )
         if key.lifetime is not None:
             found.cookie.ttl.CopyFrom(duration(key.lifetime))
     else:

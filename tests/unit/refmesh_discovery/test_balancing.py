@@ -39,6 +39,14 @@ def block(**content: Any) -> BalancerBlock:
         ({"consistentHash": {"useSourceIp": True, "ringHash": {"minimumRingSize": 0}}}, "must be between 1"),
         ({"simple": "RANDOM", "turns": 3}, "turns: is not supported"),
         ({"simple": "RANDOM", "warmupDurationSecs": "10s"}, "needs ROUND_ROBIN or LEAST_REQUEST"),
+        ({"simple": "RANDOM", "warmup": {"duration": "10s"}}, "warmup: needs ROUND_ROBIN or LEAST_REQUEST"),
+        ({"warmup": {"minimumPercent": 1}}, "warmup.duration: is required"),
+        ({"warmup": {"duration": "1s", "aggression": 0}}, "warmup.aggression: must be above 0"),
+        ({"warmup": {"duration": "1s"}, "warmupDurationSecs": "1s"}, "warmupDurationSecs: is the older form"),
+        (
+            {"consistentHash": {"httpCookie": {"name": "a", "attributes": [{"name": "SameSite", "value": "a;b"}]}}},
+            "attributes[0].value: cannot stand in a cookie",
+        ),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_with_its_path(content: dict[str, Any], sentence: str) -> None:
@@ -184,3 +192,7 @@ def test_warm_up_is_a_slow_start() -> None:
                          ResourceType.CLUSTER)[NAME]  # fmt: skip
     window = found.round_robin_lb_config.slow_start_config.slow_start_window
     assert window.ToTimedelta() == timedelta(seconds=10)
+    chosen = {"duration": "3s", "minimumPercent": 40, "aggression": 2}
+    found = all_messages(cluster_with({"warmup": chosen}).world(), POD, ResourceType.CLUSTER)[NAME]
+    slow = found.least_request_lb_config.slow_start_config
+    assert (slow.slow_start_window.seconds, slow.min_weight_percent.value, slow.aggression.default_value) == (3, 40, 2)

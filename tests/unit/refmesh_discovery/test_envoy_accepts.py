@@ -107,6 +107,7 @@ RICH_ROUTE = policy(
         ],
     },
 )
+COOKIE = {"name": "u", "ttl": "0s", "attributes": [{"name": "SameSite", "value": "Strict"}, {"name": "Secure"}]}
 RICH_RULE = policy(
     "rich",
     {
@@ -125,9 +126,7 @@ RICH_RULE = policy(
             {
                 "name": "v2",
                 "labels": {"version": "v2"},
-                "trafficPolicy": {
-                    "loadBalancer": {"consistentHash": {"httpCookie": {"name": "u", "ttl": "0s"}, "maglev": {}}}
-                },
+                "trafficPolicy": {"loadBalancer": {"consistentHash": {"httpCookie": COOKIE, "maglev": {}}}},
             },
         ],
     },
@@ -273,7 +272,7 @@ OUTSIDE: list[tuple[str, dict[str, Any]]] = [
             {
                 "host": "*.example.com",
                 "trafficPolicy": {
-                    "loadBalancer": {"simple": "ROUND_ROBIN", "warmupDurationSecs": "10s"},
+                    "loadBalancer": {"simple": "ROUND_ROBIN", "warmup": {"duration": "1ms", "minimumPercent": 0}},
                     "outlierDetection": {"consecutive5xxErrors": 1},
                     "retryBudget": {"percent": 20},
                 },
