@@ -42,6 +42,7 @@ def parse(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--image", default=os.environ.get("REFMESH_IMAGE", ""), help="image of the sidecars")
     parser.add_argument("--access-log", choices=("on", "off"), default="on", help="access logs of the sidecars")
     parser.add_argument("--access-log-encoding", choices=("JSON", "TEXT"), default="JSON")
+    parser.add_argument("--access-log-format", default="", help="in Envoy's words; refmesh's own otherwise")
     parser.add_argument("--tracing", choices=("on", "off"), default="on")
     parser.add_argument("--trace-sampling", type=float, default=1.0, help="percentage of new traces to record")
     parser.add_argument("--trace-b3", choices=("on", "off"), default="off", help="continue traces of B3 headers")

@@ -74,6 +74,7 @@ class ControlPlane:
             root_namespace=options.namespace,
             observation=arguments.observation(options),
             text_log=options.access_log_encoding == "TEXT",
+            log_format=options.access_log_format,
             trace_collector=options.trace_collector,
             trace_b3=options.trace_b3 == "on",
             allow_unknown=options.outbound_traffic_policy == "ALLOW_ANY",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from refmesh.api.fields import Field, Invalid
+from refmesh.api.log_filter import read_expression
 from refmesh.api.meta import Meta
 from refmesh.api.selection import EVERYTHING, Selection
 
@@ -32,10 +33,18 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Logging:
-    """Whether accesses are logged, seen as a client and as a server; None leaves it to the next wider policy."""
+    """What one policy says of the access log of one side; None leaves a field to the next wider policy."""
 
-    client: bool | None = None
-    server: bool | None = None
+    wanted: bool | None = None
+    expression: str | None = None
+    """Only accesses for which it holds are logged."""
+
+    def over(self, before: Logging) -> Logging:
+        """This over an earlier one, field by field."""
+        return Logging(
+            self.wanted if self.wanted is not None else before.wanted,
+            self.expression if self.expression is not None else before.expression,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +64,10 @@ class Telemetry:
 
     meta: Meta
     selection: Selection = EVERYTHING
-    logging: Logging = Logging()
     client: Tracing = Tracing()
     server: Tracing = Tracing()
+    client_log: Logging = Logging()
+    server_log: Logging = Logging()
 
     @classmethod
     def parse(cls, obj: Any, domain: str) -> Telemetry:  # noqa: ARG003 - one signature for every kind
@@ -67,7 +77,13 @@ class Telemetry:
         if spec.get("metrics").present:
             raise Invalid("spec.metrics", "is not supported by refmesh: metrics are always the standard ones")
         spec.only("selector", "targetRef", "targetRefs", "accessLogging", "tracing")
-        found = cls(meta, Selection.read(spec), _logging(spec.get("accessLogging")))
+        found = cls(meta, Selection.read(spec))
+        for item in spec.get("accessLogging").each():
+            logged = _logging(item)
+            if "client" in _sides(item):
+                found = replace(found, client_log=logged.over(found.client_log))
+            if "server" in _sides(item):
+                found = replace(found, server_log=logged.over(found.server_log))
         for item in spec.get("tracing").each():
             said = _tracing(item)
             if "client" in _sides(item):
@@ -92,17 +108,12 @@ def _over(said: Tracing, before: Tracing) -> Tracing:
     )
 
 
-def _logging(entries: Field) -> Logging:
-    found = Logging()
-    for item in entries.each():
-        if item.get("filter").present:
-            raise Invalid(f"{item.path}.filter", "is not supported by refmesh: accesses are all logged, or none")
-        item.only("match", "providers", "disabled")
-        _provider(item, LOG_PROVIDER)
-        wanted = not item.get("disabled").boolean()
-        for side in _sides(item):
-            found = replace(found, **{side: wanted})
-    return found
+def _logging(item: Field) -> Logging:
+    item.only("match", "providers", "disabled", "filter")
+    _provider(item, LOG_PROVIDER)
+    chosen = item.get("filter")
+    expression = read_expression(chosen.only("expression").get("expression")) if chosen.present else None
+    return Logging(not item.get("disabled").boolean(), expression)
 
 
 def _tracing(item: Field) -> Tracing:

@@ -125,7 +125,12 @@ def streams(reporter: str, target: str, peer: str = "") -> list[Any]:
 
 def at_end(log: Any) -> Any:
     """The log, written once for a connection: when it ends."""
-    log.filter.CopyFrom(_at(AccessLogType.TcpConnectionEnd))
+    ended = _at(AccessLogType.TcpConnectionEnd)
+    if log.HasField("filter"):
+        chosen = AccessLogFilter()
+        chosen.CopyFrom(log.filter)
+        ended = AccessLogFilter(and_filter=AndFilter(filters=[ended, chosen]))
+    log.filter.CopyFrom(ended)
     return log
 
 

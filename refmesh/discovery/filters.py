@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions, Http2ProtocolOptions
 from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.config.listener.v3.listener_components_pb2 import Filter, ListenerFilter
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
-from envoy.extensions.access_loggers.stream.v3.stream_pb2 import StdoutAccessLog
 from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
@@ -31,6 +29,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.discovery import counting, guards, names, tls, tracing
+from refmesh.discovery.access_logs import access_log
 from refmesh.discovery.guards import Guard
 from refmesh.discovery.limits import AS_USUAL, StreamHandling
 from refmesh.discovery.packing import duration, pack, uint32
@@ -55,55 +54,6 @@ HTTP_SNIFFED = ("http/1.0", "http/1.1", "h2c")
 """What the HTTP inspector reports for plaintext HTTP."""
 
 _HCM = "envoy.filters.network.http_connection_manager"
-_COMMON_LOG = {
-    "start_time": "%START_TIME%",
-    "duration": "%DURATION%",
-    "bytes_received": "%BYTES_RECEIVED%",
-    "bytes_sent": "%BYTES_SENT%",
-    "response_flags": "%RESPONSE_FLAGS%",
-    "connection_termination_details": "%CONNECTION_TERMINATION_DETAILS%",
-    "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
-    "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
-    "downstream_peer_uri_san": "%DOWNSTREAM_PEER_URI_SAN%",
-    # Whether an AUDIT policy matched.
-    "audit": "%DYNAMIC_METADATA(envoy.common:access_log_hint)%",
-    "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
-    "upstream_host": "%UPSTREAM_HOST%",
-    "upstream_peer_uri_san": "%UPSTREAM_PEER_URI_SAN%",
-    "upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
-}
-_HTTP_LOG = {
-    "method": "%REQ(:METHOD)%",
-    "path": "%REQ(:PATH)%",
-    "protocol": "%PROTOCOL%",
-    "authority": "%REQ(:AUTHORITY)%",
-    "request_id": "%REQ(X-REQUEST-ID)%",
-    "user_agent": "%REQ(USER-AGENT)%",
-    "response_code": "%RESPONSE_CODE%",
-    "response_code_details": "%RESPONSE_CODE_DETAILS%",
-    "route_name": "%ROUTE_NAME%",
-}
-_TRACE_LOG = {"trace_id": "%TRACE_ID%"}
-_AROUND = '"%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS%'
-_COUNTED = "%RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION%"
-_HTTP_LINE = (
-    '[%START_TIME%] "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% '
-    f'{_COUNTED} "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" {_AROUND} %ROUTE_NAME%\n'
-)
-_STREAM_LINE = f'[%START_TIME%] "- - -" 0 - {_COUNTED} {_AROUND} %CONNECTION_TERMINATION_DETAILS%\n'
-
-
-def _access_log(settings: MeshSettings, direction: str, *, http: bool) -> list[Any]:
-    if not settings.observation.access_log:
-        return []
-    line = SubstitutionFormatString()
-    if settings.text_log:
-        line.text_format_source.inline_string = _HTTP_LINE if http else _STREAM_LINE
-    else:
-        traced = _TRACE_LOG if settings.observation.sampling is not None else {}
-        fields = {"direction": direction, **_COMMON_LOG, **({**_HTTP_LOG, **traced} if http else {})}
-        line.json_format.update(fields)
-    return [AccessLog(name="envoy.access_loggers.stdout", typed_config=pack(StdoutAccessLog(log_format=line)))]
 
 
 def _connection_manager(
@@ -116,7 +66,7 @@ def _connection_manager(
             *filters,
             HttpFilter(name="envoy.filters.http.router", typed_config=pack(Router())),
         ],
-        access_log=[*_access_log(settings, direction, http=True), *counters],
+        access_log=[*access_log(settings, direction, http=True), *counters],
         # The mesh adds no time limits of its own, and leaves alone what applications say to each other.
         stream_idle_timeout=Duration(),
         request_timeout=Duration(),
@@ -214,7 +164,7 @@ def http_inbound(settings: MeshSettings, port: int, guard: Guard, *, verified: b
 
 def _stream_logs(settings: MeshSettings, direction: str, target: str, peer: str) -> list[Any]:
     """What is logged and counted of connections; without a `target` they are not counted."""
-    logs = [counting.at_end(log) for log in _access_log(settings, direction, http=False)]
+    logs = [counting.at_end(log) for log in access_log(settings, direction, http=False)]
     if target:
         logs.extend(counting.streams("source" if direction == "outbound" else "destination", target, peer))
     return logs

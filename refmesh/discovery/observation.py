@@ -25,6 +25,8 @@ class Observation:
     silent: bool = False
     """Spans are not reported; trace context goes on to the next hop all the same."""
     tags: tuple[Tag, ...] = ()
+    log_filter: str = ""
+    """A CEL expression that holds of what is logged; empty: everything is."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,11 @@ class TelemetryPolicies:
     def _in_force(self, side: str, policies: Iterable[Telemetry]) -> Observation:
         found = self.base
         for policy in policies:
-            logged, traced = getattr(policy.logging, side), getattr(policy, side)
-            if logged is not None:
-                found = replace(found, access_log=logged)
+            logged, traced = getattr(policy, f"{side}_log"), getattr(policy, side)
+            if logged.wanted is not None:
+                found = replace(found, access_log=logged.wanted)
+            if logged.expression is not None:
+                found = replace(found, log_filter=logged.expression)
             if found.sampling is None:
                 continue  # no policy can have spans reported where the mesh has nowhere to report them to
             if traced.sampling is not None:

@@ -23,6 +23,8 @@ class MeshSettings:
     """What proxies say of their traffic, unless a Telemetry wants it otherwise."""
     text_log: bool = False
     """Whether access logs are lines of text; they are JSON otherwise."""
+    log_format: str = ""
+    """Of access logs, in Envoy's words: a line, or a JSON object of texts; empty: refmesh's own."""
     trace_collector: tuple[str, int] | None = None
     """Host and port of a collector of the user's own; spans go to the control plane without."""
     allow_unknown: bool = True

@@ -195,7 +195,9 @@ def _telemetry() -> Schema:
     )
     return _object(
         **authorization_schema.selection(),
-        accessLogging=_list(_object(match=match, providers=providers, disabled=_BOOLEAN)),
+        accessLogging=_list(
+            _object(match=match, providers=providers, disabled=_BOOLEAN, filter=_object(expression=_STRING))
+        ),
         tracing=_list(tracing),
     )
 

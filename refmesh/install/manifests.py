@@ -200,6 +200,7 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
         options.access_log,
         "--access-log-encoding",
         options.access_log_encoding,
+        *([f"--access-log-format={options.access_log_format}"] if options.access_log_format else []),
         "--tracing",
         options.tracing,
         "--trace-sampling",

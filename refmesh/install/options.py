@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+from refmesh.api.log_format import format_problem
 from refmesh.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Options:
     """on or off: whether proxies log accesses, unless a Telemetry wants it otherwise."""
     access_log_encoding: str = "JSON"
     """JSON or TEXT."""
+    access_log_format: str = ""
+    """In Envoy's words: a line with TEXT, an object of texts with JSON. Without, refmesh's own."""
     tracing: str = "on"
     """on or off: whether proxies take part in traces at all."""
     trace_sampling: str = "1"
@@ -134,6 +137,14 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
 
 def _check_observation(options: Options) -> None:
     """Raises `UsageProblem` for a setting of access logs or traces that cannot be put in force."""
+    if options.access_log_format:
+        problem = format_problem(options.access_log_format, as_json=options.access_log_encoding == "JSON")
+        if problem:
+            raise UsageProblem(
+                f"access_log_format {problem}.",
+                fix="Write a line such as '%REQ(:PATH)% %RESPONSE_CODE%' and access_log_encoding=TEXT, "
+                'or an object such as {"path": "%REQ(:PATH)%"}.',
+            )
     sampling = options.trace_sampling
     if not re.fullmatch(r"\d{1,3}(\.\d{1,4})?", sampling) or float(sampling) > 100:
         raise UsageProblem(f"trace_sampling={sampling!r} is no percentage.", fix="Give a number from 0 to 100.")
@@ -172,5 +183,6 @@ def _split(setting: str) -> tuple[str, str]:
         raise UsageProblem(f"--set {setting!r} is not of the form key=value.")
     # istioctl's users write trustDomain and meshConfig.outboundTrafficPolicy.mode; both spellings are understood
     key = re.sub(r"^(meshConfig\.)?(outboundTrafficPolicy)\.mode$", r"\2", key)
+    key = key.removeprefix("meshConfig.")
     key = key.replace(".", "_") if key.startswith("addons.") else key
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key), value

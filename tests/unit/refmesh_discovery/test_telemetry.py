@@ -39,7 +39,10 @@ def traced(**said: Any) -> dict[str, Any]:
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"metrics": []}, "spec.metrics: is not supported by refmesh"),
-    ({"accessLogging": [{"filter": {"expression": "true"}}]}, "spec.accessLogging[0].filter: is not supported"),
+    (
+        {"accessLogging": [{"filter": {"expression": "a.b"}}]},
+        "spec.accessLogging[0].filter.expression: has no attribute",
+    ),
     ({"accessLogging": [{"providers": [{"name": "otel"}]}]}, "spec.accessLogging[0].providers[0].name: must be envoy"),
     ({"accessLogging": [{"match": {"mode": "BOTH"}}]}, "spec.accessLogging[0].match.mode: must be one of"),
     (traced(randomSamplingPercentage=101), "spec.tracing[0].randomSamplingPercentage: must be between 0 and 100"),
