@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from refmesh.discovery.observation import Observation
 from refmesh.discovery.settings import MeshSettings
 from refmesh.errors import UsageProblem
 from refmesh.install import options
-from tests.unit.refmesh_discovery.test_envoy_accepts import ENVOY
+from tests.unit.refmesh_discovery.validating import complaint
 
 GOOD = [
     "response.code >= 400",
@@ -162,7 +161,6 @@ def logs() -> Iterator[AccessLog]:
 
 
 def test_envoy_takes_what_is_accepted(tmp_path: Path) -> None:
-    config = tmp_path / "envoy.json"
     manager = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
     proxy = {
         "@type": manager,
@@ -174,12 +172,4 @@ def test_envoy_takes_what_is_accepted(tmp_path: Path) -> None:
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
         "filter_chains": [{"filters": [{"name": "tcp", "typed_config": proxy}]}],
     }
-    config.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [{"name": "a"}]}}))
-    done = subprocess.run(
-        [ENVOY, "--mode", "validate", "-c", config, "-l", "error"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    assert not complaint({"static_resources": {"listeners": [listener], "clusters": [{"name": "a"}]}}, tmp_path)

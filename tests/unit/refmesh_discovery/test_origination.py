@@ -33,6 +33,7 @@ from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.world import Generator
 from tests.unit.refmesh_discovery.authority import TestAuthority
+from tests.unit.refmesh_discovery.envoy_process import ENVOY
 from tests.unit.refmesh_discovery.helpers import (
     MemoryCluster,
     all_messages,
@@ -42,7 +43,7 @@ from tests.unit.refmesh_discovery.helpers import (
     policy,
     service,
 )
-from tests.unit.refmesh_discovery.test_envoy_accepts import ENVOY, SDS
+from tests.unit.refmesh_discovery.test_envoy_accepts import SDS
 
 HOST = "api.example.com"
 _FILTERS = "type.googleapis.com/envoy.extensions.filters"
