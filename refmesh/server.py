@@ -43,6 +43,7 @@ from refmesh.config.watcher import Watcher
 from refmesh.dashboard import server as dashboard
 from refmesh.dashboard.sources import view_of
 from refmesh.discovery import ads
+from refmesh.discovery.accounts import Departures
 from refmesh.discovery.credentials import RenewedCredentials
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.world import Generator
@@ -80,6 +81,8 @@ class ControlPlane:
             allow_unknown=options.outbound_traffic_policy == "ALLOW_ANY",
         )
         self._generator = Generator(self._settings)
+        self._departures = Departures()
+        self._forgetting: asyncio.TimerHandle | None = None
         self._hub = ads.Hub()
         self._store = Store(self._settings.domain)
         self._watcher = Watcher(kube, self._store, self._publish)
@@ -240,6 +243,11 @@ class ControlPlane:
 
     def _publish(self, snapshot: Snapshot) -> None:
         """A new snapshot: to the proxies first, then to the statuses and gauges."""
+        snapshot = self._departures.noted(snapshot)
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        if (seconds := self._departures.seconds_left) is not None:
+            self._forgetting = asyncio.get_running_loop().call_later(seconds, self._watcher.changed)
         self._hub.publish(self._generator.build(snapshot))
         self._status.offer(snapshot)
         self._keys.offer(snapshot)

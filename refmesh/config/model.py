@@ -196,6 +196,8 @@ class Snapshot:
     slices: Mapping[Key, Mapping[str, Slice]] = field(default_factory=lambda: _NONE)
     """By service, then by the slice's name."""
     pods: Mapping[Key, Pod] = field(default_factory=lambda: _NONE)
+    departed: Mapping[Key, frozenset[str]] = field(default_factory=lambda: _NONE)
+    """Service accounts whose last pod has left a Service a moment ago, by service."""
     nodes: Mapping[Key, Locality] = field(default_factory=lambda: _NONE)
     """Where Nodes are, by ("", name); those that say nothing of it are left out."""
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _NONE)
@@ -225,7 +227,7 @@ class Snapshot:
     @property
     def without_endpoints(self) -> tuple[Mapping[Any, Any], ...]:
         """Every table but those of pods and endpoints. One that did not change is the one of the snapshot before."""
-        left_out = {"version", "slices", "pods", "nodes"}
+        left_out = {"version", "slices", "pods", "departed", "nodes"}
         return tuple(getattr(self, item.name) for item in fields(self) if item.name not in left_out)
 
     @cached_property

@@ -21,7 +21,7 @@ from refmesh.discovery import policy
 from refmesh.discovery.counting import PEER_NAMESPACE
 from refmesh.discovery.packing import uint32
 
-__all__ = ["Address", "Backend", "assignment", "backends", "identities", "lb_endpoints"]
+__all__ = ["Address", "Backend", "assignment", "backends", "in_mesh", "lb_endpoints"]
 
 _TLS_MODE_LABEL = "security.istio.io/tlsMode"
 
@@ -85,25 +85,14 @@ def usable(endpoint: Endpoint) -> bool:
 
 
 def _mtls(policies: policy.MtlsPolicies, pod: Pod | None, port: int) -> bool:
-    if pod is None or not _in_mesh(pod):
+    if pod is None or not in_mesh(pod):
         return False
     return policy.mode_in_force(policies, pod, port) is not MtlsMode.DISABLE
 
 
-def _in_mesh(pod: Pod) -> bool:
+def in_mesh(pod: Pod) -> bool:
     """Whether a pod serves the mesh's mTLS: by its proxy or, with Istio's label for that, by itself."""
     return (pod.meshed and not pod.router) or pod.labels.get(_TLS_MODE_LABEL) == "istio"
-
-
-def identities(snapshot: Snapshot, service: Service) -> tuple[str, ...]:
-    """The service accounts of everything behind the service, ready or not, so that a new one is known in time."""
-    accounts = set()
-    for piece in snapshot.slices.get(service.key, {}).values():
-        for endpoint in piece.endpoints:
-            pod = snapshot.pods.get((service.namespace, endpoint.pod)) if endpoint.pod else None
-            if pod is not None and _in_mesh(pod):
-                accounts.add(pod.service_account)
-    return tuple(sorted(accounts))
 
 
 def in_subset(backend: Backend, labels: Mapping[str, str]) -> bool:

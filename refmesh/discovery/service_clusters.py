@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.config.model import Key, Protocol, Service, ServicePort, Snapshot
 from refmesh.config.references import service_of
-from refmesh.discovery import clusters, endpoints
+from refmesh.discovery import clusters
+from refmesh.discovery.accounts import accounts
 from refmesh.discovery.settings import MeshSettings
 
 __all__ = ["cluster_specs", "known_identities", "upgraded_ports", "variants"]
@@ -17,8 +18,7 @@ _NO_POLICY = TrafficPolicy()
 
 def known_identities(snapshot: Snapshot, service: Service, settings: MeshSettings) -> tuple[str, ...]:
     """Who may be behind the Service: what its clients expect of a certificate."""
-    accounts = endpoints.identities(snapshot, service)
-    return tuple(settings.identity(service.namespace, account) for account in accounts)
+    return tuple(settings.identity(service.namespace, account) for account in accounts(snapshot, service))
 
 
 def cluster_specs(
