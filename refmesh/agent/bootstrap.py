@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from refmesh.agent import statistics
 from refmesh.agent.settings import ADMIN_PORT, READY_PORT
 from refmesh.ca import hints
 
@@ -34,6 +35,7 @@ RUNTIME = {
 
 _TYPE = "type.googleapis.com/"
 _MAX_CONNECTIONS = 50_000
+_WATCHDOG = {"miss_timeout": "5s", "megamiss_timeout": "10s"}
 _HTTP_OPTIONS = f"{_TYPE}envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -59,6 +61,9 @@ def bootstrap(settings: Settings) -> dict[str, Any]:
             "listeners": [_ready_listener(), _hints_listener(settings)],
         },
         "layered_runtime": RUNTIME,
+        **({} if settings.statistics == "all" else statistics.settings()),
+        # They only count how often a thread is late, for which each wakes ten times a second by default.
+        "watchdogs": dict.fromkeys(("main_thread_watchdog", "worker_watchdog"), _WATCHDOG),
         # Peers cannot use up the proxy's memory with connections alone.
         "overload_manager": {
             "resource_monitors": [

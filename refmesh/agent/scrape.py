@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from refmesh.agent.exposition import Translation, Workload
 from refmesh.agent.settings import ADMIN_PORT, INBOUND_SOURCE, log
+from refmesh.agent.statistics import OF_CLUSTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,13 +30,7 @@ _SECONDS = 8.0
 _MAX_BYTES = 32 << 20
 _MAX_LINE = 1 << 20
 _PIECE = 32 << 10
-# Of Envoy's own statistics those that people look at: a proxy has a hundred for each cluster.
-_CLUSTER = (
-    r"upstream_(rq|cx)_(active|overflow|pending_overflow|pending_active|connect_fail|retry|retry_overflow)"
-    r"|outlier_detection%5C.ejections_(active|enforced_total|overflow)"
-    r"|circuit_breakers%5C.default%5C.(cx|rq|rq_pending|rq_retry)_open"
-    r"|ssl%5C.(handshake|connection_error|fail_[a-z_]%2B)"
-)
+_CLUSTER = "|".join(OF_CLUSTERS).replace(".", "%5C.")
 _FILTER = (
     rf"^(istio%5C.|cluster%5C..*%5C.({_CLUSTER})$|cluster_manager%5C.|listener_manager%5C.|control_plane%5C."
     r"|server%5C.(live|uptime|memory_allocated|memory_heap_size|total_connections|days_until_first_cert_expiring)$)"

@@ -50,6 +50,8 @@ class Settings:
     run_dir: str = RUN_DIR
     token_path: str = TOKEN_PATH
     log_level: str = "warning"
+    statistics: str = "shown"
+    """Which of Envoy's own there are: those that are shown, or all."""
     proxy_type: str = "sidecar"
     """sidecar, or router: a gateway's proxy, which has no application beside it."""
     classic: bool = False
@@ -82,6 +84,7 @@ class Settings:
             run_dir=env.get("REFMESH_RUN_DIR", RUN_DIR),
             token_path=env.get("REFMESH_TOKEN", TOKEN_PATH),
             log_level=env.get("REFMESH_LOG_LEVEL", cls.log_level),
+            statistics=env.get("REFMESH_STATISTICS", cls.statistics),
             proxy_type=env.get("REFMESH_PROXY_TYPE", cls.proxy_type),
             classic=is_classic(env),
         )

@@ -37,6 +37,7 @@ _TUNING = {
     "proxy.refmesh.io/drainSeconds": "REFMESH_DRAIN_SECONDS",
     "proxy.refmesh.io/logLevel": "REFMESH_LOG_LEVEL",
     "proxy.refmesh.io/certificateSeconds": "REFMESH_CERTIFICATE_SECONDS",
+    "proxy.refmesh.io/statistics": "REFMESH_STATISTICS",
 }
 
 

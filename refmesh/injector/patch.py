@@ -120,6 +120,9 @@ def _check_annotations(annotations: Mapping[str, str]) -> None:
     level = annotations.get("proxy.refmesh.io/logLevel") or "warning"
     if level not in {"trace", "debug", "info", "warning", "error", "critical", "off"}:
         raise BadPod(f"annotation proxy.refmesh.io/logLevel: {level!r} is no log level of Envoy")
+    kept = annotations.get("proxy.refmesh.io/statistics") or "shown"
+    if kept not in {"shown", "all"}:
+        raise BadPod(f"annotation proxy.refmesh.io/statistics: {kept!r} is neither shown nor all")
 
 
 def _is_native(annotations: Mapping[str, str], spec: Mapping[str, Any], config: Config) -> bool:

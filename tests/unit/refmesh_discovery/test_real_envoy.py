@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from refmesh.agent.statistics import OF_CLUSTERS
 from refmesh.discovery.resource import ResourceType
 from tests.unit.refmesh_discovery.envoy_process import EnvoyUnderTest, running_envoy
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, endpoint_slice, pod, policy, service
@@ -90,3 +91,15 @@ async def test_random_changes_reach_envoy_without_a_stall_or_rejection(tmp_path:
         for kind in (ResourceType.CLUSTER, ResourceType.LISTENER):
             assert found[kind] == set(world.shared[kind]) | set(own[kind]), kind
         assert found[ResourceType.ROUTE] >= set(world.shared[ResourceType.ROUTE])
+
+
+async def test_envoy_has_the_statistics_of_clusters_that_are_told_and_no_others(tmp_path: Path) -> None:
+    rule = policy("echo", {"host": "echo", "trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 5}}})
+    cluster = MemoryCluster().with_echo().put("DestinationRule", rule)
+    async with running_envoy(cluster, tmp_path) as envoy:
+        await envoy.settled(PATIENCE_SECONDS)
+        names = [item.get("name", "") for item in (await envoy.get("stats?format=json"))["stats"]]
+    prefix = "cluster.outbound|80||echo.shop.svc.cluster.local."
+    assert {name.removeprefix(prefix) for name in names if name.startswith(prefix)} == set(OF_CLUSTERS)
+    assert {"cluster_manager.cluster_added", "server.live"} <= set(names)
+    assert any(name.startswith("listener.0.0.0.0_15006.") for name in names)

@@ -187,6 +187,7 @@ def test_seam_for_the_defect_is_used(monkeypatch):
         ("traffic.sidecar.istio.io/includeOutboundIPRanges", "everywhere"),
         ("proxy.refmesh.io/concurrency", "-1"),
         ("proxy.refmesh.io/logLevel", "loud"),
+        ("proxy.refmesh.io/statistics", "some"),
         ("sidecar.istio.io/nativeSidecar", "yes"),
     ],
 )
