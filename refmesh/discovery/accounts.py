@@ -21,7 +21,8 @@ LINGER_SECONDS = 10.0
 """How long an account is still accepted after its last pod has left the Service: long enough for one pod to take
 another's place, and for a namespace to go whose pods end first."""
 
-_STARTING = "pods without an address"
+_STARTING, _PRESENT = "pods without an address", "accounts behind Services"
+_NOBODY: frozenset[str] = frozenset()
 
 
 def accounts(snapshot: Snapshot, service: Service) -> tuple[str, ...]:
@@ -29,18 +30,28 @@ def accounts(snapshot: Snapshot, service: Service) -> tuple[str, ...]:
 
     None before there is an endpoint: the pods that the Service selects are then still being created, one by one.
     """
-    found = _with_address(snapshot, service) | snapshot.departed.get(service.key, frozenset())
-    return tuple(sorted(found | _starting(snapshot, service))) if found else ()
+    addressed, starting = _present(snapshot, service)
+    found = addressed | snapshot.departed.get(service.key, _NOBODY)
+    return tuple(sorted(found | starting)) if found else ()
 
 
-def _with_address(snapshot: Snapshot, service: Service) -> frozenset[str]:
+def _present(snapshot: Snapshot, service: Service) -> tuple[frozenset[str], frozenset[str]]:
+    """Accounts of pods that slices have, and of those that are starting."""
+    known = snapshot.derived.setdefault(_PRESENT, {})
+    if service.key not in known:
+        known[service.key] = _addressed(snapshot, service), _starting(snapshot, service)
+    found: tuple[frozenset[str], frozenset[str]] = known[service.key]
+    return found
+
+
+def _addressed(snapshot: Snapshot, service: Service) -> frozenset[str]:
     found = set()
     for piece in snapshot.slices.get(service.key, {}).values():
         for endpoint in piece.endpoints:
             pod = snapshot.pods.get((service.namespace, endpoint.pod)) if endpoint.pod else None
             if pod is not None and in_mesh(pod):
                 found.add(pod.service_account)
-    return frozenset(found)
+    return frozenset(found) if found else _NOBODY
 
 
 def _starting(snapshot: Snapshot, service: Service) -> frozenset[str]:
@@ -51,7 +62,9 @@ def _starting(snapshot: Snapshot, service: Service) -> frozenset[str]:
             if not pod.address and in_mesh(pod):
                 pods.setdefault(pod.namespace, []).append(pod)
         snapshot.derived[_STARTING] = pods
-    candidates = snapshot.derived[_STARTING].get(service.namespace, ())
+    candidates = snapshot.derived[_STARTING].get(service.namespace)
+    if not candidates:
+        return _NOBODY
     return frozenset(pod.service_account for pod in candidates if service.selects(pod.labels))
 
 
@@ -70,8 +83,9 @@ class Departures:
         now = self._clock()
         before, self._present = self._present, {}
         for key, service in snapshot.services.items():
-            present = _with_address(snapshot, service) | _starting(snapshot, service)
-            gone = before.get(key, frozenset()) - present
+            addressed, starting = _present(snapshot, service)
+            present = addressed | starting if starting else addressed
+            gone = before.get(key, _NOBODY) - present
             if gone:
                 self._left.setdefault(key, {}).update(dict.fromkeys(gone, now + self._seconds))
             self._present[key] = present
@@ -82,7 +96,11 @@ class Departures:
             and (kept := {name: end for name, end in left.items() if end > now and name not in self._present[key]})
         }
         departed: Mapping[Key, frozenset[str]] = {key: frozenset(left) for key, left in self._left.items()}
-        return replace(snapshot, departed=MappingProxyType(departed)) if departed else snapshot
+        if not departed:
+            return snapshot
+        found = replace(snapshot, departed=MappingProxyType(departed))
+        found.derived.update(snapshot.derived)
+        return found
 
     @property
     def seconds_left(self) -> float | None:

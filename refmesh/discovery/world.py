@@ -280,22 +280,23 @@ class Generator:
     ) -> None:
         backends = endpoints.backends(snapshot, policies, service, port)
         for spec, labels in cluster_specs(service, port, rule, identities, self._settings):
-            found[ResourceType.CLUSTER][spec.name] = self._memory.encoded(
+            name = spec.name
+            found[ResourceType.CLUSTER][name] = self._memory.encoded(
                 ResourceType.CLUSTER,
-                spec.name,
+                name,
                 scope,
                 spec,
                 partial(clusters.outbound_cluster, spec, self._settings),
             )
             chosen = [one for one in backends if not labels or endpoints.in_subset(one, labels)]
             plan = locality.plan_of(spec.policy, snapshot, chosen)
-            self._views.put(scope, spec.name, plan)
+            self._views.put(scope, name, plan)
             addresses = tuple(one.listed for one in chosen)
-            make = partial(endpoints.assignment, spec.name, addresses)
+            make = partial(endpoints.assignment, name, addresses)
             if plan is not None:
-                make = partial(locality.assignment, spec.name, plan, locality.NOWHERE)
-            found[ResourceType.ENDPOINT][spec.name] = self._memory.encoded(
-                ResourceType.ENDPOINT, spec.name, scope, plan or addresses, make
+                make = partial(locality.assignment, name, plan, locality.NOWHERE)
+            found[ResourceType.ENDPOINT][name] = self._memory.encoded(
+                ResourceType.ENDPOINT, name, scope, plan or addresses, make
             )
 
     def _add_route(
