@@ -43,6 +43,10 @@ class Proxy:
     """Name of its container, a native sidecar (among the init containers) or not."""
     admin_port: int | None = None
     """Envoy's admin port on the pod's loopback; None where it has none."""
+    alpn: tuple[str, ...] = ()
+    """Protocols offered in a handshake by which it knows the mesh's own TLS from an application's; () where any is."""
+    named_by_identity: bool = False
+    """Whether it takes a handshake for the mesh's own only where the server name is the workload's identity."""
 
 
 @dataclass(frozen=True)

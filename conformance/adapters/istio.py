@@ -26,7 +26,7 @@ from .settings import MeshSettings, NamespacedName, Place
 
 __all__ = ["Istio", "IstioSettings"]
 
-ADMIN_PORT, AUTHORITY_PORT = 15000, 15012
+ADMIN_PORT, AUTHORITY_PORT, ALPN = 15000, 15012, ("istio",)
 CANNOT: Mapping[type[Intent], str] = {
     RotateRoot: "the authority's root is replaced by a new secret and restarts, not by an object",
     TraceRequests: "whether proxies speak W3C trace context is chosen by a provider of its mesh config",
@@ -47,8 +47,8 @@ class IstioSettings(MeshSettings):
     """Value of the label `app` of the control plane's pods."""
     root_certificates: NamespacedName = Place("istio-system", "istio-ca-root-cert")
     """ConfigMap with the key `root-cert.pem`."""
-    shortest_certificate: int = 60
-    """The shortest lifetime that the authority signs, seconds."""
+    shortest_certificate: int = 10
+    """The shortest that is asked of the authority, seconds; it signs any."""
     gateway_class: str = "istio"
     """GatewayClass of its ingress."""
     longest_certificate: int = 90 * 86_400
@@ -64,7 +64,7 @@ class Istio:
 
     def __init__(self, settings: IstioSettings | None = None) -> None:
         self.settings = settings or IstioSettings()
-        self.proxy = Proxy(self.settings.proxy, ADMIN_PORT)
+        self.proxy = Proxy(self.settings.proxy, ADMIN_PORT, ALPN)
 
     def render(self, intent: Intent) -> Rendered | Unsupported:
         """The intent in Istio's words; the revision's label where there is one."""

@@ -28,8 +28,9 @@ from conformance.checks.authority_judges import (
     judge_keys,
     judge_pairs,
 )
+from conformance.checks.handshakes import account_of, to_proxy
 from conformance.checks.injection import GROUND
-from conformance.checks.peers import account_of, authority_of, identity_of
+from conformance.checks.peers import authority_of, identity_of
 from conformance.context import LIMITS, Context, Pod
 from fixtures.workloads.traffic import Batch
 
@@ -56,12 +57,20 @@ class Look:
 
 def look(ctx: Context, pod: Pod) -> Look:
     """Shake hands with a pod from outside of the mesh."""
-    return shake(ctx, f"{pod.ip}:8080")
+    return _shake(ctx, to_proxy(ctx, pod, _bare(f"{pod.ip}:8080")))
 
 
 def shake(ctx: Context, address: str, sni: str = "") -> Look:
     """Shake hands with whoever is at an address (host:port), from outside of the mesh."""
-    record = ctx.outsider().batch(Batch(url=f"tls://{address}", protocol="tls", sni=sni, timeout=LIMITS.probe))[0]
+    return _shake(ctx, _bare(address, sni))
+
+
+def _bare(address: str, sni: str = "") -> Batch:
+    return Batch(url=f"tls://{address}", protocol="tls", sni=sni, timeout=LIMITS.probe)
+
+
+def _shake(ctx: Context, batch: Batch) -> Look:
+    record = ctx.outsider().batch(batch)[0]
     pem = str((record.tls or {}).get("server_certificate") or "")
     return Look(record.start, x509.load_pem_x509_certificate(pem.encode()) if pem else None, record.error or "")
 

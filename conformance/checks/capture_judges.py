@@ -133,8 +133,9 @@ class Captured:
 def judge_captured(history: Captured) -> Judgement:
     """In and out, by whatever address, traffic passes the proxy.
 
-    In: no port of a strict pod takes plaintext. Out: requests by pod address reach a strict pod, and who connects to a
-    port where nobody listens is not told so by the kernel, because the proxy answered.
+    In: no port of a strict pod takes plaintext. Out: requests around the service reach a strict pod all (so they were
+    encrypted) or not at all: a mesh need not know whom it meets at an address. Who connects to a port where nobody
+    listens is not told so by the kernel, because the proxy answered.
     """
     evidence = history.evidence
     every = (*history.from_outside, *history.around_service, history.nobody_listens)
@@ -148,15 +149,17 @@ def judge_captured(history: Captured) -> Judgement:
         if unsound := unless_refused(one, passed_by, evidence):
             return unsound
     for one in history.around_service:
-        if one.lost:
+        if one.answered and one.lost:
             return failed(f"{one.what}: {one.lost} of {one.sent} requests did not reach the strict server", evidence)
-        if not one.accepted:
+        if not (one.accepted or one.refused):
             return inconclusive(f"{one.what}: {one.sent - one.answered} of {one.sent} ran into a timeout", evidence)
     if history.nobody_listens.ends.get("refused"):
         return failed("a meshed client is told by the kernel that nobody listens: its traffic passes by the proxy",
                       evidence)  # fmt: skip
     ways = len(history.from_outside) + len(history.around_service) + 1
-    return passed(f"on {ways} ways around the services traffic meets the proxy", evidence)
+    shut = [one.what for one in history.around_service if one.refused]
+    besides = f"; {' and '.join(shut)} nothing reaches the strict server" if shut else ""
+    return passed(f"on {ways} ways around the services traffic meets the proxy{besides}", evidence)
 
 
 @dataclass(frozen=True)

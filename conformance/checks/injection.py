@@ -15,6 +15,7 @@ import yaml
 
 from conformance.adapters import Rendered
 from conformance.catalogue import check, place
+from conformance.checks.handshakes import to_proxy
 from conformance.context import LIMITS, Context, NotExpressible, Pod
 from conformance.ground import Ground, Place, Svc, Workload, pod_by_pod
 from conformance.intents import Inject, NoInject, Scope
@@ -104,7 +105,9 @@ def observe(ctx: Context, workload: str) -> Behaviour:
     where = f"{pod.ip}:8080"
     outsider = ctx.outsider()
     asked = outsider.batch(Batch(url=f"http://{where}/", count=5, timeout=LIMITS.probe, fresh=True))
-    shaken = outsider.batch(Batch(url=f"tls://{where}", protocol="tls", count=2, timeout=LIMITS.probe))
+    shaken = outsider.batch(
+        to_proxy(ctx, pod, Batch(url=f"tls://{where}", protocol="tls", count=2, timeout=LIMITS.probe))
+    )
     outside = ctx.pod(ctx.ground.outsider)
     return Behaviour(
         pod=f"{pod.namespace}/{pod.name}",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from conformance.adapters import Authority, Unsupported
 from conformance.catalogue import check
 from conformance.certificates import Credentials, issue, key_pem, new_request, token_for
+from conformance.checks.handshakes import account_of, to_proxy
 from conformance.checks.mtls import ATTEMPTS, GROUND
 from conformance.checks.mtls_judges import HTTP
 from conformance.checks.peers_judges import (
@@ -36,7 +37,7 @@ from conformance.intents import CertificateRequest, OwnMtls, PeerHeader
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Record
 
-__all__ = ["account_of", "authority_of", "obtain"]
+__all__ = ["authority_of", "obtain"]
 
 USUAL_SECONDS = 600
 PAST_SECONDS = 1.5
@@ -50,11 +51,6 @@ DEFAULT_HEADER = "x-forwarded-client-cert"
 def authority_of(ctx: Context, pod: Pod) -> Authority | None:
     """Where certificates for a pod come from; None without a mesh, where nobody signs any."""
     return ctx.render(CertificateRequest(pod.namespace, account_of(pod))).authority
-
-
-def account_of(pod: Pod) -> str:
-    """A pod's service account."""
-    return str(pod.object["spec"].get("serviceAccountName", "default"))
 
 
 def identity_of(ctx: Context, pod: Pod) -> str:
@@ -131,7 +127,7 @@ def shown(ctx: Context, name: str, credentials: Credentials | None, *, welcome: 
         certificate=credentials.chain if credentials else "",
         key=credentials.key if credentials else "",
     )
-    return counted(ctx, pod, name, lambda: ctx.outsider().batch(batch), welcome=welcome)
+    return counted(ctx, pod, name, lambda: ctx.outsider().batch(to_proxy(ctx, pod, batch)), welcome=welcome)
 
 
 def _client(ctx: Context) -> Pod:
@@ -214,7 +210,7 @@ def versions(ctx: Context) -> Hellos:
 
     def offer(pod: Pod, version: str) -> Hello:
         batch = Batch(url=f"tls://{pod.ip}:{HTTP}", protocol="tls", timeout=LIMITS.probe, tls_version=version)
-        record = ctx.outsider().batch(batch)[0]
+        record = ctx.outsider().batch(to_proxy(ctx, pod, batch))[0]
         facts = record.tls or {}
         return Hello(HTTP, version, str(facts.get("version") or ""), str(facts.get("alert") or ""), record.error or "")
 
@@ -243,7 +239,8 @@ def forged_header(ctx: Context) -> Headers:
     usual = Batch(
         url=ctx.url("server"), count=ATTEMPTS, concurrency=4, timeout=LIMITS.request, fresh=True, headers={name: claim}
     )
-    with_certificate = replace(usual, url=f"https://{server.ip}:{HTTP}/", certificate=genuine.chain, key=genuine.key)
+    secure = replace(usual, url=f"https://{server.ip}:{HTTP}/", certificate=genuine.chain, key=genuine.key)
+    with_certificate = to_proxy(ctx, server, secure)
     verified = identity_of(ctx, client)
 
     def count(caller: str, identity: str, records: Sequence[Record], wire: int | None = None) -> Header:

@@ -23,7 +23,7 @@ class Kuma:
 
     name = "kuma"
     title = "Kuma 2 and 3 (--set version=2)"
-    proxy = Proxy("kuma-sidecar")
+    proxy = Proxy("kuma-sidecar", alpn=("kuma",))
     Settings = KumaSettings
 
     def __init__(self, settings: KumaSettings | None = None) -> None:

@@ -24,7 +24,7 @@ class Linkerd:
 
     name = "linkerd"
     title = "Linkerd"
-    proxy = Proxy("linkerd-proxy")
+    proxy = Proxy("linkerd-proxy", named_by_identity=True)
     Settings = LinkerdSettings
 
     def __init__(self, settings: LinkerdSettings | None = None) -> None:

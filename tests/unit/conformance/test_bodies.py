@@ -63,7 +63,7 @@ def test_mtls_08_leaves_the_ground_permissive_though_a_turn_went_wrong() -> None
 
 def test_id_02_dates_a_certificate_by_the_beginning_of_the_handshake_that_showed_it() -> None:
     slow = Record(100.0, 2.9, tls={"server_certificate": forge("spiffe://a").chain})
-    ctx = SimpleNamespace(outsider=lambda: SimpleNamespace(batch=lambda _: [slow]))
+    ctx = SimpleNamespace(adapter=SimpleNamespace(proxy=None), outsider=lambda: SimpleNamespace(batch=lambda _: [slow]))
     seen = look(cast("Context", ctx), Pod("server", "in", "10.0.0.9", {}))
     assert seen.at == 100.0
     assert seen.certificate is not None

@@ -163,6 +163,7 @@ CAPTURED = Captured((REFUSED, REFUSED), (ANSWERED, ANSWERED), PROXY_ANSWERED, NO
         (replace(CAPTURED, from_outside=(REFUSED, replace(REFUSED, ends={"reset": 2, "timeout": 3}))), OPEN),
         (replace(CAPTURED, around_service=(ANSWERED, replace(ANSWERED, answered=9, ends={"reset": 1}))), FAIL),
         (replace(CAPTURED, around_service=(ANSWERED, replace(ANSWERED, answered=9, ends={"timeout": 1}))), OPEN),
+        (replace(CAPTURED, around_service=(ANSWERED, REFUSED)), PASS),  # the mesh meets nobody it knows at an address
         (replace(CAPTURED, nobody_listens=NOBODY), FAIL),  # outbound is not captured
         (replace(CAPTURED, nobody_listens_outside=PROXY_ANSWERED), OPEN),  # the witness is no witness here
         (replace(CAPTURED, from_outside=()), OPEN),
