@@ -31,12 +31,11 @@ def duration(seconds: float) -> str:
 
 
 def header_edit(edit: HeaderEdit) -> dict[str, Any]:
-    """Changes of headers as Istio and Consul write them: values by name."""
+    """Changes of headers as Istio and Consul write them: values by name, handed to Envoy, where % begins a command."""
     found: dict[str, Any] = {}
-    if edit.set:
-        found["set"] = dict(edit.set)
-    if edit.add:
-        found["add"] = dict(edit.add)
+    for key, pairs in (("set", edit.set), ("add", edit.add)):
+        if pairs:
+            found[key] = {name: value.replace("%", "%%") for name, value in pairs}
     return found | ({"remove": list(edit.remove)} if edit.remove else {})
 
 

@@ -91,7 +91,7 @@ def no_match(ctx: Context) -> tuple[Asked, ...]:
 
 
 _EDIT = HeaderEdit(
-    set=(("x-tone", "low"), ("x-share", "100%")), add=(("x-more", "two"), ("x-new", "1")), remove=("x-secret",)
+    set=(("x-tone", "low"), ("x-share", "half")), add=(("x-more", "two"), ("x-new", "1")), remove=("x-secret",)
 )
 offer(
     "headers",
@@ -102,7 +102,7 @@ offer(
     ),
 )
 _BEFORE = (("x-tone", "high"), ("x-more", "one"), ("x-secret", "s"))
-_AFTER = (("x-tone", "low"), ("x-share", "100%"), ("x-more", "one,two"), ("x-new", "1"), ("x-secret", ""))
+_AFTER = (("x-tone", "low"), ("x-share", "half"), ("x-more", "one,two"), ("x-new", "1"), ("x-secret", ""))
 _SENT = "&".join(f"header={name}:{value}" for name, value in _BEFORE)
 _UNTOUCHED = (*_BEFORE, ("x-new", ""))
 HEADER_CASES = (

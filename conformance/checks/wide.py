@@ -19,7 +19,10 @@ from conformance.intents import Backend, RoundRobin
 from conformance.outage import stopped
 from fixtures.workloads.traffic import Record
 
-__all__ = ["GROUND"]
+__all__ = ["GROUND", "ROUTED"]
+
+ROUTED = tuple(f"{name}-{by}" for name in ("odd", "beside") for by in ("version", "service"))
+"""Services of which one route has an odd value, and one stands beside it; once by version, once by service."""
 
 GROUND = place(
     Ground(
@@ -33,7 +36,10 @@ GROUND = place(
             Workload("other", "in", app="server", version="v2"),
             Workload("outsider", "out", kind="client"),
         ),
-        services=(Svc("server", "in", "server", ports=HTTP),),
+        services=(
+            *(Svc(name, "in", "server", ports=HTTP) for name in ("server", *ROUTED)),
+            *(Svc(f"server-{version}", "in", "server", version, ports=HTTP) for version in ("v1", "v2")),
+        ),
     )
 )
 UPGRADE = "meshproof.io/upgrade"

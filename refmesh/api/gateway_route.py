@@ -9,6 +9,7 @@ from typing import Any
 
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.gateway import GROUP
+from refmesh.api.header_values import literal
 from refmesh.api.meta import Meta
 from refmesh.api.routing import (
     NO_CHANGE,
@@ -271,7 +272,7 @@ def _header_filter(field: Field) -> HeaderChange:
 
     def pairs(key: str) -> tuple[tuple[str, str], ...]:
         items = [item.only("name", "value") for item in field.get(key).each()]
-        return tuple((_name(item.get("name")), item.get("value").text("")) for item in items)
+        return tuple((_name(item.get("name")), literal(item.get("value").text(""))) for item in items)
 
     return HeaderChange(pairs("set"), pairs("add"), tuple(_name(item) for item in field.get("remove").each()))
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from refmesh.api import http_actions
 from refmesh.api.fields import Field, Invalid
+from refmesh.api.header_values import format_string
 from refmesh.api.routing import (
     Destination,
     HeaderChange,
@@ -140,7 +141,8 @@ def _change(field: Field) -> HeaderChange:
     field.only("set", "add", "remove")
 
     def pairs(key: str) -> tuple[tuple[str, str], ...]:
-        return tuple((_header_name(name, value), value.text("")) for name, value in field.get(key).entries().items())
+        entries = field.get(key).entries()
+        return tuple((_header_name(name, value), format_string(value)) for name, value in entries.items())
 
     remove = tuple(_header_name(item.text(), item) for item in field.get("remove").each())
     return HeaderChange(pairs("set"), pairs("add"), remove)

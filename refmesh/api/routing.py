@@ -66,7 +66,7 @@ class Match:
 
 @dataclass(frozen=True)
 class HeaderChange:
-    """Headers set (replacing), added (beside what is there) and removed."""
+    """Headers set (replacing), added (beside what is there) and removed; values are Envoy's format strings."""
 
     set: tuple[tuple[str, str], ...] = ()
     add: tuple[tuple[str, str], ...] = ()

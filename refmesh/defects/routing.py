@@ -173,6 +173,12 @@ def _replaced_not_added(sound: Callable[..., Any]) -> Callable[..., Any]:
     return lambda change: sound(replace(change, set=(*change.set, *change.add), add=()))
 
 
+def _as_it_is(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Take a text for a format string."""
+    _ = sound
+    return lambda text: text
+
+
 def _all_is_well(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Say of every route that its backends are known."""
     _ = sound
@@ -302,6 +308,13 @@ DEFECTS = (
         "routing",
         f"{_ACTION}:header_options",
         _replaced_not_added,
+    ),
+    Defect(
+        "percent-unescaped",
+        "Values of headers in the Gateway API's routes are handed to Envoy as they are, where % begins a command.",
+        "routing",
+        "refmesh.api.gateway_route:literal",
+        _as_it_is,
     ),
     Defect(
         "status-always-true",

@@ -136,11 +136,8 @@ def header_options(change: HeaderChange) -> list[Any]:
     """Headers to set and to add in Envoy's words."""
     replaced = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
     added = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
-    # Envoy reads % as the start of a variable; users mean it literally.
     return [
-        HeaderValueOption(
-            header=HeaderValue(key=name, value=value.replace("%", "%%")), append_action=action, keep_empty_value=True
-        )
+        HeaderValueOption(header=HeaderValue(key=name, value=value), append_action=action, keep_empty_value=True)
         for pairs, action in ((change.set, replaced), (change.add, added))
         for name, value in pairs
     ]

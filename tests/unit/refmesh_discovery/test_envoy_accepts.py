@@ -86,7 +86,10 @@ RICH_ROUTE = policy(
                     "delay": {"fixedDelay": "5s", "percentage": {"value": 10}},
                     "abort": {"httpStatus": 418, "percentage": {"value": 0.1}},
                 },
-                "headers": {"request": {"set": {"a": "100%"}}, "response": {"remove": ["b"]}},
+                "headers": {
+                    "request": {"set": {"a": "100%%", "from": "%REQ(x-a?:authority)%, %DOWNSTREAM_REMOTE_ADDRESS%"}},
+                    "response": {"remove": ["b"]},
+                },
                 "rewrite": {"uri": "/b"},
             },
             {"match": [{"uri": {"exact": "/old"}}], "redirect": {"uri": "/new", "redirectCode": 308}},
