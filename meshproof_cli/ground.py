@@ -14,6 +14,7 @@ from typing import Any
 from fixtures.cluster import Cluster, Provider, programs, provider
 from fixtures.images import Archive, build_archive, image_reference
 from fixtures.kube import Kube
+from fixtures.meshes import MESHES
 from meshproof_cli.plan import NONE, Plan
 from meshproof_cli.refmesh_program import refmesh
 from meshproof_cli.settings import adapter_of
@@ -60,9 +61,13 @@ def program_parts(kind_of_cluster: str) -> list[str]:
     return ["kind", "toxiproxy", "gateway-api"] if kind_of_cluster == "kind" else ["toxiproxy", "gateway-api"]
 
 
+def _mesh_parts(plan: Plan) -> list[str]:
+    return [MESHES[plan.options.mesh].part] if plan.create and plan.options.mesh in MESHES else []
+
+
 def prepare(plan: Plan, stages: Stages, ground: Ground) -> None:
     """Make the cluster, bring the image into it, install the mesh. Raises a `MeshproofError` where one cannot be."""
-    missing = programs.missing(program_parts(plan.provider))
+    missing = programs.missing([*program_parts(plan.provider), *_mesh_parts(plan)])
     if missing:
         with stages.stage("programs") as shown:
             programs.ensure(missing, shown.update)
@@ -159,7 +164,10 @@ def _mesh(plan: Plan, ground: Ground, progress: Callable[[str], None]) -> None:
         progress("none")
         return
     adapter = adapter_of(plan.options)
-    if plan.installs_mesh and (plan.create or kube.get("v1", "Namespace", _MESH_NAMESPACE) is None):
+    if plan.create and mesh in MESHES:
+        cluster, _ = ground.ready
+        MESHES[mesh].install(cluster, lambda archive: ground.provider.load(cluster.name, archive), progress)
+    elif plan.installs_mesh and (plan.create or kube.get("v1", "Namespace", _MESH_NAMESPACE) is None):
         if not plan.create:
             from fixtures.cluster.existing import agree
 

@@ -64,6 +64,8 @@ class Known:
     """Name -> ids of the checks of every profile."""
     excused: Mapping[str, str] = field(default_factory=dict)
     """Id -> reason of the checks that the user's features and exemptions excuse."""
+    installable: frozenset[str] = frozenset()
+    """Meshes of others that a new cluster can be given."""
     disruptive: frozenset[str] = frozenset()
     """Ids of the checks and experiments that disturb the mesh as a whole."""
     default_profile: str = ""
@@ -107,7 +109,7 @@ class Plan:
 
     @property
     def installs_mesh(self) -> bool:
-        """Whether the run installs the mesh; other meshes than refmesh are expected to be there."""
+        """Whether the run installs refmesh; on a cluster that exists other meshes are expected to be there."""
         return self.options.mesh == REFMESH and self.options.install
 
     def lines(self) -> list[tuple[str, str]]:
@@ -123,6 +125,8 @@ class Plan:
         image = "build or take from the cache, and load" if self.build_image else f"use {options.image}"
         if options.mesh == NONE:
             mesh = "install nothing: the negative control"
+        elif self.create and options.mesh != REFMESH:
+            mesh = f"build or take from the cache, and install {options.mesh}"
         elif self.installs_mesh:
             mesh = f"install refmesh{f' with the defect {options.defect}' if options.defect else ''}"
         else:
@@ -217,7 +221,7 @@ def make_plan(options: Options, known: Known, meshes: Sequence[str], default_pro
         )
     provider = "existing" if given else options.cluster or default_provider
     create = provider != "existing"
-    if create and options.mesh not in (REFMESH, NONE):
+    if create and options.mesh not in (REFMESH, NONE, *known.installable):
         raise UsageProblem(
             f"{options.mesh} is judged where it is installed, and a new {provider} cluster has no mesh",
             fix="name its cluster with --kubeconfig or --context",

@@ -143,12 +143,15 @@ def planned(options: Options, known: Known) -> Plan:
     """The plan of a call; every word of it is checked here. Raises `UsageProblem`."""
     from conformance.adapters import known as meshes
     from conformance.selection import excuses
+    from fixtures.meshes import MESHES
     from reports.failures import failed_ids
 
     if options.mesh == AUTO:
         options = found_mesh(options)
     if not options.image and (named := settings_of(options).image):
         options = replace(options, image=named)
+    if options.mesh in MESHES and not (options.kubeconfig or options.context or options.cluster == "existing"):
+        options = replace(options, exempt=(*options.exempt, *MESHES[options.mesh].exempt))
     excused = excuses(",".join(options.features), ",".join(options.exempt))
     if options.rerun_failed is not None:
         options = replace(options, again=failed_ids(options.rerun_failed))
@@ -157,7 +160,8 @@ def planned(options: Options, known: Known) -> Plan:
         from fixtures.cluster import default_provider
 
         default = default_provider().name
-    return make_plan(options, replace(known, excused=excused), meshes(), default, os.cpu_count() or 1)
+    known = replace(known, excused=excused, installable=frozenset(MESHES))
+    return make_plan(options, known, meshes(), default, os.cpu_count() or 1)
 
 
 def carry_out(plan: Plan, known: Known, output: Output) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from conformance.adapters.base import Manifest
 from conformance.adapters.settings import Place
 from fixtures.kube import Kube
+
+_VERSION = re.compile(r"v?\d+\.\d")
 
 __all__ = ["deployment_problem", "deployment_version", "version_of"]
 
@@ -16,11 +20,14 @@ def deployment_version(kube: Kube, place: Place) -> str:
 
 
 def version_of(deployment: Manifest) -> str:
-    """The version label of a Deployment, else the tag of its image."""
-    labels = deployment["metadata"].get("labels", {})
+    """The tag of its image where that is a version, else the version label of the Deployment, else the tag.
+
+    The label comes second, as charts that are built from a source tree carry a number that nobody has set.
+    """
+    label = str(deployment["metadata"].get("labels", {}).get("app.kubernetes.io/version") or "")
     image = str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
-    return str(labels.get("app.kubernetes.io/version") or tag)
+    return tag if _VERSION.match(tag) or not label else label
 
 
 def deployment_problem(kube: Kube, place: Place, title: str, fix: str) -> str:

@@ -146,6 +146,15 @@ def test_a_mesh_that_was_there_is_disturbed_on_demand_only() -> None:
     assert plan(kubeconfig=Path("x"), mesh="none", only=("CB-01",)).selection.ids == ("CB-01",)
 
 
+def test_a_new_cluster_can_be_given_another_mesh() -> None:
+    known = replace(KNOWN, installable=frozenset({"other"}))
+    there = make_plan(Options(mesh="other"), known, MESHES, "embedded", 2)
+    assert (there.create, there.installs_mesh) == (True, False)
+    assert dict(there.lines())["mesh"] == "build or take from the cache, and install other"
+    given = make_plan(Options(mesh="other", kubeconfig=Path("x")), known, MESHES, "embedded", 2)
+    assert dict(given.lines())["mesh"] == "expect other to be installed"
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
