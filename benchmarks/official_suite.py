@@ -1,0 +1,102 @@
+"""Our checks beside the official Gateway API suite's tests of the same features, on one cluster, one after the other.
+
+Both are timed as they time themselves: from the moment when the ground (namespaces and pods) stands to the verdict. The
+ratio says how many times longer the official test takes. Ours judge more in that time: the official suite asks a case
+again until it is answered as wanted, ours wait for a mark of their own configuration and then judge every answer.
+
+    meshproof cluster create bench && meshproof refmesh install …
+    python benchmarks/official_suite.py bench
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from fixtures.cluster.embedded.provider import EmbeddedProvider
+from fixtures.images import build_archive
+from tests.gateway_api import official
+
+SAME: Mapping[str, str] = {
+    "MeshHTTPRouteMatching": "RT-01",
+    "MeshHTTPRouteQueryParamMatching": "RT-01",
+    "MeshHTTPRouteRequestHeaderModifier": "RT-04",
+    "MeshHTTPRouteRewritePath": "RT-05",
+    "MeshHTTPRouteRedirectHostAndStatus": "RT-06",
+    "MeshHTTPRouteRedirectPath": "RT-06",
+    "MeshHTTPRouteRedirectPort": "RT-06",
+    "MeshHTTPRouteSchemeRedirect": "RT-06",
+    "MeshHTTPRouteWeight": "WT-01",
+    "MeshGRPCRouteWeight": "WT-04",
+    "MeshHTTPRouteParentRefPort": "RT-08",
+    "MeshPorts": "RT-08",
+    "MeshConsumerRoute": "RT-09",
+    "MeshTrafficSplit": "WT-01",
+}
+"""Test of the official suite to the check that proves the same feature."""
+
+
+def official_seconds(cluster: str, scratch: Path) -> dict[str, float]:
+    """Seconds of every passed test of the official suite."""
+    provider = EmbeddedProvider()
+    suite, image = scratch / "suite", scratch / "echo.tar"
+    official.build_suite(suite)
+    official.build_image(image)
+    provider.load(cluster, image)
+    found = official.run(suite, provider.kubeconfig(cluster), scratch / "report.yaml")
+    if found.failed:
+        sys.exit(f"the official suite fails here: {', '.join(found.failed)}\n{found.output[-4000:]}")
+    times = re.findall(r"--- PASS: TestConformance/(\w+) \((\d+(?:\.\d+)?)s\)", found.output)
+    return {name: float(seconds) for name, seconds in times}
+
+
+def our_seconds(cluster: str, image: str, scratch: Path) -> dict[str, float]:
+    """Seconds of our checks, one at a time as the official suite runs its tests."""
+    kubeconfig = EmbeddedProvider().kubeconfig(cluster)
+    command = [
+        *(sys.executable, "-m", "meshproof_cli", "conformance", "--mesh", "refmesh", "--workers", "1"),
+        *("--kubeconfig", str(kubeconfig), "--image", image, "--report-dir", str(scratch / "ours")),
+        *("--only", ",".join(sorted(set(SAME.values())))),
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"our own checks fail here:\n{done.stdout[-4000:]}")
+    results = json.loads((scratch / "ours" / "results.json").read_text())["results"]
+    return {one["id"]: one["seconds"] for one in results}
+
+
+def main() -> None:
+    """Print the table and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("cluster", help="name of a running embedded cluster with refmesh installed")
+    cluster = parser.parse_args().cluster
+    archive = build_archive()
+    EmbeddedProvider().load(cluster, archive.path)
+    with tempfile.TemporaryDirectory() as scratch:
+        ours = our_seconds(cluster, archive.reference, Path(scratch))
+        theirs = official_seconds(cluster, Path(scratch))
+    print(f"{'official test':<40}{'seconds':>9}   {'check':<7}{'seconds':>9}{'ratio':>9}")
+    spent: dict[str, float] = {}
+    for name, check in SAME.items():
+        if name in theirs:
+            spent[check] = spent.get(check, 0.0) + theirs[name]
+            ratio = theirs[name] / ours[check]
+            print(f"{name:<40}{theirs[name]:>9.2f}   {check:<7}{ours[check]:>9.2f}{ratio:>9.1f}")
+    # A check that covers several tests is set against all of them together.
+    ratios = {check: seconds / ours[check] for check, seconds in spent.items()}
+    slowest = min(ratios, key=ratios.__getitem__)
+    mean = statistics.geometric_mean(ratios.values())
+    print(f"per check: geometric mean {mean:.1f}, least {ratios[slowest]:.1f} ({slowest}); limit 5")
+    unmatched = sorted(theirs.keys() - SAME.keys())
+    print(f"not compared, as no check of ours is about the same alone: {', '.join(unmatched)}")
+
+
+if __name__ == "__main__":
+    main()
