@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chaos.restoring import restore as put_back
+from chaos.suite import catalogue
 from chaos.suite import run as run_experiments
 from fixtures.kube import Kube
 from reports.console import say, step
@@ -37,21 +38,33 @@ class Output(StrEnum):
 
 @app.command()
 def run(
-    experiments: Annotated[list[str] | None, typer.Argument(help="Ids such as C1 P1; default: all.")] = None,
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="Ids such as C1 P1; default: all that are not disruptive.")
+    ] = None,
     mesh: Annotated[str, typer.Option(help="Mesh to break.")] = "refmesh",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     image: Annotated[str | None, typer.Option(help="Image of the workloads; default: this product's own.")] = None,
+    disruptive: Annotated[
+        bool,
+        typer.Option(
+            "--disruptive", help="Without ids: also those that stop the mesh's own control plane for seconds."
+        ),
+    ] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="table, json or yaml.")] = Output.TABLE,
 ) -> None:
-    """Run experiments one after the other; exit code 0 when each came out as it must on a sound mesh."""
+    """Run experiments one after the other; exit code 0 when each came out as it must on a sound mesh.
+
+    What disturbs the mesh as a whole is only done where its id is given, or --disruptive.
+    """
+    chosen = experiments or _undisruptive(everything=disruptive)
     kube = Kube.connect(kubeconfig, context)
     if image is None:
         from fixtures.images import image_reference
 
         image = image_reference()
     with step(f"chaos on {mesh}") as shown:
-        results = run_experiments(kube, mesh, image, experiments or None, shown.update)
+        results = run_experiments(kube, mesh, image, chosen, shown.update)
     _print(results, output)
     code = Run(
         mesh=mesh,
@@ -80,6 +93,15 @@ def restore(
     for undo in undone:
         say(f"took back {undo.fault}: {', '.join(f'{k}={v}' for k, v in undo.arguments.items())}")
     say(f"{len(undone)} entries taken back" if undone else "nothing was left to take back")
+
+
+def _undisruptive(*, everything: bool) -> list[str]:
+    """Every experiment, or those that leave the mesh itself alone; says which ones are left out."""
+    known = catalogue()
+    ids = [one["id"] for one in known.experiments]
+    if not everything:
+        say(f"Left out without --disruptive: {', '.join(one for one in ids if one in known.disruptive)}")
+    return [one for one in ids if everything or one not in known.disruptive]
 
 
 def _print(results: tuple[Result, ...], output: Output) -> None:

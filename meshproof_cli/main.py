@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import tempfile
 import traceback
@@ -42,6 +43,9 @@ LAZY.update(
         "test": Lazy("meshproof_cli.test", "Run the tests and checks of meshproof itself."),
     }
 )
+
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+"""What a file system says no by: no bug of ours, whatever we wanted of the file."""
 
 app = typer.Typer(
     name="meshproof",
@@ -98,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(int(ExitCode.CONFORMANT))
     except Exception as error:  # noqa: BLE001 - the last resort: a bug is kept for a report, not thrown at the user
+        if isinstance(error, OSError) and error.errno in _REFUSALS and error.filename is not None:
+            _complain(f"{error.filename} cannot be used: {error.strerror}", "see to it, or name another place")
+            sys.exit(int(ExitCode.ENVIRONMENT))
         _complain(
             f"this is a bug in meshproof: {type(error).__name__}: {_first_line(error)}",
             f"report it with the traceback in {_keep_traceback()}",

@@ -380,4 +380,9 @@ def main() -> NoReturn:
         why = str(error) or "it took too long"
         _say(f"refmesh: The API server does not answer: {why}. Check --kubeconfig and --context.")
         sys.exit(3)
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        _say(f"refmesh: {error.filename} cannot be used: {error.strerror}.")
+        sys.exit(3)
     sys.exit(0)

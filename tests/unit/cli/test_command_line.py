@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -99,6 +100,41 @@ def test_what_changes_a_cluster_tidies_up_when_it_is_told_to_end(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [((), ["P1", "N1", "A1"]), (("--disruptive",), ["C1", "P1", "N1", "A1"]), (("C1",), ["C1"])],
+)
+def test_a_control_plane_is_not_stopped_unasked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], wanted: list[str]
+) -> None:
+    asked: list[list[str]] = []
+
+    def run(*arguments: object) -> tuple[()]:
+        asked.append(list(arguments[3]))  # type: ignore[call-overload]
+        return ()
+
+    monkeypatch.setattr("chaos.cli.run_experiments", run)
+    monkeypatch.setattr("fixtures.kube.Kube.connect", lambda *_: SimpleNamespace(host="h"))
+    monkeypatch.setattr("meshproof_cli.interrupts.signal.signal", lambda *_: None)
+    assert call(capsys, "chaos", "run", *flags, "--image", "i")[0] == 4
+    assert asked == [wanted]
+
+
+@pytest.mark.parametrize("words", [("features",), ("replay",)])
+def test_what_may_not_be_read_is_no_bug(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    option = "--kubeconfig=theirs" if words == ("features",) else "theirs"
+    code, _, err = call(capsys, *words, option)
+    assert code == 3
+    assert "theirs cannot be" in err
+    assert "bug" not in err
 
 
 def test_a_run_outlives_its_terminal_where_the_user_wants_that() -> None:
