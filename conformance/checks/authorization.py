@@ -156,9 +156,10 @@ def account(ctx: Context, caller: str) -> tuple[str, str]:
 )
 def default_deny(ctx: Context) -> Access:
     """An allowing policy without a rule: ask as everybody, by every protocol."""
-    establish(ctx, allow(ctx, "nothing"), mark=[Ask("client", wanted=False)])
+    by_grpc = Ask("client", wanted=False, port=GRPC)
+    establish(ctx, allow(ctx, "nothing"), mark=[Ask("client", wanted=False), by_grpc])
     everybody = [Ask(caller, wanted=False) for caller in (*CALLERS, "outsider")]
-    return judged(ctx, [*everybody, Ask("client", wanted=False, port=TCP), Ask("client", wanted=False, port=GRPC)])
+    return judged(ctx, [*everybody, Ask("client", wanted=False, port=TCP), by_grpc])
 
 
 @check(
@@ -173,11 +174,9 @@ def default_deny(ctx: Context) -> Access:
 def allowed_identity(ctx: Context) -> Access:
     """One service account is allowed: ask as it by every protocol, and from outside of the mesh."""
     rule = AccessRule(accounts=(account(ctx, "client"),))
-    through, not_through = Ask("client", wanted=True), Ask("outsider", wanted=False)
-    establish(ctx, allow(ctx, "one-account", rule), mark=[through, not_through])
-    return judged(
-        ctx, [through, Ask("client", wanted=True, port=GRPC), Ask("client", wanted=True, port=TCP), not_through]
-    )
+    mark = [Ask("client", wanted=True), Ask("client", wanted=True, port=GRPC), Ask("outsider", wanted=False)]
+    establish(ctx, allow(ctx, "one-account", rule), mark=mark)
+    return judged(ctx, [*mark, Ask("client", wanted=True, port=TCP)])
 
 
 @check(
