@@ -33,6 +33,7 @@ __all__ = [
     "build_basic_images",
     "build_image",
     "build_suite",
+    "command",
     "run",
 ]
 
@@ -166,11 +167,8 @@ def _build_image(package: str, named: Sequence[tuple[Path, str]]) -> None:
             oci.write_archive(archive, name, [layer], {}, entrypoint=["/usr/local/bin/echo-server"])
 
 
-def run(suite: Path, kubeconfig: Path, report: Path, only: str = "", *, gateway: bool = False) -> Outcome:
-    """Run the suite's mesh tests, or its core tests of gateways, in namespaces of its own.
-
-    It writes its ConformanceReport to `report`.
-    """
+def command(suite: Path, report: Path, only: str = "", *, gateway: bool = False) -> list[str]:
+    """The call of the suite that runs its mesh tests, or its core tests of gateways; `KUBECONFIG` names the cluster."""
     arguments = {
         "conformance-profiles": ",".join(GATEWAY_PROFILES if gateway else PROFILES),
         "supported-features": ",".join(GATEWAY_FEATURES if gateway else FEATURES),
@@ -183,9 +181,13 @@ def run(suite: Path, kubeconfig: Path, report: Path, only: str = "", *, gateway:
         "report-output": str(report),
         **({"run-test": only} if only else {}),
     }
-    command = [str(suite), "-test.v", "-test.timeout=18m", *(f"--{name}={value}" for name, value in arguments.items())]
+    return [str(suite), "-test.v", "-test.timeout=18m", *(f"--{name}={value}" for name, value in arguments.items())]
+
+
+def run(suite: Path, kubeconfig: Path, report: Path, only: str = "", *, gateway: bool = False) -> Outcome:
+    """Run the suite in namespaces of its own. It writes its ConformanceReport to `report`."""
     done = subprocess.run(
-        command,
+        command(suite, report, only, gateway=gateway),
         env=os.environ | {"KUBECONFIG": str(kubeconfig)},
         cwd=SOURCE,
         stdout=subprocess.PIPE,
