@@ -42,6 +42,7 @@ def captured(ctx: Context) -> Captured:
 
     return Captured(
         from_outside=(plaintext(ctx, server), plaintext(ctx, server, EXEMPT_IN)),
+        by_service=inside("its service", ctx.url("strict")),
         around_service=(
             inside("a headless name", ctx.url("nameless")),
             inside("the pod's address", f"http://{server.ip}:8080/"),

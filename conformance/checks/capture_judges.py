@@ -17,6 +17,10 @@ from reports.model import Evidence
 __all__ = ["Admitted", "Captured", "Excluded", "Tries", "judge_captured", "judge_excluded", "unless_refused"]
 
 
+ENDED = ("reset", "eof")
+"""How a proxy ends a connection that leads nowhere."""
+
+
 @dataclass(frozen=True)
 class Tries:
     """Requests of one client to one address, each on a connection of its own."""
@@ -55,6 +59,12 @@ class Tries:
     def lost(self) -> int:
         """How many ended otherwise, without being late: a busy machine makes many late."""
         return self.sent - self.answered - self.ends.get("timeout", 0)
+
+    @property
+    def turned_away(self) -> bool:
+        """Every one was answered by a proxy: by an HTTP status, or by the end of the connection."""
+        by_proxy = sum(count for end, count in self.ends.items() if end.startswith("status ") or end in ENDED)
+        return 0 < self.sent == by_proxy
 
     @property
     def closed(self) -> bool:
@@ -116,6 +126,8 @@ class Captured:
 
     from_outside: tuple[Tries, ...]
     """Plaintext to the pod's own address, on the port of its service and on one that no service names."""
+    by_service: Tries
+    """From the mesh by the service: that the strict server is there, and answers whom it should."""
     around_service: tuple[Tries, ...]
     """From the mesh to the strict pods without a service's address: by a headless name and by the pod's address."""
     nobody_listens: Tries
@@ -126,7 +138,8 @@ class Captured:
     @property
     def evidence(self) -> Evidence:
         """For the report."""
-        every = (*self.from_outside, *self.around_service, self.nobody_listens, self.nobody_listens_outside)
+        every = (*self.from_outside, self.by_service, *self.around_service,
+                 self.nobody_listens, self.nobody_listens_outside)  # fmt: skip
         return Evidence("requests", [one.row for one in every])
 
 
@@ -138,12 +151,14 @@ def judge_captured(history: Captured) -> Judgement:
     listens is not told so by the kernel, because the proxy answered.
     """
     evidence = history.evidence
-    every = (*history.from_outside, *history.around_service, history.nobody_listens)
+    every = (*history.from_outside, history.by_service, *history.around_service, history.nobody_listens)
     if not all(one.sent for one in every) or not history.from_outside or not history.around_service:
         return inconclusive("a part of the requests was not sent", evidence)
     if not history.nobody_listens_outside.closed:
         return inconclusive("from outside of the mesh a port where nobody listens is not refused: it tells nothing",
                             evidence)  # fmt: skip
+    if not history.by_service.accepted:
+        return inconclusive("the strict server does not answer its mesh, so that nothing follows", evidence)
     for one in history.from_outside:
         passed_by = f"{one.what}: {one.answered} of {one.sent} plaintext requests passed by the proxy"
         if unsound := unless_refused(one, passed_by, evidence):
@@ -151,13 +166,14 @@ def judge_captured(history: Captured) -> Judgement:
     for one in history.around_service:
         if one.answered and one.lost:
             return failed(f"{one.what}: {one.lost} of {one.sent} requests did not reach the strict server", evidence)
-        if not (one.accepted or one.refused):
-            return inconclusive(f"{one.what}: {one.sent - one.answered} of {one.sent} ran into a timeout", evidence)
+        if not (one.accepted or one.turned_away):
+            return inconclusive(f"{one.what}: {one.sent - one.answered} of {one.sent} came to no proxy that answers",
+                                evidence)  # fmt: skip
     if history.nobody_listens.ends.get("refused"):
         return failed("a meshed client is told by the kernel that nobody listens: its traffic passes by the proxy",
                       evidence)  # fmt: skip
     ways = len(history.from_outside) + len(history.around_service) + 1
-    shut = [one.what for one in history.around_service if one.refused]
+    shut = [one.what for one in history.around_service if one.turned_away]
     besides = f"; {' and '.join(shut)} nothing reaches the strict server" if shut else ""
     return passed(f"on {ways} ways around the services traffic meets the proxy{besides}", evidence)
 

@@ -150,20 +150,24 @@ def test_the_authors_part_leaves_out_the_mesh_and_probes_and_nothing_else():
     ]
 
 
-CAPTURED = Captured((REFUSED, REFUSED), (ANSWERED, ANSWERED), PROXY_ANSWERED, NOBODY)
+CAPTURED = Captured((REFUSED, REFUSED), ANSWERED, (ANSWERED, ANSWERED), PROXY_ANSWERED, NOBODY)
 
 
 @pytest.mark.parametrize(
     ("history", "verdict"),
     [
         (CAPTURED, PASS),
-        (Captured((TAKEN, TAKEN), (ANSWERED, ANSWERED), NOBODY, NOBODY), FAIL),  # plain Kubernetes
+        (Captured((TAKEN, TAKEN), ANSWERED, (ANSWERED, ANSWERED), NOBODY, NOBODY), FAIL),  # plain Kubernetes
         (replace(CAPTURED, from_outside=(REFUSED, TAKEN)), FAIL),  # one port excluded
         (replace(CAPTURED, from_outside=(REFUSED, replace(TAKEN, answered=1, ends={"reset": 4}))), FAIL),
         (replace(CAPTURED, from_outside=(REFUSED, replace(REFUSED, ends={"reset": 2, "timeout": 3}))), OPEN),
         (replace(CAPTURED, around_service=(ANSWERED, replace(ANSWERED, answered=9, ends={"reset": 1}))), FAIL),
         (replace(CAPTURED, around_service=(ANSWERED, replace(ANSWERED, answered=9, ends={"timeout": 1}))), OPEN),
         (replace(CAPTURED, around_service=(ANSWERED, REFUSED)), PASS),  # the mesh meets nobody it knows at an address
+        (replace(CAPTURED, around_service=(replace(ANSWERED, answered=0, ends={"dns": 10}), ANSWERED)), OPEN),
+        (replace(CAPTURED, around_service=(ANSWERED, replace(ANSWERED, answered=0, ends={"timeout": 10}))), OPEN),
+        (replace(CAPTURED, around_service=(NOBODY, NOBODY)), OPEN),
+        (replace(CAPTURED, by_service=NOBODY), OPEN),  # the server is not there
         (replace(CAPTURED, nobody_listens=NOBODY), FAIL),  # outbound is not captured
         (replace(CAPTURED, nobody_listens_outside=PROXY_ANSWERED), OPEN),  # the witness is no witness here
         (replace(CAPTURED, from_outside=()), OPEN),
