@@ -7,7 +7,6 @@ user knows which registry the nodes reach.
 from __future__ import annotations
 
 import base64
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,14 @@ import yaml
 from fixtures.cluster import Provider
 from fixtures.cluster.embedded.provider import EmbeddedProvider
 from fixtures.cluster.kind import KindProvider
-from fixtures.images import build_archive, image_reference
+from fixtures.images import build_archive, known_reference
 from reports.console import step
 from reports.errors import MeshproofError, UsageProblem
 
 __all__ = ["image_for"]
 
 
-def image_for(kubeconfig: Path | None, context: str | None, *, load: bool) -> str:
+def image_for(kubeconfig: Path, context: str | None, *, load: bool) -> str:
     """The name of an image of this meshproof; with `load` the nodes of the cluster have it from now on.
 
     Empty where nobody but the user can bring one to the nodes. Raises RuntimeError with a sentence for people: refmesh
@@ -31,9 +30,8 @@ def image_for(kubeconfig: Path | None, context: str | None, *, load: bool) -> st
     """
     try:
         if not load:
-            return image_reference()
-        first = os.environ.get("KUBECONFIG", "").partition(os.pathsep)[0]
-        name, cluster = _cluster((kubeconfig or Path(first or "~/.kube/config")).expanduser(), context or "")
+            return known_reference()
+        name, cluster = _cluster(kubeconfig, context or "")
         found = _owner(name, cluster)
         if found is None:
             return ""
@@ -50,12 +48,19 @@ def image_for(kubeconfig: Path | None, context: str | None, *, load: bool) -> st
 def _cluster(path: Path, context: str) -> tuple[str, dict[str, Any]]:
     """Name and settings of the cluster of a context; empty: of the current one. Raises `UsageProblem`."""
     try:
-        return _entry(path.read_text(encoding="utf-8"), context)
+        return _read(path, context)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError, StopIteration) as error:
         raise UsageProblem(
             f"The kubeconfig {path} does not say which cluster is meant.",
             fix="Give --kubeconfig, or set KUBECONFIG; --context names one of its contexts",
         ) from error
+
+
+def _read(path: Path, context: str) -> tuple[str, dict[str, Any]]:
+    name, cluster = _entry(path.read_text(encoding="utf-8"), context)
+    if file := cluster.get("certificate-authority"):
+        cluster["certificate-authority"] = str(path.parent / file)
+    return name, cluster
 
 
 def _entry(kubeconfig: str, context: str) -> tuple[str, dict[str, Any]]:
@@ -69,7 +74,7 @@ def _owner(name: str, cluster: dict[str, Any]) -> tuple[Provider, str] | None:
     """Who made the cluster, and how it is called there."""
     embedded = EmbeddedProvider()
     for known in embedded.list():
-        if _same(cluster, _entry(known.kubeconfig.read_text(encoding="utf-8"), known.context or "")[1]):
+        if _same(cluster, _read(known.kubeconfig, known.context or "")[1]):
             return embedded, known.name
     kind, own_name = KindProvider(), name.removeprefix("kind-")
     if name.startswith("kind-") and own_name in kind.names() and _same(cluster, _entry(kind.settings(own_name), "")[1]):

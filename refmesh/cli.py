@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -133,9 +133,8 @@ def install(
     if defect is not None:
         # here as well as in the control plane: the webhook's selectors come from a seam
         defects.switch_on(defect)
-    named = installer.check_image(
-        image or os.environ.get("REFMESH_IMAGE") or default_image(kubeconfig, context, load=not dry_run)
-    )
+    given = image or os.environ.get("REFMESH_IMAGE")
+    named = installer.check_image(given or default_image(kubeconfig, context, load=False))
     plan = installer.Plan(named, chosen, defect, gateway_api_crds, timeout)
     if dry_run:
         objects = plan.objects()
@@ -143,6 +142,9 @@ def install(
         typer.echo(as_json if output is Output.JSON else yaml.safe_dump_all(objects, sort_keys=False).rstrip())
         return
     _confirm(f"This installs refmesh (profile {chosen.profile}) on the cluster. Go on?", yes)
+    if not given:  # not before somebody agreed: the nodes keep what is loaded
+        named = installer.check_image(default_image(kubeconfig, context, load=True))
+        plan = replace(plan, image=named)
     started = time.monotonic()
     _run(kubeconfig, context, lambda kube: installer.install(kube, plan, lambda text: _say(f"  ✔ {text}")))
     seconds = round(time.monotonic() - started, 2)

@@ -152,10 +152,9 @@ class Kube:
     @classmethod
     def from_kubeconfig(cls, path: Path | None = None, context: str | None = None) -> Kube:
         """The API server of a kubeconfig context (the current one by default)."""
-        where = path or Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
-        from refmesh.kubeconfig import read_kubeconfig  # not needed inside a pod
+        from refmesh.kubeconfig import located, read_kubeconfig  # not needed inside a pod
 
-        target = read_kubeconfig(where, context)
+        target = read_kubeconfig(*located(path, context))
         found = cls(target.server, target.context, target.token)
         if target.login is not None:
             found._token = target.login

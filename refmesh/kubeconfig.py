@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from refmesh.errors import EnvironmentProblem
 from refmesh.login import Login, load_pair, read_login
 
-__all__ = ["Target", "read_kubeconfig"]
+__all__ = ["Target", "located", "read_kubeconfig"]
 
 JSON = dict[str, Any]
 
@@ -24,6 +25,37 @@ class Target:
     context: ssl.SSLContext | None
     token: str
     login: Login | None = None
+
+
+def located(kubeconfig: Path | None, context: str | None) -> tuple[Path, str | None]:
+    """File and context that are meant, None being the file's current one.
+
+    Where no file is given: the first of KUBECONFIG's with the context, or ~/.kube/config. Of several files the current
+    context is the first that one of them names, though another may have it, and one of its own besides.
+    """
+    if kubeconfig is not None:
+        return kubeconfig, context
+    named = [Path(name) for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
+    there = [path for path in named if path.is_file()] or named or [Path.home() / ".kube" / "config"]
+    if len(there) == 1:
+        return there[0], context
+    configs = {path: _glance(path) for path in there}
+    wanted = context or next((name for config in configs.values() if (name := config.get("current-context"))), None)
+    for path, config in configs.items():
+        if any(isinstance(entry, dict) and entry.get("name") == wanted for entry in config.get("contexts") or ()):
+            return path, wanted
+    return there[0], wanted
+
+
+def _glance(path: Path) -> JSON:
+    """What a file says; nothing where it cannot be read, which `read_kubeconfig` will say of the file that is taken."""
+    import yaml  # as below
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def read_kubeconfig(path: Path, context: str | None) -> Target:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from fixtures.cluster import Cluster
+from fixtures.cluster import Cluster, programs
+from fixtures.cluster.existing import ExistingProvider
 from fixtures.images import Archive
 from meshproof_cli import refmesh_image
+from refmesh import cli
 from refmesh.cli import app
 from refmesh.errors import EnvironmentProblem
 from refmesh.install import default_image
+from refmesh.kubeconfig import located
 from reports.errors import UsageProblem
 
 
@@ -52,7 +58,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, s
     monkeypatch.setattr(refmesh_image, "EmbeddedProvider", made("embedded", list=lambda: [Cluster("dev", "e", own)]))
     monkeypatch.setattr(refmesh_image, "KindProvider", made("kind", names=lambda: {"box"}, settings=lambda _: box))
     monkeypatch.setattr(refmesh_image, "build_archive", lambda: Archive(tmp_path / "a.tar", "ours:1"))
-    monkeypatch.setattr(refmesh_image, "image_reference", lambda: "ours:1")
+    monkeypatch.setattr(refmesh_image, "known_reference", lambda: "ours:1")
     return found
 
 
@@ -85,6 +91,75 @@ def test_the_command_says_how_to_get_an_image_to_a_cluster_of_somebody_s(
     assert "image: ours:1" in dry.stdout
 
 
+@pytest.mark.parametrize(("answer", "reached"), [("n", []), ("y", [("embedded", "dev")])])
+def test_nothing_is_loaded_before_somebody_agrees(
+    answer: str,
+    reached: list[tuple[str, str]],
+    loaded: list[tuple[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("REFMESH_IMAGE", raising=False)
+    monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr(cli, "_run", lambda *_: None)
+    given = ["install", "--kubeconfig", str(kubeconfig(tmp_path, "ours")), "-o", "json"]
+    done = CliRunner().invoke(app, given, input=f"{answer}\n")
+    assert "Go on?" in done.output
+    assert ('"ours:1"' in done.output, loaded) == (bool(reached), reached)
+
+
+def test_a_name_is_told_without_making_a_program_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(programs, "_make", lambda part, _: pytest.fail(f"{part.name} is made"))
+    found = refmesh_image.image_for(tmp_path / "none", None, load=False)
+    assert found == "meshproof.local/meshproof:not-built-yet"
+
+
+@pytest.mark.parametrize("context", [None, "ours"])
+def test_of_several_files_the_one_that_has_the_context_is_meant(
+    context: str | None, loaded: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = kubeconfig(tmp_path, "theirs", server="https://192.0.2.1:6443", root="b3RoZXI=")
+    if context is None:
+        theirs.write_text(theirs.read_text().replace("current-context: theirs", "current-context: ours"))
+    ours = kubeconfig(tmp_path, "ours")
+    ours.write_text(ours.read_text().replace("current-context: ours", "current-context: another"))
+    paths = ["", str(tmp_path / "none"), str(theirs), str(ours)]
+    monkeypatch.setenv("KUBECONFIG", os.pathsep.join(paths))
+    assert default_image.default_image(None, context, load=True) == "ours:1"
+    assert loaded == [("embedded", "dev")]
+
+
+@pytest.mark.parametrize("context", [None, "a", "b", "c"])
+@pytest.mark.parametrize(
+    "names", ["", ":", "a", "a:b", "b:a", ":b", "none:b:a", "none", "none:gone", "bad:b", "bad:none"]
+)
+def test_refmesh_and_the_rest_take_the_same_file(
+    names: str, context: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        kubeconfig(tmp_path, name).rename(tmp_path / name)
+    (tmp_path / "bad").write_text("{")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", names)
+    assert located(None, context)[0] == ExistingProvider(None, context)._path
+
+
+def test_a_root_beside_the_kubeconfig_is_found_from_anywhere(loaded: list[tuple[str, str]], tmp_path: Path) -> None:
+    ours = kubeconfig(tmp_path, "ours")
+    ours.write_text(ours.read_text().replace("certificate-authority-data: cm9vdA==", "certificate-authority: ca.pem"))
+    (tmp_path / "ca.pem").write_bytes(b"root")
+    assert refmesh_image.image_for(ours, None, load=True) == "ours:1"
+    assert loaded == [("embedded", "dev")]
+
+
+def test_a_builder_that_was_left_out_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REFMESH_IMAGE", raising=False)
+    left_out = EntryPoint("meshproof", "no_such_package.refmesh_image:image_for", default_image.GROUP)
+    monkeypatch.setattr(default_image, "entry_points", lambda **_: [left_out])
+    assert "No image of the control plane was named" in str(CliRunner().invoke(app, ["install", "-y"]).exception)
+
+
 def test_what_goes_wrong_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EnvironmentProblem, match="does not say which cluster is meant"):
         default_image.default_image(tmp_path / "none", None, load=True)
@@ -92,6 +167,6 @@ def test_what_goes_wrong_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     def full() -> Archive:
         raise UsageProblem("The disk is full", fix="free some")
 
-    monkeypatch.setattr(refmesh_image, "image_reference", full)
+    monkeypatch.setattr(refmesh_image, "known_reference", full)
     with pytest.raises(EnvironmentProblem, match=r"The disk is full\. Free some\. Or give"):
         default_image.default_image(None, None, load=False)

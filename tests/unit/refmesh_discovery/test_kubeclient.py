@@ -96,6 +96,23 @@ def test_a_kubeconfig_that_cannot_be_used_is_one_sentence(text: str | None, sent
         Kube.from_kubeconfig(path)
 
 
+async def test_of_several_kubeconfigs_the_one_with_the_context_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        config = {
+            "contexts": [{"name": name, "context": {"cluster": "k", "user": "u"}}],
+            "clusters": [{"name": "k", "cluster": {"server": f"http://{name}"}}],
+            "users": [{"name": "u", "user": {}}],
+        }
+        (tmp_path / name).write_text(yaml.safe_dump(config | ({"current-context": "two"} if name == "one" else {})))
+    monkeypatch.setenv("KUBECONFIG", f":{tmp_path / 'one'}:{tmp_path / 'two'}")
+    for context, server in ((None, "http://two"), ("one", "http://one")):
+        kube = Kube.from_kubeconfig(None, context)
+        assert kube._server == server
+        await kube.close()
+
+
 async def test_connections_apart_are_not_held_up_by_others() -> None:
     kube = Kube("http://127.0.0.1:1", None, "secret")
     apart = kube.apart()
