@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -59,6 +59,12 @@ class TrafficPolicy:
             retry_budget=self.retry_budget if self.retry_budget is not None else wider.retry_budget,
             ports=self.ports or wider.ports,
         )
+
+    def without_upgrade(self) -> TrafficPolicy:
+        """The same, but for the wish that requests go on as HTTP/2."""
+        pool = replace(self.pool, upgrade=False) if self.pool is not None else None
+        ports = {number: policy.without_upgrade() for number, policy in self.ports.items()}
+        return replace(self, pool=pool, ports=MappingProxyType(ports))
 
     def for_port(self, port: int) -> TrafficPolicy:
         """The policy for one port: port settings win over general ones."""
@@ -119,6 +125,11 @@ class DestinationRule:
         mutual = modes == {"ISTIO_MUTUAL"}
         tls = ClientTls("ISTIO_MUTUAL") if mutual else client_tls.never_ready(f"{meta.namespace}/{meta.name}")
         return cls(meta, _host(spec.get("host"), meta.namespace, domain), TrafficPolicy(tls=tls))
+
+    def without_upgrade(self) -> DestinationRule:
+        """The same, but for the wish that requests go on as HTTP/2."""
+        subsets = tuple(replace(subset, policy=subset.policy.without_upgrade()) for subset in self.subsets)
+        return replace(self, policy=self.policy.without_upgrade(), subsets=subsets)
 
     def subset(self, name: str) -> Subset | None:
         """The subset of that name."""

@@ -69,7 +69,7 @@ class VirtualService:
             if scope.text() != "*":
                 raise Invalid(scope.path, "is not supported by refmesh unless it is `*`")
         gateways = gateway_names(spec, meta.namespace) or (MESH,)
-        written = tuple(_host(host) for host in spec.get("hosts").each())
+        written = tuple(_host(host, gateways) for host in spec.get("hosts").each())
         if not written:
             raise Invalid("spec.hosts", "is required")
         hosts = tuple(short_host(host, meta.namespace, domain) for host in written)
@@ -80,8 +80,11 @@ class VirtualService:
         return cls(meta, hosts, rules, streams, gateways, tuple("" if host == "*" else host for host in written))
 
 
-def _host(field: Field) -> str:
+def _host(field: Field, gateways: tuple[str, ...]) -> str:
     host = field.text().lower().rstrip(".")
     if "*" in host and not HOST.fullmatch(host):
         raise Invalid(field.path, "may have a * as its first label only")
+    if host == "*" and MESH in gateways:
+        # As in Istio: anyone could route for every Service there is.
+        raise Invalid(field.path, "must not be * for sidecars (`mesh`): name hosts, or give gateways without `mesh`")
     return host

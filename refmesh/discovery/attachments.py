@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -35,7 +35,8 @@ class Attachments:
     """Those that speak to sidecars, by host: of a wildcard's hosts, those that there are."""
     routes: Mapping[tuple[str, Key], tuple[GatewayRoute, ...]]
     """Routes of Gateway API by scope and Service, GRPCRoutes before HTTPRoutes, each kind the oldest first."""
-    destination_rules: Mapping[tuple[str, str], DestinationRule]
+    destination_rules: Mapping[tuple[str, str], tuple[DestinationRule, ...]]
+    """By scope and host: the oldest; where that is private, behind it the oldest that is not, if there is one."""
 
     @classmethod
     def collect(cls, snapshot: Snapshot, settings: MeshSettings) -> Attachments:
@@ -44,11 +45,12 @@ class Attachments:
         if outside:
             called = {key: _calling(item, outside) for key, item in snapshot.virtual_services.items()}
             snapshot = replace(snapshot, virtual_services=called)
+        by_age = sorted(snapshot.virtual_services.values(), key=lambda item: item.meta.age_key)
+        named = [(host, item) for item in by_age if MESH in item.gateways for host in item.hosts]
         virtual: dict[str, VirtualService] = {}
-        for item in sorted(snapshot.virtual_services.values(), key=lambda item: item.meta.age_key):
-            for host in item.hosts if MESH in item.gateways else ():
-                virtual.setdefault(host, item)
-        _spread(virtual, snapshot, settings.domain)
+        for host, item in named:
+            virtual.setdefault(host, item)
+        _spread(virtual, [one for one in named if one[0].startswith("*")], snapshot, settings)
         routes: dict[tuple[str, Key], list[GatewayRoute]] = {}
         of_gateway_api = [*snapshot.grpc_routes.values(), *snapshot.http_routes.values()]
         for route in sorted(of_gateway_api, key=lambda item: (item.meta.kind, *item.meta.age_key)):
@@ -153,8 +155,8 @@ class Attachments:
         for scope in (*scopes, EVERYBODY):
             wider = self._wildcards.get(scope, ()) if outside else ()
             names = (host, *(name for name in wider if covers(name, host)))
-            rules = (self.destination_rules.get((scope, name)) for name in names)
-            heard = (rule for rule in rules if rule is not None and (scope == namespace or not rule.private))
+            rules = (rule for name in names for rule in self.destination_rules.get((scope, name), ()))
+            heard = (rule for rule in rules if scope == namespace or not rule.private)
             if (rule := next(heard, None)) is not None:
                 return rule
         return None
@@ -214,36 +216,51 @@ class Attachments:
         return replace(destination, port=numbers[0] if len(numbers) == 1 else port)
 
 
-def _spread(virtual: dict[str, VirtualService], snapshot: Snapshot, domain: str) -> None:
-    """Give each host that there is the VirtualService of the closest wildcard, where none is for it alone."""
-    wildcards = sorted((host for host in virtual if host.startswith("*")), key=specificity)
+def _spread(
+    virtual: dict[str, VirtualService],
+    named: Iterable[tuple[str, VirtualService]],
+    snapshot: Snapshot,
+    settings: MeshSettings,
+) -> None:
+    """Give each host that there is the VirtualService of the closest wildcard, where none is for it alone.
+
+    `named`: the wildcards, the oldest first. Nobody takes over Services of other namespaces by the way: a wildcard
+    covers those of its VirtualService's own namespace, and in the root namespace those of all.
+    """
+    wildcards = sorted(named, key=lambda one: specificity(one[0]))
     if not wildcards:
         return
-    services = (service.host(domain) for service in snapshot.services.values())
-    for host in (*services, *(one.name for one in hosts_outside(snapshot))):
-        closest = next((name for name in wildcards if covers(name.removeprefix("*") and name, host)), None)
-        if closest is not None:
-            virtual.setdefault(host, virtual[closest])
+    owners = {one.name: EVERYBODY for one in hosts_outside(snapshot)}
+    owners |= {service.host(settings.domain): service.namespace for service in snapshot.services.values()}
+    for host, owner in owners.items():
+        speaking = {owner, settings.root_namespace}
+        for name, item in wildcards:
+            if (owner == EVERYBODY or item.meta.namespace in speaking) and covers(name, host):
+                virtual.setdefault(host, item)
+                break
 
 
 def _destination_rules(
     snapshot: Snapshot, settings: MeshSettings, outside: Mapping[str, str]
-) -> dict[tuple[str, str], DestinationRule]:
-    found: dict[tuple[str, str], DestinationRule] = {}
+) -> dict[tuple[str, str], tuple[DestinationRule, ...]]:
+    found: dict[tuple[str, str], tuple[DestinationRule, ...]] = {}
     mesh_wide: dict[str, DestinationRule] = {}
     for written in sorted(snapshot.destination_rules.values(), key=lambda item: item.meta.age_key):
         rule = replace(written, host=outside.get(written.host, written.host))
         owner = rule.host.split(".")[1] if rule.host.endswith(f".svc.{settings.domain}") else ""
-        if rule.private:
-            found.setdefault((rule.meta.namespace, rule.host), rule)
-        elif rule.meta.namespace == owner:
-            found.setdefault((EVERYBODY, rule.host), rule)
-        elif rule.meta.namespace == settings.root_namespace:
+        wide = not rule.private and rule.meta.namespace in {owner, settings.root_namespace}
+        if owner and owner != rule.meta.namespace and not wide:
+            # What servers are spoken to in is not for their clients to say.
+            rule = rule.without_upgrade()
+        if wide and rule.meta.namespace != owner:
             mesh_wide.setdefault(rule.host, rule)
-        else:
-            found.setdefault((rule.meta.namespace, rule.host), rule)
+            continue
+        key = (EVERYBODY if wide else rule.meta.namespace, rule.host)
+        known = found.get(key, ())
+        if all(one.private and not rule.private for one in known):
+            found[key] = (*known, rule)
     for host, rule in mesh_wide.items():
-        found.setdefault((EVERYBODY, host), rule)
+        found.setdefault((EVERYBODY, host), (rule,))
     return found
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -153,7 +154,7 @@ class Generator:
             self._own_inputs, self._own_known = inputs, {}
         remembered = self._own_known
         settings_of = self._variants.settings_finder(snapshot, telemetry)
-        rules = attachments.destination_rules.values()
+        rules = chain.from_iterable(attachments.destination_rules.values())
         upgraded = upgraded_ports(snapshot, rules, self._settings.domain)
 
         def own(pod: Pod) -> Tables:

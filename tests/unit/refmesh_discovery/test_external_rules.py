@@ -15,6 +15,7 @@ from refmesh.discovery.world import World
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, message_of, pod, policy
 
 HOST = "api.example.com"
+ECHO = "echo.shop.svc.cluster.local"
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 TLS = {"number": 443, "name": "tls", "protocol": "TLS"}
 TCP = {"number": 90, "name": "tcp", "protocol": "TCP"}
@@ -200,24 +201,53 @@ def test_clients_with_a_label_have_routes_and_listeners_of_their_own() -> None:
     assert stream("echo-v2", "0.0.0.0_90") == f"outbound|90||{HOST}"
 
 
-@pytest.mark.parametrize("hosts", [["*"], ["*.example.com"]])
-def test_a_wildcard_in_the_mesh_speaks_for_the_hosts_that_there_are(hosts: list[str]) -> None:
-    rule_ = {"route": [{"destination": {"host": "echo", "port": {"number": 80}}}], "timeout": "4s"}
-    found = built(virtual=[policy("v", {"hosts": hosts, "http": [rule_]})])
-    outside = read(found, ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts[0].routes[0].route
+def speaking(name: str, host: str, seconds: int, namespace: str = "shop") -> dict[str, Any]:
+    rule_ = {"route": [{"destination": {"host": "echo.shop"}}], "timeout": f"{seconds}s"}
+    return policy(name, {"hosts": [host], "http": [rule_]}, namespace)
+
+
+def timeouts(found: World) -> tuple[int, int]:
+    """Of requests to the Service and to the host outside."""
     inside = read(found, ResourceType.ROUTE, "echo.shop.svc.cluster.local:80").virtual_hosts[0].routes[0].route
-    assert (outside.timeout.seconds, inside.timeout.seconds) == (4, 4 if hosts == ["*"] else 0)
+    outside = read(found, ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts[0].routes[0].route
+    return inside.timeout.seconds, outside.timeout.seconds
+
+
+def test_a_wildcard_in_the_mesh_speaks_for_the_hosts_that_there_are() -> None:
+    assert timeouts(built(virtual=[speaking("v", "*.example.com", 4)])) == (0, 4)
 
 
 def test_of_wildcards_the_closest_counts_and_a_name_before_any() -> None:
-    def virtual(name: str, host: str, seconds: int) -> dict[str, Any]:
-        rule_ = {"route": [{"destination": {"host": "echo"}}], "timeout": f"{seconds}s"}
-        return policy(name, {"hosts": [host], "http": [rule_]})
+    virtual = [speaking("a", "*.local", 1), speaking("b", "*.shop.svc", 2), speaking("c", HOST, 3)]
+    assert timeouts(built(virtual=virtual)) == (2, 3)
 
-    found = built(virtual=[virtual("a", "*", 1), virtual("b", "*.shop.svc", 2), virtual("c", HOST, 3)])
-    inside = read(found, ResourceType.ROUTE, "echo.shop.svc.cluster.local:80").virtual_hosts[0].routes[0].route
-    outside = read(found, ResourceType.ROUTE, "0.0.0.0_80").virtual_hosts[0].routes[0].route
-    assert (inside.timeout.seconds, outside.timeout.seconds) == (2, 3)
+
+@pytest.mark.parametrize("host", ["*.local", "*.svc.cluster.local", "*.shop.svc"])
+def test_a_wildcard_covers_services_of_its_own_namespace_or_in_the_root_namespace_of_all(host: str) -> None:
+    stranger = speaking("a", host, 1, "attacker")
+    assert timeouts(built(virtual=[stranger])) == (0, 0)
+    assert timeouts(built(virtual=[stranger, speaking("b", host, 2)])) == (2, 0)
+    assert timeouts(built(virtual=[stranger, speaking("b", host, 3, "refmesh-system")])) == (3, 0)
+
+
+def test_nobody_speaks_for_every_host_of_the_mesh() -> None:
+    cluster = MemoryCluster().with_echo().put("VirtualService", speaking("v", "*", 1))
+    (rejected,) = cluster.snapshot().rejected.values()
+    assert rejected.reason.startswith("spec.hosts[0]: must not be * for sidecars")
+    at_gateways = speaking("v", "*", 1)
+    at_gateways["spec"]["gateways"] = ["door"]
+    assert not cluster.put("VirtualService", at_gateways).snapshot().rejected
+
+
+def test_a_private_rule_leaves_the_public_one_to_others() -> None:
+    mine = rule(name="mine", exportTo=["."], trafficPolicy={"connectionPool": {"tcp": {"maxConnections": 1}}})
+    public = rule(name="public", trafficPolicy={"tls": {"mode": "SIMPLE"}})
+    public["metadata"]["creationTimestamp"] = "2026-01-02T00:00:00Z"
+    found = built(mine, public)
+
+    own, others = (read(found, ResourceType.CLUSTER, f"outbound|80||{HOST}", where) for where in ("shop", "far"))
+    assert own.circuit_breakers.thresholds[0].max_connections.value == 1
+    assert (own.HasField("transport_socket"), others.HasField("transport_socket")) == (False, True)
 
 
 @pytest.mark.parametrize(
