@@ -13,7 +13,7 @@ from typing import Any
 
 from refmesh.api.expressions import Budget
 
-__all__ = ["MILLISECOND", "Field", "Invalid", "parse_duration"]
+__all__ = ["MILLISECOND", "Field", "Invalid", "encodable", "parse_duration"]
 
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
@@ -87,7 +87,7 @@ class Field:
             raise Invalid(self.path, "must be a string" if self.present else "is required")
         if not self.value and default is None:
             raise Invalid(self.path, "must not be empty")
-        if _CONTROL.search(self.value) or not _encodable(self.value):
+        if _CONTROL.search(self.value) or not encodable(self.value):
             raise Invalid(self.path, "holds characters that cannot be sent")
         return self.value
 
@@ -159,7 +159,8 @@ class Field:
         return self.value
 
 
-def _encodable(text: str) -> bool:
+def encodable(text: str) -> bool:
+    """Whether this can be sent as UTF-8: half a surrogate pair, which JSON can name, cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

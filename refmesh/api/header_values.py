@@ -11,7 +11,9 @@ from refmesh.api.fields import Field, Invalid
 
 __all__ = ["format_string", "literal"]
 
-_ANY = re.compile(r"%%|%(?P<name>[A-Z0-9_]+)(?P<arguments>\([^()%]*\))?(?::\d+)?%|%")
+_ANY = re.compile(r"%%|%(?P<name>[A-Z0-9_]+)(?P<arguments>\([^()%]*\))?(?P<length>:[0-9]{1,4})?%|%")
+_LONGEST = 16384
+"""Envoy's own limit for the value of a header, in bytes."""
 _HEADERS = frozenset({"REQ", "RESP"})
 _PLAIN = frozenset(
     {
@@ -33,6 +35,8 @@ def literal(text: str) -> str:
 def format_string(field: Field) -> str:
     """A format string as the user wrote it. Raises Invalid for a lone percent sign and for a command not offered."""
     text = field.text("")
+    if len(text.encode()) > _LONGEST:
+        raise Invalid(field.path, f"must have {_LONGEST} bytes at most")
     for found in _ANY.finditer(text):
         name, arguments = found["name"], found["arguments"]
         if name is None:
@@ -41,7 +45,7 @@ def format_string(field: Field) -> str:
         elif name in _HEADERS:
             if not re.fullmatch(r"\([A-Za-z0-9:_.-]+(\?[A-Za-z0-9:_.-]+)?\)", arguments or ""):
                 raise Invalid(field.path, f"must name a header: %{name}(x-header)%")
-        elif name not in _PLAIN or arguments:
+        elif name not in _PLAIN or arguments or found["length"]:
             offered = ", ".join(sorted({*_PLAIN, *(f"{one}(…)" for one in _HEADERS)}))
             raise Invalid(field.path, f"must not use the command {found[0]}: there are {offered}")
     return text

@@ -17,8 +17,11 @@ __all__ = ["read_expression"]
 _LONGEST, _DEEPEST = 1024, 32
 _TOKEN = re.compile(
     r"""\s*(?:(?P<int>\d{1,18})(?![\w.])|(?P<text>"(?:[^"\\]|\\["'\\])*"|'(?:[^'\\]|\\["'\\])*')"""
-    r"""|(?P<name>[A-Za-z_]\w*)|(?P<sign>&&|\|\||[=!<>]=|[!<>()\[\].]))"""
+    r"""|(?P<name>[A-Za-z_]\w*)|(?P<sign>&&|\|\||[=!<>]=|[!<>()\[\].]))""",
+    re.ASCII,
 )
+_WORDS = ("in", "true", "false", "null")
+"""CEL's own, which are no names."""
 _TEXT, _INT, _BOOL, _MAP = "text", "number", "truth value", "map"
 _ORDERED = ("<", "<=", ">", ">=")
 _TESTS = ("contains", "startsWith", "endsWith")
@@ -88,11 +91,11 @@ class _Reader:
         self._path = path
         self._depth = 0
         self._tokens: list[tuple[str, str]] = []
-        position, end = 0, len(text.rstrip())
+        position, end = 0, len(text.rstrip(" "))
         while position < end:
             match = _TOKEN.match(text, position)
             if match is None or match.lastgroup is None:
-                raise Invalid(path, f"cannot be read from {text[position:].strip()[:20]!r} on")
+                raise Invalid(path, f"cannot be read from {text[position:].strip(' ')[:20]!r} on")
             self._tokens.append((match.lastgroup, match[match.lastgroup]))
             position = match.end()
         self._next = 0
@@ -175,7 +178,8 @@ class _Reader:
         if kind != _MAP:
             return kind
         if selected and self._take("."):
-            if self._token()[0] != "name":
+            group, word = self._token()
+            if group != "name" or word in _WORDS:
                 self._next -= 1
                 raise self._unexpected()
             return _TEXT

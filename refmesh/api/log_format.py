@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+from refmesh.api.fields import encodable
+
 __all__ = ["format_problem"]
 
 _LONGEST = 4096
@@ -99,6 +101,8 @@ def format_problem(text: str, *, as_json: bool) -> str:
 
 
 def _field_problem(key: str, value: Any) -> str:
+    if not encodable(key):
+        return f"has a field {key!r} that cannot be sent"
     if not isinstance(value, str):
         return f"must have a text for {key!r}"
     problem = _line_problem(value)
@@ -106,6 +110,8 @@ def _field_problem(key: str, value: Any) -> str:
 
 
 def _line_problem(text: str) -> str:
+    if not encodable(text):
+        return "has characters that cannot be sent"
     position = text.find("%")
     while position >= 0:
         operator = _OPERATOR.match(text, position)

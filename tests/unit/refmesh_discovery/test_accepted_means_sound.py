@@ -15,6 +15,7 @@ from tests.unit.refmesh_discovery.validating import complaint
 ODD = [
     "a", "/", "/a", "/a/", "//", "/%zz", "/a b", "é",
     "x\ny", "\x01", "%", "%REQ(x)%", "a" * 300, "*", "{", "/{x}", "\\",
+    "%PROTOCOL:5%", "%START_TIME:3%", "%REQ(x):12%", "%REQ(x):99999999999999999999999%", "%REQ(x):\u0664%",
     "\\1", "/a?b", "/a#b", ":method", "Host", "x-ok", "x y", "", "0", "https", "1s",
 ]  # fmt: skip
 REGEXES = [

@@ -55,6 +55,12 @@ BAD = [
     ("(" * 40 + "true" + ")" * 40, "nests more than 32 levels"),
     ("true" + " || true" * 200, "must have 1024 characters at most"),
     ("1.5 < 2", "cannot be read from '1.5 < 2'"),
+    ("response.code\u00a0>= 400", r"cannot be read from '\xa0>= 400'"),
+    ("connection.mtls\u3000", r"cannot be read from '\u3000'"),
+    ("response.code >= \u0664\u0660", "cannot be read from"),
+    ("has(request.headers.in)", "has an unexpected 'in'"),
+    ("has(request.headers.true)", "has an unexpected 'true'"),
+    ("has(request.headers.null)", "has an unexpected 'null'"),
 ]
 
 
@@ -119,6 +125,9 @@ def test_formats_in_envoy_s_words_are_good_as_a_line_and_in_an_object(text: str)
         ('{"a": 1}', True, "must have a text for 'a'"),
         ('{"a": "%X%"}', True, "(in 'a')"),
         ("{}", True, "must be a JSON object"),
+        (r'{"\ud800": "x"}', True, "that cannot be sent"),
+        (r'{"a": "\ud800"}', True, "characters that cannot be sent (in 'a')"),
+        ("\ud800", False, "characters that cannot be sent"),
     ],
 )
 def test_other_formats_are_refused_with_a_reason(text: str, as_json: bool, sentence: str) -> None:

@@ -25,6 +25,7 @@ def read(text: str) -> str:
         "%REQ(x-a)%",
         "%REQ(:path?x-b)%",
         "%RESP(x-c):12%",
+        "a" * 16384,
         "a %PROTOCOL% b %ROUTE_NAME%",
         "%%PROTOCOL%%",
     ],
@@ -43,6 +44,12 @@ def test_commands_of_the_request_are_taken(text):
         ("%ENVIRONMENT(TOKEN)%", "must not use the command %ENVIRONMENT(TOKEN)%"),
         ("%FILE_CONTENT(/etc/passwd)%", "must not use"),
         ("%PROTOCOL(x)%", "must not use"),
+        ("%PROTOCOL:5%", "must not use the command %PROTOCOL:5%"),
+        ("%START_TIME:3%", "must not use the command %START_TIME:3%"),
+        ("%REQ(x):99999999999999999999999%", "write %%"),
+        ("%REQ(x):\u0664%", "write %%"),
+        ("a" * 16385, "must have 16384 bytes at most"),
+        ("\u00e9" * 8193, "must have 16384 bytes at most"),
     ],
 )
 def test_anything_else_is_refused(text, says):
