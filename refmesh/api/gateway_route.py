@@ -22,6 +22,7 @@ from refmesh.api.routing import (
     Rewrite,
     Rule,
     TextMatch,
+    weighable,
 )
 
 __all__ = [
@@ -29,7 +30,7 @@ __all__ = [
     "GatewayRoute",
     "ParentGateway",
     "ParentService",
-    "backend",
+    "backends",
     "gateway_parents",
     "hostnames",
     "named_values",
@@ -38,7 +39,7 @@ __all__ = [
 
 _VALUES = {"Exact": "exact", "RegularExpression": "regex"}
 _HOSTNAME = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _ORIGIN = re.compile(r"\*|(?i:https?)://(?:\*\.)?[a-z0-9.-]+(?::\d{1,5})?", re.IGNORECASE)
 
 
@@ -157,7 +158,12 @@ def named_values(field: Field, *, header: bool) -> tuple[NamedMatch, ...]:
     return tuple(found.values())
 
 
-def backend(item: Field, meta: Meta, domain: str) -> Destination:
+def backends(field: Field, meta: Meta, domain: str) -> tuple[Destination, ...]:
+    """The `backendRefs` of a rule."""
+    return weighable(tuple(_backend(item, meta, domain) for item in field.each()), field.path)
+
+
+def _backend(item: Field, meta: Meta, domain: str) -> Destination:
     """A backendRef with its weight and filters. One that cannot be right in any cluster carries the reason."""
     item.only("group", "kind", "namespace", "name", "port", "weight", "filters")
     filters = Filters.read(item.get("filters"), meta, domain)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmesh.api.fields import Field, Invalid
-from refmesh.api.gateway_route import Filters, GatewayRoute, backend, gateway_parents, hostnames, named_values, parents
+from refmesh.api.gateway_route import Filters, GatewayRoute, backends, gateway_parents, hostnames, named_values, parents
 from refmesh.api.meta import Meta
 from refmesh.api.routing import Match, Rule, TextMatch
 
@@ -42,7 +42,7 @@ def _rule(item: Field, meta: Meta, domain: str) -> Rule:
     return Rule(
         name=item.get("name").text(""),
         matches=tuple(_match(match) for match in item.get("matches").each()),
-        destinations=tuple(backend(entry, meta, domain) for entry in item.get("backendRefs").each()),
+        destinations=backends(item.get("backendRefs"), meta, domain),
         request_headers=filters.request,
         response_headers=filters.response,
         mirrors=filters.mirrors,

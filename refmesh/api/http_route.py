@@ -11,7 +11,7 @@ from refmesh.api.gateway_route import (
     Filters,
     GatewayRoute,
     ParentService,
-    backend,
+    backends,
     gateway_parents,
     hostnames,
     named_values,
@@ -48,7 +48,7 @@ def _rule(item: Field, meta: Meta, domain: str) -> Rule:
     filters = Filters.read(item.get("filters"), meta, domain)
     timeouts = item.get("timeouts").only("request", "backendRequest")
     request, per_try = timeouts.get("request").duration(), timeouts.get("backendRequest").duration()
-    destinations = tuple(backend(entry, meta, domain) for entry in item.get("backendRefs").each())
+    destinations = backends(item.get("backendRefs"), meta, domain)
     if filters.redirect is not None and destinations:
         raise Invalid(f"{item.path}.backendRefs", "cannot stand beside a RequestRedirect")
     if request and per_try and per_try > request:

@@ -16,12 +16,13 @@ from refmesh.api.routing import (
     NamedMatch,
     Rule,
     TextMatch,
+    weighable,
 )
 from refmesh.api.stream_routes import gateway_names, source_labels, target
 
 __all__ = ["read_rule"]
 
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 
 
 def read_rule(item: Field, namespace: str, domain: str) -> Rule:
@@ -86,7 +87,7 @@ def _weights(item: Field, destinations: tuple[Destination, ...]) -> tuple[Destin
         return (replace(destinations[0], weight=100),)
     if destinations and not any(destination.weight for destination in destinations):
         raise Invalid(f"{item.path}.route", "has no destination with a weight above 0")
-    return destinations
+    return weighable(destinations, f"{item.path}.route")
 
 
 def _destination(route: Field, namespace: str, domain: str) -> Destination:

@@ -187,7 +187,7 @@ def read_outlier(outlier: Field) -> OutlierDetection | None:
         max_ejection_percent=percent.integer(high=100) if percent.present else None,
         min_health_percent=healthy.integer(high=100) if healthy.present else None,
         statuses=tuple(
-            item.integer(low=100, high=599) for item in outlier.get("outlierDetectionHttpErrorCodes").each()
+            sorted({item.integer(low=100, high=599) for item in outlier.get("outlierDetectionHttpErrorCodes").each()})
         ),
     )
 

@@ -19,6 +19,8 @@ _KEYS = ("httpHeaderName", "httpQueryParameterName", "httpCookie", "useSourceIp"
 _RING_SIZE, _RING_MOST = 1024, 8 * 1024 * 1024
 # A prime, as Envoy demands; its own default, and the largest it takes.
 _TABLE_SIZE, _TABLE_MOST = 65537, 5_000_011
+_COOKIE_MOST = 256
+"""Characters of each part of a cookie. Browsers keep no more than 4096 bytes of one."""
 
 
 @dataclass(frozen=True)
@@ -134,16 +136,24 @@ def _key(value: Field, name: str) -> HashKey:
             (_cookie_text(item.only("name", "value").get("name")), _cookie_text(item.get("value"), ""))
             for item in value.get("attributes").each()
         )
-        return HashKey("cookie", value.get("name").text(), value.get("path").text(""), lifetime, attributes)
+        path = _short(value.get("path"), "")
+        return HashKey("cookie", _cookie_text(value.get("name")), path, lifetime, attributes)
     if not value.boolean():
         raise Invalid(value.path, "false names no key: leave it out and give another")
     return HashKey("source-ip")
 
 
 def _cookie_text(field: Field, default: str | None = None) -> str:
-    text = field.text(default)
+    text = _short(field, default)
     if not text.isascii() or set(text) & set('; ,="\\'):
         raise Invalid(field.path, f"cannot stand in a cookie: {text!r}")
+    return text
+
+
+def _short(field: Field, default: str | None = None) -> str:
+    text = field.text(default)
+    if len(text) > _COOKIE_MOST:
+        raise Invalid(field.path, f"must have {_COOKIE_MOST} characters at most")
     return text
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from refmesh.api.fields import Invalid
+
 __all__ = [
     "NO_CHANGE",
     "Cors",
@@ -21,8 +23,11 @@ __all__ = [
     "Rewrite",
     "Rule",
     "TextMatch",
+    "weighable",
 ]
 
+_TOTAL_WEIGHT = 2**32 - 1
+"""Envoy's limit for the sum of the weights of one route."""
 MatchKind = Literal["exact", "prefix", "segment-prefix", "regex", "present"]
 
 
@@ -190,3 +195,11 @@ class Rule:
     cors: Cors | None = None
     name: str = ""
     """For people: it shows in the proxies' access logs."""
+
+
+def weighable(destinations: tuple[Destination, ...], path: str) -> tuple[Destination, ...]:
+    """The destinations of one rule, listed at `path`. Raises `Invalid` where Envoy would not take their weights."""
+    total = sum(destination.weight for destination in destinations)
+    if total > _TOTAL_WEIGHT:
+        raise Invalid(path, f"has weights of {total} in all, and Envoy takes {_TOTAL_WEIGHT} at most")
+    return destinations

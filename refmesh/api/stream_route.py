@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmesh.api.fields import Field, Invalid
-from refmesh.api.gateway_route import GatewayRoute, backend, gateway_parents, hostnames
+from refmesh.api.gateway_route import GatewayRoute, backends, gateway_parents, hostnames
 from refmesh.api.meta import Meta
 from refmesh.api.routing import Rule
 
@@ -51,10 +51,9 @@ def _rules(spec: Field, meta: Meta, domain: str) -> tuple[Rule, ...]:
     if len(items) != 1:
         raise Invalid("spec.rules", "must have exactly one entry: nothing tells connections apart")
     rule = items[0].only("name", "backendRefs")
-    entries = [
-        item.only("group", "kind", "namespace", "name", "port", "weight") for item in rule.get("backendRefs").each()
-    ]
-    if not entries:
-        raise Invalid(f"{rule.path}.backendRefs", "needs at least one entry")
-    backends = tuple(backend(item, meta, domain) for item in entries)
-    return (Rule(name=rule.get("name").text(""), destinations=backends),)
+    entries = rule.get("backendRefs")
+    for item in entries.each():
+        item.only("group", "kind", "namespace", "name", "port", "weight")
+    if not entries.each():
+        raise Invalid(entries.path, "needs at least one entry")
+    return (Rule(name=rule.get("name").text(""), destinations=backends(entries, meta, domain)),)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.meta import short_host
-from refmesh.api.routing import Destination
+from refmesh.api.routing import Destination, weighable
 
 __all__ = ["MESH", "StreamMatch", "StreamRule", "gateway_names", "source_labels", "stream_rules", "target"]
 
@@ -121,7 +121,7 @@ def _rule(item: Field, namespace: str, domain: str, gateways: tuple[str, ...], *
             )
     if tls and not matches:
         raise Invalid(f"{item.path}.match", "is required for a tls route, with sniHosts")
-    return StreamRule(tls, matches, tuple(destinations))
+    return StreamRule(tls, matches, weighable(tuple(destinations), f"{item.path}.route"))
 
 
 def _match(item: Field, namespace: str, *, tls: bool) -> StreamMatch:
@@ -140,14 +140,20 @@ def _match(item: Field, namespace: str, *, tls: bool) -> StreamMatch:
         # Envoy writes the wildcard of one name or more as *.example.com, and every name as no condition.
         server_names=tuple(name for name in names if name != "*") if "*" not in names else (),
         gateways=gateway_names(item, namespace),
-        subnets=tuple(sorted(_subnet(subnet) for subnet in item.get("destinationSubnets").each())),
+        subnets=_subnets(item.get("destinationSubnets")),
         source_labels=source_labels(item),
         source_namespace=item.get("sourceNamespace").text(""),
     )
 
 
-def _subnet(item: Field) -> str:
+def _subnets(field: Field) -> tuple[str, ...]:
+    blocks = {_subnet(item) for item in field.each()}
+    # For Envoy a block of all addresses is one chain beside the chain without a block, and either may be chosen.
+    return () if any(not block.prefixlen for block in blocks) else tuple(sorted(map(str, blocks)))
+
+
+def _subnet(item: Field) -> ipaddress.IPv4Network:
     try:
-        return str(ipaddress.IPv4Network(item.text(), strict=False))
+        return ipaddress.IPv4Network(item.text(), strict=False)
     except ValueError as error:
         raise Invalid(item.path, "must be an IPv4 address or a block of them, such as 10.1.0.0/16") from error

@@ -67,6 +67,36 @@ MISTAKES = [
         {"hosts": ["a"], "http": [{"route": ROUTE, "retries": {"retryOn": "503,5xxx"}}]},
         "spec.http[0].retries.retryOn: '5xxx' is neither an HTTP status nor one of 5xx, cancelled",
     ),
+    (
+        "VirtualService",
+        {"hosts": ["a"], "http": [{"route": [ROUTE[0] | {"weight": 1_000_000}] * 4295}]},
+        "spec.http[0].route: has weights of 4295000000 in all, and Envoy takes 4294967295 at most",
+    ),
+    (
+        "VirtualService",
+        {"hosts": ["a"], "tcp": [{"route": [ROUTE[0] | {"weight": 1_000_000}] * 4295}]},
+        "spec.tcp[0].route: has weights of 4295000000 in all",
+    ),
+    (
+        "HTTPRoute",
+        {**PARENT, "rules": [{"backendRefs": [{"name": "a", "port": 80, "weight": 1_000_000}] * 4295}]},
+        "spec.rules[0].backendRefs: has weights of 4295000000 in all",
+    ),
+    *(
+        (
+            "DestinationRule",
+            {
+                "host": "a",
+                "trafficPolicy": {"loadBalancer": {"consistentHash": {"httpCookie": {**cookie, "ttl": "1s"}}}},
+            },
+            f"spec.trafficPolicy.loadBalancer.consistentHash.httpCookie.{field}: must have 256 characters at most",
+        )
+        for cookie, field in (
+            ({"name": "a" * 257}, "name"),
+            ({"name": "a", "path": "/" + "a" * 256}, "path"),
+            ({"name": "a", "attributes": [{"name": "a", "value": "a" * 257}]}, "attributes[0].value"),
+        )
+    ),
     ("DestinationRule", {"host": "no such host!!"}, "spec.host: is no name of a host: 'no such host!!'"),
     ("DestinationRule", {"host": "*.local"}, "spec.host: must name a single Service"),
     ("DestinationRule", {"host": "*.shop.svc.cluster.local"}, "spec.host: must name a single Service"),

@@ -250,6 +250,15 @@ def test_a_private_rule_leaves_the_public_one_to_others() -> None:
     assert (own.HasField("transport_socket"), others.HasField("transport_socket")) == (False, True)
 
 
+def test_a_block_of_all_addresses_is_no_condition() -> None:
+    away = {"destination": {"host": "echo", "port": {"number": 90}}}
+    match = {"sniHosts": [HOST], "destinationSubnets": ["10.0.0.0/8", "0.0.0.0/0"]}
+    virtual = policy("v", {"hosts": [HOST], "tls": [{"match": [match], "route": [away]}]})
+    listener = read(built(entries=(entry(ports=[TLS]),), virtual=[virtual]), ResourceType.LISTENER, "0.0.0.0_443")
+    (chain,) = listener.filter_chains
+    assert (list(chain.filter_chain_match.prefix_ranges), cluster_of(chain)) == ([], f"outbound|90||{ECHO}")
+
+
 @pytest.mark.parametrize(
     ("spec", "traffic", "subsets", "told"),
     [

@@ -83,6 +83,31 @@ def test_an_upgrade_is_between_proxies_and_the_application_gets_what_its_port_sa
     assert options(untouched).HasField("use_downstream_protocol_config")
 
 
+@pytest.mark.parametrize(
+    ("namespace", "private", "protocol"),
+    [
+        ("other", True, "use_downstream_protocol_config"),
+        ("other", False, "use_downstream_protocol_config"),
+        ("refmesh-system", True, "use_downstream_protocol_config"),
+        ("refmesh-system", False, "explicit_http_config"),
+        ("shop", True, "explicit_http_config"),
+    ],
+)
+def test_nobody_upgrades_what_other_namespaces_servers_are_sent(namespace: str, private: bool, protocol: str) -> None:
+    written = rule({"http": {"h2UpgradePolicy": "UPGRADE"}}, host=ECHO)
+    written["metadata"]["namespace"] = namespace
+    if private:
+        written["spec"]["exportTo"] = ["."]
+    cluster = MemoryCluster().with_echo().put("DestinationRule", written)
+    world = cluster.world()
+    served = all_messages(world, ("shop", "echo-v1"), ResourceType.CLUSTER)["inbound|8080||"]
+    assert options(served).WhichOneof("upstream_protocol_options") == protocol
+    # Both ends agree: what clients send is what the server's proxy reckons with.
+    table = world.tables(namespace)[ResourceType.CLUSTER]
+    sent = options(message_of(table[f"outbound|80||{ECHO}"], ResourceType.CLUSTER))
+    assert sent.WhichOneof("upstream_protocol_options") == protocol
+
+
 def test_clients_keep_their_protocol_on_a_port_for_http2_where_a_rule_says_so() -> None:
     cluster = MemoryCluster().with_echo()
     made: dict[str, Any] = {
@@ -99,7 +124,7 @@ def test_clients_keep_their_protocol_on_a_port_for_http2_where_a_rule_says_so() 
 
 
 def test_only_the_statuses_that_are_named_count_as_errors() -> None:
-    outlier = {"consecutive5xxErrors": 2, "outlierDetectionHttpErrorCodes": [429, 503]}
+    outlier = {"consecutive5xxErrors": 2, "outlierDetectionHttpErrorCodes": [503, *[429] * 1000]}
     found = options(messages(rule({}, outlierDetection=outlier))[f"outbound|80||{ECHO}"])
     rules = found.outlier_detection.error_matcher.or_match.rules
     assert [one.http_response_headers_match.headers[0].string_match.exact for one in rules] == ["429", "503"]
