@@ -14,6 +14,8 @@ __all__ = ["MESH", "StreamMatch", "StreamRule", "gateway_names", "source_labels"
 
 MESH = "mesh"
 """The name that stands among Gateways for the sidecars."""
+_MOST_SUBNETS = 64
+"""Each is a filter chain, and needs one more of every chain that holds for its addresses."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,25 @@ def source_labels(field: Field) -> tuple[tuple[str, str], ...]:
 
 def stream_rules(spec: Field, namespace: str, domain: str, gateways: tuple[str, ...]) -> tuple[StreamRule, ...]:
     """The tls routes, then the tcp routes: the more exact come first. `gateways`: those of the whole object."""
+    _limit_subnets(spec)
     return tuple(
         _rule(item, namespace, domain, gateways, tls=tls)
         for tls, key in ((True, "tls"), (False, "tcp"))
         for item in spec.get(key).each()
     )
+
+
+def _limit_subnets(spec: Field) -> None:
+    count = 0
+    for match in (one for key in ("tls", "tcp") for item in spec.get(key).each() for one in item.get("match").each()):
+        subnets = match.get("destinationSubnets")
+        count += len(subnets.each())
+        if count > _MOST_SUBNETS:
+            raise Invalid(
+                subnets.path,
+                f"must not make more than {_MOST_SUBNETS} blocks in the whole VirtualService; use wider ones, "
+                "or give some of its hosts a VirtualService of their own",
+            )
 
 
 def _rule(item: Field, namespace: str, domain: str, gateways: tuple[str, ...], *, tls: bool) -> StreamRule:

@@ -53,7 +53,12 @@ class VirtualService:
     @property
     def by_labels(self) -> bool:
         """Whether clients are told apart by the labels of their pods."""
-        return any(match.source_labels for match in self._matches)
+        return bool(self.asked_labels)
+
+    @property
+    def asked_labels(self) -> frozenset[str]:
+        """The names of the labels that clients' pods are asked for."""
+        return frozenset(name for match in self._matches for name, _ in match.source_labels)
 
     @property
     def _matches(self) -> tuple[Match | StreamMatch, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from refmesh.api.destination_rule import DestinationRule
@@ -17,6 +18,7 @@ from refmesh.api.meta import Rejected
 from refmesh.api.service_entry import ServiceEntry
 from refmesh.config.effects import without_effect
 from refmesh.config.model import Snapshot
+from refmesh.config.outside import hosts_outside
 
 __all__ = ["PATH", "kind_of", "notes", "problem", "review"]
 
@@ -49,12 +51,17 @@ def notes(objects: Iterable[Any], others: Snapshot, domain: str) -> list[str]:
     """What of these objects comes to nothing beside each other and the `others`; the objects themselves are good."""
     found = [parse(kind, obj, domain) for obj in objects if (kind := kind_of(obj)) is not None]
     rules = [item for item in found if isinstance(item, DestinationRule)]
-    entries = [item for item in found if isinstance(item, ServiceEntry)]
-    both = [
-        *without_effect(rules, (*entries, *others.service_entries.values())),
-        *without_effect(others.destination_rules.values(), entries),
-    ]
-    return list(dict.fromkeys(both))
+    entries = {(item.meta.namespace, item.meta.name): item for item in found if isinstance(item, ServiceEntry)}
+    if not rules and not entries:
+        return []
+    hosts = tuple(hosts_outside(replace(others, service_entries={**others.service_entries, **entries})))
+    written = {entry.meta for entry in entries.values()}
+    said = [note for rule in rules for note in without_effect(rule, hosts)]
+    for rule in others.destination_rules.values():
+        # Somebody else's, perhaps: whoever writes the entry must know whose fields these are.
+        whose = f"{rule.meta.kind} {rule.meta.namespace}/{rule.meta.name}"
+        said.extend(f"{whose}: {note}" for note in without_effect(rule, hosts, written))
+    return list(dict.fromkeys(said))
 
 
 def review(body: bytes, domain: str, others: Snapshot = _NOTHING) -> dict[str, Any]:

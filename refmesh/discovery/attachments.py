@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,10 +13,10 @@ from refmesh.api.routing import Destination, Rule
 from refmesh.api.stream_routes import MESH
 from refmesh.api.virtual_service import VirtualService
 from refmesh.config.model import Key, Service, ServicePort, Snapshot
+from refmesh.config.outside import OutsideHost, ambiguous_names, hosts_outside
 from refmesh.config.references import service_of
 from refmesh.discovery.limits import StreamHandling
 from refmesh.discovery.outbound import StreamRoute
-from refmesh.discovery.outside import OutsideHost, ambiguous_names, hosts_outside
 from refmesh.discovery.rules import merged_rules, resolved, rule_for, with_targets
 from refmesh.discovery.settings import MeshSettings
 
@@ -79,7 +79,7 @@ class Attachments:
 
     def services_with_rules(self, namespace: str) -> set[Key]:
         """The services that a DestinationRule speaks about to clients of a namespace alone."""
-        return {service_of(host) for scope, host in self.destination_rules if scope == namespace}
+        return {service_of(host) for host in self._own_rules(namespace)}
 
     @cached_property
     def _source_namespaces(self) -> frozenset[tuple[str, str]]:
@@ -101,15 +101,55 @@ class Attachments:
         return tuple(hosts_outside(self.snapshot))
 
     @cached_property
-    def outside_by_client(self) -> bool:
-        """Whether a VirtualService for one of these tells clients apart by their labels."""
-        named = (self.virtual_services.get(one.name) for one in self.outside)
-        return any(item is not None and item.by_labels for item in named)
+    def outside_by_client(self) -> Mapping[str, frozenset[str]]:
+        """The names of those whose VirtualService tells clients apart by their labels, and the labels it asks for."""
+        # A VirtualService for a wildcard may speak for many hosts.
+        asked = {item.meta: item.asked_labels for item in self.snapshot.virtual_services.values()}
+        found: dict[str, frozenset[str]] = {}
+        for one in self.outside:
+            item = self.virtual_services.get(one.name)
+            labels = asked[item.meta] if item is not None else None
+            if labels:
+                found[one.name] = labels
+        return found
+
+    def outside_ruled(self, namespace: str) -> frozenset[str]:
+        """The names of those for which clients of a namespace have another DestinationRule than others."""
+        exact, wider = self._own_rules(namespace), self._wildcards.get(namespace, ())
+        return frozenset(
+            one.name
+            for one in self.outside
+            if (one.name in exact or any(covers(name, one.name) for name in wider))
+            and self.rule_of_host(one.name, namespace) is not self.rule_of_host(one.name, "")
+        )
+
+    def outside_seen_otherwise(self, namespace: str) -> frozenset[str]:
+        """The names of those whose routes or handling may be others for clients of a namespace."""
+        ruled = self.outside_ruled(namespace)
+        # A connection is handled as the rule of the destination says that its route leads to.
+        led = (self._outside_led_to.get(target, ()) for target in ruled | self._own_rules(namespace))
+        asked = (host for scope, host in self._source_namespaces if scope == namespace)
+        return ruled.union(*led, (host for host in asked if host in self._outside_by_name))
+
+    @cached_property
+    def _outside_led_to(self) -> Mapping[str, set[str]]:
+        """By destination, the names of the hosts outside from which tcp and tls routes lead there."""
+        found: dict[str, set[str]] = {}
+        for name in self._outside_by_name:
+            virtual = self.virtual_services.get(name)
+            for rule in virtual.streams if virtual is not None else ():
+                for target in rule.destinations:
+                    found.setdefault(target.host, set()).add(name)
+        return found
+
+    def _own_rules(self, namespace: str) -> frozenset[str]:
+        """The hosts of the rules that speak to clients of a namespace alone."""
+        return frozenset(host for scope, host in self.destination_rules if scope == namespace)
 
     @property
     def tells_clients_apart(self) -> bool:
         """Whether any route is for pods with some labels only."""
-        return bool(self.by_client) or self.outside_by_client
+        return bool(self.by_client) or bool(self.outside_by_client)
 
     @cached_property
     def _outside_by_name(self) -> Mapping[str, tuple[OutsideHost, ...]]:
@@ -227,17 +267,29 @@ def _spread(
     `named`: the wildcards, the oldest first. Nobody takes over Services of other namespaces by the way: a wildcard
     covers those of its VirtualService's own namespace, and in the root namespace those of all.
     """
-    wildcards = sorted(named, key=lambda one: specificity(one[0]))
-    if not wildcards:
+    oldest: dict[tuple[str, str], VirtualService] = {}
+    for name, item in named:
+        oldest.setdefault((name, item.meta.namespace), item)
+        oldest.setdefault((name, EVERYBODY), item)
+    if not oldest:
         return
     owners = {one.name: EVERYBODY for one in hosts_outside(snapshot)}
     owners |= {service.host(settings.domain): service.namespace for service in snapshot.services.values()}
     for host, owner in owners.items():
-        speaking = {owner, settings.root_namespace}
-        for name, item in wildcards:
-            if (owner == EVERYBODY or item.meta.namespace in speaking) and covers(name, host):
-                virtual.setdefault(host, item)
+        speaking = {owner, settings.root_namespace} if owner != EVERYBODY else {EVERYBODY}
+        for name in _wider(host):
+            found = [oldest[name, namespace] for namespace in speaking if (name, namespace) in oldest]
+            if found:
+                virtual.setdefault(host, min(found, key=lambda item: item.meta.age_key))
                 break
+
+
+def _wider(host: str) -> Iterator[str]:
+    """Every wildcard that covers a host, the closest first."""
+    _, dot, rest = host.partition(".")
+    while dot:
+        yield f"*.{rest}"
+        _, dot, rest = rest.partition(".")
 
 
 def _destination_rules(

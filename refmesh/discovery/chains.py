@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -27,17 +28,22 @@ class Chain:
     filters: tuple[Any, ...]
     subnets: tuple[str, ...] = ()
 
-    def covers(self, block: str) -> bool:
-        """Whether it holds for every address of a block; "" is every address."""
-        if not self.subnets or not block:
+    @cached_property
+    def networks(self) -> tuple[IPv4Network, ...]:
+        """The subnets, read."""
+        return tuple(map(IPv4Network, self.subnets))
+
+    def covers(self, block: IPv4Network | None) -> bool:
+        """Whether it holds for every address of a block; None is every address."""
+        if not self.subnets or block is None:
             return not self.subnets
-        return any(IPv4Network(block).subnet_of(IPv4Network(subnet)) for subnet in self.subnets)
+        return any(block.subnet_of(network) for network in self.networks)
 
 
 def filter_chains(chains: Sequence[Chain]) -> list[Any]:
     """The chains in Envoy's words, earlier ones first."""
     found = []
-    for block in dict.fromkeys(("", *(subnet for chain in chains for subnet in chain.subnets))):
+    for block in dict.fromkeys((None, *(network for chain in chains for network in chain.networks))):
         taken: dict[bytes, set[str]] = {}
         for chain in chains:
             if not chain.covers(block):
@@ -51,8 +57,8 @@ def filter_chains(chains: Sequence[Chain]) -> list[Any]:
                 continue
             seen.update(names)
             match.server_names.extend(name for name in names if "" not in names)
-            if block:
-                match.prefix_ranges.append(matchers.cidr(block))
-            name = f"{chain.name}@{block}" if block else chain.name
+            if block is not None:
+                match.prefix_ranges.append(matchers.cidr(str(block)))
+            name = f"{chain.name}@{block}" if block is not None else chain.name
             found.append(FilterChain(name=name, filter_chain_match=match, filters=chain.filters))
     return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from envoy.config.core.v3.base_pb2 import TrafficDirection
@@ -36,11 +37,10 @@ from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.chains import Chain, filter_chains
 from refmesh.discovery.limits import AS_USUAL, StreamHandling
 from refmesh.discovery.outbound import StreamRoute
-from refmesh.discovery.outside import OutsideHost
 from refmesh.discovery.packing import duration
 from refmesh.discovery.settings import MeshSettings
 
-__all__ = ["ExternalListener", "closing_listeners", "external_listener", "external_routes", "listeners"]
+__all__ = ["ExternalListener", "Outlook", "closing_listeners", "external_listener", "external_routes", "outlook"]
 
 _ALLOW_ANY, _BLOCK_ALL = "allow_any", "block_all"
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - stands for every destination; no socket is opened
@@ -92,26 +92,73 @@ class ExternalListener:
         """Whether every request goes to the same host, whatever it is addressed to."""
         return self.address != _ANY_ADDRESS and sum(host.is_http for host in self.hosts) == 1
 
+    @cached_property
+    def targets(self) -> frozenset[str]:
+        """The clusters that its routes may choose."""
+        rules = (rule for host in self.hosts if host.is_http for rule in host.rules)
+        return frozenset(
+            names.outbound_cluster(item.port or self.port, item.subset, item.host)
+            for rule in rules
+            for item in rule.destinations
+        )
+
+    def hashing(self, keys: hashing.Keys) -> ExternalListener:
+        """The same where clients hash by `keys`."""
+        return replace(self, keys=tuple(item for item in keys if item[0] in self.targets) if keys else ())
+
     def route(self, settings: MeshSettings) -> str:
         """The name of its routes, which say what becomes of requests for unknown hosts."""
         return self.name if settings.allow_unknown or self.requests_of_one_host else f"{self.name}|{_BLOCK_ALL}"
 
 
-def listeners(
-    attachments: Attachments, keys: hashing.Keys, namespace: str = "", labels: Mapping[str, str] | None = None
-) -> dict[str, ExternalListener]:
-    """The listeners for hosts outside, by name, as such clients see them. `keys`: what the namespace hashes by."""
+@dataclass(frozen=True)
+class Outlook:
+    """The listeners for hosts outside, by name, as some clients see them who hash by `keys`."""
+
+    listeners: Mapping[str, ExternalListener]
+    keys: hashing.Keys = ()
+
+    def changed(
+        self,
+        attachments: Attachments,
+        hosts: Collection[str],
+        keys: hashing.Keys,
+        namespace: str,
+        labels: Mapping[str, str] | None = None,
+    ) -> dict[str, ExternalListener]:
+        """Those that are others for such clients, who see no other hosts otherwise than these."""
+        if not hosts and keys == self.keys:
+            return {}
+        made: dict[tuple[str, int], _Host] = {}
+        for spec in self.listeners.values():
+            for host in spec.hosts:
+                if host.host in hosts and (host.host, host.port.number) not in made:
+                    made[host.host, host.port.number] = _host(attachments, host.host, host.port, namespace, labels)
+        found = {}
+        for name, spec in self.listeners.items():
+            seen = tuple(made.get((host.host, host.port.number), host) for host in spec.hosts)
+            touched = any(one is not other for one, other in zip(seen, spec.hosts, strict=True))
+            if touched or keys != self.keys:
+                own = (replace(spec, hosts=seen) if touched else spec).hashing(keys)
+                if own != spec:
+                    found[name] = own
+        return found
+
+
+def outlook(attachments: Attachments, keys: hashing.Keys) -> Outlook:
+    """What clients see of whom nothing is known. `keys`: what they hash by."""
     found: dict[tuple[str, int], list[_Host]] = {}
     for one in attachments.outside:
-        host = _host(attachments, one, namespace, labels)
+        host = _host(attachments, one.name, one.port, "", None)
         for address in one.entry.addresses or (_ANY_ADDRESS,):
             found.setdefault((address, one.port.number), []).append(host)
-    made = (ExternalListener(address, port, tuple(hosts)) for (address, port), hosts in found.items())
-    return {spec.name: replace(spec, keys=_keys_of(spec, keys)) for spec in made}
+    made = (ExternalListener(address, port, tuple(hosts)).hashing(keys) for (address, port), hosts in found.items())
+    return Outlook({spec.name: spec for spec in made}, keys)
 
 
-def _host(attachments: Attachments, one: OutsideHost, namespace: str, labels: Mapping[str, str] | None) -> _Host:
-    name, port = one.name, one.port
+def _host(
+    attachments: Attachments, name: str, port: EntryPort, namespace: str, labels: Mapping[str, str] | None
+) -> _Host:
     own = attachments.host_rules(name, port.number, namespace, labels)
     whole = Destination(name, port.number)
     policy = attachments.policy_of(whole, port.number, namespace)
@@ -122,18 +169,6 @@ def _host(attachments: Attachments, one: OutsideHost, namespace: str, labels: Ma
         attachments.streams(name, port.number, namespace, labels),
         StreamHandling.of(policy),
     )
-
-
-def _keys_of(spec: ExternalListener, keys: hashing.Keys) -> hashing.Keys:
-    if not keys:
-        return ()
-    rules = [rule for host in spec.hosts if host.is_http for rule in host.rules]
-    targets = {
-        names.outbound_cluster(item.port or spec.port, item.subset, item.host)
-        for rule in rules
-        for item in rule.destinations
-    }
-    return tuple(item for item in keys if item[0] in targets)
 
 
 def closing_listeners(snapshot: Snapshot, others: Collection[ExternalListener]) -> Iterator[ExternalListener]:

@@ -10,9 +10,9 @@ from typing import Any
 from refmesh.api.destination_rule import TrafficPolicy
 from refmesh.api.service_entry import EntryEndpoint
 from refmesh.config.model import Protocol
+from refmesh.config.outside import OutsideHost
 from refmesh.discovery import clusters, endpoints, locality, names
 from refmesh.discovery.attachments import Attachments
-from refmesh.discovery.outside import OutsideHost
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.service_clusters import variants
 
@@ -35,9 +35,8 @@ class Plan:
 
 def special(attachments: Attachments, namespace: str) -> Iterator[OutsideHost]:
     """The hosts whose clusters clients of a namespace see otherwise than others, by rules of their own."""
-    for one in attachments.outside:
-        if attachments.rule_of_host(one.name, namespace) is not attachments.rule_of_host(one.name, ""):
-            yield one
+    names = attachments.outside_ruled(namespace)
+    return (one for one in attachments.outside if one.name in names)
 
 
 def plans(attachments: Attachments, one: OutsideHost, namespace: str) -> Iterator[Plan]:

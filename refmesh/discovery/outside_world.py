@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
+from refmesh.config.outside import OutsideHost
 from refmesh.discovery import external, external_clusters, hashing
 from refmesh.discovery.attachments import Attachments
-from refmesh.discovery.external import ExternalListener
+from refmesh.discovery.external import ExternalListener, Outlook
 from refmesh.discovery.memory import Memory
-from refmesh.discovery.outside import OutsideHost
 from refmesh.discovery.resource import Encoded, ResourceType
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.variants import ListenerVariants, Recipe
@@ -39,17 +40,17 @@ class OutsideWorld:
         self._memory = memory
         self._variants = variants
         self._views = views
-        self._shared: Mapping[str, ExternalListener] = {}
+        self._shared = Outlook({})
 
     def add_shared(self, found: Found, attachments: Attachments, keys: hashing.Keys) -> None:
         """What everybody gets. Listeners whose names a Service's address has taken are left to that."""
         for one in attachments.outside:
             self._add_clusters(found, attachments, one, "")
         taken = {name for name, recipe in self._variants.shared().items() if not recipe.closing}
-        specs = external.listeners(attachments, keys)
-        self._shared = {name: spec for name, spec in specs.items() if name not in taken}
-        closing = external.closing_listeners(attachments.snapshot, self._shared.values())
-        for spec in (*self._shared.values(), *closing):
+        seen = external.outlook(attachments, keys)
+        specs = {name: spec for name, spec in seen.listeners.items() if name not in taken}
+        self._shared = replace(seen, listeners=specs)
+        for spec in (*specs.values(), *external.closing_listeners(attachments.snapshot, specs.values())):
             self._add_listener(found, spec, "")
 
     def add_special(self, found: Found, attachments: Attachments, keys: hashing.Keys, namespace: str) -> None:
@@ -62,13 +63,9 @@ class OutsideWorld:
                     found[ResourceType.ENDPOINT].pop(stale, None)
                     self._views.put(namespace, stale, None)
             self._add_clusters(found, attachments, one, namespace)
-        for spec in self._changed(external.listeners(attachments, keys, namespace)):
+        hosts = attachments.outside_seen_otherwise(namespace)
+        for spec in self._shared.changed(attachments, hosts, keys, namespace).values():
             self._add_listener(found, spec, namespace)
-
-    def _changed(self, specs: Mapping[str, ExternalListener]) -> Iterator[ExternalListener]:
-        for name, known in self._shared.items():
-            if specs[name] != known:
-                yield specs[name]
 
     def _add_clusters(self, found: Found, attachments: Attachments, one: OutsideHost, scope: str) -> None:
         for plan in external_clusters.plans(attachments, one, scope):

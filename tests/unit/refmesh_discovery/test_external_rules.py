@@ -8,8 +8,8 @@ import pytest
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 
 from refmesh.api.destination_rule import DestinationRule
-from refmesh.api.service_entry import ServiceEntry
 from refmesh.config.effects import without_effect
+from refmesh.config.outside import hosts_outside
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.world import World
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, message_of, pod, policy
@@ -283,6 +283,7 @@ def test_what_does_nothing_is_told(
     spec: dict[str, Any], traffic: dict[str, Any], subsets: list[Any], told: list[str]
 ) -> None:
     written = DestinationRule.parse(rule("*.example.com", trafficPolicy=traffic, subsets=subsets), "cluster.local")
-    found = list(without_effect([written], [ServiceEntry.parse(entry(**spec), "cluster.local")]))
+    snapshot = MemoryCluster().put("ServiceEntry", entry(**spec)).snapshot()
+    found = list(without_effect(written, hosts_outside(snapshot)))
     assert len(found) == len(told)
     assert all(sentence.startswith(start) for sentence, start in zip(found, told, strict=True))

@@ -67,18 +67,45 @@ def test_garbage_is_no_review(body: bytes) -> None:
         review(body, "cluster.local")
 
 
+def networking(kind: str, name: str, spec: Any, namespace: str = "shop", created: str = "2026-01-01T00:00:00Z") -> Any:
+    metadata = {"name": name, "namespace": namespace, "creationTimestamp": created}
+    return {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def warnings(obj: Any, *others: Any) -> list[str]:
+    store = Store()
+    for other in others:
+        store.put(other["kind"], other)
+    request = json.dumps({"request": {"uid": "1", "object": obj}}).encode()
+    found = review(request, "cluster.local", store.now("service_entries", "destination_rules"))["response"]
+    assert found["allowed"]
+    return list(found.get("warnings", []))
+
+
 def test_what_does_nothing_beside_what_the_cluster_has_is_a_warning() -> None:
-    entry = policy({"hosts": ["a.b.c"], "ports": [{"number": 80}]}, "ServiceEntry", "networking.istio.io/v1")
-    rule = policy(
-        {"host": "a.b.c", "trafficPolicy": {"outlierDetection": {}}}, "DestinationRule", "networking.istio.io/v1"
-    )
-    for first, second in ((entry, rule), (rule, entry)):
-        store = Store()
-        store.put(first["kind"], first)
-        request = {"request": {"uid": "1", "object": second}}
-        found = review(
-            json.dumps(request).encode(), "cluster.local", store.now("service_entries", "destination_rules")
-        )["response"]
-        assert found["allowed"]
-        (warning,) = found["warnings"]
-        assert warning.startswith("refmesh: spec.trafficPolicy.outlierDetection has no effect at a.b.c: ")
+    entry = networking("ServiceEntry", "e", {"hosts": ["a.b.c"], "ports": [{"number": 80}]})
+    rule = networking("DestinationRule", "r", {"host": "a.b.c", "trafficPolicy": {"outlierDetection": {}}}, "far")
+    told = "spec.trafficPolicy.outlierDetection has no effect at a.b.c: "
+    (of_rule,) = warnings(rule, entry)
+    assert of_rule.startswith(f"refmesh: {told}")
+    # Who writes the entry is told whose field it is.
+    (of_entry,) = warnings(entry, rule)
+    assert of_entry.startswith(f"refmesh: DestinationRule far/r: {told}")
+
+
+def test_a_rule_is_judged_by_the_entry_that_decides() -> None:
+    static = {"resolution": "STATIC", "endpoints": [{"address": "1.2.3.4", "labels": {"version": "1"}}]}
+    older = networking("ServiceEntry", "e", {"hosts": ["a.b.c"], "ports": [{"number": 80}], **static})
+    spec = {"hosts": ["a.b.c"], "ports": [{"number": 80}]}
+    younger = networking("ServiceEntry", "e", spec, "far", "2026-02-01T00:00:00Z")
+    balancer = {"loadBalancer": {"simple": "RANDOM"}}
+    subsets = [{"name": "v1", "labels": {"version": "1"}}]
+    rule = networking("DestinationRule", "r", {"host": "a.b.c", "trafficPolicy": balancer, "subsets": subsets})
+    assert warnings(rule, older, younger) == []
+    assert warnings(younger, older, rule) == []
+    # What is written decides, not what it was before; and where each decides somewhere, it is said where.
+    assert len(warnings(networking("ServiceEntry", "e", spec), older, rule)) == 2
+    younger["spec"] = spec | {"ports": [{"number": 80}, {"number": 90}]}
+    for told in (warnings(rule, older, younger), warnings(younger, older, rule)):
+        assert len(told) == 2
+        assert all(" has no effect at a.b.c:90: " in warning for warning in told)

@@ -1,0 +1,126 @@
+"""What one object may cost the control plane: counted in steps, which are the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from typing import Any
+
+import pytest
+from envoy.config.listener.v3.listener_components_pb2 import FilterChainMatch
+
+from refmesh.discovery import attachments, chains
+from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.resource import ResourceType
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, message_of, pod, policy, service
+
+MANY = 40
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+TCP = {"number": 90, "name": "tcp", "protocol": "TCP"}
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> Callable[[], int]:
+    """Have the calls of a function counted. Returns how many there were since it was last asked."""
+    real, calls = getattr(owner, name), [0]
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls[0] += 1
+        return real(*args, **options)
+
+    def taken() -> int:
+        found, calls[0] = calls[0], 0
+        return found
+
+    monkeypatch.setattr(owner, name, counted)
+    return taken
+
+
+def subnets(count: int) -> list[str]:
+    return [f"10.0.{index}.0/24" for index in range(count)]
+
+
+def to_echo(**more: Any) -> dict[str, Any]:
+    return {"route": [{"destination": {"host": "echo", "port": {"number": 90}}}], **more}
+
+
+def with_hosts_outside(ports: list[Any]) -> MemoryCluster:
+    """MANY hosts outside, a.example.com and others."""
+    hosts = ["a.example.com", *(f"h{index}.example.com" for index in range(1, MANY))]
+    entry = {"hosts": hosts, "ports": ports, "resolution": "STATIC", "endpoints": [{"address": "10.9.0.1"}]}
+    return MemoryCluster().with_echo().put("ServiceEntry", policy("e", entry))
+
+
+def test_blocks_of_addresses_are_read_once_for_each_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = counting(monkeypatch, chains, "IPv4Network")
+    made = chains.filter_chains(
+        [chains.Chain(f"c{index}", FilterChainMatch(), (), (one,)) for index, one in enumerate(subnets(MANY))]
+    )
+    assert read() <= MANY
+    prefixes = [chain.filter_chain_match.prefix_ranges[0].address_prefix for chain in made]
+    assert prefixes == [str(IPv4Network(one).network_address) for one in subnets(MANY)]
+
+
+@pytest.mark.parametrize("count", [64, 65])
+def test_a_virtual_service_may_tell_some_blocks_of_addresses_apart_not_any_number(count: int) -> None:
+    tcp = [to_echo(match=[{"destinationSubnets": [one]}]) for one in subnets(count - 1)]
+    tls = [to_echo(match=[{"sniHosts": ["a.example.com"], "destinationSubnets": ["10.0.0.0/8"]}])]
+    written = policy("v", {"hosts": ["a.example.com"], "tcp": tcp, "tls": tls})
+    rejected = MemoryCluster().put("VirtualService", written).snapshot().rejected
+    reasons = [one.reason.partition(" must ")[0] for one in rejected.values()]
+    assert reasons == (["spec.tcp[63].match[0].destinationSubnets:"] if count > 64 else [])
+
+
+def test_wildcards_are_looked_up_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = MemoryCluster().with_echo()
+    for index in range(MANY):
+        cluster.put("Service", service(f"s{index}", f"10.2.0.{index}"))
+    hosts = [f"*.x{index}.q" for index in range(MANY)]
+    cluster.put("VirtualService", policy("v", {"hosts": hosts, "http": [to_echo()]}))
+    compared = counting(monkeypatch, attachments, "covers")
+    cluster.world()
+    assert compared() < MANY
+
+
+def test_a_namespace_with_a_rule_of_its_own_costs_the_hosts_that_the_rule_is_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = with_hosts_outside([HTTP, TCP])
+    cluster.world()
+    asked = counting(monkeypatch, Attachments, "host_rules")
+    cluster.world()
+    without = asked()
+    limited = {"trafficPolicy": {"connectionPool": {"tcp": {"idleTimeout": "5s"}}}}
+    for namespace in ("far", "further"):
+        cluster.put("Namespace", {"metadata": {"name": namespace}})
+        cluster.put("DestinationRule", policy("echo", {"host": "echo.shop", **limited}, namespace))
+        cluster.put("DestinationRule", policy("a", {"host": "a.example.com", **limited}, namespace))
+    cluster.world()
+    assert asked() <= without + 10
+
+
+def test_a_namespace_sees_connections_handled_as_its_rule_for_their_destination_says() -> None:
+    cluster = with_hosts_outside([TCP]).put("Namespace", {"metadata": {"name": "far"}})
+    cluster.put("VirtualService", policy("v", {"hosts": ["a.example.com"], "tcp": [to_echo()]}))
+    limited = {"trafficPolicy": {"connectionPool": {"tcp": {"idleTimeout": "5s"}}}}
+    cluster.put("DestinationRule", policy("echo", {"host": "echo.shop", **limited}, "far"))
+    world = cluster.world()
+    listeners = [
+        message_of(world.tables(namespace)[ResourceType.LISTENER]["0.0.0.0_90"], ResourceType.LISTENER)
+        for namespace in ("shop", "far")
+    ]
+    assert listeners[0] != listeners[1]
+
+
+def test_pods_that_are_asked_for_the_same_labels_share_what_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = with_hosts_outside([HTTP])
+    ours = [to_echo(match=[{"sourceLabels": {"version": "v1"}}], timeout="3s"), to_echo()]
+    cluster.put("VirtualService", policy("v", {"hosts": ["a.example.com"], "http": ours}))
+    for index in range(MANY):
+        cluster.put("Pod", pod(f"p{index}", f"10.3.0.{index}", labels={"number": str(index)}))
+    world = cluster.world()
+    asked = counting(monkeypatch, Attachments, "host_rules")
+    for index in range(MANY):
+        table = all_messages(world, ("shop", f"p{index}"), ResourceType.ROUTE)["0.0.0.0_80"]
+        (host,) = (one for one in table.virtual_hosts if one.name == "a.example.com")
+        assert host.routes[0].route.timeout.seconds == 3
+    assert asked() <= MANY + 10
