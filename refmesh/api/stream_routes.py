@@ -15,7 +15,8 @@ __all__ = ["MESH", "StreamMatch", "StreamRule", "gateway_names", "source_labels"
 MESH = "mesh"
 """The name that stands among Gateways for the sidecars."""
 _MOST_SUBNETS = 64
-"""Each is a filter chain, and needs one more of every chain that holds for its addresses."""
+_MOST_NAMES = 4096
+"""Of all blocks together: each has filter chains of its own for every name."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ def stream_rules(spec: Field, namespace: str, domain: str, gateways: tuple[str, 
 
 
 def _limit_subnets(spec: Field) -> None:
-    count = 0
+    count = names = 0
     for match in (one for key in ("tls", "tcp") for item in spec.get(key).each() for one in item.get("match").each()):
+        names += len(match.get("sniHosts").each())
         subnets = match.get("destinationSubnets")
         count += len(subnets.each())
         if count > _MOST_SUBNETS:
@@ -113,6 +115,12 @@ def _limit_subnets(spec: Field) -> None:
                 f"must not make more than {_MOST_SUBNETS} blocks in the whole VirtualService; use wider ones, "
                 "or give some of its hosts a VirtualService of their own",
             )
+    if count * names > _MOST_NAMES:
+        raise Invalid(
+            "spec.tls",
+            f"has {names} sniHosts beside {count} destinationSubnets; their product must not be above {_MOST_NAMES}: "
+            "give some of the hosts a VirtualService of their own",
+        )
 
 
 def _rule(item: Field, namespace: str, domain: str, gateways: tuple[str, ...], *, tls: bool) -> StreamRule:

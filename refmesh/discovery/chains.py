@@ -42,10 +42,15 @@ class Chain:
 
 def filter_chains(chains: Sequence[Chain]) -> list[Any]:
     """The chains in Envoy's words, earlier ones first."""
+    told_apart: dict[tuple[bytes, tuple[str, ...]], Chain] = {}
+    for chain in chains:
+        # One that asks the same as an earlier one is never reached.
+        told_apart.setdefault((chain.match.SerializeToString(deterministic=True), chain.subnets), chain)
+    distinct = tuple(told_apart.values())
     found = []
-    for block in dict.fromkeys((None, *(network for chain in chains for network in chain.networks))):
+    for block in dict.fromkeys((None, *(network for chain in distinct for network in chain.networks))):
         taken: dict[bytes, set[str]] = {}
-        for chain in chains:
+        for chain in distinct:
             if not chain.covers(block):
                 continue
             match = FilterChainMatch()

@@ -70,6 +70,23 @@ def test_a_virtual_service_may_tell_some_blocks_of_addresses_apart_not_any_numbe
     assert reasons == (["spec.tcp[63].match[0].destinationSubnets:"] if count > 64 else [])
 
 
+@pytest.mark.parametrize("count", [64, 65])
+def test_every_block_has_every_name_so_both_together_have_a_limit(count: int) -> None:
+    tcp = [to_echo(match=[{"destinationSubnets": subnets(64)}])]
+    tls = [to_echo(match=[{"sniHosts": [f"h{index}.example.com" for index in range(count)]}])]
+    written = policy("v", {"hosts": ["*.example.com"], "tcp": tcp, "tls": tls})
+    rejected = MemoryCluster().put("VirtualService", written).snapshot().rejected
+    reasons = [one.reason.partition(" beside ")[0] for one in rejected.values()]
+    assert reasons == (["spec.tls: has 65 sniHosts"] if count > 64 else [])
+
+
+def test_a_chain_that_is_never_reached_is_not_asked_for_each_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = counting(monkeypatch, chains.Chain, "covers")
+    same = [chains.Chain(f"c{index}", FilterChainMatch(), (), ("10.0.0.0/24",)) for index in range(MANY)]
+    assert [chain.name for chain in chains.filter_chains(same)] == ["c0@10.0.0.0/24"]
+    assert asked() < MANY
+
+
 def test_wildcards_are_looked_up_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = MemoryCluster().with_echo()
     for index in range(MANY):
