@@ -205,6 +205,9 @@ def test_of_several_kubeconfigs_the_one_with_the_context_is_used(
     assert ExistingProvider(context="three").create().kubeconfig == other
     assert ExistingProvider(context="two").create().kubeconfig == kubeconfig
     assert ExistingProvider().create() == Cluster("one", "existing", kubeconfig, "one")
+    other.write_text(yaml.safe_dump({"current-context": "two", "contexts": [{"name": "three"}]}))
+    monkeypatch.setenv("KUBECONFIG", f"{other}:{kubeconfig}")  # whose own current context is `one`
+    assert ExistingProvider().create() == Cluster("two", "existing", kubeconfig, "two")
     monkeypatch.setenv("KUBECONFIG", f":{tmp_path}/none")
     with pytest.raises(UsageProblem, match="none cannot be read"):
         ExistingProvider().create()
