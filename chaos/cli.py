@@ -12,6 +12,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from chaos.log import NotTakenBack
 from chaos.restoring import restore as put_back
 from chaos.suite import catalogue
 from chaos.suite import run as run_experiments
@@ -63,8 +64,12 @@ def run(
         from fixtures.images import image_reference
 
         image = image_reference()
-    with step(f"chaos on {mesh}") as shown:
-        results = run_experiments(kube, mesh, image, chosen, shown.update)
+    try:
+        with step(f"chaos on {mesh}") as shown:
+            results = run_experiments(kube, mesh, image, chosen, shown.update)
+    except NotTakenBack as problem:
+        _print(problem.results, output)
+        raise
     _print(results, output)
     code = Run(
         mesh=mesh,

@@ -18,7 +18,7 @@ from chaos.faults import FAULTS
 from chaos.faults.space import Space
 from chaos.model import Cluster, Undo
 from reports.errors import EnvironmentProblem, MeshproofError
-from reports.model import JSON
+from reports.model import JSON, Result
 
 __all__ = [
     "LEASE",
@@ -27,6 +27,7 @@ __all__ = [
     "STALE_SECONDS",
     "UNDOS",
     "Entry",
+    "NotTakenBack",
     "age",
     "parse_entry",
     "pending",
@@ -46,6 +47,13 @@ UNDOS: Mapping[str, Callable[[Cluster, Mapping[str, JSON]], None]] = {
     Space.name: Space.undo,
 }
 """How each kind of entry is taken back."""
+
+
+class NotTakenBack(EnvironmentProblem):
+    """A fault is in force still: nothing may be judged on this cluster before it is gone."""
+
+    results: tuple[Result, ...] = ()
+    """What was found out before, and what was not because of it; filled in by `chaos.run`."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,10 @@ def replay(cluster: Cluster) -> list[Undo]:
             UNDOS[entry.undo.fault](cluster, entry.undo.arguments)
         except MeshproofError as problem:
             failed.append(problem)
+            continue
+        except OSError as problem:  # of a library that an undo uses; before ValueError, which some of them are too
+            name = f"{LOG_NAMESPACE}/{item['metadata']['name']}"
+            failed.append(EnvironmentProblem(f"the undo entry {name} cannot be carried out: {problem}"))
             continue
         except (KeyError, TypeError, ValueError) as problem:
             failed.append(_damaged(item["metadata"]["name"], problem))

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from chaos.experiment import Setup
-from chaos.guard import allow
-from chaos.log import Entry, remove
+from chaos.guard import afterwards, allow
+from chaos.log import Entry, NotTakenBack, remove
 from chaos.measures import steady
 from chaos.model import Fault, History, Marks, Sample
 from chaos.scene import Scene
@@ -24,17 +24,13 @@ from load.remote import Job
 from load.spec import LoadSpec
 from reports.errors import EnvironmentProblem
 
-__all__ = ["NotTakenBack", "conduct", "injected", "uninterrupted"]
+__all__ = ["conduct", "injected", "uninterrupted"]
 
 POLL_SECONDS = 0.2
 """Between two looks at the load's records."""
 UNDO_SECONDS = 20.0
 """For the undo, which is tried again and again: it does no harm twice, and the API server may be away for a moment."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class NotTakenBack(EnvironmentProblem):
-    """A fault is in force still: nothing may be judged on this cluster before it is gone."""
 
 
 @contextmanager
@@ -55,8 +51,8 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if held:
-        raise KeyboardInterrupt
+        if held:  # also where the block has failed: the user wants the end of it all
+            raise KeyboardInterrupt
 
 
 @contextmanager
@@ -64,15 +60,12 @@ def injected(kube: Kube, fault: Fault) -> Iterator[None]:
     """A fault for the length of a `with` block.
 
     Its undo is in the cluster's log before it acts, and is done even when the block raises. Raises NotTakenBack where
-    that does not come about; its entry then stays in the log.
+    that does not come about, or goes on with the interrupt that ended the block; its entry then stays in the log.
     """
     entry: Entry = append(kube, fault.plan(kube))
-    try:
+    with afterwards(lambda: _take_back(kube, fault, entry)):
         fault.inject(kube)
         yield
-    finally:
-        with uninterrupted():
-            _take_back(kube, fault, entry)
 
 
 def _take_back(kube: Kube, fault: Fault, entry: Entry) -> None:
@@ -82,7 +75,8 @@ def _take_back(kube: Kube, fault: Fault, entry: Entry) -> None:
         return True
 
     try:
-        eventually(done, timeout=UNDO_SECONDS, interval=0.5, what=f"{fault.name} is taken back")
+        with uninterrupted():
+            eventually(done, timeout=UNDO_SECONDS, interval=0.5, what=f"{fault.name} is taken back")
     except NotEventually as problem:
         raise NotTakenBack(
             problem.problem, fix="see that the cluster answers, then `meshproof chaos restore`"
@@ -198,7 +192,12 @@ def _recovery(recorder: Recorder, setup: Setup, undone: float, span: float, time
 
     def again() -> bool:
         asked = time.time()
-        if not setup.recovered():
+        try:
+            held = setup.recovered()
+        except Exception:
+            holds.clear()
+            raise
+        if not held:
             holds.clear()
             return False
         if not holds:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from chaos.experiment import Experiment, NotHere
 from chaos.experiments import EXPERIMENTS
 from chaos.faults import FAULTS
+from chaos.log import NotTakenBack
 from chaos.model import Attempt
 from chaos.objects import ECHO, ECHO_PORT
 from chaos.report import result_of, without_history
 from chaos.restoring import restore
-from chaos.runner import NotTakenBack, conduct
+from chaos.runner import conduct
 from chaos.scene import Scene, scene
 from chaos.settings import Settings
 from conformance.adapters import Adapter, load
@@ -66,8 +67,8 @@ def run(
     """Run experiments (all, or those named) and give a Result each.
 
     First takes back whatever a dead run left. Raises UsageProblem for an unknown id, EnvironmentProblem when the
-    scene cannot be made or a fault cannot be taken back; what else goes wrong within an experiment becomes that
-    experiment's inconclusive Result.
+    scene cannot be made, NotTakenBack (with a Result of each all the same) when a fault cannot be taken back; what
+    else goes wrong within an experiment becomes that experiment's inconclusive Result.
     """
     chosen = _chosen(only)
     adapter = load(mesh) if isinstance(mesh, str) else mesh
@@ -75,22 +76,17 @@ def run(
     if problem := adapter.problem(kube):
         return tuple(without_history(e, Verdict.NOT_RUN, problem, adapter.name, started, 0.0) for e in chosen)
     restore(kube)
-    with scene(kube, adapter, image, settings or Settings(), report) as ready:
-        if (open_door := _gate(ready)) is not None:
-            verdict, reason = open_door
-            spent = time.time() - started
-            return tuple(
-                without_history(
-                    e,
-                    verdict if e.expected is Verdict.PASS else Verdict.NOT_RUN,
-                    reason,
-                    adapter.name,
-                    started,
-                    spent / len(chosen),
-                )
-                for e in chosen
-            )
-        return tuple(_one(ready, experiment, report) for experiment in chosen)
+    results: list[Result] = []
+    try:
+        with scene(kube, adapter, image, settings or Settings(), report) as ready:
+            _all(ready, chosen, report, started, results)
+    except NotTakenBack as stayed:
+        why = f"the run ended before: {stayed.problem}"
+        rest = chosen[len(results) :]
+        results += (without_history(e, Verdict.NOT_RUN, why, adapter.name, started, 0.0) for e in rest)
+        stayed.results = tuple(results)
+        raise
+    return tuple(results)
 
 
 def _chosen(only: Iterable[str] | None) -> Sequence[Experiment]:
@@ -101,6 +97,32 @@ def _chosen(only: Iterable[str] | None) -> Sequence[Experiment]:
         if name not in EXPERIMENTS:
             raise UsageProblem(f"there is no experiment {name!r}", fix=f"use one of {', '.join(EXPERIMENTS)}")
     return tuple(EXPERIMENTS[name] for name in wanted)
+
+
+def _all(
+    ready: Scene,
+    chosen: Sequence[Experiment],
+    report: Callable[[str], None],
+    started: float,
+    results: list[Result],
+) -> None:
+    """Add a Result of each to `results`. Raises NotTakenBack after that of the experiment whose fault stayed."""
+    mesh = ready.adapter.name
+    if (open_door := _gate(ready)) is not None:
+        verdict, reason = open_door
+        spent = (time.time() - started) / len(chosen)
+        for e in chosen:
+            told = verdict if e.expected is Verdict.PASS else Verdict.NOT_RUN
+            results.append(without_history(e, told, reason, mesh, started, spent))
+        return
+    for experiment in chosen:
+        began = time.time()
+        try:
+            results.append(_one(ready, experiment, report))
+        except NotTakenBack as problem:
+            spent = time.time() - began
+            results.append(without_history(experiment, Verdict.INCONCLUSIVE, problem.problem, mesh, began, spent))
+            raise
 
 
 def _one(ready: Scene, experiment: Experiment, report: Callable[[str], None]) -> Result:

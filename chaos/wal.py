@@ -15,7 +15,7 @@ from chaos.model import Undo
 from fixtures.kube import MANAGED_BY, Kube
 from reports.errors import EnvironmentProblem
 
-__all__ = ["BEAT_SECONDS", "append", "heartbeat"]
+__all__ = ["BEAT_SECONDS", "append", "heartbeat", "holds"]
 
 BEAT_SECONDS = 5.0
 """Between two heartbeats of the runner."""
@@ -37,7 +37,7 @@ def append(kube: Kube, undo: Undo) -> Entry:
 
 @contextmanager
 def heartbeat(kube: Kube, holder: str) -> Iterator[None]:
-    """Hold the lease for the length of a `with` block, and let it go at the end.
+    """Hold the lease for the length of a `with` block, and let it go at the end; both only while nobody took it over.
 
     Raises EnvironmentProblem when another runner's heart beats: two would undo each other's faults.
     """
@@ -53,7 +53,8 @@ def heartbeat(kube: Kube, holder: str) -> Iterator[None]:
     def keep() -> None:
         while not over.wait(BEAT_SECONDS):
             try:
-                _beat(kube, holder)
+                if holds(kube, holder):
+                    _beat(kube, holder)
             except EnvironmentProblem:
                 continue  # a beat may be missed: the next comes long before the lease is stale
 
@@ -65,7 +66,13 @@ def heartbeat(kube: Kube, holder: str) -> Iterator[None]:
         over.set()
         thread.join()
         with suppress(EnvironmentProblem):  # it went with its namespace; if not, it runs out by itself
-            _beat(kube, "")
+            if holds(kube, holder):
+                _beat(kube, "")
+
+
+def holds(kube: Kube, holder: str) -> bool:
+    """Whether the lease names this runner still: one that was suspended may have lost it to another."""
+    return read_heartbeat(kube)[0] == holder
 
 
 def _beat(kube: Kube, holder: str) -> None:

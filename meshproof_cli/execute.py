@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from chaos.log import NotTakenBack
 from fixtures.cluster import provider
 from meshproof_cli import judging
 from meshproof_cli.ground import Ground, clean, facts, prepare
@@ -128,10 +129,14 @@ def _judge(
     found: list[Result],
     trouble: list[BaseException],
 ) -> None:
-    """One judging stage; its failure is kept, and the next stage is tried all the same."""
+    """One judging stage; its failure is kept, and the next stage is tried all the same, unless a fault is in force."""
     try:
         with stages.stage(name) as shown:
             found.extend(judge(shown))
+    except NotTakenBack as error:
+        found.extend(error.results)
+        say(f"   {one_sentence(error)}")
+        raise
     except Exception as error:  # noqa: BLE001 - raised again at the end, after report and clean-up
         trouble.append(error)
         say(f"   {one_sentence(error)}")

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import requests
 
 from chaos.faults import FAULTS
 from chaos.faults.space import Space
@@ -22,7 +23,8 @@ def entry(name, fault, arguments):
 class Memory:
     """A cluster that remembers."""
 
-    def __init__(self, *entries, broken=(), absent=()):
+    def __init__(self, *entries, broken=(), absent=(), error=EnvironmentProblem):
+        self.error = error
         self.absent = absent
         self.entries = {item["metadata"]["name"]: item for item in entries}
         self.calls = []
@@ -42,7 +44,7 @@ class Memory:
 
     def patch(self, _, kind, name, body, namespace=None, subresource=""):
         if name in self.broken:
-            raise EnvironmentProblem(f"no {name}")
+            raise self.error(f"no {name}")
         self.calls.append(("patch", kind, name, namespace, subresource, body))
         return {}
 
@@ -69,14 +71,17 @@ def test_entries_are_undone_latest_first_and_removed():
     assert replay(cluster) == []
 
 
-def test_an_undo_that_fails_keeps_its_entry_and_lets_the_others_go_on():
+@pytest.mark.parametrize("error", [EnvironmentProblem, requests.ConnectionError, requests.exceptions.InvalidURL])
+def test_an_undo_that_fails_keeps_its_entry_and_lets_the_others_go_on(error):
     cluster = Memory(
         entry("undo-1", "sham", {"namespace": "a", "decoy": "d"}),
         entry("undo-2", "scale-to-zero", SCALE),
         broken=("plane",),
+        error=error,
     )
-    with pytest.raises(EnvironmentProblem, match="no plane"):
+    with pytest.raises(EnvironmentProblem, match="no plane") as raised:
         replay(cluster)
+    assert "cannot be read" not in raised.value.problem  # it is not the entry that is damaged
     assert list(cluster.entries) == ["undo-2"]
 
 

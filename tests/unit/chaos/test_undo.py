@@ -2,22 +2,25 @@
 
 import os
 import signal
+import threading
 import time
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from chaos import runner, suite
-from chaos.experiment import Setup
+from chaos import runner, suite, wal
+from chaos.experiment import NotHere, Setup
 from chaos.faults import ScaleToZero
 from chaos.guard import guard
-from chaos.log import LOG_NAMESPACE, pending
+from chaos.log import LOG_NAMESPACE, NotTakenBack, pending
 from chaos.restoring import restore
-from chaos.runner import NotTakenBack, injected, uninterrupted
+from chaos.runner import injected, uninterrupted
 from chaos.wal import append
 from fixtures.kube.runner import RUNNER, runner_name
 from reports.errors import EnvironmentProblem
+from reports.model import Verdict
 
 
 class Cluster:
@@ -119,22 +122,116 @@ def test_the_log_and_the_janitor_stay_where_a_fault_is_in_force(cluster, monkeyp
             begun(cluster)
             monkeypatch.setattr(cluster, "patch", refused)
 
-    with pytest.raises(EnvironmentProblem, match="not taken back") as raised:
+    with pytest.raises(NotTakenBack, match="not taken back") as raised:
         run()
     assert "chaos restore" in raised.value.fix
     assert {("Namespace", LOG_NAMESPACE), ("Deployment", "meshproof-janitor")} <= set(cluster.objects)
     assert len(pending(cluster)) == 1
 
 
-def test_no_experiment_follows_a_fault_that_is_in_force(monkeypatch):
-    def conduct(*_):
-        raise NotTakenBack("it is still there")
+def test_an_interrupt_outlives_an_undo_that_fails(cluster, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "UNDO_SECONDS", 0.2)
 
+    def run():
+        with injected(cluster, fault()):
+            cluster.away = 50
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert "chaos restore" in capsys.readouterr().err
+    cluster.away = 0
+    assert len(pending(cluster)) == 1
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_an_interrupt_outlives_a_guard_that_cannot_take_back(cluster, monkeypatch, capsys, behind):
+    def run():
+        with guard(cluster, "image", "me"):
+            try:
+                raise KeyboardInterrupt
+            finally:
+                cluster.away = 50
+                if behind:  # what else is taken away on the way out fails too
+                    cluster.delete("v1", "Namespace", "meshproof-chaos-1")
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert "not taken back" in capsys.readouterr().err
+
+
+def test_what_cannot_be_reached_outside_the_api_is_no_bug(cluster, monkeypatch):
+    def unreachable(*_, **__):
+        raise ConnectionError("toxiproxy is away")
+
+    def run():
+        with guard(cluster, "image", "me"):
+            begun(cluster)
+            monkeypatch.setattr(cluster, "list", unreachable)
+
+    with pytest.raises(NotTakenBack, match="toxiproxy is away"):
+        run()
+
+
+def test_a_runner_that_was_overtaken_leaves_the_log_and_the_lease_to_the_other(cluster):
+    with guard(cluster, "image", "me"):
+        wal._beat(cluster, "other")
+        begun(cluster)
+    assert replicas(cluster) == 0
+    assert len(pending(cluster)) == 1
+    assert wal.holds(cluster, "other")
+
+
+def test_a_runner_that_was_overtaken_beats_no_more(cluster, monkeypatch):
+    monkeypatch.setattr(wal, "BEAT_SECONDS", 0.2)
+    cluster.create_namespace(LOG_NAMESPACE)
+    looks = threading.Semaphore(0)
+    with wal.heartbeat(cluster, "me"):
+        wal._beat(cluster, "other")
+        monkeypatch.setattr(cluster, "_answer", looks.release)
+        for _ in range(3):
+            assert looks.acquire(timeout=20)
+        assert wal.holds(cluster, "other")
+
+
+def experiments(*ids):
+    return [
+        SimpleNamespace(
+            id=one, title=one, proves=(), expected=Verdict.PASS, prepare=lambda _, one=one: one
+        )
+        for one in ids
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stays", "verdicts"),
+    [("C2", ["unsupported", "inconclusive", "not-run"]), ("end", ["unsupported", "unsupported", "unsupported"])],
+)
+def test_what_was_found_out_before_a_fault_stayed_is_kept(monkeypatch, stays, verdicts):
+    @contextmanager
+    def scene(*_):
+        yield SimpleNamespace(adapter=adapter)
+        if stays == "end":
+            raise NotTakenBack("it is still there")
+
+    def conduct(_, setup, __):
+        if setup == stays:
+            raise NotTakenBack("it is still there")
+        raise NotHere("nothing to break")
+
+    adapter: Any = SimpleNamespace(name="refmesh", problem=lambda _: "")
+    monkeypatch.setattr(suite, "EXPERIMENTS", {one.id: one for one in experiments("C1", "C2", "C3")})
+    monkeypatch.setattr(suite, "scene", scene)
+    monkeypatch.setattr(suite, "restore", lambda _: None)
+    monkeypatch.setattr(suite, "_gate", lambda _: None)
     monkeypatch.setattr(suite, "conduct", conduct)
-    ready: Any = SimpleNamespace(adapter=SimpleNamespace(name="refmesh"))
-    experiment: Any = SimpleNamespace(id="C1", prepare=lambda _: None)
-    with pytest.raises(NotTakenBack):
-        suite._one(ready, experiment, lambda _: None)
+    kube: Any = None
+    with pytest.raises(NotTakenBack) as raised:
+        suite.run(kube, adapter, "image")
+    assert [(one.id, one.verdict.value) for one in raised.value.results] == list(
+        zip(["C1", "C2", "C3"], verdicts, strict=True)
+    )
+    assert all("still there" in one.reason for one in raised.value.results if one.verdict is not Verdict.UNSUPPORTED)
 
 
 def test_restoring_removes_what_killed_checks_and_measurements_have_left(cluster):
@@ -166,9 +263,16 @@ def test_no_signal_cuts_an_undo_in_half(number):
             os.kill(os.getpid(), number)
             done.append("undone")
 
+    def fail():
+        with uninterrupted():
+            os.kill(os.getpid(), number)
+            raise EnvironmentProblem("the API server is away")
+
     try:
         with pytest.raises(KeyboardInterrupt):
             undo()
+        with pytest.raises(KeyboardInterrupt):
+            fail()
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
@@ -190,6 +294,28 @@ def test_recovery_begins_no_earlier_than_what_must_hold_beside_the_traffic(monke
 
     setup = Setup(fault=fault(), url="http://echo/", recovered=recovered)
     assert runner._recovery(STEADY, setup, 100.0, 1.0, 25.0) == 104.0
+
+
+def test_what_cannot_be_told_for_a_moment_does_not_hold(monkeypatch):
+    now, answers = [100.0], iter([True, EnvironmentProblem("away"), True, True, True])
+    monkeypatch.setattr(time, "time", lambda: now[0])
+
+    def poll(probe, **_):
+        while True:
+            with suppress(EnvironmentProblem):
+                if probe():
+                    return True
+            now[0] += 0.5
+
+    def recovered():
+        answer = next(answers)
+        if isinstance(answer, EnvironmentProblem):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(runner, "eventually", poll)
+    setup = Setup(fault=fault(), url="http://echo/", recovered=recovered)
+    assert runner._recovery(STEADY, setup, 100.0, 1.0, 25.0) == 101.0
 
 
 def test_recovery_at_once_where_nothing_else_must_hold(monkeypatch):

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from chaos.log import NotTakenBack
 from fixtures.kube import eventually
 from meshproof_cli import lazy, main
 from meshproof_cli.interrupts import end_like_ctrl_c
@@ -21,6 +22,7 @@ from meshproof_cli.processes import module_command, module_environment
 from meshproof_cli.stages import Stages
 from meshproof_cli.suite import OUTCOME
 from reports.errors import EnvironmentProblem, UsageProblem
+from reports.model import Result, Verdict
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -120,6 +122,24 @@ def test_a_control_plane_is_not_stopped_unasked(
     monkeypatch.setattr("meshproof_cli.interrupts.signal.signal", lambda *_: None)
     assert call(capsys, "chaos", "run", *flags, "--image", "i")[0] == 4
     assert asked == [wanted]
+
+
+def test_results_are_shown_also_where_a_fault_stayed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stayed = NotTakenBack("it is still there")
+    stayed.results = (Result("C1", "one", "experiment", "chaos", "core", Verdict.FAIL, "it broke"),)
+
+    def run(*_: object) -> None:
+        raise stayed
+
+    monkeypatch.setattr("chaos.cli.run_experiments", run)
+    monkeypatch.setattr("fixtures.kube.Kube.connect", lambda *_: SimpleNamespace(host="h"))
+    monkeypatch.setattr("meshproof_cli.interrupts.signal.signal", lambda *_: None)
+    code, out, err = call(capsys, "chaos", "run", "C1", "--image", "i", "-o", "json")
+    assert code == 3
+    assert [(row["id"], row["verdict"]) for row in json.loads(out)] == [("C1", "fail")]
+    assert "still there" in err
 
 
 @pytest.mark.parametrize("words", [("features",), ("replay",)])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chaos.log import NotTakenBack
 from fixtures.cluster import Cluster
 from meshproof_cli import judging
 from meshproof_cli.execute import execute, finished
@@ -120,6 +121,18 @@ def test_an_interrupt_ends_the_judging(maker: Maker, tmp_path: Path, monkeypatch
     run, trouble = go(tmp_path)
     assert isinstance(trouble, KeyboardInterrupt)
     assert [one.verdict.value for one in run.results] == ["pass", "not-run", "not-run"]
+    assert maker.done[-1] == "delete"
+
+
+def test_nothing_is_measured_with_a_fault_in_force(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stayed = NotTakenBack("it is still there")
+    stayed.results = (replace(passed("C1", "experiment")[0], verdict=Verdict.FAIL),)
+    monkeypatch.setattr(judging, "chaos", failing(stayed))
+    run, trouble = go(tmp_path)
+    assert trouble is stayed
+    assert [one.verdict.value for one in run.results] == ["pass", "fail", "not-run"]
     assert maker.done[-1] == "delete"
 
 
