@@ -56,7 +56,8 @@ def test_names_of_errors(client, behave, protocols, error):
     with serving(behave) as port:
         for protocol in protocols:
             scheme = protocol if protocol in {"tcp", "tls"} else "http"
-            (found,) = client.batch(Batch(f"{scheme}://127.0.0.1:{port}/", protocol=protocol, timeout=0.5))
+            timeout = 0.5 if error == "timeout" else 20.0
+            (found,) = client.batch(Batch(f"{scheme}://127.0.0.1:{port}/", protocol=protocol, timeout=timeout))
             assert found.error == error, (protocol, found)
             assert found.detail
             assert not found.ok
