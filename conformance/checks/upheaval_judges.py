@@ -256,13 +256,13 @@ def judge_closed(history: Outage) -> Judgement:
         return failed("there is no control plane that could be away", *history.evidence)
     if not history.after.sent or not history.during.sent or history.during.failed:
         return inconclusive("nothing worked before the expiry either", *history.evidence)
+    if not history.shown_expired:
+        return inconclusive("the certificate shown had not expired yet", *history.evidence)
     if history.after.answered or history.after.served:
         return failed(
             f"{history.after.answered} of {history.after.sent} requests were answered with expired certificates",
             *history.evidence,
         )
-    if not history.shown_expired:
-        return inconclusive("the certificate shown had not expired yet", *history.evidence)
     if history.back.failed or not history.back.sent:
         return failed("the mesh does not recover when its authority is back", *history.evidence)
     return passed(f"{history.after.sent} requests refused after the expiry; served again with the authority back",
