@@ -97,7 +97,7 @@ AWAY = Outage(True, QUIET, 9.0, REFUSED, True, QUIET)
         (replace(AWAY, after=replace(REFUSED, answered=3)), Verdict.PASS, Verdict.FAIL),
         (replace(AWAY, after=replace(REFUSED, served=3)), Verdict.PASS, Verdict.FAIL),
         (replace(AWAY, shown_expired=False), Verdict.PASS, Verdict.INCONCLUSIVE),
-        (replace(AWAY, shown_expired=False, after=replace(REFUSED, answered=3)), Verdict.PASS, Verdict.INCONCLUSIVE),  # they live longer
+        (replace(AWAY, shown_expired=False, after=replace(REFUSED, answered=3)), Verdict.PASS, Verdict.INCONCLUSIVE),
         (replace(AWAY, back=FAILING), Verdict.PASS, Verdict.FAIL),
     ],
 )
