@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import re
 
+from refmesh.api.commands import OF_REQUESTS, commands
 from refmesh.api.fields import Field, Invalid
 
 __all__ = ["format_string", "literal"]
 
-_ANY = re.compile(r"%%|%(?P<name>[A-Z0-9_]+)(?P<arguments>\([^()%]*\))?(?P<length>:[0-9]{1,4})?%|%")
 _LONGEST = 16384
 """Envoy's own limit for the value of a header, in bytes."""
 _HEADERS = frozenset({"REQ", "RESP"})
-_PLAIN = frozenset(
-    {
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS", "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_LOCAL_ADDRESS",
-        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_LOCAL_PORT", "DOWNSTREAM_LOCAL_URI_SAN",
-        "DOWNSTREAM_PEER_URI_SAN", "DOWNSTREAM_REMOTE_ADDRESS", "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-        "DOWNSTREAM_TLS_CIPHER", "DOWNSTREAM_TLS_VERSION", "PROTOCOL", "REQUESTED_SERVER_NAME", "RESPONSE_CODE",
-        "ROUTE_NAME", "START_TIME", "UPSTREAM_HOST", "UPSTREAM_REMOTE_ADDRESS", "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-    }
-)  # fmt: skip
-"""Of Envoy's commands those that tell of the request alone; files and environment of the proxy are nobody's to send."""
+_PLAIN = OF_REQUESTS | {"UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT"}
+_HEADER = re.compile(r"\([A-Za-z0-9:_.-]+(\?[A-Za-z0-9:_.-]+)?\)")
 
 
 def literal(text: str) -> str:
@@ -37,15 +29,14 @@ def format_string(field: Field) -> str:
     text = field.text("")
     if len(text.encode()) > _LONGEST:
         raise Invalid(field.path, f"must have {_LONGEST} bytes at most")
-    for found in _ANY.finditer(text):
-        name, arguments = found["name"], found["arguments"]
-        if name is None:
-            if found[0] == "%":
-                raise Invalid(field.path, "has a percent sign that begins no command: write %% for the sign itself")
-        elif name in _HEADERS:
-            if not re.fullmatch(r"\([A-Za-z0-9:_.-]+(\?[A-Za-z0-9:_.-]+)?\)", arguments or ""):
-                raise Invalid(field.path, f"must name a header: %{name}(x-header)%")
-        elif name not in _PLAIN or arguments or found["length"]:
+    for command in commands(text):
+        if not command.name:
+            raise Invalid(field.path, "has a percent sign that begins no command: write %% for the sign itself")
+        if command.name in _HEADERS:
+            if not _HEADER.fullmatch(command.argument):
+                raise Invalid(field.path, f"must name a header: %{command.name}(x-header)%")
+        # Files and environment of the proxy are nobody's to send.
+        elif command.name not in _PLAIN or command.argument or command.length:
             offered = ", ".join(sorted({*_PLAIN, *(f"{one}(…)" for one in _HEADERS)}))
-            raise Invalid(field.path, f"must not use the command {found[0]}: there are {offered}")
+            raise Invalid(field.path, f"must not use the command {command.text}: there are {offered}")
     return text

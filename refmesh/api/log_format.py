@@ -6,39 +6,28 @@ import json
 import re
 from typing import Any
 
+from refmesh.api.commands import OF_REQUESTS, commands
 from refmesh.api.fields import encodable
 
 __all__ = ["format_problem"]
 
 _LONGEST = 4096
-_OPERATOR = re.compile(r"%([A-Z][A-Z0-9_]*)(\([^()%\x00-\x1f]*\))?(:[0-9]{1,4})?%")
 _HEADER = re.compile(r"\(:?[A-Za-z0-9!#$&'*+.^_`|~-]+(\?:?[A-Za-z0-9!#$&'*+.^_`|~-]+)?\)")
 _METADATA = re.compile(r"\([A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*\)")
-_PLAIN = frozenset(
+_PLAIN = OF_REQUESTS | frozenset(
     [
         "BYTES_RECEIVED",
         "BYTES_SENT",
         "CONNECTION_ID",
         "CONNECTION_TERMINATION_DETAILS",
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
-        "DOWNSTREAM_LOCAL_ADDRESS",
-        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
-        "DOWNSTREAM_LOCAL_PORT",
-        "DOWNSTREAM_LOCAL_URI_SAN",
         "DOWNSTREAM_PEER_CERT_V_END",
         "DOWNSTREAM_PEER_CERT_V_START",
         "DOWNSTREAM_PEER_FINGERPRINT_256",
         "DOWNSTREAM_PEER_ISSUER",
         "DOWNSTREAM_PEER_SERIAL",
         "DOWNSTREAM_PEER_SUBJECT",
-        "DOWNSTREAM_PEER_URI_SAN",
-        "DOWNSTREAM_REMOTE_ADDRESS",
-        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
         "DOWNSTREAM_REMOTE_PORT",
-        "DOWNSTREAM_TLS_CIPHER",
         "DOWNSTREAM_TLS_SESSION_ID",
-        "DOWNSTREAM_TLS_VERSION",
         "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
         "DOWNSTREAM_WIRE_BYTES_RECEIVED",
         "DOWNSTREAM_WIRE_BYTES_SENT",
@@ -46,12 +35,9 @@ _PLAIN = frozenset(
         "GRPC_STATUS",
         "GRPC_STATUS_NUMBER",
         "HOSTNAME",
-        "PROTOCOL",
-        "REQUESTED_SERVER_NAME",
         "REQUEST_DURATION",
         "REQUEST_HEADERS_BYTES",
         "REQUEST_TX_DURATION",
-        "RESPONSE_CODE",
         "RESPONSE_CODE_DETAILS",
         "RESPONSE_DURATION",
         "RESPONSE_FLAGS",
@@ -59,19 +45,15 @@ _PLAIN = frozenset(
         "RESPONSE_HEADERS_BYTES",
         "RESPONSE_TRAILERS_BYTES",
         "RESPONSE_TX_DURATION",
-        "ROUTE_NAME",
-        "START_TIME",
         "STREAM_ID",
         "TRACE_ID",
         "UNIQUE_ID",
         "UPSTREAM_CLUSTER",
         "UPSTREAM_CLUSTER_RAW",
-        "UPSTREAM_HOST",
         "UPSTREAM_LOCAL_ADDRESS",
         "UPSTREAM_PEER_SUBJECT",
         "UPSTREAM_PEER_URI_SAN",
         "UPSTREAM_PROTOCOL",
-        "UPSTREAM_REMOTE_ADDRESS",
         "UPSTREAM_REQUEST_ATTEMPT_COUNT",
         "UPSTREAM_TLS_CIPHER",
         "UPSTREAM_TLS_VERSION",
@@ -112,18 +94,11 @@ def _field_problem(key: str, value: Any) -> str:
 def _line_problem(text: str) -> str:
     if not encodable(text):
         return "has characters that cannot be sent"
-    position = text.find("%")
-    while position >= 0:
-        operator = _OPERATOR.match(text, position)
-        if text.startswith("%%", position):
-            end = position + 2
-        elif operator is None:
+    for command in commands(text):
+        if not command.name:
             return "has a % that begins no command operator; write %% for the sign"
-        elif not _sound(operator[1], operator[2] or "", operator[3] or ""):
-            return f"has {operator[0]}, which is no command operator of Envoy's that refmesh knows"
-        else:
-            end = operator.end()
-        position = text.find("%", end)
+        if not _sound(command.name, command.argument, command.length):
+            return f"has {command.text}, which is no command operator of Envoy's that refmesh knows"
     return ""
 
 
