@@ -7,8 +7,9 @@ from typing import Literal
 
 from conformance.catalogue import check
 from conformance.checks.cases import Asked, Case, ask, judge_cases, table
+from conformance.checks.standing import expressible
 from conformance.checks.wide import GROUND
-from conformance.context import Context, NotExpressible, NotInForce
+from conformance.context import Context, NotInForce
 from conformance.intents import Backend, HeaderEdit, RequestRoute, RouteRule, Target
 from conformance.model import Judgement, failed, inconclusive
 from reports.model import JSON, Evidence
@@ -84,14 +85,6 @@ def _stands(ctx: Context, by: Literal["version", "service"]) -> Odd:
 )
 def odd_values(ctx: Context) -> Odd:
     """Values that mean something to Envoy, in each kind of route that the mesh has."""
-    found: list[Odd] = []
-    silent: NotExpressible | None = None
     ways: tuple[Literal["version", "service"], ...] = ("version", "service")
-    for by in ways:
-        try:
-            found.append(_stands(ctx, by))
-        except NotExpressible as error:
-            silent = error
-    if not found and silent is not None:
-        raise silent
+    found = expressible(ways, lambda by: _stands(ctx, by))
     return Odd(sum((one.in_force for one in found), ()), sum((one.asked for one in found), ()))

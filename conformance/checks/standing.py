@@ -8,15 +8,36 @@ only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from conformance.adapters import Manifest
 from conformance.context import LIMITS, LOOK_SECONDS, Context, Gate, NotExpressible
 from conformance.intents import Backend, Intent, Marker
 from reports.errors import MeshproofError
 
-__all__ = ["Route", "Standing", "Stood"]
+__all__ = ["Route", "Standing", "Stood", "expressible"]
+
+T = TypeVar("T")
+W = TypeVar("W")
+
+
+def expressible(ways: Iterable[W], act: Callable[[W], T]) -> tuple[T, ...]:
+    """What comes of each way of writing a configuration that the mesh has words for.
+
+    Raises `NotExpressible` where it has words for none.
+    """
+    found: list[T] = []
+    silent: NotExpressible | None = None
+    for way in ways:
+        try:
+            found.append(act(way))
+        except NotExpressible as error:
+            silent = error
+    if not found and silent is not None:
+        raise silent
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -70,20 +91,12 @@ class Standing:
 
         Returns their names. Raises why a route was refused, or does not come into force.
         """
-        held: list[str] = []
-        silent: NotExpressible | None = None
-        for name in names:
-            try:
-                stood = self.stood(ctx, name)
-            except NotExpressible as error:
-                silent = error
-                continue
-            route = self.routes[name]
-            self._await(ctx, route, stood)
-            held.append(name)
-        if not held and silent is not None:
-            raise silent
-        return tuple(held)
+
+        def held(name: str) -> str:
+            self._await(ctx, self.routes[name], self.stood(ctx, name))
+            return name
+
+        return expressible(names, held)
 
     @staticmethod
     def _await(ctx: Context, route: Route, stood: Stood) -> None:
