@@ -15,8 +15,9 @@ from conformance.dressing import Dressing
 from conformance.endpoints import ready_endpoints, wanted_endpoints
 from conformance.ground import Ground, render_ground, space_name
 from conformance.pace import Pace, pods_at_once
-from conformance.sweeping import RUN_LABEL, RUNNER, delete_space
+from conformance.sweeping import delete_space
 from fixtures.kube import Kube, NotEventually, eventually
+from fixtures.kube.runner import RUN_LABEL, RUNNER
 from fixtures.kube.waits import is_ready
 from reports.errors import EnvironmentProblem, MeshproofError
 

@@ -16,8 +16,8 @@ from conformance.runner import Options
 from conformance.selection import Selection, Wish, chosen, spared
 from conformance.session import Session
 from conformance.settings import RunSettings, read_settings
-from conformance.sweeping import runner_name
 from conformance.usage import as_usage
+from fixtures.kube.runner import runner_name
 from reports.failures import failed_ids
 from reports.model import JSON
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from conformance.sweeping import RUNNER, is_dead, runner_name
 from fixtures.kube import Kube, eventually
+from fixtures.kube.runner import RUNNER, is_dead, runner_name
 
 __all__ = ["Turns", "restore", "stopped"]
 

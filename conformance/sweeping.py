@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 
 from fixtures.kube import Kube
-from fixtures.kube.runner import RUN_LABEL, RUNNER, is_dead, runner_name
+from fixtures.kube.runner import RUN_LABEL, RUNNER, is_dead
 from reports.errors import EnvironmentProblem
 
-__all__ = ["RUNNER", "RUN_LABEL", "delete_space", "is_dead", "runner_name", "sweep", "sweep_dead"]
+__all__ = ["delete_space", "sweep", "sweep_dead"]
 
 GONE_SECONDS = 60.0
 

@@ -49,6 +49,11 @@ class Options:
     profile: str = ""
     """The part of the conformance checks to judge; "": the default one, or whatever `only` names."""
 
+    @property
+    def existing(self) -> bool:
+        """Whether they name a cluster that exists."""
+        return self.kubeconfig is not None or self.context is not None or self.cluster == "existing"
+
 
 @dataclass(frozen=True)
 class Known:

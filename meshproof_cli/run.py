@@ -150,7 +150,7 @@ def planned(options: Options, known: Known) -> Plan:
         options = found_mesh(options)
     if not options.image and (named := settings_of(options).image):
         options = replace(options, image=named)
-    if options.mesh in MESHES and not (options.kubeconfig or options.context or options.cluster == "existing"):
+    if options.mesh in MESHES and not options.existing:
         options = replace(options, exempt=(*options.exempt, *MESHES[options.mesh].exempt))
     excused = excuses(",".join(options.features), ",".join(options.exempt))
     if options.rerun_failed is not None:

@@ -35,7 +35,7 @@ def found_mesh(options: Options) -> Options:
     from fixtures.cluster import provider
     from fixtures.kube import Kube
 
-    if options.kubeconfig is None and options.context is None and options.cluster != "existing":
+    if not options.existing:
         raise UsageProblem(
             "--mesh auto looks at a cluster that exists, and none is named",
             fix="give --kubeconfig or --context",

@@ -8,9 +8,9 @@ from conformance.adapters.base import Manifest
 from conformance.adapters.settings import Place
 from fixtures.kube import Kube
 
-_VERSION = re.compile(r"v?\d+\.\d")
-
 __all__ = ["deployment_problem", "deployment_version", "version_of"]
+
+_VERSION = re.compile(r"v?\d+\.\d")
 
 
 def deployment_version(kube: Kube, place: Place) -> str:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 
 from conformance.catalogue import check, place
 from conformance.certificates import Credentials
-from conformance.checks.authority import look
+from conformance.checks.authority import look, shake
 from conformance.checks.mtls_judges import by_application
 from conformance.checks.peers import authority_of, counted, obtain
 from conformance.checks.peers_judges import Arm
@@ -40,7 +40,7 @@ from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import MeshMtlsMode, Mode, MtlsMode, RotateRoot, ShortCertificates
 from conformance.outage import UNDO
-from conformance.sweeping import RUNNER, runner_name
+from fixtures.kube.runner import RUNNER, runner_name
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Job
 
@@ -250,8 +250,7 @@ def _away(ctx: Context) -> Iterator[bool]:
 
 def _answers(ctx: Context, pod: Pod, port: int) -> bool:
     """Whether anything shakes hands there."""
-    batch = Batch(url=f"tls://{pod.ip}:{port}", protocol="tls", timeout=LIMITS.probe)
-    return bool((ctx.outsider().batch(batch)[0].tls or {}).get("server_certificate"))
+    return shake(ctx, f"{pod.ip}:{port}").certificate is not None
 
 
 def _end(certificate: x509.Certificate | None) -> float:

@@ -19,8 +19,8 @@ from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, failed, inconclusive, passed
 from conformance.runner import Options, Runner
 from conformance.stalls import standstill
-from conformance.sweeping import is_dead, runner_name
 from fixtures.kube import ApiProblem, ForwardProblem, Kube, eventually
+from fixtures.kube.runner import is_dead, runner_name
 from reports.errors import EnvironmentProblem
 from reports.model import Verdict
 

@@ -12,7 +12,7 @@ from conformance.checks.capture_judges import Admitted
 from conformance.checks.lifecycle_judges import Load
 from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
 from conformance.outage import UNDO, Turns, restore, stopped
-from conformance.sweeping import RUNNER, runner_name
+from fixtures.kube.runner import RUNNER, runner_name
 from reports.model import Verdict
 
 PASS, FAIL, OPEN = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
