@@ -50,7 +50,7 @@ class Cluster:
         self._answer()
         return self.objects.get((kind, name))
 
-    def list(self, _, kind, _namespace=None, selector=""):  # noqa: ARG002
+    def list(self, _, kind, *_namespace, **_query):
         self._answer()
         return [one for (its, _name), one in self.objects.items() if its == kind]
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,8 +114,8 @@ def test_a_control_plane_is_not_stopped_unasked(
 ) -> None:
     asked: list[list[str]] = []
 
-    def run(*arguments: object) -> tuple[()]:
-        asked.append(list(arguments[3]))  # type: ignore[call-overload]
+    def run(_kube: object, _mesh: str, _image: str, chosen: Sequence[str], _report: object) -> tuple[()]:
+        asked.append(list(chosen))
         return ()
 
     monkeypatch.setattr("chaos.cli.run_experiments", run)
