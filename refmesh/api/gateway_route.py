@@ -9,7 +9,7 @@ from typing import Any
 
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.gateway import GROUP
-from refmesh.api.header_values import literal
+from refmesh.api.header_values import HEADER_NAME, literal
 from refmesh.api.meta import Meta
 from refmesh.api.routing import (
     NO_CHANGE,
@@ -39,7 +39,6 @@ __all__ = [
 
 _VALUES = {"Exact": "exact", "RegularExpression": "regex"}
 _HOSTNAME = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _ORIGIN = re.compile(r"\*|(?i:https?)://(?:\*\.)?[a-z0-9.-]+(?::\d{1,5})?", re.IGNORECASE)
 
 
@@ -148,7 +147,7 @@ def named_values(field: Field, *, header: bool) -> tuple[NamedMatch, ...]:
     for item in field.each():
         item.only("type", "name", "value")
         name = item.get("name").text()
-        if header and not _HEADER_NAME.fullmatch(name):
+        if header and not HEADER_NAME.fullmatch(name):
             raise Invalid(f"{item.path}.name", "is not a header name")
         kind = _VALUES[item.get("type").choice(*_VALUES, default="Exact")]
         value = item.get("value").regex() if kind == "regex" else item.get("value").text()
@@ -285,7 +284,7 @@ def _header_filter(field: Field) -> HeaderChange:
 
 def _name(field: Field) -> str:
     name = field.text()
-    if not _HEADER_NAME.fullmatch(name) or name.lower() == "host":
+    if not HEADER_NAME.fullmatch(name) or name.lower() == "host":
         raise Invalid(field.path, f"{name!r} is not a header name that can be changed")
     return name
 

@@ -1,4 +1,4 @@
-"""Values that routes give to headers, in Envoy's words: format strings, where a percent sign begins a command.
+"""Headers that routes ask for and change: their names, and their values in Envoy's words, which are format strings.
 
 Istio's API hands its authors this language; the Gateway API means every character literally.
 """
@@ -10,7 +10,10 @@ import re
 from refmesh.api.commands import OF_REQUESTS, commands
 from refmesh.api.fields import Field, Invalid
 
-__all__ = ["format_string", "literal"]
+__all__ = ["HEADER_NAME", "format_string", "literal"]
+
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+"""A token (RFC 9110, section 5.6.2) that is no longer than anybody needs."""
 
 _LONGEST = 16384
 """Envoy's own limit for the value of a header, in bytes."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from refmesh.api import http_actions
 from refmesh.api.fields import Field, Invalid
-from refmesh.api.header_values import format_string
+from refmesh.api.header_values import HEADER_NAME, format_string
 from refmesh.api.routing import (
     Destination,
     HeaderChange,
@@ -21,8 +20,6 @@ from refmesh.api.routing import (
 from refmesh.api.stream_routes import gateway_names, source_labels, target
 
 __all__ = ["read_rule"]
-
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 
 
 def read_rule(item: Field, namespace: str, domain: str) -> Rule:
@@ -124,7 +121,7 @@ def _match(item: Field, namespace: str) -> Match:
 
 
 def _named(name: str, value: Field, *, header: bool) -> NamedMatch:
-    if header and not _HEADER_NAME.fullmatch(name):
+    if header and not HEADER_NAME.fullmatch(name):
         raise Invalid(value.path, "is not a header name")
     if not name:
         raise Invalid(value.path, "needs a name")
@@ -150,6 +147,6 @@ def _change(field: Field) -> HeaderChange:
 
 
 def _header_name(name: str, field: Field) -> str:
-    if not _HEADER_NAME.fullmatch(name) or name.lower() == "host":
+    if not HEADER_NAME.fullmatch(name) or name.lower() == "host":
         raise Invalid(field.path, f"{name!r} is not a header name that can be changed")
     return name
