@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import sys
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from refmesh.agent.settings import log
+from refmesh.agent.spawn import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,10 +77,10 @@ def retry_delay(attempt: int, jitter: float) -> float:
 class Enroller:
     """Keeps an identity current: enrols at once, renews in time or when told to, tries again after failures."""
 
-    def __init__(self, publish: Callable[[Identity], None], roots_path: str = "") -> None:
-        self._publish, self._roots_path = publish, roots_path
+    def __init__(self, publish: Callable[[Identity], None], roots_path: str, first: int) -> None:
+        """`first` is the pipe of a child that was started already."""
+        self._publish, self._roots_path, self._first = publish, roots_path, first
         self._now = threading.Event()
-        self._first = spawn()
         self.generation: int | None = None
         """Of the newest certificate; None before the first."""
 
@@ -121,23 +120,6 @@ def keep_roots(path: str, roots: bytes) -> None:
     with open(fresh, "wb") as file:  # noqa: PTH123  (pathlib costs the agent 5 ms of start)
         file.write(roots)
     os.replace(fresh, path)  # noqa: PTH105
-
-
-def spawn() -> int:
-    """Start the child and return the reading end of its pipe. The supervisor reaps it."""
-    reading, writing = os.pipe()
-    try:
-        os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-m", "refmesh.agent.enrol"],
-            os.environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)],
-            setsigmask=[],
-            setsigdef=[signal.SIGPIPE],
-        )
-    finally:
-        os.close(writing)
-    return reading
 
 
 def _drain(pipe: int) -> bytes:

