@@ -57,6 +57,7 @@ def parse(given: list[str]) -> argparse.Namespace:
         "--ingress-gateway", choices=("on", "off"), default="off", help="a workload for Istio's Gateways to select"
     )
     parser.add_argument("--sidecar", choices=("native", "classic"), default="native", help="form of the sidecars")
+    parser.add_argument("--capture", choices=("pod", "node"), default="pod", help="who captures the pods' traffic")
     parser.add_argument("--defect", default="", help="switch on a seeded defect")
     parser.add_argument("--kubeconfig", type=Path, help="outside a pod: how to reach the cluster")
     parser.add_argument("--context", help="context of the kubeconfig")

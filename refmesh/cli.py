@@ -50,6 +50,13 @@ class Sidecar(StrEnum):
     CLASSIC = "classic"
 
 
+class Capture(StrEnum):
+    """Who captures the traffic of injected pods."""
+
+    POD = "pod"
+    NODE = "node"
+
+
 app = typer.Typer(
     name="refmesh",
     help="A small, complete service mesh: install it, look after it, learn from it.",
@@ -205,6 +212,10 @@ def inject(
     sidecar: Annotated[
         Sidecar | None, typer.Option("--sidecar", help="Form of the proxy; the installed mesh's otherwise, or native.")
     ] = None,
+    capture: Annotated[
+        Capture | None,
+        typer.Option("--capture", help="Who captures traffic; as the installed mesh has it otherwise, or the pod."),
+    ] = None,
     root_cert: Annotated[
         Path | None,
         typer.Option("--root-cert", help="File with the mesh's roots (PEM): with it and --image no cluster is needed."),
@@ -227,9 +238,10 @@ def inject(
         raise UsageProblem(f"{file} has a document that is no Kubernetes object.")
     if root_cert is not None:
         named = image or os.environ.get("REFMESH_IMAGE")
-        config = offline_config(root_cert, named, trust_domain, native=sidecar is not Sidecar.CLASSIC)
+        native, by_node = sidecar is not Sidecar.CLASSIC, capture is Capture.NODE
+        config = offline_config(root_cert, named, trust_domain, native=native, by_node=by_node)
     else:
-        config = _run(kubeconfig, context, lambda kube: _config(kube, image, sidecar, trust_domain))
+        config = _run(kubeconfig, context, lambda kube: _config(kube, image, sidecar, capture, trust_domain))
     try:
         injected = [inject_object(document, config) for document in documents]
     except BadPod as error:
@@ -237,8 +249,10 @@ def inject(
     typer.echo(yaml.safe_dump_all(injected, sort_keys=False), nl=False)
 
 
-async def _config(kube: Kube, image: str | None, sidecar: Sidecar | None, trust_domain: str | None) -> Config:
-    """The installed mesh's image, root, trust domain, and form of sidecars."""
+async def _config(
+    kube: Kube, image: str | None, sidecar: Sidecar | None, capture: Capture | None, trust_domain: str | None
+) -> Config:
+    """The installed mesh's image, root, trust domain, form of sidecars, and who captures."""
     roots = await kube.get("v1", "configmaps", "refmesh-ca-root-cert", options.NAMESPACE)
     found = await installer.installed(kube)
     named = image or (found.image if found else None)
@@ -251,6 +265,7 @@ async def _config(kube: Kube, image: str | None, sidecar: Sidecar | None, trust_
         root_pem=str(roots["data"]["root-cert.pem"]),
         trust_domain=domain or Config.trust_domain,
         native=form != Sidecar.CLASSIC,
+        by_node=(capture or (found.argument("--capture") if found else "")) == Capture.NODE,
     )
 
 

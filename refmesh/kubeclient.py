@@ -105,6 +105,10 @@ def _kind_path(api_version: str, plural: str, namespace: str | None) -> str:
     return f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
 
 
+def _selectors(labels: str, fields: str) -> dict[str, str]:
+    return {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
+
+
 def _problem(status: int, body: bytes, path: str) -> tuple[str, bool]:
     """The API server's own sentence, and whether it is one (a proxy's 404 page is not)."""
     try:
@@ -223,9 +227,14 @@ class Kube:
         """Every object of a kind. Raises `NotServed` where the API server does not know the kind."""
         return (await self.page(api_version, plural, namespace, selector)).items
 
-    async def page(self, api_version: str, plural: str, namespace: str | None = None, selector: str = "") -> Page:
-        """Every object of a kind with the resourceVersion to watch from; read in chunks to keep the peak small."""
-        query = {"limit": "500"} | ({"labelSelector": selector} if selector else {})
+    async def page(
+        self, api_version: str, plural: str, namespace: str | None = None, selector: str = "", fields: str = ""
+    ) -> Page:
+        """Every object of a kind with the resourceVersion to watch from; read in chunks to keep the peak small.
+
+        `selector` is of labels, `fields` of fields, such as `spec.nodeName=n1`.
+        """
+        query = {"limit": "500", **_selectors(selector, fields)}
         path = _kind_path(api_version, plural, namespace)
         items: Objects = []
         while True:
@@ -268,7 +277,13 @@ class Kube:
                 raise
 
     async def watch(
-        self, api_version: str, plural: str, version: str, namespace: str | None = None
+        self,
+        api_version: str,
+        plural: str,
+        version: str,
+        namespace: str | None = None,
+        selector: str = "",
+        fields: str = "",
     ) -> AsyncIterator[WatchEvent]:
         """Events after `version`, until the API server ends the watch. Raises `Expired` when it is too old."""
         query = {
@@ -276,6 +291,7 @@ class Kube:
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
             "timeoutSeconds": str(_WATCH_SECONDS),
+            **_selectors(selector, fields),
         }
         path = _kind_path(api_version, plural, namespace)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_SILENCE_SECONDS)

@@ -141,6 +141,7 @@ class ControlPlane:
                 namespace=options.namespace,
                 image=options.image,
                 native=options.sidecar == "native",
+                by_node=options.capture == "node",
                 others=lambda: self._store.now("service_entries", "destination_rules"),
                 **shared,
             )

@@ -1,9 +1,9 @@
 """Traffic capture: the iptables rules of an injected pod, as one document for `iptables-restore --noflush`.
 
 Run once, before anything else in the pod, by the init container that alone has NET_ADMIN: `python -m
-refmesh.agent.capture`. With `--print` it only shows the document. Settings come as environment variables
-(REFMESH_EXCLUDE_INBOUND_PORTS, REFMESH_EXCLUDE_OUTBOUND_PORTS, REFMESH_EXCLUDE_OUTBOUND_RANGES, and the same with
-INCLUDE); what they mean is what Istio's annotations mean.
+refmesh.agent.capture`. With `--print` it only shows the document. Where the nodes capture, refmesh.node.enter calls the
+same code from inside of the pod's network. Settings come as environment variables (`VARIABLES`); what they mean is what
+Istio's annotations mean.
 """
 
 from __future__ import annotations
@@ -24,11 +24,28 @@ from refmesh.agent.settings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["ALL", "main", "ports", "ports_or_all", "ranges", "ranges_or_all", "rules"]
+__all__ = [
+    "ALL",
+    "VARIABLES",
+    "documents",
+    "main",
+    "ports",
+    "ports_or_all",
+    "put_in_force",
+    "ranges",
+    "ranges_or_all",
+    "rules",
+]
 
 ALL = "*"
+VARIABLES = tuple(
+    f"REFMESH_{word}_{what}"
+    for word in ("EXCLUDE", "INCLUDE")
+    for what in ("INBOUND_PORTS", "OUTBOUND_PORTS", "OUTBOUND_RANGES")
+)
+"""The settings, by the names of their environment variables."""
 
 _NEVER_CAPTURED_INBOUND = (AGENT_PORT, READY_PORT)
 
@@ -117,28 +134,36 @@ def ranges_or_all(text: str) -> tuple[str, ...] | None:
 
 def main(arguments: Sequence[str]) -> int:
     """Apply (or print) the rules of this pod; returns the exit code."""
-    env = os.environ
     try:
-        chosen = partial(
-            rules,
-            exclude_inbound=ports(env.get("REFMESH_EXCLUDE_INBOUND_PORTS", "")),
-            exclude_outbound=ports(env.get("REFMESH_EXCLUDE_OUTBOUND_PORTS", "")),
-            exclude_ranges=ranges(env.get("REFMESH_EXCLUDE_OUTBOUND_RANGES", "")),
-            include_inbound=ports_or_all(env.get("REFMESH_INCLUDE_INBOUND_PORTS", ALL)),
-            include_outbound=ports(env.get("REFMESH_INCLUDE_OUTBOUND_PORTS", "")),
-            include_ranges=ranges_or_all(env.get("REFMESH_INCLUDE_OUTBOUND_RANGES", ALL)),
-        )
+        if "--print" in arguments:
+            sys.stdout.write("".join(document for _, document in documents(os.environ)))
+            return 0
+        return 0 if put_in_force(documents(os.environ)) else 1
     except ValueError as error:
         sys.stderr.write(f"refmesh-init: {error}\n")
         return 2
-    families = [False, True] if _has_ipv6() else [False]
-    for ipv6 in families:
-        document = chosen(ipv6=ipv6)
-        if "--print" in arguments:
-            sys.stdout.write(document)
-        elif not _apply(document, ipv6=ipv6):
-            return 1
-    return 0
+
+
+def documents(env: Mapping[str, str]) -> list[tuple[bool, str]]:
+    """Return the documents for the network that this process is in, each with whether it is IPv6's. Raises ValueError.
+
+    IPv4's comes last: whoever sees that its rules are in force knows that all are.
+    """
+    chosen = partial(
+        rules,
+        exclude_inbound=ports(env.get("REFMESH_EXCLUDE_INBOUND_PORTS", "")),
+        exclude_outbound=ports(env.get("REFMESH_EXCLUDE_OUTBOUND_PORTS", "")),
+        exclude_ranges=ranges(env.get("REFMESH_EXCLUDE_OUTBOUND_RANGES", "")),
+        include_inbound=ports_or_all(env.get("REFMESH_INCLUDE_INBOUND_PORTS", ALL)),
+        include_outbound=ports(env.get("REFMESH_INCLUDE_OUTBOUND_PORTS", "")),
+        include_ranges=ranges_or_all(env.get("REFMESH_INCLUDE_OUTBOUND_RANGES", ALL)),
+    )
+    return [(ipv6, chosen(ipv6=ipv6)) for ipv6 in ([True, False] if _has_ipv6() else [False])]
+
+
+def put_in_force(found: Iterable[tuple[bool, str]], *, once: bool = False) -> bool:
+    """Apply documents in this process's network; with `once`, only those that are not in force there already."""
+    return all((once and _in_force(ipv6=ipv6)) or _apply(document, ipv6=ipv6) for ipv6, document in found)
 
 
 def _has_ipv6() -> bool:
@@ -151,27 +176,41 @@ def _has_ipv6() -> bool:
         return False
 
 
+def _in_force(*, ipv6: bool) -> bool:
+    """Whether the rules are there. A document takes effect as a whole, so its last jump tells of all the others."""
+    prefix = "ip6tables" if ipv6 else "iptables"
+    asked = ["-w", "-t", "nat", "-C", "OUTPUT", "-p", "tcp", "-j", "REFMESH_OUTPUT"]
+    return any(_run([program, *asked], quiet=True) == 0 for program in (prefix, f"{prefix}-legacy"))
+
+
 def _apply(document: str, *, ipv6: bool) -> bool:
     """Feed the document to iptables-restore; where the kernel lacks nf_tables, to its legacy sibling."""
     prefix = "ip6tables" if ipv6 else "iptables"
     for program in (f"{prefix}-restore", f"{prefix}-legacy-restore"):
-        file = os.memfd_create("rules")
-        os.write(file, document.encode())
-        os.lseek(file, 0, os.SEEK_SET)
-        try:
-            child = os.posix_spawnp(
-                program, [program, "--noflush"], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, file, 0)]
-            )
-        except FileNotFoundError:
-            sys.stderr.write(f"refmesh-init: {program} is not installed in this image\n")
-            continue
-        finally:
-            os.close(file)
-        _, status = os.waitpid(child, 0)
-        if os.waitstatus_to_exitcode(status) == 0:
+        code = _run([program, "--noflush"], document)
+        if code == 0:
             return True
-        sys.stderr.write(f"refmesh-init: {program} failed with exit code {os.waitstatus_to_exitcode(status)}\n")
+        why = "is not installed in this image" if code is None else f"failed with exit code {code}"
+        sys.stderr.write(f"refmesh-init: {program} {why}\n")
     return False
+
+
+def _run(command: list[str], text: str = "", *, quiet: bool = False) -> int | None:
+    """Run a program with `text` as its input; its exit code, or None where there is no such program."""
+    file = os.memfd_create("input")
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [(os.POSIX_SPAWN_DUP2, file, 0)]
+    if quiet:
+        actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
+    try:
+        os.write(file, text.encode())
+        os.lseek(file, 0, os.SEEK_SET)
+        child = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
+    except FileNotFoundError:
+        return None
+    finally:
+        os.close(file)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 if __name__ == "__main__":

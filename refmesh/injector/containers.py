@@ -9,17 +9,30 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from refmesh.agent.awaiting import COMMAND
 from refmesh.agent.settings import PROXY_UID, READY_PORT, RUN_DIR, TOKEN_PATH
 from refmesh.injector.policy import PROXY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CLASSIC", "INIT", "Config", "agent_command", "init_container", "proxy_container", "volumes"]
+__all__ = [
+    "CLASSIC",
+    "INIT",
+    "LONGEST_SETTINGS",
+    "Config",
+    "agent_command",
+    "init_container",
+    "proxy_container",
+    "settings",
+    "volumes",
+]
 
 INIT = "refmesh-init"
 CLASSIC = {"REFMESH_SIDECAR": "classic"}
 """Tells the agent that nobody stops it after the application."""
+LONGEST_SETTINGS = 16_384
+"""Letters of all settings of a pod's capture that a node takes: thousands of ports, of one pod among many."""
 AUDIENCE = "istio-ca"
 _TOKEN_SECONDS = 43200
 _EXCLUDES = {
@@ -52,29 +65,62 @@ class Config:
     pull_policy: str = "IfNotPresent"
     native: bool = True
     """Whether proxies are native sidecars, unless a pod wants it otherwise."""
+    by_node: bool = False
+    """Whether an agent on each node captures the pods' traffic, rather than a container of theirs with NET_ADMIN."""
 
 
 def init_container(config: Config, annotations: Mapping[str, str]) -> dict[str, Any]:
-    """Return the container that writes the capture rules: alone in having capabilities, gone before the others run."""
-    return {
+    """Return the container that comes first and ends when capture is in force.
+
+    It writes the rules itself, alone in having capabilities; or it waits for its node to do it, and has none. Either
+    way its environment says what is captured.
+    """
+    shared = {
         "name": INIT,
         "image": config.image,
         "imagePullPolicy": config.pull_policy,
-        "command": ["python", "-m", "refmesh.agent.capture"],
-        "env": [_env(name, value) for name, value in (excludes(annotations) | includes(annotations)).items()],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+    }
+    env = [_env(name, value) for name, value in settings(annotations).items()]
+    if config.by_node:
+        return {
+            **shared,
+            "command": list(COMMAND),
+            "env": [_field("NODE_NAME", "spec.nodeName"), *env],
+            "securityContext": _security(),
+        }
+    return {
+        **shared,
+        "command": ["python", "-m", "refmesh.agent.capture"],
+        "env": env,
         "securityContext": {
+            **_security(),
             "runAsUser": 0,
             "runAsGroup": 0,
             "runAsNonRoot": False,
-            "privileged": False,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
         },
         # iptables takes a lock in /run; the root file system is read-only
         "volumeMounts": [{"name": "refmesh-run", "mountPath": "/run"}],
+    }
+
+
+def settings(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Return what a pod's annotations say of its capture, by the variables that `agent.capture` reads."""
+    return excludes(annotations) | includes(annotations)
+
+
+def _security() -> dict[str, Any]:
+    """Return the security context of a container that runs as the proxy's user and fits the restricted profile."""
+    return {
+        "runAsUser": PROXY_UID,
+        "runAsGroup": PROXY_UID,
+        "runAsNonRoot": True,
+        "privileged": False,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
 
 
@@ -149,16 +195,7 @@ def proxy_container(
         "command": agent_command(),
         "env": env,
         "resources": {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "512Mi"}},
-        "securityContext": {
-            "runAsUser": PROXY_UID,
-            "runAsGroup": PROXY_UID,
-            "runAsNonRoot": True,
-            "privileged": False,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _security(),
         "lifecycle": hooks(),
         **health(),
         "volumeMounts": [

@@ -13,7 +13,16 @@ from refmesh.agent.capture import ports, ports_or_all, ranges, ranges_or_all
 from refmesh.agent.settings import PROXY_UID
 from refmesh.api.workload import owner_name, peer_of
 from refmesh.injector import policy, scrape
-from refmesh.injector.containers import CLASSIC, INIT, Config, init_container, proxy_container, volumes
+from refmesh.injector.containers import (
+    CLASSIC,
+    INIT,
+    LONGEST_SETTINGS,
+    Config,
+    init_container,
+    proxy_container,
+    settings,
+    volumes,
+)
 from refmesh.injector.probes import HOOKS, KINDS, rewrite, rewrite_hook
 from refmesh.injector.user_volumes import user_volumes
 
@@ -58,6 +67,8 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     annotations = metadata.get("annotations") or {}
     _check_annotations(annotations)
+    if config.by_node and sum(map(len, settings(annotations).values())) > LONGEST_SETTINGS:
+        raise BadPod(f"annotations traffic.sidecar.istio.io/*: together they are above {LONGEST_SETTINGS} letters")
     native = _is_native(annotations, spec, config)
     wanted, mounts = _user_volumes(annotations, spec)
     own_operations, probes = application_operations(spec)

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -84,6 +85,7 @@ async def start(
     trust_domain: str,
     image: str,
     native: bool = True,
+    by_node: bool = False,
     others: Callable[[], Snapshot] = Snapshot,
 ) -> Service:
     """Serve POST /inject on host:port (0: any), and the validation of objects beside the `others`.
@@ -92,7 +94,8 @@ async def start(
     """
 
     def config() -> Config:
-        return proxy_config(authority, namespace=namespace, trust_domain=trust_domain, image=image, native=native)
+        shared = proxy_config(authority, namespace=namespace, trust_domain=trust_domain, image=image)
+        return replace(shared, native=native, by_node=by_node)
 
     leaving = asyncio.Event()
 
@@ -126,14 +129,13 @@ async def start(
     return Service(runner, int(runner.addresses[0][1]), tasks, leaving)
 
 
-def proxy_config(authority: Authority, *, namespace: str, trust_domain: str, image: str, native: bool = True) -> Config:
+def proxy_config(authority: Authority, *, namespace: str, trust_domain: str, image: str) -> Config:
     """What every proxy of the mesh is told, with the roots of this moment."""
     return Config(
         image=image,
         root_pem=authority.trust_bundle_pem().decode(),
         control_plane=f"refmesh.{namespace}.svc",
         trust_domain=trust_domain,
-        native=native,
     )
 
 

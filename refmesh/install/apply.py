@@ -26,6 +26,7 @@ _PLURALS = {
     "ServiceAccount": ("serviceaccounts", True),
     "Service": ("services", True),
     "Deployment": ("deployments", True),
+    "DaemonSet": ("daemonsets", True),
     "ClusterRole": ("clusterroles", False),
     "ClusterRoleBinding": ("clusterrolebindings", False),
     "Role": ("roles", True),

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from refmesh.injector.policy import CONFIGURATION, PROXY
-from refmesh.install import addons
+from refmesh.install import addons, nodes
 from refmesh.install.crds import crds
 from refmesh.install.installer import installed, reachable
-from refmesh.install.options import NAMESPACE
+from refmesh.install.options import NAMESPACE, NODE_NAMESPACE
 from refmesh.install.prometheus import APP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["Finding", "check", "judge_prometheus", "judge_secret", "judge_webhooks"]
+__all__ = ["Finding", "check", "judge_nodes", "judge_prometheus", "judge_secret", "judge_webhooks"]
 
 _MIN_ISSUER_DAYS = 30
+_MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ async def check(kube: Kube) -> list[Finding]:
         routes if routes.ok else Finding(routes.name, ok=True, detail="not installed: Gateway API is not used")
     )
     findings.append(await _proxies(kube))
+    if plane.argument("--capture") == "node":
+        agents = await kube.list("v1", "pods", NODE_NAMESPACE, f"app={nodes.APP}")
+        findings.append(judge_nodes(await kube.list("v1", "nodes"), agents))
     if (prometheus := await addons.deployed(kube)) is not None:
         findings.append(judge_prometheus(prometheus))
     return findings
@@ -102,6 +106,15 @@ def judge_prometheus(deployment: Mapping[str, Any]) -> Finding:
         return Finding("Prometheus", ok=True, detail=f"{image} is ready")
     why = f"see kubectl -n {NAMESPACE} describe pod -l app={APP}"
     return Finding("Prometheus", ok=False, detail=f"{image} is not ready: {why}")
+
+
+def judge_nodes(found: Sequence[Mapping[str, Any]], agents: Sequence[Mapping[str, Any]]) -> Finding:
+    """Judge whether injected pods can start on every node: without its agent they wait."""
+    if without := nodes.lacking(found, agents):
+        some = ", ".join(without[:_MOST_NAMES]) + (" and others" if len(without) > _MOST_NAMES else "")
+        why = f"see kubectl -n {NODE_NAMESPACE} get pods -o wide"
+        return Finding("node agents", ok=False, detail=f"{len(without)} of {len(found)} nodes lack one ({some}): {why}")
+    return Finding("node agents", ok=True, detail=f"ready on {len(found)} nodes")
 
 
 async def _kind(kube: Kube, name: str) -> Finding:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from refmesh.errors import EnvironmentProblem, UsageProblem
 from refmesh.ingress.names import GATEWAY_LABEL
 from refmesh.injector.patch import TLS_MODE_LABEL
-from refmesh.install import addons, gateway_api, manifests
+from refmesh.install import addons, gateway_api, manifests, nodes
 from refmesh.install.apply import MANAGED, apply, delete, is_mine, plural_of, wait_for, wait_gone
 from refmesh.install.crds import crds
 from refmesh.install.options import NAMESPACE
@@ -50,7 +50,8 @@ class Plan:
     def objects(self) -> list[Object]:
         """Everything but Gateway API's CRDs."""
         control_plane = manifests.control_plane(self.image, self.options, self.defect)
-        return [*crds(), *control_plane, *addons.addon_objects(self.options)]
+        agents = nodes.node_objects(self.image, self.options)
+        return [*crds(), *control_plane, *agents, *addons.addon_objects(self.options)]
 
 
 async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None:
@@ -63,12 +64,18 @@ async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None
     await apply(kube, namespace)
     # Definitions and control plane side by side: when its process listens, the kinds are long established.
     # An add-on's image is pulled meanwhile; it is waited for last, so that a mesh without its add-on serves as well.
-    addon, *_ = await asyncio.gather(
+    addon, agents, *_ = await asyncio.gather(
         addons.put(kube, plan.options, report),
+        nodes.put(kube, plan.image, plan.options),
         _install_own_kinds(kube, report),
         _install_gateway_api(kube, plan.gateway_api, report),
         _install_control_plane(kube, rest, plan, report),
     )
+    if agents is not None:
+        await nodes.wait(kube, agents, plan.timeout, report)
+    # Not before the control plane that injects otherwise: pods in between would wait for nobody.
+    elif await nodes.remove(kube):
+        report("agents on the nodes taken away; create the pods that they captured anew: kubectl rollout restart")
     if addon is not None:
         await addons.wait(kube, addon, plan.timeout, report)
     elif plan.options.profile == "demo":
@@ -184,6 +191,8 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
         report(f"the workloads of {gateways} Gateways")
     with contextlib.suppress(NotServed, KubeError):
         await delete(kube, manifests.gateway_class())
+    if await nodes.remove(kube):
+        report("the agents on the nodes")
     cluster_wide = [obj for obj in rest if "namespace" not in obj["metadata"]] + addons.cluster_wide()
     await asyncio.gather(*(delete(kube, obj) for obj in cluster_wide))
     await _delete_definitions(kube, report, purge=purge)

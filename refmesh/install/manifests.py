@@ -9,7 +9,7 @@ from refmesh.config import admission
 from refmesh.config.ingress import CONTROLLER
 from refmesh.config.kept_keys import CONFIG_MAP
 from refmesh.injector import policy
-from refmesh.install.options import NAMESPACE, seconds
+from refmesh.install.options import NAMESPACE, NODE_NAMESPACE, seconds
 
 if TYPE_CHECKING:
     from refmesh.install.options import Options
@@ -22,6 +22,7 @@ __all__ = [
     "control_plane",
     "deployment",
     "gateway_class",
+    "namespace",
     "pod_security",
     "rbac",
     "validation",
@@ -39,7 +40,7 @@ LABELS = {
 _SELECTOR = {"app": "refmesh"}
 MONITORING_PORT = 15014
 _PORTS = {"grpc-ads": 15011, "grpc-ca": 15012, "http-monitoring": MONITORING_PORT, "https-webhook": 15017}
-_SYSTEM_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease", NAMESPACE]
+_SYSTEM_NAMESPACES = ["kube-system", "kube-public", "kube-node-lease", NAMESPACE, NODE_NAMESPACE]
 _NON_ROOT = 65532
 _DRAIN_SECONDS = "3"
 """kube-proxy writes its rules at most once a second, and later on a busy node."""
@@ -48,16 +49,17 @@ _DRAIN_SECONDS = "3"
 def control_plane(image: str, options: Options, defect: str | None = None) -> list[Object]:
     """Return everything but the CRDs, in an order in which each object finds what it needs."""
     hooks = [webhooks(options.failure_policy), validation()]
-    return [_namespace(), *rbac(), _service(), *hooks, deployment(image, options, defect)]
+    return [namespace(NAMESPACE, "restricted"), *rbac(), _service(), *hooks, deployment(image, options, defect)]
 
 
 def _metadata(name: str, *, namespace: str | None = None, **extra: Any) -> Object:
     return {"name": name, **({"namespace": namespace} if namespace else {}), "labels": dict(LABELS), **extra}
 
 
-def _namespace() -> Object:
-    metadata = _metadata(NAMESPACE)
-    metadata["labels"] |= {"pod-security.kubernetes.io/enforce": "restricted"}
+def namespace(name: str, security: str) -> Object:
+    """Return a namespace of refmesh's own, with the Pod Security profile that is enforced there."""
+    metadata = _metadata(name)
+    metadata["labels"] |= {"pod-security.kubernetes.io/enforce": security}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
@@ -212,6 +214,8 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
         options.ingress_gateway,
         "--sidecar",
         "classic" if options.sidecar == "classic" else "native",
+        "--capture",
+        options.capture,
         "--drain-seconds",
         _DRAIN_SECONDS,
         "--certificate-seconds",

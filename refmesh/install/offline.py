@@ -31,7 +31,7 @@ _TEMPLATES = {
 
 
 def offline_config(
-    root_cert: Path, image: str | None, trust_domain: str | None = None, *, native: bool = True
+    root_cert: Path, image: str | None, trust_domain: str | None = None, *, native: bool = True, by_node: bool = False
 ) -> Config:
     """Return what proxies are told, without a cluster to ask. Raises `UsageProblem`."""
     if not image:
@@ -47,7 +47,8 @@ def offline_config(
         ) from error
     # Nothing but the certificates: a file of root and key must not put the key into every pod.
     pem = "".join(root.public_bytes(Encoding.PEM).decode() for root in roots)
-    return Config(image=image, root_pem=pem, trust_domain=trust_domain or Config.trust_domain, native=native)
+    domain = trust_domain or Config.trust_domain
+    return Config(image=image, root_pem=pem, trust_domain=domain, native=native, by_node=by_node)
 
 
 def inject_object(obj: dict[str, Any], config: Config) -> dict[str, Any]:

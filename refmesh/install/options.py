@@ -12,9 +12,11 @@ from refmesh.errors import UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["NAMESPACE", "PROFILES", "Options", "parse", "seconds"]
+__all__ = ["NAMESPACE", "NODE_NAMESPACE", "PROFILES", "Options", "parse", "seconds"]
 
 NAMESPACE = "refmesh-system"
+NODE_NAMESPACE = "refmesh-node"
+"""Of the agents on the nodes, which no profile but the privileged lets in; the control plane stays restricted."""
 PROFILES = ("minimal", "default", "demo")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MIN_TTL, _MAX_TTL = 60, 30 * 86_400
@@ -28,6 +30,7 @@ _CHOICES = {
     "tracing": ("on", "off"),
     "trace_b3": ("on", "off"),
     "sidecar": ("auto", "native", "classic"),
+    "capture": ("pod", "node"),
     "addons_prometheus": ("on", "off"),
 }
 _WORDS = {"true": "on", "false": "off"}
@@ -71,6 +74,9 @@ class Options:
     sidecar: str = "auto"
     """native: the proxy is an init container that goes on, which Kubernetes has since 1.29. classic: a container like
     the application's. auto: native where the cluster has it (and where none is asked, as by --dry-run)."""
+    capture: str = "pod"
+    """pod: an init container of each pod, with NET_ADMIN, captures its traffic. node: an agent on every node does it,
+    the one privileged thing then, and injected pods fit the restricted Pod Security profile."""
     addons_prometheus: str = "off"
     """on: a Prometheus that scrapes control plane, proxies and gateways. In no profile: it is an image of its own, and
     whether the nodes can have that is known only when they try."""

@@ -1,4 +1,4 @@
-"""Waiting for a Deployment of refmesh's namespace, and seeing at once that its pods cannot start."""
+"""Waiting for a workload of refmesh's namespaces, and seeing at once that its pods cannot start."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ Object = dict[str, Any]
 _STUCK = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CrashLoopBackOff"}
 
 
-async def wait_rolled_out(kube: Kube, applied: Object, *, timeout: float, name: str, other: str) -> None:
-    """Wait until the Deployment `applied`, as the API server returned it, runs.
+async def wait_rolled_out(
+    kube: Kube, applied: Object, *, timeout: float, name: str, other: str, namespace: str = NAMESPACE
+) -> None:
+    """Wait until the Deployment or DaemonSet `applied`, as the API server returned it, runs.
 
     Raises `EnvironmentProblem`, which calls it `name`, and `other` the way to give it another image.
     """
@@ -34,7 +36,8 @@ async def wait_rolled_out(kube: Kube, applied: Object, *, timeout: float, name: 
             what=f"{name} did not become ready",
         )
     )
-    failing = asyncio.create_task(_image_trouble(kube, applied["spec"]["selector"]["matchLabels"]["app"], name, other))
+    app = applied["spec"]["selector"]["matchLabels"]["app"]
+    failing = asyncio.create_task(_image_trouble(kube, app, name, other, namespace))
     done, pending = await asyncio.wait({waiting, failing}, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
@@ -44,14 +47,18 @@ async def wait_rolled_out(kube: Kube, applied: Object, *, timeout: float, name: 
         await task
 
 
-async def remove_stuck_pods(kube: Kube, app: str) -> None:
+async def remove_stuck_pods(kube: Kube, app: str, namespace: str = NAMESPACE) -> None:
     """Delete pods that an earlier attempt left waiting: the kubelet would look again only minutes later."""
-    for name, _, _ in await _stuck_pods(kube, app):
-        await kube.delete("v1", "pods", name, NAMESPACE)
+    for name, _, _ in await _stuck_pods(kube, app, namespace):
+        await kube.delete("v1", "pods", name, namespace)
 
 
 def _rolled_out(state: Object, generation: int) -> bool:
     status = state.get("status") or {}
+    if state.get("kind") == "DaemonSet":
+        nodes = status.get("desiredNumberScheduled", 0)
+        ready = status.get("updatedNumberScheduled", 0) == status.get("numberAvailable", 0) == nodes
+        return ready and int(status.get("observedGeneration", 0)) >= generation
     wanted = (state.get("spec") or {}).get("replicas", 1)
     return (
         int(status.get("observedGeneration", 0)) >= generation
@@ -60,14 +67,14 @@ def _rolled_out(state: Object, generation: int) -> bool:
     )
 
 
-async def _image_trouble(kube: Kube, app: str, name: str, other: str) -> None:
+async def _image_trouble(kube: Kube, app: str, name: str, other: str, namespace: str) -> None:
     """Watch for a pod that cannot get its image or cannot run: no need to wait for the time-out then."""
     while True:
-        for pod, reason, image in await _stuck_pods(kube, app):
+        for pod, reason, image in await _stuck_pods(kube, app, namespace):
             if reason == "CrashLoopBackOff":
                 raise EnvironmentProblem(
                     f"{name} ends as soon as it starts.",
-                    fix=f"Read why: kubectl -n {NAMESPACE} logs {pod} --previous",
+                    fix=f"Read why: kubectl -n {namespace} logs {pod} --previous",
                 )
             raise EnvironmentProblem(
                 f"The image {image} is not on the node and cannot be pulled.",
@@ -76,9 +83,9 @@ async def _image_trouble(kube: Kube, app: str, name: str, other: str) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _stuck_pods(kube: Kube, app: str) -> list[tuple[str, str, str]]:
+async def _stuck_pods(kube: Kube, app: str, namespace: str) -> list[tuple[str, str, str]]:
     """Return (pod, reason, image) of pods that cannot start."""
-    pods = await kube.list("v1", "pods", NAMESPACE, f"app={app}")
+    pods = await kube.list("v1", "pods", namespace, f"app={app}")
     return [
         (pod["metadata"]["name"], reason, str(container.get("image")))
         for pod in pods

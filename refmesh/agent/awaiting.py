@@ -1,0 +1,79 @@
+"""Waits until this pod's capture rules are in force: the first container of a pod that its node captures.
+
+`python -m refmesh.agent.awaiting`. It takes nobody's word: as the proxy's user it calls an address of the loopback
+network where nobody listens, which only the rules lead to the proxy's inbound port, and it listens there itself, for
+the proxy starts after it. The rules are put in force as a whole, IPv4's last, so this proves all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+
+from refmesh.agent.settings import INBOUND_PORT
+
+__all__ = ["COMMAND", "main", "proven"]
+
+COMMAND = ("python", "-m", "refmesh.agent.awaiting")
+_SECONDS = 120.0
+"""Long enough for a node that has just joined to get its agent."""
+_PATIENCE_SECONDS = 5.0
+_PACE_SECONDS = 0.02
+_CALL_SECONDS = 0.2
+_CALLED = "127.0.0.2"
+"""Of the loopback network, and not the one address of it that is never captured."""
+
+
+def main(seconds: float = _SECONDS) -> int:
+    """Wait; returns the exit code."""
+    node = os.environ.get("NODE_NAME") or "this node"
+    begun, told = time.monotonic(), False
+    try:
+        with socket.create_server(("127.0.0.1", INBOUND_PORT)) as here:
+            here.setblocking(False)
+            while not proven(here, (_CALLED, INBOUND_PORT)):
+                passed = time.monotonic() - begun
+                if passed > seconds:
+                    _say(
+                        f"no agent on {node} has captured this pod's traffic within {seconds:.0f} s. "
+                        "`refmesh check` names nodes without a ready agent; "
+                        f"see `kubectl -n refmesh-node get pods --field-selector spec.nodeName={node}`."
+                    )
+                    return 1
+                if passed > _PATIENCE_SECONDS and not told:
+                    told = True
+                    _say(f"waiting for the agent of {node} to capture this pod's traffic")
+                time.sleep(_PACE_SECONDS)
+    except OSError as error:
+        _say(f"port {INBOUND_PORT}, the proxy's, cannot be opened: {error.strerror}")
+        return 1
+    return 0
+
+
+def proven(here: socket.socket, called: tuple[str, int]) -> bool:
+    """Whether a call to the address `called` arrives at the listener `here`, which waits for nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as call:
+        call.settimeout(_CALL_SECONDS)
+        try:
+            call.connect(called)
+        except OSError:
+            return False
+        mine = call.getsockname()
+        while True:
+            try:
+                arrived, caller = here.accept()
+            except OSError:
+                return False  # somebody else listens there: nothing is proven
+            arrived.close()
+            if caller == mine:
+                return True
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"refmesh-init: {sentence}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

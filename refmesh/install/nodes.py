@@ -1,0 +1,183 @@
+"""The agents on the nodes: their objects as data, on and off the cluster, and which nodes lack one.
+
+They are the one privileged part of refmesh, there only where `--set capture=node` asks for it, and in a namespace of
+their own: the control plane's stays restricted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from refmesh.errors import EnvironmentProblem
+from refmesh.injector.policy import POD_LABEL
+from refmesh.install.apply import apply, delete, is_mine, wait_gone
+from refmesh.install.manifests import LABELS, namespace
+from refmesh.install.options import NODE_NAMESPACE, Options
+from refmesh.install.rollout import remove_stuck_pods, wait_rolled_out
+from refmesh.install.serving import is_ready
+
+if TYPE_CHECKING:
+    from refmesh.kubeclient import Kube
+
+__all__ = ["APP", "NAME", "cluster_wide", "lacking", "node_objects", "put", "remove", "wait"]
+
+Object = dict[str, Any]
+NAME = "refmesh-node"
+APP = "refmesh-node"
+"""Value of the label `app` of the agents' pods."""
+_PORT = 15022
+_LABELS = {**LABELS, "app.kubernetes.io/name": NAME}
+_SELECTOR = {"app": APP}
+_GONE_SECONDS = 60.0
+_OS = "kubernetes.io/os"
+
+
+def node_objects(image: str, options: Options) -> list[Object]:
+    """Everything that the agents need, each after what it needs, the DaemonSet last; nothing if they are not wanted."""
+    if options.capture != "node":
+        return []
+    return [namespace(NODE_NAMESPACE, "privileged"), *_rbac(), _daemon_set(image, options.log_level)]
+
+
+def cluster_wide() -> list[Object]:
+    """What the agents may have outside of their namespace, to be deleted by its name."""
+    return [obj for obj in _rbac() if "namespace" not in obj["metadata"]]
+
+
+def _metadata(name: str, **extra: str) -> Object:
+    return {"name": name, **extra, "labels": dict(_LABELS)}
+
+
+def _rbac() -> list[Object]:
+    """Return the right to see pods, and no other. An agent asks for those of its node; RBAC cannot say that."""
+    api = "rbac.authorization.k8s.io"
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(NAME, namespace=NODE_NAMESPACE)},
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "ClusterRole",
+            "metadata": _metadata(NAME),
+            "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}],
+        },
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": _metadata(NAME),
+            "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": NAME},
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": NODE_NAMESPACE}],
+        },
+    ]
+
+
+def _daemon_set(image: str, log_level: str) -> Object:
+    page = {"path": "/ready", "port": _PORT}
+    container = {
+        "name": "agent",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-m", "refmesh.node", "--http-port", str(_PORT), "--log-level", log_level],
+        "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+        "ports": [{"name": "http-monitoring", "containerPort": _PORT}],
+        "readinessProbe": {"httpGet": page, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 5},
+        "livenessProbe": {
+            "httpGet": page | {"path": "/live"},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+        "resources": {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "privileged": False,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            # To see which network a process has, to go there, and to write rules: with nf_tables, or as it was before.
+            "capabilities": {"drop": ["ALL"], "add": ["SYS_PTRACE", "SYS_ADMIN", "NET_ADMIN", "NET_RAW"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+            # Under the runtime's profile it could look at no process that has another one.
+            "appArmorProfile": {"type": "Unconfined"},
+        },
+        # iptables takes a lock in /run; the root file system is read-only
+        "volumeMounts": [{"name": "run", "mountPath": "/run"}],
+    }
+    # Before Kubernetes 1.30 AppArmor's profile was said like this.
+    annotations = {f"container.apparmor.security.beta.kubernetes.io/{container['name']}": "unconfined"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": _metadata(NAME, namespace=NODE_NAMESPACE),
+        "spec": {
+            "selector": {"matchLabels": dict(_SELECTOR)},
+            "template": {
+                "metadata": {"labels": {**_LABELS, **_SELECTOR, POD_LABEL: "false"}, "annotations": annotations},
+                "spec": {
+                    "serviceAccountName": NAME,
+                    "hostPID": True,
+                    "nodeSelector": {_OS: "linux"},
+                    # On every node on which an injected pod may be, and before it.
+                    "tolerations": [{"operator": "Exists"}],
+                    "priorityClassName": "system-node-critical",
+                    "terminationGracePeriodSeconds": 10,
+                    "containers": [container],
+                    "volumes": [{"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
+                },
+            },
+        },
+    }
+
+
+async def put(kube: Kube, image: str, options: Options) -> Object | None:
+    """Apply the agents if they are wanted; the DaemonSet to `wait` for. Raises `EnvironmentProblem`."""
+    wanted = node_objects(image, options)
+    if not wanted:
+        return None
+    home, *others, daemon_set = wanted
+    there = await kube.get("v1", "namespaces", NODE_NAMESPACE)
+    if there is not None and not is_mine(there):
+        raise EnvironmentProblem(
+            f"The namespace {NODE_NAMESPACE} is somebody else's, and the agents of capture=node belong there.",
+            fix="Delete it, or leave --set capture=node out.",
+        )
+    await apply(kube, home)
+    await asyncio.gather(remove_stuck_pods(kube, APP, NODE_NAMESPACE), *(apply(kube, obj) for obj in others))
+    return await apply(kube, daemon_set)
+
+
+async def wait(kube: Kube, daemon_set: Object, timeout: float, report: Callable[[str], None]) -> None:
+    """Wait until every node has its agent. Raises `EnvironmentProblem`."""
+    try:
+        await wait_rolled_out(
+            kube, daemon_set, timeout=timeout, name="The agent of a node", other="--image", namespace=NODE_NAMESPACE
+        )
+    except EnvironmentProblem as error:
+        raise EnvironmentProblem(
+            f"refmesh serves, but nodes lack their agent, and injected pods do not start there: {error.problem}",
+            fix=error.fix,
+        ) from error
+    report("an agent on every node")
+
+
+async def remove(kube: Kube) -> bool:
+    """Take the agents off the cluster and wait until they are gone; False if there were none."""
+    there = await kube.get("v1", "namespaces", NODE_NAMESPACE)
+    mine = there is not None and is_mine(there)
+    if mine:
+        home = namespace(NODE_NAMESPACE, "privileged")
+        await delete(kube, home)
+        await wait_gone(kube, home, timeout=_GONE_SECONDS)
+    await asyncio.gather(*(delete(kube, obj) for obj in cluster_wide()))
+    return mine
+
+
+def lacking(nodes: Sequence[Mapping[str, Any]], agents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the nodes without a ready agent, sorted. Those of another system have no injected pods."""
+    served = {pod["spec"].get("nodeName") for pod in agents if is_ready(dict(pod))}
+    linux = [
+        str(node["metadata"]["name"])
+        for node in nodes
+        if (node["metadata"].get("labels") or {}).get(_OS, "linux") == "linux"
+    ]
+    return sorted(name for name in linux if name not in served)

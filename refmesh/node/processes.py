@@ -1,0 +1,123 @@
+"""Finds the network of a pod through /proc: a process that is really in the pod's control group, and its namespace.
+
+An open folder of /proc stays with its process, so nothing read through it can be another's that got the same number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from refmesh.node.cgroups import pod_of
+
+__all__ = ["Network", "networks"]
+
+_NOBODY = ""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A pod's network namespace and the process it was found by, both as open files; to be closed."""
+
+    process: int
+    namespace: int
+
+    def alive(self) -> bool:
+        """Whether the process still runs; where it does not, the pod may have another network by now."""
+        return _inode(self.process) is not None
+
+    def close(self) -> None:
+        """Let go of both."""
+        os.close(self.process)
+        os.close(self.namespace)
+
+
+def networks(uids: Collection[str], proc: Path = Path("/proc")) -> dict[str, Network]:
+    """Return the networks of pods, as far as they are there already; the caller closes them.
+
+    A network is a pod's own if every process in it belongs to the pod: while a runtime starts a container, its process
+    is in the pod's group already and still in the node's network, and a privileged pod may go to any. Of several the
+    one of the oldest process is the pod's: the runtime's pause process comes first.
+    """
+    own = (proc / "self" / "cgroup").read_text(encoding="utf-8")
+    members, others = defaultdict[str, list[int]](list), list[int]()
+    for pid in _pids(proc):
+        uid = _uid(pid, own, proc)
+        members[uid].append(pid) if uid in uids else others.append(pid)
+    if not members:
+        return {}
+    users = defaultdict[int, set[str]](set)
+    for uid, pids in [*members.items(), (_NOBODY, others)]:
+        for pid in pids:
+            if (inode := _inode_of(proc / str(pid))) is not None:
+                users[inode].add(uid)
+    found = ((uid, _network(uid, pids, users, own, proc)) for uid, pids in members.items())
+    return {uid: network for uid, network in found if network is not None}
+
+
+def _pids(proc: Path) -> Iterator[int]:
+    with os.scandir(proc) as entries:
+        yield from (int(entry.name) for entry in entries if entry.name.isdecimal())
+
+
+def _uid(pid: int, own: str, proc: Path) -> str:
+    try:
+        with open(proc / str(pid) / "cgroup", encoding="utf-8") as file:  # noqa: PTH123 - thousands of times
+            return pod_of(file.read(), own) or _NOBODY
+    except OSError:
+        return _NOBODY  # it has ended
+
+
+def _network(uid: str, pids: list[int], users: dict[int, set[str]], own: str, proc: Path) -> Network | None:
+    best: tuple[int, Network] | None = None
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended
+            age, network = _open(proc / str(pid))
+            ours = users.get(os.fstat(network.namespace).st_ino) == {uid} and _still(network.process, uid, own)
+            if ours and (best is None or age < best[0]):
+                if best is not None:
+                    best[1].close()
+                best = age, network
+            else:
+                network.close()
+    return None if best is None else best[1]
+
+
+def _open(folder: Path) -> tuple[int, Network]:
+    """Open one process; with when it started, in ticks since the node did. Raises OSError."""
+    process = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # The name, in parentheses, may have any letter; start time is the 20th field after it (proc_pid_stat(5)).
+        age = int(_read(process, "stat").rpartition(")")[2].split()[19])
+        return age, Network(process, os.open("ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process))
+    except OSError:
+        os.close(process)
+        raise
+
+
+def _still(process: int, uid: str, own: str) -> bool:
+    """Whether the process is in the pod's group after its namespace was opened."""
+    return pod_of(_read(process, "cgroup"), own) == uid
+
+
+def _read(process: int, name: str) -> str:
+    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=process), encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib knows no dir_fd
+        return file.read()
+
+
+def _inode(process: int) -> int | None:
+    try:
+        return os.stat("ns/net", dir_fd=process).st_ino
+    except OSError:
+        return None
+
+
+def _inode_of(folder: Path) -> int | None:
+    try:
+        return (folder / "ns" / "net").stat().st_ino
+    except OSError:
+        return None
