@@ -19,11 +19,12 @@ import yaml
 from refmesh.api.kinds import KINDS
 from refmesh.errors import EnvironmentProblem, RefmeshError
 from refmesh.injector.policy import CONFIGURATION, PROXY, VALIDATOR, has_proxy
+from refmesh.install import nodes
 from refmesh.install.check import check
 from refmesh.install.debug import debug_pages
 from refmesh.install.installer import installed_image
 from refmesh.install.manifests import DEPLOYMENT
-from refmesh.install.options import NAMESPACE
+from refmesh.install.options import NAMESPACE, NODE_NAMESPACE
 from refmesh.install.proxies import envoy_config
 from refmesh.install.redaction import clean, clean_text
 from refmesh.install.serving import is_ready
@@ -77,6 +78,7 @@ async def collect(kube: Kube, namespaces: tuple[str, ...], most_pods: int, tell:
     tell(f"configuration: {len(KINDS)} kinds")
     await _control_plane(kube, report)
     tell("control plane: deployment, logs, events, what it says of proxies")
+    await _node_agents(kube, report)
     pods = [pod for selector in _WITH_PROXY for pod in await kube.list("v1", "pods", selector=selector)]
     chosen = _chosen([pod for pod in pods if has_proxy(pod["spec"])], namespaces, most_pods)
     room = asyncio.Semaphore(_AT_ONCE)
@@ -136,6 +138,13 @@ async def _control_plane(kube: Kube, report: Report) -> None:
         name = pod["metadata"]["name"]
         report.put(f"{home}/{name}/pod.yaml", pod)
         await _logs(kube, report, f"{home}/{name}", pod, "refmesh")
+
+
+async def _node_agents(kube: Kube, report: Report) -> None:
+    for pod in await kube.list("v1", "pods", NODE_NAMESPACE, f"app={nodes.APP}"):
+        home = f"nodes/{pod['spec'].get('nodeName')}/{pod['metadata']['name']}"
+        report.put(f"{home}/pod.yaml", pod)
+        await _logs(kube, report, home, pod, nodes.CONTAINER)
 
 
 def _restarted(pod: dict[str, Any], container: str) -> bool:

@@ -32,6 +32,7 @@ Object = dict[str, Any]
 _CRD_API = "apiextensions.k8s.io/v1"
 _GATEWAY_GROUP = "gateway.networking.k8s.io"
 _PODS_GONE_SECONDS = 60.0
+_WAITING_SECONDS = 20.0
 _OLDEST, _NATIVE = (1, 21), (1, 29)
 """Kubernetes versions: of the API groups in use, and of native sidecars by default."""
 
@@ -57,6 +58,7 @@ class Plan:
 async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None:
     """Put refmesh on the cluster and wait until it serves. Raises `EnvironmentProblem`."""
     version = await preflight(kube)
+    await nodes.preflight(kube, plan.options)
     plan = replace(plan, options=replace(plan.options, sidecar=sidecar_form(plan.options.sidecar, version)))
     if plan.options.sidecar == "classic":
         report(f"classic sidecars (Kubernetes {version})")
@@ -74,8 +76,10 @@ async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None
     if agents is not None:
         await nodes.wait(kube, agents, plan.timeout, report)
     # Not before the control plane that injects otherwise: pods in between would wait for nobody.
-    elif await nodes.remove(kube):
-        report("agents on the nodes taken away; create the pods that they captured anew: kubectl rollout restart")
+    elif await nodes.remove(kube, patience=_WAITING_SECONDS):
+        report("the agents on the nodes taken away: create the pods that they captured anew")
+        if late := await nodes.waiting(kube):
+            report(f"{len(late)} pods wait for an agent that will not come, such as {late[0]}: delete them")
     if addon is not None:
         await addons.wait(kube, addon, plan.timeout, report)
     elif plan.options.profile == "demo":

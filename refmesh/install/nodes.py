@@ -7,31 +7,49 @@ their own: the control plane's stays restricted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from refmesh.errors import EnvironmentProblem
+from refmesh.injector.patch import TLS_MODE_LABEL
 from refmesh.injector.policy import POD_LABEL
-from refmesh.install.apply import apply, delete, is_mine, wait_gone
+from refmesh.install.apply import apply, delete, is_mine, plural_of, wait_gone
 from refmesh.install.manifests import LABELS, namespace
 from refmesh.install.options import NODE_NAMESPACE, Options
 from refmesh.install.rollout import remove_stuck_pods, wait_rolled_out
 from refmesh.install.serving import is_ready
+from refmesh.node.wanted import wanted
 
 if TYPE_CHECKING:
     from refmesh.kubeclient import Kube
 
-__all__ = ["APP", "NAME", "cluster_wide", "lacking", "node_objects", "put", "remove", "wait"]
+__all__ = [
+    "APP",
+    "CONTAINER",
+    "NAME",
+    "cluster_wide",
+    "lacking",
+    "node_objects",
+    "preflight",
+    "put",
+    "remove",
+    "wait",
+    "waiting",
+]
 
 Object = dict[str, Any]
 NAME = "refmesh-node"
 APP = "refmesh-node"
 """Value of the label `app` of the agents' pods."""
+CONTAINER = "agent"
 _PORT = 15022
 _LABELS = {**LABELS, "app.kubernetes.io/name": NAME}
 _SELECTOR = {"app": APP}
 _GONE_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
 _OS = "kubernetes.io/os"
+_HOME = ("v1", "namespaces", NODE_NAMESPACE)
 
 
 def node_objects(image: str, options: Options) -> list[Object]:
@@ -74,7 +92,7 @@ def _rbac() -> list[Object]:
 def _daemon_set(image: str, log_level: str) -> Object:
     page = {"path": "/ready", "port": _PORT}
     container = {
-        "name": "agent",
+        "name": CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", "refmesh.node", "--http-port", str(_PORT), "--log-level", log_level],
@@ -104,7 +122,11 @@ def _daemon_set(image: str, log_level: str) -> Object:
         "volumeMounts": [{"name": "run", "mountPath": "/run"}],
     }
     # Before Kubernetes 1.30 AppArmor's profile was said like this.
-    annotations = {f"container.apparmor.security.beta.kubernetes.io/{container['name']}": "unconfined"}
+    annotations = {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(_PORT),
+        f"container.apparmor.security.beta.kubernetes.io/{CONTAINER}": "unconfined",
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
@@ -129,18 +151,21 @@ def _daemon_set(image: str, log_level: str) -> Object:
     }
 
 
-async def put(kube: Kube, image: str, options: Options) -> Object | None:
-    """Apply the agents if they are wanted; the DaemonSet to `wait` for. Raises `EnvironmentProblem`."""
-    wanted = node_objects(image, options)
-    if not wanted:
-        return None
-    home, *others, daemon_set = wanted
-    there = await kube.get("v1", "namespaces", NODE_NAMESPACE)
-    if there is not None and not is_mine(there):
+async def preflight(kube: Kube, options: Options) -> None:
+    """Raises `EnvironmentProblem` where the agents' namespace is somebody else's."""
+    if options.capture == "node" and (there := await kube.get(*_HOME)) is not None and not is_mine(there):
         raise EnvironmentProblem(
             f"The namespace {NODE_NAMESPACE} is somebody else's, and the agents of capture=node belong there.",
             fix="Delete it, or leave --set capture=node out.",
         )
+
+
+async def put(kube: Kube, image: str, options: Options) -> Object | None:
+    """Apply the agents if they are wanted; the DaemonSet to `wait` for."""
+    objects = node_objects(image, options)
+    if not objects:
+        return None
+    home, *others, daemon_set = objects
     await apply(kube, home)
     await asyncio.gather(remove_stuck_pods(kube, APP, NODE_NAMESPACE), *(apply(kube, obj) for obj in others))
     return await apply(kube, daemon_set)
@@ -160,16 +185,34 @@ async def wait(kube: Kube, daemon_set: Object, timeout: float, report: Callable[
     report("an agent on every node")
 
 
-async def remove(kube: Kube) -> bool:
-    """Take the agents off the cluster and wait until they are gone; False if there were none."""
-    there = await kube.get("v1", "namespaces", NODE_NAMESPACE)
-    mine = there is not None and is_mine(there)
-    if mine:
-        home = namespace(NODE_NAMESPACE, "privileged")
-        await delete(kube, home)
+async def remove(kube: Kube, *, patience: float = 0.0) -> bool:
+    """Take the agents off the cluster and wait until they are gone; False if there were none.
+
+    For so many seconds they are left to pods that still wait for one. What is somebody else's is left alone.
+    """
+    home = namespace(NODE_NAMESPACE, "privileged")
+    there = [obj for obj in (home, *cluster_wide()) if await _is_ours(kube, obj)]
+    if home in there:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while await waiting(kube):  # noqa: ASYNC110 - the event is elsewhere
+                    await asyncio.sleep(_LOOK_SECONDS)
+    await asyncio.gather(*(delete(kube, obj) for obj in there))
+    if home in there:
         await wait_gone(kube, home, timeout=_GONE_SECONDS)
-    await asyncio.gather(*(delete(kube, obj) for obj in cluster_wide()))
-    return mine
+    return bool(there)
+
+
+async def waiting(kube: Kube) -> list[str]:
+    """Return the pods (namespace/name) that wait for their node to capture them, or will when they have one."""
+    pods = await kube.list("v1", "pods", selector=f"{TLS_MODE_LABEL}=istio")
+    due = [wanted(pod, str(pod["spec"].get("nodeName"))) for pod in pods]
+    return [pod.name for pod in due if pod is not None]
+
+
+async def _is_ours(kube: Kube, obj: Object) -> bool:
+    found = await kube.get(obj["apiVersion"], plural_of(obj["kind"]), obj["metadata"]["name"])
+    return found is not None and is_mine(found)
 
 
 def lacking(nodes: Sequence[Mapping[str, Any]], agents: Sequence[Mapping[str, Any]]) -> list[str]:

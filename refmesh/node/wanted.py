@@ -1,7 +1,7 @@
 """What the API server says about a pod of this node that concerns its capture. Pure.
 
-Everything is taken from the pod's specification, which nobody can change after its admission: that the node is to
-capture it, and the settings, which the injector wrote there. Of the status only how far the pod's start has come.
+What is to be done comes from the command and the environment of one of the pod's containers, which the injector wrote
+and nobody can change after the pod's admission. Of the status only how far the pod's start has come is read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Wanted:
 def wanted(pod: Mapping[str, Any], node: str) -> Wanted | None:
     """Return what is to be done for a pod now, or None."""
     metadata, spec, status = pod.get("metadata") or {}, pod.get("spec") or {}, pod.get("status") or {}
-    if spec.get("nodeName") != node or spec.get("hostNetwork") or status.get("phase") in {"Succeeded", "Failed"}:
+    if str(spec.get("nodeName")) != node or spec.get("hostNetwork") or status.get("phase") in {"Succeeded", "Failed"}:
         return None
     inits = spec.get("initContainers") or []
     index = next((i for i, one in enumerate(inits) if one.get("name") == INIT), None)

@@ -13,8 +13,9 @@ from cryptography import x509
 
 from fixtures.kube import ApiProblem, eventually
 from fixtures.workloads import client_pod, echo_deployment, service
+from fixtures.workloads.batch import Batch
 from fixtures.workloads.manifests import ECHO_CONTROL
-from fixtures.workloads.traffic import Control
+from fixtures.workloads.traffic import Client, Control
 from tests.integration.refmesh.conftest import Mesh
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("refmesh")]
@@ -188,3 +189,36 @@ def test_only_the_capture_container_is_more_than_restricted(mesh):
         assert "refmesh-proxy" not in str(refused.value)
         out = {"sidecar.istio.io/inject": "false"}
         mesh.kube.apply(client_pod("client", namespace, image=mesh.image, labels=out))
+
+
+def test_where_the_node_captures_restricted_pods_are_in_the_mesh(mesh):
+    """Agents come and go with the setting, and nothing of them is left. The servers are strict, in either form."""
+    labels = INJECT | {"pod-security.kubernetes.io/enforce": "restricted"}
+    mesh.install("--set", "capture=node")
+    try:
+        findings = json.loads(mesh.run("check", "-o", "json").stdout)
+        assert {"name": "node agents", "ok": True, "detail": "ready on 1 nodes"} in findings
+        with mesh.kube.namespace(f"refmesh-{uuid.uuid4().hex[:6]}", labels=labels) as namespace:
+            form = {"sidecar.istio.io/nativeSidecar": "false"}
+            mesh.kube.apply(
+                strict(namespace),
+                *echo_deployment("echo", namespace, image=mesh.image),
+                *echo_deployment("old", namespace, image=mesh.image, annotations=form),
+                *(service(name, namespace, {"app": name}) for name in ("echo", "old")),
+                client_pod("client", namespace, image=mesh.image),
+                client_pod("outside", namespace, image=mesh.image, labels={"sidecar.istio.io/inject": "false"}),
+            )
+            pods = mesh.kube.wait_pods_ready(namespace, count=4)
+            every = [
+                one for pod in pods for one in [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]
+            ]
+            assert not any(one["securityContext"]["capabilities"].get("add") for one in every)
+            with Client(mesh.kube, namespace, "client") as inside, Client(mesh.kube, namespace, "outside") as outside:
+                for name in ("echo", "old"):
+                    five = Batch(url=f"http://{name}.{namespace}:8080/", count=5, fresh=True)
+                    assert [one.status for one in inside.batch(five)] == [200] * 5
+                    assert {one.status for one in outside.batch(five)} == {None}
+    finally:
+        mesh.install()
+    assert mesh.kube.get("v1", "Namespace", "refmesh-node") is None
+    assert mesh.kube.get("rbac.authorization.k8s.io/v1", "ClusterRole", "refmesh-node") is None

@@ -15,9 +15,10 @@ from fixtures.images.plan import File
 from fixtures.images.product import IN_PODS, product_plan
 
 PROGRAMS = (
-    "refmesh.server", "refmesh.agent.__main__", "refmesh.agent.capture", "refmesh.agent.enrol",
-    "refmesh.agent.hooks", "fixtures.workloads.pod.echo", "fixtures.workloads.pod.client",
-    "fixtures.workloads.pod.sniffer", "load.driver", "chaos.janitor", "chaos.prober",
+    "refmesh.server", "refmesh.agent.__main__", "refmesh.agent.awaiting", "refmesh.agent.capture",
+    "refmesh.agent.enrol", "refmesh.agent.hooks", "refmesh.node.__main__", "refmesh.node.enter",
+    "fixtures.workloads.pod.echo", "fixtures.workloads.pod.client", "fixtures.workloads.pod.sniffer",
+    "load.driver", "chaos.janitor", "chaos.prober",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from refmesh.agent import capture
+from refmesh.injector import containers
 
 CHAIN = "REFMESH_OUTPUT"
 
@@ -97,3 +98,23 @@ def test_print_shows_the_document_and_changes_nothing(monkeypatch, capsys):
     monkeypatch.setattr(capture, "_has_ipv6", lambda: False)
     assert capture.main(["--print"]) == 0
     assert capsys.readouterr().out == capture.rules()
+
+
+def test_what_is_in_force_is_not_applied_again_and_ipv4_comes_last(monkeypatch):
+    monkeypatch.setattr(capture, "_has_ipv6", lambda: True)
+    commands = list[list[str]]()
+
+    def run(command: list[str], _text: str = "", *, quiet: bool = False) -> int:
+        commands.append([command[0], *(["-C"] if "-C" in command else [])])
+        return 1 if quiet and command[0].startswith("ip6tables") else 0
+
+    monkeypatch.setattr(capture, "_run", run)
+    assert capture.put_in_force(capture.documents({}), once=True)
+    assert commands == [["ip6tables", "-C"], ["ip6tables-legacy", "-C"], ["ip6tables-restore"], ["iptables", "-C"]]
+    commands.clear()
+    assert capture.put_in_force(capture.documents({}))
+    assert commands == [["ip6tables-restore"], ["iptables-restore"]]
+
+
+def test_the_variables_are_those_that_the_injector_writes():
+    assert {*containers._EXCLUDES.values(), *containers._INCLUDES.values()} == set(capture.VARIABLES)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -129,6 +130,15 @@ def test_only_the_capture_container_has_capabilities(config):
     assert context["runAsNonRoot"]
     assert context["readOnlyRootFilesystem"]
     assert not context["allowPrivilegeEscalation"]
+
+
+@pytest.mark.parametrize("config", [CONFIG, CLASSIC])
+def test_where_the_node_captures_no_container_of_the_pod_has_capabilities(config):
+    _, proxy = own_containers(result := injected(pod(), replace(config, by_node=True)))
+    (init,) = (one for one in result["spec"]["initContainers"] if one["name"] == "refmesh-init")
+    assert init["securityContext"] == proxy["securityContext"]
+    assert init["command"][-1] == "refmesh.agent.awaiting"
+    assert "volumeMounts" not in init
 
 
 def test_the_token_is_for_the_ca_alone():
