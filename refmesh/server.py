@@ -22,7 +22,7 @@ from typing import Any
 
 import aiohttp
 
-from refmesh import arguments
+from refmesh import arguments, process
 from refmesh.ca import service as ca_service
 from refmesh.ca import status
 from refmesh.ca.authority import Authority
@@ -47,7 +47,7 @@ from refmesh.discovery.accounts import Departures
 from refmesh.discovery.credentials import RenewedCredentials
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.world import Generator
-from refmesh.errors import EnvironmentProblem, RefmeshError
+from refmesh.errors import EnvironmentProblem
 from refmesh.ingress.deployer import Deployer
 from refmesh.injector import webhook
 from refmesh.injector.containers import Config
@@ -320,21 +320,17 @@ async def _serve(options: argparse.Namespace) -> None:
 def main(given: list[str] | None = None) -> int:
     """Run the control plane; the exit code."""
     options = arguments.parse(sys.argv[1:] if given is None else given)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
-    try:
-        if options.defect:
-            from refmesh import defects
+    return process.run(lambda: _work(options), options.log_level)
 
-            log.warning("seeded defect in force: %s", defects.switch_on(options.defect).summary)
-        import uvloop
 
-        uvloop.run(_serve(options))
-    except RefmeshError as error:
-        print(f"refmesh: {error}", file=sys.stderr)  # noqa: T201 - the last word of a process that cannot start
-        return error.exit_code
-    return 0
+def _work(options: argparse.Namespace) -> None:
+    if options.defect:
+        from refmesh import defects
+
+        log.warning("seeded defect in force: %s", defects.switch_on(options.defect).summary)
+    import uvloop
+
+    uvloop.run(_serve(options))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from refmesh.errors import EnvironmentProblem, RefmeshError
+from refmesh import process
+from refmesh.errors import EnvironmentProblem
 from refmesh.injector.patch import TLS_MODE_LABEL
 from refmesh.kubeclient import LOST, Expired, Kube, Page
 from refmesh.node.captures import Captures
@@ -126,15 +127,7 @@ def main(given: list[str] | None = None) -> int:
     options = parser.parse_args(sys.argv[1:] if given is None else given)
     if not options.node:
         parser.error("--node is missing")
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
-    try:
-        asyncio.run(_serve(options))
-    except RefmeshError as error:
-        print(f"refmesh: {error}", file=sys.stderr)  # noqa: T201 - the last word of a process that cannot start
-        return error.exit_code
-    return 0
+    return process.run(lambda: asyncio.run(_serve(options)), options.log_level)
 
 
 if __name__ == "__main__":
