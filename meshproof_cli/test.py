@@ -95,6 +95,7 @@ def own_tests(
         # Compiling the suite takes minutes on a machine that never did, so the tests of every change leave it out.
         outcomes.append(_on_a_cluster("official Gateway API suite", "official", keyword))
     if long:
+        # Each of some 200 properties has 15 seconds (tests/conftest.py): half an hour at most, on two cores.
         fuzz = ["tests/unit", "-n", "2", "-m", "hypothesis", "--hypothesis-profile", "fuzz"]
         outcomes.append(_pytest("property tests, many examples", fuzz, keyword))
         outcomes.append(_on_a_cluster("changes under traffic", "long", keyword))
