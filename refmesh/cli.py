@@ -314,7 +314,7 @@ def dashboard(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Show traffic, configuration and certificates of the mesh in a browser, until interrupted."""
+    """Show traffic, access logs, configuration and certificates of the mesh in a browser, until interrupted."""
 
     def tell(address: str) -> None:
         typer.echo(address)

@@ -18,6 +18,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -41,6 +42,7 @@ from refmesh.config.status import StatusWriter
 from refmesh.config.store import Store
 from refmesh.config.watcher import Watcher
 from refmesh.dashboard import server as dashboard
+from refmesh.dashboard.logging import NOBODY, Logging, logging_of
 from refmesh.dashboard.sources import view_of
 from refmesh.discovery import ads
 from refmesh.discovery.accounts import Departures
@@ -164,10 +166,10 @@ class ControlPlane:
             await self._serve_discovery(stack, authority)
             self._collector.start()
             stack.callback(self._collector.close)
-            shown = pages.debug(self._shown(authority))
-            board = await dashboard.start(
-                lambda: view_of(self._hub, self._collector, authority), self._traces, options.page_port, shown
-            )
+            view = partial(view_of, self._hub, self._collector, authority)
+            app = dashboard.application(view, self._traces, self._logging)
+            app.add_routes(pages.debug(self._shown(authority)))
+            board = await dashboard.start(app, options.page_port)
             stack.push_async_callback(board.cleanup)
             # What exists now stays: the collector need not look at it again and again.
             gc.collect()
@@ -278,6 +280,10 @@ class ControlPlane:
     def _pods(self) -> Iterable[Pod]:
         world = self._hub.world
         return world.snapshot.pods.values() if world is not None else ()
+
+    def _logging(self, namespace: str, name: str) -> Logging:
+        world = self._hub.world
+        return NOBODY if world is None else logging_of(world.snapshot, self._settings, namespace, name)
 
     def _shown(self, authority: Authority) -> dict[str, Callable[[], Any]]:
         """What the debug pages tell."""

@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from html import escape
 
 from refmesh.dashboard import drawing
+from refmesh.dashboard.entries import entries_section, log_link
+from refmesh.dashboard.logging import NOBODY, Logging
 from refmesh.dashboard.markup import document, nothing, section, table
 from refmesh.dashboard.traces import traces_section
 from refmesh.dashboard.view import Proxy, View, by_namespace, of_namespace, of_service
 from refmesh.telemetry.traces import Trace
 from refmesh.telemetry.traffic import Edge, Node
 
-__all__ = ["overview", "service"]
+__all__ = ["log", "overview", "service"]
 
 _MOST_NODES = 60
 """More do not fit a screen: the graph then shows namespaces, and one namespace at a time in full."""
 _MOST_ROWS = 200
+_LATEST = 40
+"""Traces that a page lists."""
 _SOON_SECONDS = 3600.0
 
 
@@ -25,12 +29,18 @@ def overview(view: View, namespace: str = "", traces: Sequence[Trace] = ()) -> s
     """The front page, of all namespaces or of one."""
     edges = of_namespace(view.edges, namespace) if namespace else view.edges
     body = [_tiles(view, edges), _graph_section(view, edges, namespace), _traffic_section(edges, "")]
-    rest = [traces_section(traces, ""), _config_section(view), _certificate_section(view)]
+    rest = [traces_section(traces[:_LATEST], ""), _config_section(view), _certificate_section(view)]
     return document("refmesh", view.now, [*body, *rest], up="")
 
 
-def service(view: View, node: Node, traces: Sequence[Trace] = ()) -> str:
-    """The page of one service: who calls it, and what it calls."""
+def log(view: View, namespace: str, traces: Sequence[Trace], logging: Logging) -> str:
+    """The page of all access logs of a namespace."""
+    body = [entries_section(logging, [trace.id for trace in traces], namespace, "../", whole=True)]
+    return document(f"Access log of {namespace} · refmesh", view.now, body, up="../")
+
+
+def service(view: View, node: Node, traces: Sequence[Trace] = (), logging: Logging = NOBODY) -> str:
+    """The page of one service: who calls it, and what it calls. More traces than are shown may be given."""
     edges = of_service(view.edges, node)
     name = f"{node[1]}.{node[0]}"
     inner = f'<div class="scroll">{drawing.graph(edges, up="../../")}</div>' if edges else nothing("No traffic lately.")
@@ -41,7 +51,8 @@ def service(view: View, node: Node, traces: Sequence[Trace] = ()) -> str:
         section("graph", escape(name), inner),
         _traffic_section(calls, "../../", "Calls to it", "calls-in"),
         _traffic_section(made, "../../", "Calls it makes", "calls-out"),
-        traces_section(traces, "../../", "Latest traces through it"),
+        traces_section(traces[:_LATEST], "../../", "Latest traces through it"),
+        entries_section(logging, [trace.id for trace in traces], node[0], "../../", whole=False),
         section("pods", "Proxies with its name", _pods(view, pods)),
     ]
     return document(f"{name} · refmesh", view.now, body, up="../../")
@@ -86,7 +97,9 @@ def _graph_section(view: View, edges: Sequence[Edge], namespace: str) -> str:
     options = "".join(f"<option{' selected' if one == namespace else ''}>{escape(one)}</option>" for one in namespaces)
     chooser = (
         '<form method="get"><label>Namespace <select name="namespace" onchange="this.form.submit()">'
-        f'<option value="">all</option>{options}</select></label></form>'
+        f'<option value="">all</option>{options}</select></label>'
+        + (f'<a href="{log_link(namespace)}">Access log</a>' if namespace else "")
+        + "</form>"
     )
     nodes = {node for edge in edges for node in (edge.source, edge.destination)}
     note = ""

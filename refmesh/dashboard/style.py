@@ -51,6 +51,7 @@ SCRIPT = """
   if(!document.hidden&&!document.activeElement.matches('input,select')){
    try{
     const reply=await fetch(location.href,{headers:{accept:'text/html'}});
+    if(reply.status>=500)throw reply.status;
     if(reply.ok){
      const fresh=new DOMParser().parseFromString(await reply.text(),'text/html');
      for(const old of document.querySelectorAll('[data-live]')){

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from refmesh.errors import EnvironmentProblem
 from refmesh.install import prometheus
 from refmesh.install.forward import forwarded
 from refmesh.install.options import NAMESPACE
+from refmesh.install.page_server import serving
 from refmesh.install.serving import is_ready
 
 if TYPE_CHECKING:
@@ -48,6 +50,12 @@ async def show(kube: Kube, page: Page, local: int, tell: Callable[[str], None]) 
             break
     else:
         raise EnvironmentProblem(problem, fix=fix)
-    async with forwarded(kube, NAMESPACE, pod["metadata"]["name"], port, local) as opened:
+    name = pod["metadata"]["name"]
+    async with contextlib.AsyncExitStack() as stack:
+        if page is Page.MESH:
+            inner = await stack.enter_async_context(forwarded(kube, NAMESPACE, name, port))
+            opened = await stack.enter_async_context(serving(kube, inner, local))
+        else:
+            opened = await stack.enter_async_context(forwarded(kube, NAMESPACE, name, port, local))
         tell(f"http://localhost:{opened}/")
         await asyncio.Event().wait()

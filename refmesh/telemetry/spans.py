@@ -12,6 +12,8 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
+from refmesh.telemetry.entries import path_of
+
 __all__ = ["Span", "read"]
 
 _TEXT = 256
@@ -58,9 +60,8 @@ class Span:
 
     @property
     def path(self) -> str:
-        """The path asked for, without its query."""
-        rest = self.url.partition("://")[2]
-        return "/" + rest.partition("/")[2].partition("?")[0] if rest else ""
+        """The path asked for, and nothing that comes after it."""
+        return path_of(self.url) if "://" in self.url else ""
 
     @property
     def size(self) -> int:

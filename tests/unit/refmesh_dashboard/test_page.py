@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -16,6 +15,7 @@ from refmesh.dashboard.layout import HEIGHT, WIDTH, place
 from refmesh.dashboard.page import overview, service
 from refmesh.dashboard.view import Refused, View
 from refmesh.telemetry.traffic import Edge
+from tests.unit.refmesh_dashboard.browser import shown
 from tests.unit.refmesh_dashboard.meshes import large, shop
 
 NODES = st.tuples(st.just("n"), st.sampled_from([f"s{number}" for number in range(12)]))
@@ -90,26 +90,9 @@ def test_a_namespace_with_all_five_hundred_is_still_bounded() -> None:
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 @pytest.mark.parametrize(("width", "view"), [(1400, large(500)), (390, shop())])
 def test_a_browser_shows_it_without_scrolling_sideways(tmp_path: Path, width: int, view: View) -> None:
-    (tmp_path / "page.html").write_text(overview(view), encoding="utf-8")
-    # The page within a frame of the wanted width: headless chromium does not make its window narrower than 500.
-    probe = (
-        f'<iframe id="f" src="page.html" style="width:{width}px;height:900px;border:0"></iframe><script>'
-        "window.onload=function(){const d=document.getElementById('f').contentDocument;"
-        "const g=d.querySelector('svg.graph').getBoundingClientRect();"
-        "document.title=[d.documentElement.scrollWidth,d.querySelectorAll('svg .node').length,Math.round(g.width)]"
-        ".join(' ')}</script>"
-    )
-    (tmp_path / "probe.html").write_text(probe, encoding="utf-8")
-    found = subprocess.run(
-        [
-            "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
-            f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=5000", "--dump-dom",
-            (tmp_path / "probe.html").as_uri(),
-        ],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    title = found.stdout[found.stdout.index("<title>") + 7 : found.stdout.index("</title>")]
-    inner, nodes, drawn = (int(part) for part in title.split())
+    drawing = "Math.round(d.querySelector('svg.graph').getBoundingClientRect().width)"
+    script = f"[d.documentElement.scrollWidth,d.querySelectorAll('svg .node').length,{drawing}]"
+    inner, nodes, drawn = shown(tmp_path, overview(view), width, script)
     assert inner <= width
     assert nodes >= 6
     assert drawn > 300
