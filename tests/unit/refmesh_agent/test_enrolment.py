@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +15,7 @@ from refmesh.agent.settings import Settings
 from refmesh.ca.signing import Keyring, check_request
 
 KEYRING = Keyring.create()
+ROOT = Path(__file__).parents[3]
 IDENTITY = "spiffe://cluster.local/ns/shop/sa/cart"
 
 
@@ -70,3 +75,23 @@ def test_retries_are_bounded(attempt, jitter):
 
 def test_an_expired_certificate_is_renewed_soon_but_not_in_a_loop():
     assert enrolment.renewal_delay(0, 1000, 0.5) == 1.0
+
+
+def test_nothing_that_takes_time_is_imported_before_the_child_is_started():
+    code = (
+        "import sys; before = set(sys.modules); import refmesh.agent.__main__;"
+        "print(*sorted(one for one in set(sys.modules) - before if not one.startswith('_')))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    ours = {"refmesh", "refmesh.agent", "refmesh.agent.__main__", "refmesh.agent.spawn"}
+    # What `signal` itself needs, and an interpreter mostly has by then.
+    assert set(found.split()) <= ours | {
+        "signal",
+        "enum",
+        "types",
+        "operator",
+        "functools",
+        "collections",
+        "reprlib",
+        "keyword",
+    }
