@@ -34,6 +34,7 @@ from refmesh.ca.rotation import Rotator
 from refmesh.config.certificates import CertificateReader
 from refmesh.config.classic_servers import closed_servers
 from refmesh.config.ingress import wanted_certificates
+from refmesh.config.istio_status import IstioStatusWriter
 from refmesh.config.jwks import KeyFetcher
 from refmesh.config.kept_keys import KeptKeys
 from refmesh.config.leadership import Leadership
@@ -48,6 +49,7 @@ from refmesh.discovery import ads
 from refmesh.discovery.accounts import Departures
 from refmesh.discovery.credentials import RenewedCredentials
 from refmesh.discovery.settings import MeshSettings
+from refmesh.discovery.standings import Standings, inputs
 from refmesh.discovery.world import Generator
 from refmesh.errors import EnvironmentProblem
 from refmesh.ingress.deployer import Deployer
@@ -93,6 +95,7 @@ class ControlPlane:
         self._keys = KeyFetcher(self._put_keys)
         self._kept_keys = KeptKeys(kube, options.namespace, self._leadership.leads)
         self._status = StatusWriter(kube, lambda: self._store.raw, self._leadership.leads)
+        self._istio_status = IstioStatusWriter(kube, lambda: self._store.raw_of_istio, self._leadership.leads)
         self._certificates = CertificateReader(kube, self._put_certificate)
         self._closed = set[str]()
         self._deployer = Deployer(
@@ -150,8 +153,9 @@ class ControlPlane:
             stack.push_async_callback(injection.close)
             self._leadership.start(gained=self._lead)
             stack.push_async_callback(self._leadership.close)
-            self._status.start()
-            stack.push_async_callback(self._status.close)
+            for writer in (self._status, self._istio_status):
+                writer.start()
+                stack.push_async_callback(writer.close)
             self._deployer.start()
             stack.push_async_callback(self._deployer.close)
             # Before the first world: it would take from the proxies what a token issuer that is away cannot give again.
@@ -221,6 +225,7 @@ class ControlPlane:
     def _lead(self) -> None:
         """Write and deploy what others may have left undone."""
         self._status.wake()
+        self._istio_status.wake()
         self._deployer.wake()
         self._kept_keys.wake()
 
@@ -251,8 +256,10 @@ class ControlPlane:
             self._forgetting.cancel()
         if (seconds := self._departures.seconds_left) is not None:
             self._forgetting = asyncio.get_running_loop().call_later(seconds, self._watcher.changed)
-        self._hub.publish(self._generator.build(snapshot))
+        world = self._generator.build(snapshot)
+        self._hub.publish(world)
         self._status.offer(snapshot)
+        self._istio_status.offer(inputs(snapshot), partial(Standings, world.attachments))
         self._keys.offer(snapshot)
         self._kept_keys.offer(snapshot)
         self._certificates.want(wanted_certificates(snapshot))
@@ -264,7 +271,7 @@ class ControlPlane:
             log.debug("%s %s/%s is not in force", kind, namespace, name)
 
     def _tell_closed(self, closed: set[str]) -> None:
-        """Istio's Gateways have no status: the log says why a server is closed, once."""
+        """The log says why a server is closed, once."""
         for sentence in sorted(closed - self._closed):
             log.warning("%s", sentence)
         self._closed = closed

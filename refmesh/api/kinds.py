@@ -59,6 +59,16 @@ class Kind:
     written: str = ""
     """The kind's name in manifests, where that is not its name here: two groups have a Gateway."""
 
+    @property
+    def group(self) -> str:
+        """The API's group."""
+        return self.api_version.partition("/")[0]
+
+    @property
+    def of_istio(self) -> bool:
+        """Whether it is one of Istio's."""
+        return self.group.endswith(".istio.io")
+
 
 KINDS: tuple[Kind, ...] = (
     Kind(

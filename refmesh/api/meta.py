@@ -33,6 +33,11 @@ class Meta:
         )
 
     @property
+    def title(self) -> str:
+        """How people call it: `VirtualService shop/reviews`."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+    @property
     def age_key(self) -> tuple[str, str, str]:
         """Sorts the older first, then by namespace and name: who wins a conflict."""
         return (self.created, self.namespace, self.name)

@@ -59,8 +59,7 @@ def notes(objects: Iterable[Any], others: Snapshot, domain: str) -> list[str]:
     said = [note for rule in rules for note in without_effect(rule, hosts)]
     for rule in others.destination_rules.values():
         # Somebody else's, perhaps: whoever writes the entry must know whose fields these are.
-        whose = f"{rule.meta.kind} {rule.meta.namespace}/{rule.meta.name}"
-        said.extend(f"{whose}: {note}" for note in without_effect(rule, hosts, written))
+        said.extend(f"{rule.meta.title}: {note}" for note in without_effect(rule, hosts, written))
     return list(dict.fromkeys(said))
 
 

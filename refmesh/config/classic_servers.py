@@ -1,6 +1,6 @@
 """What the servers of Istio's Gateways end TLS with, and why those that cannot let anybody in do not.
 
-Used to open ports by, to know which Secrets are needed and for the log, so that all three say the same.
+Used to open ports by, to know which Secrets are needed, for the log and for statuses, so that all say the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from refmesh.api.istio_gateway import IstioGateway, Server
 from refmesh.config.model import ABSENT, Key, Pod, Snapshot
 from refmesh.ingress.names import GATEWAY_LABEL
 
-__all__ = ["Credentials", "classic_gateways", "closed_servers", "credentials_of", "secrets_of"]
+__all__ = ["Credentials", "classic_gateways", "closed", "closed_servers", "credentials_of", "secrets_of"]
 
 _CA_SUFFIX = "-cacert"
 
@@ -66,15 +66,21 @@ def credentials_of(snapshot: Snapshot, namespace: str, server: Server) -> Creden
 
 def closed_servers(snapshot: Snapshot) -> set[str]:
     """A sentence for every server that lets nobody in for want of a certificate or a CA, but for those not read yet."""
-    found = set[str]()
-    for pod in snapshot.pods.values() if snapshot.istio_gateways else ():
-        for gateway in classic_gateways(snapshot, pod):
-            for index, server in enumerate(gateway.servers):
-                if server.credential:
-                    held = credentials_of(snapshot, pod.namespace, server)
-                    if held.problem and not held.pending:
-                        found.add(f"Gateway {gateway.name}: spec.servers[{index}] lets nobody in: {held.problem}")
-    return found
+    return {
+        f"Gateway {gateway.name}: spec.servers[{index}] {why}"
+        for pod in (snapshot.pods.values() if snapshot.istio_gateways else ())
+        for gateway in classic_gateways(snapshot, pod)
+        for index, server in enumerate(gateway.servers)
+        if (why := closed(snapshot, pod, server))
+    }
+
+
+def closed(snapshot: Snapshot, pod: Pod, server: Server) -> str:
+    """Why a server lets nobody in at a pod for want of a certificate or a CA; empty where it does or may soon."""
+    if not server.credential:
+        return ""
+    held = credentials_of(snapshot, pod.namespace, server)
+    return f"lets nobody in: {held.problem}" if held.problem and not held.pending else ""
 
 
 def _certificate_problem(snapshot: Snapshot, key: Key) -> tuple[str, bool]:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Judgement", "condition", "merge"]
+__all__ = ["Judgement", "condition", "merge", "now"]
 
 Judgement = tuple[str, bool, str, str]
 """Type, status, reason and message of a condition."""
 
 
-def condition(kind: str, status: bool, reason: str, message: str, generation: int, now: str) -> dict[str, Any]:
-    """One condition; `now` is RFC 3339."""
+def now() -> str:
+    """This moment, RFC 3339."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def condition(kind: str, status: bool, reason: str, message: str, generation: int, moment: str) -> dict[str, Any]:
+    """One condition; `moment` is RFC 3339."""
     return {
         "type": kind,
         "status": "True" if status else "False",
         "reason": reason,
         "message": message[:1024],
         "observedGeneration": generation,
-        "lastTransitionTime": now,
+        "lastTransitionTime": moment,
     }
 
 

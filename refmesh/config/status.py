@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from refmesh.api.gateway import GROUP, Gateway
@@ -16,11 +15,12 @@ from refmesh.api.gateway_route import GatewayRoute
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.meta import Rejected
 from refmesh.api.stream_route import TCPRoute, TLSRoute
-from refmesh.config.conditions import Judgement, condition, merge
+from refmesh.config.conditions import Judgement, condition, merge, now
 from refmesh.config.gateway_status import wanted_class, wanted_gateway
 from refmesh.config.ingress import CONTROLLER, open_gateway, own_class
 from refmesh.config.leader_work import LeaderWork
 from refmesh.config.model import Key, Protocol, Snapshot
+from refmesh.config.patching import patch_status
 from refmesh.config.references import backend_problem
 from refmesh.kubeclient import LOST, Kube
 
@@ -200,16 +200,12 @@ class StatusWriter(LeaderWork):
         if snapshot is None:
             return True
         for (kind, key), raw in list(self._objects().items()):
-            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            status = wanted_status(snapshot, kind, key, raw, now)
+            status = wanted_status(snapshot, kind, key, raw, now())
             if status is None:
                 continue
-            version = (raw.get("metadata") or {}).get("resourceVersion")
-            body = {"metadata": {"resourceVersion": version}, "status": status}
             try:
-                await self._kube.patch(f"{GROUP}/v1", _PLURALS[kind], key[1], body, key[0], subresource="status")
+                await patch_status(self._kube, (f"{GROUP}/v1", _PLURALS[kind]), key, raw, status)
             except LOST as error:
-                # A conflict means that a newer object is on its way to us.
                 complete = False
                 log.info("status of %s %s/%s not written yet: %s", kind, *key, error)
         return complete

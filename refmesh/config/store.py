@@ -12,7 +12,7 @@ from refmesh.api.meta import Rejected
 from refmesh.config import objects
 from refmesh.config.model import Certificate, Key, Slice, Snapshot, key_of
 
-__all__ = ["SOURCES", "Source", "Store"]
+__all__ = ["SOURCES", "Source", "Store", "table_of"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,14 @@ _FIELD_OF_POLICY = {
     "Telemetry": "telemetries",
     "Sidecar": "sidecars",
 }
+_OF_ISTIO = frozenset(kind.name for kind in KINDS if kind.of_istio)
 _WITH_STATUS = ("GatewayClass", "Gateway", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute")
 _FIELD_OF_OBJECT = {"Service": "services", "Pod": "pods", "Node": "nodes", "Namespace": "namespaces"}
+
+
+def table_of(kind: str) -> str:
+    """The field of a `Snapshot` that has the objects of a kind that users write."""
+    return _FIELD_OF_POLICY[kind]
 
 
 class Store:
@@ -76,7 +82,9 @@ class Store:
         self._changed: set[str] = set(self._tables)
         self._version = 0
         self.raw: dict[tuple[str, Key], Any] = {}
-        """What gets a status, by kind and key, as the API server sent it: what others wrote into it is kept."""
+        """What of Gateway API gets a status, by kind and key, as the API server sent it: what others wrote is kept."""
+        self.raw_of_istio: dict[tuple[str, Key], Any] = {}
+        """The same of Istio's kinds, without their specs."""
 
     def put(self, source: str, obj: Any) -> bool:
         """Take in an object that was added or changed. Says whether anything that matters did change."""
@@ -95,6 +103,7 @@ class Store:
             return self._put_slice(key, None)
         if source in _FIELD_OF_POLICY:
             self.raw.pop((source, key), None)
+            self.raw_of_istio.pop((source, key), None)
             gone = self._set("rejected", (source, *key), None)
             return self._set(_FIELD_OF_POLICY[source], key, None) or gone
         return self._set(_FIELD_OF_OBJECT[source], key[1] if source == "Namespace" else key, None)
@@ -147,6 +156,8 @@ class Store:
     def _put_policy(self, source: str, key: Key, obj: Any) -> bool:
         if source in _WITH_STATUS:
             self.raw[source, key] = obj
+        elif source in _OF_ISTIO:
+            self.raw_of_istio[source, key] = _for_status(obj)
         kind = self._kinds[source]
         parsed = parse(kind, obj, self._domain)
         good = stand_in(kind, obj, parsed.reason, self._domain) if isinstance(parsed, Rejected) else parsed
@@ -183,6 +194,13 @@ class Store:
             return set(self._tables[_FIELD_OF_OBJECT[source]])
         rejected = {(namespace, name) for kind, namespace, name in self._tables["rejected"] if kind == source}
         return set(self._tables[_FIELD_OF_POLICY[source]]) | rejected
+
+
+def _for_status(obj: Any) -> dict[str, Any]:
+    """What it takes to write an object's status."""
+    metadata = obj.get("metadata") or {}
+    kept = {name: metadata[name] for name in ("generation", "resourceVersion") if name in metadata}
+    return {"metadata": kept, "status": obj.get("status")}
 
 
 def renewed(before: Slice | None, now: Slice) -> Slice:

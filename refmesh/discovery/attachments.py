@@ -20,7 +20,7 @@ from refmesh.discovery.outbound import StreamRoute
 from refmesh.discovery.rules import merged_rules, resolved, rule_for, with_targets
 from refmesh.discovery.settings import MeshSettings
 
-__all__ = ["EVERYBODY", "Attachments", "clients_of"]
+__all__ = ["EVERYBODY", "Attachments", "clients_of", "wider_names"]
 
 EVERYBODY = ""
 
@@ -277,14 +277,14 @@ def _spread(
     owners |= {service.host(settings.domain): service.namespace for service in snapshot.services.values()}
     for host, owner in owners.items():
         speaking = {owner, settings.root_namespace} if owner != EVERYBODY else {EVERYBODY}
-        for name in _wider(host):
+        for name in wider_names(host):
             found = [oldest[name, namespace] for namespace in speaking if (name, namespace) in oldest]
             if found:
                 virtual.setdefault(host, min(found, key=lambda item: item.meta.age_key))
                 break
 
 
-def _wider(host: str) -> Iterator[str]:
+def wider_names(host: str) -> Iterator[str]:
     """Every wildcard that covers a host, the closest first."""
     _, dot, rest = host.partition(".")
     while dot:

@@ -15,28 +15,34 @@ from refmesh.api.istio_gateway import IstioGateway, Server, ServerHost
 from refmesh.api.routing import Redirect, Rule
 from refmesh.api.virtual_service import VirtualService
 from refmesh.config.classic_servers import classic_gateways, credentials_of
-from refmesh.config.model import Pod
+from refmesh.config.model import Pod, Snapshot
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.doors import Chain, GatewayPort, Site, roots_name, secret_name
 from refmesh.discovery.outbound import shares
 from refmesh.discovery.rules import rule_for
 from refmesh.ingress.names import usable_port
 
-__all__ = ["classic_ports"]
+__all__ = ["classic_ports", "common_hosts", "ports_taken"]
 
 _TO_HTTPS = Rule(redirect=Redirect(scheme="https", status=301))
 
 
 def classic_ports(attachments: Attachments, pod: Pod) -> tuple[GatewayPort, ...]:
     """The ports that Istio's Gateways open at a pod."""
+    taken = ports_taken(attachments.snapshot, pod)
+    made = {port: _chains(attachments, pod, servers) for port, servers in taken.items()}
+    return tuple(GatewayPort(port, chains) for port, chains in sorted(made.items()) if chains)
+
+
+def ports_taken(snapshot: Snapshot, pod: Pod) -> dict[int, list[tuple[IstioGateway, int, Server]]]:
+    """The servers that share each port of a pod, with their Gateways and places there; none that want it otherwise."""
     by_port: dict[int, list[tuple[IstioGateway, int, Server]]] = {}
-    for gateway in classic_gateways(attachments.snapshot, pod):
+    for gateway in classic_gateways(snapshot, pod):
         for index, server in enumerate(gateway.servers):
             found = by_port.setdefault(server.port, [])
             if usable_port(server.port) and all(_shape(one) == _shape(server) for _, _, one in found):
                 found.append((gateway, index, server))
-    made = {port: _chains(attachments, pod, servers) for port, servers in by_port.items()}
-    return tuple(GatewayPort(port, chains) for port, chains in sorted(made.items()) if chains)
+    return by_port
 
 
 def _shape(server: Server) -> str:
@@ -104,7 +110,7 @@ def _streams(
 ) -> Iterator[tuple[tuple[str, ...], tuple[tuple[str, int], ...]]]:
     """The tls or tcp routes of the VirtualServices for a server, the oldest first: names, and clusters by weight."""
     for item in sorted(attachments.snapshot.virtual_services.values(), key=lambda item: item.meta.age_key):
-        hosts = tuple(dict.fromkeys(_common(item, server.hosts))) if gateway.name in item.gateways else ()
+        hosts = tuple(dict.fromkeys(common_hosts(item, server.hosts))) if gateway.name in item.gateways else ()
         for rule in item.streams if hosts else ():
             if rule.tls != (server.stream == "tls"):
                 continue
@@ -143,11 +149,11 @@ def _add_sites(sites: dict[str, list[Rule]], attachments: Attachments, gateway: 
     for item in virtual:
         held = [rule_for(rule, server.port, "", {}) for rule in item.rules_for(gateway.name)]
         rules = [attachments.with_ports(rule, server.port) for rule in held if rule is not None]
-        for name in dict.fromkeys(_common(item, server.hosts)):
+        for name in dict.fromkeys(common_hosts(item, server.hosts)):
             sites.setdefault(name, []).extend(rules)
 
 
-def _common(item: VirtualService, hosts: tuple[ServerHost, ...]) -> Iterator[str]:
+def common_hosts(item: VirtualService, hosts: tuple[ServerHost, ...]) -> Iterator[str]:
     """The hosts that a VirtualService and a server both speak of."""
     for host in hosts:
         if host.namespace in {"", item.meta.namespace}:

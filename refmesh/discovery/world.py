@@ -62,6 +62,7 @@ class World:
     shared: Tables
     by_namespace: Mapping[str, Tables]
     policies: MtlsPolicies
+    attachments: Attachments = field(repr=False)
     created: float
     own: Callable[[Pod], Tables] = field(repr=False)
     """The resources of one pod's proxy alone: its inbound listener and clusters."""
@@ -131,6 +132,7 @@ class Generator:
             shared=shared,
             by_namespace=special,
             policies=policies,
+            attachments=attachments,
             created=started,
             own=self._owner(snapshot, policies, authorization, tokens, telemetry, attachments),
             outbound=self._variants.finder(snapshot, telemetry),

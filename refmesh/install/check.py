@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,19 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
+from refmesh.api.kinds import KINDS, Kind
+from refmesh.config.standing import ACCEPTED, PASSED, RESOLVED
 from refmesh.injector.policy import CONFIGURATION, PROXY
 from refmesh.install import addons, nodes
 from refmesh.install.crds import crds
 from refmesh.install.installer import installed, reachable
 from refmesh.install.options import NAMESPACE, NODE_NAMESPACE
 from refmesh.install.prometheus import APP
+from refmesh.kubeclient import NotServed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["Finding", "check", "judge_nodes", "judge_prometheus", "judge_secret", "judge_webhooks"]
+__all__ = ["Finding", "check", "judge_nodes", "judge_objects", "judge_prometheus", "judge_secret", "judge_webhooks"]
 
 _MIN_ISSUER_DAYS = 30
 _MOST_NAMES = 5
@@ -60,6 +64,7 @@ async def check(kube: Kube) -> list[Finding]:
     findings.append(
         routes if routes.ok else Finding(routes.name, ok=True, detail="not installed: Gateway API is not used")
     )
+    findings.append(judge_objects(await _objects(kube)))
     findings.append(await _proxies(kube))
     if plane.argument("--capture") == "node":
         agents = await kube.list("v1", "pods", NODE_NAMESPACE, f"app={nodes.APP}")
@@ -115,6 +120,39 @@ def judge_nodes(found: Sequence[Mapping[str, Any]], agents: Sequence[Mapping[str
         why = f"see kubectl -n {NODE_NAMESPACE} get pods -o wide"
         return Finding("node agents", ok=False, detail=f"{len(without)} of {len(found)} nodes lack one ({some}): {why}")
     return Finding("node agents", ok=True, detail=f"ready on {len(found)} nodes")
+
+
+def judge_objects(objects: Sequence[tuple[str, Mapping[str, Any]]]) -> Finding:
+    """Judge objects of Istio's kinds, each with its kind, by what their statuses say."""
+    wrong, unread = list[str](), 0
+    for kind, obj in objects:
+        metadata, status = obj["metadata"], obj.get("status") or {}
+        said = {item.get("type"): item for item in status.get("conditions") or ()}
+        if PASSED not in said or said[PASSED].get("observedGeneration") != metadata.get("generation"):
+            unread += 1
+        elif said[PASSED].get("status") == "False":
+            # The first of them that is not so says why; where none is, a part of the object is not in force.
+            so = (said[name] for name in (ACCEPTED, RESOLVED) if name in said)
+            why = next((item for item in so if item.get("status") == "False"), said.get(ACCEPTED, {}))
+            wrong.append(f"{kind} {metadata['namespace']}/{metadata['name']}: {why.get('message', '')}")
+    later = f"; {unread} not judged yet" if unread else ""
+    if not wrong:
+        return Finding("objects", ok=True, detail=f"{len(objects) - unread} of Istio's kinds have no errors{later}")
+    more = f"; and {len(wrong) - _MOST_NAMES} more" if len(wrong) > _MOST_NAMES else ""
+    named = "; ".join(wrong[:_MOST_NAMES])
+    return Finding("objects", ok=False, detail=f"{len(wrong)} of {len(objects)} have errors: {named}{more}{later}")
+
+
+async def _objects(kube: Kube) -> list[tuple[str, Mapping[str, Any]]]:
+    """All objects of Istio's kinds, each with its kind."""
+
+    async def of(kind: Kind) -> list[tuple[str, Mapping[str, Any]]]:
+        try:
+            return [(kind.written or kind.name, obj) for obj in await kube.list(kind.api_version, kind.plural)]
+        except NotServed:
+            return []
+
+    return [one for found in await asyncio.gather(*(of(kind) for kind in KINDS if kind.of_istio)) for one in found]
 
 
 async def _kind(kube: Kube, name: str) -> Finding:

@@ -202,6 +202,16 @@ def _telemetry() -> Schema:
     )
 
 
+def _columns() -> list[dict[str, str]]:
+    """What `kubectl get` shows beside the name."""
+    accepted = '.status.conditions[?(@.type=="Accepted")]'
+    return [
+        {"name": "Accepted", "type": "string", "jsonPath": f"{accepted}.status"},
+        {"name": "Reason", "type": "string", "jsonPath": f"{accepted}.reason"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ]
+
+
 def _crd(
     kind: str, plural: str, group: str, versions: tuple[str, ...], spec: Schema, short: list[str]
 ) -> dict[str, Any]:
@@ -228,6 +238,7 @@ def _crd(
                     # Every version has the same fields, so any may be the stored one; Istio stores v1.
                     "storage": version == "v1",
                     "subresources": {"status": {}},
+                    "additionalPrinterColumns": _columns(),
                     "schema": {"openAPIV3Schema": schema},
                 }
                 for version in versions

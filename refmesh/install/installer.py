@@ -17,6 +17,7 @@ from refmesh.install.crds import crds
 from refmesh.install.options import NAMESPACE
 from refmesh.install.rollout import remove_stuck_pods, wait_rolled_out
 from refmesh.install.serving import wait_until_serving
+from refmesh.install.statuses import forget_statuses
 from refmesh.kubeclient import KubeError, NotServed
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
     cluster_wide = [obj for obj in rest if "namespace" not in obj["metadata"]] + addons.cluster_wide()
     await asyncio.gather(*(delete(kube, obj) for obj in cluster_wide))
     await _delete_definitions(kube, report, purge=purge)
+    await forget_statuses(kube, report)
     await wait_gone(kube, namespace, timeout=_PODS_GONE_SECONDS)
     report(f"namespace {NAMESPACE}")
     if left := len(await kube.list("v1", "pods", selector=f"{TLS_MODE_LABEL}=istio")):

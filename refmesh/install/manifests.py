@@ -79,6 +79,10 @@ def rbac() -> list[Object]:
         _rule("networking.istio.io", "virtualservices destinationrules serviceentries gateways sidecars", read),
         _rule("security.istio.io", "peerauthentications authorizationpolicies requestauthentications", read),
         _rule("telemetry.istio.io", "telemetries", read),
+        *(
+            _rule(group, " ".join(f"{kind.plural}/status" for kind in KINDS if kind.group == group), "patch")
+            for group in sorted({kind.group for kind in KINDS if kind.of_istio})
+        ),
         _rule("gateway.networking.k8s.io", "gatewayclasses gateways referencegrants", read),
         _rule("gateway.networking.k8s.io", "httproutes grpcroutes tlsroutes tcproutes", read),
         _rule(
@@ -307,16 +311,16 @@ def validation() -> Object:
     plane is away objects are stored unjudged, because reading them closes what cannot be read, and a mesh that is down
     must not keep people from writing the very objects that mend it.
     """
-    kinds = [kind for kind in KINDS if kind.api_version.partition("/")[0].endswith(".istio.io")]
+    kinds = [kind for kind in KINDS if kind.of_istio]
     rules = [
         {
             "apiGroups": [group],
             "apiVersions": ["*"],
             "operations": ["CREATE", "UPDATE"],
-            "resources": [kind.plural for kind in kinds if kind.api_version.startswith(f"{group}/")],
+            "resources": [kind.plural for kind in kinds if kind.group == group],
             "scope": "Namespaced",
         }
-        for group in sorted({kind.api_version.partition("/")[0] for kind in kinds})
+        for group in sorted({kind.group for kind in kinds})
     ]
     hook = _webhook("validation.refmesh.io", [], [], "Ignore")
     service = hook["clientConfig"]["service"] | {"path": admission.PATH}

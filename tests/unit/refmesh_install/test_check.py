@@ -10,7 +10,7 @@ import yaml
 from refmesh.ca.signing import ISSUER_LIFETIME, Keyring
 from refmesh.errors import EnvironmentProblem, UsageProblem
 from refmesh.install import gateway_api
-from refmesh.install.check import judge_secret, judge_webhooks
+from refmesh.install.check import judge_objects, judge_secret, judge_webhooks
 from refmesh.install.installer import new_enough, sidecar_form
 from refmesh.install.offline import inject_object
 from tests.unit.refmesh_injector.pods import CONFIG, pod
@@ -44,6 +44,27 @@ def test_webhooks_must_trust_the_cas_root():
     assert not judge_webhooks(None, SECRET).ok
     assert not judge_webhooks(hooks(), SECRET).ok
     assert not judge_webhooks(hooks(ROOT), None).ok
+
+
+def judged_object(name: str, generation: int = 1, **conditions: str) -> tuple[str, dict[str, Any]]:
+    said = [
+        {"type": kind, "status": value.partition(" ")[0], "message": value.partition(" ")[2], "observedGeneration": 1}
+        for kind, value in conditions.items()
+    ]
+    metadata = {"namespace": "shop", "name": name, "generation": generation}
+    return "VirtualService", {"metadata": metadata, "status": {"conditions": said}}
+
+
+def test_objects_with_errors_are_named_with_the_reason():
+    good = judged_object("good", Accepted="True in force", PassedAnalysis="True nothing")
+    new = judged_object("new", 2, Accepted="False x", PassedAnalysis="False x")
+    assert judge_objects([good, new, judged_object("newer")]).ok
+    assert "2 not judged yet" in judge_objects([good, new, judged_object("newer")]).detail
+    bad = judged_object("bad", Accepted="True part", ResolvedRefs="False no host", PassedAnalysis="False errors")
+    finding = judge_objects([good, bad, *[judged_object(f"b{n}", PassedAnalysis="False e") for n in range(6)]])
+    assert not finding.ok
+    assert "VirtualService shop/bad: no host" in finding.detail
+    assert "and 2 more" in finding.detail
 
 
 def test_gateway_definitions_come_from_a_file_or_a_folder(tmp_path):

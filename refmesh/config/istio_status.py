@@ -1,0 +1,124 @@
+"""Writes the statuses of Istio's kinds: after each change of what they depend on, and only those that say otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from typing import Any, Protocol
+
+from refmesh.api.kinds import KINDS
+from refmesh.config.conditions import now
+from refmesh.config.leader_work import LeaderWork
+from refmesh.config.model import Key
+from refmesh.config.patching import patch_status
+from refmesh.config.standing import Standing, wanted_istio_status
+from refmesh.kubeclient import LOST, Conflict, Kube, KubeError
+
+__all__ = ["IstioStatusWriter", "Judge"]
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 5.0
+_PAUSE_SECONDS = 0.25
+_SHARE = 4
+"""So many times as long as judging took is waited at least before everything is judged again."""
+_AT_ONCE = 20
+"""So many objects are judged before others get a turn."""
+_FINAL = {400, 404, 422}
+"""What the API server says of a status that it will not take, or of an object that is gone: not to be asked again."""
+_KINDS = {kind.name: (kind.api_version, kind.plural) for kind in KINDS if kind.of_istio}
+
+
+class Judge(Protocol):
+    """Says what became of objects."""
+
+    def of(self, kind: str, key: Key) -> Standing | None:
+        """What became of one; None where it is not known."""
+        ...
+
+
+class IstioStatusWriter(LeaderWork):
+    """Judges and writes. `objects`: what there is, by kind and key, a new object after each change of one."""
+
+    def __init__(
+        self, kube: Kube, objects: Callable[[], Mapping[tuple[str, Key], Any]], leads: Callable[[], bool] = lambda: True
+    ) -> None:
+        super().__init__("write statuses of Istio's kinds", leads, _RETRY_SECONDS)
+        self._kube, self._objects = kube, objects
+        self._offered: tuple[tuple[Any, ...], Callable[[], Judge]] | None = None
+        self._judged: tuple[Any, ...] = ()
+        self._judge: Judge | None = None
+        self._settled: dict[tuple[str, Key], Any] = {}
+        """Objects that need no look before something changes, as they were when they were looked at."""
+
+    def offer(self, inputs: tuple[Any, ...], judge: Callable[[], Judge]) -> None:
+        """A new state of the cluster. `inputs`: all that its judgements depend on, compared by identity."""
+        self._offered = (inputs, judge)
+        self.wake()
+
+    def _follow(self) -> None:
+        self._judged, self._settled = (), {}
+
+    async def _work(self) -> bool:
+        if self._offered is None:
+            return True
+        (inputs, judge), clock = self._offered, time.perf_counter
+        spent = -clock()
+        if self._judge is None or not _same(inputs, self._judged):
+            self._judge, self._judged, self._settled = judge(), inputs, {}
+        objects = dict(self._objects())
+        self._settled = {where: raw for where, raw in self._settled.items() if where in objects}
+        changed = [(where, raw) for where, raw in objects.items() if self._settled.get(where) is not raw]
+        spent += clock()
+        complete = True
+        for index, (where, raw) in enumerate(changed, 1):
+            if index % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            spent -= clock()
+            standing = self._judge.of(*where)
+            status = wanted_istio_status(standing, raw, now()) if standing is not None else None
+            spent += clock()
+            if standing is None or standing.generation != int(raw["metadata"].get("generation") or 0):
+                continue  # newer than what was judged: the next snapshot has it
+            outcome = await self._write(where, raw, status) if status is not None else _Outcome.SETTLED
+            if outcome is _Outcome.SETTLED:
+                self._settled[where] = raw
+                continue
+            complete = False
+            if outcome is _Outcome.NOTHING_GOES:
+                break
+        if changed:
+            await asyncio.sleep(max(_PAUSE_SECONDS, _SHARE * spent))
+        return complete
+
+    async def _write(self, where: tuple[str, Key], raw: Any, status: dict[str, Any]) -> _Outcome:
+        kind, key = where
+        if not self._leads():
+            return _Outcome.NOTHING_GOES
+        try:
+            await patch_status(self._kube, _KINDS[kind], key, raw, status)
+        except Conflict:
+            return _Outcome.AGAIN  # the object as it is now comes by the watch
+        except LOST as error:
+            log.info("status of %s %s/%s not written: %s", kind, *key, error)
+            final = isinstance(error, KubeError) and error.status in _FINAL
+            return _Outcome.SETTLED if final else _Outcome.NOTHING_GOES
+        return _Outcome.SETTLED
+
+
+class _Outcome(Enum):
+    """What became of a write: there is nothing left to do, it is to be done again, or no write goes through now."""
+
+    SETTLED = auto()
+    AGAIN = auto()
+    NOTHING_GOES = auto()
+
+
+def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Whether nothing changed: tables by identity, what is no table by value."""
+    return len(one) == len(other) and all(
+        a is b or (isinstance(a, tuple) and a == b) for a, b in zip(one, other, strict=True)
+    )

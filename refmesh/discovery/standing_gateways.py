@@ -1,0 +1,54 @@
+"""What became of a Gateway of Istio's: which of its servers are open at a workload."""
+
+from __future__ import annotations
+
+from refmesh.api.istio_gateway import IstioGateway
+from refmesh.config.classic_servers import classic_gateways, closed
+from refmesh.config.standing import Finding, Standing
+from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.classic import ports_taken
+from refmesh.ingress.names import usable_port
+
+__all__ = ["GatewayStandings"]
+
+
+class GatewayStandings:
+    """Judges Gateways."""
+
+    def __init__(self, attachments: Attachments) -> None:
+        self._picked = set[tuple[str, str]]()
+        self._problems: dict[tuple[str, str], dict[int, Finding]] = {}
+        snapshot = attachments.snapshot
+        for pod in snapshot.pods.values() if snapshot.istio_gateways else ():
+            taken = None
+            for gateway in classic_gateways(snapshot, pod):
+                taken = ports_taken(snapshot, pod) if taken is None else taken
+                key = (gateway.meta.namespace, gateway.meta.name)
+                self._picked.add(key)
+                for index, server in enumerate(gateway.servers):
+                    own = (gateway, index, server)
+                    if why := closed(snapshot, pod, server):
+                        found = Finding("InvalidCertificateRef", f"spec.servers[{index}] {why}")
+                    elif not usable_port(server.port):
+                        word = f"spec.servers[{index}]: port {server.port} is the proxy's own"
+                        found = Finding("PortUnavailable", word)
+                    elif own not in taken[server.port]:
+                        older = taken[server.port][0][0]
+                        word = f"spec.servers[{index}]: Gateway {older.name} has port {server.port} in another way"
+                        found = Finding("Conflicted", word)
+                    else:
+                        continue
+                    self._problems.setdefault(key, {})[index] = found
+
+    def of(self, item: IstioGateway) -> Standing:
+        """What became of it."""
+        key = (item.meta.namespace, item.meta.name)
+        if key not in self._picked:
+            labels = ", ".join(f"{name}={value}" for name, value in item.selector)
+            missing = (Finding("TargetNotFound", f"no gateway workload has the labels {labels}"),)
+            return Standing(missing, missing, refers=True)
+        problems = self._problems.get(key, {})
+        found = tuple(problem for _, problem in sorted(problems.items()))
+        unresolved = tuple(one for one in found if one.reason == "InvalidCertificateRef")
+        whole = len(problems) == len(item.servers)
+        return Standing(found if whole else (), unresolved, () if whole else found, refers=True)

@@ -1,0 +1,100 @@
+"""What became of a VirtualService, place by place: at each of its hosts in the mesh, and at each of its Gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from refmesh.api.meta import Meta
+from refmesh.api.routing import Destination
+from refmesh.api.stream_routes import MESH
+from refmesh.api.virtual_service import VirtualService
+from refmesh.config.model import Protocol, Service, ServicePort
+from refmesh.config.standing import Finding, Standing
+from refmesh.discovery.attachments import EVERYBODY, Attachments
+from refmesh.discovery.classic import common_hosts
+from refmesh.discovery.known_hosts import KnownHosts
+
+__all__ = ["RouteStandings"]
+
+
+class RouteStandings:
+    """Judges VirtualServices."""
+
+    def __init__(self, attachments: Attachments, hosts: KnownHosts) -> None:
+        self._attachments, self._hosts = attachments, hosts
+        self._gateways = {gateway.name: gateway for gateway in attachments.snapshot.istio_gateways.values()}
+
+    def of(self, item: VirtualService) -> Standing:
+        """What became of it."""
+        places = [*self._in_mesh(item), *(self._at_gateway(item, name) for name in item.gateways if name != MESH)]
+        problems = tuple(dict.fromkeys(problem for problem in places if problem is not None))
+        targets = dict.fromkeys((one.host, one.port, one.subset) for one in _targets(item))
+        missing = [
+            self._hosts.problem(Destination(host, port, subset), item.meta.namespace) for host, port, subset in targets
+        ]
+        unresolved = (
+            *(one for one in problems if one.reason.endswith("NotFound")),
+            *dict.fromkeys(one for one in missing if one is not None),
+        )
+        nowhere = all(problem is not None for problem in places)
+        return Standing(problems if nowhere else (), unresolved, () if nowhere else problems, refers=True)
+
+    def _in_mesh(self, item: VirtualService) -> Iterator[Finding | None]:
+        if MESH in item.gateways:
+            yield from (self._at_host(item, host) for host in item.hosts)
+
+    def _at_host(self, item: VirtualService, host: str) -> Finding | None:
+        if not self._hosts.known(host):
+            which = f"that {host} covers" if host.startswith("*") else host
+            return Finding("HostNotFound", f"there is no Service and no host of a ServiceEntry {which}")
+        routed = self._hosts.routed(item.meta, host)
+        if not routed:
+            rival = self._hosts.router_of(host) if not host.startswith("*") else None
+            word = (
+                f"{rival.title} decides for {host}"
+                if rival is not None
+                else f"what {host} covers follows other VirtualServices, or is of namespaces that this has no say in"
+            )
+            return Finding("Conflicted", word)
+        problems = [self._at_service(item, service) for one in routed if (service := self._hosts.service(one))]
+        return problems[0] if len(problems) == len(routed) and all(problems) else None
+
+    def _at_service(self, item: VirtualService, service: Service) -> Finding | None:
+        name = f"Service {service.namespace}/{service.name}"
+        if not service.addresses:
+            word = f"{name} is headless: its clients call single pods, and no route stands between"
+            return Finding("NoEffect", word)
+        if item.streams:
+            return None
+        spoken = [port for port in service.ports if port.protocol is not Protocol.TCP]
+        if not spoken:
+            return Finding("NoEffect", f"no port of {name} speaks HTTP; name it http or grpc, or give tcp routes")
+        over = [self._attached(service, port) for port in spoken]
+        return Finding("Conflicted", f"{over[0].title} decides for {name}") if over[0] and all(over) else None
+
+    def _attached(self, service: Service, port: ServicePort) -> Meta | None:
+        """The route of Gateway API that decides for a port."""
+        for route in self._attachments.routes.get((EVERYBODY, service.key), ()):
+            if any(parent.key == service.key and parent.port in {None, port.port} for parent in route.parents):
+                return route.meta
+        return None
+
+    def _at_gateway(self, item: VirtualService, name: str) -> Finding | None:
+        gateway = self._gateways.get(name)
+        if gateway is None:
+            namespace, _, short = name.partition("/")
+            refused = self._attachments.snapshot.rejected.get(("IstioGateway", namespace, short))
+            if refused is not None:
+                return Finding("GatewayNotFound", f"Gateway {name} is not in force: {refused.reason}")
+            return Finding("GatewayNotFound", f"there is no Gateway {name}")
+        if not any(True for server in gateway.servers for _ in common_hosts(item, server.hosts)):
+            return Finding("NoMatchingHost", f"no server of Gateway {name} is for a host of it")
+        return None
+
+
+def _targets(item: VirtualService) -> Iterator[Destination]:
+    for rule in item.rules:
+        yield from rule.destinations
+        yield from (mirror.destination for mirror in rule.mirrors)
+    for stream in item.streams:
+        yield from stream.destinations

@@ -1,0 +1,48 @@
+"""Takes back what the control plane said in statuses: of a mesh that is gone nothing is in force."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from refmesh.api.kinds import KINDS, Kind
+from refmesh.config.model import key_of
+from refmesh.config.patching import patch_status
+from refmesh.config.standing import without_standing
+from refmesh.kubeclient import KubeError, NotServed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from refmesh.kubeclient import Kube
+
+__all__ = ["forget_statuses"]
+
+_AT_ONCE = 8
+
+
+async def forget_statuses(kube: Kube, report: Callable[[str], None]) -> None:
+    """Clear the statuses of the objects of Istio's kinds that are left; what others wrote there stays."""
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def forget(kind: Kind, obj: dict[str, Any]) -> str:
+        patch = without_standing(obj)
+        if patch is None:
+            return ""
+        async with turn:
+            try:
+                await patch_status(kube, (kind.api_version, kind.plural), key_of(obj), obj, patch)
+            except KubeError as error:
+                return error.problem if error.status != 404 else ""
+        return ""
+
+    async def of(kind: Kind) -> list[str]:
+        try:
+            objects = await kube.list(kind.api_version, kind.plural)
+        except NotServed:
+            return []
+        return await asyncio.gather(*(forget(kind, obj) for obj in objects))
+
+    answers = await asyncio.gather(*(of(kind) for kind in KINDS if kind.of_istio))
+    if problems := [one for found in answers for one in found if one]:
+        report(f"{len(problems)} objects keep a status that refmesh wrote: {problems[0]}")
