@@ -9,7 +9,7 @@ from refmesh.api.kinds import KINDS, Kind
 from refmesh.config.model import key_of
 from refmesh.config.patching import patch_status
 from refmesh.config.standing import without_standing
-from refmesh.kubeclient import KubeError, NotServed
+from refmesh.kubeclient import KubeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +39,8 @@ async def forget_statuses(kube: Kube, report: Callable[[str], None]) -> None:
     async def of(kind: Kind) -> list[str]:
         try:
             objects = await kube.list(kind.api_version, kind.plural)
-        except NotServed:
-            return []
+        except KubeError:
+            return []  # such as of a kind that is gone
         return await asyncio.gather(*(forget(kind, obj) for obj in objects))
 
     answers = await asyncio.gather(*(of(kind) for kind in KINDS if kind.of_istio))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from fixtures.kube import eventually
-from fixtures.workloads import client_pod
+from fixtures.workloads import client_pod, service
 from refmesh.install.crds import crds
 from tests.integration.refmesh.conftest import Mesh
 
@@ -37,6 +38,35 @@ def leftovers(mesh: Mesh) -> list[str]:
 def test_check_finds_nothing_wrong(mesh):
     findings = json.loads(mesh.run("check", "-o", "json").stdout)
     assert [f for f in findings if not f["ok"]] == []
+
+
+def test_statuses_say_what_is_in_force_and_are_written_once(mesh):
+    """Of an object of Istio's kinds `kubectl wait` learns whether it is in force, and `check` why not."""
+    api = "networking.istio.io/v1"
+
+    def route(name: str, host: str) -> dict[str, Any]:
+        spec = {"hosts": [host], "http": [{"directResponse": {"status": 200}}]}
+        return {"apiVersion": api, "kind": "VirtualService", "metadata": {"name": name}, "spec": spec}
+
+    with mesh.kube.namespace("refmesh-statuses", wait=True) as namespace:
+        ports = {"http": 8080}
+        mesh.kube.apply(service("echo", namespace, {"app": "echo"}, ports))
+        mesh.kube.apply(route("good", "echo"), route("bad", "nobody"), namespace=namespace)
+
+        def conditions(name: str) -> dict[str, str]:
+            status = mesh.kube.get(api, "VirtualService", name, namespace).get("status", {})
+            return {item["type"]: item["status"] for item in status.get("conditions", ())}
+
+        eventually(lambda: conditions("good") and conditions("bad"), timeout=20, what="statuses are written")
+        assert conditions("good") == {"Accepted": "True", "ResolvedRefs": "True", "PassedAnalysis": "True"}
+        assert conditions("bad") == {"Accepted": "False", "ResolvedRefs": "False", "PassedAnalysis": "False"}
+        findings = json.loads(mesh.run("check", "-o", "json", code=1).stdout)
+        (wrong,) = [f for f in findings if not f["ok"]]
+        assert "VirtualService refmesh-statuses/bad: there is no Service" in wrong["detail"]
+        before = mesh.kube.get(api, "VirtualService", "good", namespace)
+        mesh.kube.apply(service("nobody", namespace, {"app": "nobody"}, ports))
+        eventually(lambda: conditions("bad")["Accepted"] == "True", timeout=20, what="the status follows")
+        assert mesh.kube.get(api, "VirtualService", "good", namespace) == before
 
 
 def test_a_second_install_changes_nothing(mesh):
