@@ -24,16 +24,15 @@ __all__ = ["read_rule"]
 
 def read_rule(item: Field, namespace: str, domain: str) -> Rule:
     """Read an entry of `http`. Raises `Invalid`."""
-    if item.get("delegate").present:
-        raise Invalid(f"{item.path}.delegate", "is not supported by refmesh; write the delegate's routes here")
     item.only(
         "name", "match", "route", "timeout", "retries", "fault", "headers", "redirect", "rewrite", "mirror", "mirrors",
-        "mirrorPercentage", "corsPolicy", "directResponse",
+        "mirrorPercentage", "corsPolicy", "directResponse", "delegate",
     )  # fmt: skip
     destinations = tuple(_destination(route, namespace, domain) for route in item.get("route").each())
     redirect, direct = http_actions.redirect(item.get("redirect")), http_actions.direct(item.get("directResponse"))
-    if not destinations and redirect is None and direct is None:
-        raise Invalid(f"{item.path}.route", "is required (or a redirect, or a directResponse)")
+    delegate = _delegate(item, namespace)
+    if not destinations and redirect is None and direct is None and delegate is None:
+        raise Invalid(f"{item.path}.route", "is required (or a redirect, a directResponse, or a delegate)")
     if redirect is not None and (destinations or direct is not None):
         raise Invalid(f"{item.path}.redirect", "cannot stand beside a route or a directResponse")
     if direct is not None and destinations:
@@ -55,7 +54,19 @@ def read_rule(item: Field, namespace: str, domain: str) -> Rule:
         rewrite=http_actions.rewrite(item.get("rewrite")),
         mirrors=_mirrors(item, namespace, domain),
         cors=http_actions.cors(item.get("corsPolicy")),
+        delegate=delegate,
     )
+
+
+def _delegate(item: Field, namespace: str) -> tuple[str, str] | None:
+    field = item.get("delegate")
+    if not field.present:
+        return None
+    for key in ("route", "redirect", "directResponse"):
+        if item.get(key).present:
+            raise Invalid(field.path, f"cannot stand beside {key}: the delegate says what becomes of the requests")
+    field.only("name", "namespace")
+    return (field.get("namespace").text("") or namespace, field.get("name").text())
 
 
 def _mirrors(item: Field, namespace: str, domain: str) -> tuple[Mirror, ...]:

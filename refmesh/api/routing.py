@@ -195,6 +195,8 @@ class Rule:
     cors: Cors | None = None
     name: str = ""
     """For people: it shows in the proxies' access logs."""
+    delegate: tuple[str, str] | None = None
+    """Namespace and name of the VirtualService whose rules stand in for this one, with its matches and settings."""
 
 
 def weighable(destinations: tuple[Destination, ...], path: str) -> tuple[Destination, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from refmesh.api.export_to import EVERYWHERE, exported
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.http_rules import read_rule
 from refmesh.api.istio_gateway import HOST
@@ -32,6 +33,17 @@ class VirtualService:
     gateways: tuple[str, ...] = (MESH,)
     outside: tuple[str, ...] = ()
     """The hosts as clients at a Gateway call them: as they are written, "" for every one."""
+    exported: frozenset[str] = EVERYWHERE
+    """The namespaces to whose clients and gateways it speaks."""
+
+    @property
+    def is_delegate(self) -> bool:
+        """Whether it has no hosts: its rules are for VirtualServices that name it."""
+        return not self.hosts
+
+    def speaks_to(self, namespace: str) -> bool:
+        """Whether it is there for the clients and gateways of a namespace."""
+        return not self.exported or namespace in self.exported
 
     def rules_for(self, gateway: str) -> tuple[Rule, ...]:
         """The HTTP rules that hold at a Gateway, or in the `mesh`."""
@@ -70,19 +82,39 @@ class VirtualService:
         """Read the object. Raises `Invalid`."""
         meta = Meta.read(obj, "VirtualService")
         spec = Field(obj, "").get("spec").only("hosts", "http", "tcp", "tls", "gateways", "exportTo")
-        for scope in spec.get("exportTo").each():
-            if scope.text() != "*":
-                raise Invalid(scope.path, "is not supported by refmesh unless it is `*`")
+        scopes = exported(spec.get("exportTo"), meta.namespace)
         gateways = gateway_names(spec, meta.namespace) or (MESH,)
         written = tuple(_host(host, gateways) for host in spec.get("hosts").each())
         if not written:
-            raise Invalid("spec.hosts", "is required")
+            _check_delegate(spec)
         hosts = tuple(short_host(host, meta.namespace, domain) for host in written)
         rules = tuple(read_rule(item, meta.namespace, domain) for item in spec.get("http").each())
         streams = stream_rules(spec, meta.namespace, domain, gateways)
         if not rules and not streams:
             raise Invalid("spec.http", "needs at least one rule, or spec.tcp or spec.tls does")
-        return cls(meta, hosts, rules, streams, gateways, tuple("" if host == "*" else host for host in written))
+        outside = tuple("" if host == "*" else host for host in written)
+        return cls(meta, hosts, rules, streams, gateways, outside, scopes)
+
+
+def _check_delegate(spec: Field) -> None:
+    """Without hosts it is a delegate: http routes alone. For whom and where they are, the one that delegates says."""
+    if not spec.get("http").present:
+        raise Invalid("spec.hosts", "is required, but for a delegate, which has http routes")
+    for key in ("gateways", "tcp", "tls"):
+        if spec.get(key).each():
+            raise Invalid(f"spec.{key}", "is nothing that a delegate has: give spec.hosts, or leave it out")
+    for item in spec.get("http").each():
+        if item.get("delegate").present:
+            raise Invalid(
+                f"{item.path}.delegate", "cannot stand in a delegate, which has no spec.hosts: one level is all"
+            )
+        for match in item.get("match").each():
+            for key in ("gateways", "sourceLabels", "sourceNamespace"):
+                if match.get(key).present:
+                    word = (
+                        "is for the VirtualService that delegates to say, not for a delegate, which has no spec.hosts"
+                    )
+                    raise Invalid(f"{match.path}.{key}", word)
 
 
 def _host(field: Field, gateways: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from refmesh.api.hostnames import covers, specificity
 from refmesh.api.routing import Destination, Rule
 from refmesh.api.stream_routes import MESH
 from refmesh.api.virtual_service import VirtualService
+from refmesh.config.delegates import Delegation, delegated
 from refmesh.config.model import Key, Service, ServicePort, Snapshot
 from refmesh.config.outside import OutsideHost, ambiguous_names, hosts_outside
 from refmesh.config.references import service_of
@@ -19,10 +20,9 @@ from refmesh.discovery.limits import StreamHandling
 from refmesh.discovery.outbound import StreamRoute
 from refmesh.discovery.rules import merged_rules, resolved, rule_for, with_targets
 from refmesh.discovery.settings import MeshSettings
+from refmesh.discovery.virtual_hosts import EVERYBODY, by_host, calling
 
-__all__ = ["EVERYBODY", "Attachments", "clients_of", "wider_names"]
-
-EVERYBODY = ""
+__all__ = ["EVERYBODY", "Attachments", "clients_of"]
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,29 @@ class Attachments:
     snapshot: Snapshot
     settings: MeshSettings
     virtual_services: Mapping[str, VirtualService]
-    """Those that speak to sidecars, by host: of a wildcard's hosts, those that there are."""
+    """Those that speak to the sidecars of every namespace, by host: of a wildcard's hosts, those that there are."""
+    exported: Mapping[str, Mapping[str, VirtualService]]
+    """By namespace and host: those that its sidecars follow instead, because not every namespace knows of them."""
     routes: Mapping[tuple[str, Key], tuple[GatewayRoute, ...]]
     """Routes of Gateway API by scope and Service, GRPCRoutes before HTTPRoutes, each kind the oldest first."""
     destination_rules: Mapping[tuple[str, str], tuple[DestinationRule, ...]]
     """By scope and host: the oldest; where that is private, behind it the oldest that is not, if there is one."""
+    delegation: Delegation
+    """What became of VirtualServices without hosts."""
 
     @classmethod
     def collect(cls, snapshot: Snapshot, settings: MeshSettings) -> Attachments:
         """Sort what a snapshot has. Of several objects on the same host the oldest decides."""
+        delegation = delegated(snapshot.virtual_services)
         outside = ambiguous_names(snapshot, settings.domain)
+        virtual_services = delegation.virtual_services
         if outside:
-            called = {key: _calling(item, outside) for key, item in snapshot.virtual_services.items()}
-            snapshot = replace(snapshot, virtual_services=called)
-        by_age = sorted(snapshot.virtual_services.values(), key=lambda item: item.meta.age_key)
-        named = [(host, item) for item in by_age if MESH in item.gateways for host in item.hosts]
-        virtual: dict[str, VirtualService] = {}
-        for host, item in named:
-            virtual.setdefault(host, item)
-        _spread(virtual, [one for one in named if one[0].startswith("*")], snapshot, settings)
+            virtual_services = {key: calling(item, outside) for key, item in virtual_services.items()}
+            called = {key: calling(item, outside) for key, item in delegation.delegates.items()}
+            delegation = replace(delegation, delegates=called)
+        if virtual_services is not snapshot.virtual_services:
+            snapshot = replace(snapshot, virtual_services=virtual_services)
+        virtual, exported = by_host(snapshot, settings)
         routes: dict[tuple[str, Key], list[GatewayRoute]] = {}
         of_gateway_api = [*snapshot.grpc_routes.values(), *snapshot.http_routes.values()]
         for route in sorted(of_gateway_api, key=lambda item: (item.meta.kind, *item.meta.age_key)):
@@ -60,19 +64,31 @@ class Attachments:
             snapshot,
             settings,
             virtual,
+            exported,
             {where: tuple(found) for where, found in routes.items()},
             _destination_rules(snapshot, settings, outside),
+            delegation,
         )
+
+    def virtual_service(self, host: str, namespace: str) -> VirtualService | None:
+        """The VirtualService that sidecars of a namespace ("": of no particular one) follow for a host."""
+        return self.exported.get(namespace, {}).get(host) or self.virtual_services.get(host)
+
+    def virtual_services_of(self, host: str) -> Iterator[VirtualService]:
+        """Every VirtualService that some sidecars follow for a host."""
+        for table in (self.virtual_services, *self.exported.values()):
+            if host in table:
+                yield table[host]
 
     def namespaces_of_their_own(self) -> set[str]:
         """Namespaces whose clients see something that others do not."""
         scopes = {scope for scope, _ in self.routes} | {scope for scope, _ in self.destination_rules}
-        return (scopes | {namespace for namespace, _ in self._source_namespaces}) - {EVERYBODY}
+        return (scopes | {namespace for namespace, _ in self._routed_otherwise}) - {EVERYBODY}
 
     def special_services(self, namespace: str) -> set[Key]:
         """The services that clients of a namespace see differently."""
         found = {key for scope, key in self.routes if scope == namespace}
-        for scope, host in (*self.destination_rules, *self._source_namespaces):
+        for scope, host in (*self.destination_rules, *self._routed_otherwise):
             if scope == namespace:
                 found.add(service_of(host))
         return found
@@ -82,16 +98,16 @@ class Attachments:
         return {service_of(host) for host in self._own_rules(namespace)}
 
     @cached_property
-    def _source_namespaces(self) -> frozenset[tuple[str, str]]:
-        """(namespace, host) where a VirtualService speaks about clients of one namespace."""
-        return frozenset(
-            (namespace, host) for host, item in self.virtual_services.items() for namespace in item.source_namespaces
-        )
+    def _routed_otherwise(self) -> frozenset[tuple[str, str]]:
+        """(namespace, host) where a VirtualService speaks about one namespace's clients, or to some namespaces only."""
+        asked = ((space, host) for host, item in self.virtual_services.items() for space in item.source_namespaces)
+        return frozenset((*asked, *((space, host) for space, table in self.exported.items() for host in table)))
 
     @cached_property
     def by_client(self) -> tuple[Service, ...]:
         """Services whose VirtualService tells clients apart by their labels."""
-        hosts = sorted(host for host, item in self.virtual_services.items() if item.by_labels)
+        tables = (self.virtual_services, *self.exported.values())
+        hosts = sorted({host for table in tables for host, item in table.items() if item.by_labels})
         found = (self.snapshot.services.get(service_of(host)) for host in hosts)
         return tuple(service for service in found if service is not None)
 
@@ -107,8 +123,7 @@ class Attachments:
         asked = {item.meta: item.asked_labels for item in self.snapshot.virtual_services.values()}
         found: dict[str, frozenset[str]] = {}
         for one in self.outside:
-            item = self.virtual_services.get(one.name)
-            labels = asked[item.meta] if item is not None else None
+            labels = frozenset[str]().union(*(asked[item.meta] for item in self.virtual_services_of(one.name)))
             if labels:
                 found[one.name] = labels
         return found
@@ -128,7 +143,7 @@ class Attachments:
         ruled = self.outside_ruled(namespace)
         # A connection is handled as the rule of the destination says that its route leads to.
         led = (self._outside_led_to.get(target, ()) for target in ruled | self._own_rules(namespace))
-        asked = (host for scope, host in self._source_namespaces if scope == namespace)
+        asked = (host for scope, host in self._routed_otherwise if scope == namespace)
         return ruled.union(*led, (host for host in asked if host in self._outside_by_name))
 
     @cached_property
@@ -136,8 +151,7 @@ class Attachments:
         """By destination, the names of the hosts outside from which tcp and tls routes lead there."""
         found: dict[str, set[str]] = {}
         for name in self._outside_by_name:
-            virtual = self.virtual_services.get(name)
-            for rule in virtual.streams if virtual is not None else ():
+            for rule in (rule for item in self.virtual_services_of(name) for rule in item.streams):
                 for target in rule.destinations:
                     found.setdefault(target.host, set()).add(name)
         return found
@@ -162,7 +176,7 @@ class Attachments:
         self, host: str, port: int, namespace: str = "", labels: Mapping[str, str] | None = None
     ) -> tuple[StreamRoute, ...]:
         """The tcp and tls routes for connections to a port of a host, of such clients' sidecars."""
-        virtual = self.virtual_services.get(host)
+        virtual = self.virtual_service(host, namespace)
         found: list[StreamRoute] = []
         for rule in virtual.streams if virtual is not None else ():
             targets = tuple(self.with_port(item, port) for item in rule.destinations)
@@ -235,7 +249,7 @@ class Attachments:
         self, host: str, port: int, namespace: str, labels: Mapping[str, str] | None = None
     ) -> tuple[Rule, ...] | None:
         """The rules of the VirtualService for a host; None where it has none for requests."""
-        virtual = self.virtual_services.get(host)
+        virtual = self.virtual_service(host, namespace)
         if virtual is None or not virtual.rules:
             return None
         held = (rule_for(rule, port, namespace, labels or {}) for rule in virtual.rules_for(MESH))
@@ -254,42 +268,6 @@ class Attachments:
         if service is not None and not numbers:
             numbers = [one.port for one in service.ports]
         return replace(destination, port=numbers[0] if len(numbers) == 1 else port)
-
-
-def _spread(
-    virtual: dict[str, VirtualService],
-    named: Iterable[tuple[str, VirtualService]],
-    snapshot: Snapshot,
-    settings: MeshSettings,
-) -> None:
-    """Give each host that there is the VirtualService of the closest wildcard, where none is for it alone.
-
-    `named`: the wildcards, the oldest first. Nobody takes over Services of other namespaces by the way: a wildcard
-    covers those of its VirtualService's own namespace, and in the root namespace those of all.
-    """
-    oldest: dict[tuple[str, str], VirtualService] = {}
-    for name, item in named:
-        oldest.setdefault((name, item.meta.namespace), item)
-        oldest.setdefault((name, EVERYBODY), item)
-    if not oldest:
-        return
-    owners = {one.name: EVERYBODY for one in hosts_outside(snapshot)}
-    owners |= {service.host(settings.domain): service.namespace for service in snapshot.services.values()}
-    for host, owner in owners.items():
-        speaking = {owner, settings.root_namespace} if owner != EVERYBODY else {EVERYBODY}
-        for name in wider_names(host):
-            found = [oldest[name, namespace] for namespace in speaking if (name, namespace) in oldest]
-            if found:
-                virtual.setdefault(host, min(found, key=lambda item: item.meta.age_key))
-                break
-
-
-def wider_names(host: str) -> Iterator[str]:
-    """Every wildcard that covers a host, the closest first."""
-    _, dot, rest = host.partition(".")
-    while dot:
-        yield f"*.{rest}"
-        _, dot, rest = rest.partition(".")
 
 
 def _destination_rules(
@@ -314,20 +292,6 @@ def _destination_rules(
     for host, rule in mesh_wide.items():
         found.setdefault((EVERYBODY, host), (rule,))
     return found
-
-
-def _calling(virtual: VirtualService, outside: Mapping[str, str]) -> VirtualService:
-    """The VirtualService with hosts outside called by their own names."""
-
-    def named(target: Destination) -> Destination:
-        return replace(target, host=outside.get(target.host, target.host))
-
-    return replace(
-        virtual,
-        hosts=tuple(outside.get(host, host) for host in virtual.hosts),
-        rules=tuple(with_targets(rule, named) for rule in virtual.rules),
-        streams=tuple(replace(rule, destinations=tuple(map(named, rule.destinations))) for rule in virtual.streams),
-    )
 
 
 def clients_of(route_namespace: str, service_namespace: str) -> str:

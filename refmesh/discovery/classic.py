@@ -54,18 +54,20 @@ def _chains(attachments: Attachments, pod: Pod, servers: list[tuple[IstioGateway
     if not servers:
         return ()
     if _shape(servers[0][2]) == "tcp":
-        streams = (one for gateway, _, server in servers for one in _streams(attachments, gateway, server))
+        streams = (
+            one for gateway, _, server in servers for one in _streams(attachments, pod.namespace, gateway, server)
+        )
         return tuple(Chain(f"tcp.{servers[0][2].port}", (), shares=found) for _, found in islice(streams, 1))
     if not _shape(servers[0][2]):
         plain: dict[str, list[Rule]] = {}
         for gateway, _, server in servers:
-            _add_sites(plain, attachments, gateway, server)
+            _add_sites(plain, attachments, pod.namespace, gateway, server)
         return (Chain(f"http.{servers[0][2].port}", _as_sites(plain)),)
     found, taken = list[Chain](), set[str]()
     demanding = {host.name for _, _, server in servers if server.mutual for host in server.hosts}
     for gateway, index, server in servers:
         if server.stream:
-            found += _passed(attachments, gateway, index, server, taken)
+            found += _passed(attachments, pod.namespace, gateway, index, server, taken)
             continue
         hosts = tuple(host for host in server.hosts if host.name not in taken)
         names = tuple(dict.fromkeys(host.name for host in hosts))
@@ -77,7 +79,7 @@ def _chains(attachments: Attachments, pod: Pod, servers: list[tuple[IstioGateway
         if held.problem or not names:
             continue
         sites: dict[str, list[Rule]] = {}
-        _add_sites(sites, attachments, gateway, replace(server, hosts=hosts))
+        _add_sites(sites, attachments, pod.namespace, gateway, replace(server, hosts=hosts))
         others = {host for host in demanding - set(names) if any(covers(one.name, host) for one in server.hosts)}
         name = f"https.{server.port}.{gateway.meta.namespace}.{gateway.meta.name}.{index}"
         # A server for every host has no names: Envoy knows no wildcard for all.
@@ -94,10 +96,10 @@ def _chains(attachments: Attachments, pod: Pod, servers: list[tuple[IstioGateway
 
 
 def _passed(
-    attachments: Attachments, gateway: IstioGateway, index: int, server: Server, taken: set[str]
+    attachments: Attachments, namespace: str, gateway: IstioGateway, index: int, server: Server, taken: set[str]
 ) -> Iterator[Chain]:
     """A chain for each tls route, with the names that no chain before it has taken."""
-    for number, (asked, found) in enumerate(_streams(attachments, gateway, server)):
+    for number, (asked, found) in enumerate(_streams(attachments, namespace, gateway, server)):
         names = tuple(name for name in asked if name not in taken)
         taken.update(names)
         if names:
@@ -106,10 +108,10 @@ def _passed(
 
 
 def _streams(
-    attachments: Attachments, gateway: IstioGateway, server: Server
+    attachments: Attachments, namespace: str, gateway: IstioGateway, server: Server
 ) -> Iterator[tuple[tuple[str, ...], tuple[tuple[str, int], ...]]]:
     """The tls or tcp routes of the VirtualServices for a server, the oldest first: names, and clusters by weight."""
-    for item in sorted(attachments.snapshot.virtual_services.values(), key=lambda item: item.meta.age_key):
+    for item in _speaking(attachments, namespace):
         hosts = tuple(dict.fromkeys(common_hosts(item, server.hosts))) if gateway.name in item.gateways else ()
         for rule in item.streams if hosts else ():
             if rule.tls != (server.stream == "tls"):
@@ -139,18 +141,25 @@ def _as_sites(sites: dict[str, list[Rule]]) -> tuple[Site, ...]:
     return tuple(Site(name or "*", tuple(rules)) for name, rules in sorted(sites.items()))
 
 
-def _add_sites(sites: dict[str, list[Rule]], attachments: Attachments, gateway: IstioGateway, server: Server) -> None:
+def _add_sites(
+    sites: dict[str, list[Rule]], attachments: Attachments, namespace: str, gateway: IstioGateway, server: Server
+) -> None:
     """Each host with the rules of the VirtualServices for it, the oldest first."""
     if server.redirect:
         for host in server.hosts:
             sites.setdefault(host.name, []).append(_TO_HTTPS)
         return
-    virtual = sorted(attachments.snapshot.virtual_services.values(), key=lambda item: item.meta.age_key)
-    for item in virtual:
+    for item in _speaking(attachments, namespace):
         held = [rule_for(rule, server.port, "", {}) for rule in item.rules_for(gateway.name)]
         rules = [attachments.with_ports(rule, server.port) for rule in held if rule is not None]
         for name in dict.fromkeys(common_hosts(item, server.hosts)):
             sites.setdefault(name, []).extend(rules)
+
+
+def _speaking(attachments: Attachments, namespace: str) -> list[VirtualService]:
+    """The VirtualServices that there are for the gateways of a namespace, the oldest first."""
+    known = (item for item in attachments.snapshot.virtual_services.values() if item.speaks_to(namespace))
+    return sorted(known, key=lambda item: item.meta.age_key)
 
 
 def common_hosts(item: VirtualService, hosts: tuple[ServerHost, ...]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 
@@ -14,7 +14,8 @@ from refmesh.config.model import Service
 from refmesh.config.outside import OutsideHost, ambiguous_names
 from refmesh.config.references import service_of
 from refmesh.config.standing import Finding
-from refmesh.discovery.attachments import EVERYBODY, Attachments, wider_names
+from refmesh.discovery.attachments import EVERYBODY, Attachments
+from refmesh.discovery.virtual_hosts import wider_names
 
 __all__ = ["KnownHosts"]
 
@@ -66,9 +67,10 @@ class KnownHosts:
     def _routed(self) -> dict[Meta, set[str]]:
         """The hosts that there are, by the VirtualService in force for them."""
         found: dict[Meta, set[str]] = {}
-        for host, item in self._attachments.virtual_services.items():
-            if self.service(host) is not None or host in self._outside:
-                found.setdefault(item.meta, set()).add(host)
+        for table in (self._attachments.virtual_services, *self._attachments.exported.values()):
+            for host, item in table.items():
+                if self.service(host) is not None or host in self._outside:
+                    found.setdefault(item.meta, set()).add(host)
         return found
 
     def routed(self, meta: Meta, host: str) -> set[str]:
@@ -76,10 +78,10 @@ class KnownHosts:
         own = self._routed.get(meta, set())
         return {host} & own if not host.startswith("*") else {one for one in own if covers(host, one)}
 
-    def router_of(self, host: str) -> Meta | None:
-        """The VirtualService in force for a host."""
-        found = self._attachments.virtual_services.get(host)
-        return found.meta if found is not None else None
+    def router_of(self, host: str, namespaces: Iterable[str]) -> Meta | None:
+        """The VirtualService in force for a host for clients of one of these namespaces."""
+        found = (self._attachments.virtual_service(host, namespace) for namespace in namespaces)
+        return next((item.meta for item in found if item is not None), None)
 
     def rule_in_force(self, written: DestinationRule) -> tuple[DestinationRule, Meta | None]:
         """A DestinationRule as it was understood, and the one in force in its place, if there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from refmesh.api.istio_gateway import IstioGateway
 from refmesh.config.classic_servers import classic_gateways, closed
+from refmesh.config.model import Key
 from refmesh.config.standing import Finding, Standing
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.classic import ports_taken
@@ -16,15 +17,15 @@ class GatewayStandings:
     """Judges Gateways."""
 
     def __init__(self, attachments: Attachments) -> None:
-        self._picked = set[tuple[str, str]]()
-        self._problems: dict[tuple[str, str], dict[int, Finding]] = {}
+        self._picked: dict[Key, set[str]] = {}
+        self._problems: dict[Key, dict[int, Finding]] = {}
         snapshot = attachments.snapshot
         for pod in snapshot.pods.values() if snapshot.istio_gateways else ():
             taken = None
             for gateway in classic_gateways(snapshot, pod):
                 taken = ports_taken(snapshot, pod) if taken is None else taken
                 key = (gateway.meta.namespace, gateway.meta.name)
-                self._picked.add(key)
+                self._picked.setdefault(key, set()).add(pod.namespace)
                 for index, server in enumerate(gateway.servers):
                     own = (gateway, index, server)
                     if why := closed(snapshot, pod, server):
@@ -39,6 +40,10 @@ class GatewayStandings:
                     else:
                         continue
                     self._problems.setdefault(key, {})[index] = found
+
+    def namespaces(self, gateway: IstioGateway) -> set[str]:
+        """Where the workloads of a Gateway are."""
+        return self._picked.get((gateway.meta.namespace, gateway.meta.name), set())
 
     def of(self, item: IstioGateway) -> Standing:
         """What became of it."""

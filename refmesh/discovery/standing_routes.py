@@ -8,11 +8,12 @@ from refmesh.api.meta import Meta
 from refmesh.api.routing import Destination
 from refmesh.api.stream_routes import MESH
 from refmesh.api.virtual_service import VirtualService
-from refmesh.config.model import Protocol, Service, ServicePort
+from refmesh.config.model import Key, Protocol, Service, ServicePort
 from refmesh.config.standing import Finding, Standing
 from refmesh.discovery.attachments import EVERYBODY, Attachments
 from refmesh.discovery.classic import common_hosts
 from refmesh.discovery.known_hosts import KnownHosts
+from refmesh.discovery.standing_gateways import GatewayStandings
 
 __all__ = ["RouteStandings"]
 
@@ -20,24 +21,37 @@ __all__ = ["RouteStandings"]
 class RouteStandings:
     """Judges VirtualServices."""
 
-    def __init__(self, attachments: Attachments, hosts: KnownHosts) -> None:
-        self._attachments, self._hosts = attachments, hosts
+    def __init__(self, attachments: Attachments, hosts: KnownHosts, gateways: GatewayStandings) -> None:
+        self._attachments, self._hosts, self._opened = attachments, hosts, gateways
         self._gateways = {gateway.name: gateway for gateway in attachments.snapshot.istio_gateways.values()}
 
     def of(self, item: VirtualService) -> Standing:
         """What became of it."""
+        key = (item.meta.namespace, item.meta.name)
+        if item.is_delegate:
+            return self._of_delegate(item, key)
+        lost = self._attachments.delegation.problems.get(key, ())
+        if lost and not item.rules and not item.streams:
+            return Standing(lost, lost, refers=True)
         places = [*self._in_mesh(item), *(self._at_gateway(item, name) for name in item.gateways if name != MESH)]
         problems = tuple(dict.fromkeys(problem for problem in places if problem is not None))
-        targets = dict.fromkeys((one.host, one.port, one.subset) for one in _targets(item))
-        missing = [
-            self._hosts.problem(Destination(host, port, subset), item.meta.namespace) for host, port, subset in targets
-        ]
-        unresolved = (
-            *(one for one in problems if one.reason.endswith("NotFound")),
-            *dict.fromkeys(one for one in missing if one is not None),
-        )
+        named = (*problems, *lost)
+        unresolved = (*(one for one in named if one.reason.endswith("NotFound")), *self._missing(item))
         nowhere = all(problem is not None for problem in places)
-        return Standing(problems if nowhere else (), unresolved, () if nowhere else problems, refers=True)
+        return Standing(problems if nowhere else (), unresolved, lost if nowhere else named, refers=True)
+
+    def _of_delegate(self, item: VirtualService, key: Key) -> Standing:
+        if key not in self._attachments.delegation.used:
+            word = "it has no hosts, and no VirtualService in force delegates to it so that its rules can hold"
+            return Standing((Finding("NotDelegated", word),), tuple(self._missing(item)), refers=True)
+        return Standing((), tuple(self._missing(item)), refers=True)
+
+    def _missing(self, item: VirtualService) -> Iterator[Finding]:
+        """The destinations that are not there."""
+        targets = dict.fromkeys((one.host, one.port, one.subset) for one in _targets(item))
+        for host, port, subset in targets:
+            if (problem := self._hosts.problem(Destination(host, port, subset), item.meta.namespace)) is not None:
+                yield problem
 
     def _in_mesh(self, item: VirtualService) -> Iterator[Finding | None]:
         if MESH in item.gateways:
@@ -48,8 +62,12 @@ class RouteStandings:
             which = f"that {host} covers" if host.startswith("*") else host
             return Finding("HostNotFound", f"there is no Service and no host of a ServiceEntry {which}")
         routed = self._hosts.routed(item.meta, host)
+        if not routed and item.exported and not item.exported & self._attachments.snapshot.namespaces.keys():
+            return Finding("NamespaceNotFound", f"there is no namespace {', '.join(sorted(item.exported))} (exportTo)")
         if not routed:
-            rival = self._hosts.router_of(host) if not host.startswith("*") else None
+            rival = (
+                self._hosts.router_of(host, sorted(item.exported) or [EVERYBODY]) if not host.startswith("*") else None
+            )
             word = (
                 f"{rival.title} decides for {host}"
                 if rival is not None
@@ -87,6 +105,10 @@ class RouteStandings:
             if refused is not None:
                 return Finding("GatewayNotFound", f"Gateway {name} is not in force: {refused.reason}")
             return Finding("GatewayNotFound", f"there is no Gateway {name}")
+        homes = self._opened.namespaces(gateway)
+        if homes and not any(map(item.speaks_to, homes)):
+            word = f"the workloads of Gateway {name} are in {', '.join(sorted(homes))}, where exportTo does not reach"
+            return Finding("NotExported", word)
         if not any(True for server in gateway.servers for _ in common_hosts(item, server.hosts)):
             return Finding("NoMatchingHost", f"no server of Gateway {name} is for a host of it")
         return None

@@ -52,7 +52,8 @@ class Standings:
         for policies in (snapshot.sidecars.values(), snapshot.telemetries.values()):
             scopes: Scopes[Any] = Scopes.collect(policies, root)
             self._rivals.add(scopes.namespaces, scopes.workloads, _picked)
-        routes, gateways = RouteStandings(attachments, hosts), GatewayStandings(attachments)
+        gateways = GatewayStandings(attachments)
+        routes = RouteStandings(attachments, hosts, gateways)
         self._judges: Mapping[str, Callable[[Any], Standing]] = {
             "VirtualService": routes.of,
             "DestinationRule": self._destination_rule,
@@ -69,6 +70,8 @@ class Standings:
         """What became of an object; None for one that the snapshot does not have."""
         table: Mapping[Key, Any] = getattr(self._snapshot, table_of(kind))
         item, rejected = table.get(key), self._snapshot.rejected.get((kind, *key))
+        if kind == "VirtualService" and item is None:
+            item = self._attachments.delegation.delegates.get(key)
         if rejected is not None:
             closed = "; what it may have meant to close is closed until it can be read" if item is not None else ""
             found = Finding("Invalid", f"{rejected.reason}{closed}")

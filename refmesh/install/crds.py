@@ -61,6 +61,7 @@ def _virtual_service() -> Schema:
         name=_STRING,
         match=_list(match),
         route=_list(weighted),
+        delegate=_object(name=_STRING, namespace=_STRING),
         timeout=_DURATION,
         retries=_object(
             attempts=_INTEGER,

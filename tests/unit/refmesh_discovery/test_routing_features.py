@@ -192,7 +192,7 @@ def test_a_tls_route_for_every_name_takes_no_plaintext() -> None:
 @pytest.mark.parametrize(
     ("http", "field"),
     [
-        ({"delegate": {"name": "x"}}, r"spec\.http\[0\]\.delegate.*not supported"),
+        (TO_A | {"delegate": {"name": "x"}}, r"spec\.http\[0\]\.delegate: cannot stand beside route"),
         ({"route": [{"destination": {"host": "a"}}], "mirrorPercentage": {"value": 5}}, "mirrorPercentage"),
         ({"route": [{"destination": {"host": "a"}}], "corsPolicy": {"allowOrigins": [{}]}}, "allowOrigins"),
         (TO_A | {"fault": {"abort": {}}}, r"abort: needs exactly one of httpStatus and grpcStatus"),

@@ -1,0 +1,28 @@
+"""`exportTo`: whose clients an object speaks to, wherever it is."""
+
+from __future__ import annotations
+
+import re
+
+from refmesh.api.fields import Field, Invalid
+
+__all__ = ["EVERYWHERE", "exported"]
+
+EVERYWHERE: frozenset[str] = frozenset()
+"""Every namespace."""
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_MOST = 32
+"""Every namespace that is named has a configuration of its own made for it."""
+
+
+def exported(field: Field, namespace: str) -> frozenset[str]:
+    """The namespaces that are named, the object's own for `.`; `EVERYWHERE` for `*` or nothing. Raises `Invalid`."""
+    found = []
+    for item in field.each():
+        name = item.text()
+        if name not in {"*", "."} and not _NAMESPACE.fullmatch(name):
+            raise Invalid(item.path, f"must be `*`, `.` or the name of a namespace, not {name!r}")
+        found.append(namespace if name == "." else name)
+    if len(set(found)) > _MOST:
+        raise Invalid(field.path, f"must not name more than {_MOST} namespaces; use `*` for all of them")
+    return EVERYWHERE if "*" in found else frozenset(found)
