@@ -155,6 +155,30 @@ def test_a_mirror_gets_every_request_and_its_answers_reach_nobody(mesh: Mesh, sh
         assert count(mesh, shop, "echo-v1", key) == 40
 
 
+def test_a_delegate_answers_and_what_is_exported_elsewhere_does_not(mesh: Mesh, shop: str, client: Client) -> None:
+    url, team = f"http://echo.{shop}:8080", f"team-{uuid.uuid4().hex[:6]}"
+    matched = {"match": [{"uri": {"prefix": "/team/two"}}], **to(f"echo-v2.{shop}.svc.cluster.local")}
+    rest = to(f"echo-v1.{shop}.svc.cluster.local")
+    delegate = {"apiVersion": ISTIO, "kind": "VirtualService", "metadata": {"name": "d"}}
+    elsewhere = {"hosts": ["echo"], "exportTo": [team], "http": [{"directResponse": {"status": 418}}]}
+    named = {"match": [{"uri": {"prefix": "/team"}}], "delegate": {"name": "d", "namespace": team}}
+    with mesh.kube.namespace(team, wait=True), applied(mesh, shop, ISTIO, "VirtualService", elsewhere):
+        mesh.kube.apply({**delegate, "spec": {"http": [marked(matched, "delegate"), rest]}}, namespace=team)
+        root = {"hosts": ["echo"], "http": [named, {"directResponse": {"status": 204}}]}
+        with applied(mesh, shop, ISTIO, "VirtualService", root):
+            in_force(client, f"{url}/team/two", "delegate")
+            assert versions(client.batch(Batch(url=f"{url}/team/two", count=10))) == {"v2": 10}
+            assert versions(client.batch(Batch(url=f"{url}/team/three", count=10))) == {"v1": 10}
+            assert one(client, url=f"{url}/other").status == 204
+
+        def answered_elsewhere() -> dict[str, str]:
+            found = mesh.kube.list(ISTIO, "VirtualService", shop)
+            return {c["type"]: c["status"] for obj in found for c in obj.get("status", {}).get("conditions", ())}
+
+        eventually(lambda: answered_elsewhere().get("Accepted") == "True", timeout=20, what="the other one is judged")
+        assert versions(client.batch(Batch(url=url, count=10))).keys() <= {"v1", "v2"}
+
+
 def test_a_browser_s_preflight_is_answered_for_allowed_origins_only(mesh: Mesh, shop: str, client: Client) -> None:
     cors = {"allowOrigins": [{"exact": "https://good.example"}], "allowMethods": ["PUT"], "maxAge": "60s"}
     url = f"http://echo.{shop}:8080/"
