@@ -82,10 +82,12 @@ def wanted_istio_status(standing: Standing, raw: Mapping[str, Any], now: str) ->
     kept = [item for item in before.get("conditions") or () if item.get("type") not in stale]
     conditions = merge([condition(*item, generation, now) for item in judged], {"conditions": kept})
     messages = [_message(item) for item in standing.findings[:_MOST_MESSAGES]]
-    said = (_said(before), [_told(item) for item in before.get("validationMessages") or ()])
+    told = before.get("validationMessages") or []
     if (
-        said == (_said({"conditions": conditions}), [_told(item) for item in messages])
-        and before.get("observedGeneration") == generation
+        before.get("observedGeneration") == generation
+        and _said(before) == _said({"conditions": conditions})
+        and len(told) == len(messages)
+        and all(map(_is_told, told, messages))
     ):
         return None
     return {"observedGeneration": generation, "conditions": conditions, "validationMessages": messages or None}
@@ -139,5 +141,8 @@ def _said(status: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     )
 
 
-def _told(message: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (message.get("level"), (message.get("type") or {}).get("code"), message.get("description"))
+def _is_told(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a message is the wanted one, as far as a definition from elsewhere keeps it."""
+    code, described = wanted["type"]["code"], wanted["description"]
+    same = present.get("level") == wanted["level"] and (present.get("type") or {}).get("code") == code
+    return same and bool(present.get("description", described) == described)

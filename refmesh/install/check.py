@@ -128,7 +128,7 @@ def judge_objects(objects: Sequence[tuple[str, Mapping[str, Any]]]) -> Finding:
     for kind, obj in objects:
         metadata, status = obj["metadata"], obj.get("status") or {}
         said = {item.get("type"): item for item in status.get("conditions") or ()}
-        if PASSED not in said or said[PASSED].get("observedGeneration") != metadata.get("generation"):
+        if PASSED not in said or status.get("observedGeneration") != metadata.get("generation"):
             unread += 1
         elif said[PASSED].get("status") == "False":
             # The first of them that is not so says why; where none is, a part of the object is not in force.

@@ -48,11 +48,11 @@ def test_webhooks_must_trust_the_cas_root():
 
 def judged_object(name: str, generation: int = 1, **conditions: str) -> tuple[str, dict[str, Any]]:
     said = [
-        {"type": kind, "status": value.partition(" ")[0], "message": value.partition(" ")[2], "observedGeneration": 1}
+        {"type": kind, "status": value.partition(" ")[0], "message": value.partition(" ")[2]}
         for kind, value in conditions.items()
     ]
     metadata = {"namespace": "shop", "name": name, "generation": generation}
-    return "VirtualService", {"metadata": metadata, "status": {"conditions": said}}
+    return "VirtualService", {"metadata": metadata, "status": {"observedGeneration": 1, "conditions": said}}
 
 
 def test_objects_with_errors_are_named_with_the_reason():
