@@ -9,6 +9,7 @@ from typing import Any
 
 from refmesh.api import client_tls, limits, load_balancer
 from refmesh.api.client_tls import ClientTls
+from refmesh.api.export_to import EVERYWHERE, exported
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.hostnames import covers
 from refmesh.api.istio_gateway import HOST
@@ -89,8 +90,13 @@ class DestinationRule:
     host: str
     policy: TrafficPolicy = field(default_factory=TrafficPolicy)
     subsets: tuple[Subset, ...] = ()
-    private: bool = False
-    """For clients of its own namespace only, wherever the host is."""
+    exported: frozenset[str] = EVERYWHERE
+    """The namespaces for whose clients it is; only beside its host, or in the root namespace, for those of others."""
+
+    @property
+    def private(self) -> bool:
+        """Whether it is for clients of some namespaces only."""
+        return bool(self.exported)
 
     @classmethod
     def parse(cls, obj: Any, domain: str) -> DestinationRule:
@@ -107,7 +113,7 @@ class DestinationRule:
             host=_host(spec.get("host"), meta.namespace, domain),
             policy=_policy(spec.get("trafficPolicy")),
             subsets=subsets,
-            private=_private(spec.get("exportTo"), meta.namespace),
+            exported=exported(spec.get("exportTo"), meta.namespace),
         )
 
     @classmethod
@@ -139,14 +145,6 @@ class DestinationRule:
         """What holds for a subset; "" is the host as a whole."""
         found = self.subset(subset) if subset else None
         return found.policy.over(self.policy) if found is not None else self.policy
-
-
-def _private(field: Field, namespace: str) -> bool:
-    scopes = [item.text() for item in field.each()]
-    for item in field.each():
-        if item.text() not in {"*", ".", namespace}:
-            raise Invalid(item.path, "is not supported by refmesh unless it is `*` or `.`")
-    return bool(scopes) and "*" not in scopes
 
 
 def _host(field: Field, namespace: str, domain: str) -> str:

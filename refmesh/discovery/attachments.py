@@ -275,6 +275,7 @@ def _destination_rules(
 ) -> dict[tuple[str, str], tuple[DestinationRule, ...]]:
     found: dict[tuple[str, str], tuple[DestinationRule, ...]] = {}
     mesh_wide: dict[str, DestinationRule] = {}
+    lent: list[tuple[bool, str, DestinationRule]] = []
     for written in sorted(snapshot.destination_rules.values(), key=lambda item: item.meta.age_key):
         rule = replace(written, host=outside.get(written.host, written.host))
         owner = rule.host.split(".")[1] if rule.host.endswith(f".svc.{settings.domain}") else ""
@@ -282,13 +283,22 @@ def _destination_rules(
         if owner and owner != rule.meta.namespace and not wide:
             # What servers are spoken to in is not for their clients to say.
             rule = rule.without_upgrade()
-        if wide and rule.meta.namespace != owner:
+        own = rule.meta.namespace
+        if own in {owner, settings.root_namespace}:
+            lent.extend((own != owner, namespace, rule) for namespace in sorted(rule.exported - {own}))
+        if wide and own != owner:
             mesh_wide.setdefault(rule.host, rule)
             continue
-        key = (EVERYBODY if wide else rule.meta.namespace, rule.host)
+        if rule.private and own not in rule.exported:
+            continue
+        key = (EVERYBODY if wide else own, rule.host)
         known = found.get(key, ())
         if all(one.private and not rule.private for one in known):
             found[key] = (*known, rule)
+    # Beside the host a rule may be for single namespaces; the root namespace's stands behind any that is beside it.
+    for of_root, namespace, rule in sorted(lent, key=lambda item: item[0]):
+        if namespace in snapshot.namespaces and not (of_root and (EVERYBODY, rule.host) in found):
+            found.setdefault((namespace, rule.host), (rule,))
     for host, rule in mesh_wide.items():
         found.setdefault((EVERYBODY, host), (rule,))
     return found

@@ -83,15 +83,20 @@ class KnownHosts:
         found = (self._attachments.virtual_service(host, namespace) for namespace in namespaces)
         return next((item.meta for item in found if item is not None), None)
 
-    def rule_in_force(self, written: DestinationRule) -> tuple[DestinationRule, Meta | None]:
-        """A DestinationRule as it was understood, and the one in force in its place, if there is one."""
+    def rule_in_force(self, written: DestinationRule) -> tuple[DestinationRule, Meta | None, bool]:
+        """A DestinationRule as it was understood, the one that is in force instead, and whether it is itself."""
         if (found := self._in_force.get(written.meta)) is not None:
-            return found, None
+            return found, None, True
         rule = replace(written, host=self._called.get(written.host, written.host))
-        for scope in (rule.meta.namespace, EVERYBODY):
+        for scope in (*sorted(rule.exported or {rule.meta.namespace}), EVERYBODY):
             for other in self._attachments.destination_rules.get((scope, rule.host), ()):
-                return rule, other.meta
-        return rule, None
+                return rule, other.meta, False
+        return rule, None, False
+
+    def hearing(self, rule: DestinationRule) -> set[str]:
+        """The namespaces whose clients follow a rule that is not for everybody."""
+        scopes = self._attachments.destination_rules
+        return {name for name in rule.exported if rule in scopes.get((name, rule.host), ())}
 
     def problem(self, target: Destination, namespace: str) -> Finding | None:
         """Why a destination in a route of this namespace cannot be reached."""

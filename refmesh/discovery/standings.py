@@ -127,21 +127,28 @@ class Standings:
         return Standing(found if whole else (), (), () if whole else found)
 
     def _destination_rule(self, written: DestinationRule) -> Standing:
-        rule, rival = self._hosts.rule_in_force(written)
+        rule, rival, holds = self._hosts.rule_in_force(written)
         if not self._hosts.known(rule.host):
             missing = (Finding("HostNotFound", f"there is no Service and no host of a ServiceEntry {rule.host}"),)
             return Standing(missing, missing, refers=True)
-        if rival is not None:
-            word = f"{rival.title} speaks for {rule.host} to the same clients"
-            return Standing((Finding("Conflicted", word),), refers=True)
+        if not holds:
+            word = "exportTo names no namespace that there is and for whose clients this rule may speak"
+            if rival is not None:
+                word = f"{rival.title} speaks for {rule.host} to the same clients"
+            return Standing((Finding("Conflicted" if rival is not None else "NotExported", word),), refers=True)
         return Standing(notes=tuple(self._rule_notes(written, rule)), refers=True)
 
     def _rule_notes(self, written: DestinationRule, rule: DestinationRule) -> Iterator[Finding]:
         for note in without_effect(rule, self._hosts.outside_of(rule.host)):
             yield Finding("NoEffect", note, "WARNING")
         if (written.policy, written.subsets) != (rule.policy, rule.subsets):
-            word = "h2UpgradePolicy has no effect: only a rule beside the Service, or the root namespace's, may have it"
-            yield Finding("NoEffect", word, "WARNING")
+            word = "only a rule beside the Service may have it, or one of the root namespace for everybody"
+            yield Finding("NoEffect", f"h2UpgradePolicy has no effect: {word}", "WARNING")
+        if unheard := sorted(rule.exported - self._hosts.hearing(rule)):
+            word = (
+                f"exportTo: clients in {', '.join(unheard)} do not follow this rule: there is no such namespace, it has"
+            )
+            yield Finding("NoEffect", f"{word} one of its own, or the rule is not beside the host", "WARNING")
 
 
 class _Rivals:

@@ -12,7 +12,9 @@ from refmesh.api.destination_rule import DestinationRule
 from refmesh.api.fields import Invalid
 from refmesh.discovery.resource import ResourceType
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, message_of, pod, policy
+from tests.unit.refmesh_discovery.test_standings import judged
 
+UNLIMITED = 2**32 - 1
 ECHO = "echo.shop.svc.cluster.local"
 KEEPALIVE = {"probes": 3, "time": "60s", "interval": "5s"}
 
@@ -130,18 +132,55 @@ def test_only_the_statuses_that_are_named_count_as_errors() -> None:
     assert [one.http_response_headers_match.headers[0].string_match.exact for one in rules] == ["429", "503"]
 
 
-def test_a_private_rule_is_for_its_own_namespace() -> None:
-    written = rule({"tcp": {"maxConnections": 3}})
-    written["spec"]["exportTo"] = ["."]
+EXPORTS = [
+    ("shop", ["."], (3, UNLIMITED, UNLIMITED)),
+    ("shop", ["far"], (UNLIMITED, 3, UNLIMITED)),
+    ("shop", [".", "far"], (3, 3, UNLIMITED)),
+    ("shop", ["far", "*"], (3, 3, 3)),
+    ("shop", ["nowhere"], (UNLIMITED, UNLIMITED, UNLIMITED)),
+    ("refmesh-system", ["far"], (UNLIMITED, 3, UNLIMITED)),
+    # A stranger says nothing to others' clients.
+    ("other", ["far"], (UNLIMITED, UNLIMITED, UNLIMITED)),
+    ("other", [".", "far"], (UNLIMITED, UNLIMITED, 3)),
+]
+
+
+@pytest.mark.parametrize(("home", "to", "limits"), EXPORTS)
+def test_a_rule_is_for_the_namespaces_that_it_is_exported_to(home: str, to: list[str], limits: tuple[int, ...]) -> None:
+    written = rule({"tcp": {"maxConnections": 3}}, host=ECHO)
+    written["spec"]["exportTo"], written["metadata"]["namespace"] = to, home
     cluster = MemoryCluster().with_echo().put("DestinationRule", written)
-    cluster.put("Pod", pod("far", "10.1.0.9", namespace="far"))
+    for namespace in ("far", "other"):
+        cluster.put("Namespace", {"metadata": {"name": namespace}})
+        cluster.put("Pod", pod("p", "10.1.0.9", namespace=namespace))
     world = cluster.world()
 
     def limit(namespace: str) -> int:
         item = world.tables(namespace)[ResourceType.CLUSTER][f"outbound|80||{ECHO}"]
         return int(message_of(item, ResourceType.CLUSTER).circuit_breakers.thresholds[0].max_connections.value)
 
-    assert (limit("shop"), limit("far")) == (3, 2**32 - 1)
+    assert tuple(map(limit, ("shop", "far", "other"))) == limits
+    standing = judged(cluster, "DestinationRule", written["metadata"]["name"], home)
+    assert bool(standing.blocked) is (3 not in limits)
+    assert bool(standing.notes) is ((home, to) == ("other", [".", "far"]))
+
+
+def test_a_namespace_s_own_rule_stands_before_one_that_was_exported_to_it() -> None:
+    lent, own, wide = (rule({"tcp": {"maxConnections": number}}, host=ECHO) for number in (3, 4, 5))
+    lent["spec"]["exportTo"], own["metadata"]["namespace"] = ["far"], "far"
+    wide["metadata"]["name"] = "wide"
+    cluster = MemoryCluster().with_echo().put("DestinationRule", lent, wide)
+    cluster.put("Namespace", {"metadata": {"name": "far"}}).put("Pod", pod("p", "10.1.0.9", namespace="far"))
+
+    def limits() -> list[int]:
+        tables = (cluster.world().tables(space)[ResourceType.CLUSTER] for space in ("shop", "far"))
+        found = (message_of(table[f"outbound|80||{ECHO}"], ResourceType.CLUSTER) for table in tables)
+        return [one.circuit_breakers.thresholds[0].max_connections.value for one in found]
+
+    assert limits() == [5, 3]
+    cluster.put("DestinationRule", own)
+    assert limits() == [5, 4]
+    assert judged(cluster, "DestinationRule", lent["metadata"]["name"]).blocked[0].reason == "Conflicted"
 
 
 @pytest.mark.parametrize(
