@@ -22,6 +22,7 @@ from refmesh.config.leader_work import LeaderWork
 from refmesh.config.model import Key, Protocol, Snapshot
 from refmesh.config.patching import patch_status
 from refmesh.config.references import backend_problem
+from refmesh.config.store import table_of
 from refmesh.kubeclient import LOST, Kube
 
 __all__ = ["StatusWriter", "wanted_parents", "wanted_status"]
@@ -71,6 +72,12 @@ def wanted_parents(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, An
     others = [item for item in present if item.get("controllerName") != CONTROLLER]
     complete = [*others, *wanted]
     return None if complete == present else complete
+
+
+def _judged_generation(snapshot: Snapshot, kind: str, key: Key) -> int | None:
+    """Which generation of an object a snapshot has; None where it does not know of it."""
+    found = snapshot.rejected.get((kind, *key)) or getattr(snapshot, table_of(kind)).get(key)
+    return int(found.meta.generation) if found is not None else None
 
 
 def _routes(snapshot: Snapshot, kind: str) -> Mapping[Key, GatewayRoute]:
@@ -200,6 +207,8 @@ class StatusWriter(LeaderWork):
         if snapshot is None:
             return True
         for (kind, key), raw in list(self._objects().items()):
+            if _judged_generation(snapshot, kind, key) != int((raw.get("metadata") or {}).get("generation") or 0):
+                continue  # newer than the snapshot: the next one has it
             status = wanted_status(snapshot, kind, key, raw, now())
             if status is None:
                 continue
