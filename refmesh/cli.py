@@ -19,8 +19,9 @@ import yaml
 from refmesh import bug_report_cli, ca_cli, defects
 from refmesh.errors import RefmeshError, UsageProblem
 from refmesh.injector.patch import BadPod, Config
+from refmesh.injector.templates import CONFIG_MAP, FILE, NONE, read
 from refmesh.install import dashboard as page
-from refmesh.install import installer, options, proxies, validation
+from refmesh.install import installer, options, proxies, templates, validation
 from refmesh.install.authz import speaking
 from refmesh.install.check import check as look
 from refmesh.install.default_image import default_image
@@ -69,6 +70,7 @@ app = typer.Typer(
 Kubeconfig = Annotated[Path | None, typer.Option("--kubeconfig", help="Kubeconfig file; KUBECONFIG otherwise.")]
 Context = Annotated[str | None, typer.Option("--context", help="Context in the kubeconfig; the current one otherwise.")]
 Form = Annotated[Output, typer.Option("--output", "-o", help="table, json or yaml.")]
+Templates = Annotated[Path | None, typer.Option("--injector-templates", help="YAML file of the injector's templates.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", "--skip-confirmation", help="Do not ask.")]
 
 
@@ -127,6 +129,7 @@ def install(
     defect: Annotated[
         str | None, typer.Option("--defect", help="Switch on one seeded defect (refmesh defects).")
     ] = None,
+    injector_templates: Templates = None,
     gateway_api_crds: Annotated[Path | None, typer.Option(help="File or folder with Gateway API's CRDs.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the objects and change nothing.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds until the control plane must serve.", min=1.0)] = 120.0,
@@ -142,7 +145,7 @@ def install(
         defects.switch_on(defect)
     given = image or os.environ.get("REFMESH_IMAGE")
     named = installer.check_image(given or default_image(kubeconfig, context, load=False))
-    plan = installer.Plan(named, chosen, defect, gateway_api_crds, timeout)
+    plan = installer.Plan(named, chosen, defect, gateway_api_crds, timeout, templates.load(injector_templates))
     if dry_run:
         objects = plan.objects()
         as_json = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2)
@@ -216,6 +219,7 @@ def inject(
         Capture | None,
         typer.Option("--capture", help="Who captures traffic; as the installed mesh has it otherwise, or the pod."),
     ] = None,
+    injector_templates: Templates = None,
     root_cert: Annotated[
         Path | None,
         typer.Option("--root-cert", help="File with the mesh's roots (PEM): with it and --image no cluster is needed."),
@@ -236,12 +240,14 @@ def inject(
         raise UsageProblem(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not all(isinstance(document, dict) for document in documents):
         raise UsageProblem(f"{file} has a document that is no Kubernetes object.")
+    given = templates.load(injector_templates).templates if injector_templates else None
     if root_cert is not None:
         named = image or os.environ.get("REFMESH_IMAGE")
         native, by_node = sidecar is not Sidecar.CLASSIC, capture is Capture.NODE
-        config = offline_config(root_cert, named, trust_domain, native=native, by_node=by_node)
+        config = offline_config(root_cert, named, trust_domain, native=native, by_node=by_node, templates=given or NONE)
     else:
         config = _run(kubeconfig, context, lambda kube: _config(kube, image, sidecar, capture, trust_domain))
+        config = config if given is None else replace(config, templates=given)
     try:
         injected = [inject_object(document, config) for document in documents]
     except BadPod as error:
@@ -252,12 +258,13 @@ def inject(
 async def _config(
     kube: Kube, image: str | None, sidecar: Sidecar | None, capture: Capture | None, trust_domain: str | None
 ) -> Config:
-    """The installed mesh's image, root, trust domain, form of sidecars, and who captures."""
+    """The installed mesh's image, root, trust domain, form of sidecars, who captures, and templates."""
     roots = await kube.get("v1", "configmaps", "refmesh-ca-root-cert", options.NAMESPACE)
     found = await installer.installed(kube)
     named = image or (found.image if found else None)
     if roots is None or named is None:
         raise UsageProblem("refmesh is not installed on this cluster.", fix="Run refmesh install first.")
+    stored = await kube.get("v1", "configmaps", CONFIG_MAP, options.NAMESPACE) or {}
     form = sidecar or (found.argument("--sidecar") if found else "")
     domain = trust_domain or (found.argument("--trust-domain") if found else "")
     return Config(
@@ -266,6 +273,7 @@ async def _config(
         trust_domain=domain or Config.trust_domain,
         native=form != Sidecar.CLASSIC,
         by_node=(capture or (found.argument("--capture") if found else "")) == Capture.NODE,
+        templates=read(str((stored.get("data") or {}).get(FILE) or "")),
     )
 
 

@@ -55,6 +55,7 @@ from refmesh.errors import EnvironmentProblem
 from refmesh.ingress.deployer import Deployer
 from refmesh.injector import webhook
 from refmesh.injector.containers import Config
+from refmesh.injector.following import Following
 from refmesh.kubeclient import Kube
 from refmesh.telemetry import metrics, pages
 from refmesh.telemetry.collector import Collector
@@ -98,6 +99,7 @@ class ControlPlane:
         self._istio_status = IstioStatusWriter(kube, lambda: self._store.raw_of_istio, self._leadership.leads)
         self._certificates = CertificateReader(kube, self._put_certificate)
         self._closed = set[str]()
+        self._templates = Following(kube, options.namespace)
         self._deployer = Deployer(
             kube, self._proxy_config, self._leadership.leads, options.namespace, classic=options.ingress_gateway == "on"
         )
@@ -141,12 +143,15 @@ class ControlPlane:
             stack.push_async_callback(reviews.close)
             certificates = await ca_service.start(port=options.ca_port, **shared | {"kube": reviews})
             stack.push_async_callback(certificates.close)
+            await self._templates.start()
+            stack.push_async_callback(self._templates.close)
             injection = await webhook.start(
                 port=options.webhook_port,
                 namespace=options.namespace,
                 image=options.image,
                 native=options.sidecar == "native",
                 by_node=options.capture == "node",
+                templates=lambda: self._templates.templates,
                 others=lambda: self._store.now("service_entries", "destination_rules"),
                 **shared,
             )

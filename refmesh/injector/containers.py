@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from refmesh.agent.awaiting import COMMAND
 from refmesh.agent.settings import PROXY_UID, READY_PORT, RUN_DIR, TOKEN_PATH
-from refmesh.injector.policy import PROXY
+from refmesh.injector.policy import PROXY, ROOTS
+from refmesh.injector.templates import NONE, Templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,8 @@ class Config:
     """Whether proxies are native sidecars, unless a pod wants it otherwise."""
     by_node: bool = False
     """Whether an agent on each node captures the pods' traffic, rather than a container of theirs with NET_ADMIN."""
+    templates: Templates = NONE
+    """What is merged over injected pods."""
 
 
 def init_container(config: Config, annotations: Mapping[str, str]) -> dict[str, Any]:
@@ -180,7 +183,7 @@ def proxy_container(
         _field("POD_NAMESPACE", "metadata.namespace"),
         _field("POD_IP", "status.podIP"),
         _env("SERVICE_ACCOUNT", service_account),
-        _env("REFMESH_ROOT_CERT", config.root_pem),
+        _env(ROOTS, config.root_pem),
         _env("REFMESH_CONTROL_PLANE", config.control_plane),
         _env("REFMESH_TRUST_DOMAIN", config.trust_domain),
         *([_env("REFMESH_APP", app)] if app else []),

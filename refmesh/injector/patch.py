@@ -23,7 +23,10 @@ from refmesh.injector.containers import (
     settings,
     volumes,
 )
+from refmesh.injector.custom import split, whole
+from refmesh.injector.operations import Operation, add
 from refmesh.injector.probes import HOOKS, KINDS, rewrite, rewrite_hook
+from refmesh.injector.templates import NONE, Templates
 from refmesh.injector.user_volumes import user_volumes
 
 if TYPE_CHECKING:
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TLS_MODE_LABEL", "BadPod", "Config", "Operation", "Skip", "patch", "warnings"]
 
-Operation = dict[str, Any]
 TLS_MODE_LABEL = "security.istio.io/tlsMode"
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _CAPTURE: Mapping[str, Callable[[str], Any]] = {
@@ -67,6 +69,11 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     annotations = metadata.get("annotations") or {}
     _check_annotations(annotations)
+    try:
+        templates = config.templates.chosen(annotations)
+        spec, own = split(spec)
+    except ValueError as error:
+        raise BadPod(str(error)) from error
     if config.by_node and sum(map(len, settings(annotations).values())) > LONGEST_SETTINGS:
         raise BadPod(f"annotations traffic.sidecar.istio.io/*: together they are above {LONGEST_SETTINGS} letters")
     native = _is_native(annotations, spec, config)
@@ -84,24 +91,39 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     marks = {policy.STATUS_ANNOTATION: _compact(status), **scraping}
     if not native and _DEFAULT_CONTAINER not in annotations:
         marks[_DEFAULT_CONTAINER] = str(spec["containers"][0].get("name"))
-    return [
-        *([] if "metadata" in pod else [_add("/metadata", {})]),
+    operations = [
+        *([] if "metadata" in pod else [add("/metadata", {})]),
         *_merge("/metadata/labels", metadata.get("labels"), {TLS_MODE_LABEL: "istio"}),
         *_merge("/metadata/annotations", annotations or None, marks),
         *own_operations,
         *placed(spec, init, proxy, native=native),
         *_append("/spec/volumes", spec.get("volumes"), [*volumes(), *wanted]),
     ]
+    if not templates and own is None:
+        return operations
+    try:
+        return whole({**pod, "spec": spec}, operations, templates, own)
+    except ValueError as error:
+        raise BadPod(str(error)) from error
 
 
-def warnings(pod: Mapping[str, Any]) -> list[str]:
+def warnings(pod: Mapping[str, Any], templates: Templates = NONE) -> list[str]:
     """Return what the user should know about an injected pod, for `kubectl` to show."""
+    missing = templates.missing((pod.get("metadata") or {}).get("annotations") or {})
     spec = pod.get("spec") or {}
     default = (spec.get("securityContext") or {}).get("runAsUser")
-    return [
-        f"container {container.get('name')} runs as user {PROXY_UID}, the proxy's own: its traffic bypasses the mesh"
+    bypassing = [
+        container.get("name")
         for container in spec.get("containers") or ()
         if (container.get("securityContext") or {}).get("runAsUser", default) == PROXY_UID
+    ]
+    return [
+        *(f"template {name} is broken and was left out: {templates.bad[name]}" for name in missing),
+        *(
+            f"container {name} runs as user {PROXY_UID}, the proxy's own: its traffic bypasses the mesh"
+            for name in bypassing
+            if name != policy.PROXY
+        ),
     ]
 
 
@@ -178,8 +200,8 @@ def application_operations(spec: Mapping[str, Any]) -> tuple[list[Operation], di
 
 def _merge(path: str, existing: Mapping[str, str] | None, extra: Mapping[str, str]) -> list[Operation]:
     if not existing:
-        return [_add(path, dict(extra))]
-    return [_add(f"{path}/{_escape(key)}", value) for key, value in extra.items()]
+        return [add(path, dict(extra))]
+    return [add(f"{path}/{_escape(key)}", value) for key, value in extra.items()]
 
 
 def placed(spec: Mapping[str, Any], init: dict[str, Any], proxy: dict[str, Any], *, native: bool) -> list[Operation]:
@@ -191,25 +213,21 @@ def placed(spec: Mapping[str, Any], init: dict[str, Any], proxy: dict[str, Any],
     inits = spec.get("initContainers")
     if native:
         return init_operations(inits, [init, proxy | {"restartPolicy": "Always"}])
-    return [*_append("/spec/initContainers", inits, [init]), _add("/spec/containers/0", proxy)]
+    return [*_append("/spec/initContainers", inits, [init]), add("/spec/containers/0", proxy)]
 
 
 def init_operations(existing: Sequence[Any] | None, items: Sequence[Any]) -> list[Operation]:
     """Put the mesh's containers before all others, so that every one of the user's finds a captured network."""
     path = "/spec/initContainers"
     if not existing:
-        return [_add(path, list(items))]
-    return [_add(f"{path}/0", item) for item in reversed(items)]
+        return [add(path, list(items))]
+    return [add(f"{path}/0", item) for item in reversed(items)]
 
 
 def _append(path: str, existing: Sequence[Any] | None, items: Sequence[Any]) -> list[Operation]:
     if not existing:
-        return [_add(path, list(items))]
-    return [_add(f"{path}/-", item) for item in items]
-
-
-def _add(path: str, value: Any) -> Operation:
-    return {"op": "add", "path": path, "value": value}
+        return [add(path, list(items))]
+    return [add(f"{path}/-", item) for item in items]
 
 
 def _escape(key: str) -> str:

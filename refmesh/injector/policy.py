@@ -14,11 +14,13 @@ __all__ = [
     "NATIVE_ANNOTATION",
     "POD_LABEL",
     "PROXY",
+    "ROOTS",
     "STATUS_ANNOTATION",
     "VALIDATOR",
     "Decision",
     "decide",
     "has_proxy",
+    "is_complete",
     "is_native",
     "opt_out_values",
 ]
@@ -32,6 +34,8 @@ POD_LABEL = "sidecar.istio.io/inject"
 NATIVE_ANNOTATION = "sidecar.istio.io/nativeSidecar"
 STATUS_ANNOTATION = "sidecar.istio.io/status"
 PROXY = "refmesh-proxy"
+ROOTS = "REFMESH_ROOT_CERT"
+"""The variable that every proxy gets from the injector."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,19 @@ def is_native(annotations: Mapping[str, str], default: bool) -> bool:
 
 def already_injected(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
     """Whether the pod has its proxy: by the mark that injection leaves, or by the container itself."""
-    return STATUS_ANNOTATION in (metadata.get("annotations") or {}) or has_proxy(spec)
+    return STATUS_ANNOTATION in (metadata.get("annotations") or {}) or any(map(is_complete, _proxies(spec)))
+
+
+def is_complete(container: Mapping[str, Any]) -> bool:
+    """Whether a container called as the proxy is one, and not what a user has to say about it before the injection."""
+    return any(one.get("name") == ROOTS for one in container.get("env") or ())
 
 
 def has_proxy(spec: Mapping[str, Any]) -> bool:
     """Whether a pod's specification has the proxy's container."""
+    return bool(_proxies(spec))
+
+
+def _proxies(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    return any(container.get("name") == PROXY for container in containers)
+    return [container for container in containers if container.get("name") == PROXY]

@@ -25,6 +25,7 @@ from refmesh.config.model import Snapshot
 from refmesh.errors import EnvironmentProblem
 from refmesh.injector.patch import BadPod, Config, Skip, patch, warnings
 from refmesh.injector.policy import CONFIGURATION, NAMESPACE_LABEL, VALIDATOR
+from refmesh.injector.templates import Templates
 from refmesh.kubeclient import Conflict, KubeError
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ async def start(
     image: str,
     native: bool = True,
     by_node: bool = False,
+    templates: Callable[[], Templates] = Templates,
     others: Callable[[], Snapshot] = Snapshot,
 ) -> Service:
     """Serve POST /inject on host:port (0: any), and the validation of objects beside the `others`.
@@ -95,7 +97,7 @@ async def start(
 
     def config() -> Config:
         shared = proxy_config(authority, namespace=namespace, trust_domain=trust_domain, image=image)
-        return replace(shared, native=native, by_node=by_node)
+        return replace(shared, native=native, by_node=by_node, templates=templates())
 
     leaving = asyncio.Event()
 
@@ -174,7 +176,7 @@ def _response(pod: dict[str, Any], config: Config) -> dict[str, Any]:
         "patchType": "JSONPatch",
         "patch": base64.b64encode(json.dumps(result, separators=(",", ":")).encode()).decode(),
     }
-    found = warnings(pod)
+    found = warnings(pod, config.templates)
     return response | {"warnings": found} if found else response
 
 

@@ -13,6 +13,7 @@ from cryptography import x509
 from refmesh.api.kinds import KINDS, Kind
 from refmesh.config.standing import ACCEPTED, PASSED, RESOLVED
 from refmesh.injector.policy import CONFIGURATION, PROXY
+from refmesh.injector.templates import CONFIG_MAP, FILE, read
 from refmesh.install import addons, nodes
 from refmesh.install.crds import crds
 from refmesh.install.installer import installed, reachable
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["Finding", "check", "judge_nodes", "judge_objects", "judge_prometheus", "judge_secret", "judge_webhooks"]
+__all__ = [
+    "Finding",
+    "check",
+    "judge_nodes",
+    "judge_objects",
+    "judge_prometheus",
+    "judge_secret",
+    "judge_templates",
+    "judge_webhooks",
+]
 
 _MIN_ISSUER_DAYS = 30
 _MOST_NAMES = 5
@@ -59,6 +69,7 @@ async def check(kube: Kube) -> list[Finding]:
     findings.append(judge_secret(secret, datetime.now(UTC)))
     configuration = await kube.get("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", CONFIGURATION)
     findings.append(judge_webhooks(configuration, secret))
+    findings.extend(judge_templates(await kube.get("v1", "configmaps", CONFIG_MAP, NAMESPACE)))
     findings.extend([await _kind(kube, definition["metadata"]["name"]) for definition in crds()])
     routes = await _kind(kube, "httproutes.gateway.networking.k8s.io")
     findings.append(
@@ -111,6 +122,17 @@ def judge_prometheus(deployment: Mapping[str, Any]) -> Finding:
         return Finding("Prometheus", ok=True, detail=f"{image} is ready")
     why = f"see kubectl -n {NAMESPACE} describe pod -l app={APP}"
     return Finding("Prometheus", ok=False, detail=f"{image} is not ready: {why}")
+
+
+def judge_templates(config_map: Mapping[str, Any] | None) -> list[Finding]:
+    """Judge the injector's templates, if there are any."""
+    found = read(str(((config_map or {}).get("data") or {}).get(FILE) or ""))
+    if found.bad:
+        return [Finding("injector templates", ok=False, detail="; ".join(found.bad.values()))]
+    if found.named:
+        used = f"{', '.join(found.named)} (by default: {', '.join(found.defaults)})"
+        return [Finding("injector templates", ok=True, detail=used)]
+    return []
 
 
 def judge_nodes(found: Sequence[Mapping[str, Any]], agents: Sequence[Mapping[str, Any]]) -> Finding:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from refmesh.errors import EnvironmentProblem, UsageProblem
 from refmesh.ingress.names import GATEWAY_LABEL
-from refmesh.injector.patch import TLS_MODE_LABEL
-from refmesh.install import addons, gateway_api, manifests, nodes
+from refmesh.injector.patch import TLS_MODE_LABEL, Config
+from refmesh.install import addons, gateway_api, manifests, nodes, templates
 from refmesh.install.apply import MANAGED, apply, delete, is_mine, plural_of, wait_for, wait_gone
 from refmesh.install.crds import crds
 from refmesh.install.options import NAMESPACE
@@ -48,10 +48,12 @@ class Plan:
     gateway_api: Path | None = None
     timeout: float = 120.0
     """Seconds until the control plane must serve."""
+    given: templates.Given = field(default_factory=templates.Given)
+    """The injector's templates."""
 
     def objects(self) -> list[Object]:
         """Everything but Gateway API's CRDs."""
-        control_plane = manifests.control_plane(self.image, self.options, self.defect)
+        control_plane = manifests.control_plane(self.image, self.options, self.defect, self.given)
         agents = nodes.node_objects(self.image, self.options)
         return [*crds(), *control_plane, *agents, *addons.addon_objects(self.options)]
 
@@ -61,9 +63,11 @@ async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None
     version = await preflight(kube)
     await nodes.preflight(kube, plan.options)
     plan = replace(plan, options=replace(plan.options, sidecar=sidecar_form(plan.options.sidecar, version)))
+    native, by_node = plan.options.sidecar == "native", plan.options.capture == "node"
+    await templates.try_out(kube, plan.given, Config(plan.image, "", native=native, by_node=by_node))
     if plan.options.sidecar == "classic":
         report(f"classic sidecars (Kubernetes {version})")
-    namespace, *rest = manifests.control_plane(plan.image, plan.options, plan.defect)
+    namespace, *rest = manifests.control_plane(plan.image, plan.options, plan.defect, plan.given)
     await apply(kube, namespace)
     # Definitions and control plane side by side: when its process listens, the kinds are long established.
     # An add-on's image is pulled meanwhile; it is waited for last, so that a mesh without its add-on serves as well.

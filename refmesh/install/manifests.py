@@ -9,9 +9,13 @@ from refmesh.config import admission
 from refmesh.config.ingress import CONTROLLER
 from refmesh.config.kept_keys import CONFIG_MAP
 from refmesh.injector import policy
+from refmesh.injector.templates import CONFIG_MAP as INJECTOR_TEMPLATES
+from refmesh.install import templates
 from refmesh.install.options import NAMESPACE, NODE_NAMESPACE, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from refmesh.install.options import Options
 
 __all__ = [
@@ -46,10 +50,14 @@ _DRAIN_SECONDS = "3"
 """kube-proxy writes its rules at most once a second, and later on a busy node."""
 
 
-def control_plane(image: str, options: Options, defect: str | None = None) -> list[Object]:
+def control_plane(
+    image: str, options: Options, defect: str | None = None, given: templates.Given | None = None
+) -> list[Object]:
     """Return everything but the CRDs, in an order in which each object finds what it needs."""
-    hooks = [webhooks(options.failure_policy), validation()]
-    return [namespace(NAMESPACE, "restricted"), *rbac(), _service(), *hooks, deployment(image, options, defect)]
+    given = given or templates.Given()
+    others = [_service(), templates.config_map(given, LABELS), webhooks(options.failure_policy), validation()]
+    workload = deployment(image, options, defect, given.mark)
+    return [namespace(NAMESPACE, "restricted"), *rbac(), *others, workload]
 
 
 def _metadata(name: str, *, namespace: str | None = None, **extra: Any) -> Object:
@@ -102,6 +110,7 @@ def rbac() -> list[Object]:
         _rule("", "secrets", "get update", "refmesh-ca"),
         _rule("", "secrets", "get", "cacerts"),
         _rule("", "configmaps", "get", "refmesh-ca-rotation"),
+        _rule("", "configmaps", "list watch", INJECTOR_TEMPLATES),
         _rule("", "configmaps", "get update", f"refmesh-ca-root-cert {CONFIG_MAP}"),
         _rule("coordination.k8s.io", "leases", "create"),
         _rule("coordination.k8s.io", "leases", "get update", "refmesh-status"),
@@ -187,8 +196,10 @@ def _service() -> Object:
     }
 
 
-def deployment(image: str, options: Options, defect: str | None = None) -> Object:
-    """Return the control plane's Deployment; its pod fits the restricted profile."""
+def deployment(
+    image: str, options: Options, defect: str | None = None, annotations: Mapping[str, str] | None = None
+) -> Object:
+    """Return the control plane's Deployment; its pod, with these annotations, fits the restricted profile."""
     arguments = [
         "-m",
         "refmesh.server",
@@ -268,7 +279,10 @@ def deployment(image: str, options: Options, defect: str | None = None) -> Objec
             "selector": {"matchLabels": dict(_SELECTOR)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
-                "metadata": {"labels": {**_SELECTOR, **LABELS, policy.POD_LABEL: "false"}},
+                "metadata": {
+                    "labels": {**_SELECTOR, **LABELS, policy.POD_LABEL: "false"},
+                    **({"annotations": dict(annotations)} if annotations else {}),
+                },
                 "spec": {
                     "serviceAccountName": DEPLOYMENT,
                     "terminationGracePeriodSeconds": 10,

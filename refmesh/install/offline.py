@@ -9,15 +9,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from refmesh.errors import UsageProblem
+from refmesh.injector.operations import apply_operations
 from refmesh.injector.patch import Config, Skip, patch
 from refmesh.injector.policy import NAMESPACE_LABEL
+from refmesh.injector.templates import NONE, Templates
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from refmesh.injector.patch import Operation
-
-__all__ = ["apply_operations", "inject_object", "offline_config"]
+__all__ = ["inject_object", "offline_config"]
 
 _TEMPLATES = {
     "Deployment": ("spec", "template"),
@@ -31,7 +31,13 @@ _TEMPLATES = {
 
 
 def offline_config(
-    root_cert: Path, image: str | None, trust_domain: str | None = None, *, native: bool = True, by_node: bool = False
+    root_cert: Path,
+    image: str | None,
+    trust_domain: str | None = None,
+    *,
+    native: bool = True,
+    by_node: bool = False,
+    templates: Templates = NONE,
 ) -> Config:
     """Return what proxies are told, without a cluster to ask. Raises `UsageProblem`."""
     if not image:
@@ -48,7 +54,7 @@ def offline_config(
     # Nothing but the certificates: a file of root and key must not put the key into every pod.
     pem = "".join(root.public_bytes(Encoding.PEM).decode() for root in roots)
     domain = trust_domain or Config.trust_domain
-    return Config(image=image, root_pem=pem, trust_domain=domain, native=native, by_node=by_node)
+    return Config(image, pem, trust_domain=domain, native=native, by_node=by_node, templates=templates)
 
 
 def inject_object(obj: dict[str, Any], config: Config) -> dict[str, Any]:
@@ -71,18 +77,3 @@ def inject_object(obj: dict[str, Any], config: Config) -> dict[str, Any]:
     if not isinstance(operations, Skip):
         apply_operations(pod, operations)
     return result
-
-
-def apply_operations(document: dict[str, Any], operations: list[Operation]) -> None:
-    """Apply the `add` and `replace` operations of a JSON Patch (RFC 6902) in place."""
-    for operation in operations:
-        *parents, last = (part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:])
-        target: Any = document
-        for part in parents:
-            target = target[int(part)] if isinstance(target, list) else target[part]
-        value = copy.deepcopy(operation["value"])
-        if isinstance(target, list):
-            index = len(target) if last == "-" else int(last)
-            target[index : index + (operation["op"] == "replace")] = [value]
-        else:
-            target[last] = value

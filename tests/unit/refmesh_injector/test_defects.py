@@ -11,8 +11,8 @@ import pytest
 
 from refmesh import defects
 from refmesh.injector import containers, patch, policy, webhook
+from refmesh.injector.operations import apply_operations
 from refmesh.injector.patch import Skip
-from refmesh.install.offline import apply_operations
 from tests.unit.refmesh_injector.pods import CONFIG, ENABLED, pod
 
 

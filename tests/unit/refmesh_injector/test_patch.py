@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.injector import policy, webhook
+from refmesh.injector.operations import apply_operations
 from refmesh.injector.patch import BadPod, Skip, patch, warnings
-from refmesh.install.offline import apply_operations, inject_object
+from refmesh.install.offline import inject_object
 from tests.unit.refmesh_injector.pods import CLASSIC, CONFIG, ENABLED, PODS, pod
 
 FORMS = st.sampled_from([CONFIG, CLASSIC])

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from refmesh.injector.containers import LONGEST_SETTINGS
+from refmesh.injector.operations import apply_operations
 from refmesh.injector.patch import BadPod, Skip, patch
-from refmesh.install.offline import apply_operations
 from refmesh.node.wanted import wanted
 from tests.unit.refmesh_injector.pods import CLASSIC, CONFIG, ENABLED, pod
 

@@ -1,0 +1,74 @@
+"""Follows the ConfigMap of the injector's templates. Whatever becomes of it, pods go on being injected."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Any
+
+from refmesh.injector.templates import CONFIG_MAP, FILE, NONE, Templates, read
+from refmesh.kubeclient import LOST, Expired
+
+if TYPE_CHECKING:
+    from refmesh.kubeclient import Kube
+
+__all__ = ["Following"]
+
+log = logging.getLogger(__name__)
+
+_FIELDS = f"metadata.name={CONFIG_MAP}"
+_RETRY_SECONDS = 5.0
+
+
+class Following:
+    """Keeps `templates` as the ConfigMap has them; the last that could be read where it cannot be read at all."""
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        self._kube, self._namespace = kube, namespace
+        self.templates: Templates = NONE
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read once and go on in a task. Raises nothing: without templates pods are injected nevertheless."""
+        version = ""
+        try:
+            version = await self._list()
+        except (*LOST, ValueError) as error:
+            log.warning("the injector's templates cannot be read: %s", error)
+        self._task = asyncio.create_task(self._follow(version), name="injector-templates")
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def take(self, config_map: dict[str, Any] | None) -> None:
+        """Take in the ConfigMap as it is now, None where there is none."""
+        found = read(str(((config_map or {}).get("data") or {}).get(FILE) or ""))
+        for where, why in found.bad.items():
+            log.warning("ConfigMap %s: %s", CONFIG_MAP, why if where in why else f"{where}: {why}")
+        if FILE not in found.bad:
+            self.templates = found
+
+    async def _list(self) -> str:
+        page = await self._kube.page("v1", "configmaps", self._namespace, fields=_FIELDS)
+        self.take(page.items[0] if page.items else None)
+        return page.version
+
+    async def _follow(self, version: str) -> None:
+        while True:
+            try:
+                if not version:
+                    version = await self._list()
+                async for event in self._kube.watch("v1", "configmaps", version, self._namespace, fields=_FIELDS):
+                    version = event.version or version
+                    if event.kind != "BOOKMARK":
+                        self.take(None if event.kind == "DELETED" else event.object)
+            except Expired:
+                version = ""
+            except (*LOST, ValueError) as error:
+                version = ""
+                log.warning("the watch of the injector's templates was cut: %s: %s", type(error).__name__, error)
+                await asyncio.sleep(_RETRY_SECONDS * random.uniform(0.5, 1.0))

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refmesh.injector import policy
+from refmesh.injector.operations import apply_operations
+from refmesh.injector.overlay import KEYS, merged
+from refmesh.injector.patch import BadPod, Skip, patch, warnings
+from refmesh.injector.templates import FILE, BadTemplate, Templates, parse, read
+from tests.unit.refmesh_injector.pods import CLASSIC, CONFIG, ENABLED, PODS, pod
+
+TEXT = """
+defaultTemplates: [sidecar, house]
+templates:
+  house:
+    metadata:
+      labels: {team: net}
+      annotations: {example.com/seen: "yes"}
+    spec:
+      terminationGracePeriodSeconds: 60
+      containers:
+        - name: refmesh-proxy
+          resources: {limits: {memory: 1Gi}}
+          env: [{name: EXTRA, value: "1"}]
+  big:
+    spec:
+      containers:
+        - {name: refmesh-proxy, resources: {requests: {cpu: "2"}}}
+        - {name: helper, image: "helper:1"}
+  app:
+    spec:
+      containers: [{name: app, env: [{name: MODE, value: mesh}]}]
+"""
+TEMPLATES = parse(TEXT)
+
+
+def injected(original: dict[str, Any], config=CONFIG, templates: Templates = TEMPLATES) -> dict[str, Any]:
+    operations = patch(original, ENABLED, replace(config, templates=templates))
+    assert not isinstance(operations, Skip)
+    result = copy.deepcopy(original)
+    apply_operations(result, operations)
+    return result
+
+
+def asking(names: str, **spec: Any) -> dict[str, Any]:
+    original = pod(**spec)
+    original["metadata"]["annotations"] = {"inject.istio.io/templates": names}
+    return original
+
+
+def container(result: dict[str, Any], name: str) -> dict[str, Any]:
+    every = [*result["spec"].get("initContainers", ()), *result["spec"]["containers"]]
+    (found,) = (one for one in every if one["name"] == name)
+    return dict(found)
+
+
+@pytest.mark.parametrize(("config", "group"), [(CONFIG, "initContainers"), (CLASSIC, "containers")])
+def test_defaults_reach_the_proxy_wherever_it_is(config, group):
+    result = injected(pod(), config)
+    assert "refmesh-proxy" in [one["name"] for one in result["spec"][group]]
+    proxy = container(result, "refmesh-proxy")
+    assert proxy["resources"] == {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "1Gi"}}
+    assert {"name": "EXTRA", "value": "1"} in proxy["env"]
+    assert proxy["command"] == ["python", "-m", "refmesh.agent"]
+    assert result["spec"]["terminationGracePeriodSeconds"] == 60
+    assert result["metadata"]["labels"]["team"] == "net"
+    assert result["metadata"]["labels"]["app"] == "cart"
+    assert result["metadata"]["annotations"]["example.com/seen"] == "yes"
+
+
+def test_a_pod_chooses_and_may_choose_none():
+    result = injected(asking("sidecar, big"))
+    assert container(result, "refmesh-proxy")["resources"]["requests"] == {"cpu": "2", "memory": "48Mi"}
+    assert container(result, "helper")["image"] == "helper:1"
+    assert "terminationGracePeriodSeconds" not in result["spec"]
+    plain = asking("sidecar")
+    assert injected(plain) == injected(plain, templates=Templates())
+
+
+def test_applications_are_added_to_by_name_and_never_made_up():
+    assert container(injected(asking("sidecar,app")), "app")["env"] == [{"name": "MODE", "value": "mesh"}]
+    other = asking("sidecar,app", containers=[{"name": "other", "image": "x"}])
+    with pytest.raises(BadPod, match="template app adds to container app of containers, which the pod does not have"):
+        injected(other)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [("sidecar,none", "no template 'none'; there is sidecar, app, big, house"), ("big", "lacks sidecar")],
+)
+def test_a_choice_that_cannot_be_met_is_refused(names, message):
+    with pytest.raises(BadPod, match=message):
+        injected(asking(names))
+
+
+@given(PODS, st.sampled_from([CONFIG, CLASSIC]))
+def test_an_injected_pod_is_left_alone_whatever_its_templates(original, config):
+    once = injected(original, config)
+    assert isinstance(patch(once, ENABLED, replace(CONFIG, templates=TEMPLATES)), Skip)
+
+
+OWN = {
+    "name": "refmesh-proxy",
+    "image": "auto",
+    "imagePullPolicy": "Always",
+    "resources": {"limits": {"memory": "2Gi"}},
+    "env": [{"name": "REFMESH_LOG_LEVEL", "value": "debug"}],
+    "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+    "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+}
+
+
+@pytest.mark.parametrize("config", [CONFIG, CLASSIC])
+@pytest.mark.parametrize("group", ["containers", "initContainers"])
+def test_the_users_own_words_on_the_proxy_come_last(config, group):
+    original = pod()
+    original["spec"][group] = [*original["spec"].get(group, ()), OWN]
+    result = injected(original, config)
+    proxy = container(result, "refmesh-proxy")
+    assert proxy["image"] == CONFIG.image
+    assert proxy["imagePullPolicy"] == "IfNotPresent"
+    assert proxy["resources"]["limits"]["memory"] == "2Gi"
+    assert {"name": "REFMESH_LOG_LEVEL", "value": "debug"} in proxy["env"]
+    assert {"name": "EXTRA", "value": "1"} in proxy["env"]
+    assert proxy["lifecycle"]["preStop"] == {"sleep": {"seconds": 5}}
+    assert proxy["lifecycle"]["postStart"]["exec"]["command"][-1] == "wait"
+    assert [mount["mountPath"] for mount in proxy["volumeMounts"]][-1] == "/v"
+    assert [one["name"] for one in result["spec"]["containers"] if one["name"] != "refmesh-proxy"] == ["app"]
+    assert policy.decide(ENABLED, result).inject is False
+
+
+def test_an_image_of_the_users_own_is_pulled_as_the_user_says():
+    original = pod()
+    original["spec"]["containers"].append({"name": "refmesh-proxy", "image": "mine:2", "imagePullPolicy": "Always"})
+    proxy = container(injected(original), "refmesh-proxy")
+    assert (proxy["image"], proxy["imagePullPolicy"]) == ("mine:2", "Always")
+
+
+@pytest.mark.parametrize("containers", [[OWN], [OWN, OWN, {"name": "app", "image": "x"}]])
+def test_words_on_the_proxy_alone_or_twice_are_refused(containers):
+    with pytest.raises(BadPod, match=r"^spec"):
+        injected(pod(containers=containers))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("templates: {a: {spec: {hostNetwork: true}}}", r"templates\.a\.spec\.hostNetwork: .* would be captured"),
+        ("templates: {a: {spec: {serviceAccountName: x}}}", r"templates\.a\.spec\.serviceAccountName"),
+        ("templates: {a: '{{ .Values }}'}", r"templates\.a: must be a mapping, not str .*Go"),
+        ("templates: {a: {spec: {hostname: '{{ .Name }}'}}}", r"templates\.a\.spec\.hostname: .*Go"),
+        ("templates: {a: {spec: {containers: [{image: x}]}}}", r"templates\.a\.spec\.containers\[0\]: .*name"),
+        ("templates: {a: {spec: {containers: {name: x}}}}", r"templates\.a\.spec\.containers: must be a list"),
+        ("templates: {a: {spec: {containers: [{name: x, env: [{}]}]}}}", r"containers\[0\]\.env\[0\]"),
+        ("templates: {a: {spec: {$patch: replace}}}", r"templates\.a\.spec\.\$patch"),
+        ("templates: {a: {spec: {hostname: 2020-01-01}}}", r"templates\.a\.spec\.hostname: .*date.*quotes"),
+        ("templates: {a: {kind: Pod}}", r"templates\.a\.kind: is not known"),
+        ("templates: {a: {metadata: {name: x}}}", r"templates\.a\.metadata\.name"),
+        ("templates: {a: {metadata: {labels: {x: 1}}}}", r"templates\.a\.metadata\.labels: x must be a text"),
+        (
+            "templates: {a: {metadata: {annotations: {traffic.sidecar.istio.io/excludeInboundPorts: '1'}}}}",
+            r"templates\.a\.metadata\.annotations: .*does nothing",
+        ),
+        ("templates: {sidecar: {}}", r"templates\.sidecar"),
+        ("templates: {A: {}}", r"templates\.A"),
+        ("templates: [a]", "templates: must be a mapping, not list"),
+        ("template: {}", "template: is not known"),
+        ("defaultTemplates: [sidecar, b]", "defaultTemplates: there is no template 'b'"),
+        ("defaultTemplates: []", "defaultTemplates: lacks sidecar"),
+        ("defaultTemplates: sidecar", "defaultTemplates: must be a list"),
+        ("a: &x {b: *x}", "aliases"),
+        ("a: [", "not valid YAML"),
+        ("a: 2020-13-45", "not valid YAML"),
+        ("- a", "the file: must be a mapping"),
+        ("x" * 200_000, "letters"),
+    ],
+)
+def test_a_bad_file_is_refused_by_its_field(text, message):
+    with pytest.raises(BadTemplate, match=message):
+        parse(text)
+
+
+def test_a_broken_template_is_nobodys_matter_but_of_who_asks_for_it():
+    whole = yaml.safe_load(TEXT)
+    whole["templates"]["house"]["spec"]["hostNetwork"] = True
+    found = read(yaml.safe_dump(whole))
+    assert set(found.named) == {"big", "app"}
+    result = injected(pod(), templates=found)
+    assert "terminationGracePeriodSeconds" not in result["spec"]
+    assert "template house is broken" in warnings(pod(), found)[0]
+    assert warnings(asking("sidecar"), found) == []
+    with pytest.raises(BadPod, match="template house is broken"):
+        injected(asking("sidecar,house"), templates=found)
+    assert set(read("[").bad) == {FILE}
+
+
+_json: Any = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["a", "b"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "value", "env", "spec", "containers", "exec"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(_json)
+def test_whatever_is_written_is_read(value):
+    read(yaml.safe_dump({"templates": {"a": value}, "defaultTemplates": value}))
+
+
+def of(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, **fields}
+
+
+def test_merging_follows_the_apis_keys():
+    base = {"spec": {"containers": [of("a", env=[of("x", value="1")], ports=[{"containerPort": 1}]), of("b")]}, "k": 1}
+    before = copy.deepcopy(base)
+    over = {"spec": {"containers": [of("a", env=[of("x", valueFrom={}), of("y", value="2")], args=["z"])]}, "k": None}
+    assert merged(base, over) == {
+        "spec": {
+            "containers": [
+                of("a", env=[of("x", valueFrom={}), of("y", value="2")], ports=[{"containerPort": 1}], args=["z"]),
+                of("b"),
+            ]
+        }
+    }
+    assert base == before
+
+
+@given(
+    st.dictionaries(st.sampled_from([*KEYS, "resources", "labels"]), st.integers() | st.text(max_size=3), max_size=4)
+)
+def test_merging_twice_is_merging_once(over):
+    base = {"resources": {"limits": 1}, "labels": {"a": "b"}}
+    once = merged(base, over)
+    assert merged(once, over) == once == base | over
