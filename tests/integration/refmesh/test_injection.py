@@ -191,10 +191,29 @@ def test_only_the_capture_container_is_more_than_restricted(mesh):
         mesh.kube.apply(client_pod("client", namespace, image=mesh.image, labels=out))
 
 
-def test_where_the_node_captures_restricted_pods_are_in_the_mesh(mesh):
-    """Agents come and go with the setting, and nothing of them is left. The servers are strict, in either form."""
+TEMPLATES = """
+defaultTemplates: [sidecar, house]
+templates:
+  house:
+    metadata: {labels: {team: net}}
+    spec: {containers: [{name: refmesh-proxy, MISTAKE: {limits: {memory: 1Gi}}}]}
+"""
+
+
+def test_where_the_node_captures_restricted_pods_are_in_the_mesh(mesh, tmp_path):
+    """Agents come and go with the setting, and nothing of them is left. The servers are strict, in either form.
+
+    Beside it templates: both are matters of the install.
+    """
     labels = INJECT | {"pod-security.kubernetes.io/enforce": "restricted"}
-    mesh.install("--set", "capture=node")
+    file = tmp_path / "templates.yaml"
+    setting = ["--set", "capture=node", "--injector-templates", str(file)]
+    file.write_text(TEMPLATES)
+    refused = mesh.run("install", "--image", mesh.image, "-y", *setting, code=2)
+    assert f"{file}: templates.house: a pod with it is refused" in refused.stderr
+    assert 'unknown field "spec.initContainers[1].MISTAKE"' in refused.stderr
+    file.write_text(TEMPLATES.replace("MISTAKE", "resources"))
+    mesh.install(*setting)
     try:
         findings = json.loads(mesh.run("check", "-o", "json").stdout)
         assert {"name": "node agents", "ok": True, "detail": "ready on 1 nodes"} in findings
@@ -213,6 +232,9 @@ def test_where_the_node_captures_restricted_pods_are_in_the_mesh(mesh):
                 one for pod in pods for one in [*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]]
             ]
             assert not any(one["securityContext"]["capabilities"].get("add") for one in every)
+            assert {pod["metadata"]["labels"].get("team") for pod in pods} == {"net", None}
+            proxies = [one for one in every if one["name"] == "refmesh-proxy"]
+            assert [one["resources"]["limits"] for one in proxies] == [{"memory": "1Gi"}] * 3
             with Client(mesh.kube, namespace, "client") as inside, Client(mesh.kube, namespace, "outside") as outside:
                 for name in ("echo", "old"):
                     five = Batch(url=f"http://{name}.{namespace}:8080/", count=5, fresh=True)
