@@ -1,8 +1,8 @@
 """Waits until this pod's capture rules are in force: the first container of a pod that its node captures.
 
-`python -m refmesh.agent.awaiting`. It takes nobody's word: as the proxy's user it calls an address of the loopback
-network where nobody listens, which only the rules lead to the proxy's inbound port, and it listens there itself, for
-the proxy starts after it. The rules are put in force as a whole, IPv4's last, so this proves all of them.
+`python -m refmesh.agent.awaiting`. It takes nobody's word: as the proxy's user it calls an address of its own where
+nobody listens, which only the rules lead to the proxy's inbound port, and there it listens itself, for the proxy starts
+after it. The rules of IPv4, and those of IPv6, are put in force as a whole, so one call proves all of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 
+from refmesh.agent.capture import ipv6_address
 from refmesh.agent.settings import INBOUND_PORT
 
 __all__ = ["COMMAND", "main", "proven"]
@@ -22,6 +23,8 @@ _SECONDS = 120.0
 _PATIENCE_SECONDS = 5.0
 _PACE_SECONDS = 0.02
 _CALL_SECONDS = 0.2
+_FAMILIES = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+"""Where the rules lead what a pod calls of its own."""
 _CALLED = "127.0.0.2"
 """Of the loopback network, and not the one address of it that is never captured."""
 
@@ -31,9 +34,8 @@ def main(seconds: float = _SECONDS) -> int:
     node = os.environ.get("NODE_NAME") or "this node"
     begun, told = time.monotonic(), False
     try:
-        with socket.create_server(("127.0.0.1", INBOUND_PORT)) as here:
-            here.setblocking(False)
-            while not proven(here, (_CALLED, INBOUND_PORT)):
+        with _listener(socket.AF_INET) as here:
+            while not (proven(here, (_CALLED, INBOUND_PORT)) and _proven_ipv6()):
                 passed = time.monotonic() - begun
                 if passed > seconds:
                     _say(
@@ -52,9 +54,24 @@ def main(seconds: float = _SECONDS) -> int:
     return 0
 
 
+def _listener(family: socket.AddressFamily) -> socket.socket:
+    here = socket.create_server((_FAMILIES[family], INBOUND_PORT), family=family)
+    here.setblocking(False)
+    return here
+
+
+def _proven_ipv6() -> bool:
+    """Whether the rules of IPv6 are in force as well, where the pod has an address for it. Raises OSError."""
+    address = ipv6_address()
+    if address is None:
+        return True
+    with _listener(socket.AF_INET6) as here:
+        return proven(here, (address, INBOUND_PORT))
+
+
 def proven(here: socket.socket, called: tuple[str, int]) -> bool:
     """Whether a call to the address `called` arrives at the listener `here`, which waits for nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as call:
+    with socket.socket(here.family, socket.SOCK_STREAM) as call:
         call.settimeout(_CALL_SECONDS)
         try:
             call.connect(called)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from refmesh.agent.settings import (
@@ -30,6 +30,7 @@ __all__ = [
     "ALL",
     "VARIABLES",
     "documents",
+    "ipv6_address",
     "main",
     "ports",
     "ports_or_all",
@@ -144,10 +145,10 @@ def main(arguments: Sequence[str]) -> int:
         return 2
 
 
-def documents(env: Mapping[str, str]) -> list[tuple[bool, str]]:
+def documents(env: Mapping[str, str], *, early: bool = False) -> list[tuple[bool, str]]:
     """Return the documents for the network that this process is in, each with whether it is IPv6's. Raises ValueError.
 
-    IPv4's comes last: whoever sees that its rules are in force knows that all are.
+    `early`: the network may get addresses yet.
     """
     chosen = partial(
         rules,
@@ -158,22 +159,39 @@ def documents(env: Mapping[str, str]) -> list[tuple[bool, str]]:
         include_outbound=ports(env.get("REFMESH_INCLUDE_OUTBOUND_PORTS", "")),
         include_ranges=ranges_or_all(env.get("REFMESH_INCLUDE_OUTBOUND_RANGES", ALL)),
     )
-    return [(ipv6, chosen(ipv6=ipv6)) for ipv6 in ([True, False] if _has_ipv6() else [False])]
+    table = _ipv6_table()
+    families = [False, True] if _global_address(table) or (early and table) else [False]
+    return [(ipv6, chosen(ipv6=ipv6)) for ipv6 in families]
 
 
 def put_in_force(found: Iterable[tuple[bool, str]], *, once: bool = False) -> bool:
-    """Apply documents in this process's network; with `once`, only those that are not in force there already."""
-    return all((once and _in_force(ipv6=ipv6)) or _apply(document, ipv6=ipv6) for ipv6, document in found)
+    """Apply documents in this process's network; with `once`, only those that are not in force there already.
+
+    False if one cannot be applied, but for IPv6's where there is no address for it.
+    """
+    return all(
+        (once and _in_force(ipv6=ipv6)) or _apply(document, ipv6=ipv6) or (ipv6 and ipv6_address() is None)
+        for ipv6, document in found
+    )
 
 
-def _has_ipv6() -> bool:
-    """Whether the pod has an IPv6 address besides loopback and link-local ones."""
+def ipv6_address() -> str | None:
+    """Return an IPv6 address of the pod besides loopback and link-local ones, None if it has none."""
+    return _global_address(_ipv6_table())
+
+
+def _global_address(table: list[list[str]]) -> str | None:
+    # columns: address, index, prefix length, scope (00 global), flags, device
+    found = next((row[0] for row in table if row[3] == "00"), None)
+    return None if found is None else str(ip_address(int(found, 16).to_bytes(16, "big")))
+
+
+def _ipv6_table() -> list[list[str]]:
     try:
         with open("/proc/net/if_inet6", encoding="ascii") as table:  # noqa: PTH123  (pathlib costs 5 ms of a pod's start)
-            # columns: address, index, prefix length, scope (00 global), flags, device
-            return any(line.split()[3] == "00" for line in table)
+            return [line.split() for line in table]
     except OSError:
-        return False
+        return []
 
 
 def _in_force(*, ipv6: bool) -> bool:

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     """Enter and apply; returns the exit code."""
     try:
         enter(int(arguments[0]))
-        return 0 if capture.put_in_force(capture.documents(os.environ), once=True) else 1
+        return 0 if capture.put_in_force(capture.documents(os.environ, early=True), once=True) else 1
     except (OSError, ValueError) as error:
         sys.stderr.write(f"refmesh-node: {error}\n")
         return 2

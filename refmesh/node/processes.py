@@ -66,7 +66,8 @@ def _pids(proc: Path) -> Iterator[int]:
 
 def _uid(pid: int, own: str, proc: Path) -> str:
     try:
-        with open(proc / str(pid) / "cgroup", encoding="utf-8") as file:  # noqa: PTH123 - thousands of times
+        # A group may have any name, and reading goes on. (pathlib would cost more, thousands of times)
+        with open(proc / str(pid) / "cgroup", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             return pod_of(file.read(), own) or _NOBODY
     except OSError:
         return _NOBODY  # it has ended
@@ -77,7 +78,7 @@ def _network(uid: str, pids: list[int], users: dict[int, set[str]], own: str, pr
     for pid in pids:
         with contextlib.suppress(OSError):  # it has ended
             age, network = _open(proc / str(pid))
-            ours = users.get(os.fstat(network.namespace).st_ino) == {uid} and _still(network.process, uid, own)
+            ours = users.get(os.fstat(network.namespace).st_ino) == {uid} and _still(network, uid, own)
             if ours and (best is None or age < best[0]):
                 if best is not None:
                     best[1].close()
@@ -99,9 +100,12 @@ def _open(folder: Path) -> tuple[int, Network]:
         raise
 
 
-def _still(process: int, uid: str, own: str) -> bool:
-    """Whether the process is in the pod's group after its namespace was opened."""
-    return pod_of(_read(process, "cgroup"), own) == uid
+def _still(network: Network, uid: str, own: str) -> bool:
+    """Whether the process is in the pod's group after its namespace was opened; one that has ended is not."""
+    try:
+        return pod_of(_read(network.process, "cgroup"), own) == uid
+    except OSError:
+        return False
 
 
 def _read(process: int, name: str) -> str:

@@ -19,6 +19,17 @@ def test_only_a_call_that_arrives_here_proves_anything():
         assert not awaiting.proven(here, ("127.0.0.2", port))
 
 
+def test_a_pod_with_an_ipv6_address_needs_the_proof_for_both(monkeypatch):
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setattr(awaiting, "INBOUND_PORT", port)
+    monkeypatch.setattr(awaiting, "proven", lambda here, _called: here.family == socket.AF_INET)
+    monkeypatch.setattr(awaiting, "ipv6_address", lambda: "::1")
+    assert awaiting.main(seconds=0.0) == 1
+    monkeypatch.setattr(awaiting, "ipv6_address", lambda: None)
+    assert awaiting.main(seconds=0.0) == 0
+
+
 def test_a_call_of_somebody_else_is_not_taken_for_ones_own():
     with listener() as here, listener() as other, socket.create_connection(here.getsockname()):
         assert not awaiting.proven(here, other.getsockname())

@@ -61,7 +61,7 @@ def test_included_ports_are_captured_whatever_the_address_but_for_exclusions():
 
 
 def test_nothing_included_is_nothing_captured(monkeypatch, capsys):
-    monkeypatch.setattr(capture, "_has_ipv6", lambda: False)
+    monkeypatch.setattr(capture, "_ipv6_table", list)
     monkeypatch.setenv("REFMESH_INCLUDE_INBOUND_PORTS", "")
     monkeypatch.setenv("REFMESH_INCLUDE_OUTBOUND_RANGES", "")
     assert capture.main(["--print"]) == 0
@@ -95,13 +95,17 @@ def test_a_bad_setting_ends_with_a_sentence_and_exit_code_2(monkeypatch, capsys)
 
 
 def test_print_shows_the_document_and_changes_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(capture, "_has_ipv6", lambda: False)
+    monkeypatch.setattr(capture, "_ipv6_table", list)
     assert capture.main(["--print"]) == 0
     assert capsys.readouterr().out == capture.rules()
 
 
-def test_what_is_in_force_is_not_applied_again_and_ipv4_comes_last(monkeypatch):
-    monkeypatch.setattr(capture, "_has_ipv6", lambda: True)
+LOOPBACK = ["00000000000000000000000000000001", "01", "80", "10", "80", "lo"]
+GLOBAL = ["fd000000000000000000000000000005", "02", "40", "00", "80", "eth0"]
+
+
+def test_what_is_in_force_is_not_applied_again(monkeypatch):
+    monkeypatch.setattr(capture, "_ipv6_table", lambda: [LOOPBACK, GLOBAL])
     commands = list[list[str]]()
 
     def run(command: list[str], _text: str = "", *, quiet: bool = False) -> int:
@@ -110,10 +114,28 @@ def test_what_is_in_force_is_not_applied_again_and_ipv4_comes_last(monkeypatch):
 
     monkeypatch.setattr(capture, "_run", run)
     assert capture.put_in_force(capture.documents({}), once=True)
-    assert commands == [["ip6tables", "-C"], ["ip6tables-legacy", "-C"], ["ip6tables-restore"], ["iptables", "-C"]]
+    assert commands == [["iptables", "-C"], ["ip6tables", "-C"], ["ip6tables-legacy", "-C"], ["ip6tables-restore"]]
     commands.clear()
     assert capture.put_in_force(capture.documents({}))
-    assert commands == [["ip6tables-restore"], ["iptables-restore"]]
+    assert commands == [["iptables-restore"], ["ip6tables-restore"]]
+
+
+@pytest.mark.parametrize(
+    ("table", "early", "families", "enough"),
+    [
+        ([], True, [False], True),
+        ([LOOPBACK], False, [False], True),
+        ([LOOPBACK], True, [False, True], True),  # an address may come; where the kernel has no rules, none is lost
+        ([LOOPBACK, GLOBAL], False, [False, True], False),
+    ],
+)
+def test_ipv6_is_captured_where_a_pod_has_it_or_may_get_it(monkeypatch, table, early, families, enough):
+    monkeypatch.setattr(capture, "_ipv6_table", lambda: table)
+    found = capture.documents({}, early=early)
+    assert [ipv6 for ipv6, _ in found] == families
+    assert capture.ipv6_address() == ("fd00::5" if GLOBAL in table else None)
+    monkeypatch.setattr(capture, "_run", lambda command, *_, **__: 1 if command[0].startswith("ip6") else 0)
+    assert capture.put_in_force(found) is enough
 
 
 def test_the_variables_are_those_that_the_injector_writes():
