@@ -40,6 +40,8 @@ class _Waiting:
     since: float
     network: Network | None = None
     """The one that is captured."""
+    busy: bool = False
+    """Whether a process is on its way there."""
     told: str = ""
 
 
@@ -68,55 +70,66 @@ class Captures:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        while True:
-            self._news.clear()
-            begun = time.monotonic()
-            await self._round()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause(time.monotonic() - begun)):
-                    await self._news.wait()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._news.clear()
+                used = await self._round(group)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause(used)):
+                        await self._news.wait()
 
-    def _pause(self, took: float) -> float | None:
-        """Seconds until the next look, None for when there is news."""
+    def _pause(self, used: float) -> float | None:
+        """Seconds until the next look, after one that used so much of a processor; None for when there is news."""
         if not self._waiting:
             return None
         youngest = time.monotonic() - max(one.since for one in self._waiting.values())
         least, most = _PACE_SECONDS
-        return max(min(max(least, youngest * _SLOWER), most), took / _SHARE)
+        return max(min(max(least, youngest * _SLOWER), most), used / _SHARE)
 
-    async def _round(self) -> None:
+    async def _round(self, group: asyncio.TaskGroup) -> float:
+        """Look once for those who wait, and begin to capture who is found; the seconds of a processor that it took."""
         for one in self._waiting.values():
             if one.network is not None and not one.network.alive():
                 one.network.close()  # the sandbox is made anew: another network
                 one.network, one.since = None, time.monotonic()
-        uids = {uid for uid, one in self._waiting.items() if one.network is None}
+        uids = {uid for uid, one in self._waiting.items() if one.network is None and not one.busy}
         if not uids:
-            return
+            return 0.0
         try:
-            found = await asyncio.to_thread(networks, uids)
+            found, used = await asyncio.to_thread(_look, uids)
         except OSError as error:
             log.warning("/proc cannot be read: %s", error)
-            return
-        await asyncio.gather(*(self._capture(uid, network) for uid, network in found.items()))
+            return 0.0
+        for uid, network in found.items():
+            waiting = self._waiting.get(uid)
+            if waiting is None:  # forgotten meanwhile
+                network.close()
+            else:
+                waiting.busy = True
+                group.create_task(self._capture(waiting, network))
+        return used
 
-    async def _capture(self, uid: str, network: Network) -> None:
+    async def _capture(self, one: _Waiting, network: Network) -> None:
         async with self._at_once:
-            pod = self._waiting[uid].pod if uid in self._waiting else None
-            problem = await _enter(network, pod.settings) if pod is not None else ""
-        one = self._waiting.get(uid)
-        if one is None:  # forgotten meanwhile
-            network.close()
-            return
-        if not problem:
-            one.network = network
+            problem = await _enter(network, one.pod.settings)
+        one.busy = False
+        if problem:
+            _CAPTURES.labels("failed").inc()
+            if problem != one.told:
+                one.told = problem
+                log.warning("%s cannot be captured: %s", one.pod.name, problem)
+        else:
             _CAPTURES.labels("captured").inc()
             log.info("%s captured after %.2f s", one.pod.name, time.monotonic() - one.since)
-            return
-        network.close()
-        _CAPTURES.labels("failed").inc()
-        if problem != one.told:
-            one.told = problem
-            log.warning("%s cannot be captured: %s", one.pod.name, problem)
+        if problem or self._waiting.get(one.pod.uid) is not one:
+            network.close()
+        else:
+            one.network = network
+
+
+def _look(uids: set[str]) -> tuple[dict[str, Network], float]:
+    begun = time.thread_time()
+    return networks(uids), time.thread_time() - begun
 
 
 async def _enter(network: Network, settings: Mapping[str, str]) -> str:
