@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import copy
+import re
+import textwrap
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,6 +188,13 @@ def test_words_on_the_proxy_alone_or_twice_are_refused(containers):
 def test_a_bad_file_is_refused_by_its_field(text, message):
     with pytest.raises(BadTemplate, match=message):
         parse(text)
+
+
+def test_the_readmes_example_is_read():
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^  ```yml\n(.*?)^  ```$", readme, re.MULTILINE | re.DOTALL)
+    found = parse(textwrap.dedent(block))
+    assert (set(found.named), found.defaults) == ({"house", "debug"}, ("sidecar", "house"))
 
 
 def test_a_broken_template_is_nobodys_matter_but_of_who_asks_for_it():
