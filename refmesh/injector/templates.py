@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from refmesh.injector.overlay import KEYS
 
 __all__ = ["ANNOTATION", "CONFIG_MAP", "FILE", "NONE", "SIDECAR", "BadTemplate", "Templates", "parse", "read"]
@@ -111,6 +109,10 @@ def read(text: str) -> Templates:
 def _load(text: str) -> Mapping[str, Any]:
     if len(text) > LONGEST:
         raise BadTemplate(f"there are {len(text)} letters; at most {LONGEST} are taken")
+    if not text.strip():
+        return {}
+    import yaml  # a control plane without templates does without
+
     try:
         # An alias stands for its value again and again: a few lines of them would be gigabytes of pod.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
