@@ -15,7 +15,7 @@ from conformance.certificates import Credentials
 from conformance.dressing import Dressing
 from conformance.farewell import Farewell
 from conformance.ground import Ground, space_name
-from conformance.intents import Backend, Intent, Marker
+from conformance.intents import Backend, Intent, Marker, Mode, MtlsMode
 from conformance.limits import LIMITS, Limits
 from conformance.pulse import Pulse
 from fixtures.kube import Kube, NotEventually, eventually
@@ -175,6 +175,11 @@ class Context:
         if isinstance(rendered, Unsupported):
             raise NotExpressible(rendered.reason)
         return rendered
+
+    def expect_strict(self, place: str, *, taken: bool) -> None:
+        """A place that stands strict took plaintext, or not: `NotExpressible` where nobody could tell the mesh so."""
+        if taken:
+            self.render(MtlsMode(self.space(place), Mode.STRICT))
 
     def apply(self, *intents: Intent) -> None:
         """Put intents into the cluster. They go with the ground's namespaces."""

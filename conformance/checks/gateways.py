@@ -179,6 +179,7 @@ def encrypted(ctx: Context) -> Refusal:
     seen = ctx.sniff(ctx.pod(SERVER), PORT, token, partial(ctx.outsider().batch, batch))
     by_gateway = summarise(seen, port=PORT, meshed=True, token=token)
     plain = attempt(ctx, SERVER, PORT, meshed=False)
+    ctx.expect_strict("in", taken=plain.accepted)
     return Refusal((by_gateway, plain), (handshake(ctx, ctx.pod(SERVER), PORT),), (PORT,))
 
 

@@ -85,6 +85,7 @@ def in_force(ctx: Context) -> Tries:
         return refused[-1].refused and all(one.ok for one in ctx.client().batch(ask))
 
     ctx.watch(strict, LIMITS.in_force)
+    ctx.expect_strict("strict", taken=refused[-1].accepted)
     return refused[-1]
 
 

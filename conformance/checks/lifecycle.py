@@ -82,6 +82,13 @@ def outside(ctx: Context, pod: Pod) -> Tries:
     return Tries.of(f"plaintext to {pod.name}", ctx.outsider().batch(batch))
 
 
+def _refused(ctx: Context, pod: Pod) -> Tries:
+    """The same to a pod that stands strict."""
+    tries = outside(ctx, pod)
+    ctx.expect_strict("strict", taken=tries.accepted)
+    return tries
+
+
 def _names(ctx: Context, workload: str) -> tuple[str, ...]:
     return tuple(sorted(one.name for one in ctx.pods(workload)))
 
@@ -104,6 +111,7 @@ def roll_out(ctx: Context, workload: str, body: Mapping[str, object]) -> None:
 def rollout(ctx: Context) -> Rollout:
     """Replace every pod of a server under steady requests."""
     before = _names(ctx, "rolling")
+    _refused(ctx, ctx.pods("rolling")[0])
     seen: list[Record] = []
     with ctx.client().start(steady(ctx.url("rolling"))) as job:
 
@@ -130,7 +138,7 @@ def rollout(ctx: Context) -> Rollout:
 def drain(ctx: Context) -> Drain:
     """Delete the only pod of a server while it works on long requests."""
     (pod,) = ctx.pods("fragile")
-    refused = outside(ctx, pod)
+    refused = _refused(ctx, pod)
     batch = Batch(
         url=ctx.url("fragile", path=f"/?delay={round(LONG * 1000)}ms"),
         count=4,
@@ -176,6 +184,7 @@ def crash(ctx: Context) -> Crash:
     if not started:
         return Crash((), 0, 0, None, BACK, ())
     before = _restarts(pod.object)
+    _refused(ctx, pod)
     at = ctx.now()
     for container in sorted(started):
         for command in KILL:
