@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -31,6 +33,7 @@ __all__ = [
     "new_request",
     "request_certificate",
     "sans",
+    "secure_channel",
     "token_for",
 ]
 
@@ -200,9 +203,15 @@ def request_certificate(kube: Kube, authority: Authority, token: str, claims: tu
     return Answer(claims, sans(leaf), own_key=same)
 
 
-def issue(kube: Kube, authority: Authority, token: str, csr: str, seconds: int = 600) -> tuple[str, ...]:
-    """The chain that the authority signs for a CSR. Raises `Refused`, or `EnvironmentProblem` where nobody answers."""
-    import grpc  # heavy, and needed by few checks
+@contextmanager
+def secure_channel(
+    kube: Kube, authority: Authority, port: int, credentials: Credentials | None = None
+) -> Iterator[Any]:
+    """A gRPC channel to a port of the control plane, which shows its certificate and is shown one of `credentials`.
+
+    Raises `EnvironmentProblem` where there is nobody to call.
+    """
+    import grpc
 
     pods = kube.list("v1", "Pod", authority.namespace, authority.selector)
     running = [pod["metadata"]["name"] for pod in pods if pod.get("status", {}).get("phase") == "Running"]
@@ -211,13 +220,22 @@ def issue(kube: Kube, authority: Authority, token: str, csr: str, seconds: int =
     if not running or not roots:
         missing = "no running pod" if not running else f"no ConfigMap {space}/{name} with {entry}"
         raise EnvironmentProblem(f"the certificate authority cannot be asked: {missing}")
-    credentials = grpc.ssl_channel_credentials(root_certificates=roots.encode())
+    pair = (credentials.key.encode(), credentials.chain.encode()) if credentials else (None, None)
+    tls = grpc.ssl_channel_credentials(roots.encode(), *pair)
     options = [("grpc.ssl_target_name_override", authority.server_name), ("grpc.enable_http_proxy", 0)]
-    bearer = (("authorization", f"Bearer {token}"),)
     with (
-        kube.forward(authority.namespace, running[0], authority.port) as (host, port),
-        grpc.secure_channel(f"{host}:{port}", credentials, options) as channel,
+        kube.forward(authority.namespace, running[0], port) as (host, local),
+        grpc.secure_channel(f"{host}:{local}", tls, options) as channel,
     ):
+        yield channel
+
+
+def issue(kube: Kube, authority: Authority, token: str, csr: str, seconds: int = 600) -> tuple[str, ...]:
+    """The chain that the authority signs for a CSR. Raises `Refused`, or `EnvironmentProblem` where nobody answers."""
+    import grpc  # heavy, and needed by few checks
+
+    bearer = (("authorization", f"Bearer {token}"),)
+    with secure_channel(kube, authority, authority.port) as channel:
         call = channel.unary_unary(METHOD, request_serializer=bytes, response_deserializer=bytes)
         try:
             data = call(encode_request(csr, seconds), metadata=bearer, timeout=CALL_SECONDS)

@@ -33,6 +33,8 @@ class Authority:
     """The shortest lifetime that it signs, seconds."""
     longest: int = 90 * 86_400
     """The longest that it may sign whatever it is asked for, seconds."""
+    discovery: int | None = None
+    """Container port at which the same pods serve delta xDS over mutual TLS; None where they do not."""
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ class Istio:
             roots=(*roots, "root-cert.pem"),
             shortest=self.settings.shortest_certificate,
             longest=self.settings.longest_certificate,
+            discovery=AUTHORITY_PORT,
         )
 
     def identity(self, namespace: str, service_account: str) -> str | Unsupported:

@@ -34,6 +34,7 @@ _AUTHORITY = Authority(
     roots=(SYSTEM, "refmesh-ca-root-cert", "root-cert.pem"),
     shortest=10,
     longest=86_400,
+    discovery=15011,
 )
 
 

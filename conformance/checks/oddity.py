@@ -10,7 +10,7 @@ from conformance.checks.cases import Asked, Case, ask, judge_cases, table
 from conformance.checks.standing import expressible
 from conformance.checks.wide import GROUND
 from conformance.context import Context, NotInForce
-from conformance.intents import Backend, HeaderEdit, RequestRoute, RouteRule, Target
+from conformance.intents import Backend, HeaderEdit, Marker, RequestRoute, RouteRule, Target
 from conformance.model import Judgement, failed, inconclusive
 from reports.model import JSON, Evidence
 
@@ -19,6 +19,7 @@ __all__ = ["Odd", "judge_odd"]
 V1, V2 = (Backend(version, version=version, service=f"server-{version}") for version in ("v1", "v2"))
 VALUES = (("x-share", "100%"), ("x-offer", "50 % off"), ("x-word", "%PROTOCOL%"))
 """In Envoy's own words a percent sign begins a command, so who hands values on as they are writes nonsense, or more."""
+ALONE = ", once the odd one is gone"
 CASES = (
     Case("request headers", version="v1", arrives=VALUES),
     Case("response headers", version="v1", returns=VALUES),
@@ -44,11 +45,21 @@ def judge_odd(history: Odd) -> Judgement:
     """The route beside comes into force, so does the odd one, and its values arrive as they are written."""
     if not history.in_force:
         return inconclusive("no route was put into the cluster", *history.evidence)
-    for name, held in history.in_force:
-        if not held:
-            harm = " beside one with a percent sign in a header's value" if name.startswith("beside") else ""
-            return failed(f"the route {name}{harm} does not come into force", *history.evidence)
+    late = tuple(name for name, held in history.in_force if not held)
+    if late:
+        harm = " beside one with a percent sign in a header's value" if late[0].startswith("beside") else ""
+        ever = ", not even when that one is gone" if late[-1].endswith(ALONE) else ""
+        return failed(f"the route {late[0]}{harm} does not come into force{ever}", *history.evidence)
     return judge_cases(history.asked)
+
+
+def _held(ctx: Context, name: str, marker: Marker) -> bool:
+    """Whether a route comes into force in time."""
+    try:
+        ctx.gate(name, marker)
+    except NotInForce:
+        return False
+    return True
 
 
 def _stands(ctx: Context, by: Literal["version", "service"]) -> Odd:
@@ -60,14 +71,15 @@ def _stands(ctx: Context, by: Literal["version", "service"]) -> Odd:
     found = []
     try:
         ctx.apply(RequestRoute(space, f"odd-{by}", 8080, (changed,), odd, by))
+        last = len(ctx.applied)
         ctx.apply(RequestRoute(space, f"beside-{by}", 8080, (plain,), beside, by))
         for name, marker in ((f"beside-{by}", beside), (f"odd-{by}", odd)):
-            try:
-                ctx.gate(name, marker)
-            except NotInForce:
-                found.append((name, False))
+            found.append((name, _held(ctx, name, marker)))
+            if not found[-1][1]:
+                if marker is beside:
+                    ctx.remove(*ctx.applied[before:last])
+                    found.append((f"{name}{ALONE}", _held(ctx, name, marker)))
                 return Odd(tuple(found), ())
-            found.append((name, True))
         return Odd(tuple(found), ask(ctx, f"odd-{by}", by, CASES))
     finally:
         ctx.remove(*ctx.applied[before:])

@@ -30,6 +30,11 @@ def pod_of_node(node_id: str) -> Key | None:
     return (namespace, name) if name and namespace else None
 
 
+def is_of(identity: str | None, wanted: str) -> bool:
+    """Whether a certificate is that of the pod that its holder claims to be."""
+    return identity == wanted
+
+
 class Gate:
     """Compares what callers say of themselves with their certificates. `authenticate` is off in tests only."""
 
@@ -51,7 +56,7 @@ class Gate:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no pod {key[0]}/{key[1]}")
         assert pod is not None  # noqa: S101 - as above
         identity = peer_identity(context) if self._authenticate else None
-        if self._authenticate and identity != self._settings.identity(pod.namespace, pod.service_account):
+        if self._authenticate and not is_of(identity, self._settings.identity(pod.namespace, pod.service_account)):
             metrics.REFUSED.labels("identity").inc()
             log.warning("refused %s, which claims to be pod %s/%s", identity or "a peer without identity", *key)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate is not this pod's")

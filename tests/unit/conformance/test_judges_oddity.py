@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.checks.cases import Asked
-from conformance.checks.oddity import CASES, VALUES, Odd, judge_odd
+from conformance.checks.oddity import ALONE, CASES, VALUES, Odd, judge_odd
 from fixtures.workloads.traffic import Record
 from reports.model import Verdict
 
@@ -26,6 +26,8 @@ BOTH = (("beside-service", True), ("odd-service", True))
         (Odd(BOTH, asked(RIGHT)), Verdict.PASS, "as expected"),
         (Odd(BOTH, asked(WRONG)), Verdict.FAIL, "x-word: HTTP/1.1"),
         (Odd((("beside-service", False),), ()), Verdict.FAIL, "beside one with a percent sign"),
+        (Odd((("beside-service", False), (f"beside-service{ALONE}", True)), ()), Verdict.FAIL, "into force"),
+        (Odd((("beside-service", False), (f"beside-service{ALONE}", False)), ()), Verdict.FAIL, "not even when"),
         (Odd((BOTH[0], ("odd-service", False)), ()), Verdict.FAIL, "odd-service does not come into force"),
         (Odd((), ()), Verdict.INCONCLUSIVE, "no route"),
         (Odd(BOTH, ()), Verdict.INCONCLUSIVE, "not asked"),
