@@ -166,9 +166,12 @@ def kill_matrix_markdown(matrix: Matrix) -> str:
             if row.subject.kind != "defect"
         ],
     )
+    if unseen := [one for one in matrix.survivors if one.excuse]:
+        lines += ["", "## Defects that no check can find", ""]
+        lines += _table(("defect", "why"), [[f"`{one.name}`", one.excuse] for one in unseen])
     if matrix.idle:
         lines += ["", "## Checks that found no defect", ""]
-        lines += _table(("check", "title"), [[one.id, one.title] for one in matrix.idle])
+        lines += _table(("check", "title", "why"), [[one.id, one.title, one.excuse] for one in matrix.idle])
     return "\n".join(lines) + "\n"
 
 

@@ -44,6 +44,8 @@ class Subject:
     capability: str
     summary: str = ""
     seam: str = ""
+    excuse: str = ""
+    """Why no check can find it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class CheckInfo:
     id: str
     title: str
     group: str
+    excuse: str = ""
+    """Why no defect is seeded for it to find."""
 
 
 @dataclass(frozen=True)

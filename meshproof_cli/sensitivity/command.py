@@ -13,6 +13,7 @@ import typer
 from meshproof_cli import flags
 from meshproof_cli.interrupts import end_like_ctrl_c
 from meshproof_cli.output import Output, show
+from meshproof_cli.sensitivity.aims import EXCUSED
 from meshproof_cli.sensitivity.plan import pick, stages, subjects, waiting
 from meshproof_cli.sensitivity.trial import Bench
 from meshproof_cli.sensitivity.work import Record, benches, try_all
@@ -115,7 +116,7 @@ def _checks(only: str, skip: str, profile: str) -> tuple[CheckInfo, ...]:
 
     order = list(CAPABILITIES)
     found = sorted(select(only, skip, profile), key=lambda one: (order.index(one.group), one.id))
-    return tuple(CheckInfo(one.id, one.title, one.group) for one in found)
+    return tuple(CheckInfo(one.id, one.title, one.group, EXCUSED.get(one.id, "")) for one in found)
 
 
 def _tried(

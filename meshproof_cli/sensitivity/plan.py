@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from meshproof_cli.sensitivity.aims import UNSEEN, aimed
 from reports.choice import choose
 from reports.errors import UsageProblem
 from reports.sensitivity import Subject, Trial
 
-__all__ = ["AFFECTED", "Stage", "pick", "stages", "subjects", "waiting"]
+__all__ = ["AFFECTED", "LAST", "Stage", "pick", "stages", "subjects", "waiting"]
 
 CLEAN = "clean"
 
@@ -32,6 +33,9 @@ AFFECTED: Mapping[str, tuple[str, ...]] = {
 }
 """Capability of a defect -> the groups of checks that speak of it. They are judged first."""
 
+LAST = ("LC-06",)
+"""Checks that take the mesh off the cluster: each is judged alone, and only where it must find the defect."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -39,6 +43,8 @@ class Stage:
 
     ids: tuple[str, ...]
     affected: bool
+    whole: bool = False
+    """Every one is asked, also once one has found the defect."""
 
 
 def subjects(listed: Iterable[Mapping[str, str]], clean: int) -> tuple[Subject, ...]:
@@ -50,6 +56,7 @@ def subjects(listed: Iterable[Mapping[str, str]], clean: int) -> tuple[Subject, 
             one["capability"],
             one.get("summary", ""),
             one.get("seam", ""),
+            UNSEEN.get(one["name"], ""),
         )
         for one in listed
     ]
@@ -89,14 +96,19 @@ def affected(subject: Subject, groups: Iterable[str]) -> tuple[str, ...]:
 def stages(subject: Subject, checks: Mapping[str, str], *, affected_only: bool = False) -> tuple[Stage, ...]:
     """The checks (id -> group) in the order in which they are judged: group by group those affected, then the rest.
 
-    An equivalent and the sound mesh have no affected group: everything is judged at once. With `affected_only` the rest
-    is left out.
+    The checks that must find the defect come before all. An equivalent and the sound mesh have no affected group:
+    everything is judged at once. With `affected_only` the rest is left out.
     """
     if subject.kind != "defect":
         return (Stage(tuple(checks), affected=False),)
     own = affected(subject, checks.values())
-    first = [Stage(tuple(one for one, its in checks.items() if its == group), affected=True) for group in own]
-    rest = Stage(tuple(one for one, group in checks.items() if group not in own), affected=False)
+    aims = [one for one in aimed(subject.name) if one in checks]
+    left = {one: group for one, group in checks.items() if one not in aims}
+    # What ends the mesh is judged by itself.
+    at_once, alone = [one for one in aims if one not in LAST], [one for one in aims if one in LAST]
+    first = [Stage(tuple(at_once), affected=True, whole=True), *(Stage((one,), affected=True) for one in alone)]
+    first += [Stage(tuple(one for one, its in left.items() if its == group), affected=True) for group in own]
+    rest = Stage(tuple(one for one, group in left.items() if group not in own), affected=False)
     return tuple(one for one in (*first, *(() if affected_only else (rest,))) if one.ids)
 
 
@@ -105,13 +117,17 @@ def waiting(
 ) -> tuple[Subject, ...]:
     """The subjects that still need a trial.
 
-    A trial of another image is of another product and is made again, but with `stale`; so is one that broke off, and
-    one that ended without a kill before checks that are there now.
+    A trial of another image is of another product and is made again, but with `stale`; so is one that broke off, one
+    that ended without a kill before checks that are there now, and one in which a check was not asked that must find
+    the defect.
     """
     wanted = set(checks)
     sound = {
         one.subject.name
         for one in done
-        if not one.problem and (stale or one.image == image) and (one.failed or wanted <= set(one.verdicts))
+        if not one.problem
+        and (stale or one.image == image)
+        and wanted & set(aimed(one.subject.name)) <= set(one.verdicts)
+        and (one.failed or wanted <= set(one.verdicts))
     }
     return tuple(one for one in chosen if one.name not in sound)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fixtures.cluster import Cluster
+from meshproof_cli.processes import module_command
 from meshproof_cli.refmesh_program import refmesh
-from meshproof_cli.sensitivity.plan import affected, stages
+from meshproof_cli.sensitivity.plan import LAST, affected, stages
 from meshproof_cli.suite import Suite, judge
 from reports.errors import MeshproofError
 from reports.model import Result, Verdict
@@ -58,12 +60,12 @@ def attempt(bench: Bench, subject: Subject, report: Callable[[str], None]) -> Tr
         report("installing")
         install(bench, subject)
         for stage in stages(subject, bench.checks, affected_only=bench.affected_only):
-            left = stage.ids
+            left, first = stage.ids, bench.first and subject.kind == "defect" and not stage.whole
             while left:
-                judged = _judged(bench, subject, left, seed, report)
+                judged = _judged(bench, subject, left, seed, report, first=first)
                 found |= judged
                 # Ended early, by what was no failure in the end: the others are still to be asked.
-                left = tuple(one for one in left if one not in judged) if bench.first and judged else ()
+                left = tuple(one for one in left if one not in judged) if first and judged else ()
                 if _failed(found) and not bench.thorough:
                     break
             if _failed(found) and not bench.thorough:
@@ -96,8 +98,14 @@ def install(bench: Bench, subject: Subject) -> None:
     )
 
 
+def _farewell(subject: Subject) -> str:
+    """The command that takes the mesh away. It finds the cluster by KUBECONFIG."""
+    defect = ("--defect", subject.name) if subject.kind == "defect" else ()
+    return shlex.join(module_command("refmesh", "uninstall", "--yes", *defect))
+
+
 def _judged(
-    bench: Bench, subject: Subject, ids: Sequence[str], seed: int | None, report: Callable[[str], None]
+    bench: Bench, subject: Subject, ids: Sequence[str], seed: int | None, report: Callable[[str], None], *, first: bool
 ) -> dict[str, Result]:
     grounds = len({bench.checks[one] for one in ids})
     suite = Suite(
@@ -110,7 +118,8 @@ def _judged(
         flags=[
             *("--no-wait", "--mesh-disruptive"),
             *(["--mesh-seed", str(seed)] if seed is not None else []),
-            *(["-x"] if bench.first and subject.kind == "defect" else []),
+            *(["-x"] if first else []),
+            *(["--mesh-set", f"uninstall={_farewell(subject)}"] if set(ids) <= set(LAST) else []),
         ],
         limit=SUITE_SECONDS,
     )

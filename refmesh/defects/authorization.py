@@ -130,6 +130,23 @@ def _account_of_the_namespace(sound: Callable[..., Any]) -> Callable[..., Any]:
     return principal_identity
 
 
+def _matches_nobody(sound: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+    """Compare with the identities of another trust domain."""
+    return lambda value, trust_domain: sound(value, f"not-{trust_domain}")
+
+
+def _any_port(sound: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """Take a condition on the port for one that always holds."""
+
+    def permission(item: Any, value: str) -> Any:
+        found = sound(item, value)
+        if found.WhichOneof("rule") == "destination_port":
+            found.any = True
+        return found
+
+    return permission
+
+
 DEFECTS = (
     Defect(
         "deny-after-allow",
@@ -221,5 +238,19 @@ DEFECTS = (
         "authorization",
         "refmesh.discovery.matchers:principal_identity",
         _account_of_the_namespace,
+    ),
+    Defect(
+        "allowed-identity-refused",
+        "Who is allowed by identity is not recognised.",
+        "authorization",
+        "refmesh.discovery.matchers:principal_identity",
+        _matches_nobody,
+    ),
+    Defect(
+        "policy-port-ignored",
+        "A policy for one port holds for all of them.",
+        "authorization",
+        "refmesh.discovery.rbac:_permission",
+        _any_port,
     ),
 )

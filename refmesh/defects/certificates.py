@@ -29,6 +29,15 @@ def _identity_as_asked(sound: Callable[[str, Any], str]) -> Callable[[str, Any],
     return subject_uri
 
 
+def _one_for_all(sound: Callable[[str, Any], str]) -> Callable[[str, Any], str]:
+    """Sign for the namespace, whichever of its service accounts asks."""
+
+    def subject_uri(token_identity: str, csr: Any) -> str:
+        return f"{sound(token_identity, csr).rpartition('/')[0]}/default"
+
+    return subject_uri
+
+
 def _any_key(sound: Callable[[Any], bool]) -> Callable[[Any], bool]:
     """Believe that the caller has the key it names."""
     _ = sound
@@ -168,6 +177,13 @@ DEFECTS = (
         "identity",
         "refmesh.ca.signing:subject_uri",
         _identity_as_asked,
+    ),
+    Defect(
+        "one-identity-a-namespace",
+        "All service accounts of a namespace have the identity of its default one.",
+        "identity",
+        "refmesh.ca.signing:subject_uri",
+        _one_for_all,
     ),
     Defect(
         "csr-signature-unchecked",

@@ -13,7 +13,8 @@ __all__ = ["Defect"]
 class Defect:
     """One fault.
 
-    `make` gets the sound function of the seam `module:function`, and gives one that is wrong in exactly one way.
+    `make` gets the sound function of the seam, `module:function` or `module:Class.method`, and gives one that is wrong
+    in exactly one way.
     """
 
     name: str

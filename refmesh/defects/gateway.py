@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,8 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
 from refmesh.api.client_tls import ClientTls
 from refmesh.defects.defect import Defect
@@ -58,6 +61,19 @@ def _everybody_may(sound: Callable[..., bool]) -> Callable[..., bool]:
     return lambda _speaking, _settings: True
 
 
+def _gateways_may(sound: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+    """Take a gateway for anybody whom a policy names."""
+
+    def principal_identity(value: str, trust_domain: str) -> Any:
+        found = sound(value, trust_domain)
+        if not found.exact:
+            return found
+        either = f"{re.escape(found.exact)}|spiffe://[^/]+/ns/[^/]+/sa/.+-refmesh"
+        return StringMatcher(safe_regex=RegexMatcher(regex=either))
+
+    return principal_identity
+
+
 DEFECTS = (
     Defect(
         "gateway-answers-every-host",
@@ -86,5 +102,12 @@ DEFECTS = (
         "gateway",
         "refmesh.discovery.variants:may_reach_unknown",
         _everybody_may,
+    ),
+    Defect(
+        "gateway-always-allowed",
+        "What comes through a gateway is let in where somebody else alone is allowed.",
+        "gateway",
+        "refmesh.discovery.matchers:principal_identity",
+        _gateways_may,
     ),
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from refmesh.defects.defect import Defect
-from refmesh.injector.policy import POD_LABEL
+from refmesh.injector.policy import CONFIGURATION, NAMESPACE_LABEL, POD_LABEL
 
 __all__ = ["DEFECTS"]
 
@@ -102,6 +102,46 @@ def _pods_have_no_say(sound: Callable[..., Any]) -> Callable[..., Any]:
     return decide
 
 
+def _everybody(sound: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Ask the control plane about the pods of every namespace, and take each for one that opted in."""
+    from refmesh.injector import policy
+
+    # One process writes the webhook's selectors, at install, and another decides by the labels.
+    policy.namespace_opts_in = lambda labels: labels is not None
+
+    def webhooks(failure_policy: str = "Fail") -> Any:
+        found = sound(failure_policy)
+        for hook in found["webhooks"]:
+            asked = hook["namespaceSelector"]["matchExpressions"]
+            hook["namespaceSelector"]["matchExpressions"] = [one for one in asked if one["key"] != NAMESPACE_LABEL]
+            hook["objectSelector"] = {}
+        return found
+
+    return webhooks
+
+
+def _opens_on_leaving(sound: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Have the API server ask nobody while the injector is away, and say nothing of it before."""
+
+    async def keep_bundle(kube: Any, authority: Any) -> None:
+        try:
+            await _fail_as(kube, "Fail")
+            await sound(kube, authority)
+        finally:
+            await _fail_as(kube, "Ignore")
+
+    return keep_bundle
+
+
+async def _fail_as(kube: Any, policy: str) -> None:
+    where = ("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", CONFIGURATION)
+    found = await kube.get(*where)
+    for hook in found["webhooks"] if found is not None else ():
+        hook["failurePolicy"] = policy
+    if found is not None:
+        await kube.replace(*where, found)
+
+
 def _classic(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Make a classic sidecar of every proxy, which goes on when the application has ended."""
     _ = sound
@@ -180,5 +220,19 @@ DEFECTS = (
         "Proxies are ordinary containers: one goes on when the application of its Job has ended.",
         "policy:is_native",
         _classic,
+    ),
+    Defect(
+        "everybody-injected",
+        "Pods are injected where nobody asked for it.",
+        "injection",
+        "refmesh.install.manifests:webhooks",
+        _everybody,
+    ),
+    Defect(
+        "injector-opens-on-leaving",
+        "While the injector is away pods come without a proxy, where none was to come at all.",
+        "injection",
+        "refmesh.injector.webhook:_keep_bundle",
+        _opens_on_leaving,
     ),
 )

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from refmesh.api.client_tls import ClientTls
+from refmesh.api.peer_authentication import MtlsMode
 from refmesh.defects.defect import Defect
+from refmesh.discovery import policy
 
 __all__ = ["DEFECTS"]
 
@@ -112,6 +115,26 @@ def _no_expiry(sound: Callable[..., Any]) -> Callable[..., Any]:
     return common
 
 
+def _plaintext_to_all(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Send in plaintext what servers would take in plaintext: all that is not STRICT."""
+
+    def cluster_specs(*args: Any) -> Any:
+        for spec, labels in sound(*args):
+            yield replace(spec, policy=replace(spec.policy, tls=ClientTls("DISABLE"))), labels
+
+    return cluster_specs
+
+
+def _only_where_needed(sound: Callable[..., bool]) -> Callable[..., bool]:
+    """Have clients speak mTLS to those only who take nothing else."""
+
+    def mtls(policies: Any, pod: Any, port: int) -> bool:
+        strict = pod is not None and policy.mode_in_force(policies, pod, port) is MtlsMode.STRICT
+        return strict and sound(policies, pod, port)
+
+    return mtls
+
+
 DEFECTS = (
     Defect(
         "strict-served-as-permissive",
@@ -182,5 +205,19 @@ DEFECTS = (
         "mtls",
         "refmesh.discovery.tls:_common",
         _no_expiry,
+    ),
+    Defect(
+        "client-speaks-plaintext",
+        "Workloads send requests to each other in plaintext.",
+        "mtls",
+        "refmesh.discovery.world:cluster_specs",
+        _plaintext_to_all,
+    ),
+    Defect(
+        "mtls-where-strict-only",
+        "Clients speak mTLS to STRICT workloads only, and hear of a change of the mode when the workload does.",
+        "mtls",
+        "refmesh.discovery.endpoints:_mtls",
+        _only_where_needed,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from refmesh.defects import (
     authorization,
@@ -21,7 +22,7 @@ from refmesh.defects.defect import Defect
 from refmesh.defects.equivalents import EQUIVALENTS
 from refmesh.errors import UsageProblem
 
-__all__ = ["catalogue", "equivalents", "switch_on"]
+__all__ = ["catalogue", "equivalents", "seam", "switch_on"]
 
 _DEFECTS = (
     *routing.DEFECTS,
@@ -54,7 +55,16 @@ def switch_on(name: str) -> Defect:
     if defect is None:
         known = ", ".join(sorted(defect.name for defect in _DEFECTS))
         raise UsageProblem(f"There is no defect {name!r}.", fix=f"Known defects: {known}.")
-    module_name, _, function = defect.seam.partition(":")
-    module = importlib.import_module(module_name)
-    setattr(module, function, defect.make(getattr(module, function)))
+    owner, name = seam(defect)
+    setattr(owner, name, defect.make(getattr(owner, name)))
     return defect
+
+
+def seam(defect: Defect) -> tuple[Any, str]:
+    """Where a defect is: a module, or a class in it, and the name of the function there."""
+    module, _, path = defect.seam.partition(":")
+    *within, name = path.split(".")
+    owner: Any = importlib.import_module(module)
+    for one in within:
+        owner = getattr(owner, one)
+    return owner, name

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from refmesh.api.limits import ConnectionPool
 from refmesh.defects.defect import Defect
 
 __all__ = ["DEFECTS"]
@@ -83,6 +84,40 @@ def _patient_tries(sound: Callable[..., Any]) -> Callable[..., Any]:
     return lambda retry: sound(replace(retry, per_try_timeout=None))
 
 
+def _back_at_once(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an ejected host back when it has served a little more than half of its time."""
+
+    def outlier_detection(outlier: Any) -> Any:
+        time = outlier.base_ejection_time
+        return sound(replace(outlier, base_ejection_time=0.6 * time) if time is not None else outlier)
+
+    return outlier_detection
+
+
+def _one_at_a_time(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Where errors eject, let no two requests be under way."""
+
+    def limited(name: str, host: str, protocol: Any, policy: Any, seconds: float, **more: Any) -> Any:
+        if policy.outlier is not None:
+            pool = replace(policy.pool or ConnectionPool(), max_requests=1, max_pending_requests=1)
+            policy = replace(policy, pool=pool)
+        return sound(name, host, protocol, policy, seconds, **more)
+
+    return limited
+
+
+def _within_the_mesh(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Take a cap on connections for one that all clients have together, and leave each next to nothing of it."""
+
+    def circuit_breakers(pool: Any) -> Any:
+        found = sound(pool)
+        if pool.max_requests is not None:
+            found.thresholds[0].max_requests.value = 0
+        return found
+
+    return circuit_breakers
+
+
 DEFECTS = (
     Defect(
         "outlier-maximum-ignored",
@@ -139,5 +174,26 @@ DEFECTS = (
         "resilience",
         "refmesh.discovery.route_action:_retry_policy",
         _patient_tries,
+    ),
+    Defect(
+        "ejection-too-short",
+        "An ejected host is back when little more than half of its time is over.",
+        "circuit-breaking",
+        "refmesh.discovery.clusters:outlier_detection",
+        _back_at_once,
+    ),
+    Defect(
+        "ejection-caps-the-others",
+        "Where outlier detection is asked for, only one request may be under way.",
+        "circuit-breaking",
+        "refmesh.discovery.clusters:_limited",
+        _one_at_a_time,
+    ),
+    Defect(
+        "cap-refuses-all",
+        "Where requests are capped, every client is refused.",
+        "circuit-breaking",
+        "refmesh.discovery.clusters:circuit_breakers",
+        _within_the_mesh,
     ),
 )

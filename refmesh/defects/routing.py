@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from refmesh.api.routing import Destination, Rule
+from refmesh.config.references import service_of
 from refmesh.defects.defect import Defect
 
 __all__ = ["DEFECTS"]
@@ -185,6 +187,89 @@ def _all_is_well(sound: Callable[..., Any]) -> Callable[..., Any]:
     return lambda _snapshot, _route: ("ResolvedRefs", True, "ResolvedRefs", "every backend is known")
 
 
+def _last_resort(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Forward what no rule matches, as if there were no route."""
+
+    def virtual_host(name: str, domains: Any, rules: Sequence[Any], host: str, port: int) -> Any:
+        return sound(name, domains, (*rules, Rule(destinations=(Destination(host, port),))), host, port)
+
+    return virtual_host
+
+
+def _as_written(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Hold requests against rules in the order in which they were written."""
+    _ = sound
+    return lambda _match: ()
+
+
+def _every_port(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Attach routes to their parents as a whole, whichever port they name."""
+
+    def parse(kind: Any, obj: Any, domain: str) -> Any:
+        found = sound(kind, obj, domain)
+        if parents := getattr(found, "parents", ()):
+            found = replace(found, parents=tuple(replace(one, port=None) for one in parents))
+        return found
+
+    return parse
+
+
+def _no_upgrades(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Know of no protocol that a connection could change to."""
+
+    def manager(*args: Any) -> Any:
+        found = sound(*args)
+        del found.upgrade_configs[:]
+        return found
+
+    return manager
+
+
+def _neighbours_too(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Apply a Service's routes to those without routes that select the same pods."""
+
+    def rules(self: Any, service: Any, port: Any, namespace: str, labels: Any = None) -> Any:
+        found = sound(self, service, port, namespace, labels)
+        for other in self.snapshot.services.values() if found is None else ():
+            if other.namespace == service.namespace and other.selector == service.selector and other != service:
+                found = found or sound(self, other, port, namespace, labels)
+        return found
+
+    return rules
+
+
+def _only_with_endpoints(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Leave backends without endpoints out: the others share what was theirs."""
+
+    def resolved(snapshot: Any, route: Any) -> Any:
+        found = sound(snapshot, route)
+
+        def serves(target: Any) -> bool:
+            slices = snapshot.slices.get(service_of(target.host), {}).values()
+            return bool(target.invalid) or any(one.endpoints for one in slices)
+
+        kept = (replace(rule, destinations=tuple(filter(serves, rule.destinations))) for rule in found.rules)
+        return replace(found, rules=tuple(kept))
+
+    return resolved
+
+
+def _a_share_for_the_parent(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Send a twentieth of a split to the Service that the route is attached to."""
+
+    def weighted(live: Sequence[Any], host: str, port: int) -> Any:
+        total = sum(one.weight for one in live)
+        parent = Destination(host, port, weight=max(1, total // 19))
+        return sound([*live, parent], host, port)
+
+    return weighted
+
+
+def _no_delays(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Forget the delays that rules ask for."""
+    return lambda rules: [replace(one, delay=None) if one is not None else None for one in sound(rules)]
+
+
 DEFECTS = (
     Defect(
         "weights-off-by-5",
@@ -322,5 +407,61 @@ DEFECTS = (
         "routing",
         "refmesh.config.status:_resolved",
         _all_is_well,
+    ),
+    Defect(
+        "no-match-forwarded",
+        "A request that no rule of a route matches goes to the Service all the same.",
+        "routing",
+        f"{_ROUTES}:virtual_host",
+        _last_resort,
+    ),
+    Defect(
+        "specificity-ignored",
+        "Of several matches of a Gateway API route the first one written wins.",
+        "routing",
+        "refmesh.discovery.rules:_specificity",
+        _as_written,
+    ),
+    Defect(
+        "parent-port-ignored",
+        "A route for one port of a Service holds for all of its ports.",
+        "routing",
+        "refmesh.config.store:parse",
+        _every_port,
+    ),
+    Defect(
+        "upgrades-refused",
+        "Proxies do not let connections become WebSockets.",
+        "routing",
+        "refmesh.discovery.filters:_connection_manager",
+        _no_upgrades,
+    ),
+    Defect(
+        "route-leaks-to-neighbours",
+        "A route also holds for Services without one that select the same pods.",
+        "routing",
+        "refmesh.discovery.attachments:Attachments.rules",
+        _neighbours_too,
+    ),
+    Defect(
+        "empty-backend-left-out",
+        "The share of a backend without endpoints goes to the others.",
+        "weights",
+        "refmesh.discovery.attachments:resolved",
+        _only_with_endpoints,
+    ),
+    Defect(
+        "split-leaks-to-parent",
+        "A small share of a split goes to the Service that the route is attached to.",
+        "weights",
+        f"{_ACTION}:_weighted",
+        _a_share_for_the_parent,
+    ),
+    Defect(
+        "delay-dropped",
+        "Delays that a route asks for are left out.",
+        "resilience",
+        f"{_ROUTES}:faults",
+        _no_delays,
     ),
 )

@@ -31,6 +31,46 @@ def _lose_the_context(sound: Callable[..., tuple[Any, ...]]) -> Callable[..., tu
     return before_tracing
 
 
+def _servers_only(sound: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """Count where requests arrive, and not where they are sent."""
+
+    def requests(reporter: str, target: str = "", peer: str = "") -> list[Any]:
+        return [] if reporter == "source" else sound(reporter, target, peer)
+
+    return requests
+
+
+def _nothing_logged(sound: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """Write no access log, whatever was asked for."""
+    _ = sound
+    return lambda *_, **__: []
+
+
+def _no_flags(sound: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """Forget why a request was not forwarded."""
+
+    def tags(reporter: str, target: str, peer: str) -> list[Any]:
+        found = sound(reporter, target, peer)
+        for one in found:
+            if one.name == "response_flags":
+                one.value_format = "-"
+        return found
+
+    return tags
+
+
+_CAPTURE = """
+from refmesh.agent import capture
+capture._NEVER_CAPTURED_INBOUND = (capture.READY_PORT,)
+raise SystemExit(capture.main())
+"""
+
+
+def _captured(sound: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Capture the port that metrics are scraped at like the application's own."""
+    return lambda *args: {**sound(*args), "command": ["python", "-c", _CAPTURE]}
+
+
 DEFECTS = (
     Defect(
         "requests-counted-twice",
@@ -52,5 +92,33 @@ DEFECTS = (
         "telemetry",
         "refmesh.discovery.tracing:before_tracing",
         _lose_the_context,
+    ),
+    Defect(
+        "clients-do-not-count",
+        "Requests are counted by the server's proxy only.",
+        "telemetry",
+        "refmesh.discovery.counting:requests",
+        _servers_only,
+    ),
+    Defect(
+        "access-log-lost",
+        "Nothing is written to the access log.",
+        "telemetry",
+        "refmesh.discovery.filters:access_log",
+        _nothing_logged,
+    ),
+    Defect(
+        "refusals-uncounted",
+        "What a cap refuses is counted like any other answer.",
+        "circuit-breaking",
+        "refmesh.discovery.counting:_tags",
+        _no_flags,
+    ),
+    Defect(
+        "metrics-behind-mtls",
+        "Where plaintext is refused, so is the scrape of the metrics.",
+        "telemetry",
+        "refmesh.injector.patch:init_container",
+        _captured,
     ),
 )

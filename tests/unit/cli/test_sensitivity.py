@@ -12,14 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conformance.catalogue import checks
 from fixtures.cluster import Cluster
 from meshproof_cli import main
 from meshproof_cli.sensitivity import trial as trials
 from meshproof_cli.sensitivity import work
-from meshproof_cli.sensitivity.plan import affected, pick, stages, subjects, waiting
+from meshproof_cli.sensitivity.aims import AIMS, EXCUSED, UNSEEN
+from meshproof_cli.sensitivity.plan import LAST, affected, pick, stages, subjects, waiting
 from meshproof_cli.sensitivity.trial import Bench, attempt
 from meshproof_cli.sensitivity.work import Record, try_all
 from meshproof_cli.suite import Suite, judge
+from refmesh import defects
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.model import Result, Run, Verdict
 from reports.sensitivity import Outcome, Subject, Trial
@@ -77,6 +80,24 @@ def test_the_groups_that_speak_of_a_defect_are_judged_first() -> None:
     assert [stage.ids for stage in stages(by_name["w-off"], CHECKS, affected_only=True)] == [("WT-01", "WT-02")]
     assert [stage.ids for stage in stages(by_name["v-same"], CHECKS)] == [tuple(CHECKS)]
     assert affected(by_name["strange"], CHECKS.values()) == ("INJ", "WT", "MTLS", "CB")
+
+
+def test_every_check_has_a_defect_that_it_must_find_or_a_reason_and_so_has_every_defect_a_check() -> None:
+    asked = {one for ids in AIMS.values() for one in ids}
+    assert not asked & EXCUSED.keys()
+    assert asked | EXCUSED.keys() == {one.id for one in checks()}
+    assert not AIMS.keys() & UNSEEN.keys()
+    assert AIMS.keys() | UNSEEN.keys() == {one.name for one in defects.catalogue()}
+    assert set(LAST) == {one.id for one in checks() if one.last}
+
+
+def test_what_must_find_the_defect_is_asked_before_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(AIMS, "w-off", ("CB-01", "WT-02", "GW-09", "LC-06"))
+    found = stages(EVERY[0], {**CHECKS, "LC-06": "LC"})
+    assert [one.ids for one in found] == [("CB-01", "WT-02"), ("LC-06",), ("WT-01",), ("INJ-01", "MTLS-01")]
+    assert [one.whole for one in found] == [True, False, False, False]
+    done = replace(DONE, verdicts={"WT-01": Verdict.FAIL})
+    assert waiting(EVERY[:1], (done,), image="i", checks=CHECKS)  # WT-02 was not asked
 
 
 @given(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from conformance.tokens import Issuer
 from refmesh import defects
+from refmesh.defects.registry import seam
 from refmesh.injector import containers
 from tests.unit.refmesh_discovery.guarded_envoy import Guarded, Objects, envoy_with, listener
 from tests.unit.refmesh_discovery.helpers import policy
@@ -48,6 +48,7 @@ CASES: dict[str, tuple[Objects, dict[str, str]]] = {
         [authorization("ALLOW", {"when": [{"key": "request.unheard-of", "values": ["x"]}]})],
         {},
     ),
+    "policy-port-ignored": ([authorization("ALLOW", to(ports=["1"]))], {}),
     "token-expiry-unchecked": (
         [
             ("RequestAuthentication", policy("t", {"jwtRules": [{"issuer": "x", "jwks": ISSUER.key_set()}]})),
@@ -61,14 +62,13 @@ CASES: dict[str, tuple[Objects, dict[str, str]]] = {
 def with_defect(name: str, objects: Objects) -> dict[str, Any]:
     """The listener that a mesh with this defect makes of the objects; the sound functions are put back."""
     (defect,) = [item for item in defects.catalogue() if item.name == name]
-    module_name, _, function = defect.seam.partition(":")
-    module = importlib.import_module(module_name)
-    sound = getattr(module, function)
+    owner, function = seam(defect)
+    sound = getattr(owner, function)
     defects.switch_on(name)
     try:
         return listener(f"{name} (defect)", objects)
     finally:
-        setattr(module, function, sound)
+        setattr(owner, function, sound)
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +96,13 @@ def test_the_other_defects_do_what_they_say() -> None:
     broken = found["account-ignored"].make(matchers.principal_identity)
     assert broken("cluster.local/ns/shop/sa/web", "example.org").prefix == "spiffe://example.org/ns/shop/sa/"
     assert broken("*", "example.org") == matchers.principal_identity("*", "example.org")
+    broken = found["allowed-identity-refused"].make(matchers.principal_identity)
+    assert broken("cluster.local/ns/shop/sa/web", "example.org").exact != "spiffe://example.org/ns/shop/sa/web"
     tuning = found["rights-kept-by-open-connections"].make(containers.tuning)
     assert tuning({"proxy.refmesh.io/drainSeconds": "3"}) == [{"name": "REFMESH_DRAIN_SECONDS", "value": "3600"}]
 
 
 def test_every_defect_of_authorization_is_tried_here() -> None:
     named = {item.name for item in defects.catalogue() if item.seam and item.capability == "authorization"}
-    assert named == {*CASES, "account-ignored", "namespace-by-prefix", "rights-kept-by-open-connections"}
+    others = {"account-ignored", "allowed-identity-refused", "namespace-by-prefix", "rights-kept-by-open-connections"}
+    assert named == {*CASES, *others}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,17 +12,20 @@ import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from refmesh import defects
+from refmesh.api import gateway_route
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.limits import ConnectionPool, OutlierDetection
 from refmesh.api.load_balancer import HashKey
 from refmesh.api.peer_authentication import MtlsMode
 from refmesh.api.routing import Destination
 from refmesh.config import references
+from refmesh.defects.registry import seam
 from refmesh.discovery import clusters, hashing, route_action
 from refmesh.discovery.policy import MtlsPolicies
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
 from refmesh.errors import UsageProblem
+from refmesh.injector import policy as injection
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, endpoint_slice, message_of, pod, policy
 
 EVERY = (*defects.catalogue(), *defects.equivalents())
@@ -31,13 +33,12 @@ EVERY = (*defects.catalogue(), *defects.equivalents())
 
 @pytest.fixture(autouse=True)
 def sound_again() -> Iterator[None]:
-    """Seams are module attributes: put the sound functions back afterwards."""
-    seams = [defect.seam.split(":") for defect in EVERY]
-    kept = [(importlib.import_module(module), name) for module, name in seams]
-    sound = [getattr(module, name) for module, name in kept]
+    """Seams are attributes: put the sound functions back afterwards, and what one defect changes beside its own."""
+    kept = [*map(seam, EVERY), (gateway_route, "literal"), (injection, "namespace_opts_in")]
+    sound = [getattr(owner, name) for owner, name in kept]
     yield
-    for (module, name), function in zip(kept, sound, strict=True):
-        setattr(module, name, function)
+    for (owner, name), function in zip(kept, sound, strict=True):
+        setattr(owner, name, function)
 
 
 def test_there_are_six_with_names_of_their_own() -> None:
@@ -49,10 +50,10 @@ def test_there_are_six_with_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("defect", EVERY, ids=lambda defect: defect.name)
 def test_each_seam_exists_and_is_replaced(defect: defects.Defect) -> None:
-    module, _, name = defect.seam.partition(":")
-    before = getattr(importlib.import_module(module), name)
+    owner, name = seam(defect)
+    before = getattr(owner, name)
     assert defects.switch_on(defect.name) is defect
-    assert getattr(importlib.import_module(module), name) is not before
+    assert getattr(owner, name) is not before
 
 
 def test_an_unknown_defect_is_a_usage_problem_that_lists_the_known() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from refmesh import defects
 from refmesh.api.routing import Destination, Match, NamedMatch, Rule, TextMatch
+from refmesh.defects.registry import seam
 from refmesh.discovery import endpoints, names, route_match, routes
 from refmesh.injector.containers import Config
 from refmesh.injector.patch import patch
@@ -18,12 +18,11 @@ from refmesh.injector.patch import patch
 
 @pytest.fixture(autouse=True)
 def sound_again() -> Iterator[None]:
-    seams = [one.seam.split(":") for one in defects.equivalents()]
-    kept = [(importlib.import_module(module), name) for module, name in seams]
-    sound = [getattr(module, name) for module, name in kept]
+    kept = [*map(seam, defects.equivalents())]
+    sound = [getattr(owner, name) for owner, name in kept]
     yield
-    for (module, name), function in zip(kept, sound, strict=True):
-        setattr(module, name, function)
+    for (owner, name), function in zip(kept, sound, strict=True):
+        setattr(owner, name, function)
 
 
 def split() -> Any:
