@@ -30,7 +30,18 @@ def _identity_as_asked(sound: Callable[[str, Any], str]) -> Callable[[str, Any],
 
 
 def _one_for_all(sound: Callable[[str, Any], str]) -> Callable[[str, Any], str]:
-    """Sign for the namespace, whichever of its service accounts asks."""
+    """Sign for the namespace, whichever of its service accounts asks; and expect nothing else anywhere."""
+    from refmesh.discovery.settings import MeshSettings
+    from refmesh.injector import containers, patch
+
+    def identity(self: MeshSettings, namespace: str, service_account: str) -> str:
+        return of_account(self, namespace, "default" if service_account else "")
+
+    def container(config: Any, annotations: Any, app: str, _: str, *rest: Any) -> dict[str, Any]:
+        return containers.proxy_container(config, annotations, app, "default", *rest)
+
+    of_account, MeshSettings.identity = MeshSettings.identity, identity  # type: ignore[method-assign]
+    vars(patch)["proxy_container"] = container
 
     def subject_uri(token_identity: str, csr: Any) -> str:
         return f"{sound(token_identity, csr).rpartition('/')[0]}/default"

@@ -26,7 +26,7 @@ def test_without_settings_it_is_istio_as_its_defaults_install_it():
     assert istio.render(CertificateRequest("ns", "sa")) == Rendered(
         authority=Authority(
             "istio-system", "app=istiod", 15012, "istio-ca", "istiod.istio-system.svc",
-            ("istio-system", "istio-ca-root-cert", "root-cert.pem"), 10,
+            ("istio-system", "istio-ca-root-cert", "root-cert.pem"), 10, discovery=15012,
         )
     )  # fmt: skip
     assert istio.identity("ns", "sa") == "spiffe://cluster.local/ns/ns/sa/sa"

@@ -25,6 +25,7 @@ from refmesh.discovery.policy import MtlsPolicies
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
 from refmesh.errors import UsageProblem
+from refmesh.injector import patch
 from refmesh.injector import policy as injection
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, endpoint_slice, message_of, pod, policy
 
@@ -34,7 +35,8 @@ EVERY = (*defects.catalogue(), *defects.equivalents())
 @pytest.fixture(autouse=True)
 def sound_again() -> Iterator[None]:
     """Seams are attributes: put the sound functions back afterwards, and what one defect changes beside its own."""
-    kept = [*map(seam, EVERY), (gateway_route, "literal"), (injection, "namespace_opts_in")]
+    kept = [*map(seam, EVERY), (gateway_route, "literal"), (injection, "namespace_opts_in"), (patch, "proxy_container")]
+    kept.append((MeshSettings, "identity"))
     sound = [getattr(owner, name) for owner, name in kept]
     yield
     for (owner, name), function in zip(kept, sound, strict=True):
