@@ -53,6 +53,8 @@ class IstioSettings(MeshSettings):
     """GatewayClass of its ingress."""
     longest_certificate: int = 90 * 86_400
     """The longest that it may sign whatever it is asked for, seconds."""
+    discovery_port: int = AUTHORITY_PORT
+    """At which the control plane tells proxies their configuration."""
 
 
 class Istio:
@@ -100,7 +102,7 @@ class Istio:
             roots=(*roots, "root-cert.pem"),
             shortest=self.settings.shortest_certificate,
             longest=self.settings.longest_certificate,
-            discovery=AUTHORITY_PORT,
+            discovery=self.settings.discovery_port,
         )
 
     def identity(self, namespace: str, service_account: str) -> str | Unsupported:

@@ -32,6 +32,7 @@ AS_ISTIO = (
     "root-certificates=refmesh-system/refmesh-ca-root-cert",
     "shortest-certificate=10",
     "longest-certificate=86400",
+    "discovery-port=15011",
 )
 
 

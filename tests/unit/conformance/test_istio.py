@@ -16,6 +16,7 @@ REFMESH = {
     "root-certificates": "refmesh-system/refmesh-ca-root-cert",
     "shortest-certificate": "10",
     "longest-certificate": "86400",
+    "discovery-port": "15011",
 }
 
 
