@@ -7,9 +7,10 @@ names it, and each must be within one of them. Timeout, retries and the like are
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
-from refmesh.api.expressions import Budget
+from refmesh.api.expressions import MOST_IN_OBJECT, Budget
 from refmesh.api.routing import NO_CHANGE, Match, NamedMatch, Rule, TextMatch
 from refmesh.api.virtual_service import VirtualService
 from refmesh.config.model import Key
@@ -17,10 +18,15 @@ from refmesh.config.standing import Finding
 
 __all__ = ["Delegation", "conjoined", "delegated"]
 
-_MOST_MATCHES = 1024
-"""Of all delegates of an object together: a few lines could name the same thousand rules a thousand times."""
-_MOST_IN_NAMESPACE = 8192
+_MOST_MATCHES, _MOST_SIZE = 1024, 1 << 20
+"""Of all delegates of an object together, the size in bytes or so: a few lines could name a thousand rules a thousand
+times. Each delegate that is named may have an equal share, so that none takes another's away."""
+_NAMESPACE_MATCHES, _NAMESPACE_SIZE = 8192, 4 << 20
 """The same for all objects of a namespace, the oldest first."""
+_ENTRY = 16
+"""What each entry of a list takes beside its texts."""
+_MOST_PROBLEMS = 16
+"""So many are told of an object; the others are counted."""
 _latest: tuple[Mapping[Key, VirtualService], Delegation] | None = None
 """What was made last, and of what: most changes of a cluster touch no VirtualService."""
 
@@ -36,6 +42,8 @@ class Delegation:
     """Why rules of those with hosts are not there."""
     used: frozenset[Key]
     """The delegates some of whose rules are in force."""
+    dropped: Mapping[Key, tuple[Finding, ...]]
+    """By delegate, why rules of it are not in force where it is named."""
 
 
 class _Conflict(ValueError):
@@ -54,28 +62,76 @@ def _delegated(written: Mapping[Key, VirtualService]) -> Delegation:
     delegates = {key: item for key, item in written.items() if item.is_delegate}
     roots = [item for item in written.values() if any(rule.delegate is not None for rule in item.rules)]
     if not delegates and not roots:
-        return Delegation(written, {}, {}, frozenset())
+        return Delegation(written, {}, {}, frozenset(), {})
     found = {key: item for key, item in written.items() if not item.is_delegate}
-    problems, used, left = dict[Key, tuple[Finding, ...]](), set[Key](), dict[str, int]()
+    problems, dropped = dict[Key, tuple[Finding, ...]](), dict[Key, _Problems]()
+    used, left = set[Key](), dict[str, _Share]()
     for item in sorted(roots, key=lambda one: one.meta.age_key):
         key, namespace = (item.meta.namespace, item.meta.name), item.meta.namespace
-        before = left.get(namespace, _MOST_IN_NAMESPACE)
-        merged = _Root(item, delegates, min(before, _MOST_MATCHES))
+        share = left.setdefault(namespace, _Share(_NAMESPACE_MATCHES, _NAMESPACE_SIZE))
+        merged = _Root(item, delegates, share, dropped)
         found[key] = replace(item, rules=tuple(merged.rules()))
-        problems[key] = tuple(merged.problems)
+        problems[key] = merged.problems.told()
         used |= merged.used
-        left[namespace] = before - merged.taken
-    return Delegation(found, delegates, problems, frozenset(used))
+    told = {key: problem.told() for key, problem in dropped.items()}
+    return Delegation(found, delegates, problems, frozenset(used), told)
+
+
+class _Problems:
+    """The first that are found, and how many there are."""
+
+    def __init__(self) -> None:
+        self._found: dict[Finding, None] = {}
+        self._more = 0
+
+    def add(self, problem: Finding) -> None:
+        if len(self._found) < _MOST_PROBLEMS:
+            self._found[problem] = None
+        elif problem not in self._found:
+            self._more += 1
+
+    def told(self) -> tuple[Finding, ...]:
+        found = tuple(self._found)
+        if not self._more:
+            return found
+        return (*found, replace(found[-1], message=f"and {self._more} more rules of delegates are not in force"))
+
+
+@dataclass
+class _Share:
+    """What may still be merged."""
+
+    matches: int
+    size: int
+    spent: bool = False
+    """Whether something was too much for it: what comes behind that is left out as well."""
+
+    def pay(self, matches: int, size: int) -> bool:
+        """Whether so much is left, which is then paid."""
+        if self.spent or matches > self.matches or size > self.size:
+            return False
+        self.matches -= matches
+        self.size -= size
+        return True
 
 
 class _Root:
     """One object that delegates."""
 
-    def __init__(self, item: VirtualService, delegates: Mapping[Key, VirtualService], most: int) -> None:
-        self._item, self._delegates = item, delegates
-        self._most, self._budget = most, Budget()
-        self.taken = 0
-        self.problems: list[Finding] = []
+    def __init__(
+        self,
+        item: VirtualService,
+        delegates: Mapping[Key, VirtualService],
+        left: _Share,
+        dropped: dict[Key, _Problems],
+    ) -> None:
+        self._item, self._delegates, self._left, self._dropped = item, delegates, left, dropped
+        named = {rule.delegate for rule in item.rules if rule.delegate is not None}
+        self._number = max(len(named), 1)
+        matches, size = min(left.matches, _MOST_MATCHES), min(left.size, _MOST_SIZE)
+        self._shares = {key: _Share(matches // self._number, size // self._number) for key in named}
+        self._budgets = {key: Budget(MOST_IN_OBJECT // self._number) for key in named}
+        self.problems = _Problems()
         self.used = set[Key]()
 
     def rules(self) -> Iterator[Rule]:
@@ -87,38 +143,83 @@ class _Root:
             where, name = f"spec.http[{index}].delegate", "/".join(rule.delegate)
             delegate = self._delegates.get(rule.delegate)
             if delegate is None:
-                self._miss("DelegateNotFound", f"{where}: there is no VirtualService {name} without hosts in force")
+                word = f"{where}: there is no VirtualService {name} without hosts in force"
+                self.problems.add(Finding("DelegateNotFound", word))
             elif not delegate.speaks_to(self._item.meta.namespace):
                 word = f"{where}: VirtualService {name} is not exported to namespace {self._item.meta.namespace}"
-                self._miss("DelegateNotFound", word)
+                self.problems.add(Finding("DelegateNotFound", word))
             else:
-                for number, inner in enumerate(delegate.rules):
-                    try:
-                        merged = _merged(rule, inner)
-                        self._pay(merged)
-                    except _Conflict as conflict:
-                        self._miss(
-                            "DelegateConflict", f"{where}: spec.http[{number}] of VirtualService {name} {conflict}"
-                        )
-                    else:
-                        self.used.add(rule.delegate)
-                        yield merged
+                yield from self._of(index, rule, delegate, rule.delegate)
 
-    def _miss(self, reason: str, message: str) -> None:
-        self.problems.append(Finding(reason, message))
+    def _of(self, index: int, rule: Rule, delegate: VirtualService, key: Key) -> Iterator[Rule]:
+        share, budget, cost = self._shares[key], self._budgets[key], _Cost.of(rule)
+        for number, inner in enumerate(delegate.rules):
+            if share.spent or budget.left < 0:
+                return  # that has been said
+            try:
+                self._pay(share, cost, _Cost.of(inner))
+                merged = _merged(rule, inner)
+                self._pay_expressions(budget, merged)
+            except _Conflict as conflict:
+                self._drop(index, number, key, str(conflict))
+            else:
+                self.used.add(key)
+                yield merged
 
-    def _pay(self, rule: Rule) -> None:
-        wanted = max(len(rule.matches), 1)
-        if self.taken + wanted > self._most:
-            most = f"{_MOST_MATCHES} matches in all, those of a namespace {_MOST_IN_NAMESPACE}"
-            raise _Conflict(f"is too much: the delegates of an object may have {most}")
-        self.taken += wanted
+    def _drop(self, index: int, number: int, key: Key, why: str) -> None:
+        namespace, name = key
+        word = f"spec.http[{index}].delegate: spec.http[{number}] of VirtualService {namespace}/{name} {why}"
+        self.problems.add(Finding("DelegateConflict", word))
+        own = self._item.meta.namespace == namespace
+        word = f"spec.http[{number}] does not stand in spec.http[{index}] of {self._item.meta.title}"
+        # What a rule elsewhere asks for is not said here, and who names an object wrongly does not spoil its status.
+        told = Finding("DelegateConflict", f"{word}: it {why}" if own else word, "ERROR" if own else "WARNING")
+        self._dropped.setdefault(key, _Problems()).add(told)
+
+    def _pay(self, share: _Share, root: _Cost, inner: _Cost) -> None:
+        """Before anything is merged: at most every match goes with every other, and each has the texts of both."""
+        matches = root.matches * inner.matches
+        size = root.matches * inner.of_matches + inner.matches * root.of_matches + root.rest + inner.rest
+        if not share.pay(matches, size) or not self._left.pay(matches, size):
+            share.spent = True
+            most = f"{_MOST_MATCHES} matches in all and {_MOST_SIZE} bytes"
+            if self._number > 1:
+                most += f", shared alike by the {self._number} that it names"
+            more = f"those of a namespace {_NAMESPACE_MATCHES} and {_NAMESPACE_SIZE}"
+            raise _Conflict(f"is too much, and so is what follows: the delegates of an object may have {most}; {more}")
+
+    def _pay_expressions(self, budget: Budget, rule: Rule) -> None:
         for match in rule.matches:
-            texts = (match.path, match.method, match.authority, match.scheme)
             named = (entry.match for entry in (*match.headers, *match.query))
-            for text in (*texts, *named):
-                if text is not None and text.kind == "regex" and (problem := self._budget.problem(text.value)):
-                    raise _Conflict(f"cannot be used: an expression {problem}")
+            for text in (*_fields(match), *named):
+                if text is not None and text.kind == "regex" and (problem := budget.problem(text.value)):
+                    shared = f", a delegate {1 / self._number:.1%} of it" if self._number > 1 else ""
+                    raise _Conflict(f"cannot be used: an expression {problem}{shared if budget.left < 0 else ''}")
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """How large a rule is: the number of its matches (at least 1), their size, and that of all else."""
+
+    matches: int
+    of_matches: int
+    rest: int
+
+    @classmethod
+    def of(cls, rule: Rule) -> _Cost:
+        of_matches = _size(rule.matches)
+        return cls(max(len(rule.matches), 1), of_matches, _size(rule) - of_matches)
+
+
+def _size(value: Any) -> int:
+    """About how many bytes a part of a rule takes in a proxy's configuration."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else 4 * len(value)
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, tuple):
+        return sum(_ENTRY + _size(one) for one in value)
+    return sum(_size(getattr(value, one.name)) for one in fields(value)) if is_dataclass(value) else 0
 
 
 def _merged(root: Rule, inner: Rule) -> Rule:

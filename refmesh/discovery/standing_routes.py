@@ -41,10 +41,14 @@ class RouteStandings:
         return Standing(problems if nowhere else (), unresolved, lost if nowhere else named, refers=True)
 
     def _of_delegate(self, item: VirtualService, key: Key) -> Standing:
-        if key not in self._attachments.delegation.used:
-            word = "it has no hosts, and no VirtualService in force delegates to it so that its rules can hold"
-            return Standing((Finding("NotDelegated", word),), tuple(self._missing(item)), refers=True)
-        return Standing((), tuple(self._missing(item)), refers=True)
+        delegation = self._attachments.delegation
+        missing, lost = tuple(self._missing(item)), delegation.dropped.get(key, ())
+        if key in delegation.used:
+            return Standing((), missing, lost, refers=True)
+        if not lost:
+            word = "it has no hosts, and no VirtualService in a namespace that it is exported to delegates to it"
+            lost = (Finding("NotDelegated", word),)
+        return Standing(lost, missing, refers=True)
 
     def _missing(self, item: VirtualService) -> Iterator[Finding]:
         """The destinations that are not there."""

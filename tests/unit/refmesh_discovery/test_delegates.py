@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from refmesh.api.fields import Invalid
 from refmesh.api.routing import Match, NamedMatch, TextMatch
 from refmesh.api.virtual_service import VirtualService
+from refmesh.config import delegates
 from refmesh.config.delegates import conjoined
 from refmesh.discovery.resource import ResourceType
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, message_of, pod, policy
@@ -102,6 +103,80 @@ def test_a_few_lines_cannot_ask_for_a_million_routes() -> None:
     costly = [{"match": [{"uri": {"prefix": "/"}, "headers": {"a": {"regex": "a{900}"}}}], "route": TO_ECHO}] * 5
     cluster = with_both(root(*[{"delegate": {"name": "d", "namespace": "team"}} for _ in range(40)]), delegate(*costly))
     assert any("expressions of an object" in note.message for note in judged(cluster, "VirtualService", "root").notes)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every merge that is made from now on."""
+    calls, merged = [], delegates._merged
+
+    def merge(*rules: Any) -> Any:
+        calls.append(rules)
+        return merged(*rules)
+
+    monkeypatch.setattr(delegates, "_merged", merge)
+    return calls
+
+
+def test_what_is_too_much_is_paid_for_before_it_is_made_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = counted(monkeypatch)
+    many = [{"match": [{"uri": {"prefix": f"/team/{n}"}}], "route": TO_ECHO} for n in range(100)]
+    cluster = with_both(root(*[delegating("/team") for _ in range(40)]), delegate(*many))
+    assert len(judged(cluster, "VirtualService", "root").notes) == 1
+    assert len(calls) == 1024
+    # A pair of rules with many matches each is not even begun.
+    calls.clear()
+    wide = {"match": [{"uri": {"prefix": f"/team/{n}"}} for n in range(100)], "route": TO_ECHO}
+    cluster = with_both(root({**delegating("/"), "match": wide["match"]}), delegate(wide))
+    assert "is too much" in judged(cluster, "VirtualService", "root").blocked[0].message
+    assert not calls
+    # Neither is the work for rules that do not fit, nor what is said of them, without bound.
+    odd = [{"match": [{"uri": {"prefix": f"/other/{n}"}}], "route": TO_ECHO} for n in range(100)]
+    cluster = with_both(root(*[delegating("/team") for _ in range(40)], {"route": TO_ECHO}), delegate(*odd))
+    notes = judged(cluster, "VirtualService", "root").notes
+    assert len(notes) == 17
+    assert notes[-1].message == f"and {1024 + 1 - 16} more rules of delegates are not in force"
+    assert len(calls) == 1024
+
+
+def test_what_a_rule_says_is_not_repeated_until_it_fills_the_proxies() -> None:
+    headers = {"headers": {"request": {"set": {f"x{n}": "y" * 10_000 for n in range(10)}}}}
+    many = [{"match": [{"uri": {"prefix": f"/team/{n}"}}], "route": TO_ECHO} for n in range(100)]
+    cluster = with_both(root(delegating("/team", **headers)), delegate(*many))
+    assert len(routes(cluster)) == 10
+    assert "bytes" in judged(cluster, "VirtualService", "root").notes[0].message
+    # A namespace's objects have no more of it all together than a few of them.
+    for n in range(8):
+        spec = {"hosts": [f"h{n}.example.com"], "http": [delegating("/team", **headers)]}
+        cluster.put("VirtualService", policy(f"z{n}", spec))
+    made = delegates.delegated(cluster.snapshot().virtual_services).virtual_services.values()
+    assert 30 <= sum(len(item.rules) for item in made) <= 42
+
+
+def test_a_large_delegate_takes_nothing_from_another() -> None:
+    many = [{"match": [{"uri": {"prefix": f"/{n}"}}], "route": TO_ECHO} for n in range(2000)]
+    costly = {"match": [{"uri": {"prefix": "/b"}, "headers": {"a": {"regex": "a{900}"}}}], "route": TO_ECHO}
+    naming = [{"delegate": {"name": name, "namespace": "team"}} for name in ("d", "costly", "small")]
+    small = policy("small", {"http": [costly, {"route": TO_TCP}]}, namespace="team")
+    cluster = with_both(root(*naming), delegate(*many)).put("VirtualService", small)
+    cluster.put("VirtualService", policy("costly", {"http": [costly] * 200}, namespace="team"))
+    assert routes(cluster)[-1].route.cluster.startswith("outbound|70|")
+    assert len(routes(cluster)) < 1024 // 3 + 200
+    assert not judged(cluster, "VirtualService", "small", "team").findings
+    assert len(judged(cluster, "VirtualService", "root").notes) == 2
+
+
+def test_a_delegate_says_which_of_its_rules_are_not_in_force_and_nothing_of_a_stranger_s() -> None:
+    odd = {"match": [{"uri": {"prefix": "/other"}}], "route": TO_ECHO}
+    cluster = with_both(root(delegating("/team")), delegate(odd, {"route": TO_ECHO}))
+    standing = judged(cluster, "VirtualService", "d", "team")
+    assert [(one.reason, one.level) for one in standing.notes] == [("DelegateConflict", "WARNING")]
+    assert standing.notes[0].message == "spec.http[0] does not stand in spec.http[0] of VirtualService shop/root"
+    cluster.put("VirtualService", delegate(odd))
+    assert said(judged(cluster, "VirtualService", "d", "team"))["Accepted"] == ("False", "DelegateConflict")
+    own = policy("own", {"hosts": ["a.example.com"], "http": [delegating("/team")]}, namespace="team")
+    cluster.drop("VirtualService", "root")
+    (problem,) = judged(cluster.put("VirtualService", own), "VirtualService", "d", "team").blocked
+    assert (problem.level, "asks in match[0]" in problem.message) == ("ERROR", True)
 
 
 @pytest.mark.parametrize(
