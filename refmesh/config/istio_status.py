@@ -27,8 +27,12 @@ _SHARE = 4
 """So many times as long as judging took is waited at least before everything is judged again."""
 _AT_ONCE = 20
 """So many objects are judged before others get a turn."""
-_FINAL = {400, 404, 422}
+_FINAL = {400, 404, 413, 422}
 """What the API server says of a status that it will not take, or of an object that is gone: not to be asked again."""
+_NOBODY = {401, 429, 503}
+"""What it says where no write goes through now. Any other refusal may be one object's, of a webhook say."""
+_MOST_REFUSALS = 32
+"""After so many a round ends. What was refused the most is tried last, so that nothing waits behind it for good."""
 _KINDS = {kind.name: (kind.api_version, kind.plural) for kind in KINDS if kind.of_istio}
 
 
@@ -53,6 +57,8 @@ class IstioStatusWriter(LeaderWork):
         self._judge: Judge | None = None
         self._settled: dict[tuple[str, Key], Any] = {}
         """Objects that need no look before something changes, as they were when they were looked at."""
+        self._refusals: dict[tuple[str, Key], int] = {}
+        """How often the status of an object was refused, of those that are to be tried again."""
 
     def offer(self, inputs: tuple[Any, ...], judge: Callable[[], Judge]) -> None:
         """A new state of the cluster. `inputs`: all that its judgements depend on, compared by identity."""
@@ -60,7 +66,7 @@ class IstioStatusWriter(LeaderWork):
         self.wake()
 
     def _follow(self) -> None:
-        self._judged, self._settled = (), {}
+        self._judged, self._settled, self._refusals = (), {}, {}
 
     async def _work(self) -> bool:
         if self._offered is None:
@@ -72,8 +78,10 @@ class IstioStatusWriter(LeaderWork):
         objects = dict(self._objects())
         self._settled = {where: raw for where, raw in self._settled.items() if where in objects}
         changed = [(where, raw) for where, raw in objects.items() if self._settled.get(where) is not raw]
+        self._refusals = {where: number for where, number in self._refusals.items() if where in objects}
+        changed.sort(key=lambda one: self._refusals.get(one[0], 0))
         spent += clock()
-        complete = True
+        complete, refused = True, 0
         for index, (where, raw) in enumerate(changed, 1):
             if index % _AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -86,9 +94,13 @@ class IstioStatusWriter(LeaderWork):
             outcome = await self._write(where, raw, status) if status is not None else _Outcome.SETTLED
             if outcome is _Outcome.SETTLED:
                 self._settled[where] = raw
+                self._refusals.pop(where, None)
                 continue
             complete = False
-            if outcome is _Outcome.NOTHING_GOES:
+            if outcome is _Outcome.REFUSED:
+                self._refusals[where] = self._refusals.get(where, 0) + 1
+                refused += 1
+            if outcome is _Outcome.NOTHING_GOES or refused == _MOST_REFUSALS:
                 break
         if changed:
             await asyncio.sleep(max(_PAUSE_SECONDS, _SHARE * spent))
@@ -104,16 +116,18 @@ class IstioStatusWriter(LeaderWork):
             return _Outcome.AGAIN  # the object as it is now comes by the watch
         except LOST as error:
             log.info("status of %s %s/%s not written: %s", kind, *key, error)
-            final = isinstance(error, KubeError) and error.status in _FINAL
-            return _Outcome.SETTLED if final else _Outcome.NOTHING_GOES
+            if not isinstance(error, KubeError) or error.status in _NOBODY:
+                return _Outcome.NOTHING_GOES
+            return _Outcome.SETTLED if error.status in _FINAL else _Outcome.REFUSED
         return _Outcome.SETTLED
 
 
 class _Outcome(Enum):
-    """What became of a write: there is nothing left to do, it is to be done again, or no write goes through now."""
+    """What became of a write: nothing is left to do, it is to be done again (after a refusal), or none goes through."""
 
     SETTLED = auto()
     AGAIN = auto()
+    REFUSED = auto()
     NOTHING_GOES = auto()
 
 

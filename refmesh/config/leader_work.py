@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 __all__ = ["LeaderWork"]
+
+log = logging.getLogger(__name__)
 
 
 class LeaderWork(ABC):
@@ -50,6 +53,14 @@ class LeaderWork(ABC):
             self._wake.clear()
             if not self._leads():
                 self._follow()
-            elif not await self._work():
+            elif not await self._done():
                 await asyncio.sleep(self._retry_seconds)
                 self._wake.set()
+
+    async def _done(self) -> bool:
+        try:
+            return await self._work()
+        except Exception:
+            # One object that nobody thought of must not end the work for all others for good.
+            log.exception("%s: tried again in %g seconds", self._name, self._retry_seconds)
+            return False

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from refmesh.config.conditions import Judgement, condition, merge
+from refmesh.config.conditions import Judgement, condition, conditions_of, entries, merge
 
 __all__ = [
     "ACCEPTED",
@@ -75,14 +75,15 @@ def wanted_istio_status(standing: Standing, raw: Mapping[str, Any], now: str) ->
 
     `now` is RFC 3339. Conditions of other types stay.
     """
-    generation, before = standing.generation, raw.get("status") or {}
+    generation, status = standing.generation, raw.get("status")
+    before = status if isinstance(status, Mapping) else {}
     judged = _judgements(standing)
     # What an object named before it was changed, say, is no longer spoken of.
     stale = set(CONDITIONS) - {item[0] for item in judged}
-    kept = [item for item in before.get("conditions") or () if item.get("type") not in stale]
+    kept = [item for item in conditions_of(before) if item["type"] not in stale]
     conditions = merge([condition(*item, generation, now) for item in judged], {"conditions": kept})
     messages = [_message(item) for item in standing.findings[:_MOST_MESSAGES]]
-    told = before.get("validationMessages") or []
+    told = entries(before, "validationMessages")
     if (
         before.get("observedGeneration") == generation
         and _said(before) == _said({"conditions": conditions})
@@ -94,11 +95,14 @@ def wanted_istio_status(standing: Standing, raw: Mapping[str, Any], now: str) ->
 
 
 def without_standing(raw: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The merge patch that takes back what refmesh said in the `status` of an object; None where it said nothing."""
-    before = (raw.get("status") or {}).get("conditions") or []
-    others = [item for item in before if item.get("type") not in CONDITIONS]
-    if len(others) == len(before):
+    """The merge patch that takes back what refmesh said in the `status` of an object; None where it said nothing.
+
+    `Accepted` is always among what refmesh says; without it the rest, such as `PassedAnalysis`, is Istio's own.
+    """
+    before = conditions_of(raw.get("status"))
+    if all(item["type"] != ACCEPTED for item in before):
         return None
+    others = [item for item in before if item["type"] not in CONDITIONS]
     return {"observedGeneration": None, "conditions": others or None, "validationMessages": None}
 
 
@@ -136,13 +140,13 @@ def _message(finding: Finding) -> dict[str, Any]:
 def _said(status: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """What conditions say, without the fields that a definition from elsewhere may not keep."""
     return sorted(
-        tuple(str(item.get(key)) for key in ("type", "status", "reason", "message"))
-        for item in status.get("conditions") or ()
+        tuple(str(item.get(key)) for key in ("type", "status", "reason", "message")) for item in conditions_of(status)
     )
 
 
 def _is_told(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a message is the wanted one, as far as a definition from elsewhere keeps it."""
     code, described = wanted["type"]["code"], wanted["description"]
-    same = present.get("level") == wanted["level"] and (present.get("type") or {}).get("code") == code
+    kind = present.get("type")
+    same = present.get("level") == wanted["level"] and isinstance(kind, Mapping) and kind.get("code") == code
     return same and bool(present.get("description", described) == described)

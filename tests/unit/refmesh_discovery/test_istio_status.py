@@ -11,6 +11,7 @@ from aiohttp import web
 
 from refmesh.config import istio_status
 from refmesh.config.istio_status import IstioStatusWriter
+from refmesh.config.leader_work import LeaderWork
 from refmesh.discovery.standings import Standings, inputs
 from refmesh.kubeclient import Kube
 from tests.unit.refmesh_discovery.apiserver import ApiServer
@@ -30,6 +31,8 @@ class Answering(ApiServer):
     def __init__(self, cluster: MemoryCluster) -> None:
         super().__init__()
         self.cluster, self.status = cluster, 200
+        self.refused: str | None = None
+        """The only object whose status it does not take; None: any."""
         self.objects: dict[str, dict[str, Any]] = {}
 
     def put(self, obj: dict[str, Any]) -> None:
@@ -37,7 +40,8 @@ class Answering(ApiServer):
         self.cluster.put("VirtualService", obj)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        if request.method == "PATCH" and self.status != 200:
+        about = self.refused is None or f"/{self.refused}/" in request.path
+        if request.method == "PATCH" and self.status != 200 and about:
             self.patches.append((request.path, None))
             return web.json_response({"message": "no"}, status=self.status)
         reply = await super().handle(request)
@@ -111,9 +115,20 @@ def test_nothing_is_said_of_an_object_that_is_newer_than_what_was_judged() -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "complete", "asked"), [(403, False, 1), (500, False, 1), (409, False, 3), (422, True, 3)]
+    ("status", "complete", "asked"),
+    [
+        (401, False, 1),
+        (503, False, 1),
+        (403, False, 3),
+        (500, False, 3),
+        (409, False, 3),
+        (413, True, 3),
+        (422, True, 3),
+    ],
 )
-def test_a_refusal_ends_the_round_but_for_what_concerns_one_object(status: int, complete: bool, asked: int) -> None:
+def test_a_refusal_ends_the_round_only_where_no_other_write_would_go_through(
+    status: int, complete: bool, asked: int
+) -> None:
     async def story() -> None:
         async with Answering(MemoryCluster().with_echo()).serving() as server:
             assert isinstance(server, Answering)
@@ -131,6 +146,94 @@ def test_a_refusal_ends_the_round_but_for_what_concerns_one_object(status: int, 
             await bench.kube.close()
 
     asyncio.run(story())
+
+
+def test_an_object_whose_status_nobody_takes_keeps_no_other_from_its_own() -> None:
+    async def story() -> None:
+        async with Answering(MemoryCluster().with_echo()).serving() as server:
+            assert isinstance(server, Answering)
+            bench = Bench(server)
+            server.status, server.refused = 500, "a"
+            for name in "abc":
+                server.put(route(name))
+            assert not await bench.work()
+            assert [path.split("/")[-2] for path, _ in server.patches] == ["a", "b", "c"]
+            server.patches.clear()
+            server.put(route("d"))
+            assert not await bench.work()
+            # What was refused before has to wait for the others.
+            assert [path.split("/")[-2] for path, _ in server.patches] == ["d", "a"]
+            server.status = 200
+            assert await bench.work()
+            await bench.kube.close()
+
+    asyncio.run(story())
+
+
+def test_after_many_refusals_a_round_ends_and_the_next_begins_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(istio_status, "_MOST_REFUSALS", 2)
+
+    async def story() -> None:
+        async with Answering(MemoryCluster().with_echo()).serving() as server:
+            assert isinstance(server, Answering)
+            bench = Bench(server)
+            server.status = 403
+            for name in "abcd":
+                server.put(route(name))
+            assert not await bench.work()
+            assert not await bench.work()
+            assert [path.split("/")[-2] for path, _ in server.patches] == ["a", "b", "c", "d"]
+            await bench.kube.close()
+
+    asyncio.run(story())
+
+
+ODD = [
+    "x",
+    ["x"],
+    {"conditions": "x"},
+    {"conditions": ["x", {"type": ["x"]}], "validationMessages": ["x", {"type": 1}]},
+]
+
+
+@pytest.mark.parametrize("status", ODD)
+def test_a_status_in_whatever_form_is_put_right(status: Any) -> None:
+    async def story() -> None:
+        async with Answering(MemoryCluster().with_echo()).serving() as server:
+            assert isinstance(server, Answering)
+            bench = Bench(server)
+            server.put({**route("a"), "status": status})
+            server.put(route("b"))
+            assert await bench.work()
+            assert sorted(path for path, _ in server.patches) == [PATH.format("a"), PATH.format("b")]
+            assert await bench.work()
+            assert len(server.patches) == 2
+            await bench.kube.close()
+
+    asyncio.run(story())
+
+
+def test_work_goes_on_after_an_error_that_nobody_thought_of(caplog: pytest.LogCaptureFixture) -> None:
+    class Work(LeaderWork):
+        times, done = 0, asyncio.Event()
+
+        async def _work(self) -> bool:
+            self.times += 1
+            if self.times == 1:
+                raise AttributeError("odd")
+            self.done.set()
+            return True
+
+    async def story() -> None:
+        work = Work("look at things", lambda: True, 0.0)
+        work.start()
+        work.wake()
+        async with asyncio.timeout(20):
+            await work.done.wait()
+        await work.close()
+
+    asyncio.run(story())
+    assert "look at things" in caplog.text
 
 
 def test_a_follower_writes_nothing() -> None:
