@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from refmesh.api.kinds import KINDS, Kind
+from refmesh.config.conditions import conditions_of
 from refmesh.config.standing import ACCEPTED, PASSED, RESOLVED
 from refmesh.injector.policy import CONFIGURATION, PROXY
 from refmesh.injector.templates import CONFIG_MAP, FILE, read
@@ -148,9 +149,9 @@ def judge_objects(objects: Sequence[tuple[str, Mapping[str, Any]]]) -> Finding:
     """Judge objects of Istio's kinds, each with its kind, by what their statuses say."""
     wrong, unread = list[str](), 0
     for kind, obj in objects:
-        metadata, status = obj["metadata"], obj.get("status") or {}
-        said = {item.get("type"): item for item in status.get("conditions") or ()}
-        if PASSED not in said or status.get("observedGeneration") != metadata.get("generation"):
+        metadata, status = obj["metadata"], obj.get("status")
+        said = {item["type"]: item for item in conditions_of(status)}
+        if PASSED not in said or (status or {}).get("observedGeneration") != metadata.get("generation"):
             unread += 1
         elif said[PASSED].get("status") == "False":
             # The first of them that is not so says why; where none is, a part of the object is not in force.

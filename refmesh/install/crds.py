@@ -213,10 +213,15 @@ def _columns() -> list[dict[str, str]]:
     ]
 
 
+def _status() -> Schema:
+    """As Istio's: whoever writes it, its readers find lists of objects."""
+    return _object(conditions=_list(_object()), validationMessages=_list(_object()))
+
+
 def _crd(
     kind: str, plural: str, group: str, versions: tuple[str, ...], spec: Schema, short: list[str]
 ) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"spec": spec, "status": _object()}}
+    schema = {"type": "object", "properties": {"spec": spec, "status": _status()}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from refmesh.api.kinds import KINDS, Kind
-from refmesh.config.model import key_of
+from refmesh.config.model import Key, key_of
 from refmesh.config.patching import patch_status
 from refmesh.config.standing import without_standing
-from refmesh.kubeclient import KubeError
+from refmesh.kubeclient import Conflict, KubeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,16 +25,27 @@ async def forget_statuses(kube: Kube, report: Callable[[str], None]) -> None:
     """Clear the statuses of the objects of Istio's kinds that are left; what others wrote there stays."""
     turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def forget(kind: Kind, obj: dict[str, Any]) -> str:
+    async def forget(kind: Kind, obj: dict[str, Any], *, again: bool = True) -> str:
         patch = without_standing(obj)
         if patch is None:
             return ""
-        async with turn:
-            try:
-                await patch_status(kube, (kind.api_version, kind.plural), key_of(obj), obj, patch)
-            except KubeError as error:
-                return error.problem if error.status != 404 else ""
+        where = (kind.api_version, kind.plural)
+        try:
+            async with turn:
+                await patch_status(kube, where, key_of(obj), obj, patch)
+        except KubeError as error:
+            if isinstance(error, Conflict) and again:
+                return await forget_anew(kind, key_of(obj))
+            return error.problem if error.status != 404 else ""
         return ""
+
+    async def forget_anew(kind: Kind, key: Key) -> str:
+        """Somebody has changed the object since it was read."""
+        try:
+            obj = await kube.get(kind.api_version, kind.plural, key[1], key[0])
+        except KubeError as error:
+            return error.problem
+        return await forget(kind, obj, again=False) if obj is not None else ""
 
     async def of(kind: Kind) -> list[str]:
         try:
