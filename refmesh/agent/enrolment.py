@@ -93,9 +93,12 @@ class Enroller:
         self._now.set()
 
     def _run(self) -> None:
-        failures, pipe = 0, self._first
+        failures, first = 0, True
         while True:
             try:
+                # A child that cannot be started (no memory, too many processes) is one more failure to try again after.
+                pipe = self._first if first else spawn()
+                first = False
                 identity = read_result(_drain(pipe))
                 keep_roots(self._roots_path, identity.roots_pem)
             except (EnrolmentFailed, OSError) as failure:
@@ -109,7 +112,6 @@ class Enroller:
                 wait = renewal_delay(identity.not_after, time.time(), random.random())
             if self._now.wait(wait):
                 self._now.clear()
-            pipe = spawn()
 
 
 def keep_roots(path: str, roots: bytes) -> None:

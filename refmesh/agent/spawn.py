@@ -10,7 +10,7 @@ __all__ = ["spawn"]
 
 
 def spawn() -> int:
-    """Start the child and return the reading end of its pipe. The supervisor reaps it."""
+    """Start the child and return the reading end of its pipe. The supervisor reaps it. Raises `OSError`."""
     reading, writing = os.pipe()
     try:
         os.posix_spawn(
@@ -21,6 +21,9 @@ def spawn() -> int:
             setsigmask=[],
             setsigdef=[signal.SIGPIPE],
         )
+    except OSError:
+        os.close(reading)
+        raise
     finally:
         os.close(writing)
     return reading

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refmesh.agent import enrolment
+from refmesh.agent import enrolment, spawn
 from refmesh.agent.enrol import roots, signing_request
 from refmesh.agent.enrolment import EnrolmentFailed, read_result, write_result
 from refmesh.agent.settings import Settings
@@ -75,6 +77,53 @@ def test_retries_are_bounded(attempt, jitter):
 
 def test_an_expired_certificate_is_renewed_soon_but_not_in_a_loop():
     assert enrolment.renewal_delay(0, 1000, 0.5) == 1.0
+
+
+def test_a_child_that_cannot_be_started_ends_no_renewal(monkeypatch):
+    class Ended(Exception):
+        pass
+
+    def publish(identity):
+        published.append(identity.generation)
+        if len(published) == 2:
+            raise Ended
+
+    def child(generation):
+        key, csr = signing_request(IDENTITY)
+        reading, writing = os.pipe()
+        with os.fdopen(writing, "wb") as stream:
+            stream.write(write_result(0, key, KEYRING.sign(csr, IDENTITY), generation))
+        return reading
+
+    def spawn():
+        code = refusals.pop() if refusals else 0
+        if code:
+            raise OSError(code, os.strerror(code))
+        return child(2)
+
+    published: list[int] = []
+    refusals = [errno.EAGAIN, errno.ENOMEM, errno.EMFILE]
+    monkeypatch.setattr(enrolment, "spawn", spawn)
+    monkeypatch.setattr(enrolment, "retry_delay", lambda *_: 0)
+    monkeypatch.setattr(enrolment, "renewal_delay", lambda *_: 0)
+    with pytest.raises(Ended):
+        enrolment.Enroller(publish, "", child(1))._run()
+    assert published == [1, 2]
+    assert not refusals
+
+
+def test_a_child_that_cannot_be_started_leaves_no_pipe_open(monkeypatch):
+    def refuse(*_arguments, **_more):
+        raise BlockingIOError(errno.EAGAIN, "no process")
+
+    ends = os.pipe()
+    monkeypatch.setattr(os, "pipe", lambda: ends)
+    monkeypatch.setattr(os, "posix_spawn", refuse)
+    with pytest.raises(BlockingIOError):
+        spawn.spawn()
+    for end in ends:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(end)
 
 
 def test_nothing_that_takes_time_is_imported_before_the_child_is_started():
