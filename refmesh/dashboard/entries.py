@@ -100,6 +100,8 @@ def fill(page: str, found: Found, traces: Collection[str], up: str) -> str:
     rows = [_row(pod, entry, traces, up) for pod, entry in found.entries[:_MOST_ROWS]]
     heads = ("Time, trace", "Code", "Request", "Duration", "Peer", "Flags", "Pod")
     parts = [f'<p class="poor">{escape(problem)}</p>' for problem in found.problems]
+    if len(found.entries) > len(rows):
+        parts.append(nothing(f"The newest {len(rows)} of {len(found.entries)} entries."))
     if rows:
         parts.append(table(heads, rows, numbers=(1, 3), long=2))
     elif not found.problems:

@@ -79,6 +79,15 @@ def test_a_page_has_a_place_that_is_filled_with_entries() -> None:
     assert wanted(service(shop(), NODE)) is None  # nobody's
 
 
+def test_entries_that_are_left_out_are_counted() -> None:
+    page = log(shop(), "shop", (), TWO)
+    full = fill(page, Found([("echo-v1", ENTRY)] * 200), (), "../")
+    assert "The newest" not in full
+    full = fill(page, Found([("echo-v1", ENTRY)] * 251), (), "../")
+    assert full.count("GET /reviews/0") == 200
+    assert "The newest 200 of 251 entries." in full
+
+
 def test_lines_in_a_log_are_text_and_nothing_else() -> None:
     evil = '<script>alert("1")</script><!--entries x y-->z<!--/entries-->\\1'
     entry = Entry(evil, evil, evil, evil, 0, evil, None, evil, False, evil)
