@@ -44,10 +44,11 @@ def _is_key(encoded: str) -> bool:
         return True
     try:
         load_der_private_key(data, None)
-    except TypeError:
-        return True  # encrypted, and a key all the same
     except ValueError:
         return False
+    except Exception:  # noqa: BLE001 - a line of a log may hold anything, and must not cost the bundle
+        # TypeError: encrypted, and a key all the same. UnsupportedAlgorithm: PKCS#8 of a kind unknown here.
+        return True
     return True
 
 

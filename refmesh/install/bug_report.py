@@ -110,6 +110,8 @@ async def _part(report: Report, path: str, work: Awaitable[Any]) -> None:
         report.missing[path] = "the cluster does not know this kind"
     except (RefmeshError, aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
         report.missing[path] = clean_text(str(error)) or type(error).__name__
+    except Exception as error:  # noqa: BLE001 - a report is wanted when things are odd: one part is not worth the rest
+        report.missing[path] = f"{type(error).__name__}: {clean_text(str(error))}"
 
 
 async def _versions(kube: Kube, image: str) -> dict[str, Any]:

@@ -18,9 +18,12 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _IDENTITY = re.compile(r"spiffe://[^/]+/ns/([a-z0-9-]{1,63})/sa/([a-z0-9.-]{1,253})")
 _TRACE = re.compile(r"[0-9a-f]{32}")
 _DIRECTIONS = ("inbound", "outbound")
-# Anchored at both ends: what the client chose is between them, or a single word.
+_LONE = re.compile("[\ud800-\udfff]")
+"""Half a character: JSON can name one, and no page can show it."""
+# Anchored at both ends: what the client chose is between them, or a single word. A target holds no blank, but may hold
+# anything else.
 _LINE = re.compile(
-    r'\[(?P<start_time>[^\]]{24})\] "(?P<method>[^\s"]+) (?P<path>[^\s"]+) [^\s"]+" (?P<response_code>\d{1,3}) \S+ '
+    r'\[(?P<start_time>[^\]]{24})\] "(?P<method>[^\s"]+) (?P<path>[^ ]+) [^\s"]+" (?P<response_code>\d{1,3}) \S+ '
     r"(?P<response_flags>\S+) \d+ \d+ (?P<duration>\d{1,15}|-) .*"
     r'"(?P<upstream_host>[^\s"]+)" (?P<upstream_cluster>[^\s"]+) [^\s"]+ (?P<downstream_remote_address>[^\s"]+) [^"]*'
 )
@@ -111,9 +114,9 @@ def _peer(found: dict[str, Any], direction: str, cluster: str) -> tuple[str, boo
 
 
 def _text(found: dict[str, Any], key: str) -> str:
-    """A field's text; Envoy writes `-` or null where it has none."""
+    """A field's text, fit for UTF-8; Envoy writes `-` or null where it has none."""
     value = found.get(key)
-    return value if isinstance(value, str) and value != "-" else ""
+    return _LONE.sub("\ufffd", value) if isinstance(value, str) and value != "-" else ""
 
 
 def _number(found: dict[str, Any], key: str, most: int) -> int | None:

@@ -60,6 +60,12 @@ def test_a_cut_off_key_is_removed_and_a_certificate_stays():
     assert redact(encoded) == encoded
 
 
+def test_a_key_of_a_kind_that_nobody_knows_costs_no_bundle():
+    """PKCS#8 with the algorithm 1.2.3.4.5."""
+    encoded = base64.b64encode(bytes.fromhex("3082010f020100300606042a03040504820100") + b"x" * 256).decode()
+    assert redact(f"GET /{encoded} 200") == f"GET /{REMOVED} 200"
+
+
 def test_keys_and_tokens_are_removed_from_objects():
     applied = json.dumps({"kind": "Secret", "metadata": {"name": "s"}, "data": {"key": OPAQUE}})
     value = {

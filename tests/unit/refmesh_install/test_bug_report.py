@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refmesh.install.bug_report import Report, write
+from refmesh.install.bug_report import Report, _part, write
 from refmesh.install.redaction import GONE, clean, clean_text
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -26,6 +26,11 @@ JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IiJ9.eyJpc3MiOiJrdWJlcm5ldGVzIn0.c2lnbmF0dXJl
 PASSWORD = "hunter2-hunter2"
 BODY = PEM.splitlines()[1]
 SECRETS = (BODY, DER, base64.b64encode(PEM.encode()).decode(), JWT, PASSWORD)
+# PKCS#8 of a kind that nobody knows (1.2.3.4.5), and X448 (RFC 8410) of a length that it has not.
+ODD = (
+    base64.urlsafe_b64encode(bytes.fromhex("3035020100300606042a0304050428") + b"x" * 40).decode(),
+    base64.urlsafe_b64encode(bytes.fromhex("302e020100300506032b656f04220420") + b"x" * 32).decode(),
+)
 
 POD: dict[str, Any] = {
     "kind": "Pod",
@@ -86,6 +91,20 @@ def test_certificates_and_ordinary_text_stay() -> None:
     assert clean_text(ordinary) == ordinary
     public = base64.b64encode(bytes(range(256))).decode()
     assert clean_text(public) == public
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_only_looks_like_a_key_ends_nothing(odd: str) -> None:
+    assert clean_text(f"GET /a.{odd} 200") == f"GET /a.{GONE} 200"
+
+
+async def test_a_part_that_fails_unforeseen_is_told_and_no_end() -> None:
+    async def odd() -> str:
+        raise KeyError("token=" + PASSWORD)
+
+    report = Report()
+    await _part(report, "log.txt", odd())
+    assert report.missing == {"log.txt": f"KeyError: 'token={GONE}'"}
 
 
 TREES = st.recursive(

@@ -18,6 +18,7 @@ from refmesh.install.page_server import entries_of, serving
 from refmesh.kubeclient import Kube
 from refmesh.telemetry.traces import Traces
 from tests.unit.refmesh_dashboard.meshes import shop
+from tests.unit.refmesh_install.test_bug_report import ODD
 from tests.unit.refmesh_telemetry.test_entries import JSON, TRACE
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
@@ -30,6 +31,7 @@ def line(number: int, **more: object) -> str:
 LOGS = {
     "reviews-1": "\n".join(["refmesh-agent: ready", line(1, path="/first?token=s3cret"), line(3), "GET / 200"]),
     "reviews-2": "\n".join([line(2, path=f"/reset/{JWT}"), line(4, method="<b>")]),
+    "odd-1": "\n".join([line(5, path=f"/a.{ODD[0]}"), line(6, path=f"/a.{ODD[1]}"), line(7, path="/b\ud800")]),
 }
 
 
@@ -70,6 +72,18 @@ async def test_the_newest_entry_comes_first_and_secrets_stay_in_the_log() -> Non
     assert (found.foreign, found.problems) == (1, [])
     for asked in fake.asked:
         assert asked.partition("?")[2] == "container=refmesh-proxy&tailLines=100&limitBytes=2097152"
+
+
+async def test_no_line_ends_the_page() -> None:
+    logging = Logging(("odd-1",), 1)
+    inside = TestServer(application(shop, Traces(), lambda _space, _name: logging), host="127.0.0.1")
+    async with api() as (kube, _), inside, aiohttp.ClientSession() as session:
+        async with serving(kube, inside.port or 0, 0) as port:
+            async with session.get(f"http://localhost:{port}/log/shop") as reply:
+                text = await reply.text()
+    assert reply.status == 200
+    assert text.count("GET /a.&lt;removed&gt;") == 2
+    assert "GET /b\ufffd" in text
 
 
 async def test_what_may_not_be_read_is_said_once() -> None:

@@ -87,6 +87,19 @@ def test_of_a_target_only_the_path_is_kept(target: str) -> None:
     assert entry.path == "/a"
 
 
+@pytest.mark.parametrize("path", ['/a"b', '/"', "/a\u3000b\x85", '/x"200"'])
+def test_no_target_hides_a_request(path: str) -> None:
+    usual = read(TEXT % "curl")
+    assert usual is not None
+    assert read((TEXT % "curl").replace("/pay?token=x", path)) == replace(usual, path=path)
+
+
+def test_half_a_character_is_replaced() -> None:
+    entry = read(json.dumps({**JSON, "path": "/\ud800\U0001f600", "method": "G\udfff", "response_flags": "\ud83d"}))
+    assert entry is not None
+    assert (entry.path, entry.method, entry.flags) == ("/\ufffd\U0001f600", "G\ufffd", "\ufffd")
+
+
 def test_other_lines_are_told_apart() -> None:
     for own in ("refmesh-agent: ready", "2026-11-27T19:18:13.335 warning envoy main late", "", "  "):
         assert read(own) is None
