@@ -15,7 +15,11 @@ def slam(peer):
 
 
 def leave(peer):
+    """Says that it has nothing to say, and reads on: TCP calls it a reset if bytes are unread or come after the end."""
     peer.recv(4096)
+    peer.shutdown(socket.SHUT_WR)
+    while peer.recv(4096):
+        pass
 
 
 def cut_short(peer):
