@@ -121,7 +121,8 @@ class DestinationRule:
         """In place of one that cannot be read but asks for TLS: nothing goes to its host in plaintext.
 
         Where all that it asks for is the mesh's own, that is in force; else TLS that is never ready, since nobody would
-        verify the server as the user wanted. Raises `Invalid` where it asks for none, or names no host.
+        verify the server as the user wanted. For whose clients it is, it says itself, if that can be read. Raises
+        `Invalid` where it asks for no TLS, or names no host.
         """
         meta = Meta.read(obj, "DestinationRule")
         spec = Field(obj, "").get("spec")
@@ -130,7 +131,11 @@ class DestinationRule:
             raise Invalid(spec.path, "asks for no TLS")
         mutual = modes == {"ISTIO_MUTUAL"}
         tls = ClientTls("ISTIO_MUTUAL") if mutual else client_tls.never_ready(f"{meta.namespace}/{meta.name}")
-        return cls(meta, _host(spec.get("host"), meta.namespace, domain), TrafficPolicy(tls=tls))
+        try:
+            to = exported(spec.get("exportTo"), meta.namespace)
+        except Invalid:
+            to = EVERYWHERE
+        return cls(meta, _host(spec.get("host"), meta.namespace, domain), TrafficPolicy(tls=tls), exported=to)
 
     def without_upgrade(self) -> DestinationRule:
         """The same, but for the wish that requests go on as HTTP/2."""

@@ -165,6 +165,15 @@ def test_a_rule_is_for_the_namespaces_that_it_is_exported_to(home: str, to: list
     assert bool(standing.notes) is ((home, to) == ("other", [".", "far"]))
 
 
+@pytest.mark.parametrize(
+    ("to", "exported"),
+    [(["."], {"shop"}), (["far", "."], {"far", "shop"}), (["*"], set()), (None, set()), (["A b"], set()), ("x", set())],
+)
+def test_a_rule_that_cannot_be_read_closes_its_host_for_those_alone_for_whom_it_is(to: Any, exported: set[str]) -> None:
+    spec = {"host": ECHO, "exportTo": to, "nonsense": 1, "trafficPolicy": {"tls": {"mode": "SIMPLE"}}}
+    assert DestinationRule.closed(policy("x", spec), "", "cluster.local").exported == exported
+
+
 def test_a_namespace_s_own_rule_stands_before_one_that_was_exported_to_it() -> None:
     lent, own, wide = (rule({"tcp": {"maxConnections": number}}, host=ECHO) for number in (3, 4, 5))
     lent["spec"]["exportTo"], own["metadata"]["namespace"] = ["far"], "far"
