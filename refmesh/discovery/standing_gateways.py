@@ -28,10 +28,8 @@ class GatewayStandings:
                 self._picked.setdefault(key, set()).add(pod.namespace)
                 for index, server in enumerate(gateway.servers):
                     own = (gateway, index, server)
-                    if why := closed(snapshot, pod, server):
-                        if pod.namespace != gateway.meta.namespace:
-                            # What Secrets there are is not for whoever guesses their names to learn.
-                            why = f"lets nobody in for want of its Secrets in {pod.namespace}; refmesh's log says why"
+                    # What Secrets there are elsewhere is not for whoever guesses their names to learn; the log says it.
+                    if pod.namespace == gateway.meta.namespace and (why := closed(snapshot, pod, server)):
                         found = Finding("InvalidCertificateRef", f"spec.servers[{index}] {why}")
                     elif not usable_port(server.port):
                         word = f"spec.servers[{index}]: port {server.port} is the proxy's own"
