@@ -16,6 +16,7 @@ from refmesh.config.delegates import Delegation, delegated
 from refmesh.config.model import Key, Service, ServicePort, Snapshot
 from refmesh.config.outside import OutsideHost, ambiguous_names, hosts_outside
 from refmesh.config.references import service_of
+from refmesh.discovery.destination_rules import by_scope
 from refmesh.discovery.limits import StreamHandling
 from refmesh.discovery.outbound import StreamRoute
 from refmesh.discovery.rules import merged_rules, resolved, rule_for, with_targets
@@ -66,7 +67,7 @@ class Attachments:
             virtual,
             exported,
             {where: tuple(found) for where, found in routes.items()},
-            _destination_rules(snapshot, settings, outside),
+            by_scope(snapshot, settings, outside),
             delegation,
         )
 
@@ -201,19 +202,28 @@ class Attachments:
     def rule_of_host(self, host: str, namespace: str) -> DestinationRule | None:
         """The same for a host by its full name: a Service's, or one of a ServiceEntry.
 
-        Beside the entry a rule speaks to everybody, like one beside a Service. A rule may be for a wildcard that covers
-        the host; the closest name counts.
+        Beside the entry a rule speaks to everybody, like one beside a Service, and the root namespace's stands behind
+        it whomever that is for. A rule may be for a wildcard that covers the host; the closest name counts.
         """
-        outside = self._outside_by_name.get(host)
-        scopes = [scope for scope in (namespace, outside[0].entry.meta.namespace if outside else "") if scope]
-        for scope in (*scopes, EVERYBODY):
-            wider = self._wildcards.get(scope, ()) if outside else ()
-            names = (host, *(name for name in wider if covers(name, host)))
-            rules = (rule for name in names for rule in self.destination_rules.get((scope, name), ()))
-            heard = (rule for rule in rules if scope == namespace or not rule.private)
-            if (rule := next(heard, None)) is not None:
-                return rule
-        return None
+        outside, root = self._outside_by_name.get(host), self.settings.root_namespace
+        beside = outside[0].entry.meta.namespace if outside else ""
+        lent: DestinationRule | None = None
+        for scope in (scope for scope in dict.fromkeys((namespace, beside)) if scope):
+            for rule in self._rules_for(host, scope, wildcards=bool(outside)):
+                if scope != namespace:
+                    if not rule.private:
+                        return rule
+                elif beside and rule.meta.namespace == root and root not in {scope, beside}:
+                    lent = lent or rule
+                else:
+                    return rule
+        return lent or next(self._rules_for(host, EVERYBODY, wildcards=bool(outside)), None)
+
+    def _rules_for(self, host: str, scope: str, *, wildcards: bool) -> Iterator[DestinationRule]:
+        """The rules of a scope for a host, and for the wildcards that cover it, the closest first."""
+        wider = self._wildcards.get(scope, ()) if wildcards else ()
+        for name in (host, *(name for name in wider if covers(name, host))):
+            yield from self.destination_rules.get((scope, name), ())
 
     @cached_property
     def _wildcards(self) -> Mapping[str, tuple[str, ...]]:
@@ -268,40 +278,6 @@ class Attachments:
         if service is not None and not numbers:
             numbers = [one.port for one in service.ports]
         return replace(destination, port=numbers[0] if len(numbers) == 1 else port)
-
-
-def _destination_rules(
-    snapshot: Snapshot, settings: MeshSettings, outside: Mapping[str, str]
-) -> dict[tuple[str, str], tuple[DestinationRule, ...]]:
-    found: dict[tuple[str, str], tuple[DestinationRule, ...]] = {}
-    mesh_wide: dict[str, DestinationRule] = {}
-    lent: list[tuple[bool, str, DestinationRule]] = []
-    for written in sorted(snapshot.destination_rules.values(), key=lambda item: item.meta.age_key):
-        rule = replace(written, host=outside.get(written.host, written.host))
-        owner = rule.host.split(".")[1] if rule.host.endswith(f".svc.{settings.domain}") else ""
-        wide = not rule.private and rule.meta.namespace in {owner, settings.root_namespace}
-        if owner and owner != rule.meta.namespace and not wide:
-            # What servers are spoken to in is not for their clients to say.
-            rule = rule.without_upgrade()
-        own = rule.meta.namespace
-        if own in {owner, settings.root_namespace}:
-            lent.extend((own != owner, namespace, rule) for namespace in sorted(rule.exported - {own}))
-        if wide and own != owner:
-            mesh_wide.setdefault(rule.host, rule)
-            continue
-        if rule.private and own not in rule.exported:
-            continue
-        key = (EVERYBODY if wide else own, rule.host)
-        known = found.get(key, ())
-        if all(one.private and not rule.private for one in known):
-            found[key] = (*known, rule)
-    # Beside the host a rule may be for single namespaces; the root namespace's stands behind any that is beside it.
-    for of_root, namespace, rule in sorted(lent, key=lambda item: item[0]):
-        if namespace in snapshot.namespaces and not (of_root and (EVERYBODY, rule.host) in found):
-            found.setdefault((namespace, rule.host), (rule,))
-    for host, rule in mesh_wide.items():
-        found.setdefault((EVERYBODY, host), (rule,))
-    return found
 
 
 def clients_of(route_namespace: str, service_namespace: str) -> str:

@@ -14,7 +14,8 @@ from refmesh.config.model import Service
 from refmesh.config.outside import OutsideHost, ambiguous_names
 from refmesh.config.references import service_of
 from refmesh.config.standing import Finding
-from refmesh.discovery.attachments import EVERYBODY, Attachments
+from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.destination_rules import scopes_of
 from refmesh.discovery.virtual_hosts import wider_names
 
 __all__ = ["KnownHosts"]
@@ -30,12 +31,10 @@ class KnownHosts:
         self._outside: dict[str, list[OutsideHost]] = {}
         for one in attachments.outside:
             self._outside.setdefault(one.name, []).append(one)
-        self._in_force: dict[Meta, DestinationRule] = {}
-        self._subsets = set[tuple[str, str]]()
-        for rules in attachments.destination_rules.values():
-            for rule in rules:
-                self._in_force[rule.meta] = rule
-                self._subsets |= {(rule.host, subset.name) for subset in rule.subsets}
+        self._entries = {(one.name, one.port.number): one.entry.meta for one in attachments.outside}
+        rules = (rule for found in attachments.destination_rules.values() for rule in found)
+        self._in_force = {rule.meta: rule for rule in rules}
+        self._subsets: dict[tuple[str, str], frozenset[str]] = {}
 
     def service(self, host: str) -> Service | None:
         """The Service of a full name."""
@@ -48,7 +47,7 @@ class KnownHosts:
 
     def entry_of(self, name: str, port: int) -> Meta | None:
         """The ServiceEntry that says what a host is at a port."""
-        return next((one.entry.meta for one in self._outside.get(name, ()) if one.port.number == port), None)
+        return self._entries.get((name, port))
 
     def outside_of(self, host: str) -> Iterator[OutsideHost]:
         """The hosts of ServiceEntries that a name stands for."""
@@ -64,57 +63,70 @@ class KnownHosts:
         return frozenset(wider for name in names for wider in wider_names(name))
 
     @cached_property
-    def _routed(self) -> dict[Meta, set[str]]:
-        """The hosts that there are, by the VirtualService in force for them."""
-        found: dict[Meta, set[str]] = {}
+    def _routed(self) -> dict[tuple[Meta, str], set[str]]:
+        """The hosts that there are, by the VirtualService in force for them and by what it may call them."""
+        found: dict[tuple[Meta, str], set[str]] = {}
+        items = self._snapshot.virtual_services.values()
+        wildcards = {name for item in items for name in item.hosts if name.startswith("*")}
         for table in (self._attachments.virtual_services, *self._attachments.exported.values()):
             for host, item in table.items():
                 if self.service(host) is not None or host in self._outside:
-                    found.setdefault(item.meta, set()).add(host)
+                    for name in (host, *(name for name in wider_names(host) if name in wildcards)):
+                        found.setdefault((item.meta, name), set()).add(host)
         return found
 
     def routed(self, meta: Meta, host: str) -> set[str]:
         """The hosts that a name stands for and for which a VirtualService is in force."""
-        own = self._routed.get(meta, set())
-        return {host} & own if not host.startswith("*") else {one for one in own if covers(host, one)}
+        return self._routed.get((meta, host), set())
 
     def router_of(self, host: str, namespaces: Iterable[str]) -> Meta | None:
         """The VirtualService in force for a host for clients of one of these namespaces."""
         found = (self._attachments.virtual_service(host, namespace) for namespace in namespaces)
         return next((item.meta for item in found if item is not None), None)
 
-    def rule_in_force(self, written: DestinationRule) -> tuple[DestinationRule, Meta | None, bool]:
+    def rule_in_force(self, written: DestinationRule) -> tuple[DestinationRule, DestinationRule | None, bool]:
         """A DestinationRule as it was understood, the one that is in force instead, and whether it is itself."""
         if (found := self._in_force.get(written.meta)) is not None:
-            return found, None, True
+            if not found.private or found.host not in self._outside or self.hearing(found):
+                return found, None, True
+            followed = (self._attachments.rule_of_host(found.host, name) for name in sorted(found.exported))
+            return found, next(filter(None, followed), None), False
         rule = replace(written, host=self._called.get(written.host, written.host))
-        for scope in (*sorted(rule.exported or {rule.meta.namespace}), EVERYBODY):
+        # Where it has no say, nobody stands in its way, and what others keep to themselves is not for it to learn.
+        for scope in scopes_of(rule, self._attachments.settings):
             for other in self._attachments.destination_rules.get((scope, rule.host), ()):
-                return rule, other.meta, False
+                return rule, other, False
         return rule, None, False
 
     def hearing(self, rule: DestinationRule) -> set[str]:
         """The namespaces whose clients follow a rule that is not for everybody."""
         scopes = self._attachments.destination_rules
-        return {name for name in rule.exported if rule in scopes.get((name, rule.host), ())}
+        found = {name for name in rule.exported if rule in scopes.get((name, rule.host), ())}
+        if rule.host not in self._outside:
+            return found
+        return {name for name in found if self._attachments.rule_of_host(rule.host, name) is rule}
 
-    def problem(self, target: Destination, namespace: str) -> Finding | None:
-        """Why a destination in a route of this namespace cannot be reached."""
-        service, outside = self.service(target.host), self._outside.get(target.host, [])
+    def problem(self, target: Destination, namespaces: Iterable[str]) -> Finding | None:
+        """Why a destination cannot be reached by clients of any of these namespaces."""
+        service, outside = self.service(target.host), target.host in self._outside
         if service is None and not outside:
             return Finding("HostNotFound", f"there is no Service and no host of a ServiceEntry {target.host}")
-        numbers = [one.port.number for one in outside]
-        if service is not None and not outside:
-            numbers = [port.port for port in service.ports]
-        if target.port is not None and target.port not in numbers:
+        if target.port is not None and not self._has_port(target.host, target.port):
             return Finding("PortNotFound", f"{target.host} has no TCP port {target.port}")
-        if target.subset and not self._has_subset(target, namespace):
+        if target.subset and not any(target.subset in self._subsets_of(target.host, one) for one in namespaces):
             word = f"no DestinationRule in force for {target.host} has a subset {target.subset}"
             return Finding("SubsetNotFound", word)
         return None
 
-    def _has_subset(self, target: Destination, namespace: str) -> bool:
-        if (target.host, target.subset) in self._subsets:
-            return True  # for some clients, at least
-        rules = (self._attachments.rule_of_host(target.host, scope) for scope in (namespace, EVERYBODY))
-        return any(rule is not None and rule.subset(target.subset) is not None for rule in rules)
+    def _has_port(self, host: str, number: int) -> bool:
+        if host in self._outside:
+            return (host, number) in self._entries
+        service = self.service(host)
+        return service is not None and any(port.port == number for port in service.ports)
+
+    def _subsets_of(self, host: str, namespace: str) -> frozenset[str]:
+        """What there is for a namespace's clients: an object may name a host thousands of times."""
+        if (host, namespace) not in self._subsets:
+            rule = self._attachments.rule_of_host(host, namespace)
+            self._subsets[host, namespace] = frozenset(one.name for one in rule.subsets) if rule else frozenset()
+        return self._subsets[host, namespace]

@@ -33,7 +33,8 @@ class RouteStandings:
         lost = self._attachments.delegation.problems.get(key, ())
         if lost and not item.rules and not item.streams:
             return Standing(lost, lost, refers=True)
-        places = [*self._in_mesh(item), *(self._at_gateway(item, name) for name in item.gateways if name != MESH)]
+        doors = (name for name in dict.fromkeys(item.gateways) if name != MESH)
+        places = [*self._in_mesh(item), *(self._at_gateway(item, name) for name in doors)]
         problems = tuple(dict.fromkeys(problem for problem in places if problem is not None))
         named = (*problems, *lost)
         unresolved = (*(one for one in named if one.reason.endswith("NotFound")), *self._missing(item))
@@ -53,13 +54,21 @@ class RouteStandings:
     def _missing(self, item: VirtualService) -> Iterator[Finding]:
         """The destinations that are not there."""
         targets = dict.fromkeys((one.host, one.port, one.subset) for one in _targets(item))
+        clients = self._clients(item)
         for host, port, subset in targets:
-            if (problem := self._hosts.problem(Destination(host, port, subset), item.meta.namespace)) is not None:
+            if (problem := self._hosts.problem(Destination(host, port, subset), clients)) is not None:
                 yield problem
+
+    def _clients(self, item: VirtualService) -> list[str]:
+        """The namespaces whose DestinationRules count: those of clients and gateways that it speaks to."""
+        found = item.exported or {EVERYBODY, item.meta.namespace}
+        opened = (self._gateways[name] for name in item.gateways if name in self._gateways)
+        homes = {home for gateway in opened for home in self._opened.namespaces(gateway) if item.speaks_to(home)}
+        return sorted(found | homes)
 
     def _in_mesh(self, item: VirtualService) -> Iterator[Finding | None]:
         if MESH in item.gateways:
-            yield from (self._at_host(item, host) for host in item.hosts)
+            yield from (self._at_host(item, host) for host in dict.fromkeys(item.hosts))
 
     def _at_host(self, item: VirtualService, host: str) -> Finding | None:
         if not self._hosts.known(host):
@@ -107,7 +116,9 @@ class RouteStandings:
             namespace, _, short = name.partition("/")
             refused = self._attachments.snapshot.rejected.get(("IstioGateway", namespace, short))
             if refused is not None:
-                return Finding("GatewayNotFound", f"Gateway {name} is not in force: {refused.reason}")
+                # What stands in an object of another namespace is not said here.
+                why = f": {refused.reason}" if namespace == item.meta.namespace else ""
+                return Finding("GatewayNotFound", f"Gateway {name} is not in force{why}")
             return Finding("GatewayNotFound", f"there is no Gateway {name}")
         homes = self._opened.namespaces(gateway)
         if homes and not any(map(item.speaks_to, homes)):

@@ -28,6 +28,8 @@ from refmesh.discovery.standing_routes import RouteStandings
 __all__ = ["Standings", "inputs"]
 
 _MOST_LABELS = 6
+_MOST_PLACES = 16
+"""So many hosts and ports are named that another ServiceEntry has; the others are counted."""
 
 
 def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
@@ -113,18 +115,20 @@ class Standings:
 
     # ------------------------------------------------------------------------------------------------------ hosts
     def _service_entry(self, item: ServiceEntry) -> Standing:
+        places = dict.fromkeys((name, port.number) for port in item.ports for name in item.hosts)
         lost = [
-            (name, port.number, rival)
-            for name in item.hosts
-            for port in item.ports
-            if (rival := self._hosts.entry_of(name, port.number)) != item.meta and rival is not None
+            (where, rival)
+            for where in places
+            if (rival := self._hosts.entry_of(*where)) != item.meta and rival is not None
         ]
-        found = tuple(
+        found = [
             Finding("Conflicted", f"{rival.title}, which is older, says what {name}:{number} is")
-            for name, number, rival in lost
-        )
-        whole = len(lost) == len(item.hosts) * len(item.ports)
-        return Standing(found if whole else (), (), () if whole else found)
+            for (name, number), rival in lost[:_MOST_PLACES]
+        ]
+        if more := len(lost) - len(found):
+            found.append(Finding("Conflicted", f"others say it of {more} more of its hosts and ports"))
+        told = tuple(found)
+        return Standing(told, (), ()) if len(lost) == len(places) else Standing((), (), told)
 
     def _destination_rule(self, written: DestinationRule) -> Standing:
         rule, rival, holds = self._hosts.rule_in_force(written)
@@ -134,7 +138,9 @@ class Standings:
         if not holds:
             word = "exportTo names no namespace that there is and for whose clients this rule may speak"
             if rival is not None:
-                word = f"{rival.title} speaks for {rule.host} to the same clients"
+                own = not rival.private or rival.meta.namespace == rule.meta.namespace
+                title = rival.meta.title if own else f"a DestinationRule of namespace {rival.meta.namespace}"
+                word = f"{title} speaks for {rule.host} to the same clients"
             return Standing((Finding("Conflicted" if rival is not None else "NotExported", word),), refers=True)
         return Standing(notes=tuple(self._rule_notes(written, rule)), refers=True)
 

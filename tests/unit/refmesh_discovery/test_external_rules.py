@@ -13,6 +13,7 @@ from refmesh.config.outside import hosts_outside
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.world import World
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, message_of, pod, policy
+from tests.unit.refmesh_discovery.test_standings import judged
 
 HOST = "api.example.com"
 ECHO = "echo.shop.svc.cluster.local"
@@ -248,6 +249,30 @@ def test_a_private_rule_leaves_the_public_one_to_others() -> None:
     own, others = (read(found, ResourceType.CLUSTER, f"outbound|80||{HOST}", where) for where in ("shop", "far"))
     assert own.circuit_breakers.thresholds[0].max_connections.value == 1
     assert (own.HasField("transport_socket"), others.HasField("transport_socket")) == (False, True)
+
+
+def test_the_root_namespace_s_rule_stands_behind_the_one_beside_the_entry() -> None:
+    def limiting(number: int, namespace: str, **spec: Any) -> dict[str, Any]:
+        pool = {"connectionPool": {"tcp": {"maxConnections": number}}}
+        return rule(namespace=namespace, name=f"r{number}", trafficPolicy=pool, **spec)
+
+    def limits(*rules: dict[str, Any]) -> list[int]:
+        cluster = MemoryCluster().with_echo().put("ServiceEntry", entry()).put("DestinationRule", *rules)
+        for namespace in ("far", "other"):
+            cluster.put("Namespace", {"metadata": {"name": namespace}}).put("Pod", pod("p", "10.1.0.9", namespace))
+        world, name = cluster.world(), f"outbound|80||{HOST}"
+        found = (read(world, ResourceType.CLUSTER, name, where) for where in ("shop", "far", "other"))
+        return [one.circuit_breakers.thresholds[0].max_connections.value for one in found]
+
+    unlimited, lent = 2**32 - 1, limiting(3, "refmesh-system", exportTo=["far", "shop"])
+    assert limits(lent) == [3, 3, unlimited]
+    assert limits(lent, limiting(2, "shop")) == [2, 2, 2]
+    beside = MemoryCluster().put("ServiceEntry", entry()).put("DestinationRule", lent, limiting(2, "shop"))
+    beside.put("Namespace", *({"metadata": {"name": name}} for name in ("far", "shop")))
+    (problem,) = judged(beside, "DestinationRule", "r3", "refmesh-system").blocked
+    assert "DestinationRule shop/r2 speaks for" in problem.message
+    assert limits(lent, limiting(2, "shop"), limiting(4, "far")) == [2, 4, 2]
+    assert limits(lent, limiting(5, "refmesh-system")) == [3, 3, 5]
 
 
 def test_a_block_of_all_addresses_is_no_condition() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from refmesh.api.kinds import KINDS
 from refmesh.config.model import ABSENT
 from refmesh.config.standing import CONDITIONS, Finding, Standing, wanted_istio_status, without_standing
+from refmesh.discovery import known_hosts
 from refmesh.discovery.standings import Standings, inputs
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, metadata, pod, policy, service
 from tests.unit.refmesh_discovery.test_generation import headless
@@ -234,13 +235,86 @@ def test_a_gateway_without_a_workload_without_a_port_or_without_a_certificate_sa
     assert "Gateway shop/old has port 80" in judged(cluster, "IstioGateway").blocked[0].message
     stranger = gateway("x", door(444, "HTTPS", mode="SIMPLE", credentialName="c"))
     stranger["metadata"]["namespace"] = "far"
-    (problem,) = judged(cluster.put("IstioGateway", stranger), "IstioGateway", namespace="far").blocked
-    assert "Secret shop/c" not in problem.message
+    assert not judged(cluster.put("IstioGateway", stranger), "IstioGateway", namespace="far").findings
     bound = virtual_service(gateways=["x"], hosts=["a.example.com"])
     assert not judged(cluster.put("VirtualService", bound), "VirtualService").findings
     elsewhere = virtual_service(gateways=["x"], hosts=["a.example.org"])
     found = said(judged(cluster.put("VirtualService", elsewhere), "VirtualService"))
     assert found["Accepted"] == ("False", "NoMatchingHost")
+
+
+# ------------------------------------------------------------------------------------------- what others do not learn
+def counted(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
+    """The arguments of every call of a function of a module from now on."""
+    calls, function = [], getattr(module, name)
+
+    def call(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return function(*arguments)
+
+    monkeypatch.setattr(module, name, call)
+    return calls
+
+
+def test_the_hosts_of_an_object_are_not_held_against_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{letter}{n}.example.com" for n in range(30) for letter in "ab"]
+    entry = {**OUTSIDE, "hosts": names}
+    wide = [f"*.x{n}.example.com" for n in range(29)]
+    written = virtual_service(hosts=["*.example.com", *wide, *names])
+    cluster = MemoryCluster().with_echo().put("ServiceEntry", policy("e", entry)).put("VirtualService", written)
+    cluster.put("ServiceEntry", policy("f", {**OUTSIDE, "hosts": [f"a.{name[2:]}" for name in wide]}))
+    calls = counted(monkeypatch, known_hosts, "covers")
+    assert not judged(cluster, "VirtualService").findings
+    assert len(calls) < len(names)
+
+
+def test_of_many_hosts_that_another_entry_has_the_first_are_named() -> None:
+    many = {**OUTSIDE, "hosts": [f"a{n}.example.com" for n in range(100)]}
+    cluster = MemoryCluster().put("ServiceEntry", policy("x", many, created=YOUNGER), policy("old", many))
+    found = judged(cluster, "ServiceEntry").blocked
+    assert (len(found), found[-1].message) == (17, "others say it of 84 more of its hosts and ports")
+
+
+def exporting_rule(name: str, to: list[str], namespace: str, created: str = NOW, **spec: Any) -> dict[str, Any]:
+    full = {"host": "echo.shop.svc.cluster.local", "exportTo": to, **spec}
+    return policy(name, full, namespace, created=created)
+
+
+def test_a_rule_without_a_say_learns_nothing_of_private_rules_where_it_has_none() -> None:
+    cluster = MemoryCluster().with_echo()
+    for namespace in ("far", "other"):
+        cluster.put("Namespace", {"metadata": {"name": namespace}}).put("Pod", pod("p", "10.1.0.9", namespace))
+    cluster.put("DestinationRule", exporting_rule("secret", ["."], "far"))
+    cluster.put("DestinationRule", exporting_rule("x", ["far"], "other", YOUNGER))
+    (problem,) = judged(cluster, "DestinationRule", namespace="other").blocked
+    assert (problem.reason, "secret" in problem.message) == ("NotExported", False)
+    # From beside the Service it may speak there: it learns that there is one.
+    cluster.put("DestinationRule", exporting_rule("x", ["far"], "shop", YOUNGER))
+    (problem,) = judged(cluster, "DestinationRule").blocked
+    assert (problem.reason, "secret" in problem.message) == ("Conflicted", False)
+    assert "namespace far" in problem.message
+
+
+def test_a_subset_counts_where_the_virtual_service_speaks() -> None:
+    spec: dict[str, Any] = {"subsets": [{"name": "v1", "labels": {"version": "v1"}}]}
+    cluster = MemoryCluster().with_echo().put("Namespace", {"metadata": {"name": "far"}})
+    cluster.put("Pod", pod("p", "10.1.0.9", "far"))
+    cluster.put("DestinationRule", exporting_rule("r", ["."], "far", **spec))
+    to = [{"route": [{"destination": {"host": "echo", "subset": "v1"}}]}]
+    cluster.put("VirtualService", virtual_service(http=to))
+    assert said(judged(cluster, "VirtualService"))["ResolvedRefs"] == ("False", "SubsetNotFound")
+    cluster.put("VirtualService", virtual_service(http=to, exportTo=["far"]))
+    assert not judged(cluster, "VirtualService").findings
+
+
+def test_what_is_wrong_with_a_gateway_is_said_in_its_own_namespace_only() -> None:
+    broken = policy("g", {"servers": [{"hosts": ["x"], "nonsense": "of mine"}]})
+    cluster = MemoryCluster().with_echo().put("IstioGateway", broken)
+    for namespace, told in (("shop", True), ("other", False)):
+        bound = policy("x", {"hosts": ["a.example.com"], "gateways": ["shop/g"], **TO_ECHO}, namespace)
+        (problem,) = judged(cluster.put("VirtualService", bound), "VirtualService", namespace=namespace).blocked
+        assert problem.message.startswith("Gateway shop/g is not in force")
+        assert ("spec." in problem.message) is told
 
 
 # ------------------------------------------------------------------------------------------------------------- form
