@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from conformance.context import AT_ONCE
 from conformance.limits import LIMITS
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Batch, Record
@@ -143,7 +144,7 @@ class Asked:
 
 
 def ask(ctx: Context, service: str, words: str, cases: Iterable[Case], *, client: str = "") -> tuple[Asked, ...]:
-    """Send every case `TIMES` times, one after the other."""
+    """Send every case `TIMES` times, a case after the other."""
     found = []
     for case in cases:
         batch = Batch(
@@ -152,6 +153,7 @@ def ask(ctx: Context, service: str, words: str, cases: Iterable[Case], *, client
             method=case.method,
             headers=dict(case.headers),
             count=TIMES,
+            concurrency=AT_ONCE,
             timeout=LIMITS.request,
             fresh=case.protocol == "http1",
         )

@@ -197,10 +197,15 @@ def crash(ctx: Context) -> Crash:
     def now() -> Mapping[str, int]:
         return _restarts(ctx.kube.get("v1", "Pod", pod.name, pod.namespace) or {})
 
+    missed = 0
+
     def again() -> bool:
+        nonlocal missed
         tries.append(outside(ctx, pod))
         restarted = any(now().get(name, 0) > before.get(name, 0) for name in started)
-        return restarted and all(one.ok for one in ctx.client().batch(batch))
+        answered = all(one.ok for one in ctx.client().batch(batch))
+        missed += not answered
+        return restarted and answered
 
     ctx.watch(again, BACK)
     back = ctx.now() - at if again() else None
@@ -212,6 +217,7 @@ def crash(ctx: Context) -> Crash:
         back=back,
         limit=BACK,
         plaintext=tuple(tries),
+        missed=missed,
     )
 
 

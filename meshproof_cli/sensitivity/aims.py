@@ -31,7 +31,7 @@ AIMS: Mapping[str, tuple[str, ...]] = {
     "strict-for-http-only": ("MTLS-05",),
     "any-authority-trusted": ("MTLS-06",),
     "server-identity-ignored": ("MTLS-07",),
-    "mtls-where-strict-only": ("MTLS-08",),
+    "mode-changes-by-a-detour": ("MTLS-08",),
     "old-tls-allowed": ("MTLS-09",),
     "peer-header-kept": ("MTLS-10",),
     "expiry-unchecked": (
@@ -44,10 +44,8 @@ AIMS: Mapping[str, tuple[str, ...]] = {
     "issuer-cached-forever": ("ID-03",),
     "old-root-dropped-early": ("ID-03",),
     "one-identity-a-namespace": ("ID-04",),
-    "control-plane-loss-stops-traffic": (
-        "ID-05",
-        "LC-03",
-    ),
+    "control-plane-loss-stops-traffic": ("LC-03",),
+    "proxy-ends-with-the-authority": ("ID-05",),
     "key-in-a-secret": ("ID-07",),
     "certificate-lifetime-uncapped": ("ID-08",),
     "csr-signature-unchecked": ("ID-08",),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 from refmesh.api.client_tls import ClientTls
-from refmesh.api.peer_authentication import MtlsMode
+from refmesh.config.model import key_of
 from refmesh.defects.defect import Defect
-from refmesh.discovery import policy
 
 __all__ = ["DEFECTS"]
 
@@ -125,14 +125,31 @@ def _plaintext_to_all(sound: Callable[..., Any]) -> Callable[..., Any]:
     return cluster_specs
 
 
-def _only_where_needed(sound: Callable[..., bool]) -> Callable[..., bool]:
-    """Have clients speak mTLS to those only who take nothing else."""
+def _by_a_detour(sound: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Take a change of the mode for the end of the old one first, and for the begin of the new one a second later."""
 
-    def mtls(policies: Any, pod: Any, port: int) -> bool:
-        strict = pod is not None and policy.mode_in_force(policies, pod, port) is MtlsMode.STRICT
-        return strict and sound(policies, pod, port)
+    async def follow(watcher: Any, source: Any) -> None:
+        store, loop = watcher._store, asyncio.get_running_loop()  # noqa: SLF001 - the seam
+        put = store.put
 
-    return mtls
+        def in_two_steps(kind: str, obj: Any) -> bool:
+            def known() -> bool:
+                return key_of(obj) in store.now("peer_authentications").peer_authentications
+
+            def then() -> None:
+                if known():  # it was not deleted meanwhile
+                    watcher._note(source, changed=put(kind, obj))  # noqa: SLF001
+
+            if kind != source.name or not known():
+                return bool(put(kind, obj))
+            loop.call_later(1.0, then)
+            return bool(put(kind, {**obj, "spec": {**obj["spec"], "mtls": {"mode": "DISABLE"}}}))
+
+        if source.name == "PeerAuthentication":
+            store.put = in_two_steps
+        await sound(watcher, source)
+
+    return follow
 
 
 DEFECTS = (
@@ -214,10 +231,10 @@ DEFECTS = (
         _plaintext_to_all,
     ),
     Defect(
-        "mtls-where-strict-only",
-        "Clients speak mTLS to STRICT workloads only, and hear of a change of the mode when the workload does.",
+        "mode-changes-by-a-detour",
+        "Between two mTLS modes there is a second without any.",
         "mtls",
-        "refmesh.discovery.endpoints:_mtls",
-        _only_where_needed,
+        "refmesh.config.watcher:Watcher._follow",
+        _by_a_detour,
     ),
 )

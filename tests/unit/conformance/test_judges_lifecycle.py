@@ -79,6 +79,8 @@ CRASH = Crash(("proxy",), 1, 0, 2.5, 40.0, (REFUSED, REFUSED))
         (replace(CRASH, plaintext=(REFUSED, TAKEN)), FAIL),  # open while the proxy is down
         (replace(CRASH, own_restarts=1), FAIL),
         (replace(CRASH, restarts=0), OPEN),
+        (replace(CRASH, restarts=0, missed=1), OPEN),  # answered again, and nothing was restarted
+        (replace(CRASH, restarts=0, missed=9, back=None), FAIL),  # what never starts is not told of
     ],
 )
 def test_a_crash_heals_and_fails_closed(history, verdict):
