@@ -121,11 +121,13 @@ def _figures(matrix: Matrix) -> list[tuple[str, str]]:
     equivalents = [one for one in matrix.subjects if one.kind == "equivalent" and matrix.of(one) is not None]
     flagged = matrix.named("equivalent", Outcome.FALSE_ALARM)
     alarms, runs = matrix.quiet_runs
+    missed = [one for one, _ in matrix.missed if one in tried]
     own = sum(bool(trial.by_its_own) for one in killed if (trial := matrix.of(one)) is not None)
     return [
         ("defects found, of those tried", f"{len(killed)} of {len(tried)}"),
         ("defects seeded", str(len(seeded))),
         ("found by a check that speaks of them", f"{own} of {len(killed)}"),
+        ("found by the checks that must find them", f"{len(tried) - len(missed)} of {len(tried)}"),
         ("not tried, or broke off", str(len(seeded) - len(tried))),
         ("equivalents flagged", f"{len(flagged)} of {len(equivalents)}"),
         ("clean runs with a failure", f"{alarms} of {runs}"),
@@ -166,6 +168,9 @@ def kill_matrix_markdown(matrix: Matrix) -> str:
             if row.subject.kind != "defect"
         ],
     )
+    if matrix.missed:
+        lines += ["", "## Checks that missed the defect that they must find", ""]
+        lines += _table(("defect", "checks"), [[f"`{one.name}`", ", ".join(ids)] for one, ids in matrix.missed])
     if unseen := [one for one in matrix.survivors if one.excuse]:
         lines += ["", "## Defects that no check can find", ""]
         lines += _table(("defect", "why"), [[f"`{one.name}`", one.excuse] for one in unseen])

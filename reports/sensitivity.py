@@ -46,6 +46,10 @@ class Subject:
     seam: str = ""
     excuse: str = ""
     """Why no check can find it."""
+    aims: tuple[str, ...] = ()
+    """The checks that must find it."""
+    says: str = ""
+    """What a check must say to have found it, where it has another defect in it that shows by itself."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Trial:
     @property
     def outcome(self) -> Outcome:
         """What it says."""
-        if self.subject.kind == "defect" and self.failed:
+        if self.subject.kind == "defect" and any(self.subject.says in self.reasons.get(one, "") for one in self.failed):
             return Outcome.KILLED
         if self.problem:
             return Outcome.BROKEN
@@ -131,6 +135,16 @@ class Matrix:
     def survivors(self) -> tuple[Subject, ...]:
         """The defects that no check found."""
         return self.named("defect", Outcome.SURVIVED)
+
+    @property
+    def missed(self) -> tuple[tuple[Subject, tuple[str, ...]], ...]:
+        """Defects that were tried, with the checks that must find them and did not."""
+        found = []
+        for subject in self.subjects:
+            trial = self.of(subject)
+            if trial is not None and (late := tuple(one for one in subject.aims if one not in trial.failed)):
+                found.append((subject, late))
+        return tuple(found)
 
     @property
     def capabilities(self) -> tuple[tuple[str, int, int, int], ...]:
@@ -211,11 +225,15 @@ def trial_json(trial: Trial) -> dict[str, Any]:
     return {**found, "outcome": trial.outcome.value}
 
 
+def _subject(document: Mapping[str, Any]) -> Subject:
+    return Subject(**{**document, "aims": tuple(document.get("aims", ()))})
+
+
 def trial_from_json(document: Mapping[str, Any]) -> Trial:
     """The inverse of `trial_json`. Raises `UsageProblem`."""
     try:
         values = {name: value for name, value in document.items() if name in Trial.__dataclass_fields__}
-        values["subject"] = Subject(**document["subject"])
+        values["subject"] = _subject(document["subject"])
         values["verdicts"] = {name: Verdict(value) for name, value in document["verdicts"].items()}
         values["affected"] = tuple(document.get("affected", ()))
         return Trial(**values)
@@ -256,7 +274,7 @@ def read_matrix(document: Mapping[str, Any]) -> Matrix:
             document["mesh"],
             document["product_version"],
             tuple(CheckInfo(**one) for one in document["checks"]),
-            tuple(Subject(**one) for one in document["subjects"]),
+            tuple(_subject(one) for one in document["subjects"]),
             tuple(trial_from_json(one) for one in document["trials"]),
         )
     except (KeyError, TypeError) as error:

@@ -20,6 +20,7 @@ from reports.model import Evidence
 __all__ = ["Call", "judge_calls"]
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+REFUSALS = {"PERMISSION_DENIED", "UNAUTHENTICATED"}
 CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 
 
@@ -36,6 +37,13 @@ class Call:
     """Resources that it was sent."""
     end: str = ""
     """The gRPC status that ended the call, where one did."""
+    certified: bool = True
+    """Whether it showed a certificate of the mesh."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was ended for who the caller is. Without a certificate there may be no connection at all."""
+        return self.end.partition(":")[0] in (REFUSALS if self.certified else {*REFUSALS, "UNAVAILABLE"})
 
     @property
     def row(self) -> dict[str, Any]:
@@ -53,9 +61,8 @@ def judge_calls(history: tuple[Call, ...]) -> Judgement:
             return failed(f"{one.who} was told {one.told} clusters of {one.claims}", evidence)
     if not all(one.told for one in history if one.own):
         return inconclusive("a proxy was not told its own configuration: that others are not proves nothing", evidence)
-    silent = [one for one in history if not one.own and (not one.end or one.end.startswith("DEADLINE_EXCEEDED"))]
-    if silent:
-        return inconclusive(f"{silent[0].who} was neither told anything nor refused", evidence)
+    if unclear := [one for one in history if not one.own and not one.refused]:
+        return inconclusive(f"{unclear[0].who} was neither told anything nor refused", evidence)
     strangers = [one for one in history if not one.own]
     return passed(f"told to the pod itself only; refused: {', '.join(one.who for one in strangers)}", evidence)
 
@@ -98,7 +105,7 @@ def _call(
         finally:
             enough.set()
             answers.cancel()
-    return Call(who, f"{pod.namespace}/{pod.name}", own, told, end)
+    return Call(who, f"{pod.namespace}/{pod.name}", own, told, end, credentials is not None)
 
 
 @check(

@@ -168,7 +168,7 @@ def judge_crash(history: Crash) -> Judgement:
     evidence = history.evidence
     if not history.added:
         return failed("no container was added to the pod: there is no proxy to crash", *evidence)
-    # A kubelet tells of a restart only when the hook after the start has ended: of one that never does it tells nothing.
+    # A kubelet tells of a restart when the hook after the start has ended: of one that never ends it tells nothing.
     if not history.restarts and (history.back is not None or not history.missed):
         return inconclusive("the proxy was not restarted: it did not crash", *evidence)
     if open_to := [one for one in history.plaintext if one.answered]:

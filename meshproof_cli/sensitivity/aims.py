@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["AIMS", "EXCUSED", "UNSEEN", "aimed"]
+__all__ = ["AIMS", "EXCUSED", "SAYS", "UNSEEN", "aimed"]
 
 AIMS: Mapping[str, tuple[str, ...]] = {
     "opt-in-ignored": ("INJ-01",),
@@ -162,6 +162,9 @@ UNSEEN: Mapping[str, str] = {
     " later change goes out all the same",
 }
 """Defect that no check can find from outside -> why."""
+
+SAYS: Mapping[str, str] = {"never-heals-after-rejection": "not even when that one is gone"}
+"""Defect that needs another one to show -> what a check says of this one."""
 
 
 def aimed(defect: str) -> tuple[str, ...]:

@@ -193,11 +193,13 @@ def _print(matrix: Matrix, output: Output) -> None:
     killed = len(matrix.named("defect", Outcome.KILLED))
     seeded = sum(one.kind == "defect" for one in matrix.subjects)
     tried = killed + len(matrix.survivors)
+    for subject, ids in matrix.missed:
+        typer.echo(f"{', '.join(ids)} must find {subject.name}, and did not")
     typer.echo(f"\n{killed} of {tried} defects tried were found, of {seeded} seeded. {matrix.proof}")
 
 
 def _code(matrix: Matrix) -> ExitCode:
-    if matrix.survivors or matrix.false_alarms:
+    if any(not one.excuse for one in matrix.survivors) or matrix.missed or matrix.false_alarms:
         return ExitCode.NOT_CONFORMANT
     open_ends = [one for one in matrix.subjects if matrix.outcome(one) in (Outcome.BROKEN, Outcome.OPEN)]
     return ExitCode.NOT_PROVEN if open_ends else ExitCode.CONFORMANT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from meshproof_cli.sensitivity.aims import UNSEEN, aimed
+from meshproof_cli.sensitivity.aims import SAYS, UNSEEN, aimed
 from reports.choice import choose
 from reports.errors import UsageProblem
 from reports.sensitivity import Subject, Trial
@@ -34,7 +34,7 @@ AFFECTED: Mapping[str, tuple[str, ...]] = {
 """Capability of a defect -> the groups of checks that speak of it. They are judged first."""
 
 LAST = ("LC-06",)
-"""Checks that take the mesh off the cluster: each is judged alone, and only where it must find the defect."""
+"""Checks that take the mesh off the cluster: nothing can be judged after one."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ def subjects(listed: Iterable[Mapping[str, str]], clean: int) -> tuple[Subject, 
             one.get("summary", ""),
             one.get("seam", ""),
             UNSEEN.get(one["name"], ""),
+            aimed(one["name"]),
+            SAYS.get(one["name"], ""),
         )
         for one in listed
     ]
@@ -97,19 +99,22 @@ def stages(subject: Subject, checks: Mapping[str, str], *, affected_only: bool =
     """The checks (id -> group) in the order in which they are judged: group by group those affected, then the rest.
 
     The checks that must find the defect come before all. An equivalent and the sound mesh have no affected group:
-    everything is judged at once. With `affected_only` the rest is left out.
+    everything is judged at once. With `affected_only` the rest is left out. What takes the mesh away is judged by
+    itself, after all else; of a defect that it must find, instead of all else.
     """
+    ends = tuple(Stage((one,), affected=True) for one in LAST if one in checks)
+    stay = {one: group for one, group in checks.items() if one not in LAST}
     if subject.kind != "defect":
-        return (Stage(tuple(checks), affected=False),)
-    own = affected(subject, checks.values())
+        return tuple(one for one in (Stage(tuple(stay), affected=False), *ends) if one.ids)
     aims = [one for one in aimed(subject.name) if one in checks]
-    left = {one: group for one, group in checks.items() if one not in aims}
-    # What ends the mesh is judged by itself.
-    at_once, alone = [one for one in aims if one not in LAST], [one for one in aims if one in LAST]
-    first = [Stage(tuple(at_once), affected=True, whole=True), *(Stage((one,), affected=True) for one in alone)]
+    if set(aims) & set(LAST):
+        return ends
+    own = affected(subject, checks.values())
+    left = {one: group for one, group in stay.items() if one not in aims}
+    first = [Stage(tuple(aims), affected=True, whole=True)]
     first += [Stage(tuple(one for one, its in left.items() if its == group), affected=True) for group in own]
     rest = Stage(tuple(one for one, group in left.items() if group not in own), affected=False)
-    return tuple(one for one in (*first, *(() if affected_only else (rest,))) if one.ids)
+    return tuple(one for one in (*first, *(() if affected_only else (rest, *ends))) if one.ids)
 
 
 def waiting(
@@ -122,12 +127,10 @@ def waiting(
     the defect.
     """
     wanted = set(checks)
-    sound = {
-        one.subject.name
-        for one in done
-        if not one.problem
-        and (stale or one.image == image)
-        and wanted & set(aimed(one.subject.name)) <= set(one.verdicts)
-        and (one.failed or wanted <= set(one.verdicts))
-    }
+
+    def whole(trial: Trial) -> bool:
+        aims, asked = wanted & set(aimed(trial.subject.name)), set(trial.verdicts)
+        return aims <= asked and bool(trial.failed or wanted <= asked or aims & set(LAST))
+
+    sound = {one.subject.name for one in done if not one.problem and (stale or one.image == image) and whole(one)}
     return tuple(one for one in chosen if one.name not in sound)

@@ -98,10 +98,10 @@ def install(bench: Bench, subject: Subject) -> None:
     )
 
 
-def _farewell(subject: Subject) -> str:
-    """The command that takes the mesh away. It finds the cluster by KUBECONFIG."""
+def _farewell(bench: Bench, subject: Subject) -> str:
+    """The command that takes the mesh off the bench's cluster."""
     defect = ("--defect", subject.name) if subject.kind == "defect" else ()
-    return shlex.join(module_command("refmesh", "uninstall", "--yes", *defect))
+    return shlex.join(module_command("refmesh", "uninstall", "--yes", *bench.access, *defect))
 
 
 def _judged(
@@ -119,7 +119,7 @@ def _judged(
             *("--no-wait", "--mesh-disruptive"),
             *(["--mesh-seed", str(seed)] if seed is not None else []),
             *(["-x"] if first else []),
-            *(["--mesh-set", f"uninstall={_farewell(subject)}"] if set(ids) <= set(LAST) else []),
+            *(["--mesh-set", f"uninstall={_farewell(bench, subject)}"] if set(ids) <= set(LAST) else []),
         ],
         limit=SUITE_SECONDS,
     )

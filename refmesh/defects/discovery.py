@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from refmesh.config.model import key_of
 from refmesh.defects.defect import Defect
+from refmesh.kubeclient import KubeError
 
 __all__ = ["DEFECTS"]
 
 _STREAM = "refmesh.discovery.stream"
-_BETWEEN_LOSSES, _LOST, _LATE = 4.0, 0.5, 15.0
+_UNBROKEN, _LATE = 4.0, 15.0
 """Seconds."""
 
 
@@ -54,41 +55,70 @@ def _bad_object_raises(sound: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _emptied(sound: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """Now and then lose a watch of endpoints, and know none until the next list."""
+    """When a watch of endpoints breaks off, forget them; and have it break off every few seconds."""
 
-    async def lose(self: Any, source: Any) -> None:
-        while True:
-            await asyncio.sleep(_BETWEEN_LOSSES)
-            self._note(source, changed=self._store.replace(source.name, ()))
-            await asyncio.sleep(_LOST)
-            page = await self._kube.page(source.api_version, source.plural)
-            self._note(source, changed=self._store.replace(source.name, page.items))
-
-    async def both(self: Any, source: Any) -> None:
+    async def follow(watcher: Any, source: Any) -> None:
         if source.name == "EndpointSlice":
-            await asyncio.gather(sound(self, source), lose(self, source))
-        else:
-            await sound(self, source)
+            watcher._kube = _Cut(watcher._kube, lambda: watcher._note(source, changed=forget()))  # noqa: SLF001
 
-    return both
+            def forget() -> bool:
+                return bool(watcher._store.replace(source.name, ()))  # noqa: SLF001 - the seam
+
+        await sound(watcher, source)
+
+    return follow
 
 
-def _changed_late(sound: Callable[[Any, str, Any], bool]) -> Callable[[Any, str, Any], bool]:
+class _Cut:
+    """The API server, whose watches of endpoints break off."""
+
+    def __init__(self, kube: Any, broken: Callable[[], None]) -> None:
+        self._kube, self._broken = kube, broken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def watch(self, api_version: str, plural: str, version: str) -> AsyncIterator[Any]:
+        events = self._kube.watch(api_version, plural, version)
+        if plural != "endpointslices":
+            async for event in events:
+                yield event
+            return
+        try:
+            async with asyncio.timeout(_UNBROKEN):
+                async for event in events:
+                    yield event
+        except TimeoutError:
+            self._broken()
+            raise KubeError(500, "the watch broke off") from None
+
+
+def _changed_late(sound: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """Take in a new route at once, and its changes when nobody waits for them any more."""
+    tables = {"HTTPRoute": "http_routes", "VirtualService": "virtual_services"}
 
-    def put(self: Any, source: str, obj: Any) -> bool:
-        table = {"HTTPRoute": "http_routes", "VirtualService": "virtual_services"}.get(source)
-        if table is None or key_of(obj) not in getattr(self.now(table), table):
-            return sound(self, source, obj)
+    async def follow(watcher: Any, source: Any) -> None:
+        store = watcher._store  # noqa: SLF001 - the seam
+        put = store.put
 
-        def late() -> None:
-            if key_of(obj) in getattr(self.now(table), table):  # it was not deleted meanwhile
-                sound(self, source, obj)
+        def late(kind: str, obj: Any) -> bool:
+            def known() -> bool:
+                return key_of(obj) in getattr(store.now(tables[kind]), tables[kind])
 
-        asyncio.get_running_loop().call_later(_LATE, late)
-        return False
+            def then() -> None:
+                if known():  # it was not deleted meanwhile
+                    watcher._note(source, changed=put(kind, obj))  # noqa: SLF001
 
-    return put
+            if kind != source.name or not known():
+                return bool(put(kind, obj))
+            asyncio.get_running_loop().call_later(_LATE, then)
+            return False
+
+        if source.name in tables:
+            store.put = late
+        await sound(watcher, source)
+
+    return follow
 
 
 def _sulking(sound: Callable[..., bool]) -> Callable[..., bool]:
@@ -150,7 +180,7 @@ DEFECTS = (
     ),
     Defect(
         "endpoints-emptied-on-watch-error",
-        "When a watch of endpoints breaks off, there are none until the next list.",
+        "When a watch of endpoints breaks off, as it does every few seconds, there are none until the next list.",
         "discovery",
         "refmesh.config.watcher:Watcher._follow",
         _emptied,
@@ -159,7 +189,7 @@ DEFECTS = (
         "route-changes-late",
         "A new route is in force at once, its changes after a quarter of a minute.",
         "discovery",
-        "refmesh.config.store:Store.put",
+        "refmesh.config.watcher:Watcher._follow",
         _changed_late,
     ),
     Defect(

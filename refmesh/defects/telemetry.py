@@ -62,7 +62,7 @@ def _no_flags(sound: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
 _CAPTURE = """
 from refmesh.agent import capture
 capture._NEVER_CAPTURED_INBOUND = (capture.READY_PORT,)
-raise SystemExit(capture.main())
+raise SystemExit(capture.main([]))
 """
 
 

@@ -24,8 +24,9 @@ from meshproof_cli.sensitivity.work import Record, try_all
 from meshproof_cli.suite import Suite, judge
 from refmesh import defects
 from reports.errors import EnvironmentProblem, UsageProblem
+from reports.kill_matrix import write_kill_matrix
 from reports.model import Result, Run, Verdict
-from reports.sensitivity import Outcome, Subject, Trial
+from reports.sensitivity import Matrix, Outcome, Subject, Trial, matrix_json, read_matrix
 
 LISTED = [
     {"name": "v-same", "kind": "equivalent", "capability": "equivalent"},
@@ -92,12 +93,49 @@ def test_every_check_has_a_defect_that_it_must_find_or_a_reason_and_so_has_every
 
 
 def test_what_must_find_the_defect_is_asked_before_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(AIMS, "w-off", ("CB-01", "WT-02", "GW-09", "LC-06"))
+    monkeypatch.setitem(AIMS, "w-off", ("CB-01", "WT-02", "GW-09"))
     found = stages(EVERY[0], {**CHECKS, "LC-06": "LC"})
-    assert [one.ids for one in found] == [("CB-01", "WT-02"), ("LC-06",), ("WT-01",), ("INJ-01", "MTLS-01")]
+    assert [one.ids for one in found] == [("CB-01", "WT-02"), ("WT-01",), ("INJ-01", "MTLS-01"), ("LC-06",)]
     assert [one.whole for one in found] == [True, False, False, False]
     done = replace(DONE, verdicts={"WT-01": Verdict.FAIL})
     assert waiting(EVERY[:1], (done,), image="i", checks=CHECKS)  # WT-02 was not asked
+
+
+def test_nothing_is_judged_when_the_mesh_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = {"LC-06": "LC", **CHECKS}
+    assert [one.ids for one in stages(EVERY[-1], checks)] == [tuple(CHECKS), ("LC-06",)]
+    monkeypatch.setitem(AIMS, "w-off", ("LC-06",))
+    assert [one.ids for one in stages(EVERY[0], checks)] == [("LC-06",)]
+    survivor = replace(DONE, verdicts={"LC-06": Verdict.PASS})
+    assert not waiting(EVERY[:1], (survivor,), image="i", checks=checks)
+
+
+def test_the_mesh_is_taken_off_the_cluster_that_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags: list[str] = []
+
+    def noted(suite: Suite, *_: object) -> Run:
+        flags.extend(suite.flags)
+        return run({})
+
+    monkeypatch.setattr(trials, "refmesh", lambda *_, **__: None)
+    monkeypatch.setattr(trials, "judge", noted)
+    cluster = Cluster("c", "existing", tmp_path / "k", "staging")
+    attempt(replace(bench(tmp_path), cluster=cluster, checks={"LC-06": "LC"}), EVERY[-1], lambda _: None)
+    (flag,) = [one for one in flags if one.startswith("uninstall=")]
+    assert f"--kubeconfig {tmp_path / 'k'} --context staging" in flag
+
+
+def test_what_must_find_a_defect_and_did_not_is_told(tmp_path: Path) -> None:
+    aimed = replace(EVERY[0], aims=("WT-01", "WT-02"), says="off")
+    trial = Trial(aimed, {"WT-01": Verdict.FAIL, "WT-02": Verdict.PASS}, {"WT-01": "it is off"})
+    matrix = Matrix("m", "1", (), (aimed,), (trial,))
+    assert matrix.missed == ((aimed, ("WT-02",)),)
+    assert trial.outcome is Outcome.KILLED
+    assert replace(trial, reasons={"WT-01": "another thing"}).outcome is Outcome.SURVIVED
+    assert read_matrix(matrix_json(matrix)) == matrix
+    write_kill_matrix(matrix, tmp_path)
+    for file in ("kill-matrix.md", "kill-matrix.html"):
+        assert "missed the defect that they must find" in (tmp_path / file).read_text()
 
 
 @given(

@@ -11,7 +11,9 @@ from reports.model import Verdict
 
 OWN = Call("server of a", "a/server", own=True, told=9)
 OTHER = Call("server of a", "b/optin", own=False, told=0, end="PERMISSION_DENIED: not this pod's")
-NOBODY = Call("somebody without a certificate", "a/server", own=False, told=0, end="UNAVAILABLE: handshake")
+NOBODY = Call(
+    "somebody without a certificate", "a/server", own=False, told=0, end="UNAVAILABLE: handshake", certified=False
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,8 @@ NOBODY = Call("somebody without a certificate", "a/server", own=False, told=0, e
         ((OWN, OTHER, replace(NOBODY, told=1)), Verdict.FAIL),
         ((replace(OWN, told=0, end="UNAVAILABLE: x"), OTHER, NOBODY), Verdict.INCONCLUSIVE),
         ((OWN, replace(OTHER, end=""), NOBODY), Verdict.INCONCLUSIVE),
+        ((OWN, replace(OTHER, end="UNAVAILABLE: connection lost"), NOBODY), Verdict.INCONCLUSIVE),
+        ((OWN, replace(OTHER, end="NOT_FOUND: no such pod"), NOBODY), Verdict.INCONCLUSIVE),
         ((OWN, replace(OTHER, end="DEADLINE_EXCEEDED: late"), NOBODY), Verdict.INCONCLUSIVE),
     ],
 )

@@ -24,10 +24,12 @@ from refmesh.discovery import clusters, hashing, route_action
 from refmesh.discovery.policy import MtlsPolicies
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
+from refmesh.discovery.stream import ProxyState
 from refmesh.errors import UsageProblem
 from refmesh.injector import patch
 from refmesh.injector import policy as injection
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, endpoint_slice, message_of, pod, policy
+from tests.unit.refmesh_discovery.simulated import SimulatedProxy, Toy, exchange
 
 EVERY = (*defects.catalogue(), *defects.equivalents())
 
@@ -265,3 +267,17 @@ def test_grpc_becomes_bytes() -> None:
     defects.switch_on("grpc-per-connection")
     assert objects.protocol_of("grpc") is model.Protocol.TCP
     assert objects.protocol_of("http") is model.Protocol.HTTP
+
+
+@pytest.mark.parametrize("sulks", [False, True])
+def test_a_proxy_that_rejected_a_cluster_gets_no_other_with_the_defect_alone(sulks: bool) -> None:
+    if sulks:
+        defects.switch_on("never-heals-after-rejection")
+    server, proxy = ProxyState(), SimulatedProxy()
+    server.offer(first := Toy(clusters={"a": 0}, bad=frozenset({"a"})).tables(), {})
+    for request in proxy.connect():
+        server.request(request)
+    exchange(server, proxy, 0.0)
+    server.offer(Toy(clusters={"b": 0}).tables(first), {})
+    exchange(server, proxy, 1.0)
+    assert ("b" in proxy.has[ResourceType.CLUSTER]) is not sulks
