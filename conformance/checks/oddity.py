@@ -48,7 +48,7 @@ def judge_odd(history: Odd) -> Judgement:
     late = tuple(name for name, held in history.in_force if not held)
     if late:
         harm = " beside one with a percent sign in a header's value" if late[0].startswith("beside") else ""
-        ever = ", not even when that one is gone" if late[-1].endswith(ALONE) else ""
+        ever = ", and no change of another after it" if any(name.endswith(ALONE) for name in late) else ""
         return failed(f"the route {late[0]}{harm} does not come into force{ever}", *history.evidence)
     return judge_cases(history.asked)
 
@@ -76,9 +76,10 @@ def _stands(ctx: Context, by: Literal["version", "service"]) -> Odd:
         for name, marker in ((f"beside-{by}", beside), (f"odd-{by}", odd)):
             found.append((name, _held(ctx, name, marker)))
             if not found[-1][1]:
-                if marker is beside:
-                    ctx.remove(*ctx.applied[before:last])
-                    found.append((f"{name}{ALONE}", _held(ctx, name, marker)))
+                ctx.remove(*ctx.applied[before:last])
+                later = ctx.marker(V2)
+                ctx.apply(RequestRoute(space, f"beside-{by}", 8080, (plain,), later, by))
+                found.append((f"beside-{by}{ALONE}", _held(ctx, f"beside-{by}", later)))
                 return Odd(tuple(found), ())
         return Odd(tuple(found), ask(ctx, f"odd-{by}", by, CASES))
     finally:

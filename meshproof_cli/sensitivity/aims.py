@@ -163,7 +163,7 @@ UNSEEN: Mapping[str, str] = {
 }
 """Defect that no check can find from outside -> why."""
 
-SAYS: Mapping[str, str] = {"never-heals-after-rejection": "not even when that one is gone"}
+SAYS: Mapping[str, str] = {"never-heals-after-rejection": "no change of another after it"}
 """Defect that needs another one to show -> what a check says of this one."""
 
 

@@ -27,7 +27,7 @@ BOTH = (("beside-service", True), ("odd-service", True))
         (Odd(BOTH, asked(WRONG)), Verdict.FAIL, "x-word: HTTP/1.1"),
         (Odd((("beside-service", False),), ()), Verdict.FAIL, "beside one with a percent sign"),
         (Odd((("beside-service", False), (f"beside-service{ALONE}", True)), ()), Verdict.FAIL, "into force"),
-        (Odd((("beside-service", False), (f"beside-service{ALONE}", False)), ()), Verdict.FAIL, "not even when"),
+        (Odd((("beside-service", False), (f"beside-service{ALONE}", False)), ()), Verdict.FAIL, "no change of another"),
         (Odd((BOTH[0], ("odd-service", False)), ()), Verdict.FAIL, "odd-service does not come into force"),
         (Odd((), ()), Verdict.INCONCLUSIVE, "no route"),
         (Odd(BOTH, ()), Verdict.INCONCLUSIVE, "not asked"),
