@@ -262,14 +262,17 @@ def outage(ctx: Context) -> Outage:
     ctx.render(ShortCertificates(LIFETIME))
     server = ctx.pod("server")
     fresh = _fresh(ctx)
+    # A server that ends with the authority shows nothing more, and its certificate was good all the same.
+    known = _end(look(ctx, server).certificate)
     ordered = ctx.now()
     with _away(ctx) as down:
         # The client's own certificate is not to be seen from here; both are renewed within the same lifetime, so what
         # is judged as valid is asked at once, and what is judged as expired a whole lifetime after the last renewal.
         gone = ctx.now()
+        known = max(known, _end(look(ctx, server).certificate))
         during = load("new connections without an authority", ctx.client().batch(fresh))
         asked = ctx.now() - ordered
-        valid_for = _end(look(ctx, server).certificate) - ctx.now()
+        valid_for = max(known, _end(look(ctx, server).certificate)) - ctx.now()
         if down:
             ctx.watch(lambda: ctx.now() > gone + LIFETIME + 2.0, LIFETIME + 5.0)
         after = counted(ctx, server, "expired certificates", lambda: ctx.client().batch(fresh), welcome=False)
