@@ -44,8 +44,7 @@ AIMS: Mapping[str, tuple[str, ...]] = {
     "issuer-cached-forever": ("ID-03",),
     "old-root-dropped-early": ("ID-03",),
     "one-identity-a-namespace": ("ID-04",),
-    "control-plane-loss-stops-traffic": ("LC-03",),
-    "proxy-ends-with-the-authority": ("ID-05",),
+    "control-plane-loss-stops-traffic": ("ID-05", "LC-03"),
     "key-in-a-secret": ("ID-07",),
     "certificate-lifetime-uncapped": ("ID-08",),
     "csr-signature-unchecked": ("ID-08",),
@@ -132,7 +131,7 @@ AIMS: Mapping[str, tuple[str, ...]] = {
     "source-label-wrong": ("TEL-03",),
     "trace-context-not-forwarded": ("TEL-04",),
     "access-log-lost": ("TEL-05",),
-    "metrics-behind-mtls": ("TEL-06",),
+    "strict-uncounted": ("TEL-06",),
     "gateway-answers-every-host": ("GW-01",),
     "gateway-speaks-plaintext": (
         "GW-01",

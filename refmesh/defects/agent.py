@@ -5,7 +5,6 @@ A sidecar is a process of its own, which the control plane's seams do not reach.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 
@@ -23,26 +22,7 @@ def _no_renewal() -> None:
     enrolment.Enroller.renew = lambda self: None  # type: ignore[method-assign]  # noqa: ARG005 - it hears no hint either
 
 
-def _ends_with_the_authority() -> None:
-    from refmesh.agent import enrolment
-
-    sound, enrolled = enrolment.read_result, False
-
-    def read_result(data: bytes) -> enrolment.Identity:
-        nonlocal enrolled
-        try:
-            identity = sound(data)
-        except enrolment.EnrolmentFailed:
-            if enrolled:
-                os._exit(1)
-            raise
-        enrolled = True
-        return identity
-
-    enrolment.read_result = read_result
-
-
-_DEFECTS: dict[str, Callable[[], None]] = {"renewal": _no_renewal, "authority": _ends_with_the_authority}
+_DEFECTS: dict[str, Callable[[], None]] = {"renewal": _no_renewal}
 
 
 def main() -> int:

@@ -181,12 +181,6 @@ def _never_renewing(sound: Callable[[], list[str]]) -> Callable[[], list[str]]:
     return lambda: ["python", "-m", "refmesh.defects.agent", "renewal"]
 
 
-def _ending(sound: Callable[[], list[str]]) -> Callable[[], list[str]]:
-    """Give pods an agent that ends when its certificate cannot be renewed."""
-    _ = sound
-    return lambda: ["python", "-m", "refmesh.defects.agent", "authority"]
-
-
 DEFECTS = (
     Defect(
         "san-from-csr",
@@ -264,12 +258,5 @@ DEFECTS = (
         "identity",
         "refmesh.injector.containers:agent_command",
         _never_renewing,
-    ),
-    Defect(
-        "proxy-ends-with-the-authority",
-        "A proxy whose certificate cannot be renewed ends at once, though the certificate is good.",
-        "identity",
-        "refmesh.injector.containers:agent_command",
-        _ending,
     ),
 )

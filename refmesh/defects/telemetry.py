@@ -6,10 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+)
 
+from refmesh.api.peer_authentication import MtlsMode
 from refmesh.defects.defect import Defect
+from refmesh.discovery.packing import pack
 
 __all__ = ["DEFECTS"]
+
+_HTTP = ".http_connection_manager"
 
 
 def _count_twice(sound: Callable[[], tuple[str, ...]]) -> Callable[[], tuple[str, ...]]:
@@ -59,16 +66,19 @@ def _no_flags(sound: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     return tags
 
 
-_CAPTURE = """
-from refmesh.agent import capture
-capture._NEVER_CAPTURED_INBOUND = (capture.READY_PORT,)
-raise SystemExit(capture.main([]))
-"""
+def _uncounted_where_strict(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Neither count nor log what comes to a port that takes mTLS only."""
 
+    def port_chains(settings: Any, port: Any, inbound: Any) -> Any:
+        chains = sound(settings, port, inbound)
+        strict = port.mode is MtlsMode.STRICT
+        for one in (one for chain in chains if strict for one in chain.filters if one.name.endswith(_HTTP)):
+            manager = HttpConnectionManager.FromString(one.typed_config.value)
+            del manager.access_log[:]
+            one.typed_config.CopyFrom(pack(manager))
+        return chains
 
-def _captured(sound: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Capture the port that metrics are scraped at like the application's own."""
-    return lambda *args: {**sound(*args), "command": ["python", "-c", _CAPTURE]}
+    return port_chains
 
 
 DEFECTS = (
@@ -115,10 +125,10 @@ DEFECTS = (
         _no_flags,
     ),
     Defect(
-        "metrics-behind-mtls",
-        "Where plaintext is refused, so is the scrape of the metrics.",
+        "strict-uncounted",
+        "Requests to STRICT workloads are not counted where they arrive.",
         "telemetry",
-        "refmesh.injector.patch:init_container",
-        _captured,
+        "refmesh.discovery.inbound:port_chains",
+        _uncounted_where_strict,
     ),
 )
