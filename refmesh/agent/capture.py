@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALL",
     "VARIABLES",
+    "asked",
     "documents",
     "ipv6_address",
     "main",
@@ -69,14 +70,13 @@ def rules(
     loopback, inbound_source = ("::1/128", "::6/128") if ipv6 else ("127.0.0.1/32", f"{INBOUND_SOURCE}/32")
     family = 6 if ipv6 else 4
     exempt = {*_NEVER_CAPTURED_INBOUND, *(exclude_inbound if include_inbound is None else ())}
-    nets = None if include_ranges is None else [net for net in include_ranges if ip_network(net).version == family]
-    included = [""] if nets is None else [f" -d {net}" for net in nets]
+    included = [""] if include_ranges is None else [f" -d {net}" for net in _numeric(include_ranges, family)]
     lines = [
         "*nat",
         *(f":{chain} - [0:0]" for chain in ("REFMESH_INBOUND", "REFMESH_OUTPUT", "REFMESH_IN", "REFMESH_OUT")),
         f"-A REFMESH_IN -p tcp -j REDIRECT --to-ports {INBOUND_PORT}",
         f"-A REFMESH_OUT -p tcp -j REDIRECT --to-ports {OUTBOUND_PORT}",
-        *(f"-A REFMESH_INBOUND -p tcp --dport {port} -j RETURN" for port in sorted(exempt)),
+        *(f"-A REFMESH_INBOUND -p tcp --dport {port:d} -j RETURN" for port in sorted(exempt)),
         *(f"-A REFMESH_INBOUND -p tcp{port} -j REFMESH_IN" for port in _matches(include_inbound)),
         # From Envoy (or the agent's probes) to the application, over the pod's own address: never captured again.
         f"-A REFMESH_OUTPUT -o lo -s {inbound_source} -j RETURN",
@@ -87,8 +87,8 @@ def rules(
         # Whatever else Envoy sends is on its way out.
         f"-A REFMESH_OUTPUT -m owner --uid-owner {PROXY_UID} -j RETURN",
         f"-A REFMESH_OUTPUT -d {loopback} -j RETURN",
-        *(f"-A REFMESH_OUTPUT -p tcp --dport {port} -j RETURN" for port in sorted(set(exclude_outbound))),
-        *(f"-A REFMESH_OUTPUT -d {net} -j RETURN" for net in exclude_ranges if ip_network(net).version == family),
+        *(f"-A REFMESH_OUTPUT -p tcp --dport {port:d} -j RETURN" for port in sorted(set(exclude_outbound))),
+        *(f"-A REFMESH_OUTPUT -d {net} -j RETURN" for net in _numeric(exclude_ranges, family)),
         *(f"-A REFMESH_OUTPUT -p tcp{port} -j REFMESH_OUT" for port in _matches(include_outbound)),
         *(f"-A REFMESH_OUTPUT{net} -p tcp -j REFMESH_OUT" for net in included),
         "-A PREROUTING -p tcp -j REFMESH_INBOUND",
@@ -99,7 +99,13 @@ def rules(
 
 
 def _matches(included: Iterable[int] | None) -> list[str]:
-    return [""] if included is None else [f" --dport {port}" for port in sorted(set(included))]
+    return [""] if included is None else [f" --dport {port:d}" for port in sorted(set(included))]
+
+
+def _numeric(nets: Iterable[str], family: int) -> list[str]:
+    """Return the networks of a family, made anew from their numbers: of anybody's text nothing is in a document."""
+    parsed = [net for net in map(ip_network, nets) if net.version == family]
+    return [str(type(net)((int(net.network_address), net.prefixlen))) for net in parsed]
 
 
 def ports(text: str) -> tuple[int, ...]:
@@ -116,6 +122,9 @@ def ranges(text: str) -> tuple[str, ...]:
     """Parse `10.0.0.0/8, 1.2.3.4` into networks in CIDR form. Raises ValueError that names the bad part."""
     found = []
     for part in filter(None, (part.strip() for part in text.split(","))):
+        # After it Python takes any text, lines and all, and keeps it; iptables knows no zones.
+        if "%" in part:
+            raise ValueError(f"{part!r} is not an IP range: leave out the zone (%)")
         try:
             found.append(str(ip_network(part, strict=False)))
         except ValueError as error:
@@ -145,12 +154,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
 
 
-def documents(env: Mapping[str, str], *, early: bool = False) -> list[tuple[bool, str]]:
-    """Return the documents for the network that this process is in, each with whether it is IPv6's. Raises ValueError.
-
-    `early`: the network may get addresses yet.
-    """
-    chosen = partial(
+def asked(env: Mapping[str, str]) -> partial[str]:
+    """Return `rules` with what the settings ask for; the family is left to be said. Raises ValueError."""
+    return partial(
         rules,
         exclude_inbound=ports(env.get("REFMESH_EXCLUDE_INBOUND_PORTS", "")),
         exclude_outbound=ports(env.get("REFMESH_EXCLUDE_OUTBOUND_PORTS", "")),
@@ -159,6 +165,14 @@ def documents(env: Mapping[str, str], *, early: bool = False) -> list[tuple[bool
         include_outbound=ports(env.get("REFMESH_INCLUDE_OUTBOUND_PORTS", "")),
         include_ranges=ranges_or_all(env.get("REFMESH_INCLUDE_OUTBOUND_RANGES", ALL)),
     )
+
+
+def documents(env: Mapping[str, str], *, early: bool = False) -> list[tuple[bool, str]]:
+    """Return the documents for the network that this process is in, each with whether it is IPv6's. Raises ValueError.
+
+    `early`: the network may get addresses yet.
+    """
+    chosen = asked(env)
     table = _ipv6_table()
     families = [False, True] if _global_address(table) or (early and table) else [False]
     return [(ipv6, chosen(ipv6=ipv6)) for ipv6 in families]
@@ -204,8 +218,8 @@ def _in_force(*, ipv6: bool) -> bool:
 def _apply(document: str, *, ipv6: bool) -> bool:
     """Feed the document to iptables-restore; where the kernel lacks nf_tables, to its legacy sibling."""
     prefix = "ip6tables" if ipv6 else "iptables"
-    for program in (f"{prefix}-restore", f"{prefix}-legacy-restore"):
-        code = _run([program, "--noflush"], document)
+    for program, more in ((f"{prefix}-restore", []), (f"{prefix}-legacy-restore", ["-w"])):
+        code = _run([program, "--noflush", *more], document)
         if code == 0:
             return True
         why = "is not installed in this image" if code is None else f"failed with exit code {code}"

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refmesh.agent import capture
 from refmesh.injector import containers
@@ -86,6 +90,42 @@ def test_bad_ports_are_named(text):
 def test_lists_may_have_blanks():
     assert capture.ports(" 80, ,443 ") == (80, 443)
     assert capture.ranges("10.1.2.3/8, 1.2.3.4") == ("10.0.0.0/8", "1.2.3.4/32")
+
+
+@pytest.mark.parametrize("text", ["fe80::1%eth0", "fe80::1%x\n-A OUTPUT -j ACCEPT\nCOMMIT\n*mangle", "fe80::1%x y/64"])
+def test_a_range_of_a_zone_is_refused(text):
+    with pytest.raises(ValueError, match="leave out the zone"):
+        capture.ranges(text)
+
+
+_WORDS = ["80", "65535", "*", "10.0.0.0/8", "fd00::/8", "fe80::1", "%", "/64", "/0", ",", " ", "\n", "COMMIT"]
+_texts = st.lists(st.sampled_from(_WORDS) | st.text(max_size=3), max_size=6).map("".join)
+_LINE = re.compile(
+    r"\*nat|COMMIT|:REFMESH_(INBOUND|OUTPUT|IN|OUT) - \[0:0\]|-A (PREROUTING|OUTPUT|REFMESH_(INBOUND|OUTPUT|IN|OUT))"
+    r"( -p tcp| -o lo|( !)? -[ds] [0-9a-f.:]+/[0-9]+| --dport [0-9]+| -m owner( !)? --uid-owner [0-9]+)*"
+    r" -j (RETURN|REFMESH_(INBOUND|OUTPUT|IN|OUT)|REDIRECT --to-ports [0-9]+)"
+)
+
+
+@given(st.dictionaries(st.sampled_from(capture.VARIABLES), _texts))
+def test_whatever_the_settings_hold_a_document_has_lines_of_the_known_kinds(env):
+    try:
+        chosen = capture.asked(env)
+    except ValueError:
+        return
+    for ipv6 in (False, True):
+        lines = chosen(ipv6=ipv6).removesuffix("\n").split("\n")
+        assert [line for line in lines if not _LINE.fullmatch(line)] == []
+        assert (lines[0], lines[-1]) == ("*nat", "COMMIT")
+        assert lines.count("COMMIT") == lines.count("*nat") == 1
+
+
+def test_nothing_of_anybodys_text_is_in_a_document():
+    document = capture.rules(exclude_ranges=["fe80::1%x\nCOMMIT"], include_ranges=["fe80::2%y z"], ipv6=True)
+    assert "-d fe80::1/128 -j RETURN" in document
+    assert "-d fe80::2/128 -p tcp" in document
+    assert document.count("COMMIT") == 1
+    assert "%" not in document
 
 
 def test_a_bad_setting_ends_with_a_sentence_and_exit_code_2(monkeypatch, capsys):
