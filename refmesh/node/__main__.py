@@ -42,36 +42,57 @@ class Agent:
         self._kube, self._node, self._captures = kube, node, captures
         self.ready = False
         """Whether the pods of the node are known."""
+        self._told = set[str]()
+        """The pods of which it was said that they wait in vain."""
 
     def replace(self, pods: Iterable[dict[str, Any]]) -> None:
         """Take in all pods of the node."""
-        found = [pod for pod in pods if self.put(pod)]
-        for uid in self._captures.known() - {str(pod["metadata"]["uid"]) for pod in found}:
+        there, found = set[str](), set[str]()
+        for pod in pods:
+            uid = str(pod["metadata"]["uid"])
+            there.add(uid)
+            if self.put(pod):
+                found.add(uid)
+        for uid in self._captures.known() - found:
             self._captures.drop(uid)
+        self._told &= there
 
     def put(self, pod: dict[str, Any]) -> bool:
         """Take in one pod; whether it waits."""
-        due = wanted(pod, self._node)
-        if due is not None:
+        due, uid = wanted(pod, self._node), str(pod["metadata"]["uid"])
+        if due is not None and not due.problem:
             self._captures.put(due)
-        else:
-            self._captures.drop(str(pod["metadata"]["uid"]))
-        return due is not None
+            return True
+        if due is not None and uid not in self._told:
+            self._told.add(uid)
+            log.warning("%s cannot be captured: %s", due.name, due.problem)
+        self._captures.drop(uid)
+        return False
+
+    def forget(self, uid: str) -> None:
+        """Take note that a pod is gone."""
+        self._told.discard(uid)
+        self._captures.drop(uid)
+
+    async def _list(self, fields: str) -> str:
+        """Take in all pods, of which nothing is kept; the version to watch from."""
+        page: Page = await self._kube.page("v1", "pods", selector=_SELECTOR, fields=fields)
+        self.replace(page.items)
+        return page.version
 
     async def follow(self) -> None:
         """List, then watch, for ever. Where the API server is away, what it said last holds."""
         version, delay = "", _BACKOFF_SECONDS[0]
-        fields = f"spec.nodeName={self._node}"
+        # What has finished may be many, and nobody waits there.
+        fields = f"spec.nodeName={self._node},status.phase!=Succeeded,status.phase!=Failed"
         while True:
             try:
                 if not version:
-                    page: Page = await self._kube.page("v1", "pods", selector=_SELECTOR, fields=fields)
-                    self.replace(page.items)
-                    version, self.ready = page.version, True
+                    version, self.ready = await self._list(fields), True
                 async for event in self._kube.watch("v1", "pods", version, selector=_SELECTOR, fields=fields):
                     version, delay = event.version or version, _BACKOFF_SECONDS[0]
                     if event.kind == "DELETED":
-                        self._captures.drop(str(event.object["metadata"]["uid"]))
+                        self.forget(str(event.object["metadata"]["uid"]))
                     elif event.kind != "BOOKMARK":
                         self.put(event.object)
             except Expired:

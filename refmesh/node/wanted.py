@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmesh.agent.awaiting import COMMAND
-from refmesh.agent.capture import VARIABLES
+from refmesh.agent.capture import VARIABLES, asked
 from refmesh.injector.containers import INIT, LONGEST_SETTINGS
 
 __all__ = ["Wanted", "wanted"]
@@ -26,6 +26,8 @@ class Wanted:
     """namespace/name, for messages."""
     settings: Mapping[str, str]
     """By the names of `capture.VARIABLES`, and no others."""
+    problem: str = ""
+    """Why they cannot be carried out: such a pod waits in vain, for nothing of it can change."""
 
 
 def wanted(pod: Mapping[str, Any], node: str) -> Wanted | None:
@@ -47,6 +49,14 @@ def wanted(pod: Mapping[str, Any], node: str) -> Wanted | None:
     name = f"{metadata.get('namespace')}/{metadata.get('name')}"
     env = {str(one.get("name")): str(one.get("value") or "") for one in inits[index].get("env") or ()}
     settings = {key: env[key] for key in VARIABLES if key in env}
+    return Wanted(str(metadata.get("uid")), name, settings, _problem(settings))
+
+
+def _problem(settings: Mapping[str, str]) -> str:
     if sum(map(len, settings.values())) > LONGEST_SETTINGS:
-        return None
-    return Wanted(str(metadata.get("uid")), name, settings)
+        return f"what it says of its capture is above {LONGEST_SETTINGS} letters"
+    try:
+        asked(settings)
+    except ValueError as error:
+        return str(error)
+    return ""

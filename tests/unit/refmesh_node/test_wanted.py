@@ -92,4 +92,15 @@ def test_settings_without_end_are_refused_at_admission_and_left_alone_on_the_nod
         injected(annotations={INBOUND: long})
     found = injected()
     found["spec"]["initContainers"][0]["env"].append({"name": "REFMESH_EXCLUDE_INBOUND_PORTS", "value": long})
-    assert wanted(found, "n1") is None
+    due = wanted(found, "n1")
+    assert due is not None
+    assert "above" in due.problem
+
+
+@pytest.mark.parametrize("value", ["http", "fe80::1%x\nCOMMIT"])
+def test_settings_that_cannot_be_read_are_told_before_anybody_goes_there(value):
+    found = injected()
+    found["spec"]["initContainers"][0]["env"].append({"name": "REFMESH_EXCLUDE_OUTBOUND_RANGES", "value": value})
+    due = wanted(found, "n1")
+    assert due is not None
+    assert "is not an IP range" in due.problem
