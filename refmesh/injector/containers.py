@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from refmesh.agent.awaiting import COMMAND
 from refmesh.agent.settings import PROXY_UID, READY_PORT, RUN_DIR, TOKEN_PATH
-from refmesh.injector.policy import PROXY, ROOTS
+from refmesh.injector.policy import INIT, PROXY, ROOTS
 from refmesh.injector.templates import NONE, Templates
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ __all__ = [
     "volumes",
 ]
 
-INIT = "refmesh-init"
 CLASSIC = {"REFMESH_SIDECAR": "classic"}
 """Tells the agent that nobody stops it after the application."""
 LONGEST_SETTINGS = 16_384

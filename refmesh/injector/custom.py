@@ -12,7 +12,7 @@ from typing import Any
 
 from refmesh.injector.operations import Operation, add, apply_operations
 from refmesh.injector.overlay import merged
-from refmesh.injector.policy import PROXY, is_complete
+from refmesh.injector.policy import INIT, PROXY, is_complete
 
 __all__ = ["split", "whole"]
 
@@ -63,12 +63,21 @@ def whole(
     if own is not None:
         result = merged(result, {"spec": _addressed({"containers": [own]}, result["spec"])})
     metadata = result["metadata"]
+    _check_whole(result["spec"])
     return [
         *([] if "metadata" in pod else [add("/metadata", {})]),
         add("/metadata/labels", metadata["labels"]),
         add("/metadata/annotations", metadata["annotations"]),
         {"op": "replace", "path": "/spec", "value": result["spec"]},
     ]
+
+
+def _check_whole(spec: Mapping[str, Any]) -> None:
+    """Raises ValueError where merging took the mesh out of a pod, which would go on saying that it is in it."""
+    inits = [one["name"] for one in spec.get("initContainers") or ()]
+    others = [one["name"] for one in spec.get("containers") or ()]
+    if INIT not in inits or PROXY not in inits + others:
+        raise ValueError(f"templates take {INIT} or {PROXY} out of the pod")
 
 
 def _addressed(over: Mapping[str, Any], spec: Mapping[str, Any]) -> Mapping[str, Any]:

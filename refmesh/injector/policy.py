@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIGURATION",
+    "INIT",
     "NAMESPACE_LABEL",
     "NATIVE_ANNOTATION",
     "POD_LABEL",
@@ -33,6 +34,7 @@ NAMESPACE_LABEL = "istio-injection"
 POD_LABEL = "sidecar.istio.io/inject"
 NATIVE_ANNOTATION = "sidecar.istio.io/nativeSidecar"
 STATUS_ANNOTATION = "sidecar.istio.io/status"
+INIT = "refmesh-init"
 PROXY = "refmesh-proxy"
 ROOTS = "REFMESH_ROOT_CERT"
 """The variable that every proxy gets from the injector."""

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from refmesh.agent.capture import VARIABLES, asked
 from refmesh.injector.overlay import KEYS
+from refmesh.injector.policy import INIT
 
 __all__ = ["ANNOTATION", "CONFIG_MAP", "FILE", "NONE", "SIDECAR", "BadTemplate", "Templates", "parse", "read"]
 
@@ -36,6 +38,23 @@ _REFUSED = {
     "priorityClassName": "it was decided before",
     "ephemeralContainers": "a pod is not created with any",
 }
+
+
+_NOTHING = "has no value, and would take away what the mesh and the pod have there; leave it out, or write one"
+_INIT_FIELDS = frozenset(
+    {
+        "name",
+        "env",
+        "image",
+        "imagePullPolicy",
+        "resources",
+        "securityContext",
+        "terminationMessagePath",
+        "terminationMessagePolicy",
+        "volumeMounts",
+    }
+)
+"""What a template may say of the container that captures: neither what it runs, nor whether it is waited for."""
 
 
 class BadTemplate(ValueError):
@@ -155,18 +174,52 @@ def _template(name: Any, template: Any) -> Mapping[str, Any]:
         raise BadTemplate(f"{where}.{key}: is not known; there are metadata and spec")
     metadata, spec = (_mapping(found.get(key), f"{where}.{key}") for key in ("metadata", "spec"))
     for kind, values in metadata.items():
-        if kind not in {"labels", "annotations"}:
-            raise BadTemplate(f"{where}.metadata.{kind}: only labels and annotations can be given")
-        for key, value in _mapping(values, f"{where}.metadata.{kind}").items():
-            if key.startswith(_OWN):
-                raise BadTemplate(f"{where}.metadata.{kind}: {key} does nothing: it is read before")
-            if not isinstance(value, str):
-                raise BadTemplate(f"{where}.metadata.{kind}: {key} must be a text; put it in quotes")
+        _check_texts(kind, values, f"{where}.metadata.{kind}")
     for key in spec:
         if key in _REFUSED:
             raise BadTemplate(f"{where}.spec.{key}: cannot be given by a template: {_REFUSED[key]}")
     _check_lists(spec, f"{where}.spec")
+    _check_containers(spec, f"{where}.spec")
     return {"metadata": metadata, "spec": spec}
+
+
+def _check_texts(kind: str, values: Any, where: str) -> None:
+    if kind not in {"labels", "annotations"}:
+        raise BadTemplate(f"{where}: only labels and annotations can be given")
+    if values is None:
+        raise BadTemplate(f"{where}: {_NOTHING}")
+    for key, value in _mapping(values, where).items():
+        if key.startswith(_OWN):
+            raise BadTemplate(f"{where}: {key} does nothing: it is read before")
+        if not isinstance(value, str):
+            raise BadTemplate(f"{where}: {key} must be a text; put it in quotes")
+
+
+def _check_containers(spec: Mapping[str, Any], where: str) -> None:
+    for group in ("initContainers", "containers"):
+        for index, container in enumerate(spec.get(group, ())):
+            path = f"{where}.{group}[{index}]"
+            if "image" in container and not (isinstance(container["image"], str) and container["image"]):
+                raise BadTemplate(f"{path}.image: must be the name of an image")
+            if container["name"] == INIT:
+                _check_init(container, path, group)
+
+
+def _check_init(container: Mapping[str, Any], path: str, group: str) -> None:
+    """Raises `BadTemplate` for what could let a pod start without its capture, and say nowhere that it has none."""
+    if group != "initContainers":
+        raise BadTemplate(f"{path}: {INIT} is an init container; say it under initContainers")
+    for key in container.keys() - _INIT_FIELDS:
+        taken = ", ".join(sorted(_INIT_FIELDS - {"name"}))
+        raise BadTemplate(f"{path}.{key}: cannot be given for {INIT}, which captures the pod; taken are {taken}")
+    said = {one["name"]: one.get("value") for one in container.get("env", ()) if one["name"] in VARIABLES}
+    for name, value in said.items():
+        if not isinstance(value, str):
+            raise BadTemplate(f"{path}.env: {name} must have a value that is a text")
+    try:
+        asked(said)
+    except ValueError as error:
+        raise BadTemplate(f"{path}.env: {error}") from error
 
 
 def _check_values(template: Mapping[str, Any], where: str) -> None:
@@ -202,8 +255,10 @@ def _check_lists(spec: Mapping[str, Any], where: str) -> None:
         if isinstance(value, dict) and field_ not in {"labels", "annotations", "matchLabels", "nodeSelector"}:
             _check_lists(value, path)
         key = KEYS.get(field_)
-        if key is None or value is None:
+        if key is None:
             continue
+        if value is None:
+            raise BadTemplate(f"{path}: {_NOTHING}")
         if not isinstance(value, list):
             raise BadTemplate(f"{path}: must be a list")
         for index, item in enumerate(value):

@@ -152,6 +152,27 @@ def test_words_on_the_proxy_alone_or_twice_are_refused(containers):
         injected(pod(containers=containers))
 
 
+INIT_AS = "templates: {a: {spec: {initContainers: [{name: refmesh-init,"
+
+
+@pytest.mark.parametrize("config", [CONFIG, CLASSIC])
+@pytest.mark.parametrize("gone", ["initContainers", "containers"])
+def test_a_pod_that_would_be_without_the_mesh_is_refused(config, gone):
+    templates = Templates({"a": {"metadata": {}, "spec": {gone: None}}}, ("sidecar", "a"))
+    if (config, gone) == (CONFIG, "containers"):
+        return  # without any of its own the API server refuses it
+    with pytest.raises(BadPod, match=r"templates take .* out of the pod"):
+        injected(pod(), config, templates)
+
+
+def test_the_container_that_captures_may_be_from_elsewhere_and_have_settings():
+    said = "image: 'mirror/refmesh:1', env: [{name: REFMESH_EXCLUDE_OUTBOUND_RANGES, value: 169.254.169.254}]"
+    result = injected(pod(), templates=parse(f"defaultTemplates: [sidecar, a]\n{INIT_AS} {said}}}]}}}}}}"))
+    init = container(result, "refmesh-init")
+    assert init["image"] == "mirror/refmesh:1"
+    assert init["command"] == ["python", "-m", "refmesh.agent.capture"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -172,6 +193,20 @@ def test_words_on_the_proxy_alone_or_twice_are_refused(containers):
             r"templates\.a\.metadata\.annotations: .*does nothing",
         ),
         ("templates: {sidecar: {}}", r"templates\.sidecar"),
+        ("templates: {a: {metadata: {labels: }}}", r"templates\.a\.metadata\.labels: has no value"),
+        ("templates: {a: {metadata: {annotations: }}}", r"templates\.a\.metadata\.annotations: has no value"),
+        ("templates: {a: {spec: {initContainers: }}}", r"templates\.a\.spec\.initContainers: has no value"),
+        ("templates: {a: {spec: {volumes: }}}", r"templates\.a\.spec\.volumes: has no value"),
+        ("templates: {a: {spec: {containers: [{name: x, env: }]}}}", r"containers\[0\]\.env: has no value"),
+        ("templates: {a: {spec: {containers: [{name: x, image: }]}}}", r"containers\[0\]\.image: must be"),
+        (f"{INIT_AS} command: ['true']}}]}}}}}}", r"initContainers\[0\]\.command: cannot be given for refmesh-init"),
+        (f"{INIT_AS} args: [--print]}}]}}}}}}", r"initContainers\[0\]\.args: cannot be given"),
+        (f"{INIT_AS} restartPolicy: Always}}]}}}}}}", r"initContainers\[0\]\.restartPolicy: cannot be given"),
+        (
+            f"{INIT_AS} env: [{{name: REFMESH_EXCLUDE_INBOUND_PORTS, value: http}}]}}]}}}}}}",
+            r"initContainers\[0\]\.env: 'http' is not a port number",
+        ),
+        ("templates: {a: {spec: {containers: [{name: refmesh-init}]}}}", r"containers\[0\]: .*under initContainers"),
         ("templates: {A: {}}", r"templates\.A"),
         ("templates: [a]", "templates: must be a mapping, not list"),
         ("template: {}", "template: is not known"),
