@@ -206,10 +206,17 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
     await asyncio.gather(*(delete(kube, obj) for obj in cluster_wide))
     await _delete_definitions(kube, report, purge=purge)
     await forget_statuses(kube, report)
-    await wait_gone(kube, namespace, timeout=_PODS_GONE_SECONDS)
-    report(f"namespace {NAMESPACE}")
+    # Last of all: what a node that is lost holds up is held up alone.
+    gone = await asyncio.gather(
+        wait_gone(kube, namespace, timeout=_PODS_GONE_SECONDS), nodes.wait_removed(kube), return_exceptions=True
+    )
+    if gone[0] is None:
+        report(f"namespace {NAMESPACE}")
     if left := len(await kube.list("v1", "pods", selector=f"{TLS_MODE_LABEL}=istio")):
         report(f"{left} pods still have their proxy: create them anew to take it away")
+    for problem in gone:
+        if problem is not None:
+            raise problem
 
 
 async def _control_plane_gone(kube: Kube) -> None:

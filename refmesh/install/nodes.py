@@ -35,6 +35,7 @@ __all__ = [
     "put",
     "remove",
     "wait",
+    "wait_removed",
     "waiting",
 ]
 
@@ -158,6 +159,8 @@ async def preflight(kube: Kube, options: Options) -> None:
             f"The namespace {NODE_NAMESPACE} is somebody else's, and the agents of capture=node belong there.",
             fix="Delete it, or leave --set capture=node out.",
         )
+    if options.capture == "node":
+        await wait_removed(kube)  # nothing can be made in a namespace that is on its way out
 
 
 async def put(kube: Kube, image: str, options: Options) -> Object | None:
@@ -186,7 +189,7 @@ async def wait(kube: Kube, daemon_set: Object, timeout: float, report: Callable[
 
 
 async def remove(kube: Kube, *, patience: float = 0.0) -> bool:
-    """Take the agents off the cluster and wait until they are gone; False if there were none.
+    """Take the agents off the cluster, and wait for nothing of it (`wait_removed`); False if there were none.
 
     For so many seconds they are left to pods that still wait for one. What is somebody else's is left alone.
     """
@@ -198,16 +201,32 @@ async def remove(kube: Kube, *, patience: float = 0.0) -> bool:
                 while await waiting(kube):  # noqa: ASYNC110 - the event is elsewhere
                     await asyncio.sleep(_LOOK_SECONDS)
     await asyncio.gather(*(delete(kube, obj) for obj in there))
-    if home in there:
-        await wait_gone(kube, home, timeout=_GONE_SECONDS)
     return bool(there)
+
+
+async def wait_removed(kube: Kube) -> None:
+    """Wait until the agents' namespace is gone, if it is going. Raises `EnvironmentProblem`.
+
+    The pod of a node that is lost keeps it until somebody says that the node is.
+    """
+    there = await kube.get(*_HOME)
+    if there is None or not is_mine(there) or "deletionTimestamp" not in there["metadata"]:
+        return
+    try:
+        await wait_gone(kube, namespace(NODE_NAMESPACE, "privileged"), timeout=_GONE_SECONDS)
+    except EnvironmentProblem as error:
+        raise EnvironmentProblem(
+            f"The namespace {NODE_NAMESPACE} is being deleted and is not gone within {_GONE_SECONDS:.0f} s.",
+            fix=f"`kubectl -n {NODE_NAMESPACE} get pods -o wide` shows what keeps it: the pod of a node that does not "
+            "answer goes when its Node is deleted.",
+        ) from error
 
 
 async def waiting(kube: Kube) -> list[str]:
     """Return the pods (namespace/name) that wait for their node to capture them, or will when they have one."""
     pods = await kube.list("v1", "pods", selector=f"{TLS_MODE_LABEL}=istio")
     due = [wanted(pod, str(pod["spec"].get("nodeName"))) for pod in pods]
-    return [pod.name for pod in due if pod is not None]
+    return [pod.name for pod in due if pod is not None and not pod.problem]
 
 
 async def _is_ours(kube: Kube, obj: Object) -> bool:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
 import pytest
 
 from refmesh import arguments
-from refmesh.errors import UsageProblem
-from refmesh.install import manifests, nodes, options
+from refmesh.errors import EnvironmentProblem, UsageProblem
+from refmesh.install import installer, manifests, nodes, options
 from refmesh.install.apply import path_of
 from refmesh.install.check import judge_nodes
 from refmesh.install.installer import Plan
+from refmesh.kubeclient import Kube, WatchEvent
 
 OPTIONS = options.parse(None, ["capture=node"])
 OBJECTS = nodes.node_objects("mesh:1", OPTIONS)
@@ -75,3 +79,61 @@ def test_nodes_without_a_ready_agent_are_named():
     assert not finding.ok
     assert "(b, c)" in finding.detail
     assert judge_nodes(found, [agent(name) for name in "abc"]).ok
+
+
+class Cluster:
+    """An API server of which the namespace of the agents does not end, for a node is lost."""
+
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self.objects = {path_of(obj): obj for obj in objects}
+        self.deleted = list[str]()
+
+    async def request(self, method: str, path: str, *_: Any, **__: Any) -> dict[str, Any]:
+        assert method == "DELETE"
+        self.deleted.append(path)
+        if path.endswith("/refmesh-node") and "/namespaces/" in path:
+            self.objects[path]["metadata"]["deletionTimestamp"] = "now"
+        else:
+            self.objects.pop(path, None)
+        return {}
+
+    async def get(self, api: str, plural: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        scope = f"/namespaces/{namespace}" if namespace else ""
+        return self.objects.get(f"/{'apis' if '/' in api else 'api'}/{api}{scope}/{plural}/{name}")
+
+    async def list(self, api: str, plural: str, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        return [obj for path, obj in self.objects.items() if path.startswith(f"/apis/{api}/{plural}/")]
+
+    async def watch(self, *_: Any) -> AsyncIterator[WatchEvent]:
+        for event in list[WatchEvent]():
+            yield event
+
+
+def with_version(obj: dict[str, Any]) -> dict[str, Any]:
+    return obj | {"metadata": obj["metadata"] | {"resourceVersion": "1"}}
+
+
+async def test_a_lost_node_holds_up_nothing_but_its_namespace(monkeypatch):
+    monkeypatch.setattr(nodes, "_GONE_SECONDS", 0.05)
+    everything = Plan("mesh:1", OPTIONS).objects()
+    definitions = {path_of(obj) for obj in everything if obj["kind"] == "CustomResourceDefinition"}
+    cluster, said = Cluster(*map(with_version, everything)), list[str]()
+    with pytest.raises(EnvironmentProblem, match="namespace refmesh-node is being deleted") as error:
+        await installer.uninstall(cast("Kube", cluster), said.append, purge=True)
+    assert "Node is deleted" in str(error.value.fix)
+    assert definitions <= set(cluster.deleted)
+    assert any("clusterroles/refmesh-node" in path for path in cluster.deleted)
+    assert "namespace refmesh-system" in said
+
+
+async def test_an_install_without_agents_waits_for_no_lost_node():
+    cluster = Cluster(*map(with_version, OBJECTS))
+    assert await nodes.remove(cast("Kube", cluster))
+
+
+async def test_an_install_waits_for_the_end_of_the_one_before(monkeypatch):
+    monkeypatch.setattr(nodes, "_GONE_SECONDS", 0.05)
+    home = with_version(OBJECTS[0])
+    home["metadata"]["deletionTimestamp"] = "now"
+    with pytest.raises(EnvironmentProblem, match="is being deleted and is not gone"):
+        await nodes.preflight(cast("Kube", Cluster(home)), OPTIONS)
