@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import os
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -115,15 +115,16 @@ async def test_many_broken_pods_keep_nobody_waiting(node, captures):
             await node.more.wait()
 
 
-async def test_after_each_failure_the_next_attempt_comes_later():
+def test_after_each_failure_the_next_attempt_comes_later(monkeypatch):
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 1000.0))
     one = module._Waiting(POD, 0.0)
     put_off = list[float]()
     for one.failures in range(1, 12):
         one.later()
-        put_off.append(one.not_before - time.monotonic())
+        put_off.append(one.not_before - 1000.0)
     assert put_off == sorted(put_off)
-    assert put_off[0] < 1
-    assert 59 < put_off[-1] <= 60
+    assert put_off[:4] == [0.25, 0.5, 1.0, 2.0]
+    assert put_off[-1] == 60
 
 
 async def test_a_network_is_looked_at_again_while_its_pod_waits(node, captures, monkeypatch):
