@@ -117,6 +117,8 @@ def _values(field: Field, attribute: Attribute) -> tuple[str, ...]:
 
 def _block(text: str) -> str:
     try:
+        if "%" in text:  # Python takes any text for a zone after it, and Envoy none
+            raise ValueError
         ipaddress.ip_network(text, strict=False)
     except ValueError:
         return f"must be an IP address or a CIDR block such as 10.1.0.0/16, not {text!r}"

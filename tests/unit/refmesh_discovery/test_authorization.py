@@ -51,6 +51,7 @@ def condition(key: str, **fields: Any) -> dict[str, Any]:
         (source(), "spec.rules[0].from[0].source: must have at least one field"),
         (source(principals=[]), "spec.rules[0].from[0].source.principals: must not be an empty list"),
         (source(ipBlocks=["10.0.0.0/33"]), "spec.rules[0].from[0].source.ipBlocks[0]: must be an IP address"),
+        (source(ipBlocks=["fe80::1%x"]), "spec.rules[0].from[0].source.ipBlocks[0]: must be an IP address"),
         (source(principals=["spiffe://a/b"]), "source.principals[0]: is written without spiffe://: 'a/b'"),
         (source(principal=["x"]), "spec.rules[0].from[0].source.principal: is not supported"),
         (operation(ports=["http"]), "operation.ports[0]: must be a port number in quotes"),
