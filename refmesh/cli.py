@@ -252,10 +252,14 @@ def inject(
         config = _run(kubeconfig, context, lambda kube: _config(kube, image, sidecar, capture, trust_domain))
         config = config if given is None else replace(config, templates=given)
     try:
-        injected = [inject_object(document, config) for document in documents]
+        injected = [inject_object(document, config, _warn) for document in documents]
     except BadPod as error:
         raise UsageProblem(f"{file}: {error}.") from error
     typer.echo(yaml.safe_dump_all(injected, sort_keys=False), nl=False)
+
+
+def _warn(text: str) -> None:
+    typer.echo(f"Warning: {text}", err=True)
 
 
 async def _config(

@@ -1,5 +1,8 @@
 """What others add to an injected pod: the mesh's templates, and the user's own words on the proxy's container. Pure.
 
+Templates are merged in two parts: over the pod as it came (`based`), so that what they say of its own containers is
+injected like the pod's own words, probes and hooks above all; and over the mesh's containers and volumes (`whole`).
+
 As in Istio, a container of the pod that is called as the proxy's is no container of its own: what it says (resources,
 environment, lifecycle, image, …) is merged over the proxy, after all templates. Its image may be `auto`: the mesh's.
 """
@@ -10,13 +13,18 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from refmesh.injector.containers import volumes
 from refmesh.injector.operations import Operation, add, apply_operations
 from refmesh.injector.overlay import merged
 from refmesh.injector.policy import INIT, PROXY, is_complete
 
-__all__ = ["split", "whole"]
+__all__ = ["based", "split", "whole"]
 
 _GROUPS = ("initContainers", "containers")
+_OF_MESH = {group: frozenset({INIT, PROXY}) for group in _GROUPS} | {
+    "volumes": frozenset(one["name"] for one in volumes())
+}
+"""What the mesh puts into a pod, by list and name."""
 _AUTO = {None, "", "auto"}
 
 
@@ -43,29 +51,58 @@ def _is_words(container: Mapping[str, Any]) -> bool:
     return container.get("name") == PROXY and not is_complete(container)
 
 
-def whole(
-    pod: Mapping[str, Any],
-    operations: Sequence[Operation],
-    templates: Sequence[tuple[str, Mapping[str, Any]]],
-    own: Mapping[str, Any] | None,
-) -> list[Operation]:
-    """Return operations that inject a pod and merge the rest over it. Raises ValueError."""
-    result = copy.deepcopy(dict(pod))
-    apply_operations(result, operations)
+def based(
+    pod: Mapping[str, Any], templates: Sequence[tuple[str, Mapping[str, Any]]]
+) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    """Return a pod with what templates say of its own; and what they say of the mesh's, for `whole`.
+
+    Raises ValueError where one adds to a container that there is not.
+    """
+    result, over = pod, list[Mapping[str, Any]]()
     for name, template in templates:
-        result = merged(result, {**template, "spec": _addressed(template["spec"], result["spec"])})
+        own, ours = _parted(template["spec"])
+        over.append(ours)
+        result = merged(result, {**template, "spec": own})
         for group in _GROUPS:
             for container in result["spec"].get(group) or ():
                 if not container.get("image"):
                     raise ValueError(
                         f"template {name} adds to container {container['name']} of {group}, which the pod does not have"
                     )
-    if own is not None:
-        result = merged(result, {"spec": _addressed({"containers": [own]}, result["spec"])})
+    return result, over
+
+
+def _parted(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    rest, ours = dict(spec), dict[str, Any]()
+    for field, names in _OF_MESH.items():
+        items = spec.get(field) or ()
+        if said := [one for one in items if one["name"] in names]:
+            ours[field], rest[field] = said, [one for one in items if one["name"] not in names]
+            if not rest[field]:
+                del rest[field]
+    return rest, ours
+
+
+def whole(
+    pod: Mapping[str, Any],
+    operations: Sequence[Operation],
+    over: Sequence[Mapping[str, Any]],
+    own: Mapping[str, Any] | None,
+    *,
+    bare: bool,
+) -> list[Operation]:
+    """Return operations that inject a pod and merge the rest over it. Raises ValueError.
+
+    `bare`: the pod that they are for has no metadata.
+    """
+    result = copy.deepcopy(dict(pod))
+    apply_operations(result, operations)
+    for spec in [*over, *([] if own is None else [{"containers": [own]}])]:
+        result = merged(result, {"spec": _addressed(spec, result["spec"])})
     metadata = result["metadata"]
     _check_whole(result["spec"])
     return [
-        *([] if "metadata" in pod else [add("/metadata", {})]),
+        *([add("/metadata", {})] if bare else []),
         add("/metadata/labels", metadata["labels"]),
         add("/metadata/annotations", metadata["annotations"]),
         {"op": "replace", "path": "/spec", "value": result["spec"]},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from refmesh.injector.templates import CONFIG_MAP, FILE, NONE, Templates, read
@@ -36,6 +37,7 @@ class Following:
             version = await self._list()
         except (*LOST, ValueError) as error:
             log.warning("the injector's templates cannot be read: %s", error)
+            self._unreadable(str(error))
         self._task = asyncio.create_task(self._follow(version), name="injector-templates")
 
     async def close(self) -> None:
@@ -49,8 +51,14 @@ class Following:
         found = read(str(((config_map or {}).get("data") or {}).get(FILE) or ""))
         for where, why in found.bad.items():
             log.warning("ConfigMap %s: %s", CONFIG_MAP, why if where in why else f"{where}: {why}")
-        if FILE not in found.bad:
+        if FILE in found.bad:
+            self._unreadable(found.bad[FILE])
+        else:
             self.templates = found
+
+    def _unreadable(self, why: str) -> None:
+        """Keep what there is, and have pods told."""
+        self.templates = replace(self.templates, bad={**self.templates.bad, FILE: why})
 
     async def _list(self) -> str:
         page = await self._kube.page("v1", "configmaps", self._namespace, fields=_FIELDS)

@@ -23,10 +23,10 @@ from refmesh.injector.containers import (
     settings,
     volumes,
 )
-from refmesh.injector.custom import split, whole
+from refmesh.injector.custom import based, split, whole
 from refmesh.injector.operations import Operation, add
 from refmesh.injector.probes import HOOKS, KINDS, rewrite, rewrite_hook
-from refmesh.injector.templates import NONE, Templates
+from refmesh.injector.templates import ANNOTATION, FILE, NONE, Templates
 from refmesh.injector.user_volumes import user_volumes
 
 if TYPE_CHECKING:
@@ -61,19 +61,21 @@ class BadPod(ValueError):
 def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: Config) -> list[Operation] | Skip:
     """Return the operations that make a pod part of the mesh. Raises `BadPod`.
 
-    Of the application's containers only probes and hooks over the network change.
+    Of the application's containers only probes and hooks over the network change, and what templates say of them.
     """
     decision = policy.decide(namespace_labels, pod)
     if not decision.inject:
         return Skip(decision.reason)
-    metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
-    annotations = metadata.get("annotations") or {}
-    _check_annotations(annotations)
+    bare = "metadata" not in pod
     try:
-        templates = config.templates.chosen(annotations)
-        spec, own = split(spec)
+        templates = config.templates.chosen((pod.get("metadata") or {}).get("annotations") or {})
+        spec, own = split(pod.get("spec") or {})
+        pod, over = based({**pod, "spec": spec}, templates)
     except ValueError as error:
         raise BadPod(str(error)) from error
+    metadata, spec = pod.get("metadata") or {}, pod["spec"]
+    annotations = metadata.get("annotations") or {}
+    _check_annotations(annotations)
     if config.by_node and sum(map(len, settings(annotations).values())) > LONGEST_SETTINGS:
         raise BadPod(f"annotations traffic.sidecar.istio.io/*: together they are above {LONGEST_SETTINGS} letters")
     native = _is_native(annotations, spec, config)
@@ -102,14 +104,16 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     if not templates and own is None:
         return operations
     try:
-        return whole({**pod, "spec": spec}, operations, templates, own)
+        return whole(pod, operations, over, own, bare=bare)
     except ValueError as error:
         raise BadPod(str(error)) from error
 
 
 def warnings(pod: Mapping[str, Any], templates: Templates = NONE) -> list[str]:
     """Return what the user should know about an injected pod, for `kubectl` to show."""
-    missing = templates.missing((pod.get("metadata") or {}).get("annotations") or {})
+    annotations = (pod.get("metadata") or {}).get("annotations") or {}
+    missing = templates.missing(annotations)
+    unread = templates.bad.get(FILE) if ANNOTATION not in annotations else None
     spec = pod.get("spec") or {}
     default = (spec.get("securityContext") or {}).get("runAsUser")
     bypassing = [
@@ -118,6 +122,7 @@ def warnings(pod: Mapping[str, Any], templates: Templates = NONE) -> list[str]:
         if (container.get("securityContext") or {}).get("runAsUser", default) == PROXY_UID
     ]
     return [
+        *([f"the injector's templates, or an edit of them, cannot be read: {unread}"] if unread else []),
         *(f"template {name} is broken and was left out: {templates.bad[name]}" for name in missing),
         *(
             f"container {name} runs as user {PROXY_UID}, the proxy's own: its traffic bypasses the mesh"

@@ -68,7 +68,7 @@ class Templates:
     named: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     defaults: tuple[str, ...] = (SIDECAR,)
     bad: Mapping[str, str] = field(default_factory=dict)
-    """What cannot be used, by name or field, and why; only where `read` took what it could."""
+    """What cannot be used, by name or field, and why; only where `read` took what it could. `FILE` is all of it."""
 
     def chosen(self, annotations: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
         """Return the templates of a pod in their order, without `sidecar`. Raises `BadTemplate`."""
@@ -81,6 +81,8 @@ class Templates:
         for name in names:
             if name in self.bad:
                 raise BadTemplate(f"annotation {ANNOTATION}: template {name} is broken: {self.bad[name]}")
+            if name != SIDECAR and name not in self.named and FILE in self.bad:
+                raise BadTemplate(f"annotation {ANNOTATION}: templates cannot be read: {self.bad[FILE]}")
             if name != SIDECAR and name not in self.named:
                 known = ", ".join([SIDECAR, *sorted(self.named)])
                 raise BadTemplate(f"annotation {ANNOTATION}: there is no template {name!r}; there is {known}")

@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from refmesh.errors import UsageProblem
 from refmesh.injector.operations import apply_operations
-from refmesh.injector.patch import Config, Skip, patch
+from refmesh.injector.patch import Config, Skip, patch, warnings
 from refmesh.injector.policy import NAMESPACE_LABEL
 from refmesh.injector.templates import NONE, Templates
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = ["inject_object", "offline_config"]
@@ -57,13 +58,17 @@ def offline_config(
     return Config(image, pem, trust_domain=domain, native=native, by_node=by_node, templates=templates)
 
 
-def inject_object(obj: dict[str, Any], config: Config) -> dict[str, Any]:
+def _to_nobody(_warning: str) -> None:
+    return
+
+
+def inject_object(obj: dict[str, Any], config: Config, warn: Callable[[str], None] = _to_nobody) -> dict[str, Any]:
     """Return the object with its pod (template) injected; others, and pods that opt out, come back unchanged.
 
-    Raises `refmesh.injector.patch.BadPod`.
+    `warn` is told what the webhook would warn of; without it nobody is. Raises `refmesh.injector.patch.BadPod`.
     """
     if obj.get("kind") == "List":
-        return obj | {"items": [inject_object(item, config) for item in obj.get("items") or ()]}
+        return obj | {"items": [inject_object(item, config, warn) for item in obj.get("items") or ()]}
     path = _TEMPLATES.get(str(obj.get("kind")))
     if path is None:
         return obj
@@ -75,5 +80,7 @@ def inject_object(obj: dict[str, Any], config: Config) -> dict[str, Any]:
         return obj
     operations = patch(pod, {NAMESPACE_LABEL: "enabled"}, config)
     if not isinstance(operations, Skip):
+        for warning in warnings(pod, config.templates):
+            warn(f"{obj['kind']} {(obj.get('metadata') or {}).get('name') or '(no name)'}: {warning}")
         apply_operations(pod, operations)
     return result

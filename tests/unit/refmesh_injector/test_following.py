@@ -4,9 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
+import pytest
+
 from refmesh.injector.following import Following
-from refmesh.injector.templates import FILE
+from refmesh.injector.patch import warnings
+from refmesh.injector.templates import FILE, BadTemplate
 from refmesh.kubeclient import Kube, KubeError, Page, WatchEvent
+from tests.unit.refmesh_injector.pods import pod
 
 GOOD = "templates: {a: {spec: {hostname: x}}}"
 
@@ -42,6 +46,7 @@ async def test_an_edit_is_in_force_at_once_and_a_bad_one_is_not(caplog):
     following.take(config_map("["))
     assert set(following.templates.named) == {"a"}
     assert "not valid YAML" in caplog.text
+    assert "cannot be read: not valid YAML" in warnings(pod(), following.templates)[0]
     following.take(config_map("templates: {a: {x: 1}, b: {}}"))
     assert set(following.templates.named) == {"b"}
     assert set(following.templates.bad) == {"a"}
@@ -55,4 +60,17 @@ async def test_without_its_templates_the_injector_starts(caplog):
     await following.start()
     assert not following.templates.named
     assert "cannot be read: not allowed" in caplog.text
+    assert "cannot be read: not allowed" in warnings(pod(), following.templates)[0]
+    await following.close()
+
+
+async def test_pods_are_told_of_a_file_that_cannot_be_read_from_the_start():
+    following = Following(cast("Kube", Api([config_map("[")])), "refmesh-system")
+    await following.start()
+    (told,) = warnings(pod(), following.templates)
+    assert "cannot be read: not valid YAML" in told
+    with pytest.raises(BadTemplate, match="templates cannot be read"):
+        following.templates.chosen({"inject.istio.io/templates": "sidecar,a"})
+    following.take(config_map(GOOD))
+    assert warnings(pod(), following.templates) == []
     await following.close()

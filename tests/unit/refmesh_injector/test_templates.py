@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import textwrap
 from dataclasses import replace
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.injector import policy
+from refmesh.injector.custom import whole
 from refmesh.injector.operations import apply_operations
 from refmesh.injector.overlay import KEYS, merged
 from refmesh.injector.patch import BadPod, Skip, patch, warnings
@@ -155,14 +157,54 @@ def test_words_on_the_proxy_alone_or_twice_are_refused(containers):
 INIT_AS = "templates: {a: {spec: {initContainers: [{name: refmesh-init,"
 
 
+def test_a_pod_that_would_be_without_the_mesh_is_refused():
+    operations = patch(pod(), ENABLED, CONFIG)
+    assert not isinstance(operations, Skip)
+    with pytest.raises(ValueError, match="templates take refmesh-init or refmesh-proxy out of the pod"):
+        whole(pod(), operations, [{"initContainers": None}], None, bare=False)
+
+
 @pytest.mark.parametrize("config", [CONFIG, CLASSIC])
-@pytest.mark.parametrize("gone", ["initContainers", "containers"])
-def test_a_pod_that_would_be_without_the_mesh_is_refused(config, gone):
-    templates = Templates({"a": {"metadata": {}, "spec": {gone: None}}}, ("sidecar", "a"))
-    if (config, gone) == (CONFIG, "containers"):
-        return  # without any of its own the API server refuses it
-    with pytest.raises(BadPod, match=r"templates take .* out of the pod"):
-        injected(pod(), config, templates)
+def test_probes_and_hooks_of_templates_are_led_to_the_agent(config):
+    text = """
+    defaultTemplates: [sidecar, a]
+    templates:
+      a:
+        metadata: {annotations: {prometheus.io/scrape: "true", prometheus.io/port: "9090"}}
+        spec:
+          containers:
+            - {name: app, readinessProbe: {httpGet: {port: 8080, path: /ok}}}
+            - {name: more, image: i, livenessProbe: {tcpSocket: {port: 9}}, lifecycle: {preStop: {httpGet: {port: 9}}}}
+    """
+    original = pod()
+    original["spec"]["containers"][0]["readinessProbe"] = {"exec": {"command": ["true"]}}
+    result = injected(original, config, parse(text))
+    asked = {
+        "app": container(result, "app")["readinessProbe"],
+        "more": container(result, "more")["livenessProbe"],
+        "stop": container(result, "more")["lifecycle"]["preStop"],
+    }
+    assert {name: one["httpGet"]["port"] for name, one in asked.items()} == dict.fromkeys(asked, 15020)
+    environment = {one["name"]: one.get("value") for one in container(result, "refmesh-proxy")["env"]}
+    assert set(json.loads(environment["REFMESH_PROBES"])) == {one["httpGet"]["path"] for one in asked.values()}
+    assert json.loads(environment["REFMESH_APP_METRICS"])["port"] == 9090
+    assert result["metadata"]["annotations"]["prometheus.io/port"] == "15020"
+
+
+def test_capture_comes_after_all_containers_that_need_the_network_before_a_classic_proxy():
+    text = "templates: {a: {spec: {initContainers: [{name: fetch, image: i}]}}}\ndefaultTemplates: [sidecar, a]"
+    for config, names in [
+        (CLASSIC, ["migrate", "fetch", "refmesh-init"]),
+        (CONFIG, ["refmesh-init", "refmesh-proxy", "migrate", "fetch"]),
+    ]:
+        result = injected(pod(initContainers=[{"name": "migrate", "image": "i"}]), config, parse(text))
+        assert [one["name"] for one in result["spec"]["initContainers"]] == names
+
+
+def test_a_volume_of_the_meshs_may_be_another():
+    text = "templates: {a: {spec: {volumes: [{name: refmesh-run, emptyDir: {}}]}}}\ndefaultTemplates: [sidecar, a]"
+    volumes = injected(pod(), templates=parse(text))["spec"]["volumes"]
+    assert [one for one in volumes if one["name"] == "refmesh-run"] == [{"name": "refmesh-run", "emptyDir": {}}]
 
 
 def test_the_container_that_captures_may_be_from_elsewhere_and_have_settings():

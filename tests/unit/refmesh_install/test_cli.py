@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import yaml
 
 from refmesh.ca.signing import Keyring
 from refmesh.errors import UsageProblem
-from refmesh.install.offline import offline_config
-from tests.unit.refmesh_injector.pods import pod
+from refmesh.injector.templates import read
+from refmesh.install.offline import inject_object, offline_config
+from tests.unit.refmesh_injector.pods import CONFIG, pod
 
 ROOT = Path(__file__).parents[3]
 
@@ -91,6 +93,15 @@ def test_with_root_and_image_pods_are_injected_without_a_cluster(tmp_path):
     assert environment["REFMESH_TRUST_DOMAIN"] == "ours"
     missing = refmesh(*given)
     assert (missing.returncode, "--image" in missing.stderr) == (2, True)
+
+
+def test_what_the_webhook_would_warn_of_is_said_of_files_as_well():
+    templates = read("defaultTemplates: [sidecar, a]\ntemplates: {a: {kind: x}}")
+    said = list[str]()
+    owner = {"kind": "Deployment", "metadata": {"name": "cart"}, "spec": {"template": pod()}}
+    inject_object({"kind": "List", "items": [owner]}, replace(CONFIG, templates=templates), said.append)
+    (told,) = said
+    assert told.startswith("Deployment cart: template a is broken and was left out: templates.a.kind")
 
 
 @pytest.mark.parametrize("content", [None, "nonsense", "\u00e4"])
