@@ -24,6 +24,7 @@ _PLURALS = {
     "ConfigMap": ("configmaps", True),
     "Pod": ("pods", True),
     "ServiceAccount": ("serviceaccounts", True),
+    "ResourceQuota": ("resourcequotas", True),
     "Service": ("services", True),
     "Deployment": ("deployments", True),
     "DaemonSet": ("daemonsets", True),

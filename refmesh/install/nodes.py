@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from refmesh.injector.policy import POD_LABEL
 from refmesh.install.apply import apply, delete, is_mine, plural_of, wait_gone
 from refmesh.install.manifests import LABELS, namespace
 from refmesh.install.options import NODE_NAMESPACE, Options
-from refmesh.install.rollout import remove_stuck_pods, wait_rolled_out
+from refmesh.install.rollout import remove_stuck_pods, unless_stuck
 from refmesh.install.serving import is_ready
 from refmesh.node.wanted import wanted
 
@@ -50,6 +52,9 @@ _SELECTOR = {"app": APP}
 _GONE_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
 _OS = "kubernetes.io/os"
+_PRIORITY = "system-node-critical"
+_MARK = "refmesh.io/template"
+"""Annotation of the agents' pods: by it those of this install are told from those before."""
 _HOME = ("v1", "namespaces", NODE_NAMESPACE)
 
 
@@ -57,7 +62,7 @@ def node_objects(image: str, options: Options) -> list[Object]:
     """Everything that the agents need, each after what it needs, the DaemonSet last; nothing if they are not wanted."""
     if options.capture != "node":
         return []
-    return [namespace(NODE_NAMESPACE, "privileged"), *_rbac(), _daemon_set(image, options.log_level)]
+    return [namespace(NODE_NAMESPACE, "privileged"), *_rbac(), _quota(), _daemon_set(image, options.log_level)]
 
 
 def cluster_wide() -> list[Object]:
@@ -88,6 +93,17 @@ def _rbac() -> list[Object]:
             "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": NODE_NAMESPACE}],
         },
     ]
+
+
+def _quota() -> Object:
+    """Return the leave to have pods of the agents' priority, which some clusters give to kube-system alone."""
+    scope = {"operator": "In", "scopeName": "PriorityClass", "values": [_PRIORITY]}
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": _metadata(NAME, namespace=NODE_NAMESPACE),
+        "spec": {"hard": {"pods": "5000"}, "scopeSelector": {"matchExpressions": [scope]}},
+    }
 
 
 def _daemon_set(image: str, log_level: str) -> Object:
@@ -128,26 +144,30 @@ def _daemon_set(image: str, log_level: str) -> Object:
         "prometheus.io/port": str(_PORT),
         f"container.apparmor.security.beta.kubernetes.io/{CONTAINER}": "unconfined",
     }
+    template = {
+        "metadata": {"labels": {**_LABELS, **_SELECTOR, POD_LABEL: "false"}, "annotations": annotations},
+        "spec": {
+            "serviceAccountName": NAME,
+            "hostPID": True,
+            "nodeSelector": {_OS: "linux"},
+            # On every node on which an injected pod may be, and before it.
+            "tolerations": [{"operator": "Exists"}],
+            "priorityClassName": _PRIORITY,
+            "terminationGracePeriodSeconds": 10,
+            "containers": [container],
+            "volumes": [{"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
+        },
+    }
+    annotations[_MARK] = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:16]
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
         "metadata": _metadata(NAME, namespace=NODE_NAMESPACE),
         "spec": {
             "selector": {"matchLabels": dict(_SELECTOR)},
-            "template": {
-                "metadata": {"labels": {**_LABELS, **_SELECTOR, POD_LABEL: "false"}, "annotations": annotations},
-                "spec": {
-                    "serviceAccountName": NAME,
-                    "hostPID": True,
-                    "nodeSelector": {_OS: "linux"},
-                    # On every node on which an injected pod may be, and before it.
-                    "tolerations": [{"operator": "Exists"}],
-                    "priorityClassName": "system-node-critical",
-                    "terminationGracePeriodSeconds": 10,
-                    "containers": [container],
-                    "volumes": [{"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
-                },
-            },
+            # One node after the other would take an hour where there are hundreds; an agent is away for seconds.
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%"}},
+            "template": template,
         },
     }
 
@@ -175,17 +195,49 @@ async def put(kube: Kube, image: str, options: Options) -> Object | None:
 
 
 async def wait(kube: Kube, daemon_set: Object, timeout: float, report: Callable[[str], None]) -> None:
-    """Wait until every node has its agent. Raises `EnvironmentProblem`."""
+    """Wait until every node that is ready has its agent, as it is now. Raises `EnvironmentProblem`."""
+    mark = daemon_set["spec"]["template"]["metadata"]["annotations"][_MARK]
     try:
-        await wait_rolled_out(
-            kube, daemon_set, timeout=timeout, name="The agent of a node", other="--image", namespace=NODE_NAMESPACE
+        away = await unless_stuck(
+            kube,
+            _served(kube, mark, timeout),
+            app=APP,
+            name="The agent of a node",
+            other="--image",
+            namespace=NODE_NAMESPACE,
         )
     except EnvironmentProblem as error:
         raise EnvironmentProblem(
             f"refmesh serves, but nodes lack their agent, and injected pods do not start there: {error.problem}",
             fix=error.fix,
         ) from error
-    report("an agent on every node")
+    report("an agent on every node" + (f", but for {len(away)} not ready, such as {away[0]}" if away else ""))
+
+
+async def _served(kube: Kube, mark: str, timeout: float) -> list[str]:
+    """Wait for the agents with a mark; the names of the nodes that are not ready, on which nobody can wait for one."""
+    late, ready = list[str](), list[dict[str, Any]]()
+    try:
+        async with asyncio.timeout(timeout):
+            while True:
+                every, pods = await asyncio.gather(
+                    kube.list("v1", "nodes"), kube.list("v1", "pods", NODE_NAMESPACE, f"app={APP}")
+                )
+                ready = [node for node in every if is_ready(node)]
+                late = lacking(ready, [pod for pod in pods if _marked(pod) == mark])
+                if not late:
+                    return lacking([node for node in every if not is_ready(node)], [])
+                await asyncio.sleep(_LOOK_SECONDS)
+    except TimeoutError:
+        some = f", such as {late[0]}" if late else ""
+        raise EnvironmentProblem(
+            f"{len(late)} of {len(ready)} ready nodes have no ready agent of this install in {timeout:.0f} s{some}.",
+            fix=f"See `kubectl -n {NODE_NAMESPACE} get pods -o wide`; --timeout gives them longer.",
+        ) from None
+
+
+def _marked(pod: Mapping[str, Any]) -> str | None:
+    return (pod["metadata"].get("annotations") or {}).get(_MARK)
 
 
 async def remove(kube: Kube, *, patience: float = 0.0) -> bool:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from refmesh.errors import EnvironmentProblem
 from refmesh.install.apply import wait_for
 from refmesh.install.options import NAMESPACE
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from refmesh.kubeclient import Kube
 
-__all__ = ["remove_stuck_pods", "wait_rolled_out"]
+__all__ = ["remove_stuck_pods", "unless_stuck", "wait_rolled_out"]
 
+_T = TypeVar("_T")
 Object = dict[str, Any]
 _STUCK = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CrashLoopBackOff"}
 
@@ -22,21 +25,27 @@ _STUCK = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNever
 async def wait_rolled_out(
     kube: Kube, applied: Object, *, timeout: float, name: str, other: str, namespace: str = NAMESPACE
 ) -> None:
-    """Wait until the Deployment or DaemonSet `applied`, as the API server returned it, runs.
+    """Wait until the Deployment `applied`, as the API server returned it, runs.
 
     Raises `EnvironmentProblem`, which calls it `name`, and `other` the way to give it another image.
     """
     generation = applied["metadata"]["generation"]
-    waiting = asyncio.create_task(
-        wait_for(
-            kube,
-            applied,
-            lambda state: _rolled_out(state, generation),
-            timeout=timeout,
-            what=f"{name} did not become ready",
-        )
+    waiting = wait_for(
+        kube,
+        applied,
+        lambda state: _rolled_out(state, generation),
+        timeout=timeout,
+        what=f"{name} did not become ready",
     )
     app = applied["spec"]["selector"]["matchLabels"]["app"]
+    await unless_stuck(kube, waiting, app=app, name=name, other=other, namespace=namespace)
+
+
+async def unless_stuck(
+    kube: Kube, work: Coroutine[Any, Any, _T], *, app: str, name: str, other: str, namespace: str
+) -> _T:
+    """Wait for what waits for the pods of an app. Raises `EnvironmentProblem` as soon as one of them cannot start."""
+    waiting = asyncio.create_task(work)
     failing = asyncio.create_task(_image_trouble(kube, app, name, other, namespace))
     done, pending = await asyncio.wait({waiting, failing}, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
@@ -44,7 +53,8 @@ async def wait_rolled_out(
         with contextlib.suppress(asyncio.CancelledError):
             await task
     for task in done:
-        await task
+        task.result()
+    return waiting.result()
 
 
 async def remove_stuck_pods(kube: Kube, app: str, namespace: str = NAMESPACE) -> None:
@@ -55,10 +65,6 @@ async def remove_stuck_pods(kube: Kube, app: str, namespace: str = NAMESPACE) ->
 
 def _rolled_out(state: Object, generation: int) -> bool:
     status = state.get("status") or {}
-    if state.get("kind") == "DaemonSet":
-        nodes = status.get("desiredNumberScheduled", 0)
-        ready = status.get("updatedNumberScheduled", 0) == status.get("numberAvailable", 0) == nodes
-        return ready and int(status.get("observedGeneration", 0)) >= generation
     wanted = (state.get("spec") or {}).get("replicas", 1)
     return (
         int(status.get("observedGeneration", 0)) >= generation
@@ -67,7 +73,7 @@ def _rolled_out(state: Object, generation: int) -> bool:
     )
 
 
-async def _image_trouble(kube: Kube, app: str, name: str, other: str, namespace: str) -> None:
+async def _image_trouble(kube: Kube, app: str, name: str, other: str, namespace: str) -> NoReturn:
     """Watch for a pod that cannot get its image or cannot run: no need to wait for the time-out then."""
     while True:
         for pod, reason, image in await _stuck_pods(kube, app, namespace):

@@ -137,3 +137,42 @@ async def test_an_install_waits_for_the_end_of_the_one_before(monkeypatch):
     home["metadata"]["deletionTimestamp"] = "now"
     with pytest.raises(EnvironmentProblem, match="is being deleted and is not gone"):
         await nodes.preflight(cast("Kube", Cluster(home)), OPTIONS)
+
+
+def test_agents_may_have_their_priority_and_are_renewed_a_quarter_at_once():
+    daemon_set = OBJECTS[-1]
+    (quota,) = (obj for obj in OBJECTS if obj["kind"] == "ResourceQuota")
+    (scope,) = quota["spec"]["scopeSelector"]["matchExpressions"]
+    assert scope == {"operator": "In", "scopeName": "PriorityClass", "values": ["system-node-critical"]}
+    assert daemon_set["spec"]["template"]["spec"]["priorityClassName"] in scope["values"]
+    assert daemon_set["spec"]["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": "25%"}
+
+
+class Nodes:
+    """An API server with nodes and agents, by whether they are ready."""
+
+    def __init__(self, found: dict[str, bool], agents: list[dict[str, Any]]) -> None:
+        ready = {name: {"conditions": [{"type": "Ready", "status": str(state)}]} for name, state in found.items()}
+        self.nodes = [node(name) | {"status": status} for name, status in ready.items()]
+        self.agents = agents
+
+    async def list(self, _api: str, plural: str, *_: Any) -> list[dict[str, Any]]:
+        return self.nodes if plural == "nodes" else self.agents
+
+
+def marked(name: str, daemon_set: dict[str, Any], *, ready: bool = True) -> dict[str, Any]:
+    found: dict[str, Any] = agent(name, ready=ready)
+    return found | {"metadata": {"name": name, **daemon_set["spec"]["template"]["metadata"]}}
+
+
+async def test_a_node_that_is_not_ready_fails_no_install():
+    cluster, said = Nodes({"a": True, "b": False}, [marked("a", OBJECTS[-1])]), list[str]()
+    await nodes.wait(cast("Kube", cluster), OBJECTS[-1], 20.0, said.append)
+    assert said == ["an agent on every node, but for 1 not ready, such as b"]
+
+
+async def test_nodes_whose_agent_is_one_of_before_are_waited_for():
+    before = nodes.node_objects("mesh:0", OPTIONS)[-1]
+    cluster = Nodes({"a": True, "b": True, "c": False}, [marked("a", OBJECTS[-1]), marked("b", before)])
+    with pytest.raises(EnvironmentProblem, match=r"1 of 2 ready nodes .* of this install .*, such as b"):
+        await nodes.wait(cast("Kube", cluster), OBJECTS[-1], 0.05, list[str]().append)
