@@ -242,5 +242,5 @@ def test_where_the_node_captures_restricted_pods_are_in_the_mesh(mesh, tmp_path)
                     assert {one.status for one in outside.batch(five)} == {None}
     finally:
         mesh.install()
-    assert mesh.kube.get("v1", "Namespace", "refmesh-node") is None
+    mesh.kube.wait_gone("v1", "Namespace", "refmesh-node")
     assert mesh.kube.get("rbac.authorization.k8s.io/v1", "ClusterRole", "refmesh-node") is None
