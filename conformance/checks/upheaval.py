@@ -270,8 +270,10 @@ def outage(ctx: Context) -> Outage:
         # is judged as valid is asked at once, and what is judged as expired a whole lifetime after the last renewal.
         gone = ctx.now()
         known = max(known, _end(look(ctx, server).certificate))
-        during = load("new connections without an authority", ctx.client().batch(fresh))
-        asked = ctx.now() - ordered
+        records = ctx.client().batch(fresh)
+        during = load("new connections without an authority", records)
+        lost = (one.start + one.seconds for one in records if not by_application(one))
+        asked = min(lost, default=ctx.now()) - ordered
         valid_for = max(known, _end(look(ctx, server).certificate)) - ctx.now()
         if down:
             ctx.watch(lambda: ctx.now() > gone + LIFETIME + 2.0, LIFETIME + 5.0)

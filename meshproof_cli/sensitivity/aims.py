@@ -44,7 +44,7 @@ AIMS: Mapping[str, tuple[str, ...]] = {
     "issuer-cached-forever": ("ID-03",),
     "old-root-dropped-early": ("ID-03",),
     "one-identity-a-namespace": ("ID-04",),
-    "control-plane-loss-stops-traffic": ("ID-05", "LC-03"),
+    "control-plane-loss-stops-traffic": ("LC-03",),
     "key-in-a-secret": ("ID-07",),
     "certificate-lifetime-uncapped": ("ID-08",),
     "csr-signature-unchecked": ("ID-08",),
@@ -152,6 +152,8 @@ AIMS: Mapping[str, tuple[str, ...]] = {
 """Defect -> the checks that must find it."""
 
 EXCUSED: Mapping[str, str] = {
+    "ID-05": "a proxy that ends with the control plane fails it only while the client's short certificate is good for"
+    " sure: on refmesh that is over before the control plane is gone, and LC-03 finds the defect",
     "RS-09": "refmesh has no rate limits: the check is declared unsupported there, so nothing can be seeded",
 }
 """Check that no defect is seeded for -> why."""
