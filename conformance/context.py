@@ -41,8 +41,6 @@ LOOKS = 3
 """The least number of looks at whether a configuration is in force."""
 LOOK_SECONDS = 0.3
 """What such a look is given at least, however late it comes."""
-AT_ONCE = 4
-"""Requests of a look that are under way together: they wait for each other otherwise, and tell no more."""
 MARK_ROW = 30
 """Answers in a row that make a mark. Of two backends chance makes such a row in one look with 2^-30, below 1e-9; in the
 hundred looks for which there is time before a configuration must be in force, with 1e-7 at the most."""
@@ -214,7 +212,6 @@ class Context:
             url=self.url(service, how.port, how.ordinary),
             protocol=how.protocol,
             count=MARK_ROW,
-            concurrency=AT_ONCE,
             timeout=LIMITS.probe,
             fresh=True,
             fields=("version",),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from conformance.context import AT_ONCE
 from conformance.limits import LIMITS
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Batch, Record
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["TIMES", "Asked", "Case", "Pairs", "ask", "judge_cases", "table"]
 
 Pairs = tuple[tuple[str, str], ...]
+AT_ONCE = 4
+"""Requests of a case that are under way together."""
 TIMES = 12
 """Requests of each case: three pods behind a service answer alike by chance with a probability of 3^-11 and less."""
 _PORTS = {"http": 80, "https": 443}
