@@ -121,13 +121,14 @@ def _figures(matrix: Matrix) -> list[tuple[str, str]]:
     equivalents = [one for one in matrix.subjects if one.kind == "equivalent" and matrix.of(one) is not None]
     flagged = matrix.named("equivalent", Outcome.FALSE_ALARM)
     alarms, runs = matrix.quiet_runs
-    missed = [one for one, _ in matrix.missed if one in tried]
+    aimed = [one for one in tried if one.aims]
+    missed = [one for one, _ in matrix.missed if one in aimed]
     own = sum(bool(trial.by_its_own) for one in killed if (trial := matrix.of(one)) is not None)
     return [
         ("defects found, of those tried", f"{len(killed)} of {len(tried)}"),
         ("defects seeded", str(len(seeded))),
         ("found by a check that speaks of them", f"{own} of {len(killed)}"),
-        ("found by the checks that must find them", f"{len(tried) - len(missed)} of {len(tried)}"),
+        ("found by the checks that must find them", f"{len(aimed) - len(missed)} of {len(aimed)}"),
         ("not tried, or broke off", str(len(seeded) - len(tried))),
         ("equivalents flagged", f"{len(flagged)} of {len(equivalents)}"),
         ("clean runs with a failure", f"{alarms} of {runs}"),
