@@ -32,6 +32,9 @@ def envoy_arguments(settings: Settings, envoy: str, bootstrap: str) -> list[str]
         str(settings.drain_seconds),
         "--drain-strategy",
         "immediate",
+        # Of access logs; by itself Envoy holds them back for ten seconds.
+        "--file-flush-interval-msec",
+        "1000",
         "--log-level",
         settings.log_level,
         "--log-format",
