@@ -138,11 +138,13 @@ class Matrix:
 
     @property
     def missed(self) -> tuple[tuple[Subject, tuple[str, ...]], ...]:
-        """Defects that were tried, with the checks that must find them and did not."""
-        found = []
+        """Defects that were tried, with those of the checks judged here that must find them and did not."""
+        found, judged = [], {one.id for one in self.checks}
         for subject in self.subjects:
             trial = self.of(subject)
-            if trial is not None and (late := tuple(one for one in subject.aims if one not in trial.failed)):
+            if trial is None:
+                continue
+            if late := tuple(one for one in subject.aims if one in judged and one not in trial.failed):
                 found.append((subject, late))
         return tuple(found)
 

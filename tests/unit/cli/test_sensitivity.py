@@ -26,7 +26,7 @@ from refmesh import defects
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.kill_matrix import write_kill_matrix
 from reports.model import Result, Run, Verdict
-from reports.sensitivity import Matrix, Outcome, Subject, Trial, matrix_json, read_matrix
+from reports.sensitivity import CheckInfo, Matrix, Outcome, Subject, Trial, matrix_json, read_matrix
 
 LISTED = [
     {"name": "v-same", "kind": "equivalent", "capability": "equivalent"},
@@ -128,8 +128,9 @@ def test_the_mesh_is_taken_off_the_cluster_that_is_judged(tmp_path: Path, monkey
 def test_what_must_find_a_defect_and_did_not_is_told(tmp_path: Path) -> None:
     aimed = replace(EVERY[0], aims=("WT-01", "WT-02"), says="off")
     trial = Trial(aimed, {"WT-01": Verdict.FAIL, "WT-02": Verdict.PASS}, {"WT-01": "it is off"})
-    matrix = Matrix("m", "1", (), (aimed,), (trial,))
+    matrix = Matrix("m", "1", (CheckInfo("WT-01", "t", "WT"), CheckInfo("WT-02", "t", "WT")), (aimed,), (trial,))
     assert matrix.missed == ((aimed, ("WT-02",)),)
+    assert replace(matrix, checks=matrix.checks[:1]).missed == ()  # the user left the other one out
     assert trial.outcome is Outcome.KILLED
     assert replace(trial, reasons={"WT-01": "another thing"}).outcome is Outcome.SURVIVED
     assert read_matrix(matrix_json(matrix)) == matrix
