@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-from refmesh.config.model import key_of
 from refmesh.defects.defect import Defect
+from refmesh.defects.makers import changes_late
 from refmesh.kubeclient import KubeError
 
 __all__ = ["DEFECTS"]
@@ -95,30 +95,7 @@ class _Cut:
 
 def _changed_late(sound: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """Take in a new route at once, and its changes when nobody waits for them any more."""
-    tables = {"HTTPRoute": "http_routes", "VirtualService": "virtual_services"}
-
-    async def follow(watcher: Any, source: Any) -> None:
-        store = watcher._store  # noqa: SLF001 - the seam
-        put = store.put
-
-        def late(kind: str, obj: Any) -> bool:
-            def known() -> bool:
-                return key_of(obj) in getattr(store.now(tables[kind]), tables[kind])
-
-            def then() -> None:
-                if known():  # it was not deleted meanwhile
-                    watcher._note(source, changed=put(kind, obj))  # noqa: SLF001
-
-            if kind != source.name or not known():
-                return bool(put(kind, obj))
-            asyncio.get_running_loop().call_later(_LATE, then)
-            return False
-
-        if source.name in tables:
-            store.put = late
-        await sound(watcher, source)
-
-    return follow
+    return changes_late(sound, {"HTTPRoute": "http_routes", "VirtualService": "virtual_services"}, _LATE)
 
 
 def _sulking(sound: Callable[..., bool]) -> Callable[..., bool]:

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
-from refmesh.api.client_tls import ClientTls
 from refmesh.defects.defect import Defect
+from refmesh.defects.makers import in_plaintext
 
 __all__ = ["DEFECTS"]
 
@@ -43,16 +43,6 @@ def _own_certificate(sound: Callable[[str, str, str], Any]) -> Callable[[str, st
     private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
     shown = certificate.public_bytes(serialization.Encoding.PEM).decode()
     return lambda name, _chain, _key: sound(name, shown, private)
-
-
-def _plaintext_behind(sound: Callable[..., Any]) -> Callable[..., Any]:
-    """Take the clusters of gateways for such that want no TLS."""
-
-    def cluster_specs(*args: Any) -> Any:
-        for spec, labels in sound(*args):
-            yield replace(spec, policy=replace(spec.policy, tls=ClientTls("DISABLE"))), labels
-
-    return cluster_specs
 
 
 def _everybody_may(sound: Callable[..., bool]) -> Callable[..., bool]:
@@ -94,7 +84,7 @@ DEFECTS = (
         "A gateway sends requests to workloads in plaintext.",
         "gateway",
         "refmesh.discovery.routers:cluster_specs",
-        _plaintext_behind,
+        in_plaintext,
     ),
     Defect(
         "registry-only-ignored",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from refmesh.api.client_tls import ClientTls
-from refmesh.config.model import key_of
 from refmesh.defects.defect import Defect
+from refmesh.defects.makers import changes_late, in_plaintext
 
 __all__ = ["DEFECTS"]
 
@@ -115,41 +113,13 @@ def _no_expiry(sound: Callable[..., Any]) -> Callable[..., Any]:
     return common
 
 
-def _plaintext_to_all(sound: Callable[..., Any]) -> Callable[..., Any]:
-    """Send in plaintext what servers would take in plaintext: all that is not STRICT."""
-
-    def cluster_specs(*args: Any) -> Any:
-        for spec, labels in sound(*args):
-            yield replace(spec, policy=replace(spec.policy, tls=ClientTls("DISABLE"))), labels
-
-    return cluster_specs
-
-
 def _by_a_detour(sound: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """Take a change of the mode for the end of the old one first, and for the begin of the new one a second later."""
 
-    async def follow(watcher: Any, source: Any) -> None:
-        store, loop = watcher._store, asyncio.get_running_loop()  # noqa: SLF001 - the seam
-        put = store.put
+    def without(obj: Any) -> Any:
+        return {**obj, "spec": {**obj["spec"], "mtls": {"mode": "DISABLE"}}}
 
-        def in_two_steps(kind: str, obj: Any) -> bool:
-            def known() -> bool:
-                return key_of(obj) in store.now("peer_authentications").peer_authentications
-
-            def then() -> None:
-                if known():  # it was not deleted meanwhile
-                    watcher._note(source, changed=put(kind, obj))  # noqa: SLF001
-
-            if kind != source.name or not known():
-                return bool(put(kind, obj))
-            loop.call_later(1.0, then)
-            return bool(put(kind, {**obj, "spec": {**obj["spec"], "mtls": {"mode": "DISABLE"}}}))
-
-        if source.name == "PeerAuthentication":
-            store.put = in_two_steps
-        await sound(watcher, source)
-
-    return follow
+    return changes_late(sound, {"PeerAuthentication": "peer_authentications"}, 1.0, meanwhile=without)
 
 
 DEFECTS = (
@@ -228,7 +198,7 @@ DEFECTS = (
         "Workloads send requests to each other in plaintext.",
         "mtls",
         "refmesh.discovery.world:cluster_specs",
-        _plaintext_to_all,
+        in_plaintext,
     ),
     Defect(
         "mode-changes-by-a-detour",

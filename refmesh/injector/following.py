@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from refmesh.following import Watched, follow
 from refmesh.injector.templates import CONFIG_MAP, FILE, NONE, Templates, read
-from refmesh.kubeclient import LOST, Expired
+from refmesh.kubeclient import LOST
 
 if TYPE_CHECKING:
-    from refmesh.kubeclient import Kube
+    from refmesh.kubeclient import Kube, WatchEvent
 
 __all__ = ["Following"]
 
@@ -65,18 +65,10 @@ class Following:
         self.take(page.items[0] if page.items else None)
         return page.version
 
+    def _changed(self, event: WatchEvent) -> None:
+        self.take(None if event.kind == "DELETED" else event.object)
+
     async def _follow(self, version: str) -> None:
-        while True:
-            try:
-                if not version:
-                    version = await self._list()
-                async for event in self._kube.watch("v1", "configmaps", version, self._namespace, fields=_FIELDS):
-                    version = event.version or version
-                    if event.kind != "BOOKMARK":
-                        self.take(None if event.kind == "DELETED" else event.object)
-            except Expired:
-                version = ""
-            except (*LOST, ValueError) as error:
-                version = ""
-                log.warning("the watch of the injector's templates was cut: %s: %s", type(error).__name__, error)
-                await asyncio.sleep(_RETRY_SECONDS * random.uniform(0.5, 1.0))
+        watched = Watched("the injector's templates", "configmaps", self._namespace, fields=_FIELDS)
+        backoff = (_RETRY_SECONDS, _RETRY_SECONDS)
+        await follow(self._kube, watched, self._list, self._changed, log, backoff=backoff, version=version)

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import signal
 import sys
 from collections.abc import Iterable
@@ -21,8 +20,9 @@ from typing import Any
 
 from refmesh import process
 from refmesh.errors import EnvironmentProblem
+from refmesh.following import Watched, follow
 from refmesh.injector.patch import TLS_MODE_LABEL
-from refmesh.kubeclient import LOST, Expired, Kube, Page
+from refmesh.kubeclient import Kube, Page, WatchEvent
 from refmesh.node.captures import Captures
 from refmesh.node.wanted import wanted
 from refmesh.telemetry import pages
@@ -40,6 +40,8 @@ class Agent:
 
     def __init__(self, kube: Kube, node: str, captures: Captures) -> None:
         self._kube, self._node, self._captures = kube, node, captures
+        # What has finished may be many, and nobody waits there.
+        self._fields = f"spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed"
         self.ready = False
         """Whether the pods of the node are known."""
         self._told = set[str]()
@@ -74,34 +76,23 @@ class Agent:
         self._told.discard(uid)
         self._captures.drop(uid)
 
-    async def _list(self, fields: str) -> str:
+    async def _list(self) -> str:
         """Take in all pods, of which nothing is kept; the version to watch from."""
-        page: Page = await self._kube.page("v1", "pods", selector=_SELECTOR, fields=fields)
+        page: Page = await self._kube.page("v1", "pods", selector=_SELECTOR, fields=self._fields)
         self.replace(page.items)
+        self.ready = True
         return page.version
+
+    def _changed(self, event: WatchEvent) -> None:
+        if event.kind == "DELETED":
+            self.forget(str(event.object["metadata"]["uid"]))
+        else:
+            self.put(event.object)
 
     async def follow(self) -> None:
         """List, then watch, for ever. Where the API server is away, what it said last holds."""
-        version, delay = "", _BACKOFF_SECONDS[0]
-        # What has finished may be many, and nobody waits there.
-        fields = f"spec.nodeName={self._node},status.phase!=Succeeded,status.phase!=Failed"
-        while True:
-            try:
-                if not version:
-                    version, self.ready = await self._list(fields), True
-                async for event in self._kube.watch("v1", "pods", version, selector=_SELECTOR, fields=fields):
-                    version, delay = event.version or version, _BACKOFF_SECONDS[0]
-                    if event.kind == "DELETED":
-                        self.forget(str(event.object["metadata"]["uid"]))
-                    elif event.kind != "BOOKMARK":
-                        self.put(event.object)
-            except Expired:
-                version = ""
-            except (*LOST, ValueError) as error:
-                version = ""
-                log.warning("the watch of the node's pods was cut: %s: %s", type(error).__name__, error)
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-                delay = min(delay * 2, _BACKOFF_SECONDS[1])
+        watched = Watched("the node's pods", "pods", selector=_SELECTOR, fields=self._fields)
+        await follow(self._kube, watched, self._list, self._changed, log, backoff=_BACKOFF_SECONDS)
 
 
 def preflight() -> None:

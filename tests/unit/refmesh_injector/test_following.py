@@ -9,7 +9,7 @@ import pytest
 from refmesh.injector.following import Following
 from refmesh.injector.patch import warnings
 from refmesh.injector.templates import FILE, BadTemplate
-from refmesh.kubeclient import Kube, KubeError, Page, WatchEvent
+from refmesh.kubeclient import Expired, Kube, KubeError, Page, WatchEvent
 from tests.unit.refmesh_injector.pods import pod
 
 GOOD = "templates: {a: {spec: {hostname: x}}}"
@@ -24,7 +24,7 @@ class Api:
 
     def __init__(self, items: list[dict[str, Any]] | None) -> None:
         self.items = items
-        self.events: asyncio.Queue[WatchEvent] = asyncio.Queue()
+        self.events: asyncio.Queue[WatchEvent | KubeError] = asyncio.Queue()
 
     async def page(self, *_: Any, fields: str) -> Page:
         assert fields == "metadata.name=refmesh-injector-templates"
@@ -32,10 +32,13 @@ class Api:
             raise KubeError(403, "not allowed")
         return Page(self.items, "1")
 
-    async def watch(self, *_: Any, fields: str) -> AsyncIterator[WatchEvent]:
-        assert fields
+    async def watch(self, *_: Any, selector: str, fields: str) -> AsyncIterator[WatchEvent]:
+        assert (selector, fields) == ("", "metadata.name=refmesh-injector-templates")
         while True:
-            yield await self.events.get()
+            event = await self.events.get()
+            if isinstance(event, KubeError):
+                raise event
+            yield event
 
 
 async def test_an_edit_is_in_force_at_once_and_a_bad_one_is_not(caplog):
@@ -73,4 +76,32 @@ async def test_pods_are_told_of_a_file_that_cannot_be_read_from_the_start():
         following.templates.chosen({"inject.istio.io/templates": "sidecar,a"})
     following.take(config_map(GOOD))
     assert warnings(pod(), following.templates) == []
+    await following.close()
+
+
+async def test_events_are_followed_and_what_a_lost_watch_missed_is_listed(monkeypatch):
+    monkeypatch.setattr("refmesh.injector.following._RETRY_SECONDS", 0.0)
+    seen: asyncio.Queue[set[str]] = asyncio.Queue()
+
+    class Watching(Following):
+        def take(self, found: dict[str, Any] | None) -> None:
+            super().take(found)
+            seen.put_nowait(set(self.templates.named))
+
+    api = Api([])
+    following = Watching(cast("Kube", api), "refmesh-system")
+    await following.start()
+    assert await seen.get() == set()
+    api.items = [config_map(GOOD)]
+    for event in (
+        WatchEvent("ADDED", config_map(GOOD)),
+        WatchEvent("BOOKMARK", config_map("")),
+        WatchEvent("DELETED", config_map(GOOD)),
+        Expired(410, "too old"),
+        WatchEvent("DELETED", config_map(GOOD)),
+        KubeError(500, "cut"),
+    ):
+        api.events.put_nowait(event)
+    async with asyncio.timeout(20):
+        assert [await seen.get() for _ in range(5)] == [{"a"}, set(), {"a"}, set(), {"a"}]
     await following.close()
