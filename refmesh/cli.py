@@ -19,7 +19,7 @@ import yaml
 from refmesh import bug_report_cli, ca_cli, defects
 from refmesh.errors import RefmeshError, UsageProblem
 from refmesh.injector.patch import BadPod, Config
-from refmesh.injector.templates import CONFIG_MAP, FILE, NONE, read
+from refmesh.injector.templates import CONFIG_MAP, of_config_map
 from refmesh.install import dashboard as page
 from refmesh.install import installer, options, proxies, templates, validation
 from refmesh.install.authz import speaking
@@ -247,10 +247,11 @@ def inject(
     if root_cert is not None:
         named = image or os.environ.get("REFMESH_IMAGE")
         native, by_node = sidecar is not Sidecar.CLASSIC, capture is Capture.NODE
-        config = offline_config(root_cert, named, trust_domain, native=native, by_node=by_node, templates=given or NONE)
+        config = offline_config(root_cert, named, trust_domain, native=native, by_node=by_node)
     else:
         config = _run(kubeconfig, context, lambda kube: _config(kube, image, sidecar, capture, trust_domain))
-        config = config if given is None else replace(config, templates=given)
+    if given is not None:
+        config = replace(config, templates=given)
     try:
         injected = [inject_object(document, config, _warn) for document in documents]
     except BadPod as error:
@@ -271,7 +272,7 @@ async def _config(
     named = image or (found.image if found else None)
     if roots is None or named is None:
         raise UsageProblem("refmesh is not installed on this cluster.", fix="Run refmesh install first.")
-    stored = await kube.get("v1", "configmaps", CONFIG_MAP, options.NAMESPACE) or {}
+    stored = await kube.get("v1", "configmaps", CONFIG_MAP, options.NAMESPACE)
     form = sidecar or (found.argument("--sidecar") if found else "")
     domain = trust_domain or (found.argument("--trust-domain") if found else "")
     return Config(
@@ -280,7 +281,7 @@ async def _config(
         trust_domain=domain or Config.trust_domain,
         native=form != Sidecar.CLASSIC,
         by_node=(capture or (found.argument("--capture") if found else "")) == Capture.NODE,
-        templates=read(str((stored.get("data") or {}).get(FILE) or "")),
+        templates=of_config_map(stored),
     )
 
 

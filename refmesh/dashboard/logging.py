@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -54,10 +55,7 @@ def logging_of(snapshot: Snapshot, settings: MeshSettings, namespace: str, name:
     policies = TelemetryPolicies.collect(snapshot.telemetries.values(), settings.root_namespace, settings.observation)
     pods = sorted(_pods(snapshot, (namespace, name)), key=lambda pod: pod.name)
     most = MOST_OF_SERVICE if name else MOST_OF_NAMESPACE
-    counts: dict[Rule, int] = {}
-    for pod in pods:
-        for rule in _rules(pod, snapshot, policies):
-            counts[rule] = counts.get(rule, 0) + 1
+    counts = Counter(rule for pod in pods for rule in _rules(pod, snapshot, policies))
     return Logging(
         tuple(pod.name for pod in pods[:most]),
         len(pods),
@@ -81,7 +79,7 @@ def _pods(snapshot: Snapshot, node: Node) -> Iterable[Pod]:
 def _rules(pod: Pod, snapshot: Snapshot, policies: TelemetryPolicies) -> Iterable[Rule]:
     speaking = policies.scopes.of(pod, snapshot)
     for side, what in _SIDES:
-        observed = policies.client(pod, snapshot) if side == "client" else policies.server(pod, snapshot)
+        observed = policies.in_force(side, speaking)
         if not observed.access_log:
             yield Rule(what, _last(speaking, side, "wanted"))
         elif observed.log_filter:

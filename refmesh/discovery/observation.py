@@ -43,13 +43,14 @@ class TelemetryPolicies:
 
     def client(self, pod: Pod, snapshot: Snapshot) -> Observation:
         """What the pod's proxy says of calls that its application makes."""
-        return self._in_force("client", self.scopes.of(pod, snapshot))
+        return self.in_force("client", self.scopes.of(pod, snapshot))
 
     def server(self, pod: Pod, snapshot: Snapshot) -> Observation:
         """What the pod's proxy says of calls to its application."""
-        return self._in_force("server", self.scopes.of(pod, snapshot))
+        return self.in_force("server", self.scopes.of(pod, snapshot))
 
-    def _in_force(self, side: str, policies: Iterable[Telemetry]) -> Observation:
+    def in_force(self, side: str, policies: Iterable[Telemetry]) -> Observation:
+        """What a proxy says of one side (`client` or `server`) where these speak for its pod, the widest first."""
         found = self.base
         for policy in policies:
             logged, traced = getattr(policy, f"{side}_log"), getattr(policy, side)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from refmesh.following import Watched, follow
-from refmesh.injector.templates import CONFIG_MAP, FILE, NONE, Templates, read
+from refmesh.injector.templates import CONFIG_MAP, FILE, NONE, Templates, of_config_map
 from refmesh.kubeclient import LOST
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class Following:
 
     def take(self, config_map: dict[str, Any] | None) -> None:
         """Take in the ConfigMap as it is now, None where there is none."""
-        found = read(str(((config_map or {}).get("data") or {}).get(FILE) or ""))
-        for where, why in found.bad.items():
-            log.warning("ConfigMap %s: %s", CONFIG_MAP, why if where in why else f"{where}: {why}")
+        found = of_config_map(config_map)
+        for sentence in found.sentences:
+            log.warning("ConfigMap %s: %s", CONFIG_MAP, sentence)
         if FILE in found.bad:
             self._unreadable(found.bad[FILE])
         else:

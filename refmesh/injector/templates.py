@@ -18,7 +18,18 @@ from refmesh.agent.capture import VARIABLES, asked
 from refmesh.injector.overlay import KEYS
 from refmesh.injector.policy import INIT
 
-__all__ = ["ANNOTATION", "CONFIG_MAP", "FILE", "NONE", "SIDECAR", "BadTemplate", "Templates", "parse", "read"]
+__all__ = [
+    "ANNOTATION",
+    "CONFIG_MAP",
+    "FILE",
+    "NONE",
+    "SIDECAR",
+    "BadTemplate",
+    "Templates",
+    "of_config_map",
+    "parse",
+    "read",
+]
 
 ANNOTATION = "inject.istio.io/templates"
 SIDECAR = "sidecar"
@@ -70,6 +81,11 @@ class Templates:
     bad: Mapping[str, str] = field(default_factory=dict)
     """What cannot be used, by name or field, and why; only where `read` took what it could. `FILE` is all of it."""
 
+    @property
+    def sentences(self) -> list[str]:
+        """What cannot be used and why, each with where it is."""
+        return [why if where in why else f"{where}: {why}" for where, why in self.bad.items()]
+
     def chosen(self, annotations: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
         """Return the templates of a pod in their order, without `sidecar`. Raises `BadTemplate`."""
         said = annotations.get(ANNOTATION)
@@ -99,9 +115,14 @@ NONE = Templates()
 def parse(text: str) -> Templates:
     """Read all templates. Raises `BadTemplate` for the first thing that is wrong."""
     found = read(text)
-    for where, why in found.bad.items():
-        raise BadTemplate(why if where in why else f"{where}: {why}")
+    for sentence in found.sentences:
+        raise BadTemplate(sentence)
     return found
+
+
+def of_config_map(config_map: Mapping[str, Any] | None) -> Templates:
+    """Read those of the ConfigMap, as `read` does; None where there is none."""
+    return read(str(((config_map or {}).get("data") or {}).get(FILE) or ""))
 
 
 def read(text: str) -> Templates:

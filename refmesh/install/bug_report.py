@@ -137,16 +137,13 @@ async def _control_plane(kube: Kube, report: Report) -> None:
     for page in _PAGES:
         await _part(report, f"{home}/{page}.yaml", debug_pages(kube, page))
     for pod in await kube.list("v1", "pods", NAMESPACE, "app=refmesh"):
-        name = pod["metadata"]["name"]
-        report.put(f"{home}/{name}/pod.yaml", pod)
-        await _logs(kube, report, f"{home}/{name}", pod, "refmesh")
+        await _pod(kube, report, f"{home}/{pod['metadata']['name']}", pod, "refmesh")
 
 
 async def _node_agents(kube: Kube, report: Report) -> None:
     for pod in await kube.list("v1", "pods", NODE_NAMESPACE, f"app={nodes.APP}"):
         home = f"nodes/{pod['spec'].get('nodeName')}/{pod['metadata']['name']}"
-        report.put(f"{home}/pod.yaml", pod)
-        await _logs(kube, report, home, pod, nodes.CONTAINER)
+        await _pod(kube, report, home, pod, nodes.CONTAINER)
 
 
 def _restarted(pod: dict[str, Any], container: str) -> bool:
@@ -155,8 +152,9 @@ def _restarted(pod: dict[str, Any], container: str) -> bool:
     return any(one.get("name") == container and one.get("restartCount", 0) > 0 for one in known)
 
 
-async def _logs(kube: Kube, report: Report, home: str, pod: dict[str, Any], container: str) -> None:
-    """The container's log, and that of its run before where it was restarted."""
+async def _pod(kube: Kube, report: Report, home: str, pod: dict[str, Any], container: str) -> None:
+    """The pod, its container's log, and that of its run before where it was restarted."""
+    report.put(f"{home}/pod.yaml", pod)
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     await _part(report, f"{home}/log.txt", _log(kube, namespace, name, container))
     if _restarted(pod, container):
@@ -180,8 +178,7 @@ async def _proxy(kube: Kube, report: Report, room: asyncio.Semaphore, pod: dict[
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     home = f"proxies/{namespace}/{name}"
     async with room:
-        report.put(f"{home}/pod.yaml", pod)
-        await _logs(kube, report, home, pod, PROXY)
+        await _pod(kube, report, home, pod, PROXY)
         await _part(report, f"{home}/config.json", _dump(kube, name, namespace))
 
 

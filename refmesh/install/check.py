@@ -14,7 +14,7 @@ from refmesh.api.kinds import KINDS, Kind
 from refmesh.config.conditions import conditions_of
 from refmesh.config.standing import ACCEPTED, PASSED, RESOLVED
 from refmesh.injector.policy import CONFIGURATION, PROXY
-from refmesh.injector.templates import CONFIG_MAP, FILE, read
+from refmesh.injector.templates import CONFIG_MAP, of_config_map
 from refmesh.install import addons, nodes
 from refmesh.install.crds import crds
 from refmesh.install.installer import installed, reachable
@@ -127,7 +127,7 @@ def judge_prometheus(deployment: Mapping[str, Any]) -> Finding:
 
 def judge_templates(config_map: Mapping[str, Any] | None) -> list[Finding]:
     """Judge the injector's templates, if there are any."""
-    found = read(str(((config_map or {}).get("data") or {}).get(FILE) or ""))
+    found = of_config_map(config_map)
     if found.bad:
         return [Finding("injector templates", ok=False, detail="; ".join(found.bad.values()))]
     if found.named:

@@ -12,7 +12,6 @@ from refmesh.errors import UsageProblem
 from refmesh.injector.operations import apply_operations
 from refmesh.injector.patch import Config, Skip, patch, warnings
 from refmesh.injector.policy import NAMESPACE_LABEL
-from refmesh.injector.templates import NONE, Templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +37,6 @@ def offline_config(
     *,
     native: bool = True,
     by_node: bool = False,
-    templates: Templates = NONE,
 ) -> Config:
     """Return what proxies are told, without a cluster to ask. Raises `UsageProblem`."""
     if not image:
@@ -55,7 +53,7 @@ def offline_config(
     # Nothing but the certificates: a file of root and key must not put the key into every pod.
     pem = "".join(root.public_bytes(Encoding.PEM).decode() for root in roots)
     domain = trust_domain or Config.trust_domain
-    return Config(image, pem, trust_domain=domain, native=native, by_node=by_node, templates=templates)
+    return Config(image, pem, trust_domain=domain, native=native, by_node=by_node)
 
 
 def _to_nobody(_warning: str) -> None:

@@ -22,9 +22,7 @@ Object = dict[str, Any]
 _STUCK = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CrashLoopBackOff"}
 
 
-async def wait_rolled_out(
-    kube: Kube, applied: Object, *, timeout: float, name: str, other: str, namespace: str = NAMESPACE
-) -> None:
+async def wait_rolled_out(kube: Kube, applied: Object, *, timeout: float, name: str, other: str) -> None:
     """Wait until the Deployment `applied`, as the API server returned it, runs.
 
     Raises `EnvironmentProblem`, which calls it `name`, and `other` the way to give it another image.
@@ -38,7 +36,7 @@ async def wait_rolled_out(
         what=f"{name} did not become ready",
     )
     app = applied["spec"]["selector"]["matchLabels"]["app"]
-    await unless_stuck(kube, waiting, app=app, name=name, other=other, namespace=namespace)
+    await unless_stuck(kube, waiting, app=app, name=name, other=other, namespace=NAMESPACE)
 
 
 async def unless_stuck(

@@ -28,7 +28,7 @@ class Network:
 
     def alive(self) -> bool:
         """Whether the process still runs; where it does not, the pod may have another network by now."""
-        return _inode(self.process) is not None
+        return _inode("ns/net", self.process) is not None
 
     def close(self) -> None:
         """Let go of both."""
@@ -53,7 +53,7 @@ def networks(uids: Collection[str], proc: Path = Path("/proc")) -> dict[str, Net
     users = defaultdict[int, set[str]](set)
     for uid, pids in [*members.items(), (_NOBODY, others)]:
         for pid in pids:
-            if (inode := _inode_of(proc / str(pid))) is not None:
+            if (inode := _inode(f"{proc}/{pid}/ns/net")) is not None:
                 users[inode].add(uid)
     found = ((uid, _network(uid, pids, users, own, proc)) for uid, pids in members.items())
     return {uid: network for uid, network in found if network is not None}
@@ -67,7 +67,7 @@ def _pids(proc: Path) -> Iterator[int]:
 def _uid(pid: int, own: str, proc: Path) -> str:
     try:
         # A group may have any name, and reading goes on. (pathlib would cost more, thousands of times)
-        with open(proc / str(pid) / "cgroup", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        with open(f"{proc}/{pid}/cgroup", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             return pod_of(file.read(), own) or _NOBODY
     except OSError:
         return _NOBODY  # it has ended
@@ -113,15 +113,9 @@ def _read(process: int, name: str) -> str:
         return file.read()
 
 
-def _inode(process: int) -> int | None:
+def _inode(path: str, folder: int | None = None) -> int | None:
+    """Of a file below an open folder; None where its process has ended."""
     try:
-        return os.stat("ns/net", dir_fd=process).st_ino
-    except OSError:
-        return None
-
-
-def _inode_of(folder: Path) -> int | None:
-    try:
-        return (folder / "ns" / "net").stat().st_ino
+        return os.stat(path, dir_fd=folder).st_ino
     except OSError:
         return None
