@@ -26,9 +26,7 @@ PATH = "/validate"
 _NOTHING = Snapshot()
 _MOST_WARNINGS = 8
 """An API server cuts off what is longer than 4,096 bytes together."""
-_BY_NAME: Mapping[tuple[str, str], Kind] = {
-    (kind.api_version.partition("/")[0], kind.written or kind.name): kind for kind in KINDS
-}
+_BY_NAME: Mapping[tuple[str, str], Kind] = {(kind.group, kind.written or kind.name): kind for kind in KINDS}
 
 
 def kind_of(obj: Any) -> Kind | None:

@@ -55,7 +55,8 @@ def wanted_parents(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, An
     """The list that `status.parents` should be; None where it is right already or the route is not ours."""
     generation = int((raw.get("metadata") or {}).get("generation") or 0)
     present = list(((raw.get("status") or {}).get("parents")) or [])
-    route, rejected = _routes(snapshot, kind).get(key), snapshot.rejected.get((kind, *key))
+    route: GatewayRoute | None = table_of(snapshot, kind).get(key)
+    rejected = snapshot.rejected.get((kind, *key))
     wanted = []
     for reference in _own_parents(snapshot, key, raw):
         if reference.get("kind") == "Service":
@@ -76,17 +77,8 @@ def wanted_parents(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, An
 
 def _judged_generation(snapshot: Snapshot, kind: str, key: Key) -> int | None:
     """Which generation of an object a snapshot has; None where it does not know of it."""
-    found = snapshot.rejected.get((kind, *key)) or getattr(snapshot, table_of(kind)).get(key)
+    found = snapshot.rejected.get((kind, *key)) or table_of(snapshot, kind).get(key)
     return int(found.meta.generation) if found is not None else None
-
-
-def _routes(snapshot: Snapshot, kind: str) -> Mapping[Key, GatewayRoute]:
-    return {
-        "HTTPRoute": snapshot.http_routes,
-        "GRPCRoute": snapshot.grpc_routes,
-        "TLSRoute": snapshot.tls_routes,
-        "TCPRoute": snapshot.tcp_routes,
-    }[kind]
 
 
 def _own_parents(snapshot: Snapshot, key: Key, raw: Mapping[str, Any]) -> list[dict[str, Any]]:

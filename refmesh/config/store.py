@@ -52,14 +52,14 @@ _FIELD_OF_POLICY = {
     "Telemetry": "telemetries",
     "Sidecar": "sidecars",
 }
-_OF_ISTIO = frozenset(kind.name for kind in KINDS if kind.of_istio)
 _WITH_STATUS = ("GatewayClass", "Gateway", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute")
 _FIELD_OF_OBJECT = {"Service": "services", "Pod": "pods", "Node": "nodes", "Namespace": "namespaces"}
 
 
-def table_of(kind: str) -> str:
-    """The field of a `Snapshot` that has the objects of a kind that users write."""
-    return _FIELD_OF_POLICY[kind]
+def table_of(snapshot: Snapshot, kind: str) -> Mapping[Key, Any]:
+    """The objects of a kind that users write."""
+    found: Mapping[Key, Any] = getattr(snapshot, _FIELD_OF_POLICY[kind])
+    return found
 
 
 class Store:
@@ -154,11 +154,11 @@ class Store:
         return True
 
     def _put_policy(self, source: str, key: Key, obj: Any) -> bool:
+        kind = self._kinds[source]
         if source in _WITH_STATUS:
             self.raw[source, key] = obj
-        elif source in _OF_ISTIO:
+        elif kind.of_istio:
             self.raw_of_istio[source, key] = _for_status(obj)
-        kind = self._kinds[source]
         parsed = parse(kind, obj, self._domain)
         good = stand_in(kind, obj, parsed.reason, self._domain) if isinstance(parsed, Rejected) else parsed
         bad = parsed if isinstance(parsed, Rejected) else None

@@ -145,13 +145,13 @@ class Attachments:
         # A connection is handled as the rule of the destination says that its route leads to.
         led = (self._outside_led_to.get(target, ()) for target in ruled | self._own_rules(namespace))
         asked = (host for scope, host in self._routed_otherwise if scope == namespace)
-        return ruled.union(*led, (host for host in asked if host in self._outside_by_name))
+        return ruled.union(*led, (host for host in asked if host in self.outside_by_name))
 
     @cached_property
     def _outside_led_to(self) -> Mapping[str, set[str]]:
         """By destination, the names of the hosts outside from which tcp and tls routes lead there."""
         found: dict[str, set[str]] = {}
-        for name in self._outside_by_name:
+        for name in self.outside_by_name:
             for rule in (rule for item in self.virtual_services_of(name) for rule in item.streams):
                 for target in rule.destinations:
                     found.setdefault(target.host, set()).add(name)
@@ -167,7 +167,13 @@ class Attachments:
         return bool(self.by_client) or bool(self.outside_by_client)
 
     @cached_property
-    def _outside_by_name(self) -> Mapping[str, tuple[OutsideHost, ...]]:
+    def by_age(self) -> tuple[VirtualService, ...]:
+        """The VirtualServices, the oldest first."""
+        return tuple(sorted(self.snapshot.virtual_services.values(), key=lambda item: item.meta.age_key))
+
+    @cached_property
+    def outside_by_name(self) -> Mapping[str, tuple[OutsideHost, ...]]:
+        """The hosts of ServiceEntries by their names; one may have several ports."""
         found: dict[str, list[OutsideHost]] = {}
         for one in self.outside:
             found.setdefault(one.name, []).append(one)
@@ -205,7 +211,7 @@ class Attachments:
         Beside the entry a rule speaks to everybody, like one beside a Service, and the root namespace's stands behind
         it whomever that is for. A rule may be for a wildcard that covers the host; the closest name counts.
         """
-        outside, root = self._outside_by_name.get(host), self.settings.root_namespace
+        outside, root = self.outside_by_name.get(host), self.settings.root_namespace
         beside = outside[0].entry.meta.namespace if outside else ""
         lent: DestinationRule | None = None
         for scope in (scope for scope in dict.fromkeys((namespace, beside)) if scope):
@@ -234,6 +240,14 @@ class Attachments:
                 found.setdefault(scope, []).append(host)
         return {scope: tuple(sorted(hosts, key=specificity)) for scope, hosts in found.items()}
 
+    def attached(self, service: Service, port: ServicePort, scope: str) -> list[GatewayRoute]:
+        """The routes of Gateway API that a scope has for a service port, in their order."""
+        return [
+            route
+            for route in self.routes.get((scope, service.key), ())
+            if any(parent.key == service.key and parent.port in {None, port.port} for parent in route.parents)
+        ]
+
     def rules(
         self, service: Service, port: ServicePort, namespace: str, labels: Mapping[str, str] | None = None
     ) -> tuple[Rule, ...] | None:
@@ -243,12 +257,7 @@ class Attachments:
         client pod's; without any, matches that ask for some do not hold.
         """
         for scope in dict.fromkeys((namespace, EVERYBODY)):
-            attached = [
-                route
-                for route in self.routes.get((scope, service.key), ())
-                if any(parent.key == service.key and parent.port in {None, port.port} for parent in route.parents)
-            ]
-            if attached:
+            if attached := self.attached(service, port, scope):
                 kind = attached[0].meta.kind
                 return tuple(
                     merged_rules([resolved(self.snapshot, route) for route in attached if route.meta.kind == kind])
@@ -274,7 +283,7 @@ class Attachments:
         if destination.port is not None:
             return destination
         service = self.snapshot.services.get(service_of(destination.host))
-        numbers = [one.port.number for one in self._outside_by_name.get(destination.host, ())]
+        numbers = [one.port.number for one in self.outside_by_name.get(destination.host, ())]
         if service is not None and not numbers:
             numbers = [one.port for one in service.ports]
         return replace(destination, port=numbers[0] if len(numbers) == 1 else port)

@@ -158,8 +158,7 @@ def _add_sites(
 
 def _speaking(attachments: Attachments, namespace: str) -> list[VirtualService]:
     """The VirtualServices that there are for the gateways of a namespace, the oldest first."""
-    known = (item for item in attachments.snapshot.virtual_services.values() if item.speaks_to(namespace))
-    return sorted(known, key=lambda item: item.meta.age_key)
+    return [item for item in attachments.by_age if item.speaks_to(namespace)]
 
 
 def common_hosts(item: VirtualService, hosts: tuple[ServerHost, ...]) -> Iterator[str]:

@@ -41,13 +41,13 @@ def by_scope(
     lent: list[tuple[bool, str, DestinationRule]] = []
     for written in sorted(snapshot.destination_rules.values(), key=lambda item: item.meta.age_key):
         rule = replace(written, host=outside.get(written.host, written.host))
-        owner = _owner(rule, settings)
-        wide = not rule.private and rule.meta.namespace in {owner, settings.root_namespace}
-        if owner and owner != rule.meta.namespace and not wide:
+        own, owner = rule.meta.namespace, _owner(rule, settings)
+        lends = own in {owner, settings.root_namespace}
+        wide = lends and not rule.private
+        if owner and owner != own and not wide:
             # What servers are spoken to in is not for their clients to say.
             rule = rule.without_upgrade()
-        own = rule.meta.namespace
-        if own in {owner, settings.root_namespace}:
+        if lends:
             lent.extend((own != owner, namespace, rule) for namespace in sorted(rule.exported - {own}))
         if wide and own != owner:
             mesh_wide.setdefault(rule.host, rule)

@@ -28,9 +28,7 @@ class KnownHosts:
         self._attachments, self._snapshot = attachments, attachments.snapshot
         self._domain = attachments.settings.domain
         self._called = ambiguous_names(self._snapshot, self._domain)
-        self._outside: dict[str, list[OutsideHost]] = {}
-        for one in attachments.outside:
-            self._outside.setdefault(one.name, []).append(one)
+        self._outside = attachments.outside_by_name
         self._entries = {(one.name, one.port.number): one.entry.meta for one in attachments.outside}
         rules = (rule for found in attachments.destination_rules.values() for rule in found)
         self._in_force = {rule.meta: rule for rule in rules}
@@ -122,7 +120,7 @@ class KnownHosts:
         if host in self._outside:
             return (host, number) in self._entries
         service = self.service(host)
-        return service is not None and any(port.port == number for port in service.ports)
+        return service is not None and service.port(number) is not None
 
     def _subsets_of(self, host: str, namespace: str) -> frozenset[str]:
         """What there is for a namespace's clients: an object may name a host thousands of times."""

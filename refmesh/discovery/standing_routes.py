@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from refmesh.api.meta import Meta
 from refmesh.api.routing import Destination
 from refmesh.api.stream_routes import MESH
 from refmesh.api.virtual_service import VirtualService
-from refmesh.config.model import Key, Protocol, Service, ServicePort
+from refmesh.config.model import Key, Protocol, Service
 from refmesh.config.standing import Finding, Standing
 from refmesh.discovery.attachments import EVERYBODY, Attachments
 from refmesh.discovery.classic import common_hosts
@@ -100,15 +99,8 @@ class RouteStandings:
         spoken = [port for port in service.ports if port.protocol is not Protocol.TCP]
         if not spoken:
             return Finding("NoEffect", f"no port of {name} speaks HTTP; name it http or grpc, or give tcp routes")
-        over = [self._attached(service, port) for port in spoken]
-        return Finding("Conflicted", f"{over[0].title} decides for {name}") if over[0] and all(over) else None
-
-    def _attached(self, service: Service, port: ServicePort) -> Meta | None:
-        """The route of Gateway API that decides for a port."""
-        for route in self._attachments.routes.get((EVERYBODY, service.key), ()):
-            if any(parent.key == service.key and parent.port in {None, port.port} for parent in route.parents):
-                return route.meta
-        return None
+        over = [self._attachments.attached(service, port, EVERYBODY) for port in spoken]
+        return Finding("Conflicted", f"{over[0][0].meta.title} decides for {name}") if all(over) else None
 
     def _at_gateway(self, item: VirtualService, name: str) -> Finding | None:
         gateway = self._gateways.get(name)

@@ -70,8 +70,7 @@ class Standings:
 
     def of(self, kind: str, key: Key) -> Standing | None:
         """What became of an object; None for one that the snapshot does not have."""
-        table: Mapping[Key, Any] = getattr(self._snapshot, table_of(kind))
-        item, rejected = table.get(key), self._snapshot.rejected.get((kind, *key))
+        item, rejected = table_of(self._snapshot, kind).get(key), self._snapshot.rejected.get((kind, *key))
         if kind == "VirtualService" and item is None:
             item = self._attachments.delegation.delegates.get(key)
         if rejected is not None:
