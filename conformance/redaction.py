@@ -21,8 +21,12 @@ _SECRETS = (
 _ENCODED = re.compile(r"\b(?:LS0tLS1|MII|MHcC)[A-Za-z0-9+/]{40,}={0,2}")
 """Base64 that may hold a key: of PEM, or of DER."""
 _NAMES = re.compile(
-    r"(?i)(password|passwd|secret_?key|private_?key|api_?key|inline_?bytes|token|authorization|cookie)$"
+    r"(?i)(password|passwd|secret_?key|private_?key|api[_-]?key|inline_?bytes|token|authorization|cookie)[\"'\]]*$"
 )
+_HOLDS = re.compile(r"(?i)value(?!From)|exact|prefix|suffix|contains|regex|match|string|bytes")
+"""Keys under which the value stands of what the `name` or `key` beside them says."""
+_REFERENCES = {"audience", "group", "key", "kind", "name", "namespace", "path", "secretName"}
+"""Keys that say where a secret is, not what: they are kept below a name that speaks of one."""
 
 
 def redact(text: str) -> str:
@@ -79,15 +83,38 @@ def _walk(value: Any, names: Any, words: Any = lambda _: None) -> Any:
 def _under(key: str, item: Any, parent: Mapping[str, Any], names: Any, words: Any) -> Any:
     if parent.get("kind") == "Secret" and key in {"data", "stringData"}:
         return REMOVED
-    # The environment of a container: {"name": "DB_PASSWORD", "value": …}.
-    name = str(parent.get("name", "")) if key == "value" else key
-    if names(name) and isinstance(item, str | list):
-        return REMOVED
-    if words(name) and isinstance(item, str) and len(item) >= 16 and not re.search(r"\s", item):
-        return REMOVED
-    if words(name) and isinstance(item, list):
-        return [_under(name, one, {}, names, words) for one in item]
+    # The environment of a container: {"name": "DB_PASSWORD", "value": …}; a condition: {"key": …, "values": […]}.
+    beside = (str(parent.get("name", "")), str(parent.get("key", ""))) if _HOLDS.search(key) else ()
+    said = (key, *beside)
+    if any(map(names, said)):
+        return _hidden(item)
+    if any(map(words, said)):
+        return _without_long(item, names, words)
     return _walk(item, names, words)
+
+
+def _hidden(value: Any) -> Any:
+    """A value without any of its texts, at any depth, but for those that only refer to something."""
+    if isinstance(value, Mapping):
+        return {
+            key: redact(item) if key in _REFERENCES and isinstance(item, str) else _hidden(item)
+            for key, item in value.items()
+        }
+    return REMOVED if isinstance(value, str | list | tuple) else value
+
+
+def _without_long(value: Any, names: Any, words: Any) -> Any:
+    """A value without the single words that are as long as a secret, at any depth."""
+    if isinstance(value, Mapping):
+        return {
+            key: _walk(item, names, words) if key in _REFERENCES else _without_long(item, names, words)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_long(item, names, words) for item in value]
+    if isinstance(value, str) and len(value) >= 16 and not re.search(r"\s", value):
+        return REMOVED
+    return _walk(value, names, words)
 
 
 def _inside(text: str, names: Any, words: Any) -> str:

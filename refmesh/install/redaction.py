@@ -1,7 +1,8 @@
 """Takes secrets out of what a bug report keeps. Pure.
 
 Keys by their form, wherever they stand, also in base64; tokens and passwords by their form or by the name they stand
-under; the data of Secrets altogether. What is taken out is replaced by a word, so that its place is still seen.
+under, be that a key or what `name` or `key` beside them says; the data of Secrets altogether. What is taken out is
+replaced by a word, so that its place is still seen.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ _JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _WORD = r"(?:pass(?:word|wd|phrase)?|secret|token|api[_-]?key|private[_-]?key|credentials?|cookie|authorization)"
 _ASSIGNED = re.compile(rf"(?i)({_WORD}[\"']?[ \t]*[=:][ \t]*[\"']?)(?![\s{{\[]|true\b|false\b|null\b)[^\s\"',;&}}]+")
-_NAME = re.compile(rf"(?i){_WORD}$")
+_NAME = re.compile(rf"(?i){_WORD}[\"'\]]*$")
+"""Also of a header in brackets, as conditions of policies have it: request.headers[x-api-key]."""
+_HOLDS = re.compile(r"(?i)value(?!From)|exact|prefix|suffix|contains|regex|match|string|bytes")
+"""Keys under which the value stands of what the `name` or `key` beside them says."""
+_REFERENCES = {"@type", "audience", "group", "key", "kind", "name", "namespace", "path", "secretName"}
+"""Keys that say where a secret is, not what: they are kept below a name that speaks of one."""
 _ENCODED = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
-_INLINE = {"inline_string", "inline_bytes"}
 _JWK_SECRETS = {"k", "d", "p", "q", "dp", "dq", "qi", "oth"}
 
 
@@ -65,11 +70,28 @@ def _under(key: str, item: Any, parent: Mapping[str, Any]) -> Any:
         return dict.fromkeys(map(str, item), GONE)
     if "kty" in parent and key in _JWK_SECRETS:
         return GONE
-    # The environment of a container is {"name": "DB_PASSWORD", "value": …}.
-    named = _NAME.search(str(parent.get("name", "")) if key == "value" else key) is not None
-    if named and (isinstance(item, str) or (isinstance(item, Mapping) and _INLINE & set(item))):
-        return GONE
+    # The environment of a container is {"name": "DB_PASSWORD", "value": …}, a header of Envoy's {"key": …, "value": …}.
+    named = _is_named(parent.get("name")) or _is_named(parent.get("key"))
+    if _is_named(key) or (named and _HOLDS.search(key) is not None):
+        return _hidden(item)
     return clean(item)
+
+
+def _is_named(name: Any) -> bool:
+    return isinstance(name, str) and _NAME.search(name) is not None
+
+
+def _hidden(value: Any) -> Any:
+    """A value without any of its texts and numbers, at any depth, but for those that only refer to something."""
+    if isinstance(value, Mapping):
+        texts = {str(key): item for key, item in value.items()}
+        return {
+            key: clean(item) if key in _REFERENCES and isinstance(item, str) else _hidden(item)
+            for key, item in texts.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_hidden(item) for item in value]
+    return value if value is None or isinstance(value, bool) or value == "" else GONE
 
 
 def _holds_key(text: str) -> bool:

@@ -88,6 +88,23 @@ def test_keys_and_tokens_are_removed_from_objects():
     }
 
 
+def forms(secret: str) -> list[Any]:
+    """How objects say what a header is, beside a name that speaks of a secret."""
+    return [
+        {"header": {"key": "authorization", "value": secret}},
+        {"headers": {"x-api-key": {"exact": secret}}},
+        {"when": [{"key": "request.headers[x-api-key]", "notValues": [secret]}]},
+        {"header": {"name": "x-api-key", "string_match": {"safe_regex": {"regex": secret}}}},
+    ]
+
+
+def test_a_secret_is_removed_below_a_name_of_one_and_what_refers_to_it_stays():
+    assert PASSWORD not in json.dumps(redacted(forms(PASSWORD)))
+    assert PASSWORD not in json.dumps(redacted_history(forms(PASSWORD)))
+    kept = [{"name": "API_TOKEN", "valueFrom": {"secretKeyRef": {"name": "api", "key": "token"}}}, {"key": "x", "a": 1}]
+    assert redacted(kept) == kept
+
+
 def test_a_history_keeps_the_names_of_its_cases_but_no_secret():
     history = {"token": "expired", "case": {"token": OPAQUE}, "seen": [{"password": [PASSWORD, "wrong"]}]}
     assert redacted_history(history) == {

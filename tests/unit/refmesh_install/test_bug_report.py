@@ -54,6 +54,13 @@ POD: dict[str, Any] = {
     },
 }
 
+HEADERS: list[dict[str, Any]] = [
+    {"header": {"key": "authorization", "value": PASSWORD}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"},
+    {"headers": {"x-api-key": {"exact": PASSWORD}, "end-user": {"exact": "jason"}}},
+    {"when": [{"key": "request.headers[x-api-key]", "values": [PASSWORD]}, {"key": "a", "notValues": ["b"]}]},
+    {"header": {"name": "x-api-key", "string_match": {"safe_regex": {"regex": PASSWORD}}}},
+]
+
 
 def test_nothing_planted_survives_anywhere(tmp_path: Path) -> None:
     report = Report()
@@ -65,6 +72,8 @@ def test_nothing_planted_survives_anywhere(tmp_path: Path) -> None:
         "log.txt", f"GET /a?access_token={PASSWORD}&x=1\nAuthorization: Bearer {JWT}\ncookie: {PASSWORD}\n{PEM}\n"
     )
     report.put("raw.json", json.dumps({"key": PEM}))
+    report.put("headers.yaml", HEADERS)
+    report.put("config.json", json.dumps(clean(HEADERS), indent=1))
     report.put("cut.txt", PEM[: len(PEM) // 2])
     path = tmp_path / "report.tar.gz"
     write(report, path)
@@ -84,6 +93,22 @@ def test_nothing_planted_survives_anywhere(tmp_path: Path) -> None:
     assert pod["spec"]["automountServiceAccountToken"] is False
     assert json.loads(text["refmesh-bug-report/dump.json"])["secret"] == {"name": "default"}
     assert "x=1" in text["refmesh-bug-report/log.txt"]
+    headers = yaml.safe_load(text["refmesh-bug-report/headers.yaml"])
+    assert headers[0]["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"
+    assert headers[1]["headers"]["end-user"] == {"exact": "jason"}
+    assert headers[2]["when"] == [
+        {"key": "request.headers[x-api-key]", "values": [GONE]},
+        {"key": "a", "notValues": ["b"]},
+    ]
+
+
+def test_what_only_refers_to_a_secret_stays() -> None:
+    kept = [
+        {"name": "API_TOKEN", "valueFrom": {"secretKeyRef": {"name": "api", "key": "token"}}},
+        {"serviceAccountToken": {"audience": "refmesh", "path": "token"}},
+        {"metadata": {"name": "shop-token", "namespace": "shop", "labels": {"app": "shop"}}},
+    ]
+    assert clean(kept) == kept
 
 
 def test_certificates_and_ordinary_text_stay() -> None:
@@ -119,6 +144,27 @@ TREES = st.recursive(
 @given(TREES)
 def test_any_json_can_be_cleaned_and_written(value: Any) -> None:
     json.dumps(clean(value))
+
+
+NAMES = st.sampled_from(["authorization", "Cookie", "x-api-key", "request.headers[x-api-key]", "DB_PASSWORD", "token"])
+HOLDERS = st.sampled_from(["value", "values", "notValues", "exact", "prefix", "string_match", "safe_regex_match"])
+DEPTHS = st.lists(st.sampled_from(["a", "exact", "regex", "value", None]), max_size=4)
+
+
+def nested(value: Any, keys: list[str | None]) -> Any:
+    """A value below these keys; None: in a list."""
+    for key in keys:
+        value = [value] if key is None else {key: value}
+    return value
+
+
+@given(NAMES, HOLDERS, st.sampled_from(["name", "key", ""]), DEPTHS, DEPTHS)
+def test_a_secret_under_a_name_of_one_never_survives(
+    name: str, holder: str, beside: str, inner: list[str | None], outer: list[str | None]
+) -> None:
+    planted = nested(PASSWORD, inner)
+    held = {beside: name, holder: planted, "other": 1} if beside else {name: planted}
+    assert PASSWORD not in json.dumps(clean(nested(held, outer)))
 
 
 @pytest.mark.parametrize("count", [1, 50_000])
