@@ -27,6 +27,7 @@ _IDLE_SECONDS = 60.0
 _AT_ONCE = 16
 _POD_SECONDS = 3.0
 _MAX_BYTES = 4 << 20
+_LONGEST_REASON = 200
 _PATH = "/stats/prometheus?graph"
 _PORT = 15020
 
@@ -34,9 +35,13 @@ _PORT = 15020
 class Collector:
     """Scrapes the pods that `pods` gives. Start it in a loop; it sleeps until somebody asks."""
 
-    def __init__(self, pods: Callable[[], Iterable[Pod]], *, port: int = _PORT) -> None:
+    def __init__(
+        self, pods: Callable[[], Iterable[Pod]], *, port: int = _PORT, seconds: float = _ROUND_SECONDS
+    ) -> None:
         self._pods = pods
         self._port = port
+        self._seconds = seconds
+        """Between two rounds."""
         self._last: dict[Key, Reading] = {}
         self._parts: deque[tuple[float, Mapping[Flow, Cell]]] = deque()
         self._asked = asyncio.Event()
@@ -73,13 +78,22 @@ class Collector:
             self._parts.clear()
             self._last.clear()
             # The first reading has everything since the pods began: it is only where differences start from.
-            await self.round(first=True)
+            first = not await self._tried(first=True)
             self._began = time.monotonic()
             while time.monotonic() - self._asked_at < _IDLE_SECONDS:
-                await asyncio.sleep(_ROUND_SECONDS)
-                await self.round()
+                await asyncio.sleep(self._seconds)
+                first = not await self._tried(first=first) and first
             self._asked.clear()
             self._began = 0.0
+
+    async def _tried(self, *, first: bool) -> bool:
+        """One round; whether it came to its end. Whatever is wrong with it, the next one is due."""
+        try:
+            await self.round(first=first)
+        except Exception:
+            log.exception("The proxies' metrics were not read: tried again in %g seconds", self._seconds)
+            return False
+        return True
 
     async def round(self, *, first: bool = False) -> None:
         """Read every pod once."""
@@ -88,7 +102,12 @@ class Collector:
         limits = aiohttp.ClientTimeout(total=_POD_SECONDS)
         self.unreachable = {}
         async with aiohttp.ClientSession(timeout=limits, connector=aiohttp.TCPConnector(force_close=True)) as session:
-            await asyncio.gather(*(self._read(session, room, pod, first=first) for pod in pods))
+            readings = (self._read(session, room, pod, first=first) for pod in pods)
+            # What nobody thought of is one pod's trouble as well.
+            for pod, error in zip(pods, await asyncio.gather(*readings, return_exceptions=True), strict=True):
+                if isinstance(error, Exception):
+                    self.unreachable[pod.key] = type(error).__name__
+                    log.error("the metrics of pod %s/%s", *pod.key, exc_info=error)
         alive = {pod.key for pod in pods}
         for key in self._last.keys() - alive:
             del self._last[key]
@@ -105,7 +124,7 @@ class Collector:
                 # within the try: anything may answer at the port, and one page that is no good is no other's matter
                 reading = read(body.decode("utf-8", "replace").splitlines())
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                self.unreachable[pod.key] = str(error) or type(error).__name__
+                self.unreachable[pod.key] = (str(error) or type(error).__name__)[:_LONGEST_REASON]
                 return
         known = self._last.get(pod.key)
         self._last[pod.key] = reading

@@ -14,7 +14,8 @@ from functools import lru_cache
 __all__ = ["BOUNDS", "Cell", "Edge", "Flow", "Node", "Reading", "difference", "edges", "quantile", "read"]
 
 _SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)$")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+# Possessive, and from the beginning of a word: the time it takes grows with the text, not with its square.
+_LABEL = re.compile(r'\b(\w++)="((?:[^"\\]|\\.)*+)"')
 _REQUESTS, _BUCKET = "istio_requests_total", "istio_request_duration_milliseconds_bucket"
 _NOT_AFTER = "refmesh_agent_certificate_not_after_seconds"
 BOUNDS = (
@@ -27,6 +28,13 @@ _PLACE = {("+Inf" if bound == float("inf") else f"{bound:g}"): place for place, 
 }
 _BROKEN_CALLS = {"2", "4", "8", "12", "13", "14", "15"}
 """gRPC statuses that are the server's fault or the mesh's, not the caller's."""
+_LONGEST_LINE, _LONGEST_NAME = 4096, 253
+_MOST_FLOWS = 5000
+"""Of one pod. Five hundred services called by one make two thousand."""
+_MOST_COUNT = 2.0**53
+"""Beyond it, adding one changes nothing."""
+_LAST_MOMENT = 253_402_300_799
+"""The end of the year 9999: no calendar here goes further."""
 
 Node = tuple[str, str]
 """Namespace and service, as people call them."""
@@ -82,11 +90,11 @@ class Edge:
     """Share of requests under mutual TLS, 0 to 1."""
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _flow(labels: str) -> Flow | None:
     """What the labels of a sample are about, None for what another proxy reports better."""
-    found = dict(_LABEL.findall(labels))
     known = "unknown"
+    found = {key: value[:_LONGEST_NAME] for key, value in _LABEL.findall(labels)}
     source_name = found.get("source_canonical_service", known)
     if found.get("reporter") == "destination" and source_name != known:
         # The client's proxy has the same requests, and those that never arrived.
@@ -95,7 +103,7 @@ def _flow(labels: str) -> Flow | None:
     if host or found.get("destination_canonical_service", known) == known:
         destination = (found.get("destination_service_namespace", known), found.get("destination_service_name", known))
     else:
-        destination = (found["destination_workload_namespace"], found["destination_canonical_service"])
+        destination = (found.get("destination_workload_namespace", known), found["destination_canonical_service"])
     if found.get("reporter") == "destination":
         secure = found.get("connection_security_policy") == "mutual_tls"
     else:
@@ -106,7 +114,10 @@ def _flow(labels: str) -> Flow | None:
 
 
 def read(lines: Iterable[str], *, most: int = 200_000) -> Reading:
-    """Read an exposition, `most` lines of it at most; what does not belong to the graph is passed over."""
+    """Read an exposition, `most` lines of it at most; what does not belong to the graph is passed over.
+
+    Raises ValueError for what no agent says: anybody may answer at the port that is asked.
+    """
     requests: dict[Flow, float] = {}
     buckets: dict[Flow, list[float]] = {}
     not_after = 0.0
@@ -115,9 +126,9 @@ def read(lines: Iterable[str], *, most: int = 200_000) -> Reading:
             break
         if not line.startswith((_REQUESTS, _BUCKET)):
             if line.startswith(_NOT_AFTER):
-                not_after = float(line.rpartition(" ")[2])
+                not_after = _number(_NOT_AFTER, line.rpartition(" ")[2], _LAST_MOMENT)
             continue
-        match = _SAMPLE.fullmatch(line)
+        match = _SAMPLE.fullmatch(line) if len(line) <= _LONGEST_LINE else None
         if match is None:
             continue
         name, labels, value = match.groups()
@@ -125,12 +136,26 @@ def read(lines: Iterable[str], *, most: int = 200_000) -> Reading:
             labels, _, bound = labels.rpartition(',le="')
             flow, place = _flow(labels), _PLACE.get(bound.rstrip('"'))
             if flow is not None and place is not None:
-                buckets.setdefault(flow, [0.0] * len(BOUNDS))[place] += float(value)
-        elif (flow := _flow(labels)) is not None:
-            requests[flow] = requests.get(flow, 0.0) + float(value)
+                buckets.setdefault(flow, [0.0] * len(BOUNDS))[place] += _number(name, value, _MOST_COUNT)
+        elif name == _REQUESTS and (flow := _flow(labels)) is not None:
+            requests[flow] = requests.get(flow, 0.0) + _number(name, value, _MOST_COUNT)
+        if max(len(requests), len(buckets)) > _MOST_FLOWS:
+            raise ValueError(f"traffic of more than {_MOST_FLOWS} kinds")
     empty = [0.0] * len(BOUNDS)
     cells = {flow: Cell(count, tuple(buckets.get(flow, empty))) for flow, count in requests.items()}
     return Reading(cells, not_after)
+
+
+def _number(name: str, text: str, most: float) -> float:
+    """A whole number from 0 to `most`. Raises ValueError for any other, and for what is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    # Written so that what is not a number is refused as well.
+    if not (0 <= value <= most and value.is_integer()):
+        raise ValueError(f"{name} is {text[:40]}, not a whole number from 0 to {most:.0f}")
+    return value
 
 
 def difference(before: Mapping[Flow, Cell], after: Mapping[Flow, Cell]) -> dict[Flow, Cell]:

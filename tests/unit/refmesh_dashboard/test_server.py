@@ -3,14 +3,17 @@ from __future__ import annotations
 import asyncio
 from types import MappingProxyType
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from refmesh.config.model import Pod
 from refmesh.dashboard.server import application
+from refmesh.telemetry import collector as collector_module
 from refmesh.telemetry import pages
 from refmesh.telemetry.collector import Collector
 from refmesh.telemetry.traces import Traces
+from refmesh.telemetry.traffic import Reading, read
 from tests.unit.refmesh_dashboard.meshes import shop
 from tests.unit.refmesh_dashboard.test_traffic import exposition
 
@@ -87,6 +90,43 @@ async def test_a_page_that_is_no_good_is_told_and_ends_nothing() -> None:
         await collector.round()
         assert not collector.unreachable
         assert collector.edges()
+
+
+async def test_a_page_that_nobody_thought_of_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(lines: list[str]) -> Reading:
+        if lines == ["odd"]:
+            raise KeyError("nobody thought of it")
+        return read(lines)
+
+    async def metrics(request: web.Request) -> web.Response:
+        return web.Response(text="odd" if request.host.startswith("127.0.0.2:") else "\n".join(exposition({})))
+
+    monkeypatch.setattr(collector_module, "read", odd)
+    app = web.Application()
+    app.router.add_get("/stats/prometheus", metrics)
+    async with TestServer(app, host="0.0.0.0") as server:
+        collector = Collector(lambda: [a_pod("odd", "127.0.0.2"), a_pod("page")], port=server.port or 0)
+        await collector.round()
+        assert collector.unreachable == {("shop", "odd"): "KeyError"}
+        assert collector.edges()
+
+
+async def test_a_round_that_fails_is_told_and_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    again = asyncio.Event()
+
+    def pods() -> list[Pod]:
+        if "tried again" not in caplog.text:
+            raise RuntimeError("nobody thought of it")
+        again.set()
+        return []
+
+    collector = Collector(pods, seconds=0.01)
+    collector.start()
+    collector.edges()
+    async with asyncio.timeout(20):
+        await again.wait()
+    collector.close()
+    assert "nobody thought of it" in caplog.text
 
 
 async def test_the_collector_sleeps_until_somebody_asks() -> None:

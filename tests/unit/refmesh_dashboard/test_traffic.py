@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.agent.exposition import Translation, Workload
-from refmesh.telemetry.traffic import BOUNDS, Cell, Flow, difference, edges, quantile, read
+from refmesh.dashboard.page import overview
+from refmesh.dashboard.view import Certificate, View, by_namespace
+from refmesh.telemetry.traffic import BOUNDS, Cell, Flow, _flow, difference, edges, quantile, read
 
 PAGE, REVIEWS = ("shop", "page"), ("shop", "reviews")
 FLOW = Flow(PAGE, REVIEWS, ok=True, secure=True)
@@ -57,6 +60,74 @@ def test_other_lines_are_passed_over_and_their_number_is_bounded() -> None:
     lines = ["# HELP x", "x 1", "refmesh_agent_certificate_not_after_seconds 1790000000"]
     assert read(lines).not_after == 1790000000
     assert not read([*lines, *exposition({})], most=3).cells
+
+
+def test_a_sample_without_half_of_its_labels_is_of_somebody_unknown() -> None:
+    (flow,) = read(['istio_requests_total{reporter="source",destination_canonical_service="b"} 3']).cells
+    assert flow.destination == ("unknown", "b")
+
+
+NOT_AFTER = "refmesh_agent_certificate_not_after_seconds"
+COUNT = 'istio_requests_total{reporter="source"}'
+BUCKET_OF_ALL = 'istio_request_duration_milliseconds_bucket{reporter="source",le="+Inf"}'
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e300", "-1", "0.5", "5e-324", "x" * 3000, ""])
+@pytest.mark.parametrize("name", [NOT_AFTER, COUNT, BUCKET_OF_ALL])
+def test_numbers_that_no_page_can_show_are_refused(name: str, value: str) -> None:
+    if not value and name != NOT_AFTER:
+        assert not read([f"{name} {value}"]).cells
+        return
+    with pytest.raises(ValueError, match="not a whole number from 0 to") as error:
+        read([f"{name} {value}"])
+    assert len(str(error.value)) < 200
+
+
+def test_one_pods_share_of_the_graph_is_bounded() -> None:
+    assert len(read(f'istio_requests_total{{source_canonical_service="s{n}"}} 1' for n in range(5000)).cells) == 5000
+    with pytest.raises(ValueError, match="more than 5000"):
+        read(f'istio_requests_total{{source_canonical_service="s{n}"}} 1' for n in range(5001))
+    long = f'istio_requests_total{{source_canonical_service="{"x" * 3000}"}} 1'
+    assert [len(flow.source[1]) for flow in read([long]).cells] == [253]
+    assert not read([long.replace("x", "xx")]).cells
+
+
+def test_labels_are_read_in_time_that_grows_with_them() -> None:
+    # Read from each of its letters anew, this would take hours.
+    _flow("a" * 1_000_000)
+    _flow('a="' * 300_000)
+
+
+NAMES = st.sampled_from(["istio_requests_total", "istio_request_duration_milliseconds_bucket", NOT_AFTER])
+KEYS = st.sampled_from(
+    [
+        *(f"{end}_{what}" for end in ("source", "destination") for what in ("canonical_service", "workload_namespace")),
+        "destination_service", "destination_service_name", "reporter", "response_code", "le",
+    ]
+)  # fmt: skip
+VALUES = st.sampled_from(["source", "destination", "unknown", "503", "+Inf", "10", ""]) | st.text(max_size=8)
+NUMBERS = st.sampled_from(["1", "9e15", "nan", "-inf", "1e999", "1_0"]) | st.floats().map(str) | st.integers().map(str)
+LABELS = st.dictionaries(KEYS, VALUES).map(lambda tags: ",".join(f'{key}="{value}"' for key, value in tags.items()))
+SAMPLES = st.builds("{}{{{}}} {}".format, NAMES, LABELS, NUMBERS) | st.builds("{} {}".format, NAMES, NUMBERS)
+
+
+@given(st.lists(SAMPLES | st.text(max_size=40) | st.builds("{}{}".format, NAMES, st.text(max_size=20)), max_size=8))
+def test_whatever_answers_is_refused_or_can_be_shown(lines: list[str]) -> None:
+    try:
+        reading = read(lines)
+    except ValueError:
+        return
+    for cell in reading.cells.values():
+        assert all(0 <= number < 1e18 for number in (cell.requests, *cell.buckets))
+    found = edges([reading.cells, difference({}, reading.cells)], 60)
+    for edge in found:
+        assert 0 < edge.rate < 1e18
+        assert 0 <= edge.success <= 1
+        assert 0 <= edge.p50 < 1e9
+        assert 0 <= edge.p99 < 1e9
+    view = View(now=0, edges=found, certificates=(Certificate("page.shop", reading.not_after),))
+    assert "Certificate of" in overview(view)
+    by_namespace(found)
 
 
 def test_a_restarted_pod_counts_from_zero() -> None:
