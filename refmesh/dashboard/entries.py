@@ -20,6 +20,8 @@ from refmesh.telemetry.entries import Entry
 __all__ = ["Found", "Wanted", "entries_section", "fill", "log_link", "wanted"]
 
 _MOST_ROWS = 200
+_MOST_OF_SERVICE, _MOST_OF_NAMESPACE = 10, 24
+"""Pods whose logs are read for one page."""
 _PLACE = re.compile(r"<!--entries ([a-z0-9.,-]*) ([0-9a-f,]*)-->.*?<!--/entries-->", re.DOTALL)
 """Names in a page are escaped, so nobody else can write this."""
 _POD = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -46,9 +48,10 @@ class Found:
 
 def entries_section(logging: Logging, traces: Iterable[str], namespace: str, up: str, *, whole: bool) -> str:
     """The part of a page; `whole`: of all of a namespace. `up` leads to the overview."""
-    pods, kept = ",".join(filter(_POD.fullmatch, logging.pods)), ",".join(filter(_HEX.fullmatch, traces))
+    total, read = len(logging.pods), logging.pods[: _MOST_OF_NAMESPACE if whole else _MOST_OF_SERVICE]
+    pods, kept = ",".join(filter(_POD.fullmatch, read)), ",".join(filter(_HEX.fullmatch, traces))
     reason = nothing("Entries are shown by <code>refmesh dashboard</code>, which reads them with your own rights.")
-    parts = [_rule(rule, logging.total) for rule in logging.rules]
+    parts = [_rule(rule, total) for rule in logging.rules]
     if logging.own_format:
         parts.append(
             "<p>The log has a format of its own, in which entries are not known here. An install without "
@@ -56,8 +59,8 @@ def entries_section(logging: Logging, traces: Iterable[str], namespace: str, up:
         )
     elif logging.text:
         parts.append(nothing("Lines of text name no accounts and no traces: --set access_log_encoding=JSON has both."))
-    if len(logging.pods) < logging.total:
-        parts.append(nothing(f"Shown are {len(logging.pods)} of {logging.total} pods."))
+    if len(read) < total:
+        parts.append(nothing(f"Shown are {len(read)} of {total} pods."))
     parts.append(f"<!--entries {pods} {kept}-->{reason}<!--/entries-->" if pods else nothing("No proxy is known."))
     if not whole:
         parts.append(f'<p><a href="{up}{log_link(namespace)}">All of namespace {escape(namespace)}</a></p>')

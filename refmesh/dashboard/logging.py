@@ -12,10 +12,8 @@ from refmesh.discovery.observation import TelemetryPolicies
 from refmesh.discovery.settings import MeshSettings
 from refmesh.telemetry.traffic import Node
 
-__all__ = ["MOST_OF_NAMESPACE", "MOST_OF_SERVICE", "NOBODY", "Logging", "Rule", "logging_of"]
+__all__ = ["NOBODY", "Logging", "Rule", "logging_of"]
 
-MOST_OF_SERVICE, MOST_OF_NAMESPACE = 10, 24
-"""Pods whose logs are read for one page."""
 _SIDES = (("client", "calls made"), ("server", "calls received"))
 
 
@@ -35,18 +33,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Logging:
-    """The pods that have a log to read, and what is missing in it."""
+    """The pods with a proxy, which have a log to read, and what is missing in it."""
 
     pods: tuple[str, ...]
-    total: int
-    """Of the proxies there are."""
     rules: tuple[Rule, ...] = ()
     own_format: bool = False
     """The log has a format of the user's, in which entries are not known."""
     text: bool = False
 
 
-NOBODY = Logging((), 0)
+NOBODY = Logging(())
 """What is said where no proxy is known."""
 
 
@@ -54,11 +50,9 @@ def logging_of(snapshot: Snapshot, settings: MeshSettings, namespace: str, name:
     """For the pods of a service, or with no name for those of a namespace."""
     policies = TelemetryPolicies.collect(snapshot.telemetries.values(), settings.root_namespace, settings.observation)
     pods = sorted(_pods(snapshot, (namespace, name)), key=lambda pod: pod.name)
-    most = MOST_OF_SERVICE if name else MOST_OF_NAMESPACE
     counts = Counter(rule for pod in pods for rule in _rules(pod, snapshot, policies))
     return Logging(
-        tuple(pod.name for pod in pods[:most]),
-        len(pods),
+        tuple(pod.name for pod in pods),
         tuple(Rule(one.what, one.by, one.expression, count) for one, count in counts.items()),
         bool(settings.log_format),
         settings.text_log,

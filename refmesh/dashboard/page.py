@@ -46,32 +46,33 @@ def service(view: View, node: Node, traces: Sequence[Trace] = (), logging: Loggi
     inner = f'<div class="scroll">{drawing.graph(edges, up="../../")}</div>' if edges else nothing("No traffic lately.")
     calls = tuple(edge for edge in edges if edge.destination == node)
     made = tuple(edge for edge in edges if edge.source == node)
-    pods = tuple(proxy for proxy in view.proxies if proxy.name.endswith(f".{node[0]}") and node[1] in proxy.name)
     body = [
         section("graph", escape(name), inner),
         _traffic_section(calls, "../../", "Calls to it", "calls-in"),
         _traffic_section(made, "../../", "Calls it makes", "calls-out"),
         traces_section(traces[:_LATEST], "../../", "Latest traces through it"),
         entries_section(logging, [trace.id for trace in traces], node[0], "../../", whole=False),
-        section("pods", "Proxies with its name", _pods(view, pods)),
+        section("pods", "Its proxies", _pods(view, [f"{pod}.{node[0]}" for pod in logging.pods])),
     ]
     return document(f"{name} · refmesh", view.now, body, up="../../")
 
 
-def _pods(view: View, pods: Sequence[Proxy]) -> str:
+def _pods(view: View, pods: Sequence[str]) -> str:
     if not pods:
-        return nothing("None is connected to this replica of the control plane.")
+        return nothing("No proxy is known.")
     ends = {one.owner: one.not_after for one in view.certificates}
+    connected = {proxy.name: proxy for proxy in view.proxies}
     rows = (
         (
-            escape(proxy.name),
-            _state(in_step=proxy.in_step),
-            escape("; ".join(proxy.problems)) or "–",
-            _left(ends[proxy.name] - view.now) if proxy.name in ends else "–",
+            escape(pod),
+            _state(connected.get(pod)),
+            escape("; ".join(connected[pod].problems if pod in connected else ())) or "–",
+            _left(ends[pod] - view.now) if pod in ends else "–",
         )
-        for proxy in pods[:_MOST_ROWS]
+        for pod in pods[:_MOST_ROWS]
     )
-    return table(("Pod", "Configuration", "Rejected by Envoy", "Certificate ends in"), rows, long=2)
+    more = nothing(f"The first {_MOST_ROWS} of {len(pods)}.") if len(pods) > _MOST_ROWS else ""
+    return table(("Pod", "Configuration", "Rejected by Envoy", "Certificate ends in"), rows, long=2) + more
 
 
 def _tiles(view: View, edges: Sequence[Edge]) -> str:
@@ -156,8 +157,7 @@ def _config_section(view: View) -> str:
     behind = [proxy for proxy in view.proxies if not proxy.in_step or proxy.problems]
     if behind:
         states = (
-            (escape(proxy.name), _state(in_step=proxy.in_step), escape("; ".join(proxy.problems)))
-            for proxy in behind[:_MOST_ROWS]
+            (escape(proxy.name), _state(proxy), escape("; ".join(proxy.problems))) for proxy in behind[:_MOST_ROWS]
         )
         parts.append(table(("Proxy", "State", "Rejected by Envoy"), states, long=2))
     else:
@@ -168,8 +168,10 @@ def _config_section(view: View) -> str:
     return section("config", "Configuration", "".join(parts))
 
 
-def _state(*, in_step: bool) -> str:
-    return '<span class="good">in sync</span>' if in_step else '<span class="fair">behind</span>'
+def _state(proxy: Proxy | None) -> str:
+    if proxy is None:
+        return '<span class="dim">not connected to this replica of the control plane</span>'
+    return '<span class="good">in sync</span>' if proxy.in_step else '<span class="fair">behind</span>'
 
 
 def _certificate_section(view: View) -> str:

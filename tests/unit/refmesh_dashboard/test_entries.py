@@ -11,16 +11,17 @@ import pytest
 from refmesh.dashboard.entries import Found, fill, wanted
 from refmesh.dashboard.logging import Logging, Rule, logging_of
 from refmesh.dashboard.page import log, service
+from refmesh.dashboard.view import Proxy
 from refmesh.discovery.observation import Observation
 from refmesh.discovery.settings import MeshSettings
 from refmesh.telemetry.entries import Entry
 from tests.unit.refmesh_dashboard.browser import shown
 from tests.unit.refmesh_dashboard.meshes import shop
 from tests.unit.refmesh_dashboard.test_traces import TRACE, page_of_the_shop
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, pod, policy
 
 NODE = ("shop", "echo")
-TWO = Logging(("echo-v1", "echo-v2"), 2)
+TWO = Logging(("echo-v1", "echo-v2"))
 ENTRY = Entry("2026-11-27T19:18:13.335Z", "inbound", "GET", "/reviews/0", 200, "", 12, "cart.shop", True, TRACE)
 
 
@@ -28,9 +29,31 @@ def test_pods_are_those_of_the_app_or_of_the_service() -> None:
     cluster = MemoryCluster().with_echo()
     for name in ("echo", ""):
         found = logging_of(cluster.snapshot(), MeshSettings(), "shop", name)
-        assert (found.pods, found.total, found.rules) == (("echo-v1", "echo-v2"), 2, ())
-    assert logging_of(cluster.snapshot(), MeshSettings(), "shop", "other").total == 0
-    assert logging_of(cluster.snapshot(), MeshSettings(), "other", "").total == 0
+        assert (found.pods, found.rules) == (("echo-v1", "echo-v2"), ())
+    assert logging_of(cluster.snapshot(), MeshSettings(), "shop", "other").pods == ()
+    assert logging_of(cluster.snapshot(), MeshSettings(), "other", "").pods == ()
+
+
+def test_a_services_proxies_are_its_own_and_not_those_of_another_that_begins_so() -> None:
+    cluster = MemoryCluster()
+    cluster.put("Pod", *(pod(f"{name}-7c-x", app=app) for name, app in (("api", "api"), ("api-gateway", "gateway"))))
+    cluster.put("Pod", pod("backend-9d-x", app="api"))  # a Deployment that is not called as its app
+    found = logging_of(cluster.snapshot(), MeshSettings(), "shop", "api")
+    proxies = tuple(Proxy(f"{name}-x.shop", in_step=True) for name in ("api-7c", "api-gateway-7c"))
+    text = service(replace(shop(), proxies=proxies), ("shop", "api"), (), found)
+    assert "api-gateway" not in text
+    assert '<td>api-7c-x.shop</td><td><span class="good">in sync</span>' in text
+    assert '<td>backend-9d-x.shop</td><td><span class="dim">not connected to this replica' in text
+
+
+def test_a_services_logs_are_read_of_some_pods_and_its_proxies_are_all_shown() -> None:
+    many = Logging(tuple(f"echo-{number:02}" for number in range(30)))
+    for page, read in ((service(shop(), NODE, (), many), 10), (log(shop(), "shop", (), many), 24)):
+        room = wanted(page)
+        assert room is not None
+        assert room.pods == many.pods[:read]
+        assert f"Shown are {read} of 30 pods." in page
+    assert "echo-29.shop" in service(shop(), NODE, (), many)
 
 
 def test_who_keeps_entries_from_the_log_is_named() -> None:
@@ -91,7 +114,7 @@ def test_entries_that_are_left_out_are_counted() -> None:
 def test_lines_in_a_log_are_text_and_nothing_else() -> None:
     evil = '<script>alert("1")</script><!--entries x y-->z<!--/entries-->\\1'
     entry = Entry(evil, evil, evil, evil, 0, evil, None, evil, False, evil)
-    page = log(shop(), evil, (), Logging((evil, "echo-v1"), 9, (Rule(evil, evil, evil), Rule(evil, f"{evil}/x"))))
+    page = log(shop(), evil, (), Logging((evil, "echo-v1"), (Rule(evil, evil, evil), Rule(evil, f"{evil}/x"))))
     room = wanted(page)
     assert room is not None
     assert room.pods == ("echo-v1",)

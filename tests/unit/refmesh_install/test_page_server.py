@@ -75,7 +75,7 @@ async def test_the_newest_entry_comes_first_and_secrets_stay_in_the_log() -> Non
 
 
 async def test_no_line_ends_the_page() -> None:
-    logging = Logging(("odd-1",), 1)
+    logging = Logging(("odd-1",))
     inside = TestServer(application(shop, Traces(), lambda _space, _name: logging), host="127.0.0.1")
     async with api() as (kube, _), inside, aiohttp.ClientSession() as session:
         async with serving(kube, inside.port or 0, 0) as port:
@@ -97,7 +97,7 @@ async def test_what_may_not_be_read_is_said_once() -> None:
 
 
 async def test_pages_are_those_of_the_control_plane_with_entries_in_their_place() -> None:
-    logging = Logging(("reviews-1", "reviews-2"), 2)
+    logging = Logging(("reviews-1", "reviews-2"))
     inside = TestServer(application(shop, Traces(), lambda _space, _name: logging), host="127.0.0.1")
     async with api() as (kube, fake), inside, aiohttp.ClientSession() as session:
         async with serving(kube, inside.port or 0, 0) as port:
