@@ -152,7 +152,7 @@ class ControlPlane:
                 native=options.sidecar == "native",
                 by_node=options.capture == "node",
                 templates=lambda: self._templates.templates,
-                others=lambda: self._store.now("service_entries", "destination_rules"),
+                others=lambda: self._store.now("service_entries", "destination_rules", "services"),
                 **shared,
             )
             stack.push_async_callback(injection.close)

@@ -16,9 +16,10 @@ from refmesh.api.gateway import Gateway
 from refmesh.api.kinds import KINDS, Kind, parse
 from refmesh.api.meta import Rejected
 from refmesh.api.service_entry import ServiceEntry
-from refmesh.config.effects import without_effect
+from refmesh.config.effects import without_effect, without_effect_at_pods
 from refmesh.config.model import Snapshot
 from refmesh.config.outside import hosts_outside
+from refmesh.config.references import service_of
 
 __all__ = ["PATH", "kind_of", "notes", "problem", "review"]
 
@@ -55,6 +56,10 @@ def notes(objects: Iterable[Any], others: Snapshot, domain: str) -> list[str]:
     hosts = tuple(hosts_outside(replace(others, service_entries={**others.service_entries, **entries})))
     written = {entry.meta for entry in entries.values()}
     said = [note for rule in rules for note in without_effect(rule, hosts)]
+    for rule in rules:
+        service = others.services.get(service_of(rule.host))
+        if service is not None and service.headless and service.host(domain) == rule.host:
+            said.extend(without_effect_at_pods(rule))
     for rule in others.destination_rules.values():
         # Somebody else's, perhaps: whoever writes the entry must know whose fields these are.
         said.extend(f"{rule.meta.title}: {note}" for note in without_effect(rule, hosts, written))

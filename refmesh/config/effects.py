@@ -1,18 +1,22 @@
-"""What of a DestinationRule comes to nothing at a host of a ServiceEntry, so that whoever writes it is told."""
+"""What of a DestinationRule comes to nothing at a host outside or at a headless Service: whoever writes it is told."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.api.hostnames import covers
+from refmesh.api.limits import ConnectionPool
 from refmesh.api.meta import Meta
 from refmesh.api.service_entry import ServiceEntry
 from refmesh.config.outside import OutsideHost
 
-__all__ = ["without_effect"]
+__all__ = ["without_effect", "without_effect_at_pods"]
 
 _OWN_CHOICE = "with resolution NONE clients choose the address themselves"
+_OWN_POD = "it is headless, and its clients choose the pod themselves; what a route leads there follows it"
+_NO_PROXY = "it is headless, and they are reached as any address is"
 
 
 def without_effect(
@@ -34,6 +38,34 @@ def without_effect(
         places = [first.name] if own == ports[first.name] else [f"{first.name}:{number}" for number in sorted(own)]
         for field, why in _fields(rule, first.entry, own):
             yield f"{field} has no effect at {', '.join(places)}: {why}"
+
+
+def without_effect_at_pods(rule: DestinationRule) -> Iterator[str]:
+    """A sentence for each field of a rule that does nothing because its host, a Service, is headless.
+
+    The cluster for such pods (Envoy's original destination) takes the address that the client chose, also one that is
+    ejected. Pods without a proxy have no cluster of their own unless the rule asks for TLS.
+    """
+    for path, policy in _policies_at_pods("spec.trafficPolicy", rule.policy):
+        if policy.balancer not in {None, "UNSPECIFIED", "PASSTHROUGH"}:
+            yield f"{path}.loadBalancer has no effect at {rule.host}: {_OWN_POD}"
+        if policy.outlier is not None:
+            yield f"{path}.outlierDetection has no effect at {rule.host}: {_OWN_POD}"
+        plain = not (policy.demands_tls or rule.policy.demands_tls)
+        streams = {"tcp_idle_timeout": None, "max_connection_duration": None}
+        if plain and policy.pool is not None and replace(policy.pool, **streams) != ConnectionPool():
+            kept = "; of it tcp.idleTimeout and tcp.maxConnectionDuration hold for TCP"
+            yield f"{path}.connectionPool has no effect at pods of {rule.host} without a proxy: {_NO_PROXY}{kept}"
+        if plain and policy.retry_budget is not None:
+            yield f"{path}.retryBudget has no effect at pods of {rule.host} without a proxy: {_NO_PROXY}"
+    for index, _ in enumerate(rule.subsets):
+        yield f"spec.subsets[{index}] has no effect at {rule.host}: {_OWN_POD}"
+
+
+def _policies_at_pods(path: str, policy: TrafficPolicy) -> Iterator[tuple[str, TrafficPolicy]]:
+    yield path, policy
+    for number, special in policy.ports.items():
+        yield f"{path}.portLevelSettings[{number}]", special
 
 
 def _fields(rule: DestinationRule, entry: ServiceEntry, ports: Collection[int]) -> Iterator[tuple[str, str]]:

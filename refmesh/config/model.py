@@ -86,6 +86,11 @@ class Service:
         """Namespace and name."""
         return (self.namespace, self.name)
 
+    @property
+    def headless(self) -> bool:
+        """Whether clients call its pods at their own addresses."""
+        return not self.addresses
+
     def host(self, domain: str) -> str:
         """The full DNS name."""
         return f"{self.name}.{self.namespace}.svc.{domain}"

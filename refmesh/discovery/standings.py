@@ -14,7 +14,7 @@ from refmesh.api.meta import Meta
 from refmesh.api.request_authentication import RequestAuthentication
 from refmesh.api.selection import Selection
 from refmesh.api.service_entry import ServiceEntry
-from refmesh.config.effects import without_effect
+from refmesh.config.effects import without_effect, without_effect_at_pods
 from refmesh.config.model import Key, Snapshot
 from refmesh.config.standing import Finding, Standing
 from refmesh.config.store import table_of
@@ -144,7 +144,9 @@ class Standings:
         return Standing(notes=tuple(self._rule_notes(written, rule)), refers=True)
 
     def _rule_notes(self, written: DestinationRule, rule: DestinationRule) -> Iterator[Finding]:
-        for note in without_effect(rule, self._hosts.outside_of(rule.host)):
+        service = self._hosts.service(rule.host)
+        pods = without_effect_at_pods(rule) if service is not None and service.headless else ()
+        for note in (*without_effect(rule, self._hosts.outside_of(rule.host)), *pods):
             yield Finding("NoEffect", note, "WARNING")
         if (written.policy, written.subsets) != (rule.policy, rule.subsets):
             word = "only a rule beside the Service may have it, or one of the root namespace for everybody"

@@ -13,7 +13,8 @@ import yaml
 from refmesh.api.kinds import parse
 from refmesh.api.service_entry import ServiceEntry
 from refmesh.config.admission import kind_of, notes, problem
-from refmesh.config.model import Snapshot
+from refmesh.config.model import Service, Snapshot
+from refmesh.config.objects import service
 from refmesh.errors import UsageProblem
 
 __all__ = ["Finding", "validate"]
@@ -47,7 +48,8 @@ def validate(names: list[str]) -> list[Finding]:
     good = [one for (_, one), finding in zip(read, found, strict=True) if finding.known and not finding.problem]
     parsed = [parse(kind, one, _DOMAIN) for one in good if (kind := kind_of(one)) is not None]
     entries = {(item.meta.namespace, item.meta.name): item for item in parsed if isinstance(item, ServiceEntry)}
-    beside = Snapshot(service_entries=entries)
+    services = {item.key: item for _, one in read if (item := _headless(one)) is not None}
+    beside = Snapshot(service_entries=entries, services=services)
     return [
         finding if finding.problem or not finding.known else replace(finding, notes=_notes(one, beside))
         for (_, one), finding in zip(read, found, strict=True)
@@ -56,6 +58,17 @@ def validate(names: list[str]) -> list[Finding]:
 
 def _notes(obj: Any, beside: Snapshot) -> tuple[str, ...]:
     return tuple(notes([obj], beside, _DOMAIN)) if obj.get("kind") == "DestinationRule" else ()
+
+
+def _headless(obj: Any) -> Service | None:
+    """A Service that says itself that it is headless; one without an address gets one when it is created."""
+    if not isinstance(obj, dict) or (obj.get("apiVersion"), obj.get("kind")) != ("v1", "Service"):
+        return None
+    try:
+        found = service(obj) if obj["spec"]["clusterIP"] == "None" else None
+    except (AttributeError, KeyError, TypeError):
+        return None  # no Service that an API server would take
+    return replace(found, namespace=found.namespace or "default") if found is not None else None
 
 
 def _texts(name: str) -> Iterator[tuple[str, str]]:

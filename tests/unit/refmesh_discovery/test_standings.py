@@ -165,6 +165,33 @@ def test_fields_of_a_rule_that_do_nothing_are_warnings() -> None:
     assert "h2UpgradePolicy" in judged(cluster, "DestinationRule", namespace="other").notes[0].message
 
 
+def test_fields_of_a_rule_that_do_nothing_at_a_headless_service_are_warnings() -> None:
+    spec: dict[str, Any] = {
+        "host": "echo",
+        "trafficPolicy": {
+            "outlierDetection": {},
+            "connectionPool": {"tcp": {"maxConnections": 1}},
+            "portLevelSettings": [{"port": {"number": 80}, "loadBalancer": {"simple": "RANDOM"}}],
+        },
+        "subsets": [{"name": "v1", "labels": {"version": "v1"}}],
+    }
+    cluster = headless(MemoryCluster().with_echo()).put("DestinationRule", policy("x", spec))
+    standing = judged(cluster, "DestinationRule")
+    assert {(item.level, item.reason) for item in standing.notes} == {("WARNING", "NoEffect")}
+    assert [item.message.partition(" has no effect at ")[0] for item in standing.notes] == [
+        "spec.trafficPolicy.outlierDetection",
+        "spec.trafficPolicy.connectionPool",
+        "spec.trafficPolicy.portLevelSettings[80].loadBalancer",
+        "spec.subsets[0]",
+    ]
+    assert said(standing)["PassedAnalysis"] == ("True", "noErrorsFound")
+    # Over TLS pods without a proxy have a cluster with limits, too.
+    spec["trafficPolicy"] = {"connectionPool": {"tcp": {"maxConnections": 1}}, "tls": {"mode": "ISTIO_MUTUAL"}}
+    only = policy("x", {**spec, "subsets": []})
+    assert not judged(cluster.put("DestinationRule", only), "DestinationRule").findings
+    assert judged(MemoryCluster().with_echo().put("DestinationRule", policy("x", spec)), "DestinationRule").notes == ()
+
+
 @pytest.mark.parametrize("kind", ["PeerAuthentication", "Sidecar", "Telemetry"])
 def test_of_several_policies_on_a_level_the_younger_says_who_speaks(kind: str) -> None:
     key, inner = ("workloadSelector", "labels") if kind == "Sidecar" else ("selector", "matchLabels")

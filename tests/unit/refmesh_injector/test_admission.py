@@ -77,7 +77,7 @@ def warnings(obj: Any, *others: Any) -> list[str]:
     for other in others:
         store.put(other["kind"], other)
     request = json.dumps({"request": {"uid": "1", "object": obj}}).encode()
-    found = review(request, "cluster.local", store.now("service_entries", "destination_rules"))["response"]
+    found = review(request, "cluster.local", store.now("service_entries", "destination_rules", "services"))["response"]
     assert found["allowed"]
     return list(found.get("warnings", []))
 
@@ -91,6 +91,16 @@ def test_what_does_nothing_beside_what_the_cluster_has_is_a_warning() -> None:
     # Who writes the entry is told whose field it is.
     (of_entry,) = warnings(entry, rule)
     assert of_entry.startswith(f"refmesh: DestinationRule far/r: {told}")
+
+
+def test_what_does_nothing_at_a_headless_service_is_a_warning() -> None:
+    made = {"metadata": {"name": "db", "namespace": "shop"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}}
+    of_service = {"apiVersion": "v1", "kind": "Service", **made}
+    rule = networking("DestinationRule", "r", {"host": "db", "trafficPolicy": {"outlierDetection": {}}})
+    (told,) = warnings(rule, of_service)
+    assert told.startswith("refmesh: spec.trafficPolicy.outlierDetection has no effect at db.shop.svc.cluster.local: ")
+    of_service["spec"] = {"clusterIP": "10.0.0.1", "ports": [{"port": 80}]}
+    assert warnings(rule, of_service) == []
 
 
 def test_a_rule_is_judged_by_the_entry_that_decides() -> None:

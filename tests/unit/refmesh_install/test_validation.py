@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -84,3 +85,18 @@ def test_a_note_says_what_does_nothing_beside_the_other_objects_of_the_files(tmp
     done = CliRunner().invoke(app, ["validate", "-f", str(tmp_path)])
     assert done.exit_code == 0
     assert "DestinationRule x: note: spec.trafficPolicy.outlierDetection has no effect at a.example.com" in done.stdout
+
+
+def test_a_note_says_what_does_nothing_at_a_headless_service_of_the_files(tmp_path: Path) -> None:
+    rule = {"host": "db", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}, "subsets": [{"name": "v1"}]}
+    objects: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"}, "spec": {"clusterIP": "None"}},
+        {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "x"}, "spec": rule},
+        {"apiVersion": "v1", "kind": "Service", "metadata": "odd", "spec": {"clusterIP": "None"}},
+    ]
+    (tmp_path / "all.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    _, found, _ = validate([str(tmp_path)])
+    assert [note.partition(":")[0] for note in found.notes] == [
+        "spec.trafficPolicy.loadBalancer has no effect at db.default.svc.cluster.local",
+        "spec.subsets[0] has no effect at db.default.svc.cluster.local",
+    ]
