@@ -103,11 +103,11 @@ def retry(field: Field) -> Retry | None:
 
 
 def fault(field: Field) -> Fault | None:
-    """Read `fault`; None where there is none. Raises `Invalid`."""
+    """Read `fault`; None where there is none. Without a percentage it befalls nobody, as in Istio. Raises `Invalid`."""
     if not field.present:
         return None
     delay, abort = field.only("delay", "abort").get("delay"), field.get("abort")
-    delay.only("fixedDelay", "percentage")
+    delay.only("fixedDelay", "percentage", "percent")
     abort.only("httpStatus", "grpcStatus", "percentage")
     status, grpc = abort.get("httpStatus"), abort.get("grpcStatus")
     if abort.present and status.present == grpc.present:
@@ -117,15 +117,17 @@ def fault(field: Field) -> Fault | None:
         raise Invalid(f"{delay.path}.fixedDelay", "is required")
     return Fault(
         delay=fixed,
-        delay_percent=_percent(delay) if delay.present else 0.0,
+        delay_percent=_percent(delay, delay.get("percent").integer(0, high=100)) if delay.present else 0.0,
         abort_status=status.integer(low=200, high=599) if status.present else 0,
         abort_grpc_status=_GRPC_STATUSES.index(grpc.choice(*_GRPC_STATUSES)) if grpc.present else None,
         abort_percent=_percent(abort) if abort.present else 0.0,
     )
 
 
-def _percent(field: Field) -> float:
-    return field.get("percentage").only("value").get("value").number(100.0)
+def _percent(field: Field, old: int = 0) -> float:
+    """The percentage, of which 0 may be left out; `old`: what stands in the field that was there before it."""
+    share = field.get("percentage")
+    return share.only("value").get("value").number(0.0) if share.present else float(old)
 
 
 def redirect(field: Field) -> Redirect | None:

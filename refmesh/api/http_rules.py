@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from refmesh.api import http_actions
@@ -19,7 +20,13 @@ from refmesh.api.routing import (
 )
 from refmesh.api.stream_routes import gateway_names, source_labels, target
 
-__all__ = ["read_rule"]
+__all__ = ["read_rule", "without_effect"]
+
+_UNNAMED = {
+    "retriable-headers": ("headers", "x-envoy-retriable-header-names"),
+    "retriable-status-codes": ("statuses", "x-envoy-retriable-status-codes"),
+}
+"""What is tried again for answers that nobody has named: what has to be, and the header by which a request may."""
 
 
 def read_rule(item: Field, namespace: str, domain: str) -> Rule:
@@ -56,6 +63,24 @@ def read_rule(item: Field, namespace: str, domain: str) -> Rule:
         cors=http_actions.cors(item.get("corsPolicy")),
         delegate=delegate,
     )
+
+
+def without_effect(rules: Iterable[Rule]) -> Iterator[str]:
+    """A sentence for each field of these rules, which are all of an object's, that does nothing."""
+    for index, rule in enumerate(rules):
+        path, fault = f"spec.http[{index}]", rule.fault
+        none = "no request is picked: percentage.value is 0, which it is where it is not given"
+        if fault is not None and fault.delay is not None and not fault.delay_percent:
+            yield f"{path}.fault.delay has no effect: {none}"
+        if fault is not None and (fault.abort_status or fault.abort_grpc_status is not None):
+            yield from () if fault.abort_percent else (f"{path}.fault.abort has no effect: {none}",)
+        if rule.retry is None:
+            continue
+        for word, (what, header) in _UNNAMED.items():
+            if word in rule.retry.on.split(",") and not (what == "statuses" and rule.retry.statuses):
+                by_number = ", unless retryOn names them by number" if what == "statuses" else ""
+                why = f"nothing names the {what} but the header {header} of a request{by_number}"
+                yield f"{path}.retries.retryOn: {word} has no effect: {why}"
 
 
 def _delegate(item: Field, namespace: str) -> tuple[str, str] | None:

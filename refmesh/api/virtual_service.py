@@ -10,7 +10,7 @@ from typing import Any
 
 from refmesh.api.export_to import EVERYWHERE, exported
 from refmesh.api.fields import Field, Invalid
-from refmesh.api.http_rules import read_rule
+from refmesh.api.http_rules import read_rule, without_effect
 from refmesh.api.istio_gateway import HOST
 from refmesh.api.meta import Meta, short_host
 from refmesh.api.routing import Match, Rule
@@ -35,6 +35,8 @@ class VirtualService:
     """The hosts as clients at a Gateway call them: as they are written, "" for every one."""
     exported: frozenset[str] = EVERYWHERE
     """The namespaces to whose clients and gateways it speaks."""
+    idle: tuple[str, ...] = ()
+    """A sentence for each of its fields that does nothing, wherever it is in force."""
 
     @property
     def is_delegate(self) -> bool:
@@ -93,7 +95,7 @@ class VirtualService:
         if not rules and not streams:
             raise Invalid("spec.http", "needs at least one rule, or spec.tcp or spec.tls does")
         outside = tuple("" if host == "*" else host for host in written)
-        return cls(meta, hosts, rules, streams, gateways, outside, scopes)
+        return cls(meta, hosts, rules, streams, gateways, outside, scopes, tuple(without_effect(rules)))
 
 
 def _check_delegate(spec: Field) -> None:

@@ -16,6 +16,7 @@ from refmesh.api.gateway import Gateway
 from refmesh.api.kinds import KINDS, Kind, parse
 from refmesh.api.meta import Rejected
 from refmesh.api.service_entry import ServiceEntry
+from refmesh.api.virtual_service import VirtualService
 from refmesh.config.effects import without_effect, without_effect_at_pods
 from refmesh.config.model import Snapshot
 from refmesh.config.outside import hosts_outside
@@ -51,11 +52,12 @@ def notes(objects: Iterable[Any], others: Snapshot, domain: str) -> list[str]:
     found = [parse(kind, obj, domain) for obj in objects if (kind := kind_of(obj)) is not None]
     rules = [item for item in found if isinstance(item, DestinationRule)]
     entries = {(item.meta.namespace, item.meta.name): item for item in found if isinstance(item, ServiceEntry)}
+    idle = [note for item in found if isinstance(item, VirtualService) for note in item.idle]
     if not rules and not entries:
-        return []
+        return idle
     hosts = tuple(hosts_outside(replace(others, service_entries={**others.service_entries, **entries})))
     written = {entry.meta for entry in entries.values()}
-    said = [note for rule in rules for note in without_effect(rule, hosts)]
+    said = idle + [note for rule in rules for note in without_effect(rule, hosts)]
     for rule in rules:
         service = others.services.get(service_of(rule.host))
         if service is not None and service.headless and service.host(domain) == rule.host:

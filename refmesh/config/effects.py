@@ -52,8 +52,8 @@ def without_effect_at_pods(rule: DestinationRule) -> Iterator[str]:
         if policy.outlier is not None:
             yield f"{path}.outlierDetection has no effect at {rule.host}: {_OWN_POD}"
         plain = not (policy.demands_tls or rule.policy.demands_tls)
-        streams = {"tcp_idle_timeout": None, "max_connection_duration": None}
-        if plain and policy.pool is not None and replace(policy.pool, **streams) != ConnectionPool():
+        pool = policy.pool or ConnectionPool()
+        if plain and replace(pool, tcp_idle_timeout=None, max_connection_duration=None) != ConnectionPool():
             kept = "; of it tcp.idleTimeout and tcp.maxConnectionDuration hold for TCP"
             yield f"{path}.connectionPool has no effect at pods of {rule.host} without a proxy: {_NO_PROXY}{kept}"
         if plain and policy.retry_budget is not None:

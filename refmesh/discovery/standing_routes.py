@@ -38,13 +38,15 @@ class RouteStandings:
         named = (*problems, *lost)
         unresolved = (*(one for one in named if one.reason.endswith("NotFound")), *self._missing(item))
         nowhere = all(problem is not None for problem in places)
-        return Standing(problems if nowhere else (), unresolved, lost if nowhere else named, refers=True)
+        return Standing(
+            problems if nowhere else (), unresolved, lost if nowhere else (*named, *_idle(item)), refers=True
+        )
 
     def _of_delegate(self, item: VirtualService, key: Key) -> Standing:
         delegation = self._attachments.delegation
         missing, lost = tuple(self._missing(item)), delegation.dropped.get(key, ())
         if key in delegation.used:
-            return Standing((), missing, lost, refers=True)
+            return Standing((), missing, (*lost, *_idle(item)), refers=True)
         if not lost:
             word = "it has no hosts, and no VirtualService in a namespace that it is exported to delegates to it"
             lost = (Finding("NotDelegated", word),)
@@ -119,6 +121,10 @@ class RouteStandings:
         if not any(True for server in gateway.servers for _ in common_hosts(item, server.hosts)):
             return Finding("NoMatchingHost", f"no server of Gateway {name} is for a host of it")
         return None
+
+
+def _idle(item: VirtualService) -> tuple[Finding, ...]:
+    return tuple(Finding("NoEffect", note, "WARNING") for note in item.idle)
 
 
 def _targets(item: VirtualService) -> Iterator[Destination]:

@@ -57,7 +57,7 @@ def validate(names: list[str]) -> list[Finding]:
 
 
 def _notes(obj: Any, beside: Snapshot) -> tuple[str, ...]:
-    return tuple(notes([obj], beside, _DOMAIN)) if obj.get("kind") == "DestinationRule" else ()
+    return tuple(notes([obj], beside, _DOMAIN)) if obj.get("kind") in {"DestinationRule", "VirtualService"} else ()
 
 
 def _headless(obj: Any) -> Service | None:

@@ -66,7 +66,7 @@ def virtual_service(dice: random.Random, host: str) -> dict[str, Any]:
         if dice.random() < 0.3:
             rule["retries"] = {"perTryTimeout": dice.choice(DURATIONS)}
         if dice.random() < 0.3:
-            rule["fault"] = {"delay": {"fixedDelay": dice.choice(DURATIONS)}}
+            rule["fault"] = {"delay": {"fixedDelay": dice.choice(DURATIONS), "percent": dice.choice([0, 7])}}
             rule["timeout"], rule["corsPolicy"] = dice.choice(DURATIONS), {"maxAge": dice.choice(DURATIONS)}
     return policy(host, {"hosts": [host], "http": [rule]})
 

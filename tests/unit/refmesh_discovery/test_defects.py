@@ -162,7 +162,7 @@ RULES = [
         "route": [{"destination": {"host": "echo"}, "weight": 9}, {"destination": {"host": "none"}, "weight": 0}],
         "timeout": "1s",
         "retries": {"attempts": 1, "retryOn": "503"},
-        "fault": {"abort": {"httpStatus": 418}},
+        "fault": {"abort": {"httpStatus": 418, "percentage": {"value": 100}}},
         "rewrite": {"uri": "/b"},
         "mirror": {"host": "copy"},
     },

@@ -98,7 +98,7 @@ RICH_ROUTE = policy(
             {
                 "match": [{"uri": {"prefix": "/c"}}],
                 "route": [{"destination": {"host": "echo"}}],
-                "fault": {"abort": {"grpcStatus": "OK"}},
+                "fault": {"abort": {"grpcStatus": "OK", "percentage": {"value": 1}}},
                 "rewrite": {"uriRegexRewrite": {"match": "/(c)", "rewrite": r"\1\0\\"}},
                 "retries": {"backoff": "1ms", "retryIgnorePreviousHosts": False, "retryRemoteLocalities": True},
                 "corsPolicy": {"allowOrigins": [{"exact": "a"}], "unmatchedPreflights": "FORWARD"},

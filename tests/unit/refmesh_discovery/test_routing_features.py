@@ -18,6 +18,7 @@ from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, poli
 ECHO = "echo.shop.svc.cluster.local"
 PARENT = {"group": "", "kind": "Service", "name": "echo"}
 BACKEND = {"name": "echo", "port": 80}
+TO_ECHO: dict[str, Any] = {"route": [{"destination": {"host": "echo"}}]}
 TO_A: dict[str, Any] = {"route": [{"destination": {"host": "a"}}]}
 
 
@@ -261,6 +262,45 @@ def test_a_virtual_service_aborts_grpc_answers_rewrites_and_retries() -> None:
     assert policy_.retry_back_off.base_interval.seconds == 2
     assert not policy_.retry_host_predicate
     assert policy_.retry_priority.name == "envoy.retry_priorities.previous_priorities"
+
+
+@pytest.mark.parametrize(
+    ("share", "delay", "abort"),
+    [
+        ({}, 0, 0),
+        ({"percentage": {}}, 0, 0),
+        ({"percentage": {"value": 0.5}}, 5_000, 5_000),
+        ({"percent": 30}, 300_000, None),
+        ({"percent": 30, "percentage": {"value": 50}}, 500_000, None),
+    ],
+)
+def test_a_fault_befalls_so_many_requests_as_in_istio(share: dict[str, Any], delay: int, abort: int | None) -> None:
+    fault: dict[str, Any] = {"delay": {"fixedDelay": "1s", **share}}
+    if abort is not None:
+        fault["abort"] = {"httpStatus": 503, **share}
+    (found,) = routes(MemoryCluster().with_echo().put("VirtualService", virtual_service(TO_ECHO | {"fault": fault})))
+    injected = HTTPFault()
+    assert found.typed_per_filter_config["envoy.filters.http.fault"].Unpack(injected)
+    assert injected.delay.percentage.numerator == delay
+    assert injected.HasField("delay") is bool(delay)
+    assert injected.abort.percentage.numerator == (abort or 0)
+    assert injected.HasField("abort") is bool(abort)
+
+
+def test_what_picks_no_request_or_answer_is_said() -> None:
+    rules: list[dict[str, Any]] = [
+        {"fault": {"delay": {"fixedDelay": "1s"}, "abort": {"grpcStatus": "OK"}}},
+        {"retries": {"retryOn": "5xx,retriable-headers,retriable-status-codes"}},
+        {"retries": {"retryOn": "retriable-status-codes,503"}},
+        {"fault": {"delay": {"fixedDelay": "1s", "percent": 1}}},
+    ]
+    found = VirtualService.parse(virtual_service(*(TO_ECHO | rule for rule in rules)), "cluster.local").idle
+    assert [note.partition(" has no effect: ")[0] for note in found] == [
+        "spec.http[0].fault.delay",
+        "spec.http[0].fault.abort",
+        "spec.http[1].retries.retryOn: retriable-headers",
+        "spec.http[1].retries.retryOn: retriable-status-codes",
+    ]
 
 
 def test_a_bad_grpc_route_or_grant_names_the_field() -> None:

@@ -134,6 +134,18 @@ def test_what_stands_above_a_virtual_service_is_named() -> None:
     )
 
 
+def test_fields_of_a_route_that_do_nothing_are_warnings() -> None:
+    idle = {**TO_ECHO["http"][0], "fault": {"delay": {"fixedDelay": "1s"}}}
+    cluster = MemoryCluster().with_echo().put("VirtualService", virtual_service(http=[idle]))
+    standing = judged(cluster, "VirtualService")
+    assert [(item.level, item.reason) for item in standing.notes] == [("WARNING", "NoEffect")]
+    assert "spec.http[0].fault.delay" in standing.notes[0].message
+    assert (said(standing)["Accepted"], said(standing)["PassedAnalysis"]) == (
+        ("True", "Accepted"),
+        ("True", "noErrorsFound"),
+    )
+
+
 def test_a_wildcard_of_a_stranger_says_that_it_has_no_say() -> None:
     stranger = policy("x", {"hosts": ["*.shop.svc"], **TO_ECHO}, namespace="other")
     cluster = MemoryCluster().with_echo().put("VirtualService", stranger)

@@ -93,6 +93,12 @@ def test_what_does_nothing_beside_what_the_cluster_has_is_a_warning() -> None:
     assert of_entry.startswith(f"refmesh: DestinationRule far/r: {told}")
 
 
+def test_a_fault_that_picks_no_request_is_a_warning() -> None:
+    away = {"route": [{"destination": {"host": "a"}}], "fault": {"abort": {"httpStatus": 503}}}
+    (told,) = warnings(networking("VirtualService", "v", {"hosts": ["a"], "http": [away]}))
+    assert told.startswith("refmesh: spec.http[0].fault.abort has no effect: ")
+
+
 def test_what_does_nothing_at_a_headless_service_is_a_warning() -> None:
     made = {"metadata": {"name": "db", "namespace": "shop"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}}
     of_service = {"apiVersion": "v1", "kind": "Service", **made}
