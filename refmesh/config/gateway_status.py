@@ -1,19 +1,19 @@
-"""What refmesh says of a GatewayClass and of a Gateway. Pure: the writer is in `status`."""
+"""What refmesh says of a GatewayClass and of a Gateway, and how it is taken back. Pure: the writer is in `status`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from typing import Any
 
 from refmesh.api.gateway import GROUP
 from refmesh.api.meta import Rejected
-from refmesh.config.conditions import Judgement, condition, merge
-from refmesh.config.ingress import Door, OpenGateway, open_gateway, own_class
+from refmesh.config.conditions import Judgement, condition, conditions_of, entries, merge
+from refmesh.config.ingress import CONTROLLER, Door, OpenGateway, open_gateway, own_class
 from refmesh.config.model import Key, Snapshot
 from refmesh.ingress.names import workload_name
 
-__all__ = ["wanted_class", "wanted_gateway"]
+__all__ = ["wanted_class", "wanted_gateway", "without_gateway_status"]
 
 
 _REASONS = {"spec.addresses": "UnsupportedAddress", "spec.infrastructure.parametersRef": "InvalidParameters"}
@@ -63,6 +63,30 @@ def wanted_gateway(snapshot: Snapshot, key: Key, raw: Mapping[str, Any], now: st
         )
     status = {"conditions": _conditions(judged, raw, now, present), "listeners": listeners, "addresses": addresses}
     return _changed(raw, status)
+
+
+def without_gateway_status(kind: str, raw: Mapping[str, Any], classes: Collection[str]) -> dict[str, Any] | None:
+    """The merge patch that takes back what refmesh said in the `status` of an object of Gateway API, or None.
+
+    `classes` are the names of refmesh's GatewayClasses: nothing in a Gateway's own status says whose it is.
+    """
+    spec, status = raw.get("spec"), raw.get("status")
+    if kind not in {"GatewayClass", "Gateway"}:
+        told = entries(status, "parents")
+        others = [item for item in told if item.get("controllerName") != CONTROLLER]
+        return {"parents": others} if len(others) < len(told) else None
+    field, own = ("controllerName", (CONTROLLER,)) if kind == "GatewayClass" else ("gatewayClassName", classes)
+    if not isinstance(spec, Mapping) or spec.get(field) not in own:
+        return None
+    before = conditions_of(status)
+    # What Kubernetes writes where nobody has said anything is Unknown.
+    left = [
+        item for item in before if item["type"] not in {"Accepted", "Programmed"} or item.get("status") == "Unknown"
+    ]
+    filled = [name for name in ("listeners", "addresses") if kind == "Gateway" and entries(status, name)]
+    if len(left) == len(before) and not filled:
+        return None
+    return {"conditions": left or None, **dict.fromkeys(filled)}
 
 
 def _changed(raw: Mapping[str, Any], status: dict[str, Any]) -> dict[str, Any] | None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from refmesh.api.gateway import GROUP
 from refmesh.api.kinds import KINDS, Kind
+from refmesh.config.gateway_status import without_gateway_status
+from refmesh.config.ingress import CONTROLLER
 from refmesh.config.model import Key, key_of
 from refmesh.config.patching import patch_status
 from refmesh.config.standing import without_standing
+from refmesh.install.manifests import GATEWAY_CLASS
 from refmesh.kubeclient import Conflict, KubeError
 
 if TYPE_CHECKING:
@@ -22,11 +26,12 @@ _AT_ONCE = 8
 
 
 async def forget_statuses(kube: Kube, report: Callable[[str], None]) -> None:
-    """Clear the statuses of the objects of Istio's kinds that are left; what others wrote there stays."""
+    """Clear the statuses of the objects that are left, of Istio's kinds and Gateway API's; what others wrote stays."""
     turn = asyncio.Semaphore(_AT_ONCE)
+    classes = await _own_classes(kube)
 
     async def forget(kind: Kind, obj: dict[str, Any], *, again: bool = True) -> str:
-        patch = without_standing(obj)
+        patch = without_standing(obj) if kind.of_istio else without_gateway_status(kind.name, obj, classes)
         if patch is None:
             return ""
         where = (kind.api_version, kind.plural)
@@ -54,6 +59,17 @@ async def forget_statuses(kube: Kube, report: Callable[[str], None]) -> None:
             return []  # such as of a kind that is gone
         return await asyncio.gather(*(forget(kind, obj) for obj in objects))
 
-    answers = await asyncio.gather(*(of(kind) for kind in KINDS if kind.of_istio))
+    answers = await asyncio.gather(*(of(kind) for kind in KINDS if kind.of_istio or kind.group == GROUP))
     if problems := [one for found in answers for one in found if one]:
         report(f"{len(problems)} objects keep a status that refmesh wrote: {problems[0]}")
+
+
+async def _own_classes(kube: Kube) -> frozenset[str]:
+    """The names of refmesh's GatewayClasses; its own is gone already, unless somebody else has one of that name."""
+    try:
+        found = await kube.list(f"{GROUP}/v1", "gatewayclasses")
+    except KubeError:
+        found = []  # such as where there are none
+    specs = {item["metadata"]["name"]: item.get("spec") or {} for item in found}
+    own = {name for name, spec in specs.items() if spec.get("controllerName") == CONTROLLER}
+    return frozenset(own if GATEWAY_CLASS in specs else own | {GATEWAY_CLASS})

@@ -194,6 +194,8 @@ def test_uninstall_keeps_kinds_that_are_in_use(mesh):
         # The Gateway stays, and what was made for it goes: nobody is there any more who would make it anew.
         kept = ("gateways.gateway.networking.k8s.io", "peerauthentications.security.istio.io")
         assert leftovers(mesh) == [f"CustomResourceDefinition {name}" for name in kept]
+        door = mesh.kube.get("gateway.networking.k8s.io/v1", "Gateway", "door", namespace)
+        assert not [one for one in door["status"].get("conditions", []) if one["status"] != "Unknown"]
         mesh.run("uninstall", "-y", "--purge")
         assert leftovers(mesh) == []
     mesh.install()

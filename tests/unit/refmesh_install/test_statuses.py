@@ -56,6 +56,58 @@ def test_what_istio_itself_said_stays_and_an_odd_status_stops_nobody() -> None:
     assert judge_objects([("VirtualService", one) for one in odd]).ok
 
 
+GATEWAYS = "/apis/gateway.networking.k8s.io/v1"
+OURS, THEIRS = "refmesh.io/mesh-controller", "example.com/theirs"
+TRUE = [{"type": kind, "status": "True"} for kind in ("Accepted", "Programmed", "Theirs")]
+
+
+def of_gateway_api(name: str, status: Any, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "shop", "resourceVersion": "9"}, "spec": spec, "status": status}
+
+
+def test_gateways_classes_and_routes_are_no_longer_said_to_be_in_force_by_refmesh() -> None:
+    full = {"conditions": TRUE, "listeners": [{"name": "web"}], "addresses": [{"value": "1.2.3.4"}]}
+    parents = [{"controllerName": name, "conditions": TRUE} for name in (OURS, THEIRS)]
+    unknown = {"conditions": [{"type": "Accepted", "status": "Unknown"}]}
+    classes = [
+        of_gateway_api(name, {"conditions": TRUE}, controllerName=whose)
+        for name, whose in (("own", OURS), ("else", THEIRS))
+    ]
+    for item in classes:
+        del item["metadata"]["namespace"]
+    told = {
+        "gatewayclasses": classes,
+        "gateways": [
+            *(of_gateway_api(f"by-{name}", full, gatewayClassName=name) for name in ("refmesh", "own", "else")),
+            of_gateway_api("unknown", unknown, gatewayClassName="refmesh"),
+            of_gateway_api("odd", "x", gatewayClassName="refmesh"),
+        ],
+        "httproutes": [
+            of_gateway_api("both", {"parents": parents}),
+            of_gateway_api("theirs", {"parents": parents[1:]}),
+        ],
+        "grpcroutes": [of_gateway_api("ours", {"parents": parents[:1]}), of_gateway_api("none", None)],
+    }
+
+    async def story() -> None:
+        async with ApiServer().serving() as server:
+            server.items = {f"{GATEWAYS}/{plural}": items for plural, items in told.items()}
+            kube, said = Kube(server.url, None), list[str]()
+            await forget_statuses(kube, said.append)
+            gone = {"conditions": TRUE[2:], "listeners": None, "addresses": None}
+            assert {path.removeprefix(GATEWAYS): body["status"] for path, body in server.patches} == {
+                "/gatewayclasses/own/status": {"conditions": TRUE[2:]},
+                "/namespaces/shop/gateways/by-refmesh/status": gone,
+                "/namespaces/shop/gateways/by-own/status": gone,
+                "/namespaces/shop/httproutes/both/status": {"parents": parents[1:]},
+                "/namespaces/shop/grpcroutes/ours/status": {"parents": []},
+            }
+            assert said == []
+            await kube.close()
+
+    asyncio.run(story())
+
+
 class Changing(ApiServer):
     """Every object was changed by somebody else when it is written for the first time."""
 
