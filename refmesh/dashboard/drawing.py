@@ -18,7 +18,7 @@ _LABELS_UP_TO = 80
 
 
 def rate_text(rate: float) -> str:
-    """Requests a second, in few characters."""
+    """Requests or connections a second, in few characters."""
     return f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s" if rate >= 0.1 else f"{60 * rate:.1f}/min"
 
 
@@ -41,10 +41,13 @@ def link(node: Node) -> str:
 
 def figures(edge: Edge) -> str:
     """An edge's figures in one line."""
-    return (
-        f"{rate_text(edge.rate)}, {success_text(edge.success)} succeed, "
-        f"p50 {milliseconds(edge.p50)}, p99 {milliseconds(edge.p99)}, {_security(edge)}"
-    )
+    parts = []
+    if edge.rate:
+        parts += [rate_text(edge.rate), f"{success_text(edge.success)} succeed"]
+        parts += [f"p50 {milliseconds(edge.p50)}", f"p99 {milliseconds(edge.p99)}"]
+    if edge.connections:
+        parts.append(f"{rate_text(edge.connections)} TCP connections")
+    return ", ".join([*parts, _security(edge)])
 
 
 def _security(edge: Edge) -> str:
@@ -56,6 +59,11 @@ def _security(edge: Edge) -> str:
 def health(share: float) -> str:
     """A class for a share of success."""
     return "good" if share >= 0.999 else "fair" if share >= 0.95 else "poor"
+
+
+def edge_health(edge: Edge) -> str:
+    """A class for an edge: of connections nobody knows whether they succeed."""
+    return health(edge.success) if edge.rate else "dim"
 
 
 def graph(edges: Sequence[Edge], *, up: str = "") -> str:
@@ -99,19 +107,22 @@ def _edge(edge: Edge, at: dict[Node, tuple[float, float]], parts: list[str], *, 
         middle = ((x1 + x2) / 2, (y1 + y2) / 2 + 8)
     said = escape(f"{_name(edge.source)} → {_name(edge.destination)}: {figures(edge)}")
     secure = "secure" if edge.secure >= 1 else "open"
-    width = 1.5 + min(3.0, edge.rate**0.3 / 2)
+    width = 1.5 + min(3.0, edge.weight**0.3 / 2)
     parts.append(
-        f'<path class="edge {health(edge.success)} {secure}" d="{path}" stroke-width="{width:.1f}" '
+        f'<path class="edge {edge_health(edge)} {secure}" d="{path}" stroke-width="{width:.1f}" '
         f'marker-end="url(#tip)"><title>{said}</title></path>'
     )
     if not labelled:
         return ""
+    first, second = f"{rate_text(edge.connections)} TCP", "connections"
+    if edge.rate:
+        first = f"{rate_text(edge.rate)} · {success_text(edge.success)}"
+        second = f"{milliseconds(edge.p50)} / {milliseconds(edge.p99)}"
     lock = f'<g transform="translate(-46 -7)">{_LOCK}</g>' if edge.secure >= 1 else ""
     return (
         f'<g class="label" transform="translate({middle[0]:.0f} {middle[1]:.0f})"><title>{said}</title>'
         f'<rect x="-54" y="-15" width="108" height="29" rx="4" />{lock}'
-        f'<text x="{4 if lock else 0}" y="-3">{rate_text(edge.rate)} · {success_text(edge.success)}</text>'
-        f'<text y="10">{milliseconds(edge.p50)} / {milliseconds(edge.p99)}</text></g>'
+        f'<text x="{4 if lock else 0}" y="-3">{first}</text><text y="10">{second}</text></g>'
     )
 
 

@@ -11,7 +11,7 @@ from refmesh.dashboard.entries import entries_section, log_link
 from refmesh.dashboard.logging import NOBODY, Logging
 from refmesh.dashboard.markup import document, nothing, section, table
 from refmesh.dashboard.traces import traces_section
-from refmesh.dashboard.view import Proxy, View, by_namespace, of_namespace, of_service
+from refmesh.dashboard.view import Proxy, View, by_namespace, of_namespace, of_service, share
 from refmesh.telemetry.traces import Trace
 from refmesh.telemetry.traffic import Edge, Node
 
@@ -77,15 +77,15 @@ def _pods(view: View, pods: Sequence[str]) -> str:
 
 def _tiles(view: View, edges: Sequence[Edge]) -> str:
     rate = sum(edge.rate for edge in edges)
-    success = sum(edge.success * edge.rate for edge in edges) / rate if rate else 1.0
-    secure = sum(edge.secure * edge.rate for edge in edges) / rate if rate else 1.0
+    success = share((edge.success, edge.rate) for edge in edges)
+    secure = share((edge.secure, edge.weight) for edge in edges)
     behind = sum(not proxy.in_step for proxy in view.proxies)
     services = {edge.destination for edge in edges} | {edge.source for edge in edges}
     tiles = [
         (str(len(services)), "services with traffic", ""),
         (drawing.rate_text(rate), "requests", ""),
         (drawing.success_text(success) if rate else "–", "succeed", drawing.health(success)),
-        (drawing.success_text(secure) if rate else "–", "under mutual TLS", "good" if secure >= 1 else "fair"),
+        (drawing.success_text(secure) if edges else "–", "under mutual TLS", "good" if secure >= 1 else "fair"),
         (f"{len(view.proxies) - behind}/{len(view.proxies)}", "proxies in sync", "fair" if behind else "good"),
         (str(len(view.refused)), "objects rejected", "poor" if view.refused else "good"),
     ]
@@ -114,10 +114,12 @@ def _graph_section(view: View, edges: Sequence[Edge], namespace: str) -> str:
     inner = (
         f'<div class="scroll">{drawing.graph(edges)}</div>'
         if edges
-        else nothing("No request in the last minute. It takes ten seconds until the first is seen here.")
+        else nothing(
+            "No request and no new connection in the last minute. It takes ten seconds until the first is seen here."
+        )
     )
     legend = (
-        '<p class="dim">Each edge: requests a second · share that succeeds, p50 / p99. '
+        '<p class="dim">Each edge: requests a second · share that succeeds, p50 / p99; of other TCP: new connections. '
         "A lock and a solid line: mutual TLS; dashed: plaintext.</p>"
     )
     return section("graph", "Service graph", chooser + note + inner + legend)
@@ -128,18 +130,25 @@ def _traffic_section(edges: Sequence[Edge], up: str, title: str = "Traffic", key
         (
             _linked(edge.source, up),
             _linked(edge.destination, up),
-            drawing.rate_text(edge.rate),
-            f'<span class="{drawing.health(edge.success)}">{drawing.success_text(edge.success)}</span>',
-            drawing.milliseconds(edge.p50),
-            drawing.milliseconds(edge.p99),
+            *(_requests(edge) if edge.rate else ("–",) * 4),
+            drawing.rate_text(edge.connections) if edge.connections else "–",
             drawing.success_text(edge.secure) if edge.secure else "plaintext",
         )
         for edge in edges[:_MOST_ROWS]
     )
-    heads = ("From", "To", "Rate", "Success", "p50", "p99", "Mutual TLS")
+    heads = ("From", "To", "Rate", "Success", "p50", "p99", "TCP connections", "Mutual TLS")
     more = nothing(f"The busiest {_MOST_ROWS} of {len(edges)}.") if len(edges) > _MOST_ROWS else ""
-    inner = table(heads, rows, numbers=range(2, 7)) + more if edges else nothing("None in the last minute.")
+    inner = table(heads, rows, numbers=range(2, 8)) + more if edges else nothing("None in the last minute.")
     return section(key, title, inner)
+
+
+def _requests(edge: Edge) -> tuple[str, ...]:
+    return (
+        drawing.rate_text(edge.rate),
+        f'<span class="{drawing.health(edge.success)}">{drawing.success_text(edge.success)}</span>',
+        drawing.milliseconds(edge.p50),
+        drawing.milliseconds(edge.p99),
+    )
 
 
 def _linked(node: Node, up: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from refmesh.telemetry.traffic import Edge, Node
 
-__all__ = ["WHOLE", "Certificate", "Proxy", "Refused", "View", "by_namespace", "of_namespace", "of_service"]
+__all__ = ["WHOLE", "Certificate", "Proxy", "Refused", "View", "by_namespace", "of_namespace", "of_service", "share"]
 
 
 WHOLE = "all services"
@@ -73,13 +73,20 @@ def by_namespace(edges: Sequence[Edge]) -> tuple[Edge, ...]:
         if known is None:
             found[key] = replace(edge, source=key[0], destination=key[1])
             continue
-        rate = known.rate + edge.rate
         found[key] = Edge(
             *key,
-            rate,
-            (known.success * known.rate + edge.success * edge.rate) / rate,
+            known.rate + edge.rate,
+            share((one.success, one.rate) for one in (known, edge)),
             max(known.p50, edge.p50),
             max(known.p99, edge.p99),
-            (known.secure * known.rate + edge.secure * edge.rate) / rate,
+            share((one.secure, one.weight) for one in (known, edge)),
+            known.connections + edge.connections,
         )
-    return tuple(sorted(found.values(), key=lambda edge: -edge.rate))
+    return tuple(sorted(found.values(), key=lambda edge: -edge.weight))
+
+
+def share(parts: Iterable[tuple[float, float]]) -> float:
+    """The share, 0 to 1, of the whole whose parts are given with their weights; 1 for none."""
+    whole = list(parts)
+    total = sum(weight for _, weight in whole)
+    return sum(one * weight for one, weight in whole) / total if total else 1.0

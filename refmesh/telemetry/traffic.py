@@ -17,6 +17,8 @@ _SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)$")
 # Possessive, and from the beginning of a word: the time it takes grows with the text, not with its square.
 _LABEL = re.compile(r'\b(\w++)="((?:[^"\\]|\\.)*+)"')
 _REQUESTS, _BUCKET = "istio_requests_total", "istio_request_duration_milliseconds_bucket"
+_CONNECTIONS = "istio_tcp_connections_opened_total"
+_READ = (_REQUESTS, _BUCKET, _CONNECTIONS)
 _NOT_AFTER = "refmesh_agent_certificate_not_after_seconds"
 BOUNDS = (
     0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000,
@@ -48,11 +50,13 @@ class Flow:
     destination: Node
     ok: bool
     secure: bool
+    tcp: bool = False
+    """It counts connections, of which it is not known whether they succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Requests and their durations by bucket, cumulative over buckets as Prometheus counts."""
+    """Requests and their durations by bucket, cumulative over buckets as Prometheus counts; or connections."""
 
     requests: float = 0.0
     buckets: tuple[float, ...] = (0.0,) * len(BOUNDS)
@@ -82,22 +86,31 @@ class Edge:
     rate: float
     """Requests a second."""
     success: float
-    """Share of requests that did not fail, 0 to 1."""
+    """Share of requests that did not fail, 0 to 1; 1 without any."""
     p50: float
     p99: float
     """Milliseconds."""
     secure: float
-    """Share of requests under mutual TLS, 0 to 1."""
+    """Share of requests and connections under mutual TLS, 0 to 1."""
+    connections: float = 0.0
+    """New connections a second of what is no HTTP."""
+
+    @property
+    def weight(self) -> float:
+        """Requests and connections a second."""
+        return self.rate + self.connections
 
 
 @lru_cache(maxsize=16_384)
-def _flow(labels: str) -> Flow | None:
+def _flow(labels: str, *, tcp: bool = False) -> Flow | None:
     """What the labels of a sample are about, None for what another proxy reports better."""
     known = "unknown"
     found = {key: value[:_LONGEST_NAME] for key, value in _LABEL.findall(labels)}
     source_name = found.get("source_canonical_service", known)
-    if found.get("reporter") == "destination" and source_name != known:
-        # The client's proxy has the same requests, and those that never arrived.
+    # Over TCP a server's proxy learns from the certificate whose account it is, and no more.
+    client = found.get("source_principal", known) if tcp else source_name
+    if found.get("reporter") == "destination" and client != known:
+        # The client's proxy has the same requests and connections, and those that never arrived.
         return None
     host = found.get("destination_service", known) != known
     if host or found.get("destination_canonical_service", known) == known:
@@ -109,8 +122,8 @@ def _flow(labels: str) -> Flow | None:
     else:
         secure = found.get("destination_principal", known) != known
     code, call = found.get("response_code", "0"), found.get("grpc_response_status", "")
-    ok = code[:1] not in {"5", "0"} and call not in _BROKEN_CALLS
-    return Flow((found.get("source_workload_namespace", known), source_name), destination, ok, secure)
+    ok = tcp or (code[:1] not in {"5", "0"} and call not in _BROKEN_CALLS)
+    return Flow((found.get("source_workload_namespace", known), source_name), destination, ok, secure, tcp)
 
 
 def read(lines: Iterable[str], *, most: int = 200_000) -> Reading:
@@ -124,7 +137,7 @@ def read(lines: Iterable[str], *, most: int = 200_000) -> Reading:
     for number, line in enumerate(lines):
         if number >= most:
             break
-        if not line.startswith((_REQUESTS, _BUCKET)):
+        if not line.startswith(_READ):
             if line.startswith(_NOT_AFTER):
                 not_after = _number(_NOT_AFTER, line.rpartition(" ")[2], _LAST_MOMENT)
             continue
@@ -137,7 +150,7 @@ def read(lines: Iterable[str], *, most: int = 200_000) -> Reading:
             flow, place = _flow(labels), _PLACE.get(bound.rstrip('"'))
             if flow is not None and place is not None:
                 buckets.setdefault(flow, [0.0] * len(BOUNDS))[place] += _number(name, value, _MOST_COUNT)
-        elif name == _REQUESTS and (flow := _flow(labels)) is not None:
+        elif name in _READ and (flow := _flow(labels, tcp=name == _CONNECTIONS)) is not None:
             requests[flow] = requests.get(flow, 0.0) + _number(name, value, _MOST_COUNT)
         if max(len(requests), len(buckets)) > _MOST_FLOWS:
             raise ValueError(f"traffic of more than {_MOST_FLOWS} kinds")
@@ -195,6 +208,30 @@ class _Sum:
     cell: Cell = field(default_factory=Cell)
     ok: float = 0.0
     secure: float = 0.0
+    connections: float = 0.0
+
+    def add(self, flow: Flow, cell: Cell) -> None:
+        """Count what is known of a flow."""
+        self.secure += cell.requests if flow.secure else 0.0
+        if flow.tcp:
+            self.connections += cell.requests
+        else:
+            self.cell = self.cell.plus(cell)
+            self.ok += cell.requests if flow.ok else 0.0
+
+    def edge(self, source: Node, destination: Node, seconds: float) -> Edge:
+        """All of it, over a window of so many seconds."""
+        requests, buckets = self.cell.requests, self.cell.buckets
+        return Edge(
+            source,
+            destination,
+            requests / seconds,
+            self.ok / requests if requests else 1.0,
+            quantile(0.5, buckets),
+            quantile(0.99, buckets),
+            min(1.0, self.secure / (requests + self.connections)),
+            self.connections / seconds,
+        )
 
 
 def edges(parts: Iterable[Mapping[Flow, Cell]], seconds: float) -> tuple[Edge, ...]:
@@ -202,21 +239,6 @@ def edges(parts: Iterable[Mapping[Flow, Cell]], seconds: float) -> tuple[Edge, .
     sums: dict[tuple[Node, Node], _Sum] = {}
     for part in parts:
         for flow, cell in part.items():
-            one = sums.setdefault((flow.source, flow.destination), _Sum())
-            one.cell = one.cell.plus(cell)
-            one.ok += cell.requests if flow.ok else 0.0
-            one.secure += cell.requests if flow.secure else 0.0
-    found = [
-        Edge(
-            source,
-            destination,
-            one.cell.requests / seconds,
-            one.ok / one.cell.requests,
-            quantile(0.5, one.cell.buckets),
-            quantile(0.99, one.cell.buckets),
-            one.secure / one.cell.requests,
-        )
-        for (source, destination), one in sums.items()
-        if one.cell.requests > 0
-    ]
-    return tuple(sorted(found, key=lambda edge: (-edge.rate, edge.source, edge.destination)))
+            sums.setdefault((flow.source, flow.destination), _Sum()).add(flow, cell)
+    found = [one.edge(*ends, seconds) for ends, one in sums.items() if one.cell.requests or one.connections]
+    return tuple(sorted(found, key=lambda edge: (-edge.weight, edge.source, edge.destination)))

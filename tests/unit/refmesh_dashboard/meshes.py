@@ -22,7 +22,7 @@ def shop() -> View:
             edge("productpage", "details", 12.5),
             edge("productpage", "reviews", 12.5, 0.982),
             edge("reviews", "ratings", 8.3, 0.91),
-            edge("ratings", "mongodb", 0.02, secure=0.0),
+            Edge(("shop", "ratings"), ("shop", "mongodb"), 0.0, 1.0, 0.0, 0.0, 0.0, connections=0.02),
         ),
         proxies=tuple(Proxy(f"{name}-v1-6f.shop", in_step=name != "ratings") for name in ("reviews", "ratings")),
         refused=(

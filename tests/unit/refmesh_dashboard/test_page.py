@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from refmesh.dashboard.layout import HEIGHT, WIDTH, place
 from refmesh.dashboard.page import overview, service
-from refmesh.dashboard.view import Refused, View
+from refmesh.dashboard.view import Refused, View, by_namespace
 from refmesh.telemetry.traffic import Edge
 from tests.unit.refmesh_dashboard.browser import shown
 from tests.unit.refmesh_dashboard.meshes import large, shop
@@ -40,10 +40,33 @@ def test_callers_stand_left_of_what_they_call_even_in_a_long_chain() -> None:
 def test_the_graph_says_everything_in_words_too() -> None:
     text = overview(shop())
     assert "reviews.shop → ratings.shop: 8.3/s, 91.0 % succeed, p50 4.2 ms, p99 38 ms, mutual TLS" in text
-    assert "ratings.shop → mongodb.shop: 1.2/min, 100 % succeed, p50 4.2 ms, p99 38 ms, plaintext" in text
+    assert "ratings.shop → mongodb.shop: 1.2/min TCP connections, plaintext" in text
     drawing = ET.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
     assert len(drawing.findall(".//g[@class='label']")) == 5
     assert len(drawing.findall(".//path[@class='lock']")) == 3
+
+
+def test_of_connections_nobody_says_how_many_succeed() -> None:
+    (edge,) = (edge for edge in shop().edges if edge.connections)
+    secure, both = replace(edge, secure=1.0), replace(edge, rate=2.0, success=0.5, p50=1, p99=9)
+    text = overview(View(now=0, edges=(secure,)))
+    assert text.count('<path class="edge dim secure"') == text.count('<path class="lock"') == 1
+    assert "1.2/min TCP</text>" in text
+    assert text.count('<td class="num">–</td>') == 4
+    assert "succeed," not in text
+    assert '<b class="good">–</b>succeed' in text
+    assert '<b class="good">100 %</b>under mutual TLS' in text
+    said = "2.0/s, 50.0 % succeed, p50 1.0 ms, p99 9.0 ms, 1.2/min TCP connections, plaintext"
+    assert said in overview(View(now=0, edges=(both,)))
+
+
+def test_namespaces_have_the_traffic_of_all_their_services() -> None:
+    one = Edge(("a", "x"), ("b", "y"), 3.0, 1.0, 5.0, 50.0, 1.0)
+    other = Edge(("a", "z"), ("b", "db"), 0.0, 1.0, 0.0, 0.0, 0.0, connections=1.0)
+    (found,) = by_namespace([one, other])
+    assert (found.rate, found.connections, found.success, found.secure) == (3.0, 1.0, 1.0, 0.75)
+    (found,) = by_namespace([other, other])
+    assert (found.rate, found.connections, found.success, found.secure) == (0.0, 2.0, 1.0, 0.0)
 
 
 def test_configuration_and_certificates_are_shown() -> None:
@@ -68,7 +91,7 @@ def test_a_service_page_has_calls_in_both_directions() -> None:
 
 
 def test_an_empty_mesh_has_a_page() -> None:
-    assert "No request in the last minute" in overview(View(now=0))
+    assert "No request and no new connection in the last minute" in overview(View(now=0))
 
 
 def test_five_hundred_services_are_quick() -> None:

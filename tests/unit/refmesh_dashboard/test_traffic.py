@@ -13,7 +13,7 @@ PAGE, REVIEWS = ("shop", "page"), ("shop", "reviews")
 FLOW = Flow(PAGE, REVIEWS, ok=True, secure=True)
 
 
-def exposition(*tags: dict[str, str], value: int = 3) -> list[str]:
+def exposition(*tags: dict[str, str], value: int = 3, tcp: bool = False) -> list[str]:
     """What the agent of `page` gives for Envoy's counters: the reader is held against the real writer."""
     lines = []
     for one in tags:
@@ -23,11 +23,13 @@ def exposition(*tags: dict[str, str], value: int = 3) -> list[str]:
             "peer": "reviews-v1;shop;reviews;v1",
             "principal": "spiffe://cluster.local/ns/shop/sa/reviews",
             "response_flags": "-",
-            "response_code": "200",
-            "grpc_response_status": "-",
+            **({} if tcp else {"response_code": "200", "grpc_response_status": "-"}),
             **one,
         }
         labels = ",".join(f'{key}="{text}"' for key, text in known.items())
+        if "response_code" not in known:
+            lines.append(f"envoy_istio_tcp_connections_opened_total{{{labels}}} {value}")
+            continue
         lines.append(f"envoy_istio_requests_total{{{labels}}} {value}")
         for bound in BOUNDS:
             text = "+Inf" if bound == float("inf") else f"{bound:.15g}"
@@ -47,6 +49,25 @@ def test_the_servers_account_counts_where_the_client_has_no_proxy() -> None:
     assert not reading.cells
     reading = read(exposition({**meshed, "peer": "-", "principal": "-"}))
     assert list(reading.cells) == [Flow(("unknown", "unknown"), PAGE, ok=True, secure=False)]
+
+
+def test_connections_are_edges_without_success_or_latency() -> None:
+    reading = read([*exposition({}), *exposition({}, value=6, tcp=True)])
+    (edge,) = edges([reading.cells], seconds=3)
+    assert (edge.rate, edge.connections, edge.success, edge.secure) == (1, 2, 1, 1)
+    failed = [*exposition({"response_code": "503"}), *exposition({"principal": "-"}, tcp=True)]
+    (edge,) = edges([read(failed).cells], seconds=3)
+    assert (edge.rate, edge.connections, edge.success, edge.secure) == (1, 1, 0, 0.5)
+    (edge,) = edges([read(exposition({"principal": "-"}, tcp=True)).cells], seconds=3)
+    assert (edge.source, edge.destination, edge.rate, edge.p99, edge.connections) == (PAGE, REVIEWS, 0, 0, 1)
+
+
+def test_connections_of_a_client_with_a_proxy_are_counted_once() -> None:
+    arrived = {"reporter": "destination", "peer": "-", "target": "page.shop.svc.cluster.local"}
+    # The server's proxy knows whose certificate it is, but over TCP no workload is named.
+    assert not read(exposition(arrived, tcp=True)).cells
+    (flow,) = read(exposition({**arrived, "principal": "-"}, tcp=True)).cells
+    assert (flow.source, flow.destination, flow.secure, flow.tcp) == (("unknown", "unknown"), PAGE, False, True)
 
 
 def test_failures_of_both_protocols_count() -> None:
@@ -98,11 +119,18 @@ def test_labels_are_read_in_time_that_grows_with_them() -> None:
     _flow('a="' * 300_000)
 
 
-NAMES = st.sampled_from(["istio_requests_total", "istio_request_duration_milliseconds_bucket", NOT_AFTER])
+NAMES = st.sampled_from(
+    [
+        "istio_requests_total",
+        "istio_tcp_connections_opened_total",
+        "istio_request_duration_milliseconds_bucket",
+        NOT_AFTER,
+    ]
+)
 KEYS = st.sampled_from(
     [
         *(f"{end}_{what}" for end in ("source", "destination") for what in ("canonical_service", "workload_namespace")),
-        "destination_service", "destination_service_name", "reporter", "response_code", "le",
+        "destination_service", "destination_service_name", "reporter", "response_code", "source_principal", "le",
     ]
 )  # fmt: skip
 VALUES = st.sampled_from(["source", "destination", "unknown", "503", "+Inf", "10", ""]) | st.text(max_size=8)
@@ -121,7 +149,8 @@ def test_whatever_answers_is_refused_or_can_be_shown(lines: list[str]) -> None:
         assert all(0 <= number < 1e18 for number in (cell.requests, *cell.buckets))
     found = edges([reading.cells, difference({}, reading.cells)], 60)
     for edge in found:
-        assert 0 < edge.rate < 1e18
+        assert 0 < edge.weight < 1e18
+        assert 0 <= edge.secure <= 1
         assert 0 <= edge.success <= 1
         assert 0 <= edge.p50 < 1e9
         assert 0 <= edge.p99 < 1e9

@@ -90,13 +90,13 @@ class Hop:
         return Scraper(Workload("page", "shop", "page", "v1"), CLIENT, "127.0.0.1", admin_port=self.admin)
 
 
-def scrape(scraper: Scraper) -> str:
-    """What Prometheus would read."""
+def scrape(scraper: Scraper, query: str = "") -> str:
+    """What Prometheus would read; with the query `graph` what the dashboard reads."""
     ours, theirs = socket.socketpair()
 
     def answer() -> None:
         with theirs:
-            scraper.send(theirs)
+            scraper.send(theirs, query)
 
     thread = threading.Thread(target=answer)
     thread.start()

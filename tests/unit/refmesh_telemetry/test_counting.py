@@ -10,6 +10,7 @@ import pytest
 
 from refmesh.discovery import counting
 from refmesh.discovery.counting import PEER_HEADER
+from refmesh.telemetry.traffic import edges, read
 from tests.unit.refmesh_telemetry.proxies import CLIENT, HOST, SERVER, Hop, running_hop, samples, scrape
 
 FORGED = {PEER_HEADER: "admin;kube-system;admin;v9"}
@@ -112,6 +113,15 @@ def test_connections_are_counted_when_they_begin_and_when_they_end(hop: Hop) -> 
     assert values["connections_opened"] == values["connections_closed"] == 1
     assert values["sent_bytes"] > 100
     assert values["received_bytes"] > 50
+
+
+def test_the_graph_is_drawn_of_requests_and_connections(hop: Hop) -> None:
+    settled(hop, "istio_tcp_connections_opened_total", server=False, expected=1)
+    # One Envoy plays both sidecars: in each of their pages is what the other counts.
+    reading = read(scrape(hop.scraper(server=False), "graph").splitlines())
+    (edge,) = (edge for edge in edges([reading.cells], 1) if edge.source == ("shop", "page"))
+    assert (edge.destination, edge.rate, edge.connections, edge.success) == (("shop", "reviews"), 4, 1, 0.75)
+    assert edge.secure == 4 / 5  # the connection had no certificate
 
 
 def test_a_second_counter_of_the_same_requests_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
