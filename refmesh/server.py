@@ -175,7 +175,7 @@ class ControlPlane:
             await self._serve_discovery(stack, authority)
             self._collector.start()
             stack.callback(self._collector.close)
-            view = partial(view_of, self._hub, self._collector, authority)
+            view = partial(view_of, self._hub, self._collector, authority, socket.gethostname(), self._other_replicas)
             app = dashboard.application(view, self._traces, self._logging)
             app.add_routes(pages.debug(self._shown(authority)))
             board = await dashboard.start(app, options.page_port)
@@ -249,10 +249,12 @@ class ControlPlane:
 
     def _peers(self) -> list[str]:
         """The addresses of the other replicas."""
-        world, own = self._hub.world, os.environ.get("POD_IP", "")
-        pods = [] if world is None else world.snapshot.pods.values()
-        replicas = (pod for pod in pods if pod.namespace == self._options.namespace and pod.labels.get("app") == _APP)
-        return [pod.address for pod in replicas if pod.address and pod.address != own]
+        return [pod.address for pod in self._other_replicas() if pod.address]
+
+    def _other_replicas(self) -> list[Pod]:
+        own = os.environ.get("POD_IP", "")
+        replicas = (pod for pod in self._pods() if pod.namespace == self._options.namespace)
+        return [pod for pod in replicas if pod.labels.get("app") == _APP and pod.address != own]
 
     def _publish(self, snapshot: Snapshot) -> None:
         """A new snapshot: to the proxies first, then to the statuses and gauges."""

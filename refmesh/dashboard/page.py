@@ -20,6 +20,7 @@ __all__ = ["log", "overview", "service"]
 _MOST_NODES = 60
 """More do not fit a screen: the graph then shows namespaces, and one namespace at a time in full."""
 _MOST_ROWS = 200
+_MOST_REPLICAS = 5
 _LATEST = 40
 """Traces that a page lists."""
 _SOON_SECONDS = 3600.0
@@ -80,13 +81,14 @@ def _tiles(view: View, edges: Sequence[Edge]) -> str:
     success = share((edge.success, edge.rate) for edge in edges)
     secure = share((edge.secure, edge.weight) for edge in edges)
     behind = sum(not proxy.in_step for proxy in view.proxies)
+    in_sync = "proxies of this replica in sync" if view.others else "proxies in sync"
     services = {edge.destination for edge in edges} | {edge.source for edge in edges}
     tiles = [
         (str(len(services)), "services with traffic", ""),
         (drawing.rate_text(rate), "requests", ""),
         (drawing.success_text(success) if rate else "–", "succeed", drawing.health(success)),
         (drawing.success_text(secure) if edges else "–", "under mutual TLS", "good" if secure >= 1 else "fair"),
-        (f"{len(view.proxies) - behind}/{len(view.proxies)}", "proxies in sync", "fair" if behind else "good"),
+        (f"{len(view.proxies) - behind}/{len(view.proxies)}", in_sync, "fair" if behind else "good"),
         (str(len(view.refused)), "objects rejected", "poor" if view.refused else "good"),
     ]
     cells = "".join(f'<div class="tile"><b class="{state}">{value}</b>{label}</div>' for value, label, state in tiles)
@@ -171,10 +173,26 @@ def _config_section(view: View) -> str:
         parts.append(table(("Proxy", "State", "Rejected by Envoy"), states, long=2))
     else:
         parts.append(f'<p><span class="good">✔</span> All {len(view.proxies)} connected proxies are in sync.</p>')
+    if view.elsewhere:
+        parts.append(nothing(_elsewhere(view)))
     if view.unreachable:
         lost = ((escape(pod), escape(why)) for pod, why in view.unreachable[:_MOST_ROWS])
         parts.append(table(("Metrics cannot be read", "Why"), lost, long=1))
     return section("config", "Configuration", "".join(parts))
+
+
+def _elsewhere(view: View) -> str:
+    """Whose proxies are not shown, and where they may be."""
+    count = (
+        f"{view.elsewhere} more proxies are not connected" if view.elsewhere > 1 else "1 more proxy is not connected"
+    )
+    if not view.others:
+        return f"{count} to the control plane."
+    some = ", ".join(view.others[:_MOST_REPLICAS]) + (" and others" if len(view.others) > _MOST_REPLICAS else "")
+    return (
+        f"{count} to this replica of the control plane, {escape(view.replica)}, but to others ({escape(some)}) or to "
+        "none: <code>refmesh proxy-status</code> asks every replica."
+    )
 
 
 def _state(proxy: Proxy | None) -> str:

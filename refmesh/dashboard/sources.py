@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from cryptography import x509
 
+from refmesh.config.model import Pod
 from refmesh.dashboard.view import Certificate, Proxy, Refused, View
 from refmesh.discovery.ads import Hub
 from refmesh.telemetry.collector import Collector
@@ -22,10 +24,13 @@ class Issuer(Protocol):
         ...
 
 
-def view_of(hub: Hub, collector: Collector, issuer: Issuer) -> View:
-    """The mesh as this replica of the control plane sees it now."""
+def view_of(
+    hub: Hub, collector: Collector, issuer: Issuer, replica: str = "", others: Callable[[], Iterable[Pod]] = tuple
+) -> View:
+    """The mesh as this replica of the control plane sees it now; `others` gives the pods of the other ones."""
     world = hub.world
     rejected = world.snapshot.rejected if world is not None else {}
+    pods = world.snapshot.pods.values() if world is not None else ()
     proxies = []
     for (namespace, name), (state, _) in sorted(hub.streams.items()):
         problems = tuple(f"{kind}: {item['rejected']}" for kind, item in state.status().items() if item["rejected"])
@@ -46,6 +51,9 @@ def view_of(hub: Hub, collector: Collector, issuer: Issuer) -> View:
         unreachable=tuple(
             (f"{name}.{namespace}", why) for (namespace, name), why in sorted(collector.unreachable.items())
         ),
+        replica=replica,
+        others=tuple(sorted(pod.name for pod in others())),
+        elsewhere=sum((pod.meshed or pod.router) and pod.key not in hub.streams for pod in pods),
     )
 
 

@@ -52,6 +52,12 @@ class View:
     certificates: tuple[Certificate, ...] = ()
     unreachable: tuple[tuple[str, str], ...] = ()
     """Pods whose metrics could not be read, and why."""
+    replica: str = ""
+    """The pod of the control plane whose `proxies` these are."""
+    others: tuple[str, ...] = ()
+    """The pods of its other replicas."""
+    elsewhere: int = 0
+    """Pods with a proxy that is not among these."""
 
 
 def of_namespace(edges: Sequence[Edge], namespace: str) -> tuple[Edge, ...]:

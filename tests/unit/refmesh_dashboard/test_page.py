@@ -75,10 +75,31 @@ def test_configuration_and_certificates_are_shown() -> None:
     assert text.index("20 min") < text.index("300 days")
 
 
+def test_a_page_says_whose_proxies_it_does_not_show() -> None:
+    assert "not connected" not in overview(shop())
+    two = overview(replace(shop(), replica="refmesh-a", others=("refmesh-b",), elsewhere=3))
+    assert "proxies of this replica in sync" in two
+    assert (
+        "3 more proxies are not connected to this replica of the control plane, refmesh-a, but to others (refmesh-b) "
+        "or to none: <code>refmesh proxy-status</code> asks every replica."
+    ) in two
+    one = overview(replace(shop(), elsewhere=1))
+    assert "1 more proxy is not connected to the control plane." in one
+    assert "of this replica" not in one
+
+
 def test_names_from_the_cluster_are_text_and_nothing_else() -> None:
     evil = '<script>alert("1")</script>'
     edge = Edge((evil, evil), ("shop", evil), 1, 1, 1, 1, 1)
-    view = View(now=0, edges=(edge,), refused=(Refused(evil, evil, evil, evil),), unreachable=((evil, evil),))
+    view = View(
+        now=0,
+        edges=(edge,),
+        refused=(Refused(evil, evil, evil, evil),),
+        unreachable=((evil, evil),),
+        replica=evil,
+        others=(evil,),
+        elsewhere=2,
+    )
     for text in (overview(view), overview(view, evil), service(view, (evil, evil))):
         assert evil not in text
 
