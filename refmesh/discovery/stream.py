@@ -36,6 +36,7 @@ _WAITS_FOR: Mapping[ResourceType, tuple[ResourceType, ...]] = {
 }
 _MAX_NAMES = 200_000
 _MAX_OUTSTANDING = 64
+_LONGEST_REASON = 2000
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,14 @@ def answered(request: Any, outstanding: Mapping[str, float]) -> str | None:
 
 
 def rejection(request: Any) -> str:
-    """Why the proxy keeps what it had instead of what it was sent; empty where it took it."""
-    return (request.error_detail.message or "rejected without a reason") if request.HasField("error_detail") else ""
+    """Why the proxy keeps what it had instead of what it was sent, in one line; empty where it took it.
+
+    What a pod says stands in logs, on terminals and on pages: it cannot begin a line of its own there.
+    """
+    if not request.HasField("error_detail"):
+        return ""
+    text = "".join(sign if sign.isprintable() else " " for sign in request.error_detail.message[:_LONGEST_REASON])
+    return " ".join(text.split()) or "rejected without a reason"
 
 
 def delivery() -> Mapping[ResourceType, tuple[ResourceType, ...]]:

@@ -13,9 +13,10 @@ from cryptography import x509
 from refmesh.api.kinds import KINDS, Kind
 from refmesh.config.conditions import conditions_of
 from refmesh.config.standing import ACCEPTED, PASSED, RESOLVED
+from refmesh.errors import EnvironmentProblem, UsageProblem
 from refmesh.injector.policy import CONFIGURATION, PROXY
 from refmesh.injector.templates import CONFIG_MAP, of_config_map
-from refmesh.install import addons, nodes
+from refmesh.install import addons, nodes, proxies
 from refmesh.install.crds import crds
 from refmesh.install.installer import installed, reachable
 from refmesh.install.options import NAMESPACE, NODE_NAMESPACE
@@ -33,6 +34,7 @@ __all__ = [
     "judge_nodes",
     "judge_objects",
     "judge_prometheus",
+    "judge_rejections",
     "judge_secret",
     "judge_templates",
     "judge_webhooks",
@@ -40,6 +42,7 @@ __all__ = [
 
 _MIN_ISSUER_DAYS = 30
 _MOST_NAMES = 5
+_TAKEN = "proxies' configuration"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ async def check(kube: Kube) -> list[Finding]:
     )
     findings.append(judge_objects(await _objects(kube)))
     findings.append(await _proxies(kube))
+    findings.append(await _configurations(kube))
     if plane.argument("--capture") == "node":
         agents = await kube.list("v1", "pods", NODE_NAMESPACE, f"app={nodes.APP}")
         findings.append(judge_nodes(await kube.list("v1", "nodes"), agents))
@@ -161,9 +165,26 @@ def judge_objects(objects: Sequence[tuple[str, Mapping[str, Any]]]) -> Finding:
     later = f"; {unread} not judged yet" if unread else ""
     if not wrong:
         return Finding("objects", ok=True, detail=f"{len(objects) - unread} of Istio's kinds have no errors{later}")
+    return Finding("objects", ok=False, detail=f"{len(wrong)} of {len(objects)} have errors: {_first(wrong)}{later}")
+
+
+def judge_rejections(connected: Sequence[Mapping[str, Any]]) -> Finding:
+    """Judge whether proxies take what they are sent, by what the control plane tells of those that are connected."""
+    wrong = [
+        f"{proxy.get('proxy')} keeps its old {kind}: {state['rejected']}"
+        for proxy in connected
+        for kind, state in (proxy.get("types") or {}).items()
+        if state.get("rejected")
+    ]
+    if not wrong:
+        return Finding(_TAKEN, ok=True, detail=f"none of {len(connected)} connected proxies rejects any")
+    some = len({text.partition(" ")[0] for text in wrong})
+    return Finding(_TAKEN, ok=False, detail=f"rejected by {some} of {len(connected)} proxies: {_first(wrong)}")
+
+
+def _first(wrong: Sequence[str]) -> str:
     more = f"; and {len(wrong) - _MOST_NAMES} more" if len(wrong) > _MOST_NAMES else ""
-    named = "; ".join(wrong[:_MOST_NAMES])
-    return Finding("objects", ok=False, detail=f"{len(wrong)} of {len(objects)} have errors: {named}{more}{later}")
+    return "; ".join(wrong[:_MOST_NAMES]) + more
 
 
 async def _objects(kube: Kube) -> list[tuple[str, Mapping[str, Any]]]:
@@ -192,6 +213,13 @@ async def _proxies(kube: Kube) -> Finding:
     ready = [pod for pod in running if _proxy_ready(pod)]
     detail = f"{len(ready)} of {len(running)} running injected pods have a ready proxy"
     return Finding("proxies", ok=len(ready) == len(running), detail=detail)
+
+
+async def _configurations(kube: Kube) -> Finding:
+    try:
+        return judge_rejections(await proxies.connected(kube))
+    except (UsageProblem, EnvironmentProblem) as error:
+        return Finding(_TAKEN, ok=False, detail=f"nobody says whether it was rejected: {error} {error.fix}".rstrip())
 
 
 def _proxy_ready(pod: Mapping[str, Any]) -> bool:

@@ -14,16 +14,24 @@ if TYPE_CHECKING:
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["PARTS", "envoy_config", "proxy_status", "rows_of", "section", "status_row"]
+__all__ = ["PARTS", "connected", "envoy_config", "proxy_status", "rows_of", "section", "status_row"]
 
 PARTS = ("bootstrap", "cluster", "endpoint", "listener", "route", "secret")
 Row = dict[str, Any]
 
 
-async def proxy_status(kube: Kube) -> list[Row]:
-    """Return the account that all replicas of the control plane give of their proxies, one row each."""
+async def connected(kube: Kube) -> list[dict[str, Any]]:
+    """Return the account that all replicas of the control plane give of their proxies, sorted by name.
+
+    Raises `UsageProblem` where there is no replica, `EnvironmentProblem` where not one answers.
+    """
     replicas = await debug_pages(kube, "proxies")
-    return sorted((status_row(proxy) for page in replicas for proxy in page), key=lambda row: str(row["proxy"]))
+    return sorted((proxy for page in replicas for proxy in page), key=lambda proxy: str(proxy.get("proxy")))
+
+
+async def proxy_status(kube: Kube) -> list[Row]:
+    """Return one row for each connected proxy. Raises as `connected` does."""
+    return [status_row(proxy) for proxy in await connected(kube)]
 
 
 def status_row(proxy: dict[str, Any]) -> Row:

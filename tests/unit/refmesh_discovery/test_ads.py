@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 from cryptography import x509
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+from prometheus_client import REGISTRY
 
 from refmesh.discovery import ads, gate
 from refmesh.discovery.credentials import RenewedCredentials
@@ -137,6 +138,31 @@ async def test_without_a_certificate_of_the_mesh_there_is_no_connection(serving:
     ):
         async with serving.stream(credentials) as call:
             assert await refusal(call) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_rejection_is_counted_and_logged_in_one_line(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    def count() -> float:
+        return REGISTRY.get_sample_value("refmesh_nacks_total", {"type": "CDS"}) or 0.0
+
+    before = count()
+    async with serving.stream(serving.authority.client(IDENTITY)) as call:
+        await call.write(first(C))
+        response = await call.read()
+        nack = DeltaDiscoveryRequest(type_url=C.value, response_nonce=response.nonce)
+        nack.error_detail.message = "cluster x:\n \x1b[31mno such\u2028extension" + "!" * 10_000
+        await call.write(nack)
+        async with asyncio.timeout(20):
+            while count() == before:  # noqa: ASYNC110 - the server has no hook for this, and needs none
+                await asyncio.sleep(0.005)
+        state, _peer = serving.hub.streams["shop", "echo-v1"]
+        reason = state.status()["CDS"]["rejected"]
+    assert count() == before + 1
+    assert reason.startswith("cluster x: [31mno such extension!")
+    assert len(reason) <= 2000
+    said = [record.getMessage() for record in caplog.records if "rejected" in record.getMessage()]
+    assert said == [f"proxy shop/echo-v1 rejected CDS and keeps what it had: {reason}"]
 
 
 async def test_a_stream_that_ends_is_forgotten(serving: Serving) -> None:

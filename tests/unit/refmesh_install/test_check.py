@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
 from refmesh.ca.signing import ISSUER_LIFETIME, Keyring
 from refmesh.errors import EnvironmentProblem, UsageProblem
-from refmesh.install import gateway_api
-from refmesh.install.check import judge_objects, judge_secret, judge_webhooks
+from refmesh.install import check, gateway_api, proxies
+from refmesh.install.check import judge_objects, judge_rejections, judge_secret, judge_webhooks
 from refmesh.install.installer import new_enough, sidecar_form
 from refmesh.install.offline import inject_object
+from refmesh.kubeclient import Kube
 from tests.unit.refmesh_injector.pods import CONFIG, pod
 
 SECRET = {"data": {key: base64.b64encode(value).decode() for key, value in Keyring.create().dump().items()}}
@@ -65,6 +66,64 @@ def test_objects_with_errors_are_named_with_the_reason():
     assert not finding.ok
     assert "VirtualService shop/bad: no host" in finding.detail
     assert "and 2 more" in finding.detail
+
+
+def a_proxy(name: str, **rejected: str) -> dict[str, Any]:
+    types = {kind: {"wanted": 3, "acknowledged": True, "rejected": why} for kind, why in rejected.items()}
+    return {"proxy": f"{name}.shop", "types": types, "in_step": True}
+
+
+def test_proxies_that_reject_their_configuration_are_named_with_kind_and_reason():
+    good = a_proxy("good", CDS="", LDS="")
+    assert judge_rejections([good, {"proxy": "new.shop"}]).detail == "none of 2 connected proxies rejects any"
+    finding = judge_rejections([good, a_proxy("cart", CDS="no such type", LDS="", SDS="no key")])
+    assert not finding.ok
+    assert finding.detail == (
+        "rejected by 1 of 2 proxies: cart.shop keeps its old CDS: no such type; cart.shop keeps its old SDS: no key"
+    )
+    many = judge_rejections([a_proxy(f"p{number}", LDS="no") for number in range(8)])
+    assert "rejected by 8 of 8 proxies" in many.detail
+    assert many.detail.endswith("; and 3 more")
+
+
+class Cluster:
+    """An API server with refmesh and nothing else, which lets nobody forward a port."""
+
+    async def get(self, _api: str, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
+        container = {"image": "refmesh:1", "args": ["--replicas=1"]}
+        spec = {"replicas": 1, "template": {"spec": {"containers": [container]}}}
+        found = {"metadata": {"name": name}, "spec": spec, "status": {"availableReplicas": 1}}
+        return found if (kind, name, namespace) == ("deployments", "refmesh", "refmesh-system") else None
+
+    async def list(self, _api: str, kind: str, _namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
+        plane = {"metadata": {"name": "refmesh-1"}, "status": {"phase": "Running"}}
+        return [plane] if (kind, selector) == ("pods", "app=refmesh") else []
+
+    async def version(self) -> str:
+        return "v1.34.0"
+
+    def port_stream(self, *_where: Any) -> Any:
+        raise OSError("no forwarding for you")
+
+
+async def test_check_does_not_call_well_what_nobody_could_ask(monkeypatch):
+    monkeypatch.setattr(check, "reachable", lambda kube: kube.version())
+    found = {finding.name: finding for finding in await check.check(cast("Kube", Cluster()))}
+    finding = found["proxies' configuration"]
+    assert not finding.ok
+    assert "no forwarding for you" in finding.detail
+    assert "pods/portforward" in finding.detail
+
+
+async def test_check_asks_every_replica_what_was_rejected(monkeypatch):
+    async def pages(_kube: Any, name: str) -> list[Any]:
+        assert name == "proxies"
+        return [[a_proxy("cart", LDS="no")], [a_proxy("front", LDS="")]]
+
+    monkeypatch.setattr(check, "reachable", lambda kube: kube.version())
+    monkeypatch.setattr(proxies, "debug_pages", pages)
+    found = {finding.name: finding for finding in await check.check(cast("Kube", Cluster()))}
+    assert found["proxies' configuration"].detail == "rejected by 1 of 2 proxies: cart.shop keeps its old LDS: no"
 
 
 def test_gateway_definitions_come_from_a_file_or_a_folder(tmp_path):
