@@ -13,6 +13,8 @@ from refmesh.install import bug_report
 
 __all__ = ["mount"]
 
+_ARCHIVE = Path("refmesh-bug-report.tar.gz")
+_FORMS = {"table", "json", "yaml"}
 Run = Callable[[Path | None, str | None, Callable[[Any], Awaitable[Any]]], Any]
 
 
@@ -21,9 +23,10 @@ def mount(app: typer.Typer, run: Run) -> None:
 
     @app.command("bug-report")
     def collect(
-        output: Annotated[Path, typer.Option("--output", "-o", help="The archive.")] = Path(
-            "refmesh-bug-report.tar.gz"
-        ),
+        file: Annotated[
+            Path | None, typer.Option("--file", "-f", help="The archive.", show_default=str(_ARCHIVE))
+        ] = None,
+        output: Annotated[Path | None, typer.Option("--output", "-o", help="The same as --file.")] = None,
         namespaces: Annotated[
             list[str] | None, typer.Option("--namespace", "-n", help="Proxies of this namespace only; may be repeated.")
         ] = None,
@@ -32,9 +35,10 @@ def mount(app: typer.Typer, run: Run) -> None:
         context: Annotated[str | None, typer.Option("--context", help="Context in the kubeconfig.")] = None,
     ) -> None:
         """Gather configuration, proxies' configuration, logs and versions in one archive, without secrets."""
-        if output.is_dir() or not output.parent.is_dir():
+        archive = _archive(file, output)
+        if archive.is_dir() or not archive.parent.is_dir():
             raise UsageProblem(
-                f"{output} is no file that can be written.", fix="Give --output FILE in a folder there is."
+                f"{archive} is no file that can be written.", fix="Give --file FILE in a folder there is."
             )
 
         def tell(text: str) -> None:
@@ -42,9 +46,21 @@ def mount(app: typer.Typer, run: Run) -> None:
 
         report = run(kubeconfig, context, lambda kube: bug_report.collect(kube, tuple(namespaces or ()), proxies, tell))
         try:
-            bug_report.write(report, output)
+            bug_report.write(report, archive)
         except OSError as error:
-            raise UsageProblem(f"{output} cannot be written: {error.strerror}.") from error
+            raise UsageProblem(f"{archive} cannot be written: {error.strerror}.") from error
         for path, why in report.missing.items():
             typer.echo(f"  – {path}: {why}", err=True)
-        typer.echo(str(output))
+        typer.echo(str(archive))
+
+
+def _archive(file: Path | None, output: Path | None) -> Path:
+    """The archive's file. Raises `UsageProblem` where two are given, or what is the form of a result elsewhere."""
+    if output is not None and str(output) in _FORMS:
+        fix = f"Leave -o out, or name a file by --file; --file {output} where that is its name."
+        raise UsageProblem(
+            f"-o is the file of the archive here, and {output} is the form of a result elsewhere.", fix=fix
+        )
+    if file is not None and output is not None:
+        raise UsageProblem("The archive has one file.", fix="Give --file or --output, not both.")
+    return file or output or _ARCHIVE

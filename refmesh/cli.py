@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -44,6 +45,13 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
+class Manifests(StrEnum):
+    """How objects are written."""
+
+    YAML = "yaml"
+    JSON = "json"
+
+
 class Sidecar(StrEnum):
     """The two forms of a proxy's container."""
 
@@ -71,6 +79,11 @@ Kubeconfig = Annotated[Path | None, typer.Option("--kubeconfig", help="Kubeconfi
 Context = Annotated[str | None, typer.Option("--context", help="Context in the kubeconfig; the current one otherwise.")]
 Form = Annotated[Output, typer.Option("--output", "-o", help="table, json or yaml.")]
 Templates = Annotated[Path | None, typer.Option("--injector-templates", help="YAML file of the injector's templates.")]
+Profile = Annotated[
+    str | None,
+    typer.Option("--profile", help=f"{', '.join(options.PROFILES)}.", autocompletion=lambda: sorted(options.PROFILES)),
+]
+Part = Annotated[str, typer.Argument(help=", ".join(proxies.PARTS), autocompletion=lambda: list(proxies.PARTS))]
 Yes = Annotated[bool, typer.Option("--yes", "-y", "--skip-confirmation", help="Do not ask.")]
 
 
@@ -124,7 +137,7 @@ def install(
             "--image", help="Image of control plane and proxies; without, one is built where it can be loaded."
         ),
     ] = None,
-    profile: Annotated[str | None, typer.Option("--profile", help="minimal, default or demo.")] = None,
+    profile: Profile = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, may be repeated.")] = None,
     defect: Annotated[
         str | None, typer.Option("--defect", help="Switch on one seeded defect (refmesh defects).")
@@ -170,6 +183,7 @@ def install(
 def uninstall(
     purge: Annotated[bool, typer.Option("--purge", help="Delete the kinds even if there are objects of them.")] = False,
     defect: Annotated[str | None, typer.Option("--defect", hidden=True)] = None,
+    output: Form = Output.TABLE,
     yes: Yes = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -178,8 +192,17 @@ def uninstall(
     if defect is not None:  # one of a seeded uninstaller
         defects.switch_on(defect)
     _confirm("This removes refmesh from the cluster. Go on?", yes)
-    _run(kubeconfig, context, lambda kube: installer.uninstall(kube, lambda text: _say(f"  ✔ {text}"), purge=purge))
+    removed, left = list[str](), list[str]()
+
+    def tell(kept: list[str], sign: str, text: str) -> None:
+        kept.append(text)
+        _say(f"  {sign} {text}")
+
+    report, note = partial(tell, removed, "✔"), partial(tell, left, "–")
+    _run(kubeconfig, context, lambda kube: installer.uninstall(kube, report, note, purge=purge))
     _say("refmesh is gone.")
+    if output is not Output.TABLE:
+        _show([{"uninstalled": True, "removed": removed, "left": left}], output)
 
 
 @app.command()
@@ -230,6 +253,7 @@ def inject(
     trust_domain: Annotated[
         str | None, typer.Option("--trust-domain", help="The installed mesh's otherwise, or cluster.local.")
     ] = None,
+    output: Annotated[Manifests, typer.Option("--output", "-o", help="yaml or json.")] = Manifests.YAML,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
@@ -256,7 +280,10 @@ def inject(
         injected = [inject_object(document, config, _warn) for document in documents]
     except BadPod as error:
         raise UsageProblem(f"{file}: {error}.") from error
-    typer.echo(yaml.safe_dump_all(injected, sort_keys=False), nl=False)
+    if output is Manifests.JSON:
+        typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": injected}, indent=2))
+    else:
+        typer.echo(yaml.safe_dump_all(injected, sort_keys=False), nl=False)
 
 
 def _warn(text: str) -> None:
@@ -293,7 +320,7 @@ def proxy_status(output: Form = Output.TABLE, kubeconfig: Kubeconfig = None, con
 
 @app.command("proxy-config")
 def proxy_config(
-    part: Annotated[str, typer.Argument(help=", ".join(proxies.PARTS))],
+    part: Part,
     pod: Annotated[str, typer.Argument(help="Pod, or POD.NAMESPACE.")],
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="The pod's namespace.")] = "default",
     output: Form = Output.TABLE,

@@ -182,8 +182,14 @@ async def installed_image(kube: Kube) -> str | None:
     return found.image if found else None
 
 
-async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = False) -> None:
-    """Take refmesh off the cluster. CRDs it installed go too unless objects of theirs are left (`purge`: even then)."""
+async def uninstall(
+    kube: Kube, report: Callable[[str], None], note: Callable[[str], None] | None = None, *, purge: bool = False
+) -> None:
+    """Take refmesh off the cluster. CRDs it installed go too unless objects of theirs are left (`purge`: even then).
+
+    `report` is told what is gone, `note` what is not, and why; without it `report` is told that as well.
+    """
+    note = note or report
     # The webhook first: from then on pods can be created whatever else happens.
     await delete(kube, manifests.webhooks())
     report("injection webhook")
@@ -204,8 +210,8 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
         report("the agents on the nodes")
     cluster_wide = [obj for obj in rest if "namespace" not in obj["metadata"]] + addons.cluster_wide()
     await asyncio.gather(*(delete(kube, obj) for obj in cluster_wide))
-    await _delete_definitions(kube, report, purge=purge)
-    await forget_statuses(kube, report)
+    await _delete_definitions(kube, report, note, purge=purge)
+    await forget_statuses(kube, note)
     # Last of all: what a node that is lost holds up is held up alone.
     gone = await asyncio.gather(
         wait_gone(kube, namespace, timeout=_PODS_GONE_SECONDS), nodes.wait_removed(kube), return_exceptions=True
@@ -213,7 +219,7 @@ async def uninstall(kube: Kube, report: Callable[[str], None], *, purge: bool = 
     if gone[0] is None:
         report(f"namespace {NAMESPACE}")
     if left := len(await kube.list("v1", "pods", selector=f"{TLS_MODE_LABEL}=istio")):
-        report(f"{left} pods still have their proxy: create them anew to take it away")
+        note(f"{left} pods still have their proxy: create them anew to take it away")
     for problem in gone:
         if problem is not None:
             raise problem
@@ -246,7 +252,9 @@ def _any_options() -> Options:
     return Options()
 
 
-async def _delete_definitions(kube: Kube, report: Callable[[str], None], *, purge: bool) -> None:
+async def _delete_definitions(
+    kube: Kube, report: Callable[[str], None], note: Callable[[str], None], *, purge: bool
+) -> None:
     mine = await kube.list(_CRD_API, plural_of("CustomResourceDefinition"), selector=f"{MANAGED}=refmesh")
     removed, kept = list[Object](), list[Object]()
     for definition in mine:
@@ -258,7 +266,7 @@ async def _delete_definitions(kube: Kube, report: Callable[[str], None], *, purg
     if removed:
         report(f"{len(removed)} kinds")
     for definition in kept:
-        report(f"kept {definition['metadata']['name']}: there are objects of this kind (--purge deletes them)")
+        note(f"kept {definition['metadata']['name']}: there are objects of this kind (--purge deletes them)")
 
 
 async def _has_objects(kube: Kube, definition: Object) -> bool:
