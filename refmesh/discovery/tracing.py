@@ -3,7 +3,8 @@
 Spans go to the control plane, over the cluster that proxies reach it by anyway, or to a collector of the user's own.
 A request without trace context gets one, recorded or not; with one it keeps its trace and that trace's decision. B3
 headers arrive at the application as they were sent. Envoy's tracer does not know them: where the mesh is told to
-(`trace_b3`), it writes the trace of B3's several headers into `traceparent` first. It never writes B3 headers itself.
+(`trace_b3`), it writes the trace of the single `b3` header, else of B3's several, into `traceparent` first. It never
+writes B3 headers itself: what a proxy may write into headers is fixed before its own span is there to be named.
 """
 
 from __future__ import annotations
@@ -96,28 +97,52 @@ _B3_HELD = (
 )
 _B3_SHORT = "size(request.headers['x-b3-traceid']) == 16"
 _B3_REFUSED = "'x-b3-sampled' in request.headers && request.headers['x-b3-sampled'] == '0'"
-# Envoy's CEL joins no strings: each piece is nothing where the headers are not there.
-_TRACEPARENT = "".join(
-    f"%CEL({_B3_HELD} ? ({piece}) : '')%"
-    for piece in (
-        "'00-'",
-        f"{_B3_SHORT} ? '0000000000000000' : ''",
-        "request.headers['x-b3-traceid']",
-        "'-'",
-        "request.headers['x-b3-spanid']",
-        f"{_B3_REFUSED} ? '-00' : '-01'",
-    )
+# The trace, the span, and perhaps the decision and the parent; with a decision alone there is no trace to go on. In
+# pieces, because Envoy takes no large expression here.
+_SINGLE_HELD = (
+    "'b3' in request.headers"
+    " && request.headers['b3'].matches('^([0-9a-f]{16}){1,2}-')"
+    " && request.headers['b3'].matches('^0*[1-9a-f]')"
+    " && request.headers['b3'].matches('^[0-9a-f]+-[0-9a-f]{16}(-|$)')"
+    " && request.headers['b3'].matches('^[0-9a-f]+-[0-9a-f]+(-[01d](-[0-9a-f]+)?)?$')"
+)
+_SINGLE_SHORT = "request.headers['b3'].matches('^[0-9a-f]{16}-')"
+_SINGLE_REFUSED = "request.headers['b3'].matches('^[0-9a-f]+-[0-9a-f]+-0')"
+
+
+def _traceparent(held: str, *pieces: tuple[str, int]) -> str:
+    """Trace context of these pieces where it is held; beside each the most characters of it (0: all)."""
+    # Envoy's CEL joins and cuts no strings: each piece is nothing where the headers are not there.
+    return "".join(f"%CEL({held} ? ({piece}) : ''){f':{most}' if most else ''}%" for piece, most in pieces)
+
+
+_TRACEPARENTS = (
+    _traceparent(
+        _SINGLE_HELD,
+        (f"{_SINGLE_SHORT} ? '00-0000000000000000' : '00-'", 0),
+        (f"{_SINGLE_SHORT} ? request.headers['b3'] : ''", 16 + 1 + 16),
+        (f"{_SINGLE_SHORT} ? '' : request.headers['b3']", 32 + 1 + 16),
+        (f"{_SINGLE_REFUSED} ? '-00' : '-01'", 0),
+    ),
+    _traceparent(
+        _B3_HELD,
+        (f"{_B3_SHORT} ? '00-0000000000000000' : '00-'", 0),
+        ("request.headers['x-b3-traceid']", 0),
+        ("'-'", 0),
+        ("request.headers['x-b3-spanid']", 0),
+        (f"{_B3_REFUSED} ? '-00' : '-01'", 0),
+    ),
 )
 
 
 def before_tracing(*, trace_b3: bool) -> tuple[Any, ...]:
     """What is done to a request's headers before Envoy looks which trace it belongs to.
 
-    A trace that came in B3's several headers goes on by being written as trace context.
+    A trace that came in B3's headers goes on by being written as trace context.
     """
-    value = HeaderValue(key="traceparent", value=_TRACEPARENT)
-    append = HeaderValueOption(header=value, append_action=HeaderValueOption.ADD_IF_ABSENT)
-    return (Mutation(append=append),) if trace_b3 else ()
+    headers = (HeaderValue(key="traceparent", value=value) for value in _TRACEPARENTS if trace_b3)
+    absent = HeaderValueOption.ADD_IF_ABSENT
+    return tuple(Mutation(append=HeaderValueOption(header=header, append_action=absent)) for header in headers)
 
 
 def _tag(tag: Tag) -> Any:

@@ -23,7 +23,8 @@ from tests.unit.refmesh_telemetry.proxies import CLIENT, Hop, running_hop
 
 GIVEN = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
-B3 = {"x-b3-traceid": GIVEN, "x-b3-spanid": PARENT, "x-b3-sampled": "1", "b3": f"{GIVEN}-{PARENT}-1"}
+OTHER = "a" * 32
+B3 = {"x-b3-traceid": GIVEN, "x-b3-spanid": PARENT, "x-b3-sampled": "1"}
 TAGS = (Tag("cell", "literal", "a1"), Tag("tenant", "header", "x-tenant", "nobody"))
 
 
@@ -124,6 +125,35 @@ def test_b3_headers_that_are_none_do_no_harm(hop: Hop, change: dict[str, str]) -
     found = arrived(hop, **{**B3, **change})
     assert found[1] != GIVEN
     assert set(found[1]) != {"0"}
+
+
+@pytest.mark.parametrize(
+    ("b3", "trace", "flags"),
+    [
+        (f"{GIVEN}-{PARENT}", GIVEN, "01"),
+        (f"{GIVEN}-{PARENT}-1", GIVEN, "01"),
+        (f"{GIVEN}-{PARENT}-0", GIVEN, "00"),
+        (f"{GIVEN}-{PARENT}-d-{PARENT}", GIVEN, "01"),
+        (f"{GIVEN[16:]}-{PARENT}-0-{PARENT}", "0" * 16 + GIVEN[16:], "00"),
+        (f"{GIVEN[16:]}-{PARENT}", "0" * 16 + GIVEN[16:], "01"),
+    ],
+)
+def test_a_trace_in_the_single_b3_header_goes_on_before_that_of_several(
+    hop: Hop, b3: str, trace: str, flags: str
+) -> None:
+    assert arrived(hop, b3=b3)[1::2] == [trace, flags]
+    assert hop.seen[-1]["b3"] == b3
+    several = {"x-b3-traceid": OTHER, "x-b3-spanid": PARENT}
+    assert arrived(hop, b3=b3, **several)[1::2] == [trace, flags]
+
+
+@pytest.mark.parametrize("b3", ["0", "1", "d", "x", "", f"{'0' * 32}-{PARENT}-1", f"{GIVEN}-{PARENT}-2", GIVEN])
+def test_a_single_b3_header_without_a_trace_does_no_harm(hop: Hop, b3: str) -> None:
+    found = arrived(hop, b3=b3)[1]
+    assert found != GIVEN
+    assert set(found) != {"0"}
+    several = {"x-b3-traceid": OTHER, "x-b3-spanid": PARENT}
+    assert arrived(hop, b3=b3, **several)[1] == OTHER
 
 
 def test_the_application_s_request_id_is_left_alone(hop: Hop) -> None:
