@@ -63,7 +63,7 @@ def test_the_reference_mesh_takes_its_faults_and_the_sham_is_none(kube, image):
 def test_strict_served_as_permissive_fails_before_any_fault(kube, mesh, image):
     refmesh(mesh, "install", "--image", image, "--defect", "strict-served-as-permissive")
     try:
-        results = chaos.run(kube, "refmesh", image, ["C1"], settings=Settings(strict_timeout=5))
+        results = chaos.run(kube, "refmesh", image, ["C1"], settings=Settings(strict_timeout=20))
     finally:
         refmesh(mesh, "install", "--image", image)
     assert results[0].verdict is Verdict.FAIL

@@ -86,7 +86,7 @@ def test_the_janitor_takes_the_fault_of_a_killed_runner_back(kube, cluster, imag
         process.kill()
     assert replicas(kube, victim) == 0
     eventually(lambda: replicas(kube, victim) == 1, timeout=60, interval=0.5, what="the janitor restores the victim")
-    eventually(lambda: pending(kube) == [], timeout=10, what="the log is empty")
+    eventually(lambda: pending(kube) == [], timeout=60, what="the log is empty")
 
 
 def test_restore_does_what_the_janitor_would(kube, cluster, image, victim):

@@ -51,7 +51,7 @@ def refmesh(testrun_uid: str, worker_id: str) -> Iterator[tuple[Cluster, str]]:
         provider.load(name, archive.path)
         command = [sys.executable, "-m", "refmesh", "install", "--image", archive.reference, "-y"]
         command += ["--kubeconfig", str(cluster.kubeconfig)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         yield cluster, archive.reference
     finally:
@@ -74,7 +74,7 @@ def judge(
         command += ["--set", setting]
     path = os.pathsep.join([*([str(plugin)] if plugin else []), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=240, env={**os.environ, "PYTHONPATH": path}
+        command, capture_output=True, text=True, check=False, timeout=900, env={**os.environ, "PYTHONPATH": path}
     )
     results = directory / "results.json"
     assert results.exists(), done.stdout + done.stderr

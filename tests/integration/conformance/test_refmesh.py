@@ -70,7 +70,7 @@ def install(ground: tuple[Cluster, str], *flags: str) -> None:
     cluster, image = ground
     command = [sys.executable, "-m", "refmesh", "install", "--image", image, "-y", *flags]
     command += ["--kubeconfig", str(cluster.kubeconfig)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -83,7 +83,7 @@ def judge(ground: tuple[Cluster, str], report_dir: Path, *flags: str) -> tuple[i
         *("--mesh", "refmesh", "--kubeconfig", str(cluster.kubeconfig), "--image", image),
         *("--report-dir", str(report_dir), *flags),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
     results = from_json(json.loads((report_dir / "results.json").read_text())).results
     return done.returncode, {one.id: one.verdict for one in results}, done.stdout + done.stderr
 

@@ -40,7 +40,7 @@ def shop(mesh: Mesh) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def client(mesh: Mesh, shop: str) -> Iterator[Client]:
     with Client(mesh.kube, shop, "client") as found:
-        eventually(lambda: status(found, shop) == 200, timeout=20, what="the client reaches the server")
+        eventually(lambda: status(found, shop) == 200, timeout=60, what="the client reaches the server")
         yield found
 
 
@@ -71,8 +71,8 @@ def test_what_gets_past_the_webhook_closes_what_it_selects_and_nothing_else(
             put(mesh, shop, "AuthorizationPolicy", {"selector": {"matchLabels": {"app": "echo"}}, **UNREADABLE})
             return True
 
-        eventually(taken, timeout=10, what="the API server has heard that nobody validates")
-        eventually(lambda: status(client, shop) == 403, timeout=10, what="the server is closed")
+        eventually(taken, timeout=60, what="the API server has heard that nobody validates")
+        eventually(lambda: status(client, shop) == 403, timeout=60, what="the server is closed")
         (pod,) = mesh.kube.list("v1", "Pod", shop, "app=echo")
         command = ["authz", "check", f"{pod['metadata']['name']}.{shop}", "-o", "json"]
         (row,) = json.loads(mesh.run(*command).stdout)
@@ -84,7 +84,7 @@ def test_what_gets_past_the_webhook_closes_what_it_selects_and_nothing_else(
     finally:
         mesh.kube.delete(VERSION, "AuthorizationPolicy", "p", shop)
         mesh.install()
-    eventually(lambda: status(client, shop) == 200, timeout=10, what="the server is open again")
+    eventually(lambda: status(client, shop) == 200, timeout=60, what="the server is open again")
 
 
 def rejections(mesh: Mesh) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def test_a_token_that_does_not_hold_is_refused_whoever_sends_it(mesh: Mesh, shop
     put(mesh, shop, "RequestAuthentication", {"selector": {"matchLabels": {"app": "echo"}}, "jwtRules": [rule]})
     try:
         bad = {"authorization": f"Bearer {Issuer().token(claims)}"}
-        eventually(lambda: status(client, shop, **bad) == 401, timeout=10, what="a stranger's token is refused")
+        eventually(lambda: status(client, shop, **bad) == 401, timeout=60, what="a stranger's token is refused")
         assert status(client, shop, authorization=f"Bearer {issuer.token(claims)}") == 200
         assert status(client, shop) == 200
     finally:

@@ -61,7 +61,7 @@ def test_changes_cost_no_request(mesh: Mesh, town: str, capsys: pytest.CaptureFi
             Batch(url=f"grpc://left.{town}:7070", protocol="grpc"),
         ]
         for batch in batches:
-            eventually(partial(_answers, client, batch), timeout=20, what=f"{batch.url} answers")
+            eventually(partial(_answers, client, batch), timeout=60, what=f"{batch.url} answers")
         jobs = [stack.enter_context(client.start(Batch(**{**vars(batch), **_steady()}))) for batch in batches]
         found: list[list[Record]] = [[] for _ in jobs]
         made: list[tuple[float, Change]] = []
@@ -113,6 +113,6 @@ def _everything_is_in_force(mesh: Mesh, namespace: str) -> None:
         mine = [row for row in proxies if namespace in str(row["proxy"])]
         return Counter(row[kind] for row in mine for kind in ("CDS", "LDS", "EDS", "RDS"))
 
-    eventually(lambda: set(rows()) == {"SYNCED"}, timeout=20, what="every proxy has everything")
+    eventually(lambda: set(rows()) == {"SYNCED"}, timeout=60, what="every proxy has everything")
     (pod,) = mesh.kube.list("v1", "Pod", "refmesh-system", "app=refmesh")
     assert [one["restartCount"] for one in pod["status"]["containerStatuses"]] == [0]

@@ -54,7 +54,7 @@ def client(mesh: Mesh, shop: str) -> Iterator[Client]:
             for name in ("echo", "echo-v1", "echo-v2")
         )
 
-    eventually(known, timeout=10, what="the client's proxy knows every endpoint")
+    eventually(known, timeout=60, what="the client's proxy knows every endpoint")
     with Client(mesh.kube, shop, "client") as found:
         yield found
 
@@ -62,6 +62,9 @@ def client(mesh: Mesh, shop: str) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def outsider(mesh: Mesh, shop: str) -> Iterator[Client]:
     with Client(mesh.kube, shop, "outsider") as found:
+        eventually(
+            lambda: one(found, url=url(shop), fresh=True).status == 200, timeout=60, what="the service answers outside"
+        )
         yield found
 
 
@@ -77,6 +80,16 @@ def header(record: Record, name: str) -> list[str]:
 
 def one(client: Client, **batch: Any) -> Record:
     return client.batch(Batch(**batch))[0]
+
+
+def healed(shop: str, client: Client) -> None:
+    """Wait until the service is served as if it had never been routed."""
+
+    def both() -> bool:
+        found = client.batch(Batch(url=url(shop), count=40))
+        return {record.reply["version"] if record.reply else record.error for record in found} == {"v1", "v2"}
+
+    eventually(both, timeout=60, what="both versions again")
 
 
 def http_route(namespace: str, rules: list[dict[str, Any]], parent: str = "echo") -> dict[str, Any]:
@@ -148,7 +161,7 @@ def test_an_http_route_splits_and_says_so_and_heals_when_it_goes(mesh: Mesh, sho
             found = client.batch(Batch(url=url(shop), headers={"x-marker": "1"}, count=10))
             return all(record.reply is not None and record.reply["version"] == "v2" for record in found)
 
-        eventually(marked, timeout=10, what="the route is in force")
+        eventually(marked, timeout=60, what="the route is in force")
         found = Counter(
             record.reply["version"] if record.reply else record.error
             for record in client.batch(Batch(url=url(shop), count=500, concurrency=4))
@@ -156,12 +169,13 @@ def test_an_http_route_splits_and_says_so_and_heals_when_it_goes(mesh: Mesh, sho
         assert set(found) == {"v1", "v2"}
         # Far beyond chance: the chance of less than 50 or more than 160 of 500 at 20 % is below 1e-8.
         assert 50 < found["v2"] < 160
-        assert eventually(lambda: conditions(mesh, shop), timeout=10, what="a status") == {
+        assert eventually(lambda: conditions(mesh, shop), timeout=60, what="a status") == {
             "Accepted": ("True", "Accepted"),
             "ResolvedRefs": ("True", "ResolvedRefs"),
         }
     finally:
         mesh.kube.delete(ROUTES, "HTTPRoute", "echo", shop)
+    healed(shop, client)
 
 
 def test_an_http_route_that_matches_nothing_is_404_and_one_without_backend_500(
@@ -177,14 +191,20 @@ def test_an_http_route_that_matches_nothing_is_404_and_one_without_backend_500(
     mesh.kube.apply(http_route(shop, rules))
     try:
         base = f"http://echo.{shop}:8080"
-        eventually(lambda: one(client, url=base + "/other").status == 404, timeout=10, what="the route is in force")
+        eventually(lambda: one(client, url=base + "/other").status == 404, timeout=60, what="the route is in force")
         assert one(client, url=base + "/gone").status == 500
         assert one(client, url=base + "/here/x").status == 200
         assert one(client, url=base + "/hereafter").status == 404
         assert one(client, url=url(shop, "echo-v1")).status == 200
-        assert conditions(mesh, shop)["ResolvedRefs"] == ("False", "BackendNotFound")
+        # The proxies are told first, and the status is written after that.
+        eventually(
+            lambda: conditions(mesh, shop)["ResolvedRefs"] == ("False", "BackendNotFound"),
+            timeout=60,
+            what="its status",
+        )
     finally:
         mesh.kube.delete(ROUTES, "HTTPRoute", "echo", shop)
+    healed(shop, client)
 
 
 def test_strict_resets_plaintext_from_outside_and_serves_the_mesh(
@@ -202,15 +222,15 @@ def test_strict_resets_plaintext_from_outside_and_serves_the_mesh(
     mesh.kube.apply(policy, headless)
     try:
         eventually(
-            lambda: one(outsider, url=url(shop), fresh=True).error == "reset", timeout=10, what="plaintext is reset"
+            lambda: one(outsider, url=url(shop), fresh=True).error == "reset", timeout=60, what="plaintext is reset"
         )
         found = client.batch(Batch(url=url(shop), count=50, fresh=True))
         assert [record.status for record in found] == [200] * 50
         direct = f"http://echo-headless.{shop}:8080/"
-        eventually(lambda: one(client, url=direct, fresh=True).status == 200, timeout=10, what="headless over mTLS")
+        eventually(lambda: one(client, url=direct, fresh=True).status == 200, timeout=60, what="headless over mTLS")
     finally:
         mesh.kube.delete("security.istio.io/v1", "PeerAuthentication", "default", shop)
-    eventually(lambda: one(outsider, url=url(shop), fresh=True).status == 200, timeout=10, what="permissive again")
+    eventually(lambda: one(outsider, url=url(shop), fresh=True).status == 200, timeout=60, what="permissive again")
 
 
 def test_traffic_goes_on_without_a_control_plane(mesh: Mesh, shop: str, client: Client) -> None:

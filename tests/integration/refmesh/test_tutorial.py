@@ -145,7 +145,7 @@ def install_and_deploy(shell: Shell) -> None:
 
 def the_shop_is_open(shell: Shell, visitor: Client) -> None:
     """Step 5, from inside: the page is whole, and all three versions of reviews take turns."""
-    eventually(lambda: only(visitor, "v1", "v2", "v3"), timeout=20, what="all versions of reviews answer")
+    eventually(lambda: only(visitor, "v1", "v2", "v3"), timeout=60, what="all versions of reviews answer")
     text = shell(f"kubectl exec visitor -c client -- python -c {shlex.quote(LOOK)} {SHOP}/productpage")
     assert "Book Details" in text
     assert "Error fetching" not in text
@@ -179,7 +179,7 @@ def every_version_takes_its_turn(address: str) -> None:
             seen.update(re.findall(r"reviews served by [^ ]+ \((v\d)\)", page.text))
         return seen == {"v1", "v2", "v3"}
 
-    eventually(all_three, timeout=30, what="the page shows reviews from all three versions in turn")
+    eventually(all_three, timeout=60, what="the page shows reviews from all three versions in turn")
 
 
 def over_tls(shell: Shell, folder: Path) -> None:
@@ -240,7 +240,7 @@ def mutual_tls(shell: Shell, visitor: Client, stranger: Client) -> None:
     def refused() -> bool:
         return {one.error for one in stranger.batch(Batch(url=f"{SHOP}/productpage", count=5, fresh=True))} == {"reset"}
 
-    eventually(refused, timeout=20, what="plaintext is answered with a reset")
+    eventually(refused, timeout=60, what="plaintext is answered with a reset")
     assert statuses(visitor, "/productpage", count=20) == {200: 20}
 
 
@@ -248,13 +248,13 @@ def canary_then_everything(shell: Shell, visitor: Client) -> None:
     """Step 7."""
     shell("kubectl apply -f refmesh/samples/reviews-subsets.yaml")
     shell("kubectl apply -f refmesh/samples/reviews-canary.yaml")
-    eventually(lambda: "v3" not in served(visitor, 40), timeout=20, what="the canary's route is in force")
+    eventually(lambda: "v3" not in served(visitor, 40), timeout=60, what="the canary's route is in force")
     found = served(visitor, 400)
     assert set(found) == {"v1", "v2"}
     # 40 are to be expected; fewer than 12 or more than 80 come about once in ten million times.
     assert 12 <= found["v2"] <= 80
     shell("kubectl apply -f refmesh/samples/reviews-v3.yaml")
-    eventually(lambda: only(visitor, "v3"), timeout=20, what="v3 has taken over")
+    eventually(lambda: only(visitor, "v3"), timeout=60, what="v3 has taken over")
 
 
 def circuit_breaking(shell: Shell, mesh: Mesh, visitor: Client) -> None:
@@ -266,7 +266,7 @@ def circuit_breaking(shell: Shell, mesh: Mesh, visitor: Client) -> None:
         found = Counter(one.status for one in visitor.batch(details))
         return set(found) == {200, 503}
 
-    eventually(tripped, timeout=20, what="some of too many requests are answered 503")
+    eventually(tripped, timeout=60, what="some of too many requests are answered 503")
     calm = visitor.batch(Batch(url="http://details.default:9080/details/0", count=20))
     assert {one.status for one in calm} == {200}
     shell("kubectl delete -f refmesh/samples/details-limits.yaml")
@@ -276,19 +276,19 @@ def circuit_breaking(shell: Shell, mesh: Mesh, visitor: Client) -> None:
 def access_control(shell: Shell, visitor: Client, address: str) -> None:
     """Step 9: nobody may call anything; then productpage alone may call details and reviews."""
     shell("kubectl apply -f refmesh/samples/deny-all.yaml")
-    eventually(lambda: statuses(visitor, "/productpage") == {403: 1}, timeout=20, what="nobody may call anything")
+    eventually(lambda: statuses(visitor, "/productpage") == {403: 1}, timeout=60, what="nobody may call anything")
     shell("kubectl apply -f refmesh/samples/allow-bookshop.yaml")
-    eventually(lambda: only(visitor, "v3"), timeout=20, what="productpage may call reviews")
+    eventually(lambda: only(visitor, "v3"), timeout=60, what="productpage may call reviews")
     details = "/api/v1/products/0"
-    eventually(lambda: statuses(visitor, details, count=10) == {200: 10}, timeout=20, what="it may call details")
+    eventually(lambda: statuses(visitor, details, count=10) == {200: 10}, timeout=60, what="it may call details")
     direct = ("http://details.default:9080/details/0", "http://reviews.default:9080/reviews/0")
 
     def kept_out() -> bool:
         answers = [one for url in direct for one in visitor.batch(Batch(url=url, count=10, timeout=10))]
         return {one.status for one in answers} == {403}
 
-    eventually(kept_out, timeout=20, what="the visitor may call neither")
-    eventually(lambda: fetch(address, "/productpage").status == 200, timeout=20, what="the gateway may call it")
+    eventually(kept_out, timeout=60, what="the visitor may call neither")
+    eventually(lambda: fetch(address, "/productpage").status == 200, timeout=60, what="the gateway may call it")
     shell("kubectl delete -f refmesh/samples/allow-bookshop.yaml -f refmesh/samples/deny-all.yaml")
     urls = [f"http://{name}.default:9080/" for name in ("details", "reviews", "ratings")]
 
@@ -296,7 +296,7 @@ def access_control(shell: Shell, visitor: Client, address: str) -> None:
         answers = [one for url in urls for one in visitor.batch(Batch(url=url, timeout=10))]
         return 403 not in {one.status for one in answers} and statuses(visitor, "/productpage") == {200: 1}
 
-    eventually(open_again, timeout=20, what="everybody may call again")
+    eventually(open_again, timeout=60, what="everybody may call again")
 
 
 def traced(mesh: Mesh, visitor: Client, path: str, parts: set[str]) -> str:
@@ -319,7 +319,7 @@ def traced(mesh: Mesh, visitor: Client, path: str, parts: set[str]) -> str:
                 return ""
 
         # Proxies report every five seconds.
-        eventually(lambda: all(part in text() for part in parts), timeout=30, what=f"a trace with {parts}")
+        eventually(lambda: all(part in text() for part in parts), timeout=60, what=f"a trace with {parts}")
         return text()
 
 
@@ -373,7 +373,7 @@ def a_fault_to_find(shell: Shell, mesh: Mesh, visitor: Client) -> None:
         (one,) = visitor.batch(Batch(url=f"{SHOP}/api/v1/products/0{path}", timeout=10))
         return one.seconds
 
-    eventually(lambda: seconds("/reviews") > 2.0, timeout=20, what="the delay is felt")
+    eventually(lambda: seconds("/reviews") > 2.0, timeout=60, what="the delay is felt")
     assert seconds("") < seconds("/reviews")
     # Delay injected by the proxy of reviews on its way to ratings; ratings themselves are quick.
     both = {
@@ -383,4 +383,4 @@ def a_fault_to_find(shell: Shell, mesh: Mesh, visitor: Client) -> None:
     page = traced(mesh, visitor, "/productpage", both)
     assert re.search(r"ratings\.default server: GET /ratings/0, 200, [0-9.]+ ms", page)
     shell("kubectl delete -f refmesh/samples/ratings-delay.yaml")
-    eventually(lambda: seconds("/reviews") < 2.0, timeout=20, what="the delay is gone")
+    eventually(lambda: seconds("/reviews") < 2.0, timeout=60, what="the delay is gone")

@@ -100,7 +100,7 @@ def test_the_sniffer_sees_plaintext_and_tls(kube, space, client):
     plain = seen(PORTS["http"], "http")
     assert plain["plaintext_hits"] == 10, "five requests and five answers that repeat their path"
     assert plain["tls_records"] == 0
-    assert plain["peers"] == [own]
+    assert own in plain["peers"]  # the kubelet's probe asks the same port once a second
     assert plain["dropped"] == 0
     encrypted = seen(PORTS["https"], "https")
     assert encrypted["plaintext_hits"] == 0
@@ -116,7 +116,8 @@ def test_a_pod_fails_on_demand(kube, space, client):
     control.order("POST", "/behaviour", {"codes": ""})
     control.close()
     assert {record.pod for record in found if record.status == 503} == {pod}
-    assert {record.pod for record in found if record.status == 200} != {pod}
+    others = {one["metadata"]["name"] for one in echoes(kube, space)} - {pod}
+    assert {record.pod for record in found if record.status == 200} == others
 
 
 def test_a_job_runs_while_the_runner_does_other_things(kube, space, client):
@@ -153,7 +154,7 @@ def test_commands_in_pods(kube, space):
     with pytest.raises(ApiProblem, match='pods "nobody" not found'):
         kube.exec(space, "nobody", ["true"])
     with pytest.raises(ApiProblem, match="did not end within"):
-        kube.exec(space, "client", ["python", "-c", "import time; time.sleep(5)"], timeout=0.5)
+        kube.exec(space, "client", ["python", "-c", "import time; time.sleep(60)"], timeout=5)
 
 
 def test_a_local_port_carries_many_connections(kube, space):
@@ -192,7 +193,7 @@ def test_a_pod_that_dies_under_a_forward(kube, space, image):
         job = victim.start(Batch("http://echo:8080/", rate=1, duration=60))
         kube.delete("v1", "Pod", "victim", space, grace=0, wait=True)
         # The object is gone at once, the process a moment later.
-        broken = eventually(lambda: problem_of(job), timeout=10, what="the forward breaks with its pod")
+        broken = eventually(lambda: problem_of(job), timeout=60, what="the forward breaks with its pod")
         assert f"{SPACE}/victim" in broken
         assert "\n" not in broken
 
@@ -241,6 +242,13 @@ def test_apply_waits_for_new_kinds(kube, space):
 
 def test_a_pod_that_cannot_start_is_explained(kube, space):
     kube.apply(client_pod("stuck", space, image="no-such-registry.invalid/none:1"))
+
+    def in_vain() -> bool:
+        (pod,) = kube.list("v1", "Pod", space, "app=stuck")
+        waiting = pod["status"]["containerStatuses"][0]["state"]["waiting"]
+        return waiting["reason"] in {"ErrImagePull", "ImagePullBackOff"}
+
+    eventually(in_vain, timeout=90, what="the image was asked for")
     with pytest.raises(NotEventually, match=r"stuck: container client (ErrImagePull|ImagePullBackOff)"):
-        kube.wait_pods_ready(space, "app=stuck", count=1, timeout=4)
+        kube.wait_pods_ready(space, "app=stuck", count=1, timeout=1)
     kube.delete("v1", "Pod", "stuck", space, grace=0)
