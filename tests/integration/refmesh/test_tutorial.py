@@ -131,24 +131,29 @@ def install_and_deploy(shell: Shell) -> None:
     shell("kubectl apply -f refmesh/samples/bookinfo.yaml")
     image = shell.mesh.image
     shell.mesh.kube.apply(client_pod("visitor", "default", image=image), client_pod("stranger", OUTSIDE, image=image))
-    shell.mesh.kube.wait_pods_ready("default", count=7, timeout=90)
-    shell.mesh.kube.wait_pods_ready(OUTSIDE, count=1, timeout=60)
+    shell.mesh.kube.wait_pods_ready("default", count=7, timeout=300)
+    shell.mesh.kube.wait_pods_ready(OUTSIDE, count=1, timeout=120)
     rows = [line.split() for line in shell("kubectl get pods --no-headers").splitlines()]
     assert {(row[1], row[2]) for row in rows} == {("2/2", "Running")}
-    described = shell("kubectl describe pod -l app=ratings")
-    assert "sidecar.istio.io/status" in described
-    # Whose containers were put in: an event of admission there cannot be, because the pod has no name yet.
-    events = described.partition("Events:")[2]
-    assert "refmesh-init" in events
-    assert "refmesh-proxy" in events
+    assert "sidecar.istio.io/status" in shell("kubectl describe pod -l app=ratings")
+
+    def put_in() -> set[str]:
+        """Whose containers were put in: an event of admission there cannot be, because the pod has no name yet."""
+        events = shell("kubectl describe pod -l app=ratings").partition("Events:")[2]
+        return {name for name in ("refmesh-init", "refmesh-proxy") if name in events}
+
+    eventually(lambda: len(put_in()) == 2, timeout=60, what="the events of both containers are written")
 
 
 def the_shop_is_open(shell: Shell, visitor: Client) -> None:
     """Step 5, from inside: the page is whole, and all three versions of reviews take turns."""
     eventually(lambda: only(visitor, "v1", "v2", "v3"), timeout=60, what="all versions of reviews answer")
-    text = shell(f"kubectl exec visitor -c client -- python -c {shlex.quote(LOOK)} {SHOP}/productpage")
-    assert "Book Details" in text
-    assert "Error fetching" not in text
+
+    def whole() -> bool:
+        text = shell(f"kubectl exec visitor -c client -- python -c {shlex.quote(LOOK)} {SHOP}/productpage")
+        return "Book Details" in text and "Error fetching" not in text
+
+    eventually(whole, timeout=60, what="the page is whole: its proxy knows the details, too")
 
 
 def open_to_the_outside(shell: Shell) -> str:
@@ -201,7 +206,7 @@ def over_tls(shell: Shell, folder: Path) -> None:
     # What was made for the Gateway goes with it.
     eventually(
         lambda: not shell(f"kubectl get deploy,svc,sa -l gateway.networking.k8s.io/gateway-name={SECURE} -o name"),
-        timeout=30,
+        timeout=180,
         what="the gateway's workload is gone",
     )
 
@@ -373,14 +378,14 @@ def a_fault_to_find(shell: Shell, mesh: Mesh, visitor: Client) -> None:
         (one,) = visitor.batch(Batch(url=f"{SHOP}/api/v1/products/0{path}", timeout=10))
         return one.seconds
 
-    eventually(lambda: seconds("/reviews") > 2.0, timeout=60, what="the delay is felt")
-    assert seconds("") < seconds("/reviews")
+    eventually(lambda: seconds("") < 2.0 < seconds("/reviews"), timeout=60, what="the delay is felt, by reviews alone")
     # Delay injected by the proxy of reviews on its way to ratings; ratings themselves are quick.
     both = {
-        "reviews.default calls ratings.default: GET /ratings/0, 200, DI, 2.",
+        "reviews.default calls ratings.default: GET /ratings/0, 200, DI, ",
         "ratings.default server: GET /ratings/0",
     }
     page = traced(mesh, visitor, "/productpage", both)
-    assert re.search(r"ratings\.default server: GET /ratings/0, 200, [0-9.]+ ms", page)
+    assert re.search(r"reviews\.default calls ratings\.default: GET /ratings/0, 200, DI, [2-9]\.\d* s", page)
+    assert re.search(r"ratings\.default server: GET /ratings/0, 200, ([0-9.]+ ms|1\.\d* s)", page)
     shell("kubectl delete -f refmesh/samples/ratings-delay.yaml")
     eventually(lambda: seconds("/reviews") < 2.0, timeout=60, what="the delay is gone")
