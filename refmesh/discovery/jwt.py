@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation as Mutation
 from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.config.route.v3.route_components_pb2 import RouteMatch
+from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation, Mutations
 from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2 as jwt
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 
@@ -75,23 +77,78 @@ class TokenRules:
 
 
 def jwt_filters(rules: Iterable[TokenRule]) -> list[Any]:
-    """The filter, if there is anything to verify: a token that does not hold is answered with 401, none passes."""
-    providers, wanted = dict[str, Any](), dict[_Place, list[Any]]()
-    for item in rules:
+    """The filters, if there is anything to verify: a token that does not hold is answered with 401, none passes."""
+    providers, wanted, found = dict[str, Any](), dict[_Place, list[Any]](), list(rules)
+    told = [_tell(group, providers) for group in _sharing_headers(found)]
+    for item in found:
         for place in _places(item.rule):
             name = f"{item.name}/{':'.join(place)}"
-            providers[name] = _provider(item, place)
+            providers[name] = _provider(item, place, forward=item.rule.forward, payload_in_metadata=CLAIMS)
+            providers[name].normalize_payload_in_metadata.space_delimited_claims.extend(["scope", "permission"])
             wanted.setdefault(place, []).append(jwt.JwtRequirement(provider_name=name))
     if not providers:
         return []
     # Each place by itself: Envoy looks for no second token once one requirement of several is met.
     config = jwt.JwtAuthentication(
         providers=providers,
-        rules=[jwt.RequirementRule(match=RouteMatch(prefix="/"), requires=_all(map(_any_or_none, wanted.values())))],
+        rules=[
+            jwt.RequirementRule(
+                match=RouteMatch(prefix="/"), requires=_all([*told, *map(_any_or_none, wanted.values())])
+            )
+        ],
         # The mesh does not know which origins an application lets its pages be asked from.
         bypass_cors_preflight=True,
     )
-    return [HttpFilter(name=JWT_FILTER, typed_config=pack(config))]
+    verify = HttpFilter(name=JWT_FILTER, typed_config=pack(config))
+    return [*_forget(sorted({name for item in found for name in _written(item.rule)})), verify]
+
+
+def _written(rule: JwtRule) -> set[str]:
+    """The headers by which the application hears what a token says."""
+    return {name for name in (rule.payload_header, *(name for name, _ in rule.claim_headers)) if name}
+
+
+def _forget(headers: Iterable[str]) -> list[Any]:
+    """The filter that takes from a request what only a token may say, also where no token is looked for."""
+    mutations = [Mutation(remove=name) for name in headers]
+    if not mutations:
+        return []
+    config = HeaderMutation(mutations=Mutations(request_mutations=mutations))
+    return [HttpFilter(name="refmesh.token_headers", typed_config=pack(config))]
+
+
+def _sharing_headers(rules: Iterable[TokenRule]) -> list[list[TokenRule]]:
+    """The rules that write headers, together where they write the same."""
+    found: list[tuple[set[str], list[TokenRule]]] = []
+    for item in rules:
+        headers, members = _written(item.rule), [item]
+        if not headers:
+            continue
+        joined = [group for group in found if group[0] & headers]
+        found = [group for group in found if not group[0] & headers]
+        found.append((headers.union(*(one for one, _ in joined)), [*(one for _, of in joined for one in of), *members]))
+    return [members for _, members in found]
+
+
+def _tell(rules: Iterable[TokenRule], providers: dict[str, Any]) -> Any:
+    """Write the headers of the first token that holds; whether all hold is asked afterwards, so tokens stay.
+
+    A requirement of its own: whatever Envoy verifies for a provider with such headers, it removes them first, and so
+    would forget at one place what it had found at another.
+    """
+    found = jwt.JwtRequirement()
+    for item in rules:
+        for place in _places(item.rule):
+            name = f"{item.name}/{':'.join(place)}/headers"
+            claims = [
+                jwt.JwtClaimToHeader(header_name=name, claim_name=claim) for name, claim in item.rule.claim_headers
+            ]
+            providers[name] = _provider(
+                item, place, forward=True, forward_payload_header=item.rule.payload_header, claim_to_headers=claims
+            )
+            found.requires_any.requirements.add(provider_name=name)
+    found.requires_any.requirements.add().allow_missing_or_failed.SetInParent()
+    return found
 
 
 def clock_skew() -> int:
@@ -122,26 +179,19 @@ def _all(requirements: Iterable[Any]) -> Any:
     return jwt.JwtRequirement(requires_all=jwt.JwtRequirementAndList(requirements=found))
 
 
-def _provider(item: TokenRule, place: _Place) -> Any:
+def _provider(item: TokenRule, place: _Place, **more: Any) -> Any:
     """The rule for the tokens that stand in one place."""
     rule, (kind, where) = item.rule, place
     headers = [*rule.headers] or [("authorization", "Bearer ")]
-    found = jwt.JwtProvider(
+    return jwt.JwtProvider(
         issuer=rule.issuer,
         audiences=rule.audiences,
         local_jwks=DataSource(inline_string=item.keys or _NO_KEYS),
-        forward=rule.forward,
         from_headers=[
             jwt.JwtHeader(name=name, value_prefix=prefix) for name, prefix in headers if place == ("header", name)
         ],
         from_params=[where] if kind == "param" else [],
         from_cookies=[where] if kind == "cookie" else [],
-        forward_payload_header=rule.payload_header,
-        payload_in_metadata=CLAIMS,
         clock_skew_seconds=clock_skew(),
-        claim_to_headers=[
-            jwt.JwtClaimToHeader(header_name=name, claim_name=claim) for name, claim in rule.claim_headers
-        ],
+        **more,
     )
-    found.normalize_payload_in_metadata.space_delimited_claims.extend(["scope", "permission"])
-    return found

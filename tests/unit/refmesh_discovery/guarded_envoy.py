@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import envoy._bin
+from cryptography import x509
 from google.protobuf.json_format import MessageToDict
 
 from refmesh.agent.bootstrap import RUNTIME
 from refmesh.discovery.resource import ResourceType
+from tests.unit.refmesh_discovery.authority import TestAuthority
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages
 
 ENVOY = Path(envoy._bin.__path__[0]) / "envoy"
 POD = ("shop", "echo-v1")
 ROUTE = "inbound|8080||"
-CHAIN = "8080-plaintext"
+CHAIN, MUTUAL_CHAIN = "8080-plaintext", "8080-mtls"
+SEEN = ("authorization", "x-payload", "x-user")
+"""Headers of a request that the answer repeats as an application would have seen them."""
+EXTENSIONS = "type.googleapis.com/envoy.extensions"
 Objects = Sequence[tuple[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the status, and the path that an application would have seen."""
+    """What came back: the status, and the path and headers that an application would have seen."""
 
     status: int
     path: str
+    seen: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,18 +49,48 @@ class Guarded:
 
     ports: Mapping[str, int]
     log: Path
+    authority: TestAuthority = field(default_factory=TestAuthority)
 
-    def ask(self, name: str, path: str = "/", *, method: str = "GET", host: str = "echo", headers: str = "") -> Answer:
-        """Send exactly these bytes; `headers` are whole lines."""
+    def ask(
+        self,
+        name: str,
+        path: str = "/",
+        *,
+        method: str = "GET",
+        host: str = "echo",
+        headers: str = "",
+        port: int = 0,
+        peer: str = "",
+    ) -> Answer:
+        """Send exactly these bytes; `headers` are whole lines.
+
+        `port`: where the client wanted to go, as the redirect rules restore it in a pod. `peer`: over mutual TLS, with
+        a certificate of this identity.
+        """
         lines = [f"{method} {path} HTTP/1.1", f"host: {host}", "connection: close", *headers.splitlines()]
-        with socket.create_connection(("127.0.0.1", self.ports[name]), 5) as connection:
+        with ExitStack() as stack:
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", self.ports[name]), 20))
+            if port:
+                connection.sendall(f"PROXY TCP4 127.0.0.1 127.0.0.1 40000 {port}\r\n".encode())
+            if peer:
+                connection = stack.enter_context(self._as(peer).wrap_socket(connection))
             connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
             text = b""
             while b"\r\n\r\n" not in text and (part := connection.recv(65536)):
                 text += part
         head = text.decode("latin-1").partition("\r\n\r\n")[0].split("\r\n")
         found = dict(line.split(": ", 1) for line in head[1:])
-        return Answer(int(head[0].split()[1]), found.get("x-path", ""))
+        seen = {name: found[f"x-seen-{name}"] for name in SEEN if f"x-seen-{name}" in found}
+        return Answer(int(head[0].split()[1]), found.get("x-path", ""), seen)
+
+    def _as(self, peer: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with tempfile.TemporaryDirectory() as folder:
+            both = Path(folder) / "pair.pem"
+            both.write_bytes(b"".join(self.authority.issue([x509.UniformResourceIdentifier(peer)])))
+            context.load_cert_chain(both)
+        return context
 
     def allows(self, name: str, path: str = "/", **request: Any) -> bool:
         """Whether the request got through; anything but 200 and 403 is a mistake of the test."""
@@ -61,8 +99,8 @@ class Guarded:
         return answer.status == 200
 
 
-def listener(name: str, objects: Objects) -> dict[str, Any]:
-    """The plaintext chain of the echo's HTTP port under these policies."""
+def listener(name: str, objects: Objects, authority: TestAuthority | None = None) -> dict[str, Any]:
+    """The plaintext chain of the echo's HTTP port under these policies, and that for mutual TLS beside it."""
     cluster = MemoryCluster().with_echo()
     for kind, item in objects:
         cluster.put(kind, item)
@@ -73,21 +111,54 @@ def listener(name: str, objects: Objects) -> dict[str, Any]:
     (route,) = host["routes"]
     del route["route"]
     route["directResponse"] = {"status": 200}
-    routes["responseHeadersToAdd"] = [{"header": {"key": "x-path", "value": "%REQ(:PATH)%"}}]
-    (chain,) = [item for item in inbound["filterChains"] if item["name"] == CHAIN]
-    del chain["filterChainMatch"]
-    manager = chain["filters"][0]["typedConfig"]
-    del manager["rds"]
-    manager["routeConfig"] = routes
+    seen = {"x-path": ":path"} | {f"x-seen-{header}": header for header in SEEN}
+    routes["responseHeadersToAdd"] = [{"header": {"key": key, "value": f"%REQ({of})%"}} for key, of in seen.items()]
+    chains = []
+    for found in (CHAIN, MUTUAL_CHAIN):
+        (chain,) = [item for item in inbound["filterChains"] if item["name"] == found]
+        chain["filterChainMatch"] = {"transportProtocol": "raw_buffer" if found == CHAIN else "tls"}
+        manager = chain["filters"][0]["typedConfig"]
+        del manager["rds"]
+        manager["routeConfig"] = routes
+        chains.append(chain)
+    chains[1]["transportSocket"]["typedConfig"] = _mutual_tls(authority or TestAuthority())
     address = {"socketAddress": {"address": "127.0.0.1", "portValue": 0}}
-    return {"name": name, "address": address, "filterChains": [chain]}
+    return {"name": name, "address": address, "listenerFilters": LISTENER_FILTERS, "filterChains": chains}
+
+
+LISTENER_FILTERS = [
+    {
+        "name": "proxy",
+        "typedConfig": {
+            "@type": f"{EXTENSIONS}.filters.listener.proxy_protocol.v3.ProxyProtocol",
+            "allowRequestsWithoutProxyProtocol": True,
+        },
+    },
+    {"name": "tls", "typedConfig": {"@type": f"{EXTENSIONS}.filters.listener.tls_inspector.v3.TlsInspector"}},
+]
+
+
+def _mutual_tls(authority: TestAuthority) -> dict[str, Any]:
+    """What the agent's secrets stand for, in place of their names."""
+    chain, key = authority.server_credentials(["echo"])
+    return {
+        "@type": f"{EXTENSIONS}.transport_sockets.tls.v3.DownstreamTlsContext",
+        "requireClientCertificate": True,
+        "commonTlsContext": {
+            "tlsCertificates": [
+                {"certificateChain": {"inlineString": chain.decode()}, "privateKey": {"inlineString": key.decode()}}
+            ],
+            "validationContext": {"trustedCa": {"inlineString": authority.trust_bundle_pem().decode()}},
+        },
+    }
 
 
 @contextmanager
 def guarded_envoy(policies: Mapping[str, Objects], folder: Path) -> Iterator[Guarded]:
     """Run Envoy with a listener for each entry."""
-    with envoy_with([listener(name, objects) for name, objects in policies.items()], folder) as found:
-        yield found
+    authority = TestAuthority()
+    with envoy_with([listener(name, objects, authority) for name, objects in policies.items()], folder) as found:
+        yield replace(found, authority=authority)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def role(value: str) -> dict[str, Any]:
 
 
 CLOSED = to(paths=["/closed", "/closed/*"])
-CASES: dict[str, tuple[Objects, dict[str, str]]] = {
+CASES: dict[str, tuple[Objects, dict[str, Any]]] = {
     "deny-after-allow": (
         [authorization("ALLOW", {}), authorization("DENY", CLOSED, name="d")],
         {"path": "/closed"},

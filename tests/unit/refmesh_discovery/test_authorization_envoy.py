@@ -25,7 +25,38 @@ def when(key: str, **values: Any) -> dict[str, Any]:
     return {"when": [{"key": key, **values}]}
 
 
+BANKER, CLERK = "spiffe://cluster.local/ns/bank/sa/clerk", "spiffe://cluster.local/ns/shop/sa/clerk"
+NOT_FORMS: list[tuple[str, list[str], dict[str, Any], dict[str, Any]]] = [
+    ("notHosts", ["shop.example", "*.internal"], {"host": "shop.example.org"}, {"host": "shop.example"}),
+    ("notHosts", ["shop.example", "*.internal"], {"host": "internal"}, {"host": "A.Internal"}),
+    ("notPorts", ["8080"], {"port": 8081}, {"port": 8080}),
+    ("notMethods", ["POST", "PU*"], {"method": "GET"}, {"method": "POST"}),
+    ("notMethods", ["POST", "PU*"], {"method": "PATCH"}, {"method": "PUT"}),
+    ("notNamespaces", ["bank"], {"peer": CLERK}, {"peer": BANKER}),
+    ("notNamespaces", ["ba*"], {}, {"peer": BANKER}),
+    ("notPrincipals", ["cluster.local/ns/bank/sa/clerk"], {"peer": CLERK}, {"peer": BANKER}),
+    (
+        "notRemoteIpBlocks",
+        ["10.1.0.0/16"],
+        {"headers": "x-forwarded-for: 10.2.0.1"},
+        {"headers": "x-forwarded-for: 10.1.0.1"},
+    ),
+]
+"""A field, what it is given, a request that it says nothing of, and one that it names."""
+
+
+def not_form(field: str, values: list[str], action: str) -> tuple[str, dict[str, Any]]:
+    if field in {"notHosts", "notPorts", "notMethods"}:
+        return rules(to(**{field: values}), action=action)
+    return rules({"from": [{"source": {field: values}}]}, action=action)
+
+
 POLICIES: dict[str, Objects] = {
+    **{
+        f"{action} {field} {values}": [not_form(field, values, action)]
+        for field, values, _, _ in NOT_FORMS
+        for action in ("ALLOW", "DENY")
+    },
     "none": [],
     "nothing allowed": [("AuthorizationPolicy", policy("p", {}))],
     "anything": [rules({})],
@@ -95,12 +126,17 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         ("unreadable deny", False),
         ("unreadable elsewhere", True),
         ("unknown action", False),
-        ("this port", False),  # Envoy's own port here; the redirect rules restore 8080 in a pod
+        ("this port", False),  # Envoy's own port, which is not 8080
         ("token", False),
     ],
 )
 def test_a_plain_request(proxy: Guarded, name: str, allowed: bool) -> None:
     assert proxy.allows(name) is allowed
+
+
+def test_the_port_is_that_which_the_client_meant(proxy: Guarded) -> None:
+    assert proxy.allows("this port", port=8080)
+    assert not proxy.allows("this port", port=8081)
 
 
 def test_an_unreadable_allow_policy_grants_nothing_and_takes_nothing_from_others(proxy: Guarded) -> None:
@@ -229,6 +265,15 @@ def test_headers(
     ]
     assert found == [allow, not_guest, deny_guest, deny_prefix]
     assert proxy.allows("header there", headers=headers) is bool(headers)
+
+
+@pytest.mark.parametrize(("field", "values", "other", "named"), NOT_FORMS)
+def test_a_not_form_speaks_of_all_but_what_it_names(
+    proxy: Guarded, field: str, values: list[str], other: dict[str, Any], named: dict[str, Any]
+) -> None:
+    allow, deny = (f"{action} {field} {values}" for action in ("ALLOW", "DENY"))
+    assert (proxy.allows(allow, **other), proxy.allows(allow, **named)) == (True, False)
+    assert (proxy.allows(deny, **other), proxy.allows(deny, **named)) == (False, True)
 
 
 def test_an_audit_policy_marks_the_access_log_and_nothing_else(proxy: Guarded) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -113,6 +115,29 @@ POLICIES: dict[str, Objects] = {
             ),
         ),
     ],
+    "cookie": [authentication(fromCookies=["session"])],
+    "forwarded": [authentication(forwardOriginalToken=True)],
+    "payload": [authentication(outputPayloadToHeader="X-Payload")],
+    "claim": [authentication(outputClaimToHeaders=[{"header": "X-User", "claim": "sub"}])],
+    "two issuers, one header": [
+        authentication(outputClaimToHeaders=[{"header": "x-user", "claim": "sub"}]),
+        (
+            "RequestAuthentication",
+            policy(
+                "second",
+                {
+                    "jwtRules": [
+                        {
+                            "issuer": "second",
+                            "jwks": STRANGER.key_set(),
+                            "outputClaimToHeaders": [{"header": "x-user", "claim": "iss"}],
+                            "outputPayloadToHeader": "x-payload",
+                        }
+                    ]
+                },
+            ),
+        ),
+    ],
     "no keys yet": [("RequestAuthentication", policy("t", {"jwtRules": [{"issuer": NAME, "jwksUri": "http://x/k"}]}))],
     "unreadable": [("RequestAuthentication", policy("t", {"jwtRules": [{"issuer": NAME}]}))],
     "none": [],
@@ -130,6 +155,7 @@ def bearer(token: str) -> str:
 
 
 FORGED = ISSUER.token(GOOD).rpartition(".")[0] + "." + STRANGER.token(GOOD).rpartition(".")[2]
+SECOND, FAKE = STRANGER.token({"iss": "second"}), ISSUER.token({"iss": "second"})
 CASES = {
     "valid": (ISSUER.token(GOOD), 200),
     "expired": (ISSUER.token({**GOOD, "exp": int(time.time()) - 600}), 401),
@@ -173,6 +199,52 @@ def test_a_token_is_looked_for_where_the_rule_says(proxy: Guarded) -> None:
     assert proxy.ask("header", headers=bearer(token)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("cookie", "status"),
+    [("session={good}", 200), ("a=b; session={good}", 200), ("session={bad}", 401), ("other={bad}", 200)],
+)
+def test_a_token_in_a_cookie_must_hold(proxy: Guarded, cookie: str, status: int) -> None:
+    assert proxy.ask("cookie", headers=f"cookie: {cookie.format(good=ISSUER.token(GOOD), bad=FORGED)}").status == status
+
+
+def test_the_application_gets_the_token_where_the_rule_says(proxy: Guarded) -> None:
+    token = bearer(ISSUER.token(GOOD))
+    assert proxy.ask("optional", headers=token).seen == {}
+    assert proxy.ask("forwarded", headers=token).seen == {"authorization": token.partition(": ")[2]}
+
+
+def test_the_application_gets_what_the_token_says_and_nothing_that_a_client_made_up(proxy: Guarded) -> None:
+    forged = "x-payload: forged\nx-user: root"
+    for query, headers in (("", bearer(ISSUER.token(GOOD))), (f"?access_token={ISSUER.token(GOOD)}", "")):
+        payload = proxy.ask("payload", f"/{query}", headers=f"{headers}\n{forged}".strip()).seen["x-payload"]
+        assert json.loads(base64.urlsafe_b64decode(payload + "==")) == GOOD
+        assert proxy.ask("claim", f"/{query}", headers=f"{headers}\n{forged}".strip()).seen["x-user"] == "alice"
+    assert "x-payload" not in proxy.ask("payload", headers=forged).seen
+    assert "x-user" not in proxy.ask("claim", headers=forged).seen
+
+
+PREFLIGHT = "origin: http://a\naccess-control-request-method: GET"
+
+
+def test_what_tokens_say_is_taken_from_where_none_is_looked_for(proxy: Guarded) -> None:
+    asked = proxy.ask("claim", method="OPTIONS", headers=f"{PREFLIGHT}\nx-user: root")
+    assert (asked.status, asked.seen) == (200, {})
+
+
+def test_issuers_that_share_a_header_each_write_it_and_no_token_that_fails_does(proxy: Guarded) -> None:
+    def user(token: str, query: str = "") -> tuple[int, str, bool]:
+        headers = f"{bearer(token)}\nx-user: root\nx-payload: forged"
+        found = proxy.ask("two issuers, one header", f"/{query}", headers=headers)
+        return found.status, found.seen.get("x-user", ""), "x-payload" in found.seen
+
+    assert user(ISSUER.token(GOOD)) == (200, "alice", False)
+    assert user(SECOND) == (200, "second", True)
+    # Of two of one age the first by name.
+    assert user(ISSUER.token(GOOD), f"?access_token={SECOND}") == (200, "second", True)
+    assert user(ISSUER.token(GOOD), f"?access_token={FAKE}")[0] == 401
+    assert user(FORGED)[0] == 401
+
+
 @pytest.mark.parametrize("name", ["no keys yet", "unreadable"])
 def test_without_keys_no_token_holds_and_requests_without_one_pass(proxy: Guarded, name: str) -> None:
     assert proxy.ask(name, headers=bearer(ISSUER.token(GOOD))).status == 401
@@ -181,9 +253,6 @@ def test_without_keys_no_token_holds_and_requests_without_one_pass(proxy: Guarde
 
 def test_a_token_that_nobody_verifies_is_none(proxy: Guarded) -> None:
     assert proxy.ask("none", headers=bearer("x.y.z")).status == 200
-
-
-SECOND, FAKE = STRANGER.token({"iss": "second"}), ISSUER.token({"iss": "second"})
 
 
 @pytest.mark.parametrize(
