@@ -79,10 +79,11 @@ def outlier_detection(outlier: OutlierDetection) -> Any:
         found.consecutive_gateway_failure.value = outlier.consecutive_gateway_errors
         found.enforcing_consecutive_gateway_failure.value = 100 if outlier.consecutive_gateway_errors else 0
     found.split_external_local_origin_errors = outlier.split_local_errors
-    if outlier.split_local_errors and outlier.consecutive_local_failures is not None:
-        found.consecutive_local_origin_failure.value = outlier.consecutive_local_failures
-        found.enforcing_consecutive_local_origin_failure.value = 100 if outlier.consecutive_local_failures else 0
+    if outlier.split_local_errors:
         found.enforcing_local_origin_success_rate.value = 0
+        if outlier.consecutive_local_failures is not None:
+            found.consecutive_local_origin_failure.value = outlier.consecutive_local_failures
+            found.enforcing_consecutive_local_origin_failure.value = 100 if outlier.consecutive_local_failures else 0
     if outlier.interval is not None:
         found.interval.CopyFrom(duration(outlier.interval))
     if outlier.base_ejection_time is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+from google.protobuf.json_format import MessageToDict
 
 from refmesh.api.destination_rule import DestinationRule
 from refmesh.api.fields import Invalid
@@ -51,6 +52,49 @@ def test_what_a_pool_says_of_connections_reaches_the_kernel_http_and_streams() -
     listeners = messages(written, kind=ResourceType.LISTENER)
     proxy = stream(listeners["10.0.0.1_90"].filter_chains[0])
     assert (proxy.idle_timeout.seconds, proxy.max_downstream_connection_duration.seconds) == (30, 3600)
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "value"),
+    [
+        ({"tcp": {"connectTimeout": "1500ms"}}, "connect_timeout", "1.500s"),
+        ({"http": {"maxRetries": 7}}, "circuit_breakers.thresholds.0.max_retries", 7),
+        ({"http": {"maxRetries": 0}}, "circuit_breakers.thresholds.0.max_retries", UNLIMITED),
+        ({"http": {"maxRequestsPerConnection": 3}}, "http.max_requests_per_connection", 3),
+        ({"http": {"maxRequestsPerConnection": 0}}, "http.max_requests_per_connection", None),
+        ({"consecutiveGatewayErrors": 4}, "outlier_detection.consecutive_gateway_failure", 4),
+        ({"consecutiveGatewayErrors": 4}, "outlier_detection.enforcing_consecutive_gateway_failure", 100),
+        ({"consecutiveGatewayErrors": 0}, "outlier_detection.enforcing_consecutive_gateway_failure", 0),
+        ({"splitExternalLocalOriginErrors": True}, "outlier_detection.split_external_local_origin_errors", True),
+        # Envoy's statistical detector, which it has on unless told otherwise.
+        ({"splitExternalLocalOriginErrors": True}, "outlier_detection.enforcing_local_origin_success_rate", 0),
+        (
+            {"splitExternalLocalOriginErrors": True, "consecutiveLocalOriginFailures": 6},
+            "outlier_detection.consecutive_local_origin_failure",
+            6,
+        ),
+        (
+            {"splitExternalLocalOriginErrors": True, "consecutiveLocalOriginFailures": 6},
+            "outlier_detection.enforcing_consecutive_local_origin_failure",
+            100,
+        ),
+        (
+            {"splitExternalLocalOriginErrors": True, "consecutiveLocalOriginFailures": 0},
+            "outlier_detection.enforcing_consecutive_local_origin_failure",
+            0,
+        ),
+        # Without the split they count among the others.
+        ({"consecutiveLocalOriginFailures": 6}, "outlier_detection.consecutive_local_origin_failure", None),
+    ],
+)
+def test_each_limit_is_where_envoy_looks_for_it(written: dict[str, Any], path: str, value: Any) -> None:
+    pool = written if {"tcp", "http"} & set(written) else {}
+    cluster = messages(rule(pool, outlierDetection={} if pool else written))[f"outbound|80||{ECHO}"]
+    found: Any = MessageToDict(cluster, preserving_proto_field_name=True)
+    found["http"] = MessageToDict(options(cluster).common_http_protocol_options, preserving_proto_field_name=True)
+    for word in path.split("."):
+        found = found[int(word)] if word.isdigit() else found.get(word)
+    assert found == value
 
 
 def test_requests_idle_as_http_says_and_never_end_where_a_pool_says_zero() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from envoy.extensions.filters.http.cors.v3.cors_pb2 import CorsPolicy
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
 
 from refmesh.api.fields import Invalid
@@ -301,6 +302,32 @@ def test_what_picks_no_request_or_answer_is_said() -> None:
         "spec.http[1].retries.retryOn: retriable-headers",
         "spec.http[1].retries.retryOn: retriable-status-codes",
     ]
+
+
+def test_a_virtual_service_lets_pages_of_others_see_headers_and_keep_the_answer_for_a_while() -> None:
+    policy_ = {"allowOrigins": [{"prefix": "https://a"}], "exposeHeaders": ["x-a", "x-b"], "maxAge": "2m"}
+    (found,) = routes(
+        MemoryCluster().with_echo().put("VirtualService", virtual_service(TO_A | {"corsPolicy": policy_}))
+    )
+    made = CorsPolicy()
+    assert found.typed_per_filter_config["envoy.filters.http.cors"].Unpack(made)
+    assert (made.expose_headers, made.max_age) == ("x-a,x-b", "120")
+    assert made.allow_origin_string_match[0].prefix == "https://a"
+
+
+@pytest.mark.parametrize(
+    ("match", "sensitive"),
+    [
+        ({"uri": {"exact": "/A"}, "ignoreUriCase": True}, False),
+        ({"uri": {"prefix": "/A"}, "ignoreUriCase": True}, False),
+        ({"uri": {"prefix": "/A"}, "ignoreUriCase": False}, True),
+        ({"uri": {"prefix": "/A"}}, True),
+    ],
+)
+def test_the_case_of_a_path_counts_unless_a_match_says_otherwise(match: dict[str, Any], sensitive: bool) -> None:
+    (found,) = routes(MemoryCluster().with_echo().put("VirtualService", virtual_service(TO_A | {"match": [match]})))
+    assert (found.match.path or found.match.prefix) == "/A"
+    assert (not found.match.HasField("case_sensitive") or found.match.case_sensitive.value) is sensitive
 
 
 def test_a_bad_grpc_route_or_grant_names_the_field() -> None:
