@@ -225,7 +225,7 @@ def check_request(csr_pem: str) -> x509.CertificateSigningRequest:
     try:
         request = x509.load_pem_x509_csr(csr_pem.encode())
         valid, key = proves_possession(request), request.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise BadRequest("the CSR is not a readable PKCS#10 request in PEM") from error
     if not valid:
         raise BadRequest("the CSR's signature does not fit its key")

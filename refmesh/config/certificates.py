@@ -9,11 +9,12 @@ import asyncio
 import base64
 import binascii
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 _REFRESH_SECONDS = 5.0
 _MAX_SECRETS = 500
 _MAX_BYTES = 1 << 18
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)
+"""What the library raises for what is damaged."""
 # Istio's names, of Secrets made by hand and of those of type kubernetes.io/tls; it looks for them in this order.
 _CA_NAMES = ("cacert", "ca.crt")
 _CRL_NAMES = ("crl", "ca.crl")
@@ -56,9 +59,8 @@ def _roots(data: Mapping[str, Any]) -> tuple[str, str]:
         roots = base64.b64decode(data[name], validate=True)
         if len(roots) > _MAX_BYTES:
             return "", f"has a {name} of more than {_MAX_BYTES} bytes"
-        x509.load_pem_x509_certificates(roots)
-        return roots.decode("ascii"), ""
-    except (binascii.Error, ValueError, TypeError):
+        return _canonical(x509.load_pem_x509_certificates(roots)), ""
+    except (binascii.Error, TypeError, *_UNREADABLE):
         return "", f"has a {name} that is no PEM certificate"
 
 
@@ -71,20 +73,28 @@ def _pair(data: Mapping[str, Any]) -> Certificate:
         return Certificate(problem="is not base64")
     if len(chain) + len(key) > _MAX_BYTES:
         return Certificate(problem=f"has more than {_MAX_BYTES} bytes")
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     try:
-        found = x509.load_pem_x509_certificates(chain)
-    except ValueError:
+        certificates = x509.load_pem_x509_certificates(chain)
+        certified = certificates[0].public_key().public_bytes(*form)
+    except _UNREADABLE:
         return Certificate(problem="has a tls.crt that is no PEM certificate")
     try:
         private = serialization.load_pem_private_key(key, password=None)
-    except (ValueError, TypeError):
+        public = private.public_key()
+    except (TypeError, *_UNREADABLE):
         return Certificate(problem="has a tls.key that is no PEM key without a password")
-    if problem := _unusable(private.public_key()):
+    if problem := _unusable(public):
         return Certificate(problem=problem)
-    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    if private.public_key().public_bytes(*form) != found[0].public_key().public_bytes(*form):
+    if public.public_bytes(*form) != certified:
         return Certificate(problem="has a tls.key that is not the key of the first certificate of its tls.crt")
-    return Certificate(chain.decode("ascii", "replace"), key.decode("ascii", "replace"))
+    pem = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return Certificate(_canonical(certificates), private.private_bytes(*pem).decode())
+
+
+def _canonical(certificates: Sequence[x509.Certificate]) -> str:
+    """What was read and judged, and nothing that Envoy could read in another way or refuse."""
+    return "".join(one.public_bytes(serialization.Encoding.PEM).decode() for one in certificates)
 
 
 def _unusable(key: Any) -> str:

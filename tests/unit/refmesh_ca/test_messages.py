@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.ca import wire
+from refmesh.ca.hints import Hint, Question
 from refmesh.ca.messages import CertificateRequest, CertificateResponse
 
 
@@ -48,6 +49,12 @@ def test_responses_agree_with_protobuf(chain):
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_parsed_or_refused_never_more(data):
-    for parse in (CertificateRequest.decode, CertificateResponse.decode):
+    for parse in (CertificateRequest.decode, CertificateResponse.decode, Question.decode, Hint.decode):
         with contextlib.suppress(wire.Malformed):
             parse(data)
+
+
+@given(st.text(), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_hints_and_their_questions_come_back_as_they_were_sent(node, known, spread):
+    for sent in (Question(node, known), Hint(known, spread)):
+        assert type(sent).decode(sent.encode()) == sent

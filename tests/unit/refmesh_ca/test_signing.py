@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from refmesh.ca import signing
 from refmesh.ca.signing import BadRequest, Keyring, LeafPolicy, lifetime
+from tests.examples import at_least
 from tests.unit.refmesh_ca.helpers import IDENTITY, csr
 
 KEYRING = Keyring.create()
@@ -96,8 +99,6 @@ def test_small_rsa_keys_are_refused():
 
 
 def test_ed25519_is_refused():
-    from cryptography.hazmat.primitives import serialization
-
     key = ed25519.Ed25519PrivateKey.generate()
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, None)
     with pytest.raises(BadRequest, match="ECDSA"):
@@ -105,8 +106,6 @@ def test_ed25519_is_refused():
 
 
 def test_a_csr_signed_by_another_key_is_refused():
-    import base64
-
     def der(pem: str) -> bytes:
         return base64.b64decode("".join(pem.splitlines()[1:-1]))
 
@@ -121,6 +120,44 @@ def test_a_csr_signed_by_another_key_is_refused():
 def test_garbage_is_refused_with_a_sentence(text):
     with pytest.raises(BadRequest):
         KEYRING.sign(text, IDENTITY)
+
+
+GOOD = x509.load_pem_x509_csr(csr(uri=IDENTITY).encode())
+DER = GOOD.public_bytes(serialization.Encoding.DER)
+
+
+@st.composite
+def damaged(draw):
+    """A real request with some bytes changed, cut out, put in or doubled; as long as a request may be, or longer."""
+    found = bytearray(DER)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, max(len(found) - 1, 0)))
+        kind = draw(st.sampled_from(["flip", "cut", "insert", "end", "long"]))
+        if kind == "flip" and found:
+            found[at] ^= 1 << draw(st.integers(0, 7))
+        elif kind == "cut":
+            del found[at : at + draw(st.integers(1, 40))]
+        elif kind == "insert":
+            found[at:at] = draw(st.binary(min_size=1, max_size=20))
+        elif kind == "end":
+            del found[at:]
+        else:
+            found[at:at] = b"\x30\x80" * draw(st.sampled_from([100, 5_000, 20_000]))
+    return bytes(found)
+
+
+@at_least(300)
+@given(damaged())
+@example(DER.replace(b"\x02\x01\x00", b"\x02\x01\x01", 1))  # a version that there is not
+def test_a_damaged_csr_is_refused_or_signed_for_the_key_that_it_proves(der):
+    pem = "-----BEGIN CERTIFICATE REQUEST-----\n" + base64.encodebytes(der).decode()
+    try:
+        chain = KEYRING.sign(pem + "-----END CERTIFICATE REQUEST-----\n", IDENTITY)
+    except BadRequest:
+        return
+    leaf = leaf_of(chain)
+    assert uris(leaf) == [IDENTITY]
+    assert leaf.public_key() == x509.load_der_x509_csr(der).public_key() == GOOD.public_key()
 
 
 def test_a_huge_csr_is_refused_before_it_is_parsed():

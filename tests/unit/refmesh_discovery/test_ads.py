@@ -13,6 +13,8 @@ import pytest
 from cryptography import x509
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from prometheus_client import REGISTRY
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refmesh.discovery import ads, gate
 from refmesh.discovery.credentials import RenewedCredentials
@@ -188,3 +190,14 @@ async def test_a_stream_that_ends_is_forgotten(serving: Serving) -> None:
 )
 def test_pod_of_node(node: str, expected: tuple[str, str] | None) -> None:
     assert gate.pod_of_node(node) == expected
+
+
+@given(st.lists(st.text(st.sampled_from("a.~\x00é"), max_size=6), max_size=6).map("~".join) | st.text())
+def test_a_node_id_names_one_pod_of_one_namespace_or_none(node: str) -> None:
+    found = gate.pod_of_node(node)
+    if found is not None:
+        namespace, name = found
+        assert node.split("~")[2] == f"{name}.{namespace}"
+        assert namespace
+        assert name
+        assert not set("~.") & set(namespace)

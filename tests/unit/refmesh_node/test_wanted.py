@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from refmesh.agent.capture import VARIABLES, asked
 from refmesh.injector.containers import LONGEST_SETTINGS
 from refmesh.injector.operations import apply_operations
 from refmesh.injector.patch import BadPod, Skip, patch
 from refmesh.node.wanted import wanted
+from tests.examples import at_least
 from tests.unit.refmesh_injector.pods import CLASSIC, CONFIG, ENABLED, pod
 
 BY_NODE = replace(CONFIG, by_node=True)
@@ -104,3 +109,41 @@ def test_settings_that_cannot_be_read_are_told_before_anybody_goes_there(value):
     due = wanted(found, "n1")
     assert due is not None
     assert "is not an IP range" in due.problem
+
+
+PARTS = st.text(max_size=8) | st.sampled_from(
+    ["80", "*", "0", "10.0.0.0/8", "2001:db8::/32", "80\nCOMMIT", "1.2.3.4 -j ACCEPT", "fe80::1%x\n*filter", "-A", "٣"]
+)
+ENV = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from([*VARIABLES, "PATH", "LD_PRELOAD"]) | st.text(max_size=5)},
+        optional={"value": st.lists(PARTS, max_size=3).map(",".join) | st.just("8," * LONGEST_SETTINGS) | st.none()},
+    ),
+    max_size=5,
+)
+STATES = st.none() | st.sampled_from([{}, {"waiting": {}}, {"running": {}}, {"terminated": {"exitCode": 1}}])
+RULE = re.compile(
+    r"\*nat|COMMIT|:REFMESH_[A-Z]+ - \[0:0\]|-A (?:REFMESH_[A-Z]+|PREROUTING|OUTPUT)"
+    r"(?: (?:!|-p tcp|-o lo|-m owner|-[sd] [0-9a-f.:]+/\d+|--(?:dport|to-ports|uid-owner) \d+|"
+    r"-j (?:RETURN|REDIRECT|REFMESH_[A-Z]+)))+"
+)
+
+
+@at_least(200)
+@given(env=ENV | st.none(), command=st.none() | st.lists(st.text(max_size=3), max_size=2), state=STATES, name=st.text())
+def test_whatever_a_pod_says_the_node_is_given_settings_alone_and_they_make_rules_alone(env, command, state, name):
+    found = with_state(injected(), **(state or {}))
+    found["metadata"] |= {"name": name, "annotations": {INBOUND: name}}
+    found["spec"]["initContainers"][0] |= {"env": env} | ({} if command is None else {"command": command})
+    due = wanted(found, "n1")
+    assert (due is None) is (command is not None)
+    if due is None:
+        return
+    last = {one["name"]: one.get("value") or "" for one in env or ()}
+    assert due.settings == {key: value for key, value in last.items() if key in VARIABLES}
+    if due.problem:
+        return
+    for ipv6 in (False, True):
+        lines = asked(due.settings)(ipv6=ipv6).splitlines()
+        assert [line for line in lines if not RULE.fullmatch(line)] == []
+        assert (lines[0], lines[-1], lines.count("COMMIT")) == ("*nat", "COMMIT", 1)
