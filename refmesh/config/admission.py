@@ -26,8 +26,10 @@ __all__ = ["PATH", "kind_of", "notes", "problem", "review"]
 
 PATH = "/validate"
 _NOTHING = Snapshot()
-_MOST_WARNINGS = 8
+_MOST_WARNINGS, _LONGEST_WARNING = 8, 480
 """An API server cuts off what is longer than 4,096 bytes together."""
+_LONGEST = 1024
+"""Letters of a refusal."""
 _BY_NAME: Mapping[tuple[str, str], Kind] = {(kind.group, kind.written or kind.name): kind for kind in KINDS}
 
 
@@ -95,6 +97,14 @@ def _response(obj: dict[str, Any], old: Any, domain: str, others: Snapshot) -> d
         return {"allowed": True}
     found = problem(kind, obj, domain)
     if not found:
-        warnings = [f"refmesh: {note}" for note in notes([obj], others, domain)]
+        warnings = [_short(f"refmesh: {note}", _LONGEST_WARNING) for note in notes([obj], others, domain)]
         return {"allowed": True, **({"warnings": warnings[:_MOST_WARNINGS]} if warnings else {})}
-    return {"allowed": False, "status": {"code": 422, "reason": "Invalid", "message": f"refmesh: {found}"}}
+    return {
+        "allowed": False,
+        "status": {"code": 422, "reason": "Invalid", "message": _short(f"refmesh: {found}", _LONGEST)},
+    }
+
+
+def _short(text: str, most: int) -> str:
+    """A sentence without the middle of what somebody wrote at any length: the field stands first, the fix last."""
+    return text if len(text) <= most else f"{text[: most - most // 4 - 3]}...{text[-(most // 4) :]}"

@@ -12,9 +12,9 @@ import grpc.aio
 import pytest
 from cryptography import x509
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
-from prometheus_client import REGISTRY
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from refmesh.discovery import ads, gate
 from refmesh.discovery.credentials import RenewedCredentials

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refmesh.api.kinds import KINDS
 from refmesh.config.admission import review
 from refmesh.config.store import Store
+from tests.examples import at_least
+from tests.unit.refmesh_discovery.test_envoy_accepts import CASES
 
 GOOD = {"rules": [{"to": [{"operation": {"methods": ["GET"]}}]}]}
 BAD = {"rules": [{"to": [{"operation": {"methods": ["get"]}}]}]}
@@ -65,6 +69,81 @@ def test_an_object_that_was_bad_before_can_be_let_go() -> None:
 def test_garbage_is_no_review(body: bytes) -> None:
     with pytest.raises(ValueError, match="AdmissionReview"):
         review(body, "cluster.local")
+
+
+REAL = [
+    {"apiVersion": kind.api_version, "kind": kind.written or kind.name, **item}
+    for kind in KINDS
+    for objects in CASES.values()
+    for name, item in objects
+    if name == kind.name
+]
+DEEP = "lists of lists"
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        DEEP,
+        None,
+        True,
+        0,
+        -1,
+        1e308,
+        10**4000,
+        "",
+        "x" * 5_000,
+        "\ud800",
+        "\x00",
+        [],
+        {},
+        [[]],
+        {"a": {}},
+        ["*"] * 500,
+    ]
+).map(deepcopy)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value inside of a JSON value."""
+    if len(path) > 12:
+        return []
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, one in inside for found in [(*path, key), *places(one, (*path, key))]]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A real review of one of the kinds, with values changed, dropped, renamed or buried."""
+    obj = draw(st.sampled_from(REAL))
+    request = {"uid": "1", "operation": "UPDATE", "object": obj, "oldObject": {**obj, "spec": {}}, "namespace": "shop"}
+    body = json.loads(json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}))
+    for _ in range(draw(st.integers(1, 3))):
+        # Most of what is interesting is in the object.
+        found = [path for path in places(body) if len(path) > 3] if draw(st.booleans()) else places(body)
+        *way, last = draw(st.sampled_from(found or places(body) or [("request",)]))
+        parent = body
+        for key in way:
+            parent = parent[key]
+        kind = draw(st.sampled_from(["change", "drop", "add"]))
+        if kind == "drop":
+            parent.pop(last, None) if isinstance(parent, dict) else parent.pop(last)
+        elif kind == "add" and isinstance(parent, dict):
+            parent[draw(st.sampled_from(["rules", "spec", "x" * 5_000, "\n", "http", "selector"]))] = draw(ODD)
+        else:
+            parent[last] = draw(ODD)
+    depth = draw(st.sampled_from([5, 300, 900, 1500]))
+    return json.dumps(body).replace(f'"{DEEP}"', "[" * depth + "]" * depth).encode()
+
+
+@at_least(300)
+@given(damaged())
+def test_a_damaged_review_is_answered_shortly_or_is_none(body: bytes) -> None:
+    try:
+        found = review(body, "cluster.local")
+    except ValueError:
+        return
+    response = dict(found["response"])
+    assert isinstance(response.pop("uid"), str)
+    assert response["allowed"] is ("status" not in response)
+    assert len(json.dumps(response)) <= 4096
 
 
 def networking(kind: str, name: str, spec: Any, namespace: str = "shop", created: str = "2026-01-01T00:00:00Z") -> Any:
