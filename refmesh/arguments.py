@@ -53,6 +53,7 @@ def parse(given: list[str]) -> argparse.Namespace:
         default="ALLOW_ANY",
         help="whether workloads may reach hosts that nobody has registered",
     )
+    parser.add_argument("--gateways", choices=("on", "off"), default="on", help="whether Gateways are opened at all")
     parser.add_argument(
         "--ingress-gateway", choices=("on", "off"), default="off", help="a workload for Istio's Gateways to select"
     )

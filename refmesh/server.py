@@ -33,7 +33,7 @@ from refmesh.ca.replicas import Replicas
 from refmesh.ca.rotation import Rotator
 from refmesh.config.certificates import CertificateReader
 from refmesh.config.classic_servers import closed_servers
-from refmesh.config.ingress import wanted_certificates
+from refmesh.config.ingress import wanted_certificates, without_gateways
 from refmesh.config.istio_status import IstioStatusWriter
 from refmesh.config.jwks import KeyFetcher
 from refmesh.config.kept_keys import KeptKeys
@@ -258,7 +258,8 @@ class ControlPlane:
 
     def _publish(self, snapshot: Snapshot) -> None:
         """A new snapshot: to the proxies first, then to the statuses and gauges."""
-        snapshot = self._departures.noted(snapshot)
+        opens = self._options.gateways == "on"
+        snapshot = self._departures.noted(snapshot if opens else without_gateways(snapshot))
         if self._forgetting is not None:
             self._forgetting.cancel()
         if (seconds := self._departures.seconds_left) is not None:
@@ -269,8 +270,9 @@ class ControlPlane:
         self._istio_status.offer(inputs(snapshot), partial(Standings, world.attachments))
         self._keys.offer(snapshot)
         self._kept_keys.offer(snapshot)
-        self._certificates.want(wanted_certificates(snapshot))
-        self._deployer.offer(snapshot)
+        if opens:
+            self._certificates.want(wanted_certificates(snapshot))
+            self._deployer.offer(snapshot)
         self._tell_closed(closed_servers(snapshot))
         metrics.REJECTED_OBJECTS.clear()
         for kind, namespace, name in snapshot.rejected:

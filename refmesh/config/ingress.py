@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from refmesh.api.gateway import CertificateRef, Gateway, GatewayListener
+from refmesh.api.gateway import CertificateRef, Gateway, GatewayClass, GatewayListener
 from refmesh.api.gateway_route import GatewayRoute, ParentGateway
 from refmesh.api.hostnames import intersection
 from refmesh.config.classic_servers import classic_gateways, secrets_of
@@ -26,8 +27,10 @@ __all__ = [
     "own_class",
     "own_gateways",
     "wanted_certificates",
+    "without_gateways",
 ]
 
+_NO_CLASSES: Mapping[Key, GatewayClass] = MappingProxyType({})
 _BY_GATEWAY = "routes by gateway"
 CONTROLLER = "refmesh.io/mesh-controller"
 """How refmesh calls itself in GatewayClasses and in statuses."""
@@ -97,6 +100,11 @@ def own_class(snapshot: Snapshot, name: str) -> bool:
     """Whether Gateways of this class are refmesh's."""
     found = snapshot.gateway_classes.get(("", name))
     return found is not None and found.controller == CONTROLLER
+
+
+def without_gateways(snapshot: Snapshot) -> Snapshot:
+    """The snapshot of a mesh that opens no Gateways: no class is its own."""
+    return replace(snapshot, gateway_classes=_NO_CLASSES) if snapshot.gateway_classes else snapshot
 
 
 def open_gateway(snapshot: Snapshot, gateway: Gateway) -> OpenGateway:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from refmesh.errors import EnvironmentProblem, UsageProblem
 from refmesh.ingress.names import GATEWAY_LABEL
+from refmesh.ingress.objects import CLASSIC
 from refmesh.injector.patch import TLS_MODE_LABEL, Config
 from refmesh.install import addons, gateway_api, manifests, nodes, templates
 from refmesh.install.apply import MANAGED, apply, delete, is_mine, plural_of, wait_for, wait_gone
@@ -75,9 +76,13 @@ async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None
         addons.put(kube, plan.options, report),
         nodes.put(kube, plan.image, plan.options),
         _install_own_kinds(kube, report),
-        _install_gateway_api(kube, plan.gateway_api, report),
+        _install_gateway_api(kube, plan, report),
         _install_control_plane(kube, rest, plan, report),
     )
+    # Not before the control plane that opens none: another would write them anew.
+    if plan.options.gateways == "off" and (closed := await _close_gateways(kube)):
+        report(f"{closed} gateway workloads taken away: --set gateways=false was given")
+        await forget_statuses(kube, report, group=_GATEWAY_GROUP)
     if agents is not None:
         await nodes.wait(kube, agents, plan.timeout, report)
     # Not before the control plane that injects otherwise: pods in between would wait for nobody.
@@ -130,11 +135,12 @@ def _established(state: Object) -> bool:
     return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
 
 
-async def _install_gateway_api(kube: Kube, path: Path | None, report: Callable[[str], None]) -> None:
+async def _install_gateway_api(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None:
     """Install Gateway API's CRDs unless the cluster has them; without any, the mesh works with Istio's kinds alone."""
+    path, classes = plan.gateway_api, [manifests.gateway_class()] if plan.options.gateways == "on" else []
     present = await kube.get(_CRD_API, "customresourcedefinitions", f"httproutes.{_GATEWAY_GROUP}")
     if present is not None and path is None:
-        await apply(kube, manifests.gateway_class())
+        await asyncio.gather(*(apply(kube, one) for one in classes))
         report("Gateway API: the cluster has it")
         return
     found, where = await asyncio.to_thread(gateway_api.definitions, path)
@@ -145,7 +151,7 @@ async def _install_gateway_api(kube: Kube, path: Path | None, report: Callable[[
         metadata = definition["metadata"]
         metadata["labels"] = (metadata.get("labels") or {}) | manifests.LABELS
     await _install_definitions(kube, found, lambda _: None)
-    await apply(kube, manifests.gateway_class())
+    await asyncio.gather(*(apply(kube, one) for one in classes))
     report(f"Gateway API: {len(found)} kinds from {where}")
 
 
@@ -202,10 +208,8 @@ async def uninstall(
     await _control_plane_gone(kube)
     if there:
         report("control plane")
-    if gateways := await _delete_gateway_workloads(kube):
-        report(f"the workloads of {gateways} Gateways")
-    with contextlib.suppress(NotServed, KubeError):
-        await delete(kube, manifests.gateway_class())
+    if gateways := await _close_gateways(kube):
+        report(f"{gateways} gateway workloads")
     if await nodes.remove(kube):
         report("the agents on the nodes")
     cluster_wide = [obj for obj in rest if "namespace" not in obj["metadata"]] + addons.cluster_wide()
@@ -236,13 +240,16 @@ async def _control_plane_gone(kube: Kube) -> None:
                 await asyncio.sleep(0.2)
 
 
-async def _delete_gateway_workloads(kube: Kube) -> int:
-    """Delete what was made for Gateways, which may stay themselves; the number of Gateways it was made for."""
-    found = 0
+async def _close_gateways(kube: Kube) -> int:
+    """Delete what was made for Gateways, which may stay themselves, and their class; the number of workloads."""
+    found, selectors = 0, (GATEWAY_LABEL, f"app={CLASSIC}")
     for api, kind in (("v1", "Service"), ("apps/v1", "Deployment"), ("v1", "ServiceAccount")):
-        objects = await kube.list(api, plural_of(kind), selector=f"{MANAGED}=refmesh,{GATEWAY_LABEL}")
+        answers = [await kube.list(api, plural_of(kind), selector=f"{MANAGED}=refmesh,{one}") for one in selectors]
+        objects = [obj for answer in answers for obj in answer]
         await asyncio.gather(*(delete(kube, obj | {"apiVersion": api, "kind": kind}) for obj in objects))
         found = max(found, len(objects))
+    with contextlib.suppress(NotServed, KubeError):
+        await delete(kube, manifests.gateway_class())
     return found
 
 

@@ -57,7 +57,7 @@ def control_plane(
     given = given or templates.Given()
     others = [_service(), templates.config_map(given, LABELS), webhooks(options.failure_policy), validation()]
     workload = deployment(image, options, defect, given.mark)
-    return [namespace(NAMESPACE, "restricted"), *rbac(), *others, workload]
+    return [namespace(NAMESPACE, "restricted"), *rbac(gateways=options.gateways == "on"), *others, workload]
 
 
 def _metadata(name: str, *, namespace: str | None = None, **extra: Any) -> Object:
@@ -76,7 +76,7 @@ def _rule(group: str, resources: str, verbs: str, names: str = "") -> Object:
     return rule | {"resourceNames": names.split()} if names else rule
 
 
-def rbac() -> list[Object]:
+def rbac(*, gateways: bool = True) -> list[Object]:
     """Return the least that the control plane needs: read what it serves, write status, sign, keep its CA bundle."""
     api = "rbac.authorization.k8s.io"
     read = "get list watch"
@@ -99,7 +99,7 @@ def rbac() -> list[Object]:
             "httproutes/status grpcroutes/status tlsroutes/status tcproutes/status",
             "update patch",
         ),
-        *_gateway_rules(),
+        *(_gateway_rules() if gateways else ()),
         _rule("authentication.k8s.io", "tokenreviews", "create"),
         _rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "get update", policy.CONFIGURATION),
         _rule("admissionregistration.k8s.io", "validatingwebhookconfigurations", "get update", policy.VALIDATOR),
@@ -225,6 +225,8 @@ def deployment(
         "--trace-b3",
         options.trace_b3,
         *(["--trace-collector", options.trace_collector] if options.trace_collector else []),
+        "--gateways",
+        options.gateways,
         "--ingress-gateway",
         options.ingress_gateway,
         "--sidecar",

@@ -24,6 +24,7 @@ _CHOICES = {
     "log_level": ("debug", "info", "warning", "error"),
     "outbound_traffic_policy": ("ALLOW_ANY", "REGISTRY_ONLY"),
     "failure_policy": ("Fail", "Ignore"),
+    "gateways": ("on", "off"),
     "ingress_gateway": ("on", "off"),
     "access_log": ("on", "off"),
     "access_log_encoding": ("JSON", "TEXT"),
@@ -69,6 +70,8 @@ class Options:
     """on or off: whether traces go on that come in B3 headers only. It costs each request a little."""
     trace_collector: str = ""
     """host:port of a collector that takes OTLP over gRPC; without, the control plane keeps the latest traces."""
+    gateways: str = "on"
+    """off: no traffic from outside is served, and the control plane may neither create workloads nor read Secrets."""
     ingress_gateway: str = "off"
     """on: a gateway workload that Istio's Gateways select by `istio: ingressgateway`. Gateway API needs none."""
     sidecar: str = "auto"
@@ -125,6 +128,7 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
         raise UsageProblem(
             f"replicas={options.replicas!r} is no number of replicas.", fix="Give a number from 1 to 100."
         )
+    _check_gateways(options)
     _check_observation(options)
     _check_addons(options, values)
     for key in ("certificate_ttl", "max_certificate_ttl"):
@@ -139,6 +143,12 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
             fix="Raise the second one, too.",
         )
     return options
+
+
+def _check_gateways(options: Options) -> None:
+    """Raises `UsageProblem` for a gateway that nothing would make."""
+    if options.ingress_gateway == "on" and options.gateways == "off":
+        raise UsageProblem("ingress_gateway=on needs gateways.", fix="Give --set ingress_gateway=off, too.")
 
 
 def _check_observation(options: Options) -> None:

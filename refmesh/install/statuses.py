@@ -25,8 +25,11 @@ __all__ = ["forget_statuses"]
 _AT_ONCE = 8
 
 
-async def forget_statuses(kube: Kube, report: Callable[[str], None]) -> None:
-    """Clear the statuses of the objects that are left, of Istio's kinds and Gateway API's; what others wrote stays."""
+async def forget_statuses(kube: Kube, report: Callable[[str], None], *, group: str = "") -> None:
+    """Clear the statuses of the objects that are left, of Istio's kinds and Gateway API's; what others wrote stays.
+
+    `group`: of its kinds alone.
+    """
     turn = asyncio.Semaphore(_AT_ONCE)
     classes = await _own_classes(kube)
 
@@ -59,7 +62,8 @@ async def forget_statuses(kube: Kube, report: Callable[[str], None]) -> None:
             return []  # such as of a kind that is gone
         return await asyncio.gather(*(forget(kind, obj) for obj in objects))
 
-    answers = await asyncio.gather(*(of(kind) for kind in KINDS if kind.of_istio or kind.group == GROUP))
+    spoken = (kind for kind in KINDS if (kind.of_istio or kind.group == GROUP) and group in {"", kind.group})
+    answers = await asyncio.gather(*map(of, spoken))
     if problems := [one for found in answers for one in found if one]:
         report(f"{len(problems)} objects keep a status that refmesh wrote: {problems[0]}")
 

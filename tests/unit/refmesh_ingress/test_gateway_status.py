@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from refmesh.config.admission import kind_of, problem
+from refmesh.config.ingress import own_gateways, wanted_certificates, without_gateways
 from refmesh.config.model import Certificate
 from refmesh.config.status import wanted_status
 from tests.unit.refmesh_discovery.helpers import MemoryCluster
@@ -55,6 +56,18 @@ def test_a_gateway_is_programmed_once_it_serves_at_an_address() -> None:
         "Programmed": ("True", "Programmed"),
     }
     assert {item["observedGeneration"] for item in (*one["conditions"], *found["conditions"])} == {5}
+
+
+def test_a_mesh_without_gateways_says_nothing_of_them_and_reads_nothing_for_them() -> None:
+    cluster = serving(with_gateway(https("one"))).put("HTTPRoute", route())
+    snapshot = cluster.snapshot()
+    assert wanted_certificates(snapshot)
+    without = without_gateways(snapshot)
+    assert not wanted_certificates(without)
+    assert not list(own_gateways(without))
+    for (kind, key), raw in cluster.store.raw.items():
+        assert wanted_status(snapshot, kind, key, raw, NOW) is not None or kind == "Gateway"
+        assert not wanted_status(without, kind, key, raw, NOW), kind
 
 
 def test_a_status_that_is_right_is_not_written_again_and_times_stay() -> None:

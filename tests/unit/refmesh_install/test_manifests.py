@@ -59,6 +59,21 @@ def test_secrets_are_read_by_name_and_never_listed():
     assert [rule["verbs"] for rule in rules] == [["get"]]
 
 
+def test_without_gateways_no_workload_is_made_and_no_secret_is_read_elsewhere():
+    chosen = options.parse(None, ["gateways=false"])
+    objects = manifests.control_plane("mesh:1", chosen)
+    rules = [rule for obj in objects if obj["kind"] == "ClusterRole" for rule in obj["rules"]]
+    assert not [rule for rule in rules if {"secrets", "deployments", "serviceaccounts"} & set(rule["resources"])]
+    assert not [
+        rule for rule in rules if {"create", "delete"} & set(rule["verbs"]) and "tokenreviews" not in rule["resources"]
+    ]
+    arguments_ = objects[-1]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments.parse(arguments_[2:]).gateways == "off"
+    for given in (["gateways=off", "ingress_gateway=on"], ["profile=demo", "gateways=off"]):
+        with pytest.raises(UsageProblem, match="ingress_gateway=on needs gateways"):
+            options.parse(None, given)
+
+
 def matches(expressions: list[dict[str, Any]], labels: dict[str, str]) -> bool:
     """Label selection as the API server does it, for In and NotIn."""
     return all(

@@ -108,6 +108,20 @@ def test_gateways_classes_and_routes_are_no_longer_said_to_be_in_force_by_refmes
     asyncio.run(story())
 
 
+def test_only_what_was_said_of_gateways_is_taken_back_where_the_mesh_goes_on_without_them() -> None:
+    async def story() -> None:
+        async with ApiServer().serving() as server:
+            front = of_gateway_api("front", {"conditions": TRUE[:1]}, gatewayClassName="refmesh")
+            server.items = {f"{GATEWAYS}/gateways": [front], PATH: [written("ours", "Accepted")]}
+            kube, said = Kube(server.url, None), list[str]()
+            await forget_statuses(kube, said.append, group="gateway.networking.k8s.io")
+            assert [path for path, _ in server.patches] == [f"{GATEWAYS}/namespaces/shop/gateways/front/status"]
+            assert said == []
+            await kube.close()
+
+    asyncio.run(story())
+
+
 class Changing(ApiServer):
     """Every object was changed by somebody else when it is written for the first time."""
 
