@@ -30,6 +30,8 @@ _HOLDS = re.compile(r"(?i)value(?!From)|exact|prefix|suffix|contains|regex|match
 """Keys under which the value stands of what the `name` or `key` beside them says."""
 _REFERENCES = {"@type", "audience", "group", "key", "kind", "name", "namespace", "path", "secretName"}
 """Keys that say where a secret is, not what: they are kept below a name that speaks of one."""
+_PUBLIC = {"certificate_chain", "validation_context"}
+"""What of Envoy's TLS secrets everybody may see."""
 _ENCODED = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
 _JWK_SECRETS = {"k", "d", "p", "q", "dp", "dq", "qi", "oth"}
 
@@ -86,7 +88,7 @@ def _hidden(value: Any) -> Any:
     if isinstance(value, Mapping):
         texts = {str(key): item for key, item in value.items()}
         return {
-            key: clean(item) if key in _REFERENCES and isinstance(item, str) else _hidden(item)
+            key: clean(item) if key in _PUBLIC or (key in _REFERENCES and isinstance(item, str)) else _hidden(item)
             for key, item in texts.items()
         }
     if isinstance(value, list | tuple):

@@ -106,6 +106,7 @@ def test_what_only_refers_to_a_secret_stays() -> None:
     kept = [
         {"name": "API_TOKEN", "valueFrom": {"secretKeyRef": {"name": "api", "key": "token"}}},
         {"serviceAccountToken": {"audience": "refmesh", "path": "token"}},
+        {"secret": {"name": "default", "tls_certificate": {"certificate_chain": {"inline_bytes": "TUlJQg=="}}}},
         {"metadata": {"name": "shop-token", "namespace": "shop", "labels": {"app": "shop"}}},
     ]
     assert clean(kept) == kept
