@@ -8,7 +8,7 @@ import time
 
 from refmesh.agent.settings import ADMIN_PORT
 
-__all__ = ["active_connections", "admin", "exchange", "ready"]
+__all__ = ["active_connections", "admin", "chunk_size", "exchange", "ready"]
 
 _MAX_REPLY_BYTES = 64 << 20
 
@@ -17,24 +17,33 @@ def exchange(connection: socket.socket, request: bytes, *, limit: int = _MAX_REP
     """Send a request that closes its connection; return (status, body up to `limit`). Raises OSError, ValueError."""
     connection.sendall(request)
     reply = bytearray()
-    while len(reply) < limit and (chunk := connection.recv(65536)):
+    while len(reply) < limit and (chunk := connection.recv(min(65536, limit - len(reply)))):
         reply += chunk
     head, _, body = bytes(reply).partition(b"\r\n\r\n")
     parts = head.split(b" ", 2)
-    if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1][:3].isdigit():
+    code = parts[1][:3] if len(parts) > 1 and parts[0].startswith(b"HTTP/1.") else b""
+    if not code.isdigit() or int(code) < 100:
         raise ValueError("the reply is not HTTP/1.1")
     if b"transfer-encoding: chunked" in head.lower():
         body = _unchunk(body)
-    return int(parts[1][:3]), body
+    return int(code), body
 
 
 def _unchunk(body: bytes) -> bytes:
     """Undo HTTP/1.1's chunking, which Envoy's admin port uses for its longer pages."""
     parts, at = list[bytes](), 0
-    while (end := body.find(b"\r\n", at)) >= 0 and (size := int(body[at:end].split(b";")[0], 16)):
+    while (end := body.find(b"\r\n", at)) >= 0 and (size := chunk_size(body[at:end])):
         parts.append(body[end + 2 : end + 2 + size])
         at = end + 2 + size + 2
     return b"".join(parts)
+
+
+def chunk_size(line: bytes) -> int:
+    """The size that a chunk's first line gives. Raises ValueError, also for a sign, which would lead backwards."""
+    digits = line.partition(b";")[0].strip()
+    if not digits.isalnum():
+        raise ValueError("a chunk without a size")
+    return int(digits, 16)
 
 
 def admin(method: str, path: str, *, timeout: float = 2.0) -> tuple[int, bytes]:

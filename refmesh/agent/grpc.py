@@ -93,7 +93,7 @@ def unary(
         if not data:
             raise CallFailed(14, "the connection ended before the reply")
         try:
-            events = h2c.receive_data(data)
+            events = _heard(h2c, data)
         except h2.exceptions.ProtocolError as error:
             raise CallFailed(14, f"the peer does not speak HTTP/2: {error}") from error
         for event in events:
@@ -111,11 +111,19 @@ def unary(
         connection.sendall(h2c.data_to_send())
 
 
+def _heard(connection: h2.connection.H2Connection, data: bytes) -> list[h2.events.Event]:
+    """What the peer's bytes mean. Raises `ProtocolError`."""
+    try:
+        return connection.receive_data(data)
+    except UnicodeError as error:
+        raise h2.exceptions.ProtocolError("a header that is no text") from error
+
+
 def _reply(buffer: bytearray, trailers: dict[str, str]) -> bytes:
     status = trailers.get("grpc-status", "")
     if status != "0":
         detail = unquote(trailers.get("grpc-message", "")) or f"HTTP status {trailers.get(':status')}"
-        raise CallFailed(int(status) if status.isdecimal() else 2, detail)
+        raise CallFailed(int(status) if status.isdecimal() and len(status) <= 3 else 2, detail)
     messages = unframe(buffer)
     if len(messages) != 1:
         raise CallFailed(13, f"{len(messages)} messages in a unary reply")
@@ -182,7 +190,7 @@ class Session:
 
     def _receive(self, data: bytes) -> None:
         with self._lock:
-            events = self._h2.receive_data(data)
+            events = _heard(self._h2, data)
             # First of all: h2 knows of them already, and refuses to answer what came before.
             gone = {event.stream_id for event in events if isinstance(event, h2.events.StreamReset)}
             for stream in gone:

@@ -6,19 +6,23 @@ orders. What is read is passed on piece by piece, with limits on time and size.
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from refmesh.agent.admin import chunk_size
 from refmesh.agent.exposition import Translation, Workload
 from refmesh.agent.settings import ADMIN_PORT, INBOUND_SOURCE, log
 from refmesh.agent.statistics import OF_CLUSTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from io import BufferedReader
+    from io import BufferedIOBase
+
+    from _typeshed import WriteableBuffer
 
     from refmesh.agent.settings import Settings
 
@@ -30,6 +34,7 @@ _SECONDS = 8.0
 _MAX_BYTES = 32 << 20
 _MAX_LINE = 1 << 20
 _PIECE = 32 << 10
+_MOST_HEADERS = 200
 _CLUSTER = "|".join(OF_CLUSTERS).replace(".", "%5C.")
 _FILTER = (
     rf"^(istio%5C.|cluster%5C..*%5C.({_CLUSTER})$|cluster_manager%5C.|listener_manager%5C.|control_plane%5C."
@@ -126,30 +131,55 @@ def _get(address: tuple[str, int], source: str, path: str, deadline: float) -> I
             yield rest.decode("utf-8", "replace")
 
 
+class _Timed(io.RawIOBase):
+    """A connection that is read up to a moment, however little comes at a time."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection, self._deadline = connection, deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("it took too long")
+        self._connection.settimeout(remaining)
+        return self._connection.recv_into(buffer)
+
+
 def _body(connection: socket.socket, deadline: float) -> Iterator[bytes]:
-    """The body of a reply, as it comes."""
-    with connection.makefile("rb") as reply:
+    """The body of a reply, as it comes. Raises OSError or ValueError."""
+    with io.BufferedReader(_Timed(connection, deadline)) as reply:
         status = reply.readline(8192).split(b" ", 2)
         if len(status) < 2 or not status[0].startswith(b"HTTP/1.") or status[1][:3] != b"200":
-            raise ValueError(f"the answer was {b' '.join(status[:2])!r}")
-        chunked, left = False, -1
-        while (line := reply.readline(8192).strip().lower()) != b"":
-            chunked = chunked or (line.startswith(b"transfer-encoding:") and b"chunked" in line)
-            if line.startswith(b"content-length:"):
-                left = int(line.partition(b":")[2])
+            raise ValueError(f"the answer was {b' '.join(status[:2])[:80]!r}")
+        chunked, left = _framing(reply)
         total = 0
         for piece in _chunks(reply) if chunked else _plain(reply, left):
             total += len(piece)
             if total > _MAX_BYTES:
                 raise ValueError(f"more than {_MAX_BYTES >> 20} MB")
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError("it took too long")
-            connection.settimeout(remaining)
             yield piece
 
 
-def _plain(reply: BufferedReader, left: int) -> Iterator[bytes]:
+def _framing(reply: BufferedIOBase) -> tuple[bool, int]:
+    """Read the headers: whether a body in chunks follows, and its length, negative where none is given."""
+    chunked, left = False, -1
+    for _ in range(_MOST_HEADERS):
+        line = reply.readline(8192).strip().lower()
+        if not line:
+            return chunked, left
+        name, _, value = line.partition(b":")
+        chunked = chunked or (name == b"transfer-encoding" and b"chunked" in value)
+        if name == b"content-length":
+            if not value.strip().isdigit():
+                raise ValueError("the length of the answer is no number")
+            left = int(value)
+    raise ValueError(f"more than {_MOST_HEADERS} headers")
+
+
+def _plain(reply: BufferedIOBase, left: int) -> Iterator[bytes]:
     """A body of `left` bytes, or for a negative number up to the connection's end."""
     while left and (piece := reply.read1(min(_PIECE, left) if left > 0 else _PIECE)):
         left -= len(piece) if left > 0 else 0
@@ -158,9 +188,9 @@ def _plain(reply: BufferedReader, left: int) -> Iterator[bytes]:
         raise ValueError("the reply broke off")
 
 
-def _chunks(reply: BufferedReader) -> Iterator[bytes]:
+def _chunks(reply: BufferedIOBase) -> Iterator[bytes]:
     """A body in HTTP/1.1's chunks, which may be larger than what is held here at a time."""
-    while left := int(reply.readline(1024).split(b";")[0], 16):
+    while left := chunk_size(reply.readline(1024)):
         while left:
             piece = reply.read1(min(_PIECE, left))
             if not piece:
