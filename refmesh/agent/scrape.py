@@ -40,7 +40,7 @@ _FILTER = (
     rf"^(istio%5C.|cluster%5C..*%5C.({_CLUSTER})$|cluster_manager%5C.|listener_manager%5C.|control_plane%5C."
     r"|server%5C.(live|uptime|memory_allocated|memory_heap_size|total_connections|days_until_first_cert_expiring)$)"
 )
-_GRAPH_FILTER = r"^istio%5C.(requests_total|request_duration_milliseconds|tcp_connections_opened_total)"
+_GRAPH_FILTER = r"^istio%5C.(requests_total|request_duration_milliseconds|tcp_connections_(opened|closed)_total)"
 """What the dashboard draws from: asked for by the query `graph`."""
 _PAGE = "/stats/prometheus?usedonly&filter="
 

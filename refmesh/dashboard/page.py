@@ -117,12 +117,12 @@ def _graph_section(view: View, edges: Sequence[Edge], namespace: str) -> str:
         f'<div class="scroll">{drawing.graph(edges)}</div>'
         if edges
         else nothing(
-            "No request and no new connection in the last minute. It takes ten seconds until the first is seen here."
+            "No request and no connection in the last minute. It takes ten seconds until the first is seen here."
         )
     )
     legend = (
-        '<p class="dim">Each edge: requests a second · share that succeeds, p50 / p99; of other TCP: new connections. '
-        "A lock and a solid line: mutual TLS; dashed: plaintext.</p>"
+        '<p class="dim">Each edge: requests a second · share that succeeds, p50 / p99; of other TCP: connections a '
+        "second. A lock and a solid line: mutual TLS; dashed: plaintext.</p>"
     )
     return section("graph", "Service graph", chooser + note + inner + legend)
 

@@ -17,8 +17,8 @@ _SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)$")
 # Possessive, and from the beginning of a word: the time it takes grows with the text, not with its square.
 _LABEL = re.compile(r'\b(\w++)="((?:[^"\\]|\\.)*+)"')
 _REQUESTS, _BUCKET = "istio_requests_total", "istio_request_duration_milliseconds_bucket"
-_CONNECTIONS = "istio_tcp_connections_opened_total"
-_READ = (_REQUESTS, _BUCKET, _CONNECTIONS)
+_OPENED, _CLOSED = "istio_tcp_connections_opened_total", "istio_tcp_connections_closed_total"
+_READ = (_REQUESTS, _BUCKET, _OPENED, _CLOSED)
 _NOT_AFTER = "refmesh_agent_certificate_not_after_seconds"
 BOUNDS = (
     0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000,
@@ -93,7 +93,7 @@ class Edge:
     secure: float
     """Share of requests and connections under mutual TLS, 0 to 1."""
     connections: float = 0.0
-    """New connections a second of what is no HTTP."""
+    """Connections a second of what is no HTTP."""
 
     @property
     def weight(self) -> float:
@@ -102,14 +102,18 @@ class Edge:
 
 
 @lru_cache(maxsize=16_384)
-def _flow(labels: str, *, tcp: bool = False) -> Flow | None:
-    """What the labels of a sample are about, None for what another proxy reports better."""
+def _flow(name: str, labels: str) -> Flow | None:
+    """What a sample is about, None for what another one reports better."""
     known = "unknown"
     found = {key: value[:_LONGEST_NAME] for key, value in _LABEL.findall(labels)}
     source_name = found.get("source_canonical_service", known)
+    tcp, arrived = name in {_OPENED, _CLOSED}, found.get("reporter") == "destination"
+    # A server's proxy opens a connection before it knows the client's certificate, or that there is none.
+    if tcp and name != (_CLOSED if arrived else _OPENED):
+        return None
     # Over TCP a server's proxy learns from the certificate whose account it is, and no more.
     client = found.get("source_principal", known) if tcp else source_name
-    if found.get("reporter") == "destination" and client != known:
+    if arrived and client != known:
         # The client's proxy has the same requests and connections, and those that never arrived.
         return None
     host = found.get("destination_service", known) != known
@@ -117,7 +121,7 @@ def _flow(labels: str, *, tcp: bool = False) -> Flow | None:
         destination = (found.get("destination_service_namespace", known), found.get("destination_service_name", known))
     else:
         destination = (found.get("destination_workload_namespace", known), found["destination_canonical_service"])
-    if found.get("reporter") == "destination":
+    if arrived:
         secure = found.get("connection_security_policy") == "mutual_tls"
     else:
         secure = found.get("destination_principal", known) != known
@@ -147,10 +151,10 @@ def read(lines: Iterable[str], *, most: int = 200_000) -> Reading:
         name, labels, value = match.groups()
         if name == _BUCKET:
             labels, _, bound = labels.rpartition(',le="')
-            flow, place = _flow(labels), _PLACE.get(bound.rstrip('"'))
+            flow, place = _flow(name, labels), _PLACE.get(bound.rstrip('"'))
             if flow is not None and place is not None:
                 buckets.setdefault(flow, [0.0] * len(BOUNDS))[place] += _number(name, value, _MOST_COUNT)
-        elif name in _READ and (flow := _flow(labels, tcp=name == _CONNECTIONS)) is not None:
+        elif name in _READ and (flow := _flow(name, labels)) is not None:
             requests[flow] = requests.get(flow, 0.0) + _number(name, value, _MOST_COUNT)
         if max(len(requests), len(buckets)) > _MOST_FLOWS:
             raise ValueError(f"traffic of more than {_MOST_FLOWS} kinds")

@@ -112,7 +112,7 @@ def test_a_service_page_has_calls_in_both_directions() -> None:
 
 
 def test_an_empty_mesh_has_a_page() -> None:
-    assert "No request and no new connection in the last minute" in overview(View(now=0))
+    assert "No request and no connection in the last minute" in overview(View(now=0))
 
 
 def test_five_hundred_services_are_quick() -> None:
