@@ -16,7 +16,10 @@ C, E, _, L, R = ResourceType
 
 @dataclass(frozen=True)
 class Toy:
-    """A toy world: clusters with versions, listeners with the route they name, routes with the cluster they name."""
+    """A toy world: clusters with versions, listeners with the route they name, routes with the cluster they name.
+
+    It is what all proxies share, or what one proxy has alone.
+    """
 
     clusters: dict[str, int] = field(default_factory=dict)
     endpoints: dict[str, int] = field(default_factory=dict)
