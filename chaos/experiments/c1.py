@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import time
+
 from chaos.experiment import Experiment, NotHere, Setup
 from chaos.faults import ScaleToZero
 from chaos.judging import judged, no_added_errors
+from chaos.model import History, Judgement
 from chaos.objects import ECHO, ECHO_PORT, service
 from chaos.scene import Scene
+from reports.model import JSON, Verdict
 
-__all__ = ["EXPERIMENT"]
+__all__ = ["EXPERIMENT", "judge"]
+
+CONVERGED_SECONDS = 10.0
+"""From the control plane's readiness until proxies have taken news."""
+READY = "control plane ready again at"
 
 FRESH_PORT = 8082
 """A port no other service has, so that no listener for it exists before."""
+
+
+def judge(history: History) -> Judgement:
+    """Not one error, and proxies have news within 10 s of the control plane's readiness."""
+    found, ready, recovered = no_added_errors(history), history.facts.get(READY), history.marks.recovered
+    if found.verdict is not Verdict.PASS or recovered is None:
+        return found  # without a recovery no experiment passes
+    if not isinstance(ready, int | float):
+        return Judgement(Verdict.INCONCLUSIVE, "nobody saw when the control plane was ready again")
+    took = max(0.0, recovered - ready)
+    if took > CONVERGED_SECONDS:
+        return Judgement(
+            Verdict.FAIL,
+            f"proxies took news {took:.1f} s after the control plane was ready, not within {CONVERGED_SECONDS:.0f} s",
+        )
+    return Judgement(Verdict.PASS, f"{found.reason}; proxies took news {took:.1f} s after the control plane was ready")
 
 
 def _prepare(scene: Scene) -> Setup:
@@ -22,6 +46,7 @@ def _prepare(scene: Scene) -> Setup:
 
     fresh = service(f"{ECHO}-after", scene.space, ECHO, "http", FRESH_PORT, ECHO_PORT)
     made: list[str] = []
+    facts: dict[str, JSON] = {"control plane": f"{namespace}/{deployment}"}
 
     def converged() -> bool:
         """Whether proxies take news again: a service made after the outage is routed to under strict mutual TLS.
@@ -31,6 +56,7 @@ def _prepare(scene: Scene) -> Setup:
         now = scene.kube.get("apps/v1", "Deployment", deployment, namespace)
         if not (now and now.get("status", {}).get("readyReplicas")):
             return False
+        facts.setdefault(READY, time.time())
         if not made:
             scene.kube.apply(fresh)
             made.append(ECHO)
@@ -40,17 +66,17 @@ def _prepare(scene: Scene) -> Setup:
         fault=ScaleToZero(namespace, deployment),
         url=f"http://{ECHO}.{scene.space}:{ECHO_PORT}/",
         recovered=converged,
-        facts={"control plane": f"{namespace}/{deployment}"},
+        facts=facts,
     )
 
 
 EXPERIMENT = Experiment(
     id="C1",
     title="control plane at 0: traffic goes on",
-    hypothesis="no added error while the control plane is away, strict mutual TLS holds, and news is taken after it",
+    hypothesis="no added error without the control plane, strict mutual TLS holds, news within 10 s of its return",
     fault=ScaleToZero.name,
     prepare=_prepare,
-    judge=judged(no_added_errors),
+    judge=judged(judge),
     proves=("control-plane-outage",),
     disruptive=True,
     lossless=True,

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from chaos.experiments import EXPERIMENTS, n1, p1
+from chaos.experiments import EXPERIMENTS, c1, n1, p1
 from chaos.model import Marks
 from reports.model import Verdict
 from tests.unit.chaos.helpers import INJECTED, UNDONE, history, replaced, sample, traffic
@@ -93,6 +93,24 @@ def test_n1_says_nothing_without_requests_under_the_fault():
     few = delayed()
     few = replace(few, marks=Marks(1000, INJECTED, UNDONE - 0.6, UNDONE, None, 1008))
     assert n1.judge(few).verdict is Verdict.INCONCLUSIVE
+
+
+def returned(after, **more):
+    """The control plane was ready a second after the undo, and proxies had news so many seconds after that."""
+    facts = {c1.READY: UNDONE + 1.0}
+    return history(facts=facts, recovered=UNDONE + 1.0 + after, ended=UNDONE + 15, **more)
+
+
+def test_c1_gives_proxies_ten_seconds_from_the_control_planes_return():
+    for after, verdict in ((-0.1, Verdict.PASS), (9.9, Verdict.PASS), (10.1, Verdict.FAIL)):
+        assert c1.judge(returned(after)).verdict is verdict
+    assert "10.1 s" in c1.judge(returned(10.1)).reason
+
+
+def test_c1_fails_with_an_error_and_says_nothing_where_nobody_saw_the_return():
+    lost = replaced(traffic(), INJECTED + 1, INJECTED + 1.05, error="reset")
+    assert c1.judge(returned(1.0, samples=lost)).verdict is Verdict.FAIL
+    assert c1.judge(history()).verdict is Verdict.INCONCLUSIVE
 
 
 def test_only_the_sham_expects_no_verdict():

@@ -1,15 +1,15 @@
 import pytest
 
 from chaos.experiment import Experiment
-from chaos.experiments import EXPERIMENTS
+from chaos.experiments import EXPERIMENTS, c1
 from chaos.report import result_of, without_history
 from chaos.suite import catalogue
 from reports.model import Verdict, result_from_json, result_to_json
-from tests.unit.chaos.helpers import INJECTED, history, refusals
+from tests.unit.chaos.helpers import INJECTED, UNDONE, history, refusals
 
 
 def test_a_result_carries_figures_plot_and_reproduction():
-    result = result_of(EXPERIMENTS["C1"], history(), "refmesh")
+    result = result_of(EXPERIMENTS["C1"], history(facts={c1.READY: UNDONE}), "refmesh")
     assert result.verdict is Verdict.PASS
     assert result.plots[0].kind == "timeline"
     assert result.metrics["success_during"] == 1
@@ -21,8 +21,8 @@ def test_a_judge_that_crashes_judged_nothing():
     def crash(_):
         raise ZeroDivisionError("oops")
 
-    c1 = EXPERIMENTS["C1"]
-    broken = Experiment(c1.id, c1.title, c1.hypothesis, c1.fault, c1.prepare, crash)
+    whole = EXPERIMENTS["C1"]
+    broken = Experiment(whole.id, whole.title, whole.hypothesis, whole.fault, whole.prepare, crash)
     result = result_of(broken, history(), "refmesh")
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "crashed" in result.reason
