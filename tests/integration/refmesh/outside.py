@@ -20,9 +20,9 @@ class Page:
     text: str
 
 
-def fetch(address: str, path: str, port: int = 80) -> Page:
-    """GET over a connection of its own."""
-    return _ask(http.client.HTTPConnection(address, port, timeout=_SECONDS), path)
+def fetch(address: str, path: str, port: int = 80, method: str = "GET") -> Page:
+    """Ask over a connection of its own."""
+    return _ask(http.client.HTTPConnection(address, port, timeout=_SECONDS), path, method)
 
 
 def fetch_secure(address: str, host: str, path: str, root: str, port: int = 443) -> Page:
@@ -37,9 +37,9 @@ def fetch_secure(address: str, host: str, path: str, root: str, port: int = 443)
     return _ask(Connection(host, timeout=_SECONDS), path)
 
 
-def _ask(connection: http.client.HTTPConnection, path: str) -> Page:
+def _ask(connection: http.client.HTTPConnection, path: str, method: str = "GET") -> Page:
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         reply = connection.getresponse()
         return Page(reply.status, reply.read().decode(errors="replace"))
     except (OSError, http.client.HTTPException) as error:

@@ -12,7 +12,8 @@ import sys
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,11 @@ def every_version_takes_its_turn(address: str) -> None:
         return seen == {"v1", "v2", "v3"}
 
     eventually(all_three, timeout=60, what="the page shows reviews from all three versions in turn")
+    # Whoever signs in or out is sent to the page.
+    assert fetch(address, "/login", method="POST").status == 302
+    assert fetch(address, "/logout").status == 302
+    assert "Comedy of Errors" in fetch(address, "/api/v1/products").text
+    assert fetch(address, "/api/v1/products/0/reviews").status == 200
 
 
 def over_tls(shell: Shell, folder: Path) -> None:
@@ -313,23 +319,46 @@ def traced(mesh: Mesh, visitor: Client, path: str, parts: set[str]) -> str:
     headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
     (one,) = visitor.batch(Batch(url=f"{SHOP}{path}", headers=headers, timeout=10))
     assert one.status == 200
+    with dashboard(mesh) as page:
+        # Proxies report every five seconds.
+        eventually(
+            lambda: all(part in page(f"trace/{trace}") for part in parts), timeout=60, what=f"a trace with {parts}"
+        )
+        return page(f"trace/{trace}")
+
+
+@contextmanager
+def dashboard(mesh: Mesh) -> Iterator[Callable[[str], str]]:
+    """The control plane's pages by their paths; empty where there is none."""
     (pod,) = mesh.kube.list("v1", "Pod", "refmesh-system", selector="app=refmesh")
     with mesh.kube.forward("refmesh-system", pod["metadata"]["name"], 15016) as (_, port):
 
-        def text() -> str:
+        def page(path: str) -> str:
             try:
-                with urllib.request.urlopen(f"http://localhost:{port}/trace/{trace}", timeout=5) as reply:
+                with urllib.request.urlopen(f"http://localhost:{port}/{path}", timeout=5) as reply:
                     return str(reply.read().decode())
             except urllib.error.HTTPError:
                 return ""
 
-        # Proxies report every five seconds.
-        eventually(lambda: all(part in text() for part in parts), timeout=60, what=f"a trace with {parts}")
-        return text()
+        yield page
+
+
+def on_the_graph(mesh: Mesh, visitor: Client) -> None:
+    """Step 10: the service graph has an edge for every call that a page takes, each under mutual TLS."""
+    ends = (("visitor", "productpage"), ("productpage", "details"), ("productpage", "reviews"), ("reviews", "ratings"))
+    said = [rf"{one}\.default → {other}\.default: [^<]* succeed, [^<]*, mutual TLS" for one, other in ends]
+    with dashboard(mesh) as page:
+
+        def drawn() -> bool:
+            assert statuses(visitor, "/productpage") == {200: 1}
+            graph = page("").partition('<svg class="graph"')[2].partition("</svg>")[0]
+            return all(re.search(edge, graph) for edge in said)
+
+        eventually(drawn, timeout=60, what=f"the service graph has {ends}")
 
 
 def seen_from_outside(shell: Shell, mesh: Mesh, visitor: Client) -> None:
-    """Step 10: a trace of one page crosses all services, and the access log has the page."""
+    """Step 10: a trace of one page crosses all services, the graph shows them, and the access log has the page."""
     served_by_both = {
         "visitor.default calls productpage.default: GET /productpage, 200",
         "productpage.default server: GET /productpage, 200",
@@ -341,6 +370,7 @@ def seen_from_outside(shell: Shell, mesh: Mesh, visitor: Client) -> None:
         "ratings.default server: GET /ratings/0, 200",
     }
     traced(mesh, visitor, "/productpage", served_by_both)
+    on_the_graph(mesh, visitor)
     lines = shell("kubectl logs deployment/productpage-v1 -c refmesh-proxy --since=60s").splitlines()
     logged = [json.loads(line) for line in lines if line.startswith("{")]
     assert any(one.get("path") == "/productpage" and one["response_code"] == 200 for one in logged)
