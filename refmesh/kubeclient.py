@@ -38,6 +38,8 @@ _WATCH_SECONDS = 290
 _REQUEST_SECONDS = 30.0
 # 0.2 + 0.4 + ... seconds: about six in all
 _BUSY_RETRIES = 5
+CHUNK = 500
+"""Objects of one answer to a list."""
 
 
 class KubeError(RefmeshError):
@@ -79,7 +81,7 @@ class WatchEvent:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole collection and the resourceVersion it was read at."""
+    """A collection, or a piece of it, and the resourceVersion it was read at."""
 
     items: list[JSON]
     version: str
@@ -230,19 +232,32 @@ class Kube:
     async def page(
         self, api_version: str, plural: str, namespace: str | None = None, selector: str = "", fields: str = ""
     ) -> Page:
-        """Every object of a kind with the resourceVersion to watch from; read in chunks to keep the peak small.
+        """Every object of a kind with the resourceVersion to watch from.
 
         `selector` is of labels, `fields` of fields, such as `spec.nodeName=n1`.
         """
-        query = {"limit": "500", **_selectors(selector, fields)}
+        items, version = list[JSON](), ""
+        async for page in self.pages(api_version, plural, namespace, selector, fields):
+            items += page.items
+            version = page.version
+        return Page(items, version)
+
+    async def pages(
+        self, api_version: str, plural: str, namespace: str | None = None, selector: str = "", fields: str = ""
+    ) -> AsyncIterator[Page]:
+        """The same in pieces of `CHUNK` objects, for whoever keeps less of an object than what is sent of it.
+
+        All of them are of one moment, whose resourceVersion each has (Kubernetes API concepts, "Retrieving large
+        results sets in chunks"); a list that takes too long ends in `Expired`.
+        """
+        query = {"limit": str(CHUNK), **_selectors(selector, fields)}
         path = _kind_path(api_version, plural, namespace)
-        items: Objects = []
         while True:
             answer = await self.request("GET", path, query=query, collection=True)
-            items.extend(answer.get("items") or [])
             metadata = answer.get("metadata") or {}
+            yield Page(answer.get("items") or [], str(metadata.get("resourceVersion", "")))
             if not metadata.get("continue"):
-                return Page(items, str(metadata.get("resourceVersion", "")))
+                return
             query["continue"] = metadata["continue"]
 
     async def create(self, api_version: str, plural: str, body: JSON, namespace: str | None = None) -> JSON:

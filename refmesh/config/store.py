@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -110,10 +111,21 @@ class Store:
 
     def replace(self, source: str, items: Iterable[Any]) -> bool:
         """Take in a complete list: what is not in it is gone."""
-        present, changed = set(), False
+        present = set[Key]()
+        changed = self.add(source, items, present)
+        return self.keep(source, present) or changed
+
+    def add(self, source: str, items: Iterable[Any], present: set[Key]) -> bool:
+        """Take in a piece of a list, and note in `present` what was in it. Says whether anything did change."""
+        changed = False
         for obj in items:
             present.add(key_of(obj))
             changed |= self.put(source, obj)
+        return changed
+
+    def keep(self, source: str, present: AbstractSet[Key]) -> bool:
+        """Forget what no piece of a list had in it. Says whether there was any."""
+        changed = False
         for key in self._known(source) - present:
             changed |= self.drop(source, key)
         return changed

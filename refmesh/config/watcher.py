@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import aiohttp
 
-from refmesh.config.model import Snapshot, key_of
+from refmesh.config.model import Key, Snapshot, key_of
 from refmesh.config.store import SOURCES, Source, Store
 from refmesh.kubeclient import Expired, Kube, KubeError, NotServed
 from refmesh.telemetry import metrics
@@ -86,9 +86,7 @@ class Watcher:
         while True:
             try:
                 if not version:
-                    page = await self._kube.page(source.api_version, source.plural)
-                    self._note(source, changed=self._store.replace(source.name, page.items))
-                    version = page.version
+                    version = await self._list(source)
                     metrics.WATCH_LISTS.labels(source.name).inc()
                 async for event in self._kube.watch(source.api_version, source.plural, version):
                     version, delay = event.version or version, _BACKOFF_SECONDS[0]
@@ -113,9 +111,27 @@ class Watcher:
                 log.warning("the API server refused the watch of %s (%s)", source.plural, _short(error))
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 log.warning("watch of %s was cut (%s); what is known stays in force", source.plural, _short(error))
+            except Exception:
+                # Whatever it is, nobody would notice a task that ended: its kind would stay as it is now for ever.
+                version = ""
+                log.exception("following %s failed; what is known stays in force", source.plural)
             metrics.WATCH_ERRORS.labels(source.name).inc()
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(delay * 2, _BACKOFF_SECONDS[1])
+
+    async def _list(self, source: Source) -> str:
+        """Take in a list piece by piece: what is kept of ten thousand pods is a tenth of what is sent of them.
+
+        What a piece says of an object is as true as what a watch would say of it; only at the end of the list is it
+        known what is gone.
+        """
+        present, changed, version = set[Key](), False, ""
+        async for page in self._kube.pages(source.api_version, source.plural):
+            changed |= self._store.add(source.name, page.items, present)
+            version = page.version
+        changed |= self._store.keep(source.name, present)
+        self._note(source, changed=changed)
+        return version
 
 
 def _short(error: BaseException) -> str:

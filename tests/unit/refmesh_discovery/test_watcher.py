@@ -115,6 +115,47 @@ async def test_an_expired_version_means_a_fresh_list(server: ApiServer) -> None:
         await follower.until(lambda snapshot: set(snapshot.pods) == {("shop", "c")})
 
 
+async def test_a_long_list_is_taken_in_piece_by_piece(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody holds all that was sent; and what a second list has nowhere is gone, not what a piece of it lacks."""
+    pieces, add = list[int](), Store.add
+
+    def counted(store: Store, source: str, items: list[Any], present: set[Any]) -> bool:
+        pieces.append(len(items))
+        return add(store, source, items, present)
+
+    monkeypatch.setattr(Store, "add", counted)
+    server.page_size, server.items[PODS] = 10, [pod(f"p{number}", f"10.1.0.{number}") for number in range(25)]
+    async with following(server) as follower:
+        assert len(follower.snapshots[0].pods) == 25
+        assert max(pieces) == 10
+        await server.watched(PODS, 1)
+        server.items[PODS] = server.items[PODS][:3] + server.items[PODS][12:]
+        server.expired.add(PODS)
+        server.cut()
+        await follower.until(lambda snapshot: len(snapshot.pods) == 16)
+        assert {("shop", "p0"), ("shop", "p24")} <= set(follower.snapshots[-1].pods)
+        assert min(len(one.pods) for one in follower.snapshots) == 16
+
+
+async def test_an_error_that_nobody_foresaw_ends_no_watch(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put = Store.put
+
+    def failing(store: Store, source: str, obj: Any) -> bool:
+        if obj["metadata"]["name"] == "odd":
+            raise KeyError("odd")
+        return put(store, source, obj)
+
+    monkeypatch.setattr(Store, "put", failing)
+    async with following(server) as follower:
+        await server.watched(PODS, 1)
+        server.push(PODS, "ADDED", pod("odd", "10.1.0.8"))
+        server.items[PODS] = [pod("a"), pod("b", "10.1.0.9")]
+        await follower.until(lambda snapshot: set(snapshot.pods) == {("shop", "a"), ("shop", "b")})
+    assert "following pods failed" in caplog.text
+
+
 async def test_a_kind_that_appears_later_is_picked_up(server: ApiServer) -> None:
     server.missing.add(PEERS)
     server.items[PEERS] = [policy("default", {"mtls": {"mode": "STRICT"}})]
