@@ -6,12 +6,14 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["REMOVED", "redact", "redacted", "redacted_history"]
 
 REMOVED = "[removed]"
+_Hide = Callable[[Any], Any]
+"""What becomes of a value that a name says is secret."""
 _SECRETS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"),
@@ -20,19 +22,42 @@ _SECRETS = (
 )
 _ENCODED = re.compile(r"\b(?:LS0tLS1|MII|MHcC)[A-Za-z0-9+/]{40,}={0,2}")
 """Base64 that may hold a key: of PEM, or of DER."""
-_NAMES = re.compile(
-    r"(?i)(password|passwd|secret_?key|private_?key|api[_-]?key|inline_?bytes|token|authorization|cookie)[\"'\]]*$"
+_USER = re.compile(r"(://[^\s/:@\"']*:)[^\s/\"']+@")
+"""Of an address: postgres://shop:hunter2@db/shop."""
+_OF_KEYS = r"(?:api|private|access|secret|encryption|signing|session|master)[_-]?key"
+_WORD = rf"(?:pass(?:word|wd|phrase)|secret|token|credential|cookie|authorization|{_OF_KEYS})"
+_SHOUTED = r"(?:(?<![A-Z])(?:PASS|PWD)(?![A-Z])|_KEY(?![A-Z]))"
+"""What says it too in the names of an environment: DB_PASS, FERNET_KEY."""
+_FLAG = r"--?[\w.-]{0,60}(?i:passw(?:or)?d|passphrase|token|secret|credentials?|key)"
+_FLAGGED = re.compile(rf"(?<![\w-])({_FLAG}[ \t]+)[^\s\"'-][^\s\"']*")
+_KEY = re.compile(
+    rf"(?i:{_WORD}|(?:pass(?:word|wd|phrase)|token|credential|{_OF_KEYS})s|(?<![a-z])pass|inline_?bytes)"
+    rf"(?:[_-]?[0-9]{{1,4}})?[\"'\]]*$|^(?=[A-Z0-9_]+$).*(?:(?i:{_WORD})|{_SHOUTED})"
 )
-_HOLDS = re.compile(r"(?i)value(?!From)|exact|prefix|suffix|contains|regex|match|string|bytes")
-"""Keys under which the value stands of what the `name` or `key` beside them says."""
-_REFERENCES = {"audience", "group", "key", "kind", "name", "namespace", "path", "secretName"}
-"""Keys that say where a secret is, not what: they are kept below a name that speaks of one."""
+"""A key that says it of its own value: at its end, for much that has the word earlier only refers to a secret
+(secretName), or anywhere in the way of an environment."""
+_NAME = re.compile(rf"(?i:{_WORD}|(?<![a-z])(?:pass|pwd)(?![a-z]))|{_SHOUTED}")
+"""What `name` or `key` says of the value beside it: anywhere, as in request.headers[x-api-key]."""
+_HOLDS = re.compile(
+    r"(?i)(?:\w*_|not|raw|string|default)?values?|(?:exact|prefix|suffix|contains|(?:safe_?)?regex|string)(?:_?match)?"
+    r"|(?:inline_?)?(?:string|bytes)|safe_regex_match|value_?match"
+)
+"""Keys under which the value stands of what the `name` or `key` beside them says. Not `match`: beside a `name`, it is
+a route's."""
+_PLACES = "fromHeaders"
+"""Where a token is looked for: what stands there is none."""
+_PUBLIC = {"certificate_chain", "validation_context"}
+"""What of Envoy's TLS secrets everybody may see."""
+_REFERENCES = {"@type", "audience", "group", "key", "kind", "name", "namespace", "path", "secretName", "ttl"}
+"""Keys that say where a secret is, or how long it lasts, not what: they are kept below a name that speaks of one."""
 
 
 def redact(text: str) -> str:
     """The text without private keys, also encoded ones, and without tokens."""
     for pattern in _SECRETS:
         text = pattern.sub(REMOVED, text)
+    text = _USER.sub(lambda found: f"{found[1]}{REMOVED}@", text)
+    text = _FLAGGED.sub(lambda found: f"{found[1]}{REMOVED}", text)
     return _ENCODED.sub(lambda found: REMOVED if _is_key(found[0]) else found[0], text)
 
 
@@ -58,7 +83,7 @@ def _is_key(encoded: str) -> bool:
 
 def redacted(value: Any) -> Any:
     """A JSON value without secrets, also under names that say so. Objects of kind Secret lose their data."""
-    return _walk(value, names=_NAMES.search)
+    return _walk(value, hide=_hidden)
 
 
 def redacted_history(value: Any) -> Any:
@@ -67,63 +92,77 @@ def redacted_history(value: Any) -> Any:
     Under a name that speaks of a secret, a single word as long as one is taken out, but not the short words by which a
     check calls its cases ("expired"): a judge needs them.
     """
-    return _walk(value, names=lambda _: None, words=_NAMES.search)
+    return _walk(value, hide=_without_long)
 
 
-def _walk(value: Any, names: Any, words: Any = lambda _: None) -> Any:
+def _walk(value: Any, hide: _Hide) -> Any:
     if isinstance(value, Mapping):
-        return {key: _under(str(key), item, value, names, words) for key, item in value.items()}
+        return _mapping(value, value, hide)
     if isinstance(value, list | tuple):
-        return [_walk(item, names, words) for item in value]
+        # Of arguments, without what follows a flag that asks for a secret.
+        return [
+            hide(item) if _is_flag(flag) and isinstance(item, str) and not item.startswith("-") else _walk(item, hide)
+            for flag, item in zip((None, *value), value, strict=False)
+        ]
     if not isinstance(value, str):
         return value
-    return _inside(value, names, words)
+    return _inside(value, hide)
 
 
-def _under(key: str, item: Any, parent: Mapping[str, Any], names: Any, words: Any) -> Any:
-    if parent.get("kind") == "Secret" and key in {"data", "stringData"}:
+def _is_flag(item: Any) -> bool:
+    return isinstance(item, str) and re.fullmatch(_FLAG, item) is not None
+
+
+def _mapping(value: Mapping[str, Any], beside: Mapping[str, Any], hide: _Hide) -> dict[str, Any]:
+    return {key: _under(str(key), item, beside, hide) for key, item in value.items()}
+
+
+def _under(key: str, item: Any, beside: Mapping[str, Any], hide: _Hide) -> Any:
+    """What is kept of a value that stands under a key, and beside others."""
+    if beside.get("kind") == "Secret" and key in {"data", "stringData"}:
         return REMOVED
+    if key == _PLACES and isinstance(item, list | tuple):
+        return [_mapping(one, {}, hide) if isinstance(one, Mapping) else _walk(one, hide) for one in item]
     # The environment of a container: {"name": "DB_PASSWORD", "value": …}; a condition: {"key": …, "values": […]}.
-    beside = (str(parent.get("name", "")), str(parent.get("key", ""))) if _HOLDS.search(key) else ()
-    said = (key, *beside)
-    if any(map(names, said)):
-        return _hidden(item)
-    if any(map(words, said)):
-        return _without_long(item, names, words)
-    return _walk(item, names, words)
+    held = _HOLDS.fullmatch(key) is not None
+    said = (held and _says(beside.get("name"))) or ((held or key == "match") and _says(beside.get("key")))
+    return hide(item) if said or _KEY.search(key) is not None else _walk(item, hide)
+
+
+def _says(name: Any) -> bool:
+    return isinstance(name, str) and _NAME.search(name) is not None
 
 
 def _hidden(value: Any) -> Any:
     """A value without any of its texts, at any depth, but for those that only refer to something."""
     if isinstance(value, Mapping):
         return {
-            key: redact(item) if key in _REFERENCES and isinstance(item, str) else _hidden(item)
+            key: redacted(item) if key in _PUBLIC or (key in _REFERENCES and isinstance(item, str)) else _hidden(item)
             for key, item in value.items()
         }
     return REMOVED if isinstance(value, str | list | tuple) else value
 
 
-def _without_long(value: Any, names: Any, words: Any) -> Any:
+def _without_long(value: Any) -> Any:
     """A value without the single words that are as long as a secret, at any depth."""
     if isinstance(value, Mapping):
         return {
-            key: _walk(item, names, words) if key in _REFERENCES else _without_long(item, names, words)
-            for key, item in value.items()
+            key: redacted_history(item) if key in _REFERENCES else _without_long(item) for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_without_long(item, names, words) for item in value]
+        return [_without_long(item) for item in value]
     if isinstance(value, str) and len(value) >= 16 and not re.search(r"\s", value):
         return REMOVED
-    return _walk(value, names, words)
+    return redacted_history(value)
 
 
-def _inside(text: str, names: Any, words: Any) -> str:
+def _inside(text: str, hide: _Hide) -> str:
     """A text; one that is a JSON object itself (kubectl's annotation of what was applied) is looked into."""
     if text.startswith("{") and text.rstrip().endswith("}"):
         try:
             document = json.loads(text)
         except ValueError:
             return redact(text)
-        cleaned = _walk(document, names, words)
+        cleaned = _walk(document, hide)
         return text if cleaned == document else json.dumps(cleaned)
     return redact(text)

@@ -105,6 +105,41 @@ def test_a_secret_is_removed_below_a_name_of_one_and_what_refers_to_it_stays():
     assert redacted(kept) == kept
 
 
+SPOKEN = "AWS_SECRET_ACCESS_KEY SECRET_KEY_BASE ENCRYPTION_KEY PASSWORD_1 DB_PASS CLIENT_SECRET TOKENS credential"
+
+
+@pytest.mark.parametrize("name", SPOKEN.split())
+def test_a_secret_is_known_by_the_common_names(name):
+    assert redacted({"env": [{"name": name, "value": "x"}]}) == {"env": [{"name": name, "value": REMOVED}]}
+    assert redacted({name: "x"}) == {name: REMOVED}
+    assert PASSWORD not in json.dumps(redacted_history([{"name": name, "value": PASSWORD}, {name: PASSWORD}]))
+
+
+def test_secrets_of_addresses_arguments_and_envoys_own_are_removed():
+    assert redacted(f"postgres://u:{PASSWORD}@h/db") == f"postgres://u:{REMOVED}@h/db"
+    assert redacted(["--password", PASSWORD, "--port", "80"]) == ["--password", REMOVED, "--port", "80"]
+    assert redact(f"run --db-password {PASSWORD} --port 80") == f"run --db-password {REMOVED} --port 80"
+    generic = {"name": "api", "generic_secret": {"secret": {"inline_string": "x"}}}
+    chain = {"name": "default", "tls_certificate": {"certificate_chain": {"filename": "/chain.pem"}}}
+    dump = {"dynamic_active_secrets": [{"name": "a", "secret": generic}, {"name": "b", "secret": chain}]}
+    hidden = {"name": "api", "generic_secret": {"secret": {"inline_string": REMOVED}}}
+    assert redacted(dump) == {
+        "dynamic_active_secrets": [{"name": "a", "secret": hidden}, {"name": "b", "secret": chain}]
+    }
+
+
+def test_what_tells_a_place_or_a_route_and_no_secret_stays():
+    kept = [
+        {"consistentHash": {"httpCookie": {"name": "user", "path": "/", "ttl": "60s"}}},
+        {"jwtRules": [{"fromHeaders": [{"name": "Authorization", "prefix": "Bearer "}], "fromParams": ["token"]}]},
+        {"http": [{"name": "token", "match": [{"uri": {"exact": "/token"}}], "route": []}]},
+        {"rules": [{"name": "token", "matches": [{"path": {"value": "/token"}}]}]},
+    ]
+    assert redacted(kept) == kept
+    assert redacted_history(kept) == kept
+    assert redacted({"key": "x-api-key", "match": {"exact": "x"}}) == {"key": "x-api-key", "match": {"exact": REMOVED}}
+
+
 def test_a_history_keeps_the_names_of_its_cases_but_no_secret():
     history = {"token": "expired", "case": {"token": OPAQUE}, "seen": [{"password": [PASSWORD, "wrong"]}]}
     assert redacted_history(history) == {

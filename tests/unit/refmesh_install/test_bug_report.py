@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.install.bug_report import Report, _part, write
-from refmesh.install.redaction import GONE, clean, clean_text
+from refmesh.install.redaction import FOREIGN, GONE, clean, clean_text
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -88,7 +88,7 @@ def test_nothing_planted_survives_anywhere(tmp_path: Path) -> None:
     pod = yaml.safe_load(text["refmesh-bug-report/pod.yaml"])
     container = pod["spec"]["containers"][0]
     assert container["args"][1] == "--port=80"
-    assert container["env"] == [{"name": "API_TOKEN", "value": GONE}, {"name": "MODE", "value": "fast"}]
+    assert container["env"] == [{"name": "API_TOKEN", "value": FOREIGN}, {"name": "MODE", "value": FOREIGN}]
     assert pod["spec"]["volumes"] == [{"secret": {"secretName": "certs"}}]
     assert pod["spec"]["automountServiceAccountToken"] is False
     assert json.loads(text["refmesh-bug-report/dump.json"])["secret"] == {"name": "default"}
@@ -100,6 +100,68 @@ def test_nothing_planted_survives_anywhere(tmp_path: Path) -> None:
         {"key": "request.headers[x-api-key]", "values": [GONE]},
         {"key": "a", "notValues": ["b"]},
     ]
+
+
+SHORT = "hunter2"
+SPOKEN = [
+    "AWS_SECRET_ACCESS_KEY",
+    "SECRET_KEY",
+    "DJANGO_SECRET_KEY",
+    "SECRET_KEY_BASE",
+    "ENCRYPTION_KEY",
+    "FERNET_KEY",
+    "PASSWORD_1",
+    "DB_PASS",
+    "CLIENT_SECRET",
+    "TOKENS",
+    "passwords",
+    "credential",
+]
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_a_secret_is_known_by_the_common_names(name: str) -> None:
+    variable = {"name": name, "value": SHORT}
+    for planted in ({"name": "refmesh-proxy", "env": [variable]}, {name: SHORT}, f"{name}={SHORT} MODE=fast"):
+        assert SHORT not in json.dumps(clean(planted)), planted
+    assert clean(f"{name}={SHORT} MODE=fast").endswith("MODE=fast")
+
+
+def test_the_environment_of_an_application_stays_with_it() -> None:
+    url = {"name": "DATABASE_URL", "value": f"postgres://u:{SHORT}@h/db"}
+    mode = {"name": "MODE", "value": "fast"}
+    source = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "api", "key": "token"}}}
+    pod = {
+        "metadata": {"annotations": {"applied": json.dumps({"containers": [{"name": "app", "env": [url, mode]}]})}},
+        "initContainers": [{"name": "refmesh-proxy", "env": [url, mode]}],
+        "containers": [{"name": "app", "env": [url, mode, source]}, {"env": [url]}],
+    }
+    kept: Any = clean(pod)
+    assert SHORT not in json.dumps(kept)
+    assert json.loads(kept["metadata"]["annotations"]["applied"])["containers"][0]["env"][1]["value"] == FOREIGN
+    assert kept["initContainers"][0]["env"][0]["value"] == f"postgres://u:{GONE}@h/db"
+    assert kept["initContainers"][0]["env"][1] == mode
+    assert kept["containers"][0]["env"][1:] == [{"name": "MODE", "value": FOREIGN}, source]
+
+
+def test_an_argument_after_a_flag_that_asks_for_a_secret_is_removed() -> None:
+    arguments = ["--password", SHORT, "--port", "80", "--api-key", SHORT, "--print-token", "--fast"]
+    assert clean(arguments) == ["--password", GONE, "--port", "80", "--api-key", GONE, "--print-token", "--fast"]
+    script = ["sh", "-c", f"run --db-password {SHORT} --port 80"]
+    assert clean(script) == ["sh", "-c", f"run --db-password {GONE} --port 80"]
+
+
+def test_what_tells_a_place_or_a_route_and_no_secret_stays() -> None:
+    kept = [
+        {"consistentHash": {"httpCookie": {"name": "user", "path": "/", "ttl": "60s"}}},
+        {"hash_policy": [{"cookie": {"name": "user", "ttl": "60s"}}]},
+        {"jwtRules": [{"fromHeaders": [{"name": "Authorization", "prefix": "Bearer "}], "fromParams": ["token"]}]},
+        {"http": [{"name": "token", "match": [{"uri": {"exact": "/token"}}], "route": []}]},
+        {"routes": [{"name": "token", "match": {"prefix": "/token"}}]},
+        {"rules": [{"name": "token", "matches": [{"path": {"value": "/token"}}]}]},
+    ]
+    assert clean(kept) == kept
+    assert SHORT not in json.dumps(clean({"key": "x-api-key", "match": {"exact": SHORT}}))
 
 
 def test_what_only_refers_to_a_secret_stays() -> None:
@@ -173,3 +235,5 @@ def test_long_texts_are_quick(count: int) -> None:
     assert clean_text("a" * count) == "a" * count
     clean_text("token" * count)
     clean_text("-----BEGIN PRIVATE KEY-----" * min(count, 2000))
+    for piece in ("://:", ".-", "--key ", "SECRET_", "_KEY"):
+        clean_text(piece * count)
