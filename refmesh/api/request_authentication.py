@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from refmesh.api.fields import Field, Invalid
+from refmesh.api.fields import MILLISECOND, Field, Invalid
 from refmesh.api.key_sets import key_set_problem
 from refmesh.api.meta import Meta
 from refmesh.api.selection import EVERYTHING, Selection
@@ -15,6 +17,7 @@ from refmesh.api.selection import EVERYTHING, Selection
 __all__ = ["JwtRule", "RequestAuthentication"]
 
 _HEADER = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_LONGEST_FETCH = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class JwtRule:
     """The keys, as a JSON Web Key Set."""
     jwks_uri: str = ""
     """Where the control plane gets the keys, if they are not given."""
+    timeout: timedelta | None = None
+    """How long it waits for them; None where nothing is said."""
     headers: tuple[tuple[str, str], ...] = ()
     """Where tokens are looked for: names and what stands before the token. Authorization: Bearer if nothing is said."""
     params: tuple[str, ...] = ()
@@ -38,6 +43,17 @@ class JwtRule:
     """Header that carries the verified claims to the application, in base64url."""
     claim_headers: tuple[tuple[str, str], ...] = ()
     """Headers that carry single claims to the application: header and claim."""
+
+    @property
+    def read_headers(self) -> frozenset[str]:
+        """The headers in which tokens are looked for, that of cookies among them."""
+        named = {name for name, _ in self.headers} | ({"cookie"} if self.cookies else set())
+        return frozenset(named if named or self.params else {"authorization"})
+
+    @property
+    def written_headers(self) -> frozenset[str]:
+        """The headers by which the application hears what a token says."""
+        return frozenset(name for name in (self.payload_header, *(name for name, _ in self.claim_headers)) if name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +75,15 @@ class RequestAuthentication:
 
     @classmethod
     def closed(cls, obj: Any, reason: str, domain: str) -> RequestAuthentication:  # noqa: ARG003 - one signature for every kind
-        """What is in force in place of an object that cannot be read: no bearer token holds at what it selects."""
+        """What is in force in place of an object that cannot be read: no bearer token holds at what it selects.
+
+        The headers that its tokens would write are written by nobody then, least of all by clients.
+        """
         spec = Field(obj, "").get("spec")
         if not isinstance(spec.value, dict):
             spec = Field({}, "spec")
-        return cls(Meta.read(obj, "RequestAuthentication"), Selection.lenient(spec), (JwtRule(""),), reason)
+        unsaid = JwtRule("", claim_headers=tuple((name, "sub") for name in sorted(set(_named_outputs(spec)))))
+        return cls(Meta.read(obj, "RequestAuthentication"), Selection.lenient(spec), (unsaid,), reason)
 
 
 def _rule(item: Field) -> JwtRule:
@@ -73,6 +93,7 @@ def _rule(item: Field) -> JwtRule:
         "jwks",
         "jwksUri",
         "jwks_uri",
+        "timeout",
         "fromHeaders",
         "fromParams",
         "fromCookies",
@@ -85,11 +106,12 @@ def _rule(item: Field) -> JwtRule:
         raise Invalid(f"{item.path}.jwks", "or jwksUri must be given, and not both")
     if problem := key_set_problem(jwks) if jwks else _uri_problem(uri):
         raise Invalid(f"{item.path}.{'jwks' if jwks else 'jwksUri'}", problem)
-    return JwtRule(
+    rule = JwtRule(
         issuer=item.get("issuer").text(),
         audiences=_texts(item.get("audiences")),
         jwks=jwks,
         jwks_uri=uri,
+        timeout=_timeout(item.get("timeout")),
         headers=tuple(
             (_header(one.only("name", "prefix").get("name")), one.get("prefix").text(""))
             for one in item.get("fromHeaders").each()
@@ -103,6 +125,39 @@ def _rule(item: Field) -> JwtRule:
             for one in item.get("outputClaimToHeaders").each()
         ),
     )
+    for field, name in _outputs(item):
+        if name.lower() in rule.read_headers:
+            problem = f"is {name!r}, where this rule looks for tokens; name another header"
+            raise Invalid(field.path, problem)
+    return rule
+
+
+def _outputs(item: Field) -> Iterator[tuple[Field, str]]:
+    """The fields of a good rule that name headers to write, and the names."""
+    single = item.get("outputPayloadToHeader")
+    claims = (one.get("header") for one in item.get("outputClaimToHeaders").each())
+    return ((field, field.text()) for field in (single, *claims) if field.present)
+
+
+def _named_outputs(spec: Field) -> Iterator[str]:
+    """The names of headers to write that can be read of a spec, whatever else cannot be."""
+    for rule in _objects(spec.value.get("jwtRules")):
+        claims = _objects(rule.get("outputClaimToHeaders"))
+        for name in (rule.get("outputPayloadToHeader"), *(one.get("header") for one in claims)):
+            if isinstance(name, str) and _HEADER.fullmatch(name):
+                yield name.lower()
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in what may be a list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _timeout(field: Field) -> timedelta | None:
+    found = field.duration(low=MILLISECOND)
+    if found is not None and found > _LONGEST_FETCH:
+        raise Invalid(field.path, f"must be at most {_LONGEST_FETCH.total_seconds():.0f}s")
+    return found
 
 
 def _texts(field: Field) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ __all__ = ["KeyFetcher", "fetch", "wanted_addresses"]
 log = logging.getLogger(__name__)
 
 _TIMEOUT_SECONDS = 5.0
+"""Where a rule says nothing else."""
 _MAX_BYTES = 1 << 20
 _MAX_ISSUERS = 500
 _REFRESH_SECONDS = 20 * 60.0
@@ -30,11 +31,11 @@ class NoKeys(Exception):
     """An issuer's keys cannot be had; the text says why without quoting the answer."""
 
 
-async def fetch(session: aiohttp.ClientSession, uri: str) -> str:
-    """The key set at an address. Raises `NoKeys`."""
+async def fetch(session: aiohttp.ClientSession, uri: str, seconds: float = _TIMEOUT_SECONDS) -> str:
+    """The key set at an address. Raises `NoKeys`, after so many seconds at the latest."""
     try:
         # Not redirected: the address that was written is the one that is asked.
-        async with session.get(uri, allow_redirects=False) as answer:
+        async with session.get(uri, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=seconds)) as answer:
             if answer.status != 200:
                 raise NoKeys(f"status {answer.status}")
             body = await answer.content.read(_MAX_BYTES + 1)
@@ -53,13 +54,15 @@ async def fetch(session: aiohttp.ClientSession, uri: str) -> str:
     return keys
 
 
-def wanted_addresses(snapshot: Snapshot) -> list[str]:
-    """The addresses from which keys are to be had."""
-    rules = (rule for item in snapshot.request_authentications.values() for rule in item.rules)
-    wanted = sorted({rule.jwks_uri for rule in rules if rule.jwks_uri})
+def wanted_addresses(snapshot: Snapshot) -> dict[str, float]:
+    """The addresses from which keys are to be had, and the most seconds that a rule of each waits for them."""
+    wanted = dict[str, float]()
+    for rule in (rule for item in snapshot.request_authentications.values() for rule in item.rules if rule.jwks_uri):
+        seconds = rule.timeout.total_seconds() if rule.timeout is not None else _TIMEOUT_SECONDS
+        wanted[rule.jwks_uri] = max(seconds, wanted.get(rule.jwks_uri, 0.0))
     if len(wanted) > _MAX_ISSUERS:
         log.warning("keys are fetched for %d of %d issuers only", _MAX_ISSUERS, len(wanted))
-    return wanted[:_MAX_ISSUERS]
+    return {uri: wanted[uri] for uri in sorted(wanted)[:_MAX_ISSUERS]}
 
 
 class KeyFetcher:
@@ -68,13 +71,14 @@ class KeyFetcher:
     def __init__(self, put: Callable[[str, str | None], None]) -> None:
         self._put = put
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._seconds: dict[str, float] = {}
         self._session: aiohttp.ClientSession | None = None
 
     def offer(self, snapshot: Snapshot) -> None:
         """Take the newest snapshot."""
-        wanted = wanted_addresses(snapshot)
+        wanted = self._seconds = wanted_addresses(snapshot)
         # What was kept from before a restart is known although nobody fetches it yet.
-        for uri in (self._tasks.keys() | snapshot.jwks.keys()) - set(wanted):
+        for uri in (self._tasks.keys() | snapshot.jwks.keys()) - wanted.keys():
             if (task := self._tasks.pop(uri, None)) is not None:
                 task.cancel()
             self._put(uri, None)
@@ -95,10 +99,9 @@ class KeyFetcher:
         delay = _RETRY_SECONDS[0]
         while True:
             if self._session is None:
-                limits = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
-                self._session = aiohttp.ClientSession(timeout=limits, cookie_jar=aiohttp.DummyCookieJar())
+                self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
             try:
-                self._put(uri, await fetch(self._session, uri))
+                self._put(uri, await fetch(self._session, uri, self._seconds[uri]))
             except NoKeys as problem:
                 log.warning("the keys at %s cannot be had (%s); known ones stay in force", uri, problem)
                 await asyncio.sleep(delay)

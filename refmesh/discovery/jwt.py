@@ -79,7 +79,8 @@ class TokenRules:
 def jwt_filters(rules: Iterable[TokenRule]) -> list[Any]:
     """The filters, if there is anything to verify: a token that does not hold is answered with 401, none passes."""
     providers, wanted, found = dict[str, Any](), dict[_Place, list[Any]](), list(rules)
-    told = [_tell(group, providers) for group in _sharing_headers(found)]
+    written, read = _headers(found)
+    told = [_tell(group, providers, written) for group in _sharing_headers(found, written)]
     for item in found:
         for place in _places(item.rule):
             name = f"{item.name}/{':'.join(place)}"
@@ -100,28 +101,33 @@ def jwt_filters(rules: Iterable[TokenRule]) -> list[Any]:
         bypass_cors_preflight=True,
     )
     verify = HttpFilter(name=JWT_FILTER, typed_config=pack(config))
-    return [*_forget(sorted({name for item in found for name in _written(item.rule)})), verify]
+    return [*_forget("refmesh.token_headers", written), verify, *_forget("refmesh.token_places", read)]
 
 
-def _written(rule: JwtRule) -> set[str]:
-    """The headers by which the application hears what a token says."""
-    return {name for name in (rule.payload_header, *(name for name, _ in rule.claim_headers)) if name}
+def _headers(rules: Iterable[TokenRule]) -> tuple[set[str], set[str]]:
+    """The headers that tokens write, and those they would write if some rule did not look for tokens there.
+
+    The latter nobody writes, for that rule would take it for a token. They are taken away only once they are read.
+    """
+    wanted = {name for item in rules for name in item.rule.written_headers}
+    places = {name for item in rules for name in item.rule.read_headers}
+    return wanted - places, wanted & places
 
 
-def _forget(headers: Iterable[str]) -> list[Any]:
+def _forget(name: str, headers: Iterable[str]) -> list[Any]:
     """The filter that takes from a request what only a token may say, also where no token is looked for."""
-    mutations = [Mutation(remove=name) for name in headers]
+    mutations = [Mutation(remove=header) for header in sorted(headers)]
     if not mutations:
         return []
     config = HeaderMutation(mutations=Mutations(request_mutations=mutations))
-    return [HttpFilter(name="refmesh.token_headers", typed_config=pack(config))]
+    return [HttpFilter(name=name, typed_config=pack(config))]
 
 
-def _sharing_headers(rules: Iterable[TokenRule]) -> list[list[TokenRule]]:
+def _sharing_headers(rules: Iterable[TokenRule], written: set[str]) -> list[list[TokenRule]]:
     """The rules that write headers, together where they write the same."""
-    found: list[tuple[set[str], list[TokenRule]]] = []
+    found: list[tuple[frozenset[str], list[TokenRule]]] = []
     for item in rules:
-        headers, members = _written(item.rule), [item]
+        headers, members = item.rule.written_headers & written, [item]
         if not headers:
             continue
         joined = [group for group in found if group[0] & headers]
@@ -130,8 +136,8 @@ def _sharing_headers(rules: Iterable[TokenRule]) -> list[list[TokenRule]]:
     return [members for _, members in found]
 
 
-def _tell(rules: Iterable[TokenRule], providers: dict[str, Any]) -> Any:
-    """Write the headers of the first token that holds; whether all hold is asked afterwards, so tokens stay.
+def _tell(rules: Iterable[TokenRule], providers: dict[str, Any], written: set[str]) -> Any:
+    """Write those headers of the first token that holds; whether all hold is asked afterwards, so tokens stay.
 
     A requirement of its own: whatever Envoy verifies for a provider with such headers, it removes them first, and so
     would forget at one place what it had found at another.
@@ -139,12 +145,16 @@ def _tell(rules: Iterable[TokenRule], providers: dict[str, Any]) -> Any:
     found = jwt.JwtRequirement()
     for item in rules:
         for place in _places(item.rule):
-            name = f"{item.name}/{':'.join(place)}/headers"
+            # In front, for the name of a param or cookie may be any text.
+            name = f"headers/{item.name}/{':'.join(place)}"
             claims = [
-                jwt.JwtClaimToHeader(header_name=name, claim_name=claim) for name, claim in item.rule.claim_headers
+                jwt.JwtClaimToHeader(header_name=header, claim_name=claim)
+                for header, claim in item.rule.claim_headers
+                if header in written
             ]
+            payload = item.rule.payload_header if item.rule.payload_header in written else ""
             providers[name] = _provider(
-                item, place, forward=True, forward_payload_header=item.rule.payload_header, claim_to_headers=claims
+                item, place, forward=True, forward_payload_header=payload, claim_to_headers=claims
             )
             found.requires_any.requirements.add(provider_name=name)
     found.requires_any.requirements.add().allow_missing_or_failed.SetInParent()

@@ -52,6 +52,7 @@ def request_authentication() -> Schema:
         audiences=_STRINGS,
         jwks=_STRING,
         jwksUri=_STRING,
+        timeout=_STRING,
         fromHeaders=_list(_object(name=_STRING, prefix=_STRING)),
         fromParams=_STRINGS,
         fromCookies=_STRINGS,

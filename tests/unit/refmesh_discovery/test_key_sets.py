@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from conformance.tokens import Issuer
 from refmesh.api.key_sets import key_set_problem, usable_keys
-from refmesh.config.jwks import KeyFetcher
+from refmesh.config.jwks import KeyFetcher, wanted_addresses
 from refmesh.config.kept_keys import KeptKeys, fitting, kept
 from refmesh.discovery.jwt import TokenRules
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, policy
@@ -93,10 +94,15 @@ class Site:
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    found = Site()
+    async with serving(Site()) as found:
+        yield found
+
+
+@asynccontextmanager
+async def serving(found: Site) -> AsyncIterator[Site]:
     app = web.Application()
     app.router.add_get("/keys", found.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     found.uri = f"http://127.0.0.1:{runner.addresses[0][1]}/keys"
@@ -145,6 +151,31 @@ async def test_other_answers_change_nothing(site: Site, answer: web.Response, ca
             await asyncio.sleep(0.01)
     await fetcher.close()
     assert put == []
+
+
+class Silent(Site):
+    """It never answers."""
+
+    async def handle(self, _: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        return self.answer
+
+
+def test_an_address_of_several_rules_is_waited_for_by_the_most_patient() -> None:
+    rules = [{"issuer": "x", "jwksUri": "http://x/keys", **more} for more in ({"timeout": "7s"}, {}, {"timeout": "1s"})]
+    cluster = MemoryCluster().put("RequestAuthentication", policy("t", {"jwtRules": rules}))
+    assert wanted_addresses(cluster.snapshot()) == {"http://x/keys": 7.0}
+
+
+async def test_an_issuer_is_waited_for_as_long_as_its_rule_says(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(Silent()) as found:
+        fetcher = KeyFetcher(lambda *_: None)
+        rule = {"issuer": "x", "jwksUri": found.uri, "timeout": "20ms"}
+        fetcher.offer(MemoryCluster().put("RequestAuthentication", policy("t", {"jwtRules": [rule]})).snapshot())
+        async with asyncio.timeout(20):
+            while "TimeoutError)" not in caplog.text:  # noqa: ASYNC110 - a log has no event
+                await asyncio.sleep(0.01)
+        await fetcher.close()
 
 
 class ConfigMaps:

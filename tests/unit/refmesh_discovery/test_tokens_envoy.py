@@ -31,6 +31,11 @@ def authentication(name: str = "tokens", **rule: Any) -> tuple[str, dict[str, An
     return "RequestAuthentication", policy(name, {"jwtRules": rules})
 
 
+def second(**rule: Any) -> tuple[str, dict[str, Any]]:
+    rules = [{"issuer": "second", "jwks": STRANGER.key_set(), **rule}]
+    return "RequestAuthentication", policy("second", {"jwtRules": rules})
+
+
 def principals(*names: str, key: str = "requestPrincipals") -> dict[str, Any]:
     return {"from": [{"source": {key: list(names)}}]}
 
@@ -137,6 +142,31 @@ POLICIES: dict[str, Objects] = {
                 },
             ),
         ),
+    ],
+    "written and read": [
+        authentication(outputClaimToHeaders=[{"header": "x-user", "claim": "sub"}], outputPayloadToHeader="x-payload"),
+        second(fromHeaders=[{"name": "X-User"}]),
+    ],
+    "written and read with a prefix": [
+        authentication(outputClaimToHeaders=[{"header": "x-user", "claim": "sub"}]),
+        second(fromHeaders=[{"name": "x-user", "prefix": "T "}]),
+    ],
+    "authorization is written": [
+        authentication(
+            fromHeaders=[{"name": "x-token"}], outputClaimToHeaders=[{"header": "Authorization", "claim": "sub"}]
+        ),
+        second(forwardOriginalToken=True),
+    ],
+    "cookies are written": [authentication(outputPayloadToHeader="cookie"), second(fromCookies=["session"])],
+    "params": [
+        authentication(fromParams=["a", "a/headers"], outputClaimToHeaders=[{"header": "x-user", "claim": "sub"}])
+    ],
+    "unreadable, with headers": [
+        authentication(
+            unknown=1,
+            outputClaimToHeaders=[{"header": "X-User", "claim": 1}, "x", {"header": "a b"}, {"header": 1}],
+            outputPayloadToHeader="x-payload",
+        )
     ],
     "no keys yet": [("RequestAuthentication", policy("t", {"jwtRules": [{"issuer": NAME, "jwksUri": "http://x/k"}]}))],
     "unreadable": [("RequestAuthentication", policy("t", {"jwtRules": [{"issuer": NAME}]}))],
@@ -245,7 +275,36 @@ def test_issuers_that_share_a_header_each_write_it_and_no_token_that_fails_does(
     assert user(FORGED)[0] == 401
 
 
-@pytest.mark.parametrize("name", ["no keys yet", "unreadable"])
+def test_where_one_rule_looks_for_tokens_no_other_writes(proxy: Guarded) -> None:
+    def asked(name: str, *headers: str) -> tuple[int, set[str]]:
+        found = proxy.ask(name, headers="\n".join(headers))
+        return found.status, set(found.seen)
+
+    good = bearer(ISSUER.token(GOOD))
+    assert asked("written and read", good) == (200, {"x-payload"})
+    assert asked("written and read", good, f"x-user: {SECOND}") == (200, {"x-payload"})
+    assert asked("written and read", good, f"x-user: {FAKE}")[0] == 401
+    assert asked("written and read", "x-user: root")[0] == 401
+    assert asked("written and read with a prefix", "x-user: root") == (200, set())
+    assert asked("written and read with a prefix", f"x-user: T {FAKE}")[0] == 401
+    assert asked("authorization is written", bearer(SECOND)) == (200, set())
+    assert asked("authorization is written", bearer(FAKE))[0] == 401
+    assert asked("authorization is written", "authorization: alice") == (200, set())
+    assert asked("cookies are written", f"cookie: session={SECOND}")[0] == 200
+    assert asked("cookies are written", f"cookie: session={FAKE}")[0] == 401
+
+
+def test_a_param_may_have_any_name(proxy: Guarded) -> None:
+    assert proxy.ask("params", f"/?a={ISSUER.token(GOOD)}").seen == {"x-user": "alice"}
+    assert proxy.ask("params", f"/?a={FORGED}").status == 401
+
+
+def test_what_only_tokens_may_say_is_said_by_nobody_while_their_rules_cannot_be_read(proxy: Guarded) -> None:
+    asked = proxy.ask("unreadable, with headers", headers="x-user: root\nx-payload: forged")
+    assert (asked.status, asked.seen) == (200, {})
+
+
+@pytest.mark.parametrize("name", ["no keys yet", "unreadable", "unreadable, with headers"])
 def test_without_keys_no_token_holds_and_requests_without_one_pass(proxy: Guarded, name: str) -> None:
     assert proxy.ask(name, headers=bearer(ISSUER.token(GOOD))).status == 401
     assert proxy.ask(name).status == 200

@@ -18,6 +18,7 @@ from tests.unit.refmesh_discovery.test_envoy_accepts import CASES
 
 GOOD = {"rules": [{"to": [{"operation": {"methods": ["GET"]}}]}]}
 BAD = {"rules": [{"to": [{"operation": {"methods": ["get"]}}]}]}
+ISSUER = {"issuer": "x", "jwksUri": "https://keys.test/set"}
 
 
 def policy(spec: Any, kind: str = "AuthorizationPolicy", version: str = "security.istio.io/v1") -> dict[str, Any]:
@@ -45,6 +46,27 @@ def test_a_bad_object_is_refused_with_its_field(version: str) -> None:
     [
         ("PeerAuthentication", "security.istio.io/v1", {"mtls": {"mode": "LAX"}}, "spec.mtls.mode"),
         ("RequestAuthentication", "security.istio.io/v1", {"jwtRules": [{"issuer": "x"}]}, "spec.jwtRules[0].jwks"),
+        *(
+            (
+                "RequestAuthentication",
+                "security.istio.io/v1",
+                {"jwtRules": [{**ISSUER, **more}]},
+                f"spec.jwtRules[0].{of}",
+            )
+            for of, more in (
+                ("outputPayloadToHeader: is 'Authorization'", {"outputPayloadToHeader": "Authorization"}),
+                (
+                    "outputClaimToHeaders[1].header: is 'x-t'",
+                    {
+                        "fromHeaders": [{"name": "X-T"}],
+                        "outputClaimToHeaders": [{"header": name, "claim": "sub"} for name in ("authorization", "x-t")],
+                    },
+                ),
+                ("outputPayloadToHeader", {"fromCookies": ["a"], "outputPayloadToHeader": "cookie"}),
+                ("timeout: must be at most 60s", {"timeout": "1h"}),
+                ("timeout: must be at least 1ms", {"timeout": "0s"}),
+            )
+        ),
         ("DestinationRule", "networking.istio.io/v1", {"subsets": [{}]}, "spec."),
         ("VirtualService", "networking.istio.io/v1alpha3", {"hosts": ["a"], "http": [{"bogus": 1}]}, "spec.http[0]"),
     ],
