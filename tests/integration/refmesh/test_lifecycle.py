@@ -171,6 +171,12 @@ def test_beside_istio_it_is_not_installed(mesh):
     assert "Istio is installed" in done.stderr
 
 
+def conditions_of_door(mesh, namespace):
+    """The conditions of the Gateway that say something; what Kubernetes writes at first is Unknown."""
+    door = mesh.kube.get("gateway.networking.k8s.io/v1", "Gateway", "door", namespace)
+    return [one for one in door.get("status", {}).get("conditions", []) if one["status"] != "Unknown"]
+
+
 @pytest.mark.usefixtures("whole_again")
 def test_uninstall_keeps_kinds_that_are_in_use(mesh):
     with mesh.kube.namespace("refmesh-kept") as namespace:
@@ -198,12 +204,17 @@ def test_uninstall_keeps_kinds_that_are_in_use(mesh):
             timeout=20,
             what="there is a workload for the Gateway",
         )
+        # Without a status that refmesh wrote, uninstalling would have none to take back.
+        eventually(
+            lambda: [one for one in conditions_of_door(mesh, namespace) if one["type"] == "Accepted"],
+            timeout=60,
+            what="the Gateway is accepted or refused",
+        )
         done = mesh.run("uninstall", "-y")
         assert "kept peerauthentications.security.istio.io" in done.stderr
         # The Gateway stays, and what was made for it goes: nobody is there any more who would make it anew.
         kept = ("gateways.gateway.networking.k8s.io", "peerauthentications.security.istio.io")
         assert leftovers(mesh) == [f"CustomResourceDefinition {name}" for name in kept]
-        door = mesh.kube.get("gateway.networking.k8s.io/v1", "Gateway", "door", namespace)
-        assert not [one for one in door["status"].get("conditions", []) if one["status"] != "Unknown"]
+        assert not conditions_of_door(mesh, namespace)
         mesh.run("uninstall", "-y", "--purge")
         assert leftovers(mesh) == []
