@@ -80,9 +80,12 @@ async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None
         _install_control_plane(kube, rest, plan, report),
     )
     # Not before the control plane that opens none: another would write them anew.
-    if plan.options.gateways == "off" and (closed := await _close_gateways(kube)):
-        report(f"{closed} gateway workloads taken away: --set gateways=false was given")
-        await forget_statuses(kube, report, group=_GATEWAY_GROUP)
+    if plan.options.gateways == "off":
+        if closed := await _close_gateways(kube):
+            report(f"{closed} gateway workloads taken away: --set gateways=false was given")
+        # Each time: an install before this one may have been cut short. What was said of routes the control plane
+        # corrects by itself: it still says what becomes of them at Services.
+        await forget_statuses(kube, report, only=("Gateway", "GatewayClass"))
     if agents is not None:
         await nodes.wait(kube, agents, plan.timeout, report)
     # Not before the control plane that injects otherwise: pods in between would wait for nobody.
@@ -100,13 +103,25 @@ async def _install_control_plane(
     kube: Kube, objects: Sequence[Object], plan: Plan, report: Callable[[str], None]
 ) -> None:
     *others, deployment = objects
-    await asyncio.gather(remove_stuck_pods(kube, manifests.DEPLOYMENT), *(apply(kube, obj) for obj in others))
+    (role,) = (obj for obj in others if obj["kind"] == "ClusterRole")
+    wider = await _with_present_rules(kube, role)
+    before = [wider if obj is role else obj for obj in others]
+    await asyncio.gather(remove_stuck_pods(kube, manifests.DEPLOYMENT), *(apply(kube, obj) for obj in before))
     applied = await apply(kube, deployment)
     report(f"control plane {plan.image}")
     await wait_rolled_out(kube, applied, timeout=plan.timeout, name="The control plane", other="--image")
     report("control plane ready")
+    if wider != role:
+        await apply(kube, role)
     await wait_until_serving(kube)
     report("injection webhook answers")
+
+
+async def _with_present_rules(kube: Kube, role: Object) -> Object:
+    """The role with what it allows now as well: the control plane before needs that until another one runs."""
+    present = await kube.get(role["apiVersion"], plural_of(role["kind"]), role["metadata"]["name"]) or {}
+    more = [rule for rule in present.get("rules") or () if rule not in role["rules"]]
+    return role | {"rules": [*role["rules"], *more]}
 
 
 async def _install_own_kinds(kube: Kube, report: Callable[[str], None]) -> None:

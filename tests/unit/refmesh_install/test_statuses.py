@@ -112,11 +112,54 @@ def test_only_what_was_said_of_gateways_is_taken_back_where_the_mesh_goes_on_wit
     async def story() -> None:
         async with ApiServer().serving() as server:
             front = of_gateway_api("front", {"conditions": TRUE[:1]}, gatewayClassName="refmesh")
-            server.items = {f"{GATEWAYS}/gateways": [front], PATH: [written("ours", "Accepted")]}
+            route = of_gateway_api("route", {"parents": [{"controllerName": OURS, "conditions": TRUE}]})
+            server.items = {
+                f"{GATEWAYS}/gateways": [front],
+                f"{GATEWAYS}/httproutes": [route],
+                PATH: [written("ours", "Accepted")],
+            }
             kube, said = Kube(server.url, None), list[str]()
-            await forget_statuses(kube, said.append, group="gateway.networking.k8s.io")
+            await forget_statuses(kube, said.append, only=("Gateway", "GatewayClass"))
             assert [path for path, _ in server.patches] == [f"{GATEWAYS}/namespaces/shop/gateways/front/status"]
             assert said == []
+            await kube.close()
+
+    asyncio.run(story())
+
+
+class Failing(ApiServer):
+    """It refuses or fails where it was told to; 0 ends the connection."""
+
+    def __init__(self, answers: dict[str, int]) -> None:
+        super().__init__()
+        self.answers = answers
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        for end, status in self.answers.items():
+            if request.path.endswith(end) and status:
+                return web.json_response({"message": f"no {end}"}, status=status)
+            if request.path.endswith(end) and request.transport is not None:
+                request.transport.close()
+        return await super().handle(request)
+
+
+def test_what_could_not_be_taken_back_is_said_and_the_rest_is_taken_back() -> None:
+    answers = {"/sidecars": 403, "/telemetries": 500, "/serviceentries": 0, "/theirs/status": 0, "/gatewayclasses": 403}
+
+    async def story() -> None:
+        async with Failing(answers).serving() as server:
+            server.items[PATH] = [written("theirs", "Accepted"), written("ours", "Accepted")]
+            server.items[f"{GATEWAYS}/gateways"] = [of_gateway_api("front", {"conditions": TRUE}, gatewayClassName="x")]
+            server.missing.add(f"{GATEWAYS}/tcproutes")
+            kube, said = Kube(server.url, None), list[str]()
+            await forget_statuses(kube, said.append)
+            assert any(path.endswith("/ours/status") for path, _ in server.patches)
+            objects, kinds = said
+            assert objects.startswith("1 objects keep a status that refmesh wrote: ")
+            for words in ("sidecars: no /sidecars", "telemetries: no", "serviceentries: ", "gatewayclasses: no"):
+                assert words in kinds
+            assert "tcproutes" not in kinds
+            assert kinds.count("gatewayclasses: ") == 1
             await kube.close()
 
     asyncio.run(story())
