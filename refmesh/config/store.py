@@ -111,20 +111,14 @@ class Store:
 
     def replace(self, source: str, items: Iterable[Any]) -> bool:
         """Take in a complete list: what is not in it is gone."""
-        present = set[Key]()
-        changed = self.add(source, items, present)
-        return self.keep(source, present) or changed
-
-    def add(self, source: str, items: Iterable[Any], present: set[Key]) -> bool:
-        """Take in a piece of a list, and note in `present` what was in it. Says whether anything did change."""
-        changed = False
+        present, changed = set[Key](), False
         for obj in items:
             present.add(key_of(obj))
             changed |= self.put(source, obj)
-        return changed
+        return self.keep(source, present) or changed
 
     def keep(self, source: str, present: AbstractSet[Key]) -> bool:
-        """Forget what no piece of a list had in it. Says whether there was any."""
+        """Forget what a complete list did not have in it. Says whether there was any."""
         changed = False
         for key in self._known(source) - present:
             changed |= self.drop(source, key)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 
@@ -93,7 +94,7 @@ class Watcher:
                     if event.kind == "DELETED":
                         self._note(source, changed=self._store.drop(source.name, key_of(event.object)))
                     elif event.kind != "BOOKMARK":
-                        self._note(source, changed=self._store.put(source.name, event.object))
+                        self._note(source, changed=self._take(source, event.object))
                 continue
             except Expired:
                 version = ""
@@ -127,11 +128,24 @@ class Watcher:
         """
         present, changed, version = set[Key](), False, ""
         async for page in self._kube.pages(source.api_version, source.plural):
-            changed |= self._store.add(source.name, page.items, present)
+            for obj in page.items:
+                present.add(key_of(obj))
+                changed |= self._take(source, obj)
+            if changed:
+                # Now, not at the end: where the list breaks off, the next one finds this known and says no more of it.
+                self.raw_changed.set()
+                self._dirty.set()
             version = page.version
-        changed |= self._store.keep(source.name, present)
-        self._note(source, changed=changed)
+        self._note(source, changed=self._store.keep(source.name, present) or changed)
         return version
+
+    def _take(self, source: Source, obj: Any) -> bool:
+        """Take in one object; one that nobody foresaw is passed over, and what was known of it stays in force."""
+        try:
+            return self._store.put(source.name, obj)
+        except Exception:
+            log.exception("%s %s cannot be read; what was known of it stays in force", source.name, key_of(obj))
+            return False
 
 
 def _short(error: BaseException) -> str:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
+from refmesh.api.kinds import KINDS, parse
+from refmesh.config.store import Source
 from refmesh.defects.defect import Defect
 from refmesh.defects.makers import changes_late
 from refmesh.kubeclient import KubeError
@@ -41,17 +43,16 @@ def _always_the_first(sound: Callable[[str, bytes], str]) -> Callable[[str, byte
     return lambda name, _value: sound(name, b"")
 
 
-def _bad_object_raises(sound: Callable[..., Any]) -> Callable[..., Any]:
+def _bad_object_raises(sound: Callable[..., bool]) -> Callable[..., bool]:
     """Let the mistake in one object end the reading of all of its kind."""
 
-    def parse(kind: Any, obj: Any, domain: str) -> Any:
-        found = sound(kind, obj, domain)
-        reason = getattr(found, "reason", "")
-        if reason:
-            raise ValueError(reason)
-        return found
+    def take(watcher: Any, source: Source, obj: Any) -> bool:
+        for kind in KINDS:
+            if kind.name == source.name and (reason := getattr(parse(kind, obj, ""), "reason", "")):
+                raise ValueError(reason)
+        return sound(watcher, source, obj)
 
-    return parse
+    return take
 
 
 def _emptied(sound: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -152,7 +153,7 @@ DEFECTS = (
         "bad-object-blocks-all",
         "One bad object keeps all of its kind from taking effect.",
         "discovery",
-        "refmesh.config.store:parse",
+        "refmesh.config.watcher:Watcher._take",
         _bad_object_raises,
     ),
     Defect(

@@ -17,6 +17,8 @@ class ApiServer:
     def __init__(self) -> None:
         self.items: dict[str, list[Any]] = {}
         self.missing: set[str] = set()
+        self.broken_lists: set[tuple[str, str]] = set()
+        """Pieces of lists, by path and where they begin, that are refused once."""
         self.failing = False
         self.expired: set[str] = set()
         self.watching = asyncio.Event()
@@ -55,6 +57,9 @@ class ApiServer:
         if request.query.get("watch"):
             return await self.watch(request, path)
         self.lists.append((path, request.query.get("continue", "")))
+        if self.lists[-1] in self.broken_lists:
+            self.broken_lists.discard(self.lists[-1])
+            return web.json_response({"message": "too many requests"}, status=403)
         items, start = self.items.get(path, []), int(request.query.get("continue", "0"))
         chunk = items[start : start + self.page_size] if self.page_size else items
         more = str(start + len(chunk)) if start + len(chunk) < len(items) else ""

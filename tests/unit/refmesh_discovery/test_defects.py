@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
@@ -19,6 +19,8 @@ from refmesh.api.load_balancer import HashKey
 from refmesh.api.peer_authentication import MtlsMode
 from refmesh.api.routing import Destination
 from refmesh.config import references
+from refmesh.config.store import SOURCES, Store
+from refmesh.config.watcher import Watcher
 from refmesh.defects.registry import seam
 from refmesh.discovery import clusters, hashing, route_action
 from refmesh.discovery.policy import MtlsPolicies
@@ -28,6 +30,7 @@ from refmesh.discovery.stream import ProxyState
 from refmesh.errors import UsageProblem
 from refmesh.injector import patch
 from refmesh.injector import policy as injection
+from refmesh.kubeclient import Kube
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, endpoint_slice, message_of, pod, policy
 from tests.unit.refmesh_discovery.simulated import SimulatedProxy, Toy, exchange
 
@@ -236,8 +239,10 @@ def test_a_version_that_never_changes_hides_every_change() -> None:
 
 def test_a_bad_object_ends_the_reading_of_its_kind() -> None:
     defects.switch_on("bad-object-blocks-all")
+    watcher = Watcher(cast("Kube", None), Store(), lambda _snapshot: None)
+    source = next(one for one in SOURCES if one.name == "VirtualService")
     with pytest.raises(ValueError, match="hosts"):
-        MemoryCluster().put("VirtualService", policy("bad", {}))
+        watcher._take(source, policy("bad", {}))
 
 
 def test_routes_go_out_before_their_clusters() -> None:

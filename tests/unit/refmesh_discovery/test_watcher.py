@@ -49,7 +49,8 @@ class Follower:
 async def following(server: ApiServer) -> AsyncIterator[Follower]:
     follower = Follower(server)
     try:
-        await follower.watcher.start()
+        async with asyncio.timeout(20):
+            await follower.watcher.start()
         yield follower
     finally:
         await follower.watcher.close()
@@ -115,19 +116,12 @@ async def test_an_expired_version_means_a_fresh_list(server: ApiServer) -> None:
         await follower.until(lambda snapshot: set(snapshot.pods) == {("shop", "c")})
 
 
-async def test_a_long_list_is_taken_in_piece_by_piece(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody holds all that was sent; and what a second list has nowhere is gone, not what a piece of it lacks."""
-    pieces, add = list[int](), Store.add
-
-    def counted(store: Store, source: str, items: list[Any], present: set[Any]) -> bool:
-        pieces.append(len(items))
-        return add(store, source, items, present)
-
-    monkeypatch.setattr(Store, "add", counted)
+async def test_a_long_list_is_taken_in_piece_by_piece(server: ApiServer) -> None:
+    """What a second list has nowhere is gone, not what a piece of it lacks."""
     server.page_size, server.items[PODS] = 10, [pod(f"p{number}", f"10.1.0.{number}") for number in range(25)]
     async with following(server) as follower:
         assert len(follower.snapshots[0].pods) == 25
-        assert max(pieces) == 10
+        assert [more for path, more in server.lists if path == PODS] == ["", "10", "20"]
         await server.watched(PODS, 1)
         server.items[PODS] = server.items[PODS][:3] + server.items[PODS][12:]
         server.expired.add(PODS)
@@ -137,7 +131,18 @@ async def test_a_long_list_is_taken_in_piece_by_piece(server: ApiServer, monkeyp
         assert min(len(one.pods) for one in follower.snapshots) == 16
 
 
-async def test_an_error_that_nobody_foresaw_ends_no_watch(
+async def test_a_list_that_breaks_off_loses_nothing_that_it_told(server: ApiServer) -> None:
+    server.page_size, server.items[PODS] = 1, [pod("a"), pod("b", "10.1.0.2")]
+    async with following(server) as follower:
+        await server.watched(PODS, 1)
+        server.items[PODS][0] = pod("a", "10.9.9.9")
+        server.broken_lists.add((PODS, "1"))
+        server.expired.add(PODS)
+        server.cut()
+        await follower.until(lambda snapshot: snapshot.pods["shop", "a"].address == "10.9.9.9")
+
+
+async def test_an_object_that_nobody_foresaw_hinders_no_other(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     put = Store.put
@@ -147,12 +152,28 @@ async def test_an_error_that_nobody_foresaw_ends_no_watch(
             raise KeyError("odd")
         return put(store, source, obj)
 
+    server.items[PODS] = [pod("a"), pod("odd", "10.1.0.8"), pod("b", "10.1.0.9")]
     monkeypatch.setattr(Store, "put", failing)
     async with following(server) as follower:
+        assert set(follower.snapshots[0].pods) == {("shop", "a"), ("shop", "b")}
         await server.watched(PODS, 1)
-        server.push(PODS, "ADDED", pod("odd", "10.1.0.8"))
-        server.items[PODS] = [pod("a"), pod("b", "10.1.0.9")]
-        await follower.until(lambda snapshot: set(snapshot.pods) == {("shop", "a"), ("shop", "b")})
+        server.push(PODS, "MODIFIED", pod("odd", "10.1.0.8"))
+        server.push(PODS, "ADDED", pod("c", "10.1.0.10"))
+        await follower.until(lambda snapshot: ("shop", "c") in snapshot.pods)
+    assert "Pod ('shop', 'odd') cannot be read" in caplog.text
+
+
+async def test_an_error_that_nobody_foresaw_ends_no_watch(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with following(server) as follower:
+        await server.watched(PODS, 1)
+        monkeypatch.setattr(Store, "drop", lambda *_: 1 / 0)
+        server.push(PODS, "DELETED", pod("a"))
+        await server.watched(PODS, 2)
+        monkeypatch.undo()
+        server.push(PODS, "ADDED", pod("b", "10.1.0.9"))
+        await follower.until(lambda snapshot: ("shop", "b") in snapshot.pods)
     assert "following pods failed" in caplog.text
 
 
