@@ -43,6 +43,8 @@ class Collector:
         self._seconds = seconds
         """Between two rounds."""
         self._last: dict[Key, Reading] = {}
+        self._unread = set[Key]()
+        """Pods that were there before the counting began, and whose counts up to then are not known yet."""
         self._parts: deque[tuple[float, Mapping[Flow, Cell]]] = deque()
         self._asked = asyncio.Event()
         self._asked_at = 0.0
@@ -109,6 +111,7 @@ class Collector:
                     self.unreachable[pod.key] = type(error).__name__
                     log.error("the metrics of pod %s/%s", *pod.key, exc_info=error)
         alive = {pod.key for pod in pods}
+        self._unread = set(self.unreachable) if first else self._unread & alive
         for key in self._last.keys() - alive:
             del self._last[key]
         horizon = time.monotonic() - WINDOW_SECONDS
@@ -128,7 +131,9 @@ class Collector:
                 return
         known = self._last.get(pod.key)
         self._last[pod.key] = reading
-        if first and known is None:
+        if known is None and (first or pod.key in self._unread):
+            # All that it has counted in its life: only where differences start from.
+            self._unread.discard(pod.key)
             return
         part = difference(known.cells if known is not None else {}, reading.cells)
         if part:

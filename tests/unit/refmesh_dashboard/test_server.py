@@ -75,6 +75,29 @@ async def test_the_collector_shows_differences_and_names_who_does_not_answer() -
         assert not collector.unreachable
 
 
+async def test_a_pod_that_was_not_heard_at_first_brings_its_past_to_no_edge() -> None:
+    """But one that is new since is counted from its beginning."""
+    counts = iter([None, 1_000_000, 1_000_030])
+
+    async def metrics(request: web.Request) -> web.Response:
+        count = 6 if request.host.startswith("127.0.0.2:") else next(counts)
+        return web.Response(status=500) if count is None else web.Response(text="\n".join(exposition({}, value=count)))
+
+    app = web.Application()
+    app.router.add_get("/stats/prometheus", metrics)
+    async with TestServer(app, host="0.0.0.0") as server:
+        pods = [a_pod("page")]
+        collector = Collector(lambda: pods, port=server.port or 0)
+        await collector.round(first=True)
+        assert list(collector.unreachable) == [("shop", "page")]
+        await collector.round()
+        assert collector.edges() == ()
+        pods.append(a_pod("new", "127.0.0.2"))
+        await collector.round()
+        (edge,) = collector.edges()
+        assert edge.rate == (30 + 6) / 60
+
+
 async def test_a_page_that_is_no_good_is_told_and_ends_nothing() -> None:
     pages = iter(["refmesh_agent_certificate_not_after_seconds abc", "\n".join(exposition({}, value=1))])
 
