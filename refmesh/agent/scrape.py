@@ -31,6 +31,8 @@ __all__ = ["METRICS_PATH", "Scraper"]
 METRICS_PATH = "/stats/prometheus"
 _SECONDS = 8.0
 """Less than the ten seconds after which Prometheus gives up by default."""
+_SILENT_SECONDS = 2.0
+"""Until the first byte of an answer: who says nothing must not cost a scraper with five seconds the proxy's metrics."""
 _MAX_BYTES = 32 << 20
 _MAX_LINE = 1 << 20
 _PIECE = 32 << 10
@@ -115,7 +117,7 @@ class Scraper:
 def _get(address: tuple[str, int], source: str, path: str, deadline: float) -> Iterator[str]:
     """The lines of a page. Raises OSError or ValueError."""
     bind = (source, 0) if source else None
-    with socket.create_connection(address, timeout=2.0, source_address=bind) as connection:
+    with socket.create_connection(address, timeout=_SILENT_SECONDS, source_address=bind) as connection:
         head = (
             f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
         )
@@ -132,10 +134,11 @@ def _get(address: tuple[str, int], source: str, path: str, deadline: float) -> I
 
 
 class _Timed(io.RawIOBase):
-    """A connection that is read up to a moment, however little comes at a time."""
+    """A connection that is read up to a moment, however little comes at a time, if it does not stay silent."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection, self._deadline = connection, deadline
+        self._heard = False
 
     def readable(self) -> bool:
         return True
@@ -144,8 +147,10 @@ class _Timed(io.RawIOBase):
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("it took too long")
-        self._connection.settimeout(remaining)
-        return self._connection.recv_into(buffer)
+        self._connection.settimeout(remaining if self._heard else min(remaining, _SILENT_SECONDS))
+        count = self._connection.recv_into(buffer)
+        self._heard = True
+        return count
 
 
 def _body(connection: socket.socket, deadline: float) -> Iterator[bytes]:

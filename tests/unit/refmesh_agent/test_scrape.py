@@ -4,6 +4,7 @@ import http.client
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from refmesh.agent.exposition import Workload
 from refmesh.agent.probes import ProbeServer
-from refmesh.agent.scrape import Scraper
+from refmesh.agent.scrape import Scraper, _Timed
 
 PAGES = {
     "/stats/prometheus": "# TYPE envoy_server_live gauge\nenvoy_server_live{} 1\n",
@@ -92,3 +93,18 @@ def test_without_envoy_there_are_no_metrics_and_the_answer_says_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         free = closed.getsockname()[1]
     assert scrape(free)[0] == 503
+
+
+def test_one_that_says_nothing_is_waited_for_less_long_than_one_that_is_slow() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        reader = _Timed(near, time.monotonic() + 1000)
+        far.sendall(b"ab")
+        waits = list[float | None]()
+        for _ in range(2):
+            reader.readinto(bytearray(1))
+            waits.append(near.gettimeout())
+    first, second = waits
+    assert first == 2
+    assert second is not None
+    assert second > 2
