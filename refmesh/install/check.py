@@ -13,7 +13,7 @@ from cryptography import x509
 from refmesh.api.kinds import KINDS, Kind
 from refmesh.config.conditions import conditions_of
 from refmesh.config.standing import ACCEPTED, PASSED, RESOLVED
-from refmesh.errors import EnvironmentProblem, UsageProblem
+from refmesh.errors import RefmeshError
 from refmesh.injector.policy import CONFIGURATION, PROXY
 from refmesh.injector.templates import CONFIG_MAP, of_config_map
 from refmesh.install import addons, nodes, proxies
@@ -168,8 +168,12 @@ def judge_objects(objects: Sequence[tuple[str, Mapping[str, Any]]]) -> Finding:
     return Finding("objects", ok=False, detail=f"{len(wrong)} of {len(objects)} have errors: {_first(wrong)}{later}")
 
 
-def judge_rejections(connected: Sequence[Mapping[str, Any]]) -> Finding:
-    """Judge whether proxies take what they are sent, by what the control plane tells of those that are connected."""
+def judge_rejections(connected: Sequence[Mapping[str, Any]], silent: int = 0) -> Finding:
+    """Judge whether proxies take what they are sent, by what the control plane tells of those that are connected.
+
+    `silent`: so many of its replicas did not tell. What their proxies do is not known, and not called well.
+    """
+    unheard = f"; {silent} replica{'s' if silent > 1 else ''} did not answer" if silent else ""
     wrong = [
         f"{proxy.get('proxy')} keeps its old {kind}: {state['rejected']}"
         for proxy in connected
@@ -177,9 +181,9 @@ def judge_rejections(connected: Sequence[Mapping[str, Any]]) -> Finding:
         if state.get("rejected")
     ]
     if not wrong:
-        return Finding(_TAKEN, ok=True, detail=f"none of {len(connected)} connected proxies rejects any")
+        return Finding(_TAKEN, ok=not silent, detail=f"none of {len(connected)} connected proxies rejects any{unheard}")
     some = len({text.partition(" ")[0] for text in wrong})
-    return Finding(_TAKEN, ok=False, detail=f"rejected by {some} of {len(connected)} proxies: {_first(wrong)}")
+    return Finding(_TAKEN, ok=False, detail=f"rejected by {some} of {len(connected)} proxies: {_first(wrong)}{unheard}")
 
 
 def _first(wrong: Sequence[str]) -> str:
@@ -217,9 +221,10 @@ async def _proxies(kube: Kube) -> Finding:
 
 async def _configurations(kube: Kube) -> Finding:
     try:
-        return judge_rejections(await proxies.connected(kube))
-    except (UsageProblem, EnvironmentProblem) as error:
-        return Finding(_TAKEN, ok=False, detail=f"nobody says whether it was rejected: {error} {error.fix}".rstrip())
+        return judge_rejections(*await proxies.heard_of(kube))
+    except (RefmeshError, OSError, ValueError) as error:
+        why = str(error) or type(error).__name__
+        return Finding(_TAKEN, ok=False, detail=f"nobody says whether it was rejected: {why}")
 
 
 def _proxy_ready(pod: Mapping[str, Any]) -> bool:

@@ -16,26 +16,37 @@ from refmesh.install.options import NAMESPACE
 if TYPE_CHECKING:
     from refmesh.kubeclient import Kube
 
-__all__ = ["debug_pages"]
+__all__ = ["ask_replicas", "debug_pages"]
 
 _SECONDS = 20.0
 
 
 async def debug_pages(kube: Kube, name: str) -> list[Any]:
-    """The page of this name from each replica that answers.
+    """The page of this name from each replica that answers. Raises as `ask_replicas` does."""
+    told, _ = await ask_replicas(kube, name)
+    return told
+
+
+async def ask_replicas(kube: Kube, name: str) -> tuple[list[Any], int]:
+    """The page of this name from each replica that answers, and how many do not, but for those that are being deleted.
 
     Raises `UsageProblem` where there is no replica, `EnvironmentProblem` where not one answers.
     """
     found = await kube.list("v1", "pods", NAMESPACE, selector="app=refmesh")
-    running = [pod["metadata"]["name"] for pod in found if (pod.get("status") or {}).get("phase") == "Running"]
+    running = [pod["metadata"] for pod in found if (pod.get("status") or {}).get("phase") == "Running"]
     if not running:
         raise UsageProblem("refmesh is not installed on this cluster, or not running.", fix="Run refmesh install.")
-    answers = await asyncio.gather(*(_page(kube, pod, name) for pod in running), return_exceptions=True)
+    answers = await asyncio.gather(*(_page(kube, pod["name"], name) for pod in running), return_exceptions=True)
     told = [answer for answer in answers if not isinstance(answer, BaseException)]
     for answer in answers:
         if isinstance(answer, BaseException) and (not told or not isinstance(answer, EnvironmentProblem)):
             raise answer
-    return told
+    silent = [
+        pod
+        for pod, answer in zip(running, answers, strict=True)
+        if isinstance(answer, BaseException) and "deletionTimestamp" not in pod
+    ]
+    return told, len(silent)
 
 
 async def _page(kube: Kube, pod: str, name: str) -> Any:

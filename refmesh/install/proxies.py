@@ -7,26 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 from refmesh.errors import UsageProblem
 from refmesh.injector.policy import PROXY, has_proxy
-from refmesh.install.debug import debug_pages
+from refmesh.install.debug import ask_replicas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["PARTS", "connected", "envoy_config", "proxy_status", "rows_of", "section", "status_row"]
+__all__ = ["PARTS", "connected", "envoy_config", "heard_of", "proxy_status", "rows_of", "section", "status_row"]
 
 PARTS = ("bootstrap", "cluster", "endpoint", "listener", "route", "secret")
 Row = dict[str, Any]
 
 
 async def connected(kube: Kube) -> list[dict[str, Any]]:
-    """Return the account that all replicas of the control plane give of their proxies, sorted by name.
+    """Return the account that the control plane's replicas give of their proxies. Raises as `heard_of` does."""
+    proxies, _ = await heard_of(kube)
+    return proxies
+
+
+async def heard_of(kube: Kube) -> tuple[list[dict[str, Any]], int]:
+    """Return what the control plane's replicas tell of their proxies, sorted by name, and how many replicas are silent.
 
     Raises `UsageProblem` where there is no replica, `EnvironmentProblem` where not one answers.
     """
-    replicas = await debug_pages(kube, "proxies")
-    return sorted((proxy for page in replicas for proxy in page), key=lambda proxy: str(proxy.get("proxy")))
+    replicas, silent = await ask_replicas(kube, "proxies")
+    proxies = (proxy for page in replicas for proxy in page)
+    return sorted(proxies, key=lambda proxy: str(proxy.get("proxy"))), silent
 
 
 async def proxy_status(kube: Kube) -> list[Row]:

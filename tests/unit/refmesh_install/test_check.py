@@ -86,6 +86,13 @@ def test_proxies_that_reject_their_configuration_are_named_with_kind_and_reason(
     assert many.detail.endswith("; and 3 more")
 
 
+def test_what_a_silent_replica_knows_is_not_called_well():
+    finding = judge_rejections([a_proxy("good", LDS="")], 1)
+    assert not finding.ok
+    assert finding.detail == "none of 1 connected proxies rejects any; 1 replica did not answer"
+    assert judge_rejections([a_proxy("cart", LDS="no")], 2).detail.endswith("LDS: no; 2 replicas did not answer")
+
+
 class Cluster:
     """An API server with refmesh and nothing else, which lets nobody forward a port."""
 
@@ -115,13 +122,25 @@ async def test_check_does_not_call_well_what_nobody_could_ask(monkeypatch):
     assert "pods/portforward" in finding.detail
 
 
-async def test_check_asks_every_replica_what_was_rejected(monkeypatch):
-    async def pages(_kube: Any, name: str) -> list[Any]:
-        assert name == "proxies"
-        return [[a_proxy("cart", LDS="no")], [a_proxy("front", LDS="")]]
+@pytest.mark.parametrize("error", [ValueError("no JSON"), OSError("no ports left")])
+async def test_an_error_that_nobody_foresaw_is_one_finding_and_no_end(monkeypatch, error):
+    async def pages(_kube: Any, _name: str) -> tuple[list[Any], int]:
+        raise error
 
     monkeypatch.setattr(check, "reachable", lambda kube: kube.version())
-    monkeypatch.setattr(proxies, "debug_pages", pages)
+    monkeypatch.setattr(proxies, "ask_replicas", pages)
+    found = {finding.name: finding for finding in await check.check(cast("Kube", Cluster()))}
+    assert not found["proxies' configuration"].ok
+    assert found["proxies' configuration"].detail == f"nobody says whether it was rejected: {error}"
+
+
+async def test_check_asks_every_replica_what_was_rejected(monkeypatch):
+    async def pages(_kube: Any, name: str) -> tuple[list[Any], int]:
+        assert name == "proxies"
+        return [[a_proxy("cart", LDS="no")], [a_proxy("front", LDS="")]], 0
+
+    monkeypatch.setattr(check, "reachable", lambda kube: kube.version())
+    monkeypatch.setattr(proxies, "ask_replicas", pages)
     found = {finding.name: finding for finding in await check.check(cast("Kube", Cluster()))}
     assert found["proxies' configuration"].detail == "rejected by 1 of 2 proxies: cart.shop keeps its old LDS: no"
 
