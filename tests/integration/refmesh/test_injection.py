@@ -65,6 +65,11 @@ def test_probes_of_every_kind_work_under_strict(mesh, shop):
     (pod,) = mesh.kube.wait_pods_ready(shop, "app=echo", count=1)
     probes = {kind: pod["spec"]["containers"][0][kind] for kind in ("readinessProbe", "livenessProbe", "startupProbe")}
     assert {probe["httpGet"]["port"] for probe in probes.values()} == {15020}
+    # The pod is ready before its liveness may fail it: what the kubelet is told meanwhile is asked for.
+    url = f"http://127.0.0.1:15020{probes['livenessProbe']['httpGet']['path']}"
+    code = f"from urllib.request import urlopen; print(urlopen({url!r}, timeout=20).status)"
+    told = mesh.kube.exec(shop, pod["metadata"]["name"], ["python", "-c", code], container="echo")
+    assert told.stdout.strip() == "200", told
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
 
 
