@@ -26,17 +26,18 @@ _USER = re.compile(r"(://[^\s/:@\"']*:)[^\s/\"']+@")
 """Of an address: postgres://shop:hunter2@db/shop."""
 _OF_KEYS = r"(?:api|private|access|secret|encryption|signing|session|master)[_-]?key"
 _WORD = rf"(?:pass(?:word|wd|phrase)|secret|token|credential|cookie|authorization|{_OF_KEYS})"
+_BRIEF = "(?<!by)(?<!com)pass"
 _SHOUTED = r"(?:(?<![A-Z])(?:PASS|PWD)(?![A-Z])|_KEY(?![A-Z]))"
 """What says it too in the names of an environment: DB_PASS, FERNET_KEY."""
 _FLAG = r"--?[\w.-]{0,60}(?i:passw(?:or)?d|passphrase|token|secret|credentials?|key)"
-_FLAGGED = re.compile(rf"(?<![\w-])({_FLAG}[ \t]+)[^\s\"'-][^\s\"']*")
+_FLAGGED = re.compile(rf"(?<![\w-])({_FLAG}(?:[ \t]+|=)[\"']?)[^\s\"'-][^\s\"']*")
 _KEY = re.compile(
-    rf"(?i:{_WORD}|(?:pass(?:word|wd|phrase)|token|credential|{_OF_KEYS})s|(?<![a-z])pass|inline_?bytes)"
+    rf"(?i:{_WORD}|(?:pass(?:word|wd|phrase)|token|credential|{_OF_KEYS})s|{_BRIEF}|inline_?bytes)"
     rf"(?:[_-]?[0-9]{{1,4}})?[\"'\]]*$|^(?=[A-Z0-9_]+$).*(?:(?i:{_WORD})|{_SHOUTED})"
 )
 """A key that says it of its own value: at its end, for much that has the word earlier only refers to a secret
 (secretName), or anywhere in the way of an environment."""
-_NAME = re.compile(rf"(?i:{_WORD}|(?<![a-z])(?:pass|pwd)(?![a-z]))|{_SHOUTED}")
+_NAME = re.compile(rf"(?i:{_WORD}|(?:{_BRIEF}|(?<![a-z])pwd)(?![a-z]))|{_SHOUTED}")
 """What `name` or `key` says of the value beside it: anywhere, as in request.headers[x-api-key]."""
 _HOLDS = re.compile(
     r"(?i)(?:\w*_|not|raw|string|default)?values?|(?:exact|prefix|suffix|contains|(?:safe_?)?regex|string)(?:_?match)?"

@@ -103,7 +103,8 @@ class Scraper:
             return
         up = 1
         try:
-            for line in _get((self.pod_ip, self.app_port), self.source, self.app_path, deadline):
+            application = (self.pod_ip, self.app_port)
+            for line in _get(application, self.source, self.app_path, deadline, silent=_SILENT_SECONDS):
                 # The end marker of OpenMetrics would end the whole.
                 if line != "# EOF":
                     yield line
@@ -114,16 +115,18 @@ class Scraper:
         yield f"refmesh_agent_application_up {up}"
 
 
-def _get(address: tuple[str, int], source: str, path: str, deadline: float) -> Iterator[str]:
-    """The lines of a page. Raises OSError or ValueError."""
+def _get(
+    address: tuple[str, int], source: str, path: str, deadline: float, *, silent: float = _SECONDS
+) -> Iterator[str]:
+    """The lines of a page, whose first byte comes within `silent` seconds. Raises OSError or ValueError."""
     bind = (source, 0) if source else None
-    with socket.create_connection(address, timeout=_SILENT_SECONDS, source_address=bind) as connection:
+    with socket.create_connection(address, timeout=silent, source_address=bind) as connection:
         head = (
             f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
         )
         connection.sendall(head.encode("ascii"))
         rest = b""
-        for piece in _body(connection, deadline):
+        for piece in _body(connection, deadline, silent):
             *lines, rest = (rest + piece).split(b"\n")
             if len(rest) > _MAX_LINE:
                 raise ValueError("a line is longer than a megabyte")
@@ -136,8 +139,8 @@ def _get(address: tuple[str, int], source: str, path: str, deadline: float) -> I
 class _Timed(io.RawIOBase):
     """A connection that is read up to a moment, however little comes at a time, if it does not stay silent."""
 
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
-        self._connection, self._deadline = connection, deadline
+    def __init__(self, connection: socket.socket, deadline: float, silent: float) -> None:
+        self._connection, self._deadline, self._silent = connection, deadline, silent
         self._heard = False
 
     def readable(self) -> bool:
@@ -147,15 +150,15 @@ class _Timed(io.RawIOBase):
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("it took too long")
-        self._connection.settimeout(remaining if self._heard else min(remaining, _SILENT_SECONDS))
+        self._connection.settimeout(remaining if self._heard else min(remaining, self._silent))
         count = self._connection.recv_into(buffer)
         self._heard = True
         return count
 
 
-def _body(connection: socket.socket, deadline: float) -> Iterator[bytes]:
+def _body(connection: socket.socket, deadline: float, silent: float = _SECONDS) -> Iterator[bytes]:
     """The body of a reply, as it comes. Raises OSError or ValueError."""
-    with io.BufferedReader(_Timed(connection, deadline)) as reply:
+    with io.BufferedReader(_Timed(connection, deadline, silent)) as reply:
         status = reply.readline(8192).split(b" ", 2)
         if len(status) < 2 or not status[0].startswith(b"HTTP/1.") or status[1][:3] != b"200":
             raise ValueError(f"the answer was {b' '.join(status[:2])[:80]!r}")

@@ -99,7 +99,10 @@ class KeyFetcher:
         delay = _RETRY_SECONDS[0]
         while True:
             if self._session is None:
-                self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+                # Without a common limit of connections: silent issuers of one namespace would use it up, and others run
+                # out of time before it is their turn. How many issuers there are is limited already.
+                connector = aiohttp.TCPConnector(limit=0)
+                self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
             try:
                 self._put(uri, await fetch(self._session, uri, self._seconds[uri]))
             except NoKeys as problem:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from refmesh.api.kinds import KINDS, Kind, parse, stand_in
-from refmesh.api.meta import Rejected
+from refmesh.api.kinds import KINDS, Kind, Policy, parse, stand_in
+from refmesh.api.meta import Meta, Rejected
 from refmesh.config import objects
 from refmesh.config.model import Certificate, Key, Slice, Snapshot, key_of
 
 __all__ = ["SOURCES", "Source", "Store", "table_of"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -165,11 +168,19 @@ class Store:
             self.raw[source, key] = obj
         elif kind.of_istio:
             self.raw_of_istio[source, key] = _for_status(obj)
-        parsed = parse(kind, obj, self._domain)
+        parsed = self._parse(kind, obj)
         good = stand_in(kind, obj, parsed.reason, self._domain) if isinstance(parsed, Rejected) else parsed
         bad = parsed if isinstance(parsed, Rejected) else None
         changed = self._set(_FIELD_OF_POLICY[source], key, good)
         return self._set("rejected", (source, *key), bad) or changed
+
+    def _parse(self, kind: Kind, obj: Any) -> Policy | Rejected:
+        """What `parse` says. Where it fails in a way nobody foresaw, the object is refused: a policy then closes."""
+        try:
+            return parse(kind, obj, self._domain)
+        except Exception as error:
+            log.exception("%s %s cannot be read", kind.name, key_of(obj))
+            return Rejected(Meta.read(obj, kind.name), f"refmesh cannot read it: {type(error).__name__}")
 
     def _put_slice(self, key: Key, value: Slice | None) -> bool:
         changed = False

@@ -144,6 +144,7 @@ class Watcher:
         try:
             return self._store.put(source.name, obj)
         except Exception:
+            metrics.WATCH_ERRORS.labels(source.name).inc()
             log.exception("%s %s cannot be read; what was known of it stays in force", source.name, key_of(obj))
             return False
 

@@ -60,7 +60,7 @@ async def _page(kube: Kube, pod: str, name: str) -> Any:
                 async with session.get(f"http://127.0.0.1:{local}/debug/{name}") as answer:
                     answer.raise_for_status()
                     return json.loads(await answer.read())
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             why = next(iter(reasons), str(error) or f"no answer within {_SECONDS:g} s")
             raise EnvironmentProblem(
                 f"Pod {NAMESPACE}/{pod} does not show its {name}: {why}.",

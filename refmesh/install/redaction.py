@@ -28,23 +28,24 @@ _JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _OF_KEYS = r"(?:api|private|access|secret|encryption|signing|session|master)[_-]?key"
 _WORD = rf"(?:pass(?:word|wd|phrase)|secret|token|credential|cookie|authorization|{_OF_KEYS})"
+_BRIEF = "(?<!by)(?<!com)pass"
 _SHOUTED = r"(?:(?<![A-Z])(?:PASS|PWD)(?![A-Z])|_KEY(?![A-Z]))"
 """What says it too in the names of an environment: DB_PASS, FERNET_KEY."""
 _ASSIGNED = re.compile(
-    rf"((?:(?i:{_WORD}s?)|{_SHOUTED})(?:_[A-Z0-9_]{{1,40}}|_?[0-9]{{1,4}})?[\"']?[ \t]*[=:][ \t]*[\"']?)"
+    rf"((?:(?i:{_WORD}s?|{_BRIEF})|{_SHOUTED})(?:_[A-Z0-9_]{{1,40}}|_?[0-9]{{1,4}})?[\"']?[ \t]*[=:][ \t]*[\"']?)"
     r"(?![\s{\[]|(?i:true|false|null)\b)[^\s\"',;&}]+"
 )
 _USER = re.compile(r"(://[^\s/:@\"']*:)[^\s/\"']+@")
 """Of an address: postgres://shop:hunter2@db/shop."""
 _FLAG = r"--?[\w.-]{0,60}(?i:passw(?:or)?d|passphrase|token|secret|credentials?|key)"
-_FLAGGED = re.compile(rf"(?<![\w-])({_FLAG}[ \t]+)[^\s\"'-][^\s\"']*")
+_FLAGGED = re.compile(rf"(?<![\w-])({_FLAG}[ \t]+[\"']?)[^\s\"'-][^\s\"']*")
 _KEY = re.compile(
-    rf"(?i:{_WORD}|(?:pass(?:word|wd|phrase)|token|credential|{_OF_KEYS})s|(?<![a-z])pass)(?:[_-]?[0-9]{{1,4}})?[\"'\]]*$"
+    rf"(?i:{_WORD}|(?:pass(?:word|wd|phrase)|token|credential|{_OF_KEYS})s|{_BRIEF})(?:[_-]?[0-9]{{1,4}})?[\"'\]]*$"
     rf"|^(?=[A-Z0-9_]+$).*(?:(?i:{_WORD})|{_SHOUTED})"
 )
 """A key that says it of its own value: at its end, for much that has the word earlier only refers to a secret
 (secretName), or anywhere in the way of an environment."""
-_NAME = re.compile(rf"(?i:{_WORD}|(?<![a-z])(?:pass|pwd)(?![a-z]))|{_SHOUTED}")
+_NAME = re.compile(rf"(?i:{_WORD}|(?:{_BRIEF}|(?<![a-z])pwd)(?![a-z]))|{_SHOUTED}")
 """What `name` or `key` says of the value beside it: anywhere, as in request.headers[x-api-key]."""
 _HOLDS = re.compile(
     r"(?i)(?:\w*_|not|raw|string|default)?values?|(?:exact|prefix|suffix|contains|(?:safe_?)?regex|string)(?:_?match)?"

@@ -105,7 +105,10 @@ def test_a_secret_is_removed_below_a_name_of_one_and_what_refers_to_it_stays():
     assert redacted(kept) == kept
 
 
-SPOKEN = "AWS_SECRET_ACCESS_KEY SECRET_KEY_BASE ENCRYPTION_KEY PASSWORD_1 DB_PASS CLIENT_SECRET TOKENS credential"
+SPOKEN = (
+    "AWS_SECRET_ACCESS_KEY SECRET_KEY_BASE ENCRYPTION_KEY PASSWORD_1 DB_PASS CLIENT_SECRET TOKENS credential "
+    "db_pass mysqlPass"
+)
 
 
 @pytest.mark.parametrize("name", SPOKEN.split())
@@ -119,6 +122,7 @@ def test_secrets_of_addresses_arguments_and_envoys_own_are_removed():
     assert redacted(f"postgres://u:{PASSWORD}@h/db") == f"postgres://u:{REMOVED}@h/db"
     assert redacted(["--password", PASSWORD, "--port", "80"]) == ["--password", REMOVED, "--port", "80"]
     assert redact(f"run --db-password {PASSWORD} --port 80") == f"run --db-password {REMOVED} --port 80"
+    assert redact(f"run --db-password='{PASSWORD}' --port 80") == f"run --db-password='{REMOVED}' --port 80"
     generic = {"name": "api", "generic_secret": {"secret": {"inline_string": "x"}}}
     chain = {"name": "default", "tls_certificate": {"certificate_chain": {"filename": "/chain.pem"}}}
     dump = {"dynamic_active_secrets": [{"name": "a", "secret": generic}, {"name": "b", "secret": chain}]}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from refmesh.agent import scrape as scrape_module
 from refmesh.agent.exposition import Workload
 from refmesh.agent.probes import ProbeServer
 from refmesh.agent.scrape import Scraper, _Timed
@@ -20,11 +21,16 @@ PAGES = {
 }
 
 
+SLOW = dict[str, float]()
+"""Pages of which nothing comes for so many seconds."""
+
+
 class Pages(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        time.sleep(SLOW.get(path, 0.0))
         if path == "/endless":
             self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (2 << 20))
             return
@@ -89,6 +95,20 @@ def test_an_application_that_fails_is_reported_and_costs_the_proxys_metrics_noth
     assert "refmesh_agent_application_up 0" in text
 
 
+def test_a_busy_envoy_is_given_the_time_that_a_silent_application_is_not(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrape_module, "_SILENT_SECONDS", 0.3)
+    monkeypatch.setitem(SLOW, "/stats/prometheus", 1.0)
+    status, text = scrape(port, port)
+    assert status == 200
+    assert "refmesh_agent_application_up 1" in text
+    monkeypatch.setitem(SLOW, "/metrics", 1.0)
+    _, text = scrape(port, port)
+    assert "envoy_server_live{} 1" in text
+    assert "refmesh_agent_application_up 0" in text
+
+
 def test_without_envoy_there_are_no_metrics_and_the_answer_says_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         free = closed.getsockname()[1]
@@ -98,7 +118,7 @@ def test_without_envoy_there_are_no_metrics_and_the_answer_says_so() -> None:
 def test_one_that_says_nothing_is_waited_for_less_long_than_one_that_is_slow() -> None:
     near, far = socket.socketpair()
     with near, far:
-        reader = _Timed(near, time.monotonic() + 1000)
+        reader = _Timed(near, time.monotonic() + 1000, 2)
         far.sendall(b"ab")
         waits = list[float | None]()
         for _ in range(2):

@@ -304,6 +304,20 @@ def test_one_bad_object_blocks_no_other() -> None:
     assert not cluster.snapshot().rejected
 
 
+def test_a_policy_that_nobody_foresaw_is_refused_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any) -> Any:
+        raise KeyError("odd")
+
+    monkeypatch.setattr("refmesh.config.store.parse", failing)
+    cluster = MemoryCluster().with_echo()
+    cluster.put("AuthorizationPolicy", policy("odd", {"rules": [{}]}))
+    snapshot = cluster.snapshot()
+    (rejected,) = snapshot.rejected.values()
+    assert rejected.reason == "refmesh cannot read it: KeyError"
+    (closed,) = snapshot.authorization_policies.values()
+    assert not closed.rules
+
+
 def chains(cluster: MemoryCluster, name: str = "echo-v1") -> dict[str, Any]:
     listener = all_messages(cluster.world(), ("shop", name), L)["virtualInbound"]
     return {chain.name: chain for chain in listener.filter_chains}

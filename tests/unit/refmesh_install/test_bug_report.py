@@ -112,6 +112,8 @@ SPOKEN = [
     "FERNET_KEY",
     "PASSWORD_1",
     "DB_PASS",
+    "db_pass",
+    "mysqlPass",
     "CLIENT_SECRET",
     "TOKENS",
     "passwords",
@@ -125,6 +127,13 @@ def test_a_secret_is_known_by_the_common_names(name: str) -> None:
     for planted in ({"name": "refmesh-proxy", "env": [variable]}, {name: SHORT}, f"{name}={SHORT} MODE=fast"):
         assert SHORT not in json.dumps(clean(planted)), planted
     assert clean(f"{name}={SHORT} MODE=fast").endswith("MODE=fast")
+
+
+def test_an_argument_is_known_by_its_flag_in_quotes_too() -> None:
+    for text in (f"run --password '{SHORT}' -v", f'run --db-token "{SHORT}" -v', f"sh --password {SHORT} -v"):
+        assert SHORT not in clean(text), text
+        assert clean(text).endswith("-v")
+    assert clean("bypass: yes") == "bypass: yes"
 
 
 def test_the_environment_of_an_application_stays_with_it() -> None:
