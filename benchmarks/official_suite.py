@@ -5,7 +5,7 @@ ratio says how many times longer the official test takes. Ours judge more in tha
 again until it is answered as wanted, ours wait for a mark of their own configuration and then judge every answer.
 
     meshproof cluster create bench && meshproof refmesh install …
-    python benchmarks/official_suite.py bench
+    python -m benchmarks.official_suite bench
 """
 
 from __future__ import annotations
