@@ -10,10 +10,12 @@ from refmesh.api.fields import Field, Invalid
 from refmesh.api.header_values import HEADER_NAME, format_string
 from refmesh.api.routing import (
     Destination,
+    Fault,
     HeaderChange,
     Match,
     Mirror,
     NamedMatch,
+    Retry,
     Rule,
     TextMatch,
     weighable,
@@ -22,11 +24,15 @@ from refmesh.api.stream_routes import gateway_names, source_labels, target
 
 __all__ = ["read_rule", "without_effect"]
 
+_NOBODY = "no request is picked: percentage.value is 0, which it is where it is not given"
 _UNNAMED = {
-    "retriable-headers": ("headers", "x-envoy-retriable-header-names"),
-    "retriable-status-codes": ("statuses", "x-envoy-retriable-status-codes"),
+    "retriable-headers": "nothing names the headers but the header x-envoy-retriable-header-names of a request",
+    "retriable-status-codes": (
+        "nothing names the statuses but the header x-envoy-retriable-status-codes of a request, unless retryOn names "
+        "them by number"
+    ),
 }
-"""What is tried again for answers that nobody has named: what has to be, and the header by which a request may."""
+"""Why what is tried again for answers that nobody has named is not."""
 
 
 def read_rule(item: Field, namespace: str, domain: str) -> Rule:
@@ -68,19 +74,28 @@ def read_rule(item: Field, namespace: str, domain: str) -> Rule:
 def without_effect(rules: Iterable[Rule]) -> Iterator[str]:
     """A sentence for each field of these rules, which are all of an object's, that does nothing."""
     for index, rule in enumerate(rules):
-        path, fault = f"spec.http[{index}]", rule.fault
-        none = "no request is picked: percentage.value is 0, which it is where it is not given"
-        if fault is not None and fault.delay is not None and not fault.delay_percent:
-            yield f"{path}.fault.delay has no effect: {none}"
-        if fault is not None and (fault.abort_status or fault.abort_grpc_status is not None):
-            yield from () if fault.abort_percent else (f"{path}.fault.abort has no effect: {none}",)
-        if rule.retry is None:
-            continue
-        for word, (what, header) in _UNNAMED.items():
-            if word in rule.retry.on.split(",") and not (what == "statuses" and rule.retry.statuses):
-                by_number = ", unless retryOn names them by number" if what == "statuses" else ""
-                why = f"nothing names the {what} but the header {header} of a request{by_number}"
-                yield f"{path}.retries.retryOn: {word} has no effect: {why}"
+        path = f"spec.http[{index}]"
+        if rule.fault is not None:
+            yield from (f"{path}.fault.{part} has no effect: {_NOBODY}" for part in _idle_faults(rule.fault))
+        if rule.retry is not None:
+            idle = _idle_retries(rule.retry)
+            yield from (f"{path}.retries.retryOn: {word} has no effect: {_UNNAMED[word]}" for word in idle)
+
+
+def _idle_faults(fault: Fault) -> Iterator[str]:
+    if fault.delay is not None and not fault.delay_percent:
+        yield "delay"
+    aborts = fault.abort_status or fault.abort_grpc_status is not None
+    if aborts and not fault.abort_percent:
+        yield "abort"
+
+
+def _idle_retries(retry: Retry) -> Iterator[str]:
+    words = retry.on.split(",")
+    if "retriable-headers" in words:
+        yield "retriable-headers"
+    if "retriable-status-codes" in words and not retry.statuses:
+        yield "retriable-status-codes"
 
 
 def _delegate(item: Field, namespace: str) -> tuple[str, str] | None:

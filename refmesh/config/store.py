@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -111,14 +111,6 @@ class Store:
             gone = self._set("rejected", (source, *key), None)
             return self._set(_FIELD_OF_POLICY[source], key, None) or gone
         return self._set(_FIELD_OF_OBJECT[source], key[1] if source == "Namespace" else key, None)
-
-    def replace(self, source: str, items: Iterable[Any]) -> bool:
-        """Take in a complete list: what is not in it is gone."""
-        present, changed = set[Key](), False
-        for obj in items:
-            present.add(key_of(obj))
-            changed |= self.put(source, obj)
-        return self.keep(source, present) or changed
 
     def keep(self, source: str, present: AbstractSet[Key]) -> bool:
         """Forget what a complete list did not have in it. Says whether there was any."""

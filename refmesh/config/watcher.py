@@ -40,8 +40,6 @@ class Watcher:
         self._synced = asyncio.Event()
         self._dirty = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self.raw_changed = asyncio.Event()
-        """Set when an object was seen, even if nothing that matters for traffic changed (its status may have)."""
 
     async def start(self) -> None:
         """Begin watching; returns once every kind has been listed and the first snapshot is published."""
@@ -77,7 +75,6 @@ class Watcher:
             self._waiting.discard(source.name)
             if not self._waiting:
                 self._synced.set()
-        self.raw_changed.set()
         if changed:
             self._dirty.set()
 
@@ -101,7 +98,7 @@ class Watcher:
                 continue
             except NotServed:
                 if source.optional:
-                    self._note(source, changed=self._store.replace(source.name, ()))
+                    self._note(source, changed=self._store.keep(source.name, frozenset()))
                     version = ""
                     await asyncio.sleep(_ABSENT_KIND_SECONDS)
                     continue
@@ -133,7 +130,6 @@ class Watcher:
                 changed |= self._take(source, obj)
             if changed:
                 # Now, not at the end: where the list breaks off, the next one finds this known and says no more of it.
-                self.raw_changed.set()
                 self._dirty.set()
             version = page.version
         self._note(source, changed=self._store.keep(source.name, present) or changed)

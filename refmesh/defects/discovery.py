@@ -63,7 +63,7 @@ def _emptied(sound: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[N
             watcher._kube = _Cut(watcher._kube, lambda: watcher._note(source, changed=forget()))  # noqa: SLF001
 
             def forget() -> bool:
-                return bool(watcher._store.replace(source.name, ()))  # noqa: SLF001 - the seam
+                return bool(watcher._store.keep(source.name, frozenset()))  # noqa: SLF001 - the seam
 
         await sound(watcher, source)
 

@@ -152,10 +152,10 @@ def _established(state: Object) -> bool:
 
 async def _install_gateway_api(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None:
     """Install Gateway API's CRDs unless the cluster has them; without any, the mesh works with Istio's kinds alone."""
-    path, classes = plan.gateway_api, [manifests.gateway_class()] if plan.options.gateways == "on" else []
+    path = plan.gateway_api
     present = await kube.get(_CRD_API, "customresourcedefinitions", f"httproutes.{_GATEWAY_GROUP}")
     if present is not None and path is None:
-        await asyncio.gather(*(apply(kube, one) for one in classes))
+        await _offer_gateways(kube, plan.options)
         report("Gateway API: the cluster has it")
         return
     found, where = await asyncio.to_thread(gateway_api.definitions, path)
@@ -166,8 +166,14 @@ async def _install_gateway_api(kube: Kube, plan: Plan, report: Callable[[str], N
         metadata = definition["metadata"]
         metadata["labels"] = (metadata.get("labels") or {}) | manifests.LABELS
     await _install_definitions(kube, found, lambda _: None)
-    await asyncio.gather(*(apply(kube, one) for one in classes))
+    await _offer_gateways(kube, plan.options)
     report(f"Gateway API: {len(found)} kinds from {where}")
+
+
+async def _offer_gateways(kube: Kube, options: Options) -> None:
+    """Put the class of Gateways there, if they are to be opened."""
+    if options.gateways == "on":
+        await apply(kube, manifests.gateway_class())
 
 
 @dataclass(frozen=True)

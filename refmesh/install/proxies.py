@@ -14,16 +14,10 @@ if TYPE_CHECKING:
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["PARTS", "connected", "envoy_config", "heard_of", "proxy_status", "rows_of", "section", "status_row"]
+__all__ = ["PARTS", "envoy_config", "heard_of", "proxy_status", "rows_of", "section", "status_row"]
 
 PARTS = ("bootstrap", "cluster", "endpoint", "listener", "route", "secret")
 Row = dict[str, Any]
-
-
-async def connected(kube: Kube) -> list[dict[str, Any]]:
-    """Return the account that the control plane's replicas give of their proxies. Raises as `heard_of` does."""
-    proxies, _ = await heard_of(kube)
-    return proxies
 
 
 async def heard_of(kube: Kube) -> tuple[list[dict[str, Any]], int]:
@@ -37,8 +31,9 @@ async def heard_of(kube: Kube) -> tuple[list[dict[str, Any]], int]:
 
 
 async def proxy_status(kube: Kube) -> list[Row]:
-    """Return one row for each connected proxy. Raises as `connected` does."""
-    return [status_row(proxy) for proxy in await connected(kube)]
+    """Return one row for each connected proxy. Raises as `heard_of` does."""
+    proxies, _ = await heard_of(kube)
+    return [status_row(proxy) for proxy in proxies]
 
 
 def status_row(proxy: dict[str, Any]) -> Row:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,7 @@ def test_services_of_all_types_answer_the_host(cluster: Cluster) -> None:
         assert address in {str(host) for host in addresses.balanced.hosts()}
         ports = (kube.get("v1", "Service", own, "kube-system") or {})["spec"]["ports"]
         for where, port in ((address, 53), (str(addresses.node), ports[0]["nodePort"])):
-            found = eventually(lambda where=where, port=port: answer(where, port), timeout=60, what=f"DNS at {where}")  # type: ignore[misc]
+            found = eventually(partial(answer, where, port), timeout=60, what=f"DNS at {where}")
             assert found == str(addresses.api_service)
         found = eventually(lambda: answer(address, 53, socket.SOCK_STREAM), timeout=60, what="DNS over TCP")
         assert found == str(addresses.api_service)

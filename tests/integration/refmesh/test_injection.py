@@ -6,6 +6,7 @@ import base64
 import json
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -200,6 +201,14 @@ def test_only_the_capture_container_is_more_than_restricted(mesh):
         mesh.kube.apply(client_pod("client", namespace, image=mesh.image, labels=out))
 
 
+def served(client: Client, batch: Batch) -> bool:
+    return [one.status for one in client.batch(batch)] == [200] * batch.total
+
+
+def cut_off(client: Client, batch: Batch) -> bool:
+    return {one.error for one in client.batch(batch)} <= {"reset", "eof"}
+
+
 TEMPLATES = """
 defaultTemplates: [sidecar, house]
 templates:
@@ -248,16 +257,8 @@ def test_where_the_node_captures_restricted_pods_are_in_the_mesh(mesh, tmp_path)
                 for name in ("echo", "old"):
                     five = Batch(url=f"http://{name}.{namespace}:8080/", count=5, fresh=True)
                     # Ready pods are behind their service a moment later, by each node's rules and each proxy's list.
-                    eventually(
-                        lambda five=five: [one.status for one in inside.batch(five)] == [200] * 5,  # type: ignore[misc]
-                        timeout=60,
-                        what=f"{name} answers within the mesh",
-                    )
-                    eventually(
-                        lambda five=five: {one.error for one in outside.batch(five)} <= {"reset", "eof"},  # type: ignore[misc]
-                        timeout=60,
-                        what=f"{name} is strict",
-                    )
+                    eventually(partial(served, inside, five), timeout=60, what=f"{name} answers within the mesh")
+                    eventually(partial(cut_off, outside, five), timeout=60, what=f"{name} is strict")
     finally:
         mesh.install()
     mesh.kube.wait_gone("v1", "Namespace", "refmesh-node")

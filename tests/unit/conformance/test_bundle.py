@@ -27,6 +27,7 @@ from fixtures.kube import ApiProblem
 from meshproof_cli import main
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.model import Result, Verdict
+from tests.secret_names import SPOKEN
 
 PEM = (
     ec.generate_private_key(ec.SECP256R1())
@@ -105,13 +106,7 @@ def test_a_secret_is_removed_below_a_name_of_one_and_what_refers_to_it_stays():
     assert redacted(kept) == kept
 
 
-SPOKEN = (
-    "AWS_SECRET_ACCESS_KEY SECRET_KEY_BASE ENCRYPTION_KEY PASSWORD_1 DB_PASS CLIENT_SECRET TOKENS credential "
-    "db_pass mysqlPass"
-)
-
-
-@pytest.mark.parametrize("name", SPOKEN.split())
+@pytest.mark.parametrize("name", SPOKEN)
 def test_a_secret_is_known_by_the_common_names(name):
     assert redacted({"env": [{"name": name, "value": "x"}]}) == {"env": [{"name": name, "value": REMOVED}]}
     assert redacted({name: "x"}) == {name: REMOVED}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.config import watcher as watcher_module
-from refmesh.config.model import Snapshot
+from refmesh.config.model import Snapshot, key_of
 from refmesh.config.store import Store
 from refmesh.config.watcher import Watcher
 from refmesh.kubeclient import Kube
@@ -223,8 +223,10 @@ def test_events_lead_to_the_same_state_as_a_list_of_what_is_left(events):
     fresh = Store()
     for source in ("Service", "Pod", "EndpointSlice", "PeerAuthentication"):
         items = [item for (kind, _), item in left.items() if kind == source]
-        fresh.replace(source, items)
-        assert store.replace(source, items) is False
+        for item in items:
+            fresh.put(source, item)
+            assert store.put(source, item) is False
+        assert store.keep(source, {key_of(item) for item in items}) is False
     found, wanted = store.snapshot(), fresh.snapshot()
     for table in ("services", "pods", "slices", "peer_authentications", "rejected"):
         assert getattr(found, table) == getattr(wanted, table), table

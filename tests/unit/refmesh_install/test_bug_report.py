@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from refmesh.install.bug_report import Report, _part, write
 from refmesh.install.redaction import FOREIGN, GONE, clean, clean_text
+from tests.secret_names import SPOKEN
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -103,22 +104,6 @@ def test_nothing_planted_survives_anywhere(tmp_path: Path) -> None:
 
 
 SHORT = "hunter2"
-SPOKEN = [
-    "AWS_SECRET_ACCESS_KEY",
-    "SECRET_KEY",
-    "DJANGO_SECRET_KEY",
-    "SECRET_KEY_BASE",
-    "ENCRYPTION_KEY",
-    "FERNET_KEY",
-    "PASSWORD_1",
-    "DB_PASS",
-    "db_pass",
-    "mysqlPass",
-    "CLIENT_SECRET",
-    "TOKENS",
-    "passwords",
-    "credential",
-]
 
 
 @pytest.mark.parametrize("name", SPOKEN)
