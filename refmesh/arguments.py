@@ -45,7 +45,9 @@ def parse(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--access-log-format", default="", help="in Envoy's words; refmesh's own otherwise")
     parser.add_argument("--tracing", choices=("on", "off"), default="on")
     parser.add_argument("--trace-sampling", type=float, default=1.0, help="percentage of new traces to record")
-    parser.add_argument("--trace-b3", choices=("on", "off"), default="off", help="continue traces of B3 headers")
+    parser.add_argument(
+        "--trace-b3", choices=("on", "off"), default="off", help="read and write B3 headers beside W3C's"
+    )
     parser.add_argument("--trace-collector", type=address, help="host:port to send spans to instead (OTLP, gRPC)")
     parser.add_argument(
         "--outbound-traffic-policy",

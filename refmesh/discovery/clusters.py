@@ -80,7 +80,7 @@ class OutboundCluster:
 
 def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
     """The cluster for a service port or subset."""
-    cluster = _limited(spec.name, spec.host, spec.protocol, spec.policy, _CONNECT_SERVICE_SECONDS, http1=spec.http1)
+    cluster = _limited(spec, settings, _CONNECT_SERVICE_SECONDS, http1=spec.http1)
     if spec.direct or spec.policy.balancer == "PASSTHROUGH":
         cluster.type, cluster.lb_policy = Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED
         mutual = spec.policy.tls_mode == "ISTIO_MUTUAL" or (spec.direct and spec.policy.tls_mode != "DISABLE")
@@ -94,14 +94,21 @@ def outbound_cluster(spec: OutboundCluster, settings: MeshSettings) -> Any:
 
 
 def _limited(
-    name: str, host: str, protocol: Protocol, policy: TrafficPolicy, connect_seconds: float, *, http1: bool = False
+    spec: OutboundCluster | ExternalCluster, settings: MeshSettings, connect_seconds: float, *, http1: bool = False
 ) -> Any:
     """A cluster with the limits that a policy sets, and nothing said of its endpoints yet."""
-    pool = policy.pool or ConnectionPool()
-    options = http_options(protocol, pool, http1=http1, originated=policy.tls, outlier=policy.outlier)
+    policy, pool = spec.policy, spec.policy.pool or ConnectionPool()
+    options = http_options(
+        spec.protocol,
+        pool,
+        http1=http1,
+        originated=policy.tls,
+        outlier=policy.outlier,
+        write_b3=settings.write_b3,
+    )
     cluster = Cluster(
-        name=name,
-        metadata=host_metadata(host),
+        name=spec.name,
+        metadata=host_metadata(spec.host),
         connect_timeout=duration(pool.connect_timeout or connect_seconds),
         circuit_breakers=circuit_breakers(pool),
         upstream_connection_options=connection_options(pool),
@@ -203,7 +210,7 @@ class ExternalCluster:
 
 def external_cluster(spec: ExternalCluster, settings: MeshSettings) -> Any:
     """The cluster for a host outside the mesh: its endpoints as they are, looked up, or the address asked for."""
-    cluster = _limited(spec.name, spec.host, spec.protocol, spec.policy, _CONNECT_SECONDS)
+    cluster = _limited(spec, settings, _CONNECT_SECONDS)
     if not _originate(cluster, spec.policy, spec.host, spec.protocol) and spec.policy.tls_mode == "ISTIO_MUTUAL":
         server_name = names.sni(spec.port, spec.subset, spec.host)
         cluster.transport_socket.CopyFrom(
@@ -221,7 +228,7 @@ def external_cluster(spec: ExternalCluster, settings: MeshSettings) -> Any:
     return cluster
 
 
-def inbound_cluster(name: str, *, http1: bool = False) -> Any:
+def inbound_cluster(name: str, settings: MeshSettings, *, http1: bool = False) -> Any:
     """The hop from proxy to application: the address that the client asked for, from a source that is not captured.
 
     `http1`: the application is spoken to in HTTP/1.1, whatever requests came as.
@@ -233,26 +240,28 @@ def inbound_cluster(name: str, *, http1: bool = False) -> Any:
         connect_timeout=duration(_CONNECT_SECONDS),
         circuit_breakers=circuit_breakers(ConnectionPool()),
         upstream_bind_config=BindConfig(source_address=SocketAddress(address=LAST_HOP_SOURCE, port_value=0)),
-        typed_extension_protocol_options={HTTP_OPTIONS: http_options(Protocol.AUTO, http1=http1)},
+        typed_extension_protocol_options={
+            HTTP_OPTIONS: http_options(Protocol.AUTO, http1=http1, write_b3=settings.write_b3)
+        },
     )
 
 
-def _passthrough() -> Any:
+def _passthrough(settings: MeshSettings) -> Any:
     return Cluster(
         name=names.PASSTHROUGH,
         type=Cluster.ORIGINAL_DST,
         lb_policy=Cluster.CLUSTER_PROVIDED,
         connect_timeout=duration(_CONNECT_SECONDS),
         circuit_breakers=circuit_breakers(ConnectionPool()),
-        typed_extension_protocol_options={HTTP_OPTIONS: http_options(Protocol.AUTO)},
+        typed_extension_protocol_options={HTTP_OPTIONS: http_options(Protocol.AUTO, write_b3=settings.write_b3)},
     )
 
 
-def _black_hole() -> Any:
+def _black_hole(_: MeshSettings) -> Any:
     return Cluster(name=names.BLACK_HOLE, type=Cluster.STATIC, connect_timeout=duration(1.0))
 
 
-STATIC_CLUSTERS: Mapping[str, Callable[[], Any]] = {
+STATIC_CLUSTERS: Mapping[str, Callable[[MeshSettings], Any]] = {
     names.PASSTHROUGH: _passthrough,
     names.BLACK_HOLE: _black_hole,
     names.INBOUND_PASSTHROUGH: partial(inbound_cluster, names.INBOUND_PASSTHROUGH),

@@ -30,7 +30,12 @@ class MeshSettings:
     allow_unknown: bool = True
     """Whether workloads may reach hosts that are neither a Service's nor a ServiceEntry's, unless a Sidecar speaks."""
     trace_b3: bool = False
-    """Whether traces go on that come in B3 headers only. It costs each request some 10 microseconds a proxy."""
+    """Whether B3's headers are read and written beside W3C's, where the mesh traces. It costs each request a little."""
+
+    @property
+    def write_b3(self) -> bool:
+        """Whether requests name their span in B3's headers, too: without tracing they have none."""
+        return self.trace_b3 and self.observation.sampling is not None
 
     def observing(self, observation: Observation) -> MeshSettings:
         """The same mesh, as seen by proxies of which something else is wanted."""

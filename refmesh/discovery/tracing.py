@@ -1,10 +1,8 @@
 """Spans: Envoy's own OpenTelemetry tracer, which reports over OTLP and speaks W3C trace context (`traceparent`).
 
 Spans go to the control plane, over the cluster that proxies reach it by anyway, or to a collector of the user's own.
-A request without trace context gets one, recorded or not; with one it keeps its trace and that trace's decision. B3
-headers arrive at the application as they were sent. Envoy's tracer does not know them: where the mesh is told to
-(`trace_b3`), it writes the trace of the single `b3` header, else of B3's several, into `traceparent` first. It never
-writes B3 headers itself: what a proxy may write into headers is fixed before its own span is there to be named.
+A request without trace context gets one, recorded or not; with one it keeps its trace and that trace's decision.
+Envoy's tracer does not know B3's headers: where the mesh is told to (`trace_b3`), `b3` reads and writes them beside it.
 """
 
 from __future__ import annotations
@@ -12,8 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation as Mutation
-from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.grpc_service_pb2 import GrpcService
 from envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions
@@ -36,7 +32,7 @@ from envoy.type.v3.percent_pb2 import Percent
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from refmesh.api.telemetry import Tag
-from refmesh.discovery import endpoints, names
+from refmesh.discovery import b3, endpoints, names
 from refmesh.discovery.observation import Observation
 from refmesh.discovery.packing import duration, pack
 from refmesh.discovery.settings import MeshSettings
@@ -72,6 +68,11 @@ def trace(manager: Any, settings: MeshSettings) -> None:
     manager.request_id_extension.CopyFrom(RequestIDExtension(typed_config=pack(ids)))
 
 
+def before_tracing(*, trace_b3: bool) -> tuple[Any, ...]:
+    """What is done to a request's headers before Envoy looks which trace it belongs to."""
+    return b3.read() if trace_b3 else ()
+
+
 def collector_name(settings: MeshSettings) -> str:
     """The cluster that spans are sent to."""
     return COLLECTOR if settings.trace_collector else _CONTROL_PLANE
@@ -87,62 +88,6 @@ def _tracer(settings: MeshSettings, observed: Observation) -> Any:
     target = GrpcService.EnvoyGrpc(cluster_name=names.BLACK_HOLE if observed.silent else collector_name(settings))
     service = GrpcService(envoy_grpc=target, timeout=duration(_EXPORT_SECONDS))
     return OpenTelemetryConfig(grpc_service=service, resource_detectors=[detector])
-
-
-_B3_HELD = (
-    "'x-b3-traceid' in request.headers && 'x-b3-spanid' in request.headers"
-    " && request.headers['x-b3-traceid'].matches('^([0-9a-f]{16}){1,2}$')"
-    " && request.headers['x-b3-traceid'].matches('[1-9a-f]')"
-    " && request.headers['x-b3-spanid'].matches('^[0-9a-f]{16}$')"
-)
-_B3_SHORT = "size(request.headers['x-b3-traceid']) == 16"
-_B3_REFUSED = "'x-b3-sampled' in request.headers && request.headers['x-b3-sampled'] == '0'"
-# The trace, the span, and perhaps the decision and the parent; with a decision alone there is no trace to go on. In
-# pieces, because Envoy takes no large expression here.
-_SINGLE_HELD = (
-    "'b3' in request.headers"
-    " && request.headers['b3'].matches('^([0-9a-f]{16}){1,2}-')"
-    " && request.headers['b3'].matches('^0*[1-9a-f]')"
-    " && request.headers['b3'].matches('^[0-9a-f]+-[0-9a-f]{16}(-|$)')"
-    " && request.headers['b3'].matches('^[0-9a-f]+-[0-9a-f]+(-[01d](-[0-9a-f]+)?)?$')"
-)
-_SINGLE_SHORT = "request.headers['b3'].matches('^[0-9a-f]{16}-')"
-_SINGLE_REFUSED = "request.headers['b3'].matches('^[0-9a-f]+-[0-9a-f]+-0')"
-
-
-def _traceparent(held: str, *pieces: tuple[str, int]) -> str:
-    """Trace context of these pieces where it is held; beside each the most characters of it (0: all)."""
-    # Envoy's CEL joins and cuts no strings: each piece is nothing where the headers are not there.
-    return "".join(f"%CEL({held} ? ({piece}) : ''){f':{most}' if most else ''}%" for piece, most in pieces)
-
-
-_TRACEPARENTS = (
-    _traceparent(
-        _SINGLE_HELD,
-        (f"{_SINGLE_SHORT} ? '00-0000000000000000' : '00-'", 0),
-        (f"{_SINGLE_SHORT} ? request.headers['b3'] : ''", 16 + 1 + 16),
-        (f"{_SINGLE_SHORT} ? '' : request.headers['b3']", 32 + 1 + 16),
-        (f"{_SINGLE_REFUSED} ? '-00' : '-01'", 0),
-    ),
-    _traceparent(
-        _B3_HELD,
-        (f"{_B3_SHORT} ? '00-0000000000000000' : '00-'", 0),
-        ("request.headers['x-b3-traceid']", 0),
-        ("'-'", 0),
-        ("request.headers['x-b3-spanid']", 0),
-        (f"{_B3_REFUSED} ? '-00' : '-01'", 0),
-    ),
-)
-
-
-def before_tracing(*, trace_b3: bool) -> tuple[Any, ...]:
-    """What is done to a request's headers before Envoy looks which trace it belongs to.
-
-    A trace that came in B3's headers goes on by being written as trace context.
-    """
-    headers = (HeaderValue(key="traceparent", value=value) for value in _TRACEPARENTS if trace_b3)
-    absent = HeaderValueOption.ADD_IF_ABSENT
-    return tuple(Mutation(append=HeaderValueOption(header=header, append_action=absent)) for header in headers)
 
 
 def _tag(tag: Tag) -> Any:

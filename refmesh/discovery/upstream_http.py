@@ -18,7 +18,7 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from refmesh.api.client_tls import ClientTls
 from refmesh.api.limits import ConnectionPool, OutlierDetection
 from refmesh.config.model import Protocol
-from refmesh.discovery import origination
+from refmesh.discovery import b3, origination
 from refmesh.discovery.packing import duration, pack, uint32
 
 __all__ = ["HTTP_OPTIONS", "http_options", "spoken"]
@@ -45,12 +45,17 @@ def http_options(
     http1: bool = False,
     originated: ClientTls | None = None,
     outlier: OutlierDetection | None = None,
+    write_b3: bool = False,
 ) -> Any:
-    """The options of a cluster, packed. `http1`: requests go on so unless the port or a rule says otherwise."""
+    """The options of a cluster, packed.
+
+    `http1`: requests go on so unless the port or a rule says otherwise. `write_b3`: they name their span in B3, too.
+    """
     pool = pool or _NO_POOL
     options = UpstreamHttp(
         common_http_protocol_options=_common(pool),
         upstream_http_protocol_options=origination.names_of_requests(originated),
+        http_filters=b3.writers() if write_b3 else (),
     )
     if spoken(protocol, pool) is Protocol.HTTP2:
         options.explicit_http_config.http2_protocol_options.CopyFrom(_http2(pool))

@@ -193,7 +193,8 @@ class Generator:
         found: dict[ResourceType, dict[str, Encoded]] = {kind: {} for kind in ResourceType}
         listeners = found[ResourceType.LISTENER]
         for name, make in clusters.STATIC_CLUSTERS.items():
-            found[ResourceType.CLUSTER][name] = self._memory.encoded(ResourceType.CLUSTER, name, "", None, make)
+            build = partial(make, self._settings)
+            found[ResourceType.CLUSTER][name] = self._memory.encoded(ResourceType.CLUSTER, name, "", None, build)
         if self._settings.trace_collector is not None:
             make = partial(tracing.collector_cluster, *self._settings.trace_collector)
             found[ResourceType.CLUSTER][tracing.COLLECTOR] = self._memory.encoded(
@@ -333,7 +334,9 @@ class Generator:
         own_clusters = {}
         for port in spec.ports:
             name = names.inbound_cluster(port.number)
-            own_clusters[name] = encode(ResourceType.CLUSTER, name, clusters.inbound_cluster(name, http1=port.http1))
+            own_clusters[name] = encode(
+                ResourceType.CLUSTER, name, clusters.inbound_cluster(name, self._settings, http1=port.http1)
+            )
         own_routes = {
             name: encode(ResourceType.ROUTE, name, table)
             for name, table in inbound.inbound_routes(spec, self._settings).items()

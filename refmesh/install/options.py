@@ -67,7 +67,7 @@ class Options:
     trace_sampling: str = "1"
     """Percentage of the traces begun in the mesh that are recorded, unless a Telemetry wants another one."""
     trace_b3: str = "off"
-    """on or off: whether traces go on that come in B3 headers only. It costs each request a little."""
+    """on or off: whether B3's headers are read and written beside W3C's. It costs each request a little."""
     trace_collector: str = ""
     """host:port of a collector that takes OTLP over gRPC; without, the control plane keeps the latest traces."""
     gateways: str = "on"

@@ -31,6 +31,7 @@ from refmesh.discovery import filters, routes
 from refmesh.discovery.guards import Guard
 from refmesh.discovery.inbound import Inbound, InboundPort, inbound_routes
 from refmesh.discovery.settings import MeshSettings
+from refmesh.discovery.upstream_http import HTTP_OPTIONS, http_options
 from tests.unit.refmesh_discovery.authority import TestAuthority
 
 ENVOY = Path(envoy._bin.__path__[0]) / "envoy"
@@ -192,6 +193,8 @@ def bootstrap(hop: Hop, app: int, settings: MeshSettings, control_plane: int = 1
     downstream = _secured(authority, SERVER, "DownstreamTlsContext")
     peer = {"refmesh.peer": {"peer": "reviews-v2;shop;reviews;v2"}}
     host = {"metadata": {"filter_metadata": {"refmesh.peer": {"host": HOST}}}}
+    options = MessageToDict(http_options(Protocol.HTTP, http1=True, write_b3=settings.write_b3))
+    generated = {"typed_extension_protocol_options": {HTTP_OPTIONS: options}}
     return {
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": _address(hop.admin)},
@@ -207,9 +210,9 @@ def bootstrap(hop: Hop, app: int, settings: MeshSettings, control_plane: int = 1
                 _listener(hop.raw, filters.tcp(settings, "outbound", "raw", target=HOST)),
             ],
             "clusters": [
-                _cluster("server", hop.server, peer, {"transport_socket": upstream, **host}),
+                _cluster("server", hop.server, peer, {"transport_socket": upstream, **host, **generated}),
                 _cluster("raw", hop.plain, peer, {}),
-                _cluster("inbound|80||", app, {}, {}),
+                _cluster("inbound|80||", app, {}, generated),
                 _cluster("xds-grpc", control_plane, {}, HTTP2),
                 {"name": "BlackHoleCluster", "type": "STATIC", "connect_timeout": "1s"},
             ],

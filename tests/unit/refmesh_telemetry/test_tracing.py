@@ -77,10 +77,17 @@ def hop(tmp_path_factory: pytest.TempPathFactory, traces: Traces) -> Iterator[Ho
 
 
 def arrived(hop: Hop, **headers: str) -> list[str]:
-    """The parts of `traceparent` at the application: version, trace, parent, flags."""
+    """The parts of `traceparent` at the application: version, trace, parent, flags; B3 says the same where it is on."""
     given = {key.replace("_", "-"): value for key, value in headers.items()}
     assert hop.ask("/page?token=secret/200", headers=given) == 200
-    return hop.seen[-1]["traceparent"].split("-")
+    seen = hop.seen[-1]
+    found = seen["traceparent"].split("-")
+    if "b3" in seen:
+        trace, span, sampled = found[1], found[2], str(int(found[3]))
+        assert [seen["x-b3-traceid"], seen["x-b3-spanid"], seen["x-b3-sampled"]] == [trace, span, sampled]
+        assert seen["b3"] == f"{trace}-{span}-{sampled}"
+        assert "x-b3-parentspanid" not in seen
+    return found
 
 
 def test_a_request_without_context_begins_a_trace_that_is_reported_by_both_proxies(hop: Hop, traces: Traces) -> None:
@@ -115,9 +122,20 @@ def test_a_trace_goes_on_with_its_own_decision(hop: Hop) -> None:
         ({**B3, "traceparent": f"00-{'a' * 32}-{PARENT}-01"}, "a" * 32, "01"),
     ],
 )
-def test_a_trace_in_b3_headers_goes_on_and_the_headers_stay(hop: Hop, headers: Any, trace: str, flags: str) -> None:
-    assert arrived(hop, **headers)[1::2] == [trace, flags]
-    assert {name: hop.seen[-1][name] for name in B3} == {name: headers[name] for name in B3}
+def test_a_trace_in_b3_headers_goes_on(hop: Hop, headers: Any, trace: str, flags: str) -> None:
+    assert arrived(hop, **headers, x_b3_parentspanid=PARENT)[1::2] == [trace, flags]
+    assert "b3" in hop.seen[-1]
+
+
+@pytest.mark.parametrize("passed_on", [("b3",), ("x-b3-traceid", "x-b3-spanid", "x-b3-sampled")])
+def test_an_application_that_passes_on_b3_alone_loses_no_trace(
+    hop: Hop, traces: Traces, passed_on: tuple[str, ...]
+) -> None:
+    _, begun, span, _ = arrived(hop)
+    _, trace, _, flags = arrived(hop, **{name: hop.seen[-1][name] for name in passed_on})
+    assert (trace, flags) == (begun, "01")
+    third = reported(traces, trace, 4).spans[2]
+    assert (third.kind, third.parent) == ("client", span)
 
 
 @pytest.mark.parametrize("change", [{"x-b3-traceid": "xx"}, {"x-b3-traceid": "0" * 32}, {"x-b3-spanid": ""}])
@@ -142,7 +160,6 @@ def test_a_trace_in_the_single_b3_header_goes_on_before_that_of_several(
     hop: Hop, b3: str, trace: str, flags: str
 ) -> None:
     assert arrived(hop, b3=b3)[1::2] == [trace, flags]
-    assert hop.seen[-1]["b3"] == b3
     several = {"x-b3-traceid": OTHER, "x-b3-spanid": PARENT}
     assert arrived(hop, b3=b3, **several)[1::2] == [trace, flags]
 
@@ -173,8 +190,10 @@ def test_what_is_not_recorded_is_passed_on_and_not_reported(tmp_path: Path) -> N
 
 
 def test_without_tracing_nothing_is_added(tmp_path: Path) -> None:
-    with running_hop(tmp_path) as hop:
+    with running_hop(tmp_path, MeshSettings(observation=Observation(sampling=None), trace_b3=True)) as hop:
         assert hop.ask() == 200
         assert "traceparent" not in hop.seen[-1]
         assert hop.ask(headers={"traceparent": "00-x", **B3}) == 200
         assert hop.seen[-1]["traceparent"] == "00-x"
+        assert {name: hop.seen[-1][name] for name in B3} == B3
+        assert "b3" not in hop.seen[-1]
