@@ -34,6 +34,7 @@ __all__ = [
     "NotInForce",
     "Pod",
     "gate_open",
+    "in_url",
 ]
 
 T = TypeVar("T")
@@ -68,6 +69,16 @@ class Pod:
         """From its object."""
         meta = item["metadata"]
         return cls(meta["name"], meta["namespace"], item.get("status", {}).get("podIP", ""), item)
+
+    @property
+    def host(self) -> str:
+        """Its address as URLs have it."""
+        return in_url(self.ip)
+
+
+def in_url(address: str) -> str:
+    """An address as the host of a URL: an IPv6 one in brackets (RFC 3986, 3.2.2)."""
+    return f"[{address}]" if ":" in address else address
 
 
 @dataclass(frozen=True)

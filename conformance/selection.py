@@ -73,7 +73,9 @@ def spared(selection: Selection, farewell: str, *, mesh: bool, disruptive: bool)
                 f"it takes the mesh off the cluster: ask for it alone, by --only {one.id} --set uninstall=COMMAND"
             )
         elif disturbs(one) and not disruptive:
-            reasons[one.id] = "it disturbs the mesh as a whole (its control plane, its root): --disruptive allows that"
+            reasons[one.id] = (
+                "it disturbs the mesh as a whole (its control plane, its root, its mode): --disruptive allows that"
+            )
     return replace(selection, excused={**reasons, **selection.excused})
 
 

@@ -15,11 +15,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from conformance.adapters import Adapter
+from conformance.adapters import Adapter, Rendered
 from conformance.catalogue import ground_of, select
 from conformance.dressing import Dressing, pull_secrets
 from conformance.ground import Ground
+from conformance.intents import MeshMtlsMode, Mode
 from conformance.keeper import Keeper
+from conformance.mesh_policies import withdraw_dead
 from conformance.model import Check
 from conformance.outage import Turns, restore
 from conformance.runner import Options, Runner
@@ -95,6 +97,8 @@ class Session:
                 return
             sweep_dead(self._kube)
             restore(self._kube, self.adapter.control_plane())
+            mesh_wide = self.adapter.render(MeshMtlsMode(Mode.STRICT))
+            withdraw_dead(self._kube, mesh_wide.objects if isinstance(mesh_wide, Rendered) else ())
             if problem := self.adapter.problem(self._kube):
                 raise EnvironmentProblem(problem)
             self._facts = Facts(self._kube.host, self._kube.version, self.adapter.version(self._kube))

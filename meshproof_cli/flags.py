@@ -57,7 +57,7 @@ Disruptive = Annotated[
     typer.Option(
         "--disruptive",
         help="On an existing cluster also do what disturbs the mesh as a whole: stop and replace its control plane for"
-        " seconds, change its root certificate.",
+        " seconds, change its root certificate, make it strict (no plaintext) for seconds.",
     ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Judge the checks in an order drawn with this seed.")]

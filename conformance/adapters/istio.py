@@ -10,7 +10,6 @@ from conformance.intents import (
     Inject,
     Intent,
     MeshMtlsMode,
-    MtlsMode,
     RateLimit,
     RotateRoot,
     Scope,
@@ -77,7 +76,7 @@ class Istio:
             also = {"sidecar.istio.io/inject": "true"} if intent.scope is Scope.POD else {}
             return Rendered(labels={"istio.io/rev": revision, **also})
         if isinstance(intent, MeshMtlsMode):
-            return istio_api.render(MtlsMode(self.settings.control_plane.namespace, intent.mode))
+            return istio_api.security.mesh_mode(self.settings.control_plane.namespace, intent.mode)
         if isinstance(intent, Ingress):
             # What Istio makes for a Gateway is called after both.
             return gateway_api_words.ingress(

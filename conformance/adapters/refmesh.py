@@ -9,7 +9,6 @@ from conformance.intents import (
     Ingress,
     Intent,
     MeshMtlsMode,
-    MtlsMode,
     RotateRoot,
     ShortCertificates,
 )
@@ -68,7 +67,7 @@ class Refmesh:
         if isinstance(intent, RotateRoot):
             return Rendered(objects=(_rotation(intent.request),))
         if isinstance(intent, MeshMtlsMode):
-            return istio_api.render(MtlsMode(SYSTEM, intent.mode))
+            return istio_api.security.mesh_mode(SYSTEM, intent.mode)
         if isinstance(intent, Ingress):
             return gateway_api_words.ingress(intent, self.name, f"{intent.name}-{self.name}")
         return istio_api.render(intent)

@@ -39,10 +39,13 @@ from conformance.checks.upheaval_judges import (
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import MeshMtlsMode, Mode, MtlsMode, RotateRoot, ShortCertificates
+from conformance.mesh_policies import in_the_way, marked
 from conformance.outage import UNDO
+from conformance.planes import plane_of
 from fixtures.kube.runner import RUNNER, runner_name
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Job
+from reports.errors import EnvironmentProblem
 
 __all__ = ["GROUND"]
 
@@ -158,7 +161,7 @@ def _by_certificate(ctx: Context, name: str, credentials: Credentials | None, *,
         return None
     pod = ctx.pod("server")
     batch = Batch(
-        url=f"https://{pod.ip}:8080/",
+        url=f"https://{pod.host}:8080/",
         count=ATTEMPTS,
         concurrency=4,
         timeout=LIMITS.request,
@@ -218,7 +221,7 @@ def rotation(ctx: Context) -> Rotation:
 @contextlib.contextmanager
 def _away(ctx: Context) -> Iterator[bool]:
     """Take the control plane away while the block runs; yields whether there was one."""
-    where = ctx.adapter.control_plane()
+    where = plane_of(ctx.adapter)
     if where is None:
         yield False
         return
@@ -250,7 +253,7 @@ def _away(ctx: Context) -> Iterator[bool]:
 
 def _answers(ctx: Context, pod: Pod, port: int) -> bool:
     """Whether anything shakes hands there."""
-    return shake(ctx, f"{pod.ip}:{port}").certificate is not None
+    return shake(ctx, f"{pod.host}:{port}").certificate is not None
 
 
 def _end(certificate: x509.Certificate | None) -> float:
@@ -278,7 +281,8 @@ def outage(ctx: Context) -> Outage:
         if down:
             ctx.watch(lambda: ctx.now() > gone + LIFETIME + 2.0, LIFETIME + 5.0)
         after = counted(ctx, server, "expired certificates", lambda: ctx.client().batch(fresh), welcome=False)
-        expired = _end(look(ctx, server).certificate) < ctx.now()
+        # No certificate to be seen is no expired one: the last that was seen must be over.
+        expired = 0.0 < max(known, _end(look(ctx, server).certificate)) < ctx.now()
 
     def served() -> bool:
         return all(by_application(one) for one in ctx.client().batch(replace(fresh, count=4, timeout=LIMITS.probe)))
@@ -335,10 +339,16 @@ def levels(ctx: Context) -> Levels:
     )
     plain = Batch(url=ctx.url("server"), count=ATTEMPTS, concurrency=4, timeout=LIMITS.probe, fresh=True)
     found = []
-    mesh_wide = ctx.render(steps[0][1]).objects
+    mesh_wide = marked(ctx.render(steps[0][1]).objects, ctx.run)
+    if others := in_the_way(ctx.kube, mesh_wide):
+        what = f"{', '.join(others)} holds for the whole mesh already, and is not touched"
+        raise EnvironmentProblem(f"{what}: judge this on a cluster without it, or leave it out by --skip MTLS-12")
     try:
+        ctx.applied.extend(mesh_wide)
+        ctx.kube.apply(*mesh_wide)
         for policies, intent, wanted in steps:
-            ctx.apply(intent)
+            if isinstance(intent, MtlsMode):
+                ctx.apply(intent)
 
             def shows(wanted: str = wanted) -> bool:
                 records = ctx.outsider().batch(replace(plain, count=3))
@@ -346,8 +356,8 @@ def levels(ctx: Context) -> Levels:
 
             ctx.watch(shows, LIMITS.in_force)
             token = f"mark-{secrets.token_hex(12)}"
-            marked = replace(plain, method="POST", body=token)
-            seen = ctx.sniff(server, 8080, token, partial(ctx.outsider().batch, marked))
+            named = replace(plain, method="POST", body=token)
+            seen = ctx.sniff(server, 8080, token, partial(ctx.outsider().batch, named))
             meshed = ctx.client().batch(replace(plain, timeout=LIMITS.request))
             answered = sum(map(by_application, seen["records"]))
             clear = int(seen.get("plaintext_hits", 0))

@@ -129,11 +129,12 @@ def judge_renewal(history: Renewal) -> Judgement:
         return failed(
             f"a certificate is shown {late[-1].at - late[-1].not_after:.1f} s after its expiry", *history.evidence
         )
+    # A request that failed did so whatever was seen of certificates.
+    if (found := trouble(history.loads, history.evidence)) is not None:
+        return found
     first, last = history.shown[0], history.shown[-1]
     if last.at < first.not_after:
         return inconclusive("the first certificate had not expired when the look at it ended", *history.evidence)
-    if (found := trouble(history.loads, history.evidence)) is not None:
-        return found
     serials = len({one.serial for one in history.shown})
     sent = sum(one.sent for one in history.loads)
     return passed(f"{serials} certificates in turn, each before the expiry of the last; {sent} requests, no error",
@@ -214,7 +215,7 @@ class Outage:
     after: Arm
     """New connections once they had expired: not one may be served."""
     shown_expired: bool
-    """Whether a handshake from outside shows an expired certificate, or none, by then."""
+    """Whether the last certificate that a handshake from outside showed was over by then."""
     back: Load
     """Requests once the authority was back."""
     asked: float = 0.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.adapters.base import Rendered, Unsupported
-from conformance.intents import MtlsMode
+from conformance.adapters.base import Manifest, Rendered, Unsupported
+from conformance.intents import Mode, MtlsMode
 
 from .base import manifest, render
 
@@ -20,4 +20,13 @@ def _(intent: MtlsMode) -> Rendered | Unsupported:
     if intent.ports:
         spec["portLevelMtls"] = {str(port): {"mode": mode.upper()} for port, mode in intent.ports.items()}
     name = intent.workload or "default"
-    return Rendered(objects=(manifest("security.istio.io/v1", "PeerAuthentication", name, intent.namespace, spec),))
+    return Rendered(objects=(_policy(name, intent.namespace, spec),))
+
+
+def mesh_mode(root: str, mode: Mode) -> Rendered:
+    """The mode of the whole mesh, by a policy in its root namespace. Its name is not the usual one of a user's own."""
+    return Rendered(objects=(_policy("meshproof", root, {"mtls": {"mode": mode.upper()}}),))
+
+
+def _policy(name: str, namespace: str, spec: dict[str, Any]) -> Manifest:
+    return manifest("security.istio.io/v1", "PeerAuthentication", name, namespace, spec)

@@ -50,6 +50,7 @@ RENEWED = Renewal(15, (Shown(0.0, "a", 10.0), Shown(6.0, "b", 20.0), Shown(11.0,
         (replace(RENEWED, shown=(Shown(0.0, "a", 10.0), Shown(11.0, "a", 10.0))), Verdict.FAIL),
         (replace(RENEWED, shown=RENEWED.shown[:2]), Verdict.INCONCLUSIVE),  # not yet beyond the first
         (replace(RENEWED, loads=(FAILING, KEPT)), Verdict.FAIL),
+        (replace(RENEWED, shown=RENEWED.shown[:2], loads=(FAILING, KEPT)), Verdict.FAIL),
         (replace(RENEWED, loads=(QUIET, LOST)), Verdict.FAIL),
         (replace(RENEWED, loads=(replace(QUIET, sent=0),)), Verdict.INCONCLUSIVE),
     ],

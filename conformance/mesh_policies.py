@@ -1,0 +1,68 @@
+"""Policies that a check makes for the whole mesh: beside none of the user's, marked, withdrawn after a dead run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fixtures.kube import ApiProblem, Kube
+from fixtures.kube.runner import RUN_LABEL, RUNNER, is_dead, runner_name
+
+__all__ = ["for_all", "in_the_way", "marked", "withdraw_dead"]
+
+Manifest = Mapping[str, Any]
+
+
+def marked(policies: Iterable[Manifest], run: str) -> tuple[Manifest, ...]:
+    """The same policies with the marks by which a later run knows whose they are."""
+    return tuple(
+        {
+            **one,
+            "metadata": {
+                **one["metadata"],
+                "labels": {**one["metadata"].get("labels", {}), RUN_LABEL: run},
+                "annotations": {**one["metadata"].get("annotations", {}), RUNNER: runner_name()},
+            },
+        }
+        for one in policies
+    )
+
+
+def for_all(policy: Manifest) -> bool:
+    """Whether a policy of a mesh's root namespace names no workload, and so holds for all of them."""
+    spec = policy.get("spec") or {}
+    return not ((spec.get("selector") or {}).get("matchLabels") or {"labels", "name", "tags"} & _target(spec).keys())
+
+
+def _target(spec: Manifest) -> Manifest:
+    target: Manifest = spec.get("targetRef") or {}
+    return target
+
+
+def in_the_way(kube: Kube, policies: Iterable[Manifest]) -> tuple[str, ...]:
+    """Policies of the same kinds that hold for the whole mesh already, whatever they are called, as Kind space/name."""
+    found = {
+        f"{one['kind']} {space}/{item['metadata']['name']}"
+        for one in policies
+        for space in [one["metadata"]["namespace"]]
+        for item in kube.list(one["apiVersion"], one["kind"], space)
+        if for_all(item)
+    }
+    return tuple(sorted(found))
+
+
+def withdraw_dead(kube: Kube, policies: Iterable[Manifest]) -> list[str]:
+    """Delete those of these policies that a killed run of this machine left. Returns their names."""
+    left = []
+    for one in policies:
+        where = one["apiVersion"], one["kind"], one["metadata"]["name"], one["metadata"]["namespace"]
+        try:
+            meta = (kube.get(*where) or {}).get("metadata", {})
+        except ApiProblem as problem:
+            if problem.status != 403:  # who may not read it has not made it either
+                raise
+            continue
+        if RUN_LABEL in (meta.get("labels") or {}) and is_dead((meta.get("annotations") or {}).get(RUNNER, "")):
+            kube.delete(*where)
+            left.append(where[2])
+    return left

@@ -1,0 +1,100 @@
+"""Policies for the whole mesh: the user's own are never touched, and ours are known again after a dead run."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from conformance.adapters import Rendered, load
+from conformance.checks.upheaval import levels
+from conformance.context import Context
+from conformance.intents import MeshMtlsMode, Mode
+from conformance.mesh_policies import for_all, in_the_way, marked, withdraw_dead
+from fixtures.kube.runner import RUN_LABEL, RUNNER, runner_name
+from reports.errors import EnvironmentProblem
+
+
+class Objects:
+    """A cluster that holds objects of any kind, by name."""
+
+    def __init__(self, *items: dict[str, Any]) -> None:
+        self.items = {item["metadata"]["name"]: item for item in items}
+
+    def list(self, _: str, kind: str, namespace: str) -> list[dict[str, Any]]:
+        return [one for one in self.items.values() if (one["kind"], one["metadata"]["namespace"]) == (kind, namespace)]
+
+    def get(self, _: str, __: str, name: str, ___: str) -> dict[str, Any] | None:
+        return self.items.get(name)
+
+    def apply(self, *items: dict[str, Any]) -> None:
+        self.items |= {item["metadata"]["name"]: item for item in items}
+
+    def delete(self, _: str, __: str, name: str, ___: str) -> None:
+        del self.items[name]
+
+
+def ours(mesh: str) -> tuple[Any, ...]:
+    rendered = load(mesh).render(MeshMtlsMode(Mode.STRICT))
+    assert isinstance(rendered, Rendered)
+    return rendered.objects
+
+
+def policy(name: str, mesh: str = "istio", **spec: Any) -> dict[str, Any]:
+    (like,) = ours(mesh)
+    return {**like, "metadata": {"name": name, "namespace": like["metadata"]["namespace"]}, "spec": spec}
+
+
+@pytest.mark.parametrize("mesh", ["istio", "refmesh", "kuma"])
+def test_no_name_of_ours_is_a_users(mesh: str):
+    assert [one["metadata"]["name"] for one in ours(mesh)] == ["meshproof"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "every"),
+    [
+        ({"mtls": {"mode": "STRICT"}}, True),
+        ({"selector": {"matchLabels": {}}}, True),
+        ({"selector": {"matchLabels": {"app": "shop"}}}, False),
+        ({"targetRef": {"kind": "Mesh"}}, True),
+        ({"targetRef": {"kind": "Dataplane", "labels": {"app": "shop"}}}, False),
+    ],
+)
+def test_which_policies_hold_for_the_whole_mesh(spec: dict[str, Any], every: bool):
+    assert for_all({"spec": spec}) is every
+
+
+@pytest.mark.parametrize("name", ["default", "meshproof", "strict-everywhere"])
+def test_a_users_own_policy_stays_as_it_is_and_ends_the_check(name: str):
+    own = policy(name, mtls={"mode": "STRICT"})
+    cluster = Objects(own, policy("one", selector={"matchLabels": {"app": "shop"}}))
+    ctx = SimpleNamespace(
+        kube=cluster,
+        run="r",
+        space=lambda place: place,
+        pod=lambda _: None,
+        url=lambda *_: "http://server",
+        render=load("istio").render,
+    )
+    with pytest.raises(EnvironmentProblem, match=f"PeerAuthentication istio-system/{name} holds .* --skip MTLS-12"):
+        levels(cast("Context", ctx))
+    assert cluster.items[name] == own
+    assert (
+        in_the_way(cast("Any", Objects(policy("one", selector={"matchLabels": {"app": "shop"}}))), ours("istio")) == ()
+    )
+
+
+def test_the_next_run_withdraws_what_a_dead_one_left_and_nothing_else():
+    (made,) = marked(ours("istio"), "r")
+    assert made["metadata"]["labels"] == {RUN_LABEL: "r"}
+    alive = Objects(cast("dict[str, Any]", made))
+    assert withdraw_dead(cast("Any", alive), ours("istio")) == []
+    host, pid, started = runner_name().split("/")
+    gone = {**made["metadata"], "annotations": {RUNNER: f"{host}/{pid}/{int(started) + 1}"}}
+    dead = Objects({**made, "metadata": gone})
+    assert withdraw_dead(cast("Any", dead), ours("istio")) == ["meshproof"]
+    assert dead.items == {}
+    users = Objects({**made, "metadata": {**gone, "labels": {}}})
+    assert withdraw_dead(cast("Any", users), ours("istio")) == []
+    assert list(users.items) == ["meshproof"]
