@@ -12,6 +12,7 @@ import pytest
 from conformance.adapters import Adapter, load
 from conformance.farewell import Farewell
 from conformance.limits import limit
+from conformance.planes import is_mesh
 from conformance.runner import Options
 from conformance.selection import Selection, Wish, chosen, spared
 from conformance.session import Session
@@ -42,7 +43,7 @@ def selection(config: pytest.Config) -> Selection:
                 seed=config.getoption("mesh_seed"),
             )
             settings, adapter = _judged(config)
-            mesh = adapter.control_plane() is not None
+            mesh = is_mesh(adapter)
             config.stash[CHOSEN] = spared(
                 chosen(wish), settings.uninstall, mesh=mesh, disruptive=config.getoption("mesh_disruptive")
             )

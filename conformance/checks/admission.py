@@ -11,7 +11,7 @@ import yaml
 
 from conformance.catalogue import check
 from conformance.checks.capture_judges import Admitted
-from conformance.checks.injection import differences
+from conformance.checks.injection import changes_pods, differences
 from conformance.checks.injection_judges import (
     Again,
     Kept,
@@ -84,6 +84,7 @@ def admitted(ctx: Context, what: str, body: Mapping[str, Any], place: str) -> tu
 )
 def on_node(ctx: Context) -> OnNode:
     """Pods with hostNetwork, opted in by their namespace and by themselves; never started, only admitted."""
+    changes_pods(ctx)
     own = render_metadata(ctx.adapter, Inject(Scope.POD))
 
     def on_network(name: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, Any]:
@@ -128,6 +129,7 @@ def again(pod: Mapping[str, Any], name: str) -> dict[str, Any]:
 )
 def twice(ctx: Context) -> Again:
     """Create a pod, then create what came of it, twice over."""
+    changes_pods(ctx)
     first, made = admitted(ctx, "the pod", gated(ctx, "once"), "lax")
     later = []
     for time in ("second", "third"):
@@ -147,21 +149,14 @@ def twice(ctx: Context) -> Again:
     requires=("INJ-01",),
 )
 def kept(ctx: Context) -> Kept:
-    """Compare an injected pod with a template, which no mesh touches and the API server completes just as well."""
+    """Compare an injected pod with the same one outside of the mesh, which the API server completes just as well."""
+    changes_pods(ctx)
     body = gated(ctx, "kept")
-    template = {
-        "apiVersion": "v1",
-        "kind": "PodTemplate",
-        "metadata": {"name": "kept"},
-        "template": {"metadata": {"labels": body["metadata"]["labels"]}, "spec": body["spec"]},
-    }
-    space = ctx.space("lax")
-    ctx.kube.apply(template, namespace=space)
+    outside, plain = admitted(ctx, "the pod outside of the mesh", body, "out")
     found, pod = admitted(ctx, "the pod", body, "lax")
-    stored = ctx.kube.get("v1", "PodTemplate", "kept", space)
-    if stored is None or not pod:
+    if outside.added or not plain or not pod:
         return Kept(None, None)
-    manifest, injected = authored(stored["template"], body), authored(pod, body)
+    manifest, injected = authored(plain, body), authored(pod, body)
     return Kept(manifest, injected, tuple(differences(manifest, injected)), found.added)
 
 

@@ -6,6 +6,7 @@ the path answers a TLS handshake on a port where the application speaks plaintex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,10 +100,15 @@ def expressible(ctx: Context, intent: Inject | NoInject) -> Rendered:
     return rendered
 
 
+def changes_pods(ctx: Context) -> None:
+    """`NotExpressible` where opting in changes no pods, by namespace or, where a mesh asks that, pod by pod."""
+    expressible(ctx, Inject(Scope.POD if pod_by_pod(ctx.adapter) else Scope.NAMESPACE))
+
+
 def observe(ctx: Context, workload: str) -> Behaviour:
     """Look at one echo pod from the API server and, from outside of the mesh, over the network."""
     pod = ctx.pod(workload)
-    where = f"{pod.ip}:8080"
+    where = f"{pod.host}:8080"
     outsider = ctx.outsider()
     asked = outsider.batch(Batch(url=f"http://{where}/", count=5, timeout=LIMITS.probe, fresh=True))
     shaken = outsider.batch(
@@ -233,6 +239,13 @@ def differences(one: Any, two: Any, path: str = "") -> list[str]:
     return [] if one == two else [f"{path} changed"]
 
 
+_SERVERS_OWN = re.compile(
+    r"^\.spec\.(priorityClassName|imagePullSecrets|containers\[\d+\]\.(imagePullPolicy|resources))\b"
+)
+"""What the API server's own admission may change of a pod, and not of a template: by a PriorityClass for all, the pull
+secrets of the service account, the plugin AlwaysPullImages, or a LimitRange."""
+
+
 def judge_untouched(history: Untouched) -> Judgement:
     """Without an opt-in the created pod equals its template; with one around it, it does not."""
     template, without, within = history.template, history.without, history.within
@@ -243,8 +256,11 @@ def judge_untouched(history: Untouched) -> Judgement:
     evidence = Evidence(
         "differences from the template", {"without an opt-in": list(changed), "within an opt-in": list(injected)}
     )
+    if by_mesh := [one for one in changed if not _SERVERS_OWN.search(one)]:
+        return failed(f"without an opt-in the pod was changed: {', '.join(by_mesh[:5])}", evidence)
     if changed:
-        return failed(f"without an opt-in the pod was changed: {', '.join(changed[:5])}", evidence)
+        what = f"without an opt-in the pod was changed where the cluster may have defaults of its own: {changed[0]}"
+        return inconclusive(what, evidence)
     if not injected:
         return failed("within an opt-in it stays the same too: leaving it alone proves nothing", evidence)
     return passed(f"identical without an opt-in; {len(injected)} differences within one", evidence)

@@ -198,7 +198,7 @@ def judge_again(history: Again) -> Judgement:
 
 @dataclass(frozen=True)
 class Kept:
-    """The application's part of a pod, as its manifest says it and as admission left it."""
+    """The application's part of a pod, as it is outside of the mesh and within it."""
 
     manifest: Mapping[str, Any] | None
     injected: Mapping[str, Any] | None
@@ -211,7 +211,7 @@ class Kept:
 def judge_kept(history: Kept) -> Judgement:
     """The pod was injected, and what its author wrote of privileges, resources and program is unchanged."""
     if history.manifest is None or history.injected is None:
-        return inconclusive("the pod could not be read")
+        return inconclusive("the pod could not be created, or not outside of the mesh without being changed")
     evidence = Evidence("the injected pod", {"added": list(history.added), "changed": list(history.changed)})
     if not history.added:
         return failed("the pod was not injected: that it is unchanged proves nothing", evidence)

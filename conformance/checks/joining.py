@@ -14,6 +14,7 @@ from typing import Any
 from conformance.adapters import Rendered
 from conformance.catalogue import check, place
 from conformance.checks.capture_judges import Tries
+from conformance.checks.injection import changes_pods
 from conformance.checks.injection_judges import (
     JobEnd,
     Knock,
@@ -26,6 +27,7 @@ from conformance.checks.probes import Probes, is_ready, judge_probes
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload, pod_marks
 from conformance.intents import Mode, MtlsMode
+from conformance.late_pods import has_run, waiting
 from fixtures.kube import NotEventually
 from fixtures.workloads.manifests import echo_deployment, knock_job
 from fixtures.workloads.traffic import Batch
@@ -69,7 +71,7 @@ GROUND = place(
 def plaintext(ctx: Context, pod: Pod, port: int = 8080) -> Tries:
     """Requests from outside of the mesh to a pod's own address."""
     scheme, protocol = ("tcp", "tcp") if port == EXEMPT_IN else ("http", "http1")
-    url = f"{scheme}://{pod.ip}:{port}" + ("" if scheme == "tcp" else "/")
+    url = f"{scheme}://{pod.host}:{port}" + ("" if scheme == "tcp" else "/")
     batch = Batch(url=url, protocol=protocol, count=5, concurrency=5, timeout=LIMITS.probe, fresh=True)
     return Tries.of(f"from outside of the mesh to {pod.name}:{port}", ctx.outsider().batch(batch))
 
@@ -155,6 +157,7 @@ def _added(pods: list[dict[str, Any]]) -> tuple[str, ...]:
 
 def _start(ctx: Context, job: str, container: str, wanted: int) -> Start:
     """The first requests of a Job's containers, from their logs, once all have ended."""
+    changes_pods(ctx)
     refused = ctx.shared(_start_jobs, judged=False)
     ctx.watch(lambda: sum(_ended(pod, container) for pod in _pods_of(ctx, job)) >= wanted, LIMITS.job)
     pods = _pods_of(ctx, job)
@@ -205,6 +208,7 @@ def prepared(ctx: Context) -> Start:
 )
 def jobs(ctx: Context) -> JobEnd:
     """The Job of INJ-07 after its applications have ended."""
+    changes_pods(ctx)
     ctx.shared(_start_jobs, judged=False)
 
     def ended() -> int:
@@ -224,6 +228,25 @@ def jobs(ctx: Context) -> JobEnd:
     return JobEnd(FIRST, _added(pods), ended(), complete(), phases, waited)
 
 
+def _ready_or_late(ctx: Context, space: str) -> tuple[Mapping[str, Any], str]:
+    """The pod with the probes, once it is Ready or its application has run for long enough without, and else why not.
+
+    When the application starts is the cluster's doing: there may be no room, or an image to be pulled.
+    """
+    found: Mapping[str, Any] = {"metadata": {}}
+    since: float | None = None
+
+    def over() -> bool:
+        nonlocal found, since
+        found = next(iter(ctx.kube.list("v1", "Pod", space, "app=probed")), found)
+        if since is None and has_run(found, "echo"):
+            since = ctx.now()
+        return is_ready(found) or (since is not None and ctx.now() >= since + LIMITS.job)
+
+    ctx.watch(over, LIMITS.ground_ready + LIMITS.job)
+    return found, "" if since is not None and ctx.now() >= since + LIMITS.job else waiting(found)
+
+
 # -- probes ------------------------------------------------------------------------------------------------------------
 
 
@@ -241,12 +264,10 @@ def probes(ctx: Context) -> Probes:
     space = ctx.space("strict")
     own = pod_marks(ctx.adapter, GROUND.places[0])
     ctx.kube.apply(*(ctx.dressing.on(one) for one in _probed(space, ctx.image, own)))
-    try:
-        (found,) = ctx.kube.wait_pods_ready(space, "app=probed", count=1, timeout=LIMITS.job)
-    except NotEventually:
-        found = next(iter(ctx.kube.list("v1", "Pod", space, "app=probed")), {"metadata": {}})
+    found, waits = _ready_or_late(ctx, space)
     if not is_ready(found):
-        return Probes(plaintext(ctx, ctx.pod("strict")), ready=False, restarts=0, went_unready=False, came_back=False)
+        refused = plaintext(ctx, ctx.pod("strict"))
+        return Probes(refused, ready=False, restarts=0, went_unready=False, came_back=False, waits=waits)
     pod = Pod.of(found)
 
     def now() -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.catalogue import check, place
 from conformance.checks.capture_judges import Tries
-from conformance.checks.injection import OURS, observe
+from conformance.checks.injection import OURS, changes_pods, observe
 from conformance.checks.lifecycle_judges import (
     Crash,
     Deleted,
@@ -23,7 +23,7 @@ from conformance.checks.lifecycle_judges import (
     judge_rollout,
 )
 from conformance.context import LIMITS, MARK_ROW, Context, Pod
-from conformance.ground import HTTP, Ground, Place, Svc, Workload, render_metadata
+from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Backend, Mode, MtlsMode, NoInject, RoundRobin, Scope
 from fixtures.workloads.traffic import Batch, Record
 from reports.errors import EnvironmentProblem
@@ -78,7 +78,7 @@ def steady(url: str) -> Batch:
 
 def outside(ctx: Context, pod: Pod) -> Tries:
     """Plaintext from outside of the mesh to a pod's own address."""
-    batch = Batch(url=f"http://{pod.ip}:8080/", count=3, concurrency=3, timeout=LIMITS.probe, fresh=True)
+    batch = Batch(url=f"http://{pod.host}:8080/", count=3, concurrency=3, timeout=LIMITS.probe, fresh=True)
     return Tries.of(f"plaintext to {pod.name}", ctx.outsider().batch(batch))
 
 
@@ -172,6 +172,7 @@ def drain(ctx: Context) -> Drain:
 )
 def crash(ctx: Context) -> Crash:
     """Kill every process of the proxy's container under a running application."""
+    changes_pods(ctx)
     (pod,) = ctx.pods("fragile")
     running = [
         one["name"]
@@ -240,7 +241,8 @@ def _restarts(pod: Mapping[str, Any]) -> dict[str, int]:
 )
 def moves(ctx: Context) -> Moves:
     """Roll a server out without a proxy, and then with one, under requests of a client that stays in the mesh."""
-    out = render_metadata(ctx.adapter, NoInject(Scope.POD))
+    changes_pods(ctx)
+    out = ctx.render(NoInject(Scope.POD))
     stages = [observe(ctx, "server")]
     seen: list[Record] = []
     with ctx.client().start(steady(ctx.url("server"))) as job:

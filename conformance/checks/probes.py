@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.checks.capture_judges import Tries, unless_refused
 from conformance.model import Judgement, failed, inconclusive, passed
-from reports.model import Evidence
+from reports.model import JSON, Evidence
 
 __all__ = ["Probes", "is_ready", "judge_probes"]
 
@@ -24,12 +24,15 @@ class Probes:
     """Whether it lost its readiness when the application failed its probe."""
     came_back: bool
     """Whether it was Ready again when the application was healthy again."""
+    waits: str = ""
+    """Of a pod that is not Ready: why its application has not been running for long enough; "" where it has."""
 
     @property
     def evidence(self) -> tuple[Evidence, Evidence]:
         """For the report."""
-        facts = {
+        facts: dict[str, JSON] = {
             "ready under strict": self.ready,
+            "not running, because": self.waits,
             "container restarts": self.restarts,
             "not ready while the application fails its probe": self.went_unready,
             "ready again afterwards": self.came_back,
@@ -44,6 +47,8 @@ def judge_probes(history: Probes) -> Judgement:
     taken = "plaintext is taken on the probed port: strict is not in force there"
     if unsound := unless_refused(history.plaintext, taken, *history.evidence):
         return unsound
+    if not history.ready and history.waits:
+        return inconclusive(f"the application has not been running for long enough: {history.waits}", *history.evidence)
     if not history.ready:
         return failed("the pod is not Ready under strict", *history.evidence)
     if history.restarts:

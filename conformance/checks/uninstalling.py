@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from conformance.catalogue import check, place
-from conformance.checks.injection import observe
+from conformance.checks.injection import changes_pods, observe
 from conformance.checks.lifecycle import roll_out
 from conformance.checks.uninstalling_judges import Uninstalled, judge_uninstalled
 from conformance.context import LIMITS, Context, NotExpressible
 from conformance.farewell import Ended
 from conformance.ground import Ground, Place, Workload
+from conformance.late_pods import has_run, waiting
+from conformance.planes import plane_of
 from fixtures.kube import NotEventually
 
 __all__ = ["GROUND", "account_of", "bindings", "webhooks"]
@@ -28,6 +29,8 @@ GROUND = place(
 )
 ADMISSION = "admissionregistration.k8s.io/v1"
 RBAC = "rbac.authorization.k8s.io/v1"
+ANEW = "meshproof.io/uninstalled"
+"""Annotation of the pod that is created after the mesh is gone."""
 
 
 def webhooks(ctx: Context, namespace: str) -> tuple[str, ...]:
@@ -91,6 +94,13 @@ def _marks(ctx: Context) -> tuple[str, ...]:
     )
 
 
+def _waits(ctx: Context) -> str:
+    """What the new pod waits for; "" where its application runs without being Ready, or nobody lets one in."""
+    pods = ctx.kube.list("v1", "Pod", ctx.space("in"), "app=server")
+    new = [one for one in pods if ANEW in (one["metadata"].get("annotations") or {})]
+    return "" if not new or has_run(new[0], "echo") else waiting(new[0])
+
+
 @check(
     id="LC-06",
     title="Uninstalling leaves no webhook, rule or label",
@@ -102,7 +112,8 @@ def _marks(ctx: Context) -> tuple[str, ...]:
 )
 def uninstalled(ctx: Context) -> Uninstalled:
     """Run the user's command; then look for what still leads to the mesh, and have an opted-in pod created anew."""
-    where = ctx.adapter.control_plane()
+    changes_pods(ctx)
+    where = plane_of(ctx.adapter)
     namespace = where[0] if where is not None else ""
     account = account_of(ctx, where)  # noted before: afterwards nobody says any more which one it was
     before = observe(ctx, "server")
@@ -118,10 +129,12 @@ def uninstalled(ctx: Context) -> Uninstalled:
 
     ctx.watch(lambda: not any(left()), LIMITS.ground_ready)
     still_asking, rights = left()
-    after = None
+    after, waits = None, ""
     if not still_asking:  # a webhook that nobody answers may keep every pod from being created
-        with suppress(NotEventually):
-            roll_out(ctx, "server", {"metadata": {"annotations": {"meshproof.io/uninstalled": ctx.run}}})
+        try:
+            roll_out(ctx, "server", {"metadata": {"annotations": {ANEW: ctx.run}}})
             after = observe(ctx, "server")
+        except NotEventually:
+            waits = _waits(ctx)
     remains = (*still_asking, *rights)
-    return Uninstalled(before, asking, marks, ended, remains, after, _marks(ctx) if after else ())
+    return Uninstalled(before, asking, marks, ended, remains, after, _marks(ctx) if after else (), waits)

@@ -27,6 +27,8 @@ class Uninstalled:
     after: Behaviour | None
     """The pod that took the other's place; None where none came."""
     marks_after: tuple[str, ...]
+    waits: str = ""
+    """Where no pod took its place: what the new one waits for; "" where it runs, or was not let in at all."""
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -40,6 +42,7 @@ class Uninstalled:
                 "said": self.ended.said,
                 "left in the cluster": list(self.left),
                 "labels on the pod after": list(self.marks_after),
+                "a new pod waits for": self.waits,
             },
         )
         return (facts, self.before.evidence, *([self.after.evidence] if self.after else []))
@@ -57,6 +60,8 @@ def judge_uninstalled(history: Uninstalled) -> Judgement:
         return failed(f"uninstalling ended with exit code {history.ended.code}: {said[0]}", *evidence)
     if history.left:
         return failed(f"left behind: {', '.join(history.left)}", *evidence)
+    if after is None and history.waits:
+        return inconclusive(f"no new pod has started yet: {history.waits}", *evidence)
     if after is None:
         return failed("no pod starts any more in a namespace that had opted in", *evidence)
     if after.added:

@@ -10,6 +10,7 @@ from typing import Any
 from conformance.catalogue import check, place
 from conformance.checks.admission import admitted, gated
 from conformance.checks.capture_judges import Admitted
+from conformance.checks.injection import changes_pods
 from conformance.checks.lifecycle import steady
 from conformance.checks.lifecycle_judges import Load
 from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
@@ -17,6 +18,7 @@ from conformance.context import LIMITS, Context, NotInForce
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Backend, RoundRobin
 from conformance.outage import stopped
+from conformance.planes import plane_of
 from fixtures.workloads.traffic import Record
 
 __all__ = ["GROUND", "ROUTED"]
@@ -94,7 +96,7 @@ def rolled_out(ctx: Context, where: tuple[str, str]) -> Iterator[None]:
 
 def away(ctx: Context) -> Away:
     """Stop the control plane, create a pod and go on sending requests meanwhile; then create another pod."""
-    where = ctx.adapter.control_plane()
+    where = plane_of(ctx.adapter)
     if where is None:
         nobody = Admitted("nobody injects", "")
         return Away(Down((), nobody, nobody), 0.0, NOTHING)
@@ -129,6 +131,7 @@ def away(ctx: Context) -> Away:
 )
 def injector_down(ctx: Context) -> Down:
     """The outage."""
+    changes_pods(ctx)
     return ctx.shared(away).down
 
 
@@ -142,8 +145,8 @@ def injector_down(ctx: Context) -> Down:
 )
 def upgrade(ctx: Context) -> Upgrade:
     """The outage; then every pod of the control plane is replaced as an upgrade does, and told something new."""
+    where = plane_of(ctx.adapter)
     seen = ctx.shared(away)
-    where = ctx.adapter.control_plane()
     if where is None:
         return Upgrade(0.0, NOTHING, replaced=False, rollout=NOTHING, in_force=False)
     namespace, name = where

@@ -81,6 +81,14 @@ def test_untouched_pod_equals_its_template():
     assert judge_untouched(Untouched(TEMPLATE, None, pod())).verdict is Verdict.INCONCLUSIVE
 
 
+def test_what_the_api_server_may_do_by_itself_is_not_held_against_the_mesh():
+    own: dict[str, Any] = pod(priorityClassName="usual", imagePullSecrets=[{"name": "registry"}])
+    own["spec"]["containers"][0] |= {"imagePullPolicy": "Always", "resources": {"limits": {"cpu": "1"}}}
+    assert judge_untouched(Untouched(TEMPLATE, own, pod(initContainers=[{}]))).verdict is Verdict.INCONCLUSIVE
+    own["spec"]["dnsPolicy"] = "None"
+    assert judge_untouched(Untouched(TEMPLATE, own, pod(initContainers=[{}]))).verdict is Verdict.FAIL
+
+
 def test_labels_and_annotations_count_too():
     marked = pod()
     marked["metadata"]["annotations"] = {"mesh": "was here"}
@@ -99,6 +107,7 @@ GOOD = Probes(REFUSED, ready=True, restarts=0, went_unready=True, came_back=True
         (replace(GOOD, plaintext=Tries("plaintext", 5, 5, {})), Verdict.FAIL),
         (replace(GOOD, plaintext=Tries("plaintext", 5, 0, {"reset": 4, "timeout": 1})), Verdict.INCONCLUSIVE),
         (replace(GOOD, ready=False), Verdict.FAIL),
+        (replace(GOOD, ready=False, waits="not scheduled: 0/1 nodes are available"), Verdict.INCONCLUSIVE),
         (replace(GOOD, restarts=1), Verdict.FAIL),
         (replace(GOOD, went_unready=False), Verdict.FAIL),
         (replace(GOOD, came_back=False), Verdict.FAIL),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from conformance.adapters import Rendered
 from conformance.checks import uninstalling
 from conformance.checks.injection import Behaviour
 from conformance.checks.uninstalling import account_of, bindings, webhooks
@@ -32,6 +33,7 @@ GONE = Uninstalled(BEFORE, ("MutatingWebhookConfiguration m",), ("mesh/label",),
         ({"ended": Ended(1, "no")}, Verdict.FAIL),
         ({"left": ("ClusterRoleBinding m",)}, Verdict.FAIL),
         ({"after": None}, Verdict.FAIL),
+        ({"after": None, "waits": "not scheduled: 0/1 nodes are available"}, Verdict.INCONCLUSIVE),
         ({"after": replace(AFTER, added=("proxy",))}, Verdict.FAIL),
         ({"after": replace(AFTER, tls_answered=True)}, Verdict.FAIL),
         ({"after": replace(AFTER, peers=("127.0.0.6",))}, Verdict.FAIL),
@@ -145,7 +147,8 @@ def test_a_pod_is_created_anew_unless_a_webhook_may_keep_it(
     monkeypatch.setattr(uninstalling, "_marks", lambda _: ())
     ctx = context("mesh", **left)
     ctx.run = "r"
-    ctx.adapter = SimpleNamespace(control_plane=lambda: ("mesh-system", "mesh"))
+    ctx.adapter = SimpleNamespace(control_plane=lambda: ("mesh-system", "mesh"), render=lambda _: Rendered())
+    ctx.render = ctx.adapter.render
     ctx.farewell = SimpleNamespace(say=lambda: GONE.ended)
     ctx.watch = lambda probe, _: probe()
     history = uninstalling.uninstalled(ctx)
