@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from conformance.context import Context
     from conformance.statistics import Sprt
 
-__all__ = ["Check", "Judgement", "failed", "inconclusive", "passed", "share_rates"]
+__all__ = ["Check", "Judgement", "failed", "inconclusive", "passed", "proven", "share_rates"]
 
 Level = Literal["core", "extended"]
 
@@ -26,6 +26,8 @@ class Judgement:
     evidence: tuple[Evidence, ...] = ()
     error_rates: tuple[ErrorRate, ...] = ()
     plots: tuple[Plot, ...] = ()
+    whatever_the_machine: bool = False
+    """Of a failure: what was seen no stall of the machine can bring about, so that none excuses it."""
 
 
 def passed(reason: str, *evidence: Evidence, error_rates: tuple[ErrorRate, ...] = ()) -> Judgement:
@@ -36,6 +38,11 @@ def passed(reason: str, *evidence: Evidence, error_rates: tuple[ErrorRate, ...] 
 def failed(reason: str, *evidence: Evidence, error_rates: tuple[ErrorRate, ...] = ()) -> Judgement:
     """The history contradicts the claim."""
     return Judgement(Verdict.FAIL, reason, evidence, error_rates)
+
+
+def proven(reason: str, *evidence: Evidence, error_rates: tuple[ErrorRate, ...] = ()) -> Judgement:
+    """The history holds what must never be, such as an answer to a caller who is denied. No stall makes that."""
+    return Judgement(Verdict.FAIL, reason, evidence, error_rates, whatever_the_machine=True)
 
 
 def inconclusive(reason: str, *evidence: Evidence, error_rates: tuple[ErrorRate, ...] = ()) -> Judgement:

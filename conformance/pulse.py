@@ -30,10 +30,6 @@ class Pulse:
         """From the client's records."""
         return cls(rate, tuple((one.start, one.seconds) for one in records))
 
-    def beside(self, other: Pulse) -> Pulse:
-        """Both pulses as one: it stalls where either does."""
-        return Pulse(self.rate + other.rate, (*self.beats, *other.beats))
-
     def stall(self, begin: float, end: float) -> float:
         """The longest beat under way between two moments, in seconds; infinite where beats are missing."""
         if not self.rate:
@@ -50,8 +46,11 @@ STEADY = Pulse(0.0, ())
 
 
 def excused(judgement: Judgement, stall: float, limit: float) -> Judgement:
-    """A failure is no verdict where the machine stood still for longer than `limit` seconds meanwhile."""
-    if judgement.verdict is not Verdict.FAIL or stall <= limit:
+    """A failure is no verdict where the machine stood still for longer than `limit` seconds meanwhile.
+
+    One by what a machine cannot bring about, however slow it is, remains one: `Judgement.whatever_the_machine`.
+    """
+    if judgement.verdict is not Verdict.FAIL or judgement.whatever_the_machine or stall <= limit:
         return judgement
     how = f"stood still for {stall:.1f} s" if math.isfinite(stall) else "was not watched without a gap"
     reason = f"the machine {how} meanwhile, so this proves nothing: {judgement.reason}"

@@ -1,7 +1,8 @@
 """Whether the machine stood still while a check went on: then a failure is no verdict on the mesh.
 
 Every program of ours looks at its clock a few times a second, in the pods and in this process, and keeps when it came
-late. Whether a failure counts is decided by that alone, never by what failed. A check that measures the machine more
+late. Whether a failure counts is decided by that, and by whether a machine can bring it about at all: a caller who is
+denied and answered is so on any machine (`Judgement.whatever_the_machine`). A check that measures the machine more
 finely (`conformance.pulse`) has judged by that already.
 """
 

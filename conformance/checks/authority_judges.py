@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.certificates import Answer
-from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.model import Judgement, failed, inconclusive, passed, proven
 from reports.model import Evidence
 
 __all__ = ["Bounds", "Deposit", "Keys", "Pair", "Request", "judge_bounds", "judge_keys", "judge_pairs"]
@@ -52,15 +52,19 @@ def judge_pairs(history: Sequence[Pair]) -> Judgement:
             return inconclusive(f"a handshake with {one.workload} ran into a timeout", evidence)
         if one.shown != (one.declared,):
             shown = ", ".join(one.shown) or "no certificate with a name"
-            return failed(f"{one.workload} shows {shown}, declared is {one.declared}", evidence)
+            return (proven if one.shown else failed)(
+                f"{one.workload} shows {shown}, declared is {one.declared}", evidence
+            )
     if len({one.key for one in history}) < len(history):
-        return failed("two workloads have the same key", evidence)
+        return proven("two workloads have the same key", evidence)
     for one in history:
         if one.signed is None:
             return inconclusive("the certificate authority was not asked: one proof is not two", evidence)
         if one.signed != (one.declared,):
             signed = ", ".join(one.signed) or "nothing"
-            return failed(f"the token of {one.workload} is worth {signed}, declared is {one.declared}", evidence)
+            return (proven if one.signed else failed)(
+                f"the token of {one.workload} is worth {signed}, declared is {one.declared}", evidence
+            )
     return passed(f"{len(history)} service accounts, {len(history)} identities, each with a key of its own", evidence)
 
 
@@ -115,13 +119,13 @@ def judge_bounds(history: Bounds) -> Judgement:
         return failed("nobody signs certificates", history.evidence)
     for one in others:
         if one.signed:
-            return failed(f"a certificate was signed for {one.what}", history.evidence)
+            return proven(f"a certificate was signed for {one.what}", history.evidence)
     for one in history.requests:
         if one.may_sign:
-            return failed(f"what was signed for {one.what} may itself sign certificates", history.evidence)
+            return proven(f"what was signed for {one.what} may itself sign certificates", history.evidence)
         if one.lifetime is not None and one.lifetime > history.longest + CLOCKS:
             days = f"{one.lifetime / 86_400:.0f} days"
-            return failed(f"what was signed for {one.what} lives for {days}, {history.longest:.0f} s are declared",
+            return proven(f"what was signed for {one.what} lives for {days}, {history.longest:.0f} s are declared",
                           history.evidence)  # fmt: skip
     # A wish beyond the bounds may be cut or refused; an ordinary one must be granted, or the refusals prove nothing.
     if not welcome[0].signed:
@@ -161,6 +165,8 @@ class Keys:
     """Handshakes with workloads that ran into a timeout: which key is theirs is not known."""
     unread: int = 0
     """Files of the proxies' configuration that could not be read."""
+    local: int = 0
+    """Sources of workloads' keys that proxies name, and that are within their pods."""
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -174,6 +180,7 @@ class Keys:
             "Secrets and ConfigMaps looked at": self.looked_at,
             "proxy configurations looked at": self.dumps,
             "proxy configurations that could not be read": self.unread,
+            "sources of keys within the pods": self.local or "not visible",
         }
         return Evidence("search", facts), Evidence("private keys found", rows)
 
@@ -187,15 +194,15 @@ def judge_keys(history: Keys) -> Judgement:
     # What is found counts wherever it lies; that nothing is found counts only where everything could be looked at.
     for one in history.deposits:
         if one.of_workload:
-            return failed(f"{one.where} holds the key of a certificate that a workload shows", *history.evidence)
+            return proven(f"{one.where} holds the key of a certificate that a workload shows", *history.evidence)
         if one.identities:
-            return failed(f"{one.where} holds a key with a certificate for {one.identities[0]}", *history.evidence)
+            return proven(f"{one.where} holds a key with a certificate for {one.identities[0]}", *history.evidence)
         if one.kind == "proxy configuration":
-            return failed(f"{one.where} holds a private key", *history.evidence)
+            return proven(f"{one.where} holds a private key", *history.evidence)
     if history.honest is None or not history.honest.issued:
         return inconclusive("the certificate authority was not asked: one proof is not two", *history.evidence)
     if not history.honest.own_key:
-        return failed("the authority signs for a key of its own making", *history.evidence)
+        return proven("the authority signs for a key of its own making", *history.evidence)
     if history.late:
         return inconclusive(f"{history.late} handshakes with workloads ran into a timeout", *history.evidence)
     if not history.dumps:
@@ -203,8 +210,10 @@ def judge_keys(history: Keys) -> Judgement:
     if history.unread:
         reason = f"{history.unread} pages of proxies could not be read: a key may be there"
         return inconclusive(reason, *history.evidence)
+    # Proxies redact keys: that none is on their pages proves nothing, whence they say to have it does.
+    whence = "have theirs from within the pods" if history.local else "do not say whence they have theirs"
     return passed(
-        f"no key of a workload in {history.looked_at} Secrets and ConfigMaps and {history.dumps} pages of proxies; the "
-        "authority signs keys it never sees",
+        f"no key of a workload in {history.looked_at} Secrets and ConfigMaps; proxies {whence}; the authority signs "
+        "keys it never sees",
         *history.evidence,
     )

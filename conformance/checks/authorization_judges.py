@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.model import Judgement, failed, inconclusive, passed, proven
 from fixtures.workloads.traffic import Record
 from reports.model import Evidence
 
-__all__ = ["Access", "Attempt", "got_lost", "got_through", "judge_access", "summarise", "unanswered"]
+__all__ = ["Access", "Attempt", "got_lost", "got_through", "judge_access", "let_in", "summarise", "unanswered"]
 
 REFUSALS = {"status 401", "status 403", "grpc 7", "grpc 16"}
 """How a proxy refuses a request."""
@@ -108,6 +108,17 @@ def got_through(attempts: Sequence[Attempt]) -> str:
     return ""
 
 
+def let_in(attempts: Sequence[Attempt], *evidence: Evidence) -> Judgement | None:
+    """The failure where something got through and should not have; None where nothing did.
+
+    An answer at the client no machine can bring about, nor a request that the server counted where none was late.
+    """
+    if reason := got_through(attempts):
+        sure = any(one.answered for one in attempts if not one.wanted) or not any(one.late for one in attempts)
+        return (proven if sure else failed)(reason, *evidence)
+    return None
+
+
 def got_lost(attempts: Sequence[Attempt]) -> str:
     """What should have got through and did not, without being late; "" where everything did."""
     late = 0
@@ -132,8 +143,8 @@ def judge_access(history: Access) -> Judgement:
     if not history.attempts or not all(one.sent for one in history.attempts):
         return inconclusive("a request was not sent", *history.evidence)
     # What got in against the policy weighs more than what was lost, which the same fault often brings about.
-    if reason := got_through(history.attempts):
-        return failed(reason, *history.evidence)
+    if unsound := let_in(history.attempts, *history.evidence):
+        return unsound
     for one in history.attempts:
         if not one.wanted and one.strange:
             ends = ", ".join(f"{count}× {end}" for end, count in one.ends.items())

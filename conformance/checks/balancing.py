@@ -45,7 +45,6 @@ GROUND = place(
         services=(
             *(Svc(name, "in", "pool", ports=HTTP) for name in ("turns", "sticky", "placed", "doomed", "shares")),
             Svc("moving", "in", "moving", ports=HTTP),
-            Svc("calm", "in", "pool", ports=HTTP),
         ),
     )
 )
@@ -173,7 +172,7 @@ def arrival(ctx: Context) -> Arrival:
     _scale(ctx, 2)  # whatever the checks before left
     before = named(ctx)
     with (
-        witness(ctx, ctx.pod("server"), "calm") as pulse,
+        witness(ctx, ctx.pod("server")) as pulse,
         ctx.client().start(_steady(ctx)) as job,
     ):
         watched = _Watched(job)
@@ -219,7 +218,7 @@ def departure(ctx: Context) -> Departure:
     space = ctx.space("in")
     unlabelled, unready, _ = (one for one in _moving(ctx))
     with (
-        witness(ctx, ctx.pod("server"), "calm") as pulse,
+        witness(ctx, ctx.pod("server")) as pulse,
         ctx.client().start(_steady(ctx)) as job,
     ):
         watched = _Watched(job)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.model import Judgement, failed, inconclusive, passed, proven
 from fixtures.workloads.traffic import Record
 from reports.model import Evidence
 
@@ -161,6 +161,8 @@ def judge_captured(history: Captured) -> Judgement:
         return inconclusive("the strict server does not answer its mesh, so that nothing follows", evidence)
     for one in history.from_outside:
         passed_by = f"{one.what}: {one.answered} of {one.sent} plaintext requests passed by the proxy"
+        if one.answered and any(other.refused for other in history.from_outside):
+            return proven(passed_by, evidence)  # strict is in force, as another port shows
         if unsound := unless_refused(one, passed_by, evidence):
             return unsound
     for one in history.around_service:

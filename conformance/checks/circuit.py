@@ -40,7 +40,6 @@ GROUND = place(
             Svc("pool", "in", "pool", ports=HTTP),
             Svc("capped", "in", "pool", ports=HTTP),
             Svc("tripped", "in", "pool", ports=HTTP),
-            Svc("calm", "in", "pool", "v1", ports=HTTP),
             Svc("pool-v2", "in", "pool", "v2", ports=HTTP),
         ),
         server="faulty",
@@ -79,7 +78,7 @@ def episode(ctx: Context) -> Episode:
     )
     healthy = ctx.pods("steady")[0]
     with (
-        witness(ctx, healthy, "calm") as pulse,  # a service of the healthy hosts, of which none is ever ejected
+        witness(ctx, healthy) as pulse,
         ctx.client().start(batch) as job,
     ):
         try:
@@ -214,4 +213,11 @@ def cap(ctx: Context) -> Cap:
             begin, end = min(one.start for one in sent), max(one.start + one.seconds for one in sent)
             bursts.append(Burst.of(sent, pulse(end).stall(begin, end)))
     after = Burst.of(client.batch(calm))
-    return Cap(allowed=CONNECTIONS + PENDING, delay=DELAY, before=before, bursts=tuple(bursts), after=after)
+    return Cap(
+        allowed=CONNECTIONS + PENDING,
+        delay=DELAY,
+        before=before,
+        bursts=tuple(bursts),
+        after=after,
+        least=min(CONNECTIONS, REQUESTS),
+    )

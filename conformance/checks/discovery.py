@@ -14,7 +14,7 @@ from conformance.checks.handshakes import account_of
 from conformance.checks.injection import GROUND
 from conformance.checks.peers import authority_of, obtain
 from conformance.context import Context, NotExpressible, Pod
-from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.model import Judgement, failed, inconclusive, passed, proven
 from reports.model import Evidence
 
 __all__ = ["Call", "judge_calls"]
@@ -58,7 +58,7 @@ def judge_calls(history: tuple[Call, ...]) -> Judgement:
         return failed("nobody tells proxies their configuration", evidence)
     for one in history:
         if not one.own and one.told:
-            return failed(f"{one.who} was told {one.told} clusters of {one.claims}", evidence)
+            return proven(f"{one.who} was told {one.told} clusters of {one.claims}", evidence)
     if not all(one.told for one in history if one.own):
         return inconclusive("a proxy was not told its own configuration: that others are not proves nothing", evidence)
     if unclear := [one for one in history if not one.own and not one.refused]:

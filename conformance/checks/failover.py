@@ -58,7 +58,7 @@ def failover(ctx: Context) -> Failover:
         fields=("pod",),
     )
     seen: list[Record] = []
-    with witness(ctx, far[0], "calm") as pulse, ctx.client().start(batch) as job, ExitStack() as healing:
+    with witness(ctx, far[0]) as pulse, ctx.client().start(batch) as job, ExitStack() as healing:
         for pod in near:
             ctx.behave(pod, codes="")  # a connection to each control port, so that they fail at the same moment
             healing.callback(ctx.behave, pod, codes="")

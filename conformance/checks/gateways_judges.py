@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from conformance.checks.authorization_judges import Attempt, got_lost, got_through, unanswered
+from conformance.checks.authorization_judges import Attempt, got_lost, let_in, unanswered
 from conformance.model import Judgement, failed, inconclusive, passed
 from reports.model import JSON, Evidence
 
@@ -30,8 +30,8 @@ def judge_entered(history: Entered) -> Judgement:
     known, unknown, evidence = history.known, history.unknown, history.evidence
     if not known.sent or not unknown.sent:
         return inconclusive("a request was not sent", evidence)
-    if reason := got_through((known, unknown)):
-        return failed(reason, evidence)
+    if unsound := let_in((known, unknown), evidence):
+        return unsound
     if reason := got_lost([known]):
         return failed(reason, evidence)
     if other := {end: count for end, count in unknown.ends.items() if end not in {"status 404", "timeout"}}:
@@ -106,7 +106,9 @@ def judge_left(history: Left) -> Judgement:
     reached = [one for one in history.attempts if one.wanted]
     if not refused or not reached or not all(one.sent for one in history.attempts):
         return inconclusive("a request was not sent", history.evidence)
-    if reason := got_through(history.attempts) or got_lost(reached):
+    if unsound := let_in(history.attempts, history.evidence):
+        return unsound
+    if reason := got_lost(reached):
         return failed(reason, history.evidence)
     if reason := unanswered(reached):
         return inconclusive(reason, history.evidence)

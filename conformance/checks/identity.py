@@ -15,7 +15,7 @@ from conformance.checks.authority import look
 from conformance.checks.injection import GROUND
 from conformance.context import Context, NotExpressible
 from conformance.intents import CertificateRequest
-from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.model import Judgement, failed, inconclusive, passed, proven
 from reports.model import Evidence
 
 __all__ = ["Identity", "judge_identity"]
@@ -55,19 +55,23 @@ def judge_identity(history: Identity) -> Judgement:
         return inconclusive("a handshake with the workload ran into a timeout", history.evidence)
     if history.shown != wanted:
         shown = ", ".join(history.shown) or "no certificate with a name"
-        return failed(f"the workload shows {shown}, declared is {history.declared}", history.evidence)
+        return (proven if history.shown else failed)(
+            f"the workload shows {shown}, declared is {history.declared}", history.evidence
+        )
     if history.honest is None or history.lying is None:
         return inconclusive("the certificate authority was not asked", history.evidence)
     if history.honest.issued != wanted:
         got = ", ".join(history.honest.issued) or history.honest.refusal
-        return failed(f"an honest request was answered with {got}, declared is {history.declared}", history.evidence)
+        return (proven if history.honest.issued else failed)(
+            f"an honest request was answered with {got}, declared is {history.declared}", history.evidence
+        )
     if not history.honest.own_key:
-        return failed("the certificate is not for the key that asked", history.evidence)
+        return proven("the certificate is not for the key that asked", history.evidence)
     if not history.lying.issued:
         return passed("own identity only; a request for another one is refused", history.evidence)
     if history.lying.issued != wanted:
         got = ", ".join(history.lying.issued)
-        return failed(f"a token of {history.declared} was given a certificate for {got}", history.evidence)
+        return proven(f"a token of {history.declared} was given a certificate for {got}", history.evidence)
     return passed("own identity only, whatever a request claims", history.evidence)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.model import Judgement, failed, inconclusive, passed, proven
 from fixtures.workloads.traffic import Record
 from reports.model import Evidence
 
@@ -170,14 +170,22 @@ def _unasked(history: Refusal) -> str:
     return ""
 
 
-def _meshed_in_clear_or_lost(history: Refusal) -> str:
-    meshed = [one for one in history.attempts if one.meshed]
+def _meshed_in_clear_or_lost(history: Refusal, ports: Sequence[int] | None = None) -> Judgement | None:
+    """What to say of meshed requests (on these ports, or all) that were lost or not encrypted; None where all is well.
+
+    What crossed the wire in clear did so whatever the machine did.
+    """
+    meshed = [one for one in history.attempts if one.meshed and (ports is None or one.port in ports)]
     if not meshed:
-        return "no meshed client asked"
+        return failed("no meshed client asked", *history.evidence)
     for one in meshed:
         if not one.accepted or one.carried < one.sent:
-            return f"port {one.port}: {one.sent - one.carried} of {one.sent} meshed requests did not reach the server"
-    return _in_clear(meshed)
+            lost = f"{one.sent - one.carried} of {one.sent} meshed requests did not reach the server"
+            return failed(f"port {one.port}: {lost}", *history.evidence)
+    if problem := _in_clear(meshed):
+        told = proven if any(one.plaintext_hits for one in meshed) else failed
+        return told(problem, *history.evidence)
+    return None
 
 
 def _not_asked_for_a_certificate(history: Refusal, ports: Sequence[int]) -> Judgement | None:
@@ -197,8 +205,8 @@ def judge_encrypted(history: Refusal) -> Judgement:
     """Meshed requests arrive, nothing of them is on the wire in clear, and the server's proxy asks for certificates."""
     if problem := _unasked(history):
         return inconclusive(problem, *history.evidence)
-    if problem := _meshed_in_clear_or_lost(history):
-        return failed(problem, *history.evidence)
+    if unsound := _meshed_in_clear_or_lost(history):
+        return unsound
     if unsound := _not_asked_for_a_certificate(history, [one.port for one in history.handshakes]):
         return unsound
     if not history.handshakes:
@@ -222,16 +230,14 @@ def judge_strict(history: Refusal) -> Judgement:
             return inconclusive(f"port {port}: some plaintext requests ran into a timeout", *history.evidence)
         if not strange[port].refused:
             answered = f"{strange[port].answered} of {strange[port].sent} plaintext requests were answered"
-            return failed(f"port {port} ({PROTOCOL[port]}) is strict, and {answered}", *history.evidence)
+            return proven(f"port {port} ({PROTOCOL[port]}) is strict, and {answered}", *history.evidence)
     for port in history.open_ports:
         if strange[port].lost:
             return failed(f"port {port} is exempt, and plaintext was refused there", *history.evidence)
         if not strange[port].accepted:
             return inconclusive(f"port {port}: some plaintext requests ran into a timeout", *history.evidence)
-    if problem := _meshed_in_clear_or_lost(
-        Refusal(tuple(one for one in history.attempts if one.port in history.strict_ports), ())
-    ):
-        return failed(problem, *history.evidence)
+    if unsound := _meshed_in_clear_or_lost(history, history.strict_ports):
+        return unsound
     if unsound := _not_asked_for_a_certificate(history, history.strict_ports):
         return unsound
     ports = ", ".join(f"{port} ({PROTOCOL[port]})" for port in history.strict_ports)
@@ -254,6 +260,6 @@ def judge_permissive(history: Refusal) -> Judgement:
             return inconclusive(f"port {one.port}: some plaintext requests ran into a timeout", *history.evidence)
         if not one.plaintext_hits:
             return inconclusive("the plaintext control was not seen in clear: the capture is blind", *history.evidence)
-    if problem := _meshed_in_clear_or_lost(history):
-        return failed(problem, *history.evidence)
+    if unsound := _meshed_in_clear_or_lost(history):
+        return unsound
     return passed("plaintext is taken from outside, and meshed callers are encrypted", *history.evidence)

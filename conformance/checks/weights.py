@@ -16,7 +16,7 @@ from conformance.catalogue import check, place
 from conformance.context import LIMITS, Context, Gate
 from conformance.ground import HTTP, HTTP_AND_GRPC, Ground, Place, Svc, Workload
 from conformance.intents import Backend, WeightedRoute
-from conformance.model import Judgement, failed, inconclusive, passed, share_rates
+from conformance.model import Judgement, failed, inconclusive, passed, proven, share_rates
 from conformance.statistics import Decision, Sprt, never_seen_samples, shares_decision
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Record
@@ -56,6 +56,7 @@ NOBODY = Backend("none", version="none", service="web-none")
 """A service that selects no pod."""
 VERSIONS = tuple(Backend(version, version=version, service=f"web-{version}") for version in ("v1", "v2", "v3"))
 BATCH, WORKERS = 400, 8
+LATE = "error: timeout"
 _WIRES = {"http": "http1", "grpc": "grpc"}
 DELTA = 0.05
 """A share that is off by this much is found but for `BETA`."""
@@ -82,9 +83,18 @@ class Split:
         return Counter(self.answers)
 
     @property
-    def errors(self) -> int:
-        """Requests that no backend answered."""
-        return sum(count for name, count in self.counts.items() if name.startswith("error"))
+    def errors(self) -> dict[str, int]:
+        """How requests ended that no backend answered, the late ones apart, with counts."""
+        return {
+            name.removeprefix("error: "): count
+            for name, count in self.counts.items()
+            if name.startswith("error") and (name != LATE or count == len(self.answers))
+        }
+
+    @property
+    def late(self) -> int:
+        """Requests that ran into the client's timeout beside others that did not. A busy machine makes some late."""
+        return self.counts[LATE] if self.counts[LATE] < len(self.answers) else 0
 
     @property
     def stray(self) -> dict[str, int]:
@@ -186,6 +196,12 @@ def _decision(
     return decision, tests
 
 
+def _lost(history: Split) -> str:
+    """A share is kept by backends that answer: what else comes back is no answer of any of them."""
+    kinds = ", ".join(f"{name} {count}×" for name, count in history.errors.items())
+    return f"{sum(history.errors.values())} of {len(history.answers)} requests got no backend's answer: {kinds}"
+
+
 def judge_split(history: Split) -> Judgement:
     """Every declared share is the true one."""
     total = len(history.answers)
@@ -198,10 +214,12 @@ def judge_split(history: Split) -> Judgement:
     said = "; ".join(one.text for one in proportions)
     if history.stray:
         stray = ", ".join(f"{name} {count}×" for name, count in history.stray.items())
-        return failed(f"backends without a share answered: {stray}", history.evidence, error_rates=rates)
+        return proven(f"backends without a share answered: {stray}", history.evidence, error_rates=rates)
     if history.errors:
+        return failed(_lost(history), history.evidence, error_rates=rates)
+    if history.late:
         return inconclusive(
-            f"{history.errors} of {total} requests failed: the shares of the rest prove nothing about them",
+            f"{history.late} of {total} requests ran into a timeout: the shares of the rest prove nothing about them",
             history.evidence,
             error_rates=rates,
         )
@@ -222,10 +240,12 @@ def judge_nothing_else(history: Split) -> Judgement:
         return inconclusive("no request was sent", *evidence)
     if history.stray:
         stray = ", ".join(f"{name} {count}×" for name, count in history.stray.items())
-        return failed(f"of {total} requests, backends without a share answered: {stray}",
+        return proven(f"of {total} requests, backends without a share answered: {stray}",
                       *evidence)  # fmt: skip
     if history.errors:
-        return inconclusive(f"{history.errors} of {total} requests failed", *evidence)
+        return failed(_lost(history), *evidence)
+    if history.late:
+        return inconclusive(f"{history.late} of {total} requests ran into a timeout", *evidence)
     if total < enough:
         return inconclusive(f"{total} requests are too few, {enough} are needed", *evidence)
     if silent := [name for name in history.shares if not history.counts[name]]:

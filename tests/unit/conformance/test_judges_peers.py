@@ -28,6 +28,7 @@ from conformance.checks.peers_judges import (
     judge_hellos,
 )
 from conformance.forgery import forge
+from conformance.pulse import excused
 from reports.model import Verdict
 
 SERVED = Arm("own", True, 20, 20, 20, {})
@@ -55,17 +56,38 @@ def test_certificates_of_callers(arms, verdict):
     assert judge_arms(Arms(arms)).verdict is verdict
 
 
+def test_no_stall_excuses_an_answer_to_who_is_to_be_refused():
+    let_in = judge_arms(Arms((SERVED, replace(REFUSED, answered=1))))
+    assert excused(let_in, 9.0, 0.0) == let_in
+    lost = judge_arms(Arms((replace(SERVED, answered=1), REFUSED)))
+    assert (lost.verdict, excused(lost, 9.0, 0.0).verdict) == (Verdict.FAIL, Verdict.INCONCLUSIVE)
+    # what the application counted beside late requests may be those
+    late = judge_arms(Arms((SERVED, replace(REFUSED, served=1), replace(REFUSED, ends={"timeout": 20}))))
+    assert excused(late, 9.0, 0.0).verdict is Verdict.INCONCLUSIVE
+
+
 def test_arms_that_are_not_what_they_should_be_prove_nothing():
     assert judge_arms(Arms((SERVED, REFUSED), "not expired yet")).verdict is Verdict.INCONCLUSIVE
 
 
 NEW, OLD, OLDER = Hello(1, "", "TLSv1.3", "", ""), Hello(1, "TLSv1.1", "", "x", "tls"), Hello(1, "TLSv1", "", "", "eof")
+CONTROL = Hello(1, "TLSv1.2", "TLSv1.2", "", "")
+TOLD = tuple(replace(one, alert="protocol_version", error="tls") for one in (OLD, OLDER))
 
 
 @pytest.mark.parametrize(
     ("hellos", "verdict"),
     [
-        ((NEW, OLD, OLDER), Verdict.PASS),
+        ((NEW, CONTROL, OLD, OLDER), Verdict.PASS),
+        (
+            (NEW, replace(CONTROL, taken="", alert="protocol_version"), *TOLD),
+            Verdict.PASS,
+        ),  # takes 1.3 only, and says so
+        (
+            (NEW, replace(CONTROL, taken="", alert="handshake_failure"), OLD, OLDER),
+            Verdict.INCONCLUSIVE,
+        ),  # no such hello
+        ((NEW, OLD, OLDER), Verdict.INCONCLUSIVE),
         ((), Verdict.INCONCLUSIVE),
         ((NEW, OLD), Verdict.INCONCLUSIVE),
         ((OLD, OLDER), Verdict.INCONCLUSIVE),

@@ -52,10 +52,19 @@ def test_too_few_decide_nothing():
     assert judge_nothing_else(split({"v1": 100, "v2": 0}, ["v1"] * 100)).verdict is Verdict.INCONCLUSIVE
 
 
-def test_lost_requests_leave_the_shares_unproven():
-    seen = [*answers({"v1": 90, "v2": 10}, 2000), "error: 503"]
+def test_late_requests_leave_the_shares_unproven():
+    seen = [*answers({"v1": 90, "v2": 10}, 2000), "error: timeout"]
     assert judge_split(split(TWO, seen)).verdict is Verdict.INCONCLUSIVE
-    assert judge_nothing_else(split({"v1": 100}, ["v1"] * 900 + ["error: reset"])).verdict is Verdict.INCONCLUSIVE
+    assert judge_nothing_else(split({"v1": 100}, ["v1"] * 900 + ["error: timeout"])).verdict is Verdict.INCONCLUSIVE
+    assert judge_split(split(TWO, ["error: timeout"] * 100)).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("lost", ["error: 503", "error: reset"])
+def test_a_backend_that_loses_its_whole_share_fails(lost):
+    judged = judge_split(split(TWO, [lost if one == "v2" else one for one in answers({"v1": 90, "v2": 10}, 2000)]))
+    assert judged.verdict is Verdict.FAIL
+    assert lost.removeprefix("error: ") in judged.reason
+    assert judge_nothing_else(split({"v1": 100}, ["v1"] * 900 + [lost])).verdict is Verdict.FAIL
 
 
 def test_one_stray_answer_is_enough():

@@ -38,13 +38,3 @@ def test_only_failures_are_excused(judgement, stall, verdict):
     found = excused(judgement, stall, 0.5)
     assert found.verdict is verdict
     assert judgement.reason in found.reason
-
-
-def test_two_pulses_stall_where_either_does():
-    quick = Pulse(10.0, tuple((i / 10, 0.01) for i in range(100)))
-    slow = Pulse(10.0, tuple((i / 10, 2.0 if i == 50 else 0.01) for i in range(100)))
-    both = quick.beside(slow)
-    assert both.stall(1.0, 3.0) == 0.01
-    assert both.stall(4.5, 6.0) == 2.0
-    # of one that is missing nothing can be said
-    assert quick.beside(Pulse(10.0, ())).stall(1.0, 3.0) == math.inf

@@ -16,7 +16,7 @@ from conformance.adapters import load
 from conformance.catalogue import checks, ground_of
 from conformance.context import Context, NotExpressible, NotInForce
 from conformance.keeper import Keeper
-from conformance.model import Check, Judgement, failed, inconclusive, passed
+from conformance.model import Check, Judgement, failed, inconclusive, passed, proven
 from conformance.runner import Options, Runner
 from conformance.stalls import standstill
 from fixtures.kube import ApiProblem, ForwardProblem, Kube, eventually
@@ -190,6 +190,7 @@ class Gone(Told):
         (-1.0, 3.0, failed, Verdict.INCONCLUSIVE),  # it went on when the check began
         (0.0, 1.0, failed, Verdict.FAIL),  # too short to matter
         (-60.0, 3.0, failed, Verdict.FAIL),  # long before
+        (0.0, 3.0, proven, Verdict.FAIL),  # no stall brings that about
         (0.0, 3.0, passed, Verdict.PASS),
     ],
 )
