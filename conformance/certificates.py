@@ -168,13 +168,16 @@ def decode_chain(data: bytes) -> tuple[str, ...]:
 
 
 def token_for(kube: Kube, namespace: str, account: str, pod: tuple[str, str], audience: str) -> str:
-    """A service-account token bound to a pod (name, uid), as the kubelet projects it."""
+    """A service-account token bound to a pod (name, uid), as the kubelet projects it.
+
+    For the audience "" it is one for the API server itself, whatever that calls itself on this cluster.
+    """
     name, uid = pod
     body = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",
         "spec": {
-            "audiences": [audience],
+            **({"audiences": [audience]} if audience else {}),
             "expirationSeconds": 600,
             "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": uid},
         },

@@ -55,7 +55,7 @@ def counters(ctx: Context, pod: Pod, exposition: Exposition) -> tuple[Counter, .
 
 def over_network(ctx: Context, pod: Pod, exposition: Exposition) -> str:
     """How a scrape from outside of the mesh ends, as Prometheus would do it: `200`, another status, or an error."""
-    url = f"http://{pod.ip}:{exposition.port}{exposition.path}"
+    url = f"http://{pod.host}:{exposition.port}{exposition.path}"
     (record,) = ctx.outsider().batch(Batch(url=url, count=1, timeout=LIMITS.probe, fresh=True, fields=()))
     return str(record.error or record.status)
 

@@ -30,6 +30,7 @@ from conformance.checks.authority_judges import (
 )
 from conformance.checks.handshakes import account_of, to_proxy
 from conformance.checks.injection import GROUND
+from conformance.checks.key_origins import origins
 from conformance.checks.peers import authority_of, identity_of
 from conformance.context import LIMITS, Context, Pod
 from fixtures.workloads.traffic import Batch
@@ -57,7 +58,7 @@ class Look:
 
 def look(ctx: Context, pod: Pod) -> Look:
     """Shake hands with a pod from outside of the mesh."""
-    return _shake(ctx, to_proxy(ctx, pod, _bare(f"{pod.ip}:8080")))
+    return _shake(ctx, to_proxy(ctx, pod, _bare(f"{pod.host}:8080")))
 
 
 def shake(ctx: Context, address: str, sni: str = "") -> Look:
@@ -83,7 +84,7 @@ def fingerprint(key: Any) -> str:
 
 
 def bound_token(ctx: Context, pod: Pod, audience: str) -> str:
-    """A token as the kubelet projects it into a pod."""
+    """A token as the kubelet projects it into a pod; for the audience "" the one for the API server."""
     bound = (pod.name, str(pod.object["metadata"]["uid"]))
     return token_for(ctx.kube, pod.namespace, account_of(pod), bound, audience)
 
@@ -136,6 +137,12 @@ def keys_in(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield fingerprint(key.public_key()), tuple(names)
 
 
+def _certified(chain: str) -> tuple[set[str], list[str]]:
+    """Fingerprints of the keys in certificates, and the names there."""
+    found = [x509.load_pem_x509_certificate(pem.encode()) for pem in _CERTIFICATE.findall(chain)]
+    return {fingerprint(one.public_key()) for one in found}, [name for one in found for name in sans(one)]
+
+
 def _names(pem: str) -> tuple[str, ...]:
     try:
         return sans(x509.load_pem_x509_certificate(pem.encode()))
@@ -180,7 +187,7 @@ def keys_stay(ctx: Context) -> Keys:
         for mark, names in keys_in(text):
             deposits.append(Deposit(where, kind, tuple(name for name in names if name in workloads), mark in in_use))
 
-    looked_at = dumps = unread = 0
+    looked_at = dumps = unread = local = 0
     for kind in ("Secret", "ConfigMap"):
         for item in ctx.kube.list("v1", kind):
             looked_at += 1
@@ -193,12 +200,19 @@ def keys_stay(ctx: Context) -> Keys:
             unread += text.startswith(UNREAD)
             dumps += not text.startswith(UNREAD)
             search(text.replace("\\n", "\n"), f"{name} of {pod.name}", "proxy configuration")
+            for origin in origins(text):
+                marks, names = _certified(origin.chain)
+                mine = tuple(one for one in names if one in workloads)
+                local += origin.local and bool(mine)
+                if mine and not origin.local:
+                    sent = f"what {pod.name} is sent ({origin.how})"
+                    deposits.append(Deposit(sent, "proxy configuration", mine, not marks.isdisjoint(in_use)))
     authority = authority_of(ctx, pods[0])
     honest: Answer | None = None
     if authority is not None:
         token = bound_token(ctx, pods[0], authority.audience)
         honest = request_certificate(ctx.kube, authority, token, (identity_of(ctx, pods[0]),))
-    return Keys(tuple(shown), looked_at, dumps, tuple(deposits), honest, late, unread)
+    return Keys(tuple(shown), looked_at, dumps, tuple(deposits), honest, late, unread, local)
 
 
 # -- what is signed ----------------------------------------------------------------------------------------------------
@@ -285,7 +299,7 @@ def bounds(ctx: Context) -> Bounds:
     requests += [
         ask("a CSR whose signature is not by its key", csr=broken(csr)),
         ask("a token for another audience", token=bound_token(ctx, pod, "meshproof-elsewhere")),
-        ask("a token for the API server", token=bound_token(ctx, pod, "https://kubernetes.default.svc.cluster.local")),
+        ask("a token for the API server", token=bound_token(ctx, pod, "")),
         ask("a revoked token", token=_revoked_token(ctx, pod, where.audience)),
     ]
     return Bounds(tuple(requests), where.longest)

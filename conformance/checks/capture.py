@@ -18,7 +18,7 @@ NO_PORT = 70_000
 
 def _nobody_listens(ctx: Context, client: Client, what: str) -> Tries:
     """Connect to a pod outside of the mesh where nobody listens: the kernel refuses, unless somebody else answers."""
-    url = f"http://{ctx.pod(ctx.ground.outsider).ip}:{EXEMPT_OUT}/"
+    url = f"http://{ctx.pod(ctx.ground.outsider).host}:{EXEMPT_OUT}/"
     batch = Batch(url=url, count=5, timeout=LIMITS.probe, fresh=True)
     return Tries.of(f"{what} to a port where nobody listens", client.batch(batch))
 
@@ -45,7 +45,7 @@ def captured(ctx: Context) -> Captured:
         by_service=inside("its service", ctx.url("strict")),
         around_service=(
             inside("a headless name", ctx.url("nameless")),
-            inside("the pod's address", f"http://{server.ip}:8080/"),
+            inside("the pod's address", f"http://{server.host}:8080/"),
         ),
         nobody_listens=_nobody_listens(ctx, ctx.client(), "from the mesh"),
         nobody_listens_outside=_nobody_listens(ctx, ctx.outsider(), "from outside of the mesh"),

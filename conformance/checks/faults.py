@@ -20,7 +20,7 @@ __all__ = ["Aborted", "Delayed", "Limited", "judge_aborted", "judge_delayed", "j
 
 DELTA, BETA, MOST = 0.05, 1e-3, 20_000
 BATCH, WORKERS = 400, 8
-SERVED = "served"
+SERVED, LATE = "served", "timeout"
 
 
 def _outcome(record: Record) -> str:
@@ -28,6 +28,17 @@ def _outcome(record: Record) -> str:
     if record.ok and record.version:
         return SERVED
     return record.error or f"status {record.status}{' of the backend' if record.version else ''}"
+
+
+def _late(counts: Mapping[str, int]) -> int:
+    """Requests that ran into the client's timeout beside others that did not. A busy machine makes some late."""
+    late = counts.get(LATE, 0)
+    return late if late < sum(counts.values()) else 0
+
+
+def _strange(counts: Mapping[str, int], wanted: set[str]) -> list[str]:
+    """Outcomes that no request may have; a timeout is one where there is nothing else."""
+    return sorted(set(counts) - wanted - ({LATE} if _late(counts) else set()))
 
 
 @dataclass(frozen=True)
@@ -70,10 +81,13 @@ def judge_aborted(history: Aborted) -> Judgement:
         return inconclusive("a part of the requests was not sent", evidence)
     decision, said, tests = history.decide()
     rates = share_rates(tests, total)
-    if strange := sorted(set(history.counts) - set(history.shares)):
+    late = _late(history.counts), _late(history.others)
+    if strange := _strange(history.counts, {*history.shares}):
         return failed(f"requests ended in {', '.join(strange)}", evidence, error_rates=rates)
-    if strange := sorted(set(history.others) - {SERVED}):
+    if strange := _strange(history.others, {SERVED}):
         return failed(f"of a rule without a fault, requests ended in {', '.join(strange)}", evidence, error_rates=rates)
+    if any(late):
+        return inconclusive(f"{sum(late)} requests ran into a timeout", evidence, error_rates=rates)
     if decision is Decision.REJECT:
         return failed(said, evidence, error_rates=rates)
     if decision is Decision.GO_ON:
@@ -138,8 +152,11 @@ def judge_delayed(history: Delayed) -> Judgement:
     )
     if not history.delayed or not history.others:
         return inconclusive("a part of the requests was not sent", evidence)
-    if strange := {_outcome(one) for one in (*history.delayed, *history.others)} - {SERVED}:
-        return failed(f"requests ended in {', '.join(sorted(strange))}", evidence)
+    outcomes = [Counter(map(_outcome, records)) for records in (history.delayed, history.others)]
+    if strange := sorted({name for counts in outcomes for name in _strange(counts, {SERVED})}):
+        return failed(f"requests ended in {', '.join(strange)}", evidence)
+    if late := sum(map(_late, outcomes)):
+        return inconclusive(f"{late} requests ran into a timeout", evidence)
     fastest = min(one.seconds for one in history.delayed)
     if fastest < history.delay - 0.005:  # the client's clock starts a little before the mesh's
         return failed(f"a request took {1000 * fastest:.0f} ms, the delay is {1000 * history.delay:.0f} ms", evidence)
@@ -220,9 +237,9 @@ def judge_limited(history: Limited) -> Judgement:
     )
     if total < 2 * most:
         return inconclusive(f"{total} requests are too few to tell a limit of {most:.0f}", evidence)
-    if strange := sorted(set(history.counts) - {SERVED, "status 429", "timeout"}):
+    if strange := sorted(set(history.counts) - {SERVED, "status 429", LATE}):
         return failed(f"requests ended in {', '.join(strange)}, not in a 429", evidence)
-    if late := history.counts["timeout"]:
+    if late := history.counts[LATE]:
         return inconclusive(f"{late} requests ran into a timeout", evidence)
     # No chance in it: a limit that is kept is within the bounds whatever the machine does.
     rates = (

@@ -30,7 +30,7 @@ from conformance.checks.mtls import attempt, handshake
 from conformance.checks.mtls_judges import HTTP as PORT
 from conformance.checks.mtls_judges import TCP as TCP_PORT
 from conformance.checks.mtls_judges import Refusal, by_application, judge_strict, summarise
-from conformance.context import LIMITS, Context, NotExpressible, NotInForce, Pod
+from conformance.context import LIMITS, Context, NotExpressible, NotInForce, Pod, in_url
 from conformance.forgery import site
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Access as Policy
@@ -98,7 +98,7 @@ def entrance(ctx: Context) -> Entrance:
     found: list[str] = []
 
     def through() -> bool:
-        found[:] = [_address(ctx, space)]
+        found[:] = [in_url(_address(ctx, space))]
         return bool(found[0]) and all(map(by_application, _ask(ctx, found[0], count=2, timeout=LIMITS.probe)))
 
     ctx.in_force(through, "the gateway that leads to the server", successes=2, timeout=LIMITS.ground_ready)
@@ -268,7 +268,7 @@ def left(ctx: Context) -> Left:
     pod, other = ctx.pods("stranger")
     host = OutsideHost("outside", ctx.space("in"), OUTSIDE, pod.ip, KNOWN_PORT, PORT)
     anything, registered = (WayOut(ctx.space("in"), "client", registered_only=only) for only in (False, True))
-    known = _out(f"http://{pod.ip}:{KNOWN_PORT}/")
+    known = _out(f"http://{pod.host}:{KNOWN_PORT}/")
     server = ctx.pod(SERVER)
     attempts = []
     try:
@@ -303,7 +303,7 @@ def _out(url: str) -> Batch:
 
 
 def _unregistered(pod: Pod) -> tuple[Batch, ...]:
-    return _out(f"http://{pod.ip}:{PORT}/"), _out(f"tcp://{pod.ip}:{TCP_PORT}")
+    return _out(f"http://{pod.host}:{PORT}/"), _out(f"tcp://{pod.host}:{TCP_PORT}")
 
 
 def _answered(ctx: Context, wanted: bool, *batches: Batch) -> bool:

@@ -71,6 +71,8 @@ class Cap:
     before: Burst
     bursts: tuple[Burst, ...]
     after: Burst
+    least: int = 1
+    """Requests of a burst that must be served at the least: as many as it may have connections or requests."""
 
     @property
     def evidence(self) -> Evidence:
@@ -130,6 +132,9 @@ def judge_cap(history: Cap) -> Judgement:
         if not burst.served:
             return failed("of a burst not one request was served: that is an outage, not a cap",
                           evidence)  # fmt: skip
+        if burst.served < history.least:
+            return failed(f"{burst.served} of {len(burst.outcomes)} requests were served, {history.least} are within "
+                          "the cap", evidence)  # fmt: skip
         # As late as the machine made requests past the cap, a refusal may be; one that waited is later than that.
         if max(burst.refusals) > history.delay / 2 + burst.stall:
             return failed(f"a refusal took {1000 * max(burst.refusals):.0f} ms, requests past the cap at most "

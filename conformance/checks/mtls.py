@@ -104,7 +104,7 @@ def attempt(ctx: Context, workload: str, port: int, *, meshed: bool) -> Attempt:
 
 def handshake(ctx: Context, pod: Pod, port: int) -> Handshake:
     """Shake hands with a pod from outside of the mesh, showing no certificate."""
-    batch = Batch(url=f"tls://{pod.ip}:{port}", protocol="tls", count=1, timeout=LIMITS.probe)
+    batch = Batch(url=f"tls://{pod.host}:{port}", protocol="tls", count=1, timeout=LIMITS.probe)
     record = ctx.outsider().batch(to_proxy(ctx, pod, batch))[0]
     facts = record.tls or {}
     return Handshake(

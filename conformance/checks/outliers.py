@@ -114,4 +114,4 @@ def _meeting(ctx: Context, crowd: Batch, one: Batch, other: Client) -> Shares:
         ctx.watch(lambda: bool(job.records()), DELAY / 2)
         asked = other.batch(one)
         many = job.wait(3 * DELAY + LIMITS.request)
-    return Shares.of(CONNECTIONS + PENDING, many, asked)
+    return Shares.of(CONNECTIONS + PENDING, many, asked, least=CONNECTIONS)

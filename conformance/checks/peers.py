@@ -119,7 +119,7 @@ def shown(ctx: Context, name: str, credentials: Credentials | None, *, welcome: 
     """Ask a strict port over TLS of the caller's own, showing a certificate or none."""
     pod = ctx.pod("ports")
     batch = Batch(
-        url=f"https://{pod.ip}:{HTTP}/",
+        url=f"https://{pod.host}:{HTTP}/",
         count=ATTEMPTS,
         concurrency=4,
         timeout=LIMITS.request if welcome else LIMITS.probe,
@@ -209,7 +209,7 @@ def versions(ctx: Context) -> Hellos:
     """Offer a strict and a permissive server each old version alone, in a hello written by hand."""
 
     def offer(pod: Pod, version: str) -> Hello:
-        batch = Batch(url=f"tls://{pod.ip}:{HTTP}", protocol="tls", timeout=LIMITS.probe, tls_version=version)
+        batch = Batch(url=f"tls://{pod.host}:{HTTP}", protocol="tls", timeout=LIMITS.probe, tls_version=version)
         record = ctx.outsider().batch(to_proxy(ctx, pod, batch))[0]
         facts = record.tls or {}
         return Hello(HTTP, version, str(facts.get("version") or ""), str(facts.get("alert") or ""), record.error or "")
@@ -239,7 +239,7 @@ def forged_header(ctx: Context) -> Headers:
     usual = Batch(
         url=ctx.url("server"), count=ATTEMPTS, concurrency=4, timeout=LIMITS.request, fresh=True, headers={name: claim}
     )
-    secure = replace(usual, url=f"https://{server.ip}:{HTTP}/", certificate=genuine.chain, key=genuine.key)
+    secure = replace(usual, url=f"https://{server.host}:{HTTP}/", certificate=genuine.chain, key=genuine.key)
     with_certificate = to_proxy(ctx, server, secure)
     verified = identity_of(ctx, client)
 

@@ -154,7 +154,7 @@ def strict_scrape(ctx: Context) -> Scraped:
     service = f"guarded.{ctx.space('strict')}.svc.cluster.local"
 
     def plaintext() -> str:
-        asked = f"http://{server.ip}:8080/"
+        asked = f"http://{server.host}:8080/"
         (record,) = ctx.outsider().batch(Batch(url=asked, count=1, timeout=LIMITS.probe, fresh=True, fields=()))
         return str(record.error or record.status)
 

@@ -150,9 +150,11 @@ class Shares:
     """Requests of the other client that were sent while the first had its share in flight."""
     served: int
     """Those of them that the application answered."""
+    least: int = 1
+    """Requests of the crowd that must be served at the least: as many as it may have connections."""
 
     @classmethod
-    def of(cls, allowed: int, crowd: Sequence[Record], asked: Sequence[Record]) -> Shares:
+    def of(cls, allowed: int, crowd: Sequence[Record], asked: Sequence[Record], *, least: int = 1) -> Shares:
         """From both clients' records.
 
         Of the crowd only those count that were sent before the first one served had ended: where the client stalls, its
@@ -168,6 +170,7 @@ class Shares:
             crowd_refused=sum(one.status == 503 and one.reply is None for one in wave),
             overlap=len(meanwhile),
             served=sum(map(_served, meanwhile)),
+            least=least,
         )
 
     @property
@@ -200,6 +203,9 @@ def judge_per_client(history: Shares) -> Judgement:
     if not history.crowd_refused or history.crowd_served > OVERRUN * history.allowed:
         return failed(f"of the crowd {history.crowd_served} were served, {history.crowd_refused} refused: no cap is in "
                       "force", history.evidence)  # fmt: skip
+    if history.crowd_served < history.least:
+        return failed(f"of the crowd {history.crowd_served} were served, {history.least} are within its own cap",
+                      history.evidence)  # fmt: skip
     if history.served < history.overlap:
         lost = history.overlap - history.served
         return failed(f"{lost} of {history.overlap} requests of the other client were refused: the cap is shared",

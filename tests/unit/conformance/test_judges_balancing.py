@@ -232,6 +232,12 @@ def test_a_crowd_that_comes_in_two_waves_is_judged_by_the_first():
     assert judge_per_client(Shares.of(3, everybody, asked)).verdict is FAIL
 
 
+def test_of_a_crowd_as_many_are_served_as_its_own_cap_lets_through():
+    tight = replace(SHARES, crowd_served=1, crowd_refused=15)
+    assert judge_per_client(replace(tight, least=2)).verdict is FAIL
+    assert judge_per_client(replace(SHARES, least=2)).verdict is PASS
+
+
 SHARES = Shares(allowed=3, crowd_served=3, crowd_refused=13, overlap=10, served=10)
 
 

@@ -217,6 +217,12 @@ def test_cap(bursts, verdict):
     assert judge_cap(replace(GOOD, bursts=bursts)).verdict is verdict
 
 
+def test_what_is_within_the_cap_is_not_refused():
+    tight = replace(GOOD, bursts=(burst(1, 23),))
+    assert judge_cap(replace(tight, least=2)).verdict is Verdict.FAIL
+    assert judge_cap(replace(GOOD, least=2)).verdict is Verdict.PASS
+
+
 def test_within_the_cap_everything_must_be_served():
     assert judge_cap(replace(GOOD, before=Burst(()))).verdict is Verdict.INCONCLUSIVE
     assert judge_cap(replace(GOOD, after=Burst(((0.01, 503, None, False),) * 20))).verdict is Verdict.FAIL

@@ -25,6 +25,14 @@ def test_mirrors():
     assert mirrored(replace(PART, answers=("v1",) * 20, primary=20, copies=6)) is Verdict.INCONCLUSIVE
 
 
+def test_one_late_request_is_no_verdict():
+    late = ("v1",) * 59 + ("timeout",)
+    assert mirrored(replace(ALL, answers=late, primary=59, copies=59), NONE) is Verdict.INCONCLUSIVE
+    assert mirrored(replace(ALL, answers=("timeout",) * 60)) is Verdict.FAIL
+    assert mirrored(replace(ALL, answers=(*late, "v2"))) is Verdict.FAIL
+    assert mirrored(replace(ALL, answers=late, copies=120)) is Verdict.FAIL
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

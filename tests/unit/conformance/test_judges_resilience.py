@@ -47,6 +47,22 @@ def test_attempts_are_counted_at_the_server():
     assert judge_attempts([lost]).verdict is Verdict.FAIL
 
 
+LATE = Record(0.0, 3.0, error="timeout")
+
+
+def test_one_late_request_is_no_verdict_and_a_late_case_is():
+    one = Attempts("version", "case", "GET /", 200, 1, 1, answer(), 1)
+    late = replace(one, record=LATE)
+    assert judge_attempts([one, late, one]).verdict is Verdict.INCONCLUSIVE
+    assert judge_attempts([late, late]).verdict is Verdict.FAIL
+    assert judge_attempts([one, replace(late, counted=2)]).verdict is Verdict.FAIL
+    assert aborted(0.3, others={"served": 99, "timeout": 1}) is Verdict.INCONCLUSIVE
+    assert aborted(0.3, others={"timeout": 100}) is Verdict.FAIL
+    held, others = (answer(seconds=0.402),) * 9, (answer(),) * 9
+    assert judge_delayed(Delayed(0.4, (*held, LATE), others)).verdict is Verdict.INCONCLUSIVE
+    assert judge_delayed(Delayed(0.4, (LATE,) * 9, others)).verdict is Verdict.FAIL
+
+
 def budget(retries: int, **changes: object) -> Verdict:
     sound = Budget(percent=20, least=1, retries=3, in_flight=40, sent=200, counted=200 + retries, errors=())
     return judge_budget(replace(sound, **changes)).verdict  # type: ignore[arg-type]
