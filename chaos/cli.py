@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +13,16 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from chaos.log import NotTakenBack
 from chaos.restoring import restore as put_back
+from chaos.settings import Settings
 from chaos.suite import catalogue
 from chaos.suite import run as run_experiments
+from conformance.adapters import load
+from conformance.dressing import Dressed
+from conformance.settings import read_settings
 from fixtures.kube import Kube
+from load.meshing import limited
+from reports.commands import command
 from reports.console import say, step
 from reports.errors import ExitCode
 from reports.model import Result, Run, result_to_json
@@ -52,25 +58,46 @@ def run(
             "--disruptive", help="Without ids: also those that stop the mesh's own control plane for seconds."
         ),
     ] = False,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the mesh or of the run.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="The same settings in a YAML file; --set wins.")] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="table, json or yaml.")] = Output.TABLE,
 ) -> None:
-    """Run experiments one after the other; exit code 0 when each came out as it must on a sound mesh.
+    """Run experiments one after the other; exit code 0 when one passed, and each came out as it must.
 
     What disturbs the mesh as a whole is only done where its id is given, or --disruptive.
     """
     chosen = experiments or _undisruptive(everything=disruptive)
-    kube = Kube.connect(kubeconfig, context)
-    if image is None:
+    settings = read_settings(config, assignments or ())
+    adapter = load(mesh, settings.mesh)
+    kube = Dressed(Kube.connect(kubeconfig, context), settings)
+    used = image or settings.image
+    if not used:
         from fixtures.images import image_reference
 
-        image = image_reference()
+        used = image_reference()
+    again = {
+        "--mesh": mesh,
+        "--kubeconfig": kubeconfig and kubeconfig.resolve(),
+        "--context": context,
+        "--image": image,
+        "--config": config and config.resolve(),
+        "--set": assignments,
+    }
+    found: list[Result] = []
+
+    def keep(result: Result) -> None:
+        found.append(replace(result, reproduce=command(["meshproof", "chaos", "run", result.id], again)))
+
     try:
         with step(f"chaos on {mesh}") as shown:
-            results = run_experiments(kube, mesh, image, chosen, shown.update)
-    except NotTakenBack as problem:
-        _print(problem.results, output)
-        raise
-    _print(results, output)
+            limits = limited(Settings(), settings.timeouts)
+            run_experiments(kube, adapter, used, chosen, shown.update, limits, keep)
+    finally:  # also where it was interrupted: what was found out is worth telling
+        if found:
+            _print(tuple(found), output)
+    results = tuple(found)
     code = Run(
         mesh=mesh,
         mesh_version="",

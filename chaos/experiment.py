@@ -23,8 +23,14 @@ class Setup:
     fault: Fault
     url: str
     """Where the background load goes."""
+    ready: Callable[[], bool] = lambda: True
+    """Whether what the fault took is there again. When that is, is not the mesh's to decide."""
+    awaited: str = "what the fault took"
+    """What that is, in words."""
     recovered: Callable[[], bool] = lambda: True
-    """What must hold after the undo beside steady traffic."""
+    """What the mesh must do after that, beside steady traffic."""
+    observe: Callable[[float], object] = lambda _: None
+    """Called again and again from the proof of the fault to the recovery, with the seconds since the injection."""
     rate: float | None = None
     users: int | None = None
     timeout: float = 5.0

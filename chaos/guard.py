@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from chaos.interrupts import uninterrupted
 from chaos.janitor_objects import janitor_objects, remove_rights, rights_objects
 from chaos.log import LOG_NAMESPACE, NotTakenBack, replay
 from chaos.model import Right
@@ -65,21 +66,23 @@ def _interrupt_behind(error: BaseException | None) -> BaseException | None:
 def _dismiss(kube: Kube, holder: str) -> None:
     """Take the guard away, and first back what an interrupt or an error has left in the log.
 
-    Where that is not possible the log stays with the janitor, which goes on trying once the heartbeat has stopped. A
-    runner that was suspended for so long that another took over leaves everything to that one.
+    Another interrupt waits until that is done. Where it is not possible the log stays with the janitor, which goes on
+    trying once the heartbeat has stopped. A runner that was suspended for so long that another took over leaves
+    everything to that one.
     """
-    try:
-        if not holds(kube, holder):
-            say(f"the log in {LOG_NAMESPACE} is no longer this run's: it is left as it is")
-            return
-        replay(kube)
-    except (MeshproofError, OSError) as problem:
-        raise NotTakenBack(
-            f"a fault is not taken back: {problem.problem if isinstance(problem, MeshproofError) else problem}",
-            fix=f"the janitor in {LOG_NAMESPACE} goes on trying; `meshproof chaos restore` does it now",
-        ) from problem
-    remove_rights(kube)
-    kube.delete("v1", "Namespace", LOG_NAMESPACE)
+    with uninterrupted():
+        try:
+            if not holds(kube, holder):
+                say(f"the log in {LOG_NAMESPACE} is no longer this run's: it is left as it is")
+                return
+            replay(kube)
+        except (MeshproofError, OSError) as problem:
+            raise NotTakenBack(
+                f"a fault is not taken back: {problem.problem if isinstance(problem, MeshproofError) else problem}",
+                fix=f"the janitor in {LOG_NAMESPACE} goes on trying; `meshproof chaos restore` does it now",
+            ) from problem
+        remove_rights(kube)
+        kube.delete("v1", "Namespace", LOG_NAMESPACE)
 
 
 def allow(kube: Kube, *rights: Right) -> None:

@@ -6,7 +6,7 @@ from chaos.measures import added_errors, before, disturbed, during, lateness, sa
 from chaos.model import History, Judge, Judgement
 from reports.model import Verdict
 
-__all__ = ["BUSY_SECONDS", "MIN_REFUSALS", "MIN_REQUESTS", "judged", "no_added_errors"]
+__all__ = ["BUSY_SECONDS", "MIN_REFUSALS", "MIN_REQUESTS", "judged", "no_added_errors", "unrecovered"]
 
 MIN_REQUESTS = 100
 """Requests from the injection to the end below which nothing is said: with none of n lost, the 95 % bound is 3/n."""
@@ -26,28 +26,16 @@ def judged(own: Judge) -> Judge:
 
     def judge(history: History) -> Judgement:
         marks = history.marks
-        safe = safety(history.attempts, marks.injected, marks.ended)
+        safe = safety(history.attempts, marks.injected, marks.undone)
         if safe.through:
             return Judgement(
                 Verdict.FAIL, f"{safe.through} requests without rights were served, the first by {safe.first}"
             )
-        if not history.landed:
-            return Judgement(Verdict.INCONCLUSIVE, "the fault did not land: nothing but its own injection shows it")
-        base, rest = before(history), disturbed(history)
-        if base.requests == 0:
-            return Judgement(Verdict.INCONCLUSIVE, "no request was recorded before the fault")
-        if base.errors:
-            return Judgement(
-                Verdict.INCONCLUSIVE, f"no steady state: {base.errors} of {base.requests} requests failed before it"
-            )
-        if rest.requests < MIN_REQUESTS or during(history).requests == 0:
-            return Judgement(
-                Verdict.INCONCLUSIVE,
-                f"{rest.requests} requests from the fault on are too few (at least {MIN_REQUESTS} are needed)",
-            )
+        if why := _nothing_to_judge(history):
+            return Judgement(Verdict.INCONCLUSIVE, why)
         verdict = own(history)
         if verdict.verdict is Verdict.PASS and marks.recovered is None:
-            verdict = Judgement(Verdict.FAIL, "traffic was not steady again after the fault was taken back")
+            verdict = unrecovered(history)
         late = lateness(history)
         if verdict.verdict is Verdict.FAIL and late is not None and late > BUSY_SECONDS:
             return Judgement(
@@ -66,6 +54,37 @@ def judged(own: Judge) -> Judge:
         return Judgement(Verdict.PASS, f"{verdict.reason}; {total} attempts without rights, all refused")
 
     return judge
+
+
+def _nothing_to_judge(history: History) -> str:
+    """Why no hypothesis can be judged by this history; "" where one can."""
+    if history.unasked:
+        return f"whether the fault landed is not known: {history.unasked}"
+    if not history.landed:
+        return "the fault did not land: nothing but its own injection shows it"
+    if not history.held:
+        return "the fault did not stay: at the end of its hold nothing showed it any more"
+    base, rest = before(history), disturbed(history)
+    if base.requests == 0:
+        return "no request was recorded before the fault"
+    if base.errors:
+        return f"no steady state: {base.errors} of {base.requests} requests failed before it"
+    if rest.requests < MIN_REQUESTS or during(history).requests == 0:
+        return f"{rest.requests} requests from the fault on are too few (at least {MIN_REQUESTS} are needed)"
+    return ""
+
+
+def unrecovered(history: History) -> Judgement:
+    """What is to be said where not everything was well again in time: a pod that starts slowly fails no mesh."""
+    marks = history.marks
+    if marks.steady is None:
+        return Judgement(Verdict.FAIL, "traffic was not steady again after the fault was taken back")
+    if marks.ready is None:
+        waited = marks.ended - marks.undone
+        return Judgement(
+            Verdict.INCONCLUSIVE, f"traffic was steady again, but {history.awaited} was not ready within {waited:.0f} s"
+        )
+    return Judgement(Verdict.FAIL, f"not everything that must hold held again after {history.awaited} was ready")
 
 
 def no_added_errors(history: History) -> Judgement:

@@ -124,8 +124,8 @@ def metrics(history: History) -> dict[str, float]:
         "machine_late_ms": None if late is None else late * 1000,
         "success_during": spans["during"].success,
         "added_errors": added_errors(history),
-        "unauthorised_successes": safety(history.attempts, marks.injected, marks.ended).through,
-        "seconds_to_detect": None if marks.landed is None else marks.landed - marks.injected,
+        "unauthorised_successes": safety(history.attempts, marks.injected, marks.undone).through,
+        "seconds_to_land": None if marks.landed is None else marks.landed - marks.injected,
         "seconds_to_recover": None if marks.recovered is None else marks.recovered - marks.undone,
         "retry_amplification": (
             history.arrivals / history.sent if history.arrivals is not None and history.sent else None

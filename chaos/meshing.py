@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
-from conformance.adapters import Adapter, Unsupported, load
-from conformance.intents import Inject, Mode, MtlsMode, RouteTimeout, Scope
-from load.meshing import Meshing
+from conformance.adapters import Adapter, Rendered, Unsupported, load
+from conformance.dressing import Dressed
+from conformance.ground import Place, namespace_marks, pod_marks, render_metadata
+from conformance.intents import Inject, Intent, Mode, MtlsMode, Scope
+from conformance.settings import read_settings
+from load.meshing import Meshing, Strict, Wanted
 
-__all__ = ["meshing", "route_timeout"]
+__all__ = ["meshing", "wanted", "words_for"]
 
 
 def meshing(mesh: str | Adapter) -> Meshing:
     """How pods get into a mesh and how a namespace is made strict. UsageProblem for a mesh nobody knows."""
     adapter = load(mesh) if isinstance(mesh, str) else mesh
-    inject = adapter.render(Inject(Scope.NAMESPACE))
-    if isinstance(inject, Unsupported):
-        inject = adapter.render(Inject(Scope.POD))
-        if isinstance(inject, Unsupported):
-            return Meshing(adapter.name, strict=lambda namespace: _strict(adapter, namespace))
-        return Meshing(
-            adapter.name,
-            pod_labels=inject.labels,
-            pod_annotations=inject.annotations,
-            strict=lambda namespace: _strict(adapter, namespace),
-        )
+    space, pods = render_metadata(adapter, Inject(Scope.NAMESPACE)), pod_marks(adapter, Place("", meshed=True))
     return Meshing(
         adapter.name,
-        namespace_labels=inject.labels,
-        namespace_annotations=inject.annotations,
+        namespace_labels=space.labels,
+        namespace_annotations=space.annotations,
+        pod_labels=pods.labels,
+        pod_annotations=pods.annotations,
         strict=lambda namespace: _strict(adapter, namespace),
+        called=lambda workload: render_metadata(adapter, Inject(Scope.POD, workload)).objects,
+        needs_service=space.needs_service or pods.needs_service,
     )
 
 
-def _strict(adapter: Adapter, namespace: str) -> tuple[Mapping[str, Any], ...] | None:
+def _strict(adapter: Adapter, namespace: str) -> Strict:
     rendered = adapter.render(MtlsMode(namespace, Mode.STRICT))
-    return None if isinstance(rendered, Unsupported) else rendered.objects
+    if isinstance(rendered, Unsupported):
+        return Strict(problem=rendered.reason)
+    labels, annotations = namespace_marks(rendered.merges, namespace)
+    return Strict(rendered.objects, labels, annotations)
 
 
-def route_timeout(adapter: Adapter, intent: RouteTimeout) -> tuple[Mapping[str, Any], ...]:
-    """The objects that make the mesh cut requests off; empty where it cannot, then the client has to."""
+def words_for(adapter: Adapter, intent: Intent) -> Rendered | str:
+    """An intent in the mesh's words; or why it has none."""
     rendered = adapter.render(intent)
-    return () if isinstance(rendered, Unsupported) else rendered.objects
+    return rendered.reason if isinstance(rendered, Unsupported) else rendered
+
+
+def wanted(mesh: str, config: Path | None, assignments: Sequence[str]) -> Wanted:
+    """A mesh by its name, and what `--config` and `--set` say of it and the run; UsageProblem where that is wrong."""
+    settings = read_settings(config, assignments)
+    return Wanted(
+        meshing(load(mesh, settings.mesh)), settings.timeouts, settings.image, lambda kube: Dressed(kube, settings)
+    )

@@ -127,7 +127,12 @@ class Marks:
     landed: float | None
     undone: float
     recovered: float | None
+    """When traffic was steady and all that must hold beside it held."""
     ended: float
+    steady: float | None = None
+    """When traffic was steady after the undo, whatever else must hold."""
+    ready: float | None = None
+    """When what the fault took was there again."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,12 @@ class History:
     marks: Marks
     landed: str
     """What showed that the fault was in force; "" when nothing did."""
+    unasked: str = ""
+    """Why it could not be found out whether the fault was in force; "" where it could."""
+    held: bool = True
+    """Whether that showed at the end still, before the fault was taken back."""
+    awaited: str = "what the fault took"
+    """What must be there again before the mesh can recover, in words."""
     pulse: tuple[tuple[float, float], ...] = ()
     """When the load driver meant to wake up, and how many seconds late it was: how busy the machine itself was."""
     arrivals: int | None = None

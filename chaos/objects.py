@@ -11,7 +11,7 @@ from fixtures.workloads import echo_deployment
 from load.manifests import driver_pod
 from load.meshing import Meshing
 
-__all__ = ["BETWEEN", "BETWEEN_PORT", "DECOY", "ECHO", "ECHO_PORT", "inside", "outside", "service"]
+__all__ = ["BETWEEN", "BETWEEN_PORT", "DECOY", "DRIVER", "ECHO", "ECHO_PORT", "inside", "outside", "service"]
 
 Manifest = Mapping[str, Any]
 
@@ -19,6 +19,7 @@ ECHO, ECHO_PORT = "echo", 8080
 BETWEEN, BETWEEN_PORT = "between", 8081
 RAW_PORT = 9191
 DECOY = "decoy"
+DRIVER = "driver"
 
 _SAFE = {
     "allowPrivilegeEscalation": False,
@@ -29,15 +30,20 @@ _SAFE = {
 
 
 def inside(namespace: str, image: str, meshing: Meshing) -> list[Manifest]:
-    """The meshed side: strict mutual TLS, two echo servers, toxiproxy between, the load driver, a decoy."""
+    """The meshed side: strict mutual TLS, two echo servers, toxiproxy between, the load driver, a decoy.
+
+    Some of a mesh's own objects name no namespace: all of it is for this one.
+    """
     labels, annotations = dict(meshing.pod_labels), dict(meshing.pod_annotations)
     return [
-        *(meshing.strict(namespace) or ()),
+        *meshing.strict(namespace).objects,
+        *(item for workload in (ECHO, BETWEEN) for item in meshing.called(workload)),
         service(ECHO, namespace, ECHO, "http", ECHO_PORT, ECHO_PORT),
         # Toxiproxy forwards bytes and leaves the Host header as it is. A service port that is plain TCP to the mesh
         # keeps its sidecar from routing by that header, which would lead back to toxiproxy.
         service(f"{ECHO}-raw", namespace, ECHO, "tcp", RAW_PORT, ECHO_PORT),
         service(BETWEEN, namespace, BETWEEN, "http", BETWEEN_PORT, BETWEEN_PORT),
+        *([service(DRIVER, namespace, DRIVER, "http", ECHO_PORT, ECHO_PORT)] if meshing.needs_service else ()),
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -46,7 +52,7 @@ def inside(namespace: str, image: str, meshing: Meshing) -> list[Manifest]:
         },
         *_toxiproxy(namespace, image, labels, annotations),
         *echo_deployment(ECHO, namespace, image=image, replicas=2, labels=labels, annotations=annotations),
-        driver_pod("driver", namespace, image=image, labels=labels, annotations=annotations),
+        driver_pod(DRIVER, namespace, image=image, labels=labels, annotations=annotations),
     ]
 
 

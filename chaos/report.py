@@ -11,19 +11,27 @@ from chaos.measures import disturbed, metrics, safety, timeline
 from chaos.model import History, Judgement
 from reports.model import JSON, ErrorRate, Evidence, Plot, Result, Verdict
 
-__all__ = ["result_of", "without_history"]
+__all__ = ["result_of", "undecided", "without_history"]
 
 
-def result_of(experiment: Experiment, history: History, mesh: str) -> Result:
-    """Judge and report. A judge that crashes has judged nothing: inconclusive, with the reason."""
+def result_of(experiment: Experiment, history: History) -> Result:
+    """Judge and report. A judge that crashes has judged nothing: inconclusive, with the reason.
+
+    How to do it again is for the caller to say, who knows the cluster: an experiment on another one does harm there.
+    """
     evidence: list[Evidence] = []
+    unasked = bool(history.unasked)
     try:
         judgement = experiment.judge(history)
     except Exception as crash:  # noqa: BLE001 - a defect of ours must neither pass nor fail a mesh
+        unasked = True
         judgement = Judgement(Verdict.INCONCLUSIVE, f"the judge crashed: {crash!r}")
         evidence.append(Evidence("crash of the judge", traceback.format_exc()))
+    verdict = judgement.verdict
+    if verdict is Verdict.INCONCLUSIVE and (history.landed or unasked):
+        verdict = undecided(experiment)
     marks, rest = history.marks, disturbed(history)
-    safe = safety(history.attempts, marks.injected, marks.ended)
+    safe = safety(history.attempts, marks.injected, marks.undone)
     refusals: list[JSON] = [{"attack": name, "refused": count} for name, count in sorted(safe.refusals.items())]
     failures: dict[str, int] = {}
     for sample in history.samples:
@@ -32,7 +40,7 @@ def result_of(experiment: Experiment, history: History, mesh: str) -> Result:
             failures[word] = failures.get(word, 0) + 1
     evidence += [
         Evidence("fault", {"name": experiment.fault, "shown by": history.landed or "nothing", **history.facts}),
-        Evidence("attempts without rights, refused from the fault on", refusals),
+        Evidence("attempts without rights, refused during the fault", refusals),
         Evidence("errors by kind", dict(sorted(failures.items()))),
     ]
     return Result(
@@ -41,7 +49,7 @@ def result_of(experiment: Experiment, history: History, mesh: str) -> Result:
         kind="experiment",
         group="chaos",
         level="core",
-        verdict=judgement.verdict,
+        verdict=verdict,
         reason=judgement.reason,
         proves=experiment.proves,
         started=marks.started,
@@ -49,7 +57,6 @@ def result_of(experiment: Experiment, history: History, mesh: str) -> Result:
         evidence=tuple(evidence),
         error_rates=(*((_no_error(rest.requests),) if experiment.lossless else ()), _no_bypass(safe.refusals)),
         plots=(Plot("timeline", f"{experiment.id}: {experiment.title}", timeline(history)),),
-        reproduce=f"meshproof chaos run {experiment.id} --mesh {mesh}",
         metrics=metrics(history),
         expected=experiment.expected,
     )
@@ -78,8 +85,21 @@ def _no_bypass(refusals: Mapping[str, int]) -> ErrorRate:
     )
 
 
+def undecided(experiment: Experiment) -> Verdict:
+    """The verdict where an experiment could not be carried out, or judged, as it must.
+
+    Where a sham is expected to be inconclusive, that is no sign of having seen through it.
+    """
+    return Verdict.INCONCLUSIVE if experiment.expected is Verdict.PASS else Verdict.NOT_RUN
+
+
 def without_history(
-    experiment: Experiment, verdict: Verdict, reason: str, mesh: str, started: float, seconds: float
+    experiment: Experiment,
+    verdict: Verdict,
+    reason: str,
+    started: float,
+    seconds: float,
+    evidence: tuple[Evidence, ...] = (),
 ) -> Result:
     """The Result of an experiment that recorded nothing that could be judged."""
     return Result(
@@ -93,6 +113,6 @@ def without_history(
         proves=experiment.proves,
         started=started,
         seconds=seconds,
-        reproduce=f"meshproof chaos run {experiment.id} --mesh {mesh}",
+        evidence=evidence,
         expected=experiment.expected,
     )

@@ -5,54 +5,33 @@ Nothing is judged here.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from dataclasses import dataclass
 
 from chaos.experiment import Setup
 from chaos.guard import afterwards, allow
+from chaos.interrupts import uninterrupted
 from chaos.log import Entry, NotTakenBack, remove
 from chaos.measures import steady
 from chaos.model import Fault, History, Marks, Sample
 from chaos.scene import Scene
+from chaos.settings import Settings
 from chaos.wal import append
 from fixtures.kube import Kube, NotEventually, eventually
 from load.remote import Job
 from load.spec import LoadSpec
 from reports.errors import EnvironmentProblem
 
-__all__ = ["conduct", "injected", "uninterrupted"]
+__all__ = ["conduct", "injected"]
 
 POLL_SECONDS = 0.2
 """Between two looks at the load's records."""
 UNDO_SECONDS = 20.0
 """For the undo, which is tried again and again: it does no harm twice, and the API server may be away for a moment."""
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and its like back until the block has ended: an undo must not be cut in half by an impatient user."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[int] = []
-
-    def hold(number: int, _: FrameType | None) -> None:
-        held.append(number)
-
-    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, hold) for number in heeded}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if held:  # also where the block has failed: the user wants the end of it all
-            raise KeyboardInterrupt
+STILL_SECONDS = 5.0
+"""For asking, at the end of its hold, whether the fault is in force still."""
 
 
 @contextmanager
@@ -114,7 +93,8 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
     if why := setup.fault.available(kube):
         raise EnvironmentProblem(f"the fault {setup.fault.name} cannot be injected: {why}")
     allow(kube, *setup.fault.rights())
-    longest = settings.steady_timeout + settings.landed_timeout + settings.recover_timeout + 30
+    longest = settings.steady_timeout + settings.landed_timeout + settings.ready_timeout
+    longest += 2 * settings.recover_timeout + 30
     spec = LoadSpec(
         setup.url,
         setup.rate or settings.rate,
@@ -125,7 +105,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
     )
     served = scene.served()
     recorder = Recorder(scene.driver.start(spec))
-    landed, landed_at, recovered = "", None, None
+    landed, landed_at, unasked, held = "", None, "", True
     try:
         report("steady state")
         _until_steady(recorder, settings.steady_span, settings.steady_timeout)
@@ -134,13 +114,15 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         report(f"injecting {setup.fault.name}")
         injected_at = time.time()
         with injected(kube, setup.fault):
-            landed, landed_at = _landed(kube, setup, settings.landed_timeout)
+            landed, landed_at, unasked = _landed(kube, setup, settings.landed_timeout)
             if landed:
                 report(f"holding: {landed}")
-                _hold_until(max(injected_at + (setup.during or settings.during), time.time() + setup.hold))
+                until = max(injected_at + (setup.during or settings.during), time.time() + setup.hold)
+                _observe_until(until, setup, injected_at)
+                held = _still(kube, setup)
             undone = time.time()
         report("recovering")
-        recovered = _recovery(recorder, setup, undone, settings.steady_span, settings.recover_timeout)
+        recovery = _recovery(recorder, setup, injected_at, undone, settings)
         _hold_until(time.time() + settings.after)
         ended = time.time()
     except BaseException:
@@ -151,8 +133,11 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
     return History(
         samples=tuple(sorted((s for s in recorder.samples if started <= s.intended < ended), key=lambda s: s.intended)),
         attempts=tuple(a for a in scene.outsider.attempts() if started <= a.at <= ended),
-        marks=Marks(started, injected_at, landed_at, undone, recovered, ended),
+        marks=Marks(started, injected_at, landed_at, undone, recovery.whole, ended, recovery.steady, recovery.ready),
         landed=landed,
+        unasked=unasked,
+        held=held,
+        awaited=setup.awaited,
         pulse=recorder.pulse,
         arrivals=_arrivals(served, scene.served(), recorder.samples),
         sent=len(recorder.samples),
@@ -169,8 +154,8 @@ def _until_steady(recorder: Recorder, span: float, timeout: float) -> None:
     )
 
 
-def _landed(kube: Kube, setup: Setup, timeout: float) -> tuple[str, float | None]:
-    """What shows the fault and since when; ("", None) where nothing did in time."""
+def _landed(kube: Kube, setup: Setup, timeout: float) -> tuple[str, float | None, str]:
+    """What shows the fault and since when; ("", None) where nothing did in time, and why where nobody could look."""
     try:
         shown = eventually(
             lambda: setup.fault.landed(kube),
@@ -178,37 +163,93 @@ def _landed(kube: Kube, setup: Setup, timeout: float) -> tuple[str, float | None
             interval=0.1,
             what=f"{setup.fault.name} has landed",
         )
-    except NotEventually:
-        return "", None
-    return shown, time.time()
+    except NotEventually as problem:
+        last = problem.last
+        return "", None, f"{type(last).__name__}: {last}" if isinstance(last, BaseException) else ""
+    return shown, time.time(), ""
 
 
-def _recovery(recorder: Recorder, setup: Setup, undone: float, span: float, timeout: float) -> float | None:
-    """When traffic was steady and all that must hold beside it held; None where that did not come about.
+def _observe_until(until: float, setup: Setup, injected_at: float) -> None:
+    """Let the time of the hold pass, and look at what the experiment wants to see of it."""
+    while time.time() < until:
+        _observe(setup, injected_at)
+        _hold_until(min(until, time.time() + POLL_SECONDS))
 
-    Steady is what lasts for a span, so it began a span ago; what must hold beside it may have begun later than that.
+
+def _observe(setup: Setup, injected_at: float) -> None:
+    with suppress(EnvironmentProblem):  # a look may be missed
+        setup.observe(time.time() - injected_at)
+
+
+def _still(kube: Kube, setup: Setup) -> bool:
+    """Whether the fault shows at the end of its hold as at the beginning: others may put right what is broken."""
+    shown: list[str] = []
+
+    def asked() -> bool:
+        shown.append(setup.fault.landed(kube))
+        return True
+
+    with suppress(NotEventually):
+        eventually(asked, timeout=STILL_SECONDS, interval=0.2, what=f"{setup.fault.name} can be asked for")
+    return bool(shown and shown[-1])
+
+
+@dataclass
+class Recovery:
+    """Since when what must hold after the undo has held; None for what did not come about."""
+
+    steady: float | None = None
+    """Traffic alone."""
+    ready: float | None = None
+    """What the fault took is there again."""
+    held: float | None = None
+    """What the mesh must do then."""
+    whole: float | None = None
+    """All of it at once."""
+
+
+def _recovery(recorder: Recorder, setup: Setup, injected_at: float, undone: float, settings: Settings) -> Recovery:
+    """Wait until traffic is steady and all that must hold beside it holds.
+
+    Traffic has its time from the undo on, or from the return of what the fault took; that return has a longer one, for
+    how soon a pod starts is no matter of the mesh. Steady is what lasts for a span, so it began a span ago; what must
+    hold beside it may have begun later than that.
     """
-    holds: list[float] = []
+    span, now = settings.steady_span, Recovery()
+
+    def over() -> bool:
+        if now.steady is not None and now.ready is None:
+            return time.time() > undone + max(settings.ready_timeout, settings.recover_timeout)
+        return time.time() > max(undone, now.ready or undone) + settings.recover_timeout
 
     def again() -> bool:
-        asked = time.time()
-        try:
-            held = setup.recovered()
-        except Exception:
-            holds.clear()
-            raise
-        if not held:
-            holds.clear()
+        if over():
+            return True
+        _observe(setup, injected_at)
+        steady = time.time() - undone >= span and recorder.steady(span)
+        if steady and now.steady is None:
+            now.steady = max(undone, time.time() - span)
+        now.ready = _since(now.ready, setup.ready)
+        now.held = None if now.ready is None else _since(now.held, setup.recovered)
+        if not steady or now.ready is None or now.held is None:
             return False
-        if not holds:
-            holds.append(asked)
-        return time.time() - undone >= span and recorder.steady(span)
+        now.whole = max(undone, now.ready, now.held, time.time() - span)
+        return True
 
+    longest = settings.ready_timeout + 2 * settings.recover_timeout
+    with suppress(NotEventually):
+        eventually(again, timeout=longest, interval=POLL_SECONDS, what="traffic is steady after the undo")
+    return now
+
+
+def _since(before: float | None, holds: Callable[[], bool]) -> float | None:
+    """Since when something has held without a break; what cannot be told for a moment does not hold."""
+    asked = time.time()
     try:
-        eventually(again, timeout=timeout, interval=POLL_SECONDS, what="traffic is steady after the undo")
-    except NotEventually:
+        held = holds()
+    except Exception:  # noqa: BLE001 - as everywhere in `eventually`: not yet
         return None
-    return max(undone, holds[0], time.time() - span)
+    return (asked if before is None else before) if held else None
 
 
 def _hold_until(instant: float) -> None:

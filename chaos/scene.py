@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from chaos.guard import allow, guard
 from chaos.log import LOG_NAMESPACE, remove
 from chaos.meshing import meshing
 from chaos.model import Attempt
-from chaos.objects import ECHO, ECHO_PORT, inside, outside
+from chaos.objects import DRIVER, ECHO, ECHO_PORT, inside, outside
 from chaos.prober import CONTROL_PORT as PROBER_PORT
 from chaos.settings import Settings
 from chaos.wal import append
@@ -27,7 +27,7 @@ from load.remote import Driver
 from load.spec import LoadSpec
 from reports.errors import EnvironmentProblem
 
-__all__ = ["Outsider", "Scene", "scene"]
+__all__ = ["Outsider", "Scene", "logged_namespace", "scene"]
 
 ECHO_CONTROL_PORT = 16000
 
@@ -61,6 +61,8 @@ class Scene:
     driver: Driver
     outsider: Outsider
     settings: Settings
+    lax: str = ""
+    """Why the mesh could not be told to be strict; "" where it was."""
 
     def reaches(self, url: str) -> bool:
         """Whether the meshed driver gets a good answer from a URL; may be asked while the load is on."""
@@ -108,21 +110,33 @@ def scene(
     with ExitStack() as stack:
         stack.enter_context(guard(kube, image, f"runner-{token}"))
         allow(kube, Space.rights(space, out))
-        for name, labels, annotations in (
-            (space, mesh.namespace_labels, mesh.namespace_annotations),
-            (out, {}, {}),
-        ):
-            entry = append(kube, Space.plan(name))
-            stack.callback(remove, kube, entry)
-            stack.enter_context(kube.namespace(name, labels=labels, annotations=annotations))
+        strict = mesh.strict(space)
+        labels = {**mesh.namespace_labels, **strict.labels}
+        annotations = {**mesh.namespace_annotations, **strict.annotations}
+        stack.enter_context(logged_namespace(kube, space, labels, annotations))
+        stack.enter_context(logged_namespace(kube, out, {}, {}))
         identity = adapter.identity(space, "default")
         report("starting the pods")
-        kube.apply(*inside(space, image, mesh))
+        kube.apply(*inside(space, image, mesh), namespace=space)
         forged = f"spiffe://cluster.local/ns/{space}/sa/default" if isinstance(identity, Unsupported) else identity
         kube.apply(*outside(out, image, f"{ECHO}.{space}:{ECHO_PORT}", forged))
         wait_ready(kube, space, 4, settings.ready_timeout)
         wait_ready(kube, out, 1, settings.ready_timeout)
-        driver = stack.enter_context(Driver(kube, space, "driver"))
+        driver = stack.enter_context(Driver(kube, space, DRIVER))
         outsider = stack.enter_context(Outsider(kube, out))
         wait_ready(kube, LOG_NAMESPACE, 1, settings.ready_timeout)
-        yield Scene(kube, adapter, space, driver, outsider, settings)
+        yield Scene(kube, adapter, space, driver, outsider, settings, strict.problem)
+
+
+@contextmanager
+def logged_namespace(
+    kube: Kube, name: str, labels: Mapping[str, str], annotations: Mapping[str, str]
+) -> Iterator[None]:
+    """A namespace for the length of a `with` block, that whoever replays the log deletes where this one does not.
+
+    So its entry goes after a deletion that was asked for, and stays in every other case.
+    """
+    entry = append(kube, Space.plan(name))
+    with kube.namespace(name, labels=labels, annotations=annotations):
+        yield
+    remove(kube, entry)

@@ -28,8 +28,8 @@ class Settings:
     landed_timeout: float = 8.0
     """For the landed-probe."""
     recover_timeout: float = 25.0
-    """For the recovery after the undo."""
+    """For the recovery after the undo; where pods must come back first, from their readiness on."""
     ready_timeout: float = 60.0
-    """For the pods of the scene."""
+    """For the pods of the scene, and for those that a fault has taken away."""
     strict_timeout: float = 15.0
     """For strict mutual TLS to be in force."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from chaos.faults import FAULTS
 from chaos.log import NotTakenBack
 from chaos.model import Attempt
 from chaos.objects import ECHO, ECHO_PORT
-from chaos.report import result_of, without_history
+from chaos.report import result_of, undecided, without_history
 from chaos.restoring import restore
 from chaos.runner import conduct
 from chaos.scene import Scene, scene
@@ -21,7 +22,7 @@ from conformance.adapters import Adapter, load
 from fixtures.kube import Kube, NotEventually, eventually
 from load.spec import LoadSpec
 from reports.errors import EnvironmentProblem, UsageProblem
-from reports.model import Result, Verdict
+from reports.model import Evidence, Result, Verdict
 
 __all__ = ["Catalogue", "catalogue", "run"]
 
@@ -63,8 +64,9 @@ def run(
     only: Iterable[str] | None = None,
     report: Callable[[str], None] = lambda _: None,
     settings: Settings | None = None,
+    keep: Callable[[Result], None] = lambda _: None,
 ) -> tuple[Result, ...]:
-    """Run experiments (all, or those named) and give a Result each.
+    """Run experiments (all, or those named) and give a Result each, to `keep` as soon as there is one.
 
     First takes back whatever a dead run left. Raises UsageProblem for an unknown id, EnvironmentProblem when the
     scene cannot be made, NotTakenBack (with a Result of each all the same) when a fault cannot be taken back; what
@@ -73,17 +75,23 @@ def run(
     chosen = _chosen(only)
     adapter = load(mesh) if isinstance(mesh, str) else mesh
     started = time.time()
-    if problem := adapter.problem(kube):
-        return tuple(without_history(e, Verdict.NOT_RUN, problem, adapter.name, started, 0.0) for e in chosen)
-    restore(kube)
     results: list[Result] = []
+
+    def found(result: Result) -> None:
+        results.append(result)
+        keep(result)
+
+    if problem := adapter.problem(kube):
+        for e in chosen:
+            found(without_history(e, Verdict.NOT_RUN, problem, started, 0.0))
+        return tuple(results)
+    restore(kube)
     try:
         with scene(kube, adapter, image, settings or Settings(), report) as ready:
-            _all(ready, chosen, report, started, results)
+            _all(ready, chosen, report, started, found)
     except NotTakenBack as stayed:
-        why = f"the run ended before: {stayed.problem}"
-        rest = chosen[len(results) :]
-        results += (without_history(e, Verdict.NOT_RUN, why, adapter.name, started, 0.0) for e in rest)
+        for e in chosen[len(results) :]:
+            found(without_history(e, Verdict.NOT_RUN, f"the run ended before: {stayed.problem}", started, 0.0))
         stayed.results = tuple(results)
         raise
     return tuple(results)
@@ -104,40 +112,44 @@ def _all(
     chosen: Sequence[Experiment],
     report: Callable[[str], None],
     started: float,
-    results: list[Result],
+    found: Callable[[Result], None],
 ) -> None:
-    """Add a Result of each to `results`. Raises NotTakenBack after that of the experiment whose fault stayed."""
-    mesh = ready.adapter.name
+    """Hand a Result of each over. Raises NotTakenBack after that of the experiment whose fault stayed."""
     if (open_door := _gate(ready)) is not None:
         verdict, reason = open_door
         spent = (time.time() - started) / len(chosen)
         for e in chosen:
-            told = verdict if e.expected is Verdict.PASS else Verdict.NOT_RUN
-            results.append(without_history(e, told, reason, mesh, started, spent))
+            sham = e.expected is not Verdict.PASS and verdict is not Verdict.UNSUPPORTED
+            found(without_history(e, Verdict.NOT_RUN if sham else verdict, reason, started, spent))
         return
     for experiment in chosen:
         began = time.time()
         try:
-            results.append(_one(ready, experiment, report))
+            found(_one(ready, experiment, report))
         except NotTakenBack as problem:
             spent = time.time() - began
-            results.append(without_history(experiment, Verdict.INCONCLUSIVE, problem.problem, mesh, began, spent))
+            found(without_history(experiment, undecided(experiment), problem.problem, began, spent))
             raise
 
 
 def _one(ready: Scene, experiment: Experiment, report: Callable[[str], None]) -> Result:
-    mesh, started = ready.adapter.name, time.time()
+    started = time.time()
+    evidence: tuple[Evidence, ...] = ()
     try:
         setup = experiment.prepare(ready)
         history = conduct(ready, setup, lambda text: report(f"{experiment.id}: {text}"))
     except NotHere as absent:
-        return without_history(experiment, Verdict.UNSUPPORTED, str(absent), mesh, started, time.time() - started)
+        return without_history(experiment, Verdict.UNSUPPORTED, str(absent), started, time.time() - started)
     except NotTakenBack:
         raise
     except EnvironmentProblem as problem:
-        spent = time.time() - started
-        return without_history(experiment, Verdict.INCONCLUSIVE, problem.problem, mesh, started, spent)
-    return result_of(experiment, history, mesh)
+        why = problem.problem
+    except Exception as crash:  # noqa: BLE001 - a library's error or a defect of ours must not lose the other results
+        why = f"the experiment broke off: {type(crash).__name__}: {crash}"
+        evidence = (Evidence("what went wrong", traceback.format_exc()),)
+    else:
+        return result_of(experiment, history)
+    return without_history(experiment, undecided(experiment), why, started, time.time() - started, evidence)
 
 
 def _gate(ready: Scene) -> tuple[Verdict, str] | None:
@@ -164,6 +176,8 @@ def _gate(ready: Scene) -> tuple[Verdict, str] | None:
         eventually(refused, timeout=timeout, interval=0.2, successes=2, what="the client without rights is refused")
     except NotEventually as problem:
         breaches = [attempt for attempt in ready.outsider.attempts()[-12:] if attempt.through]
+        if breaches and ready.lax:
+            return Verdict.UNSUPPORTED, f"strict mutual TLS, which must hold under every fault: {ready.lax}"
         if breaches:
             return (
                 Verdict.FAIL,

@@ -19,6 +19,7 @@ __all__ = [
     "Place",
     "Svc",
     "Workload",
+    "namespace_marks",
     "pod_by_pod",
     "pod_marks",
     "render_ground",
@@ -182,11 +183,8 @@ def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> 
         for workload in (workload for workload in ground.workloads if workload.place == one.name):
             objects.extend(_callable(workload, one, adapter))
             objects.extend(_workload(workload, one, space, adapter, image))
-        labels, annotations = dict(marks.labels), dict(marks.annotations)
-        for meta in (part["metadata"] for part in merges if _is_namespace(part, space)):
-            labels |= meta.get("labels", {})
-            annotations |= meta.get("annotations", {})
-        layers.append(Layer(space, labels, annotations, tuple(objects)))
+        labels, annotations = namespace_marks(merges, space)
+        layers.append(Layer(space, {**marks.labels, **labels}, {**marks.annotations, **annotations}, tuple(objects)))
     return tuple(layers)
 
 
@@ -197,8 +195,15 @@ def _callable(workload: Workload, place: Place, adapter: Adapter) -> tuple[Manif
     return render_metadata(adapter, Inject(Scope.POD, workload.app or workload.name)).objects
 
 
-def _is_namespace(item: Manifest, name: str) -> bool:
-    return bool(item["kind"] == "Namespace" and item["metadata"]["name"] == name)
+def namespace_marks(merges: Sequence[Manifest], name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Labels and annotations that merges want on a namespace, for its creation: pods may take them over but then."""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    for part in merges:
+        if part["kind"] == "Namespace" and part["metadata"]["name"] == name:
+            labels |= part["metadata"].get("labels", {})
+            annotations |= part["metadata"].get("annotations", {})
+    return labels, annotations
 
 
 def _services(ground: Ground, adapter: Adapter) -> tuple[Svc, ...]:

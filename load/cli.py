@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +17,8 @@ from rich.table import Table
 from fixtures.kube import Kube
 from load.comparison import MIN_PAIRS, QUANTILES
 from load.latency import Plan, measure
-from load.meshing import Meshing
+from load.meshing import Wanted, limited
+from reports.commands import command
 from reports.console import step
 from reports.errors import ExitCode, UsageProblem
 from reports.model import Result, Verdict, result_to_json
@@ -26,10 +27,13 @@ __all__ = ["Output", "app", "use_meshes"]
 
 app = typer.Typer(help="Measure what the proxies cost in latency.", no_args_is_help=True)
 
+Resolve = Callable[[str, Path | None, Sequence[str]], Wanted]
+"""From a mesh's name and the user's settings to what they ask for."""
+
 MOST_ROWS = 6
 """Rows of a table on the terminal."""
 
-_resolve: list[Callable[[str], Meshing]] = []
+_resolve: list[Resolve] = []
 
 
 class Output(StrEnum):
@@ -45,8 +49,8 @@ def _group() -> None:
     """Keep `latency` a subcommand although it is the only one."""
 
 
-def use_meshes(resolve: Callable[[str], Meshing]) -> None:
-    """Tell the command line how a mesh's name becomes a Meshing; the adapters belong to another room."""
+def use_meshes(resolve: Resolve) -> None:
+    """Tell the command line how a mesh's name becomes what it must know; the adapters belong to another room."""
     _resolve[:] = [resolve]
 
 
@@ -60,20 +64,38 @@ def latency(
     kubeconfig: Annotated[Path | None, typer.Option(help="Cluster to use; default as kubectl.")] = None,
     context: Annotated[str | None, typer.Option(help="Context in the kubeconfig.")] = None,
     image: Annotated[str | None, typer.Option(help="Image of the workloads; default: this product's own.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the mesh or of the run.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="The same settings in a YAML file; --set wins.")] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="table, json or yaml.")] = Output.TABLE,
 ) -> None:
     """Compare latency without and with sidecars, in interleaved pairs of blocks."""
-    plan = replace(Plan(), pairs=pairs, rate=rate, block_seconds=block_seconds, seed=seed)
     if not _resolve:
         raise UsageProblem("no mesh is known here", fix="use `meshproof load latency`")
-    meshing = _resolve[0](mesh)
-    kube = Kube.connect(kubeconfig, context)
-    if image is None:
+    wanted = _resolve[0](mesh, config, assignments or ())
+    plan = replace(Plan(), pairs=pairs, rate=rate, block_seconds=block_seconds, seed=seed)
+    kube = wanted.dressed(Kube.connect(kubeconfig, context))
+    used = image or wanted.image
+    if not used:
         from fixtures.images import image_reference
 
-        image = image_reference()
+        used = image_reference()
+    again = {
+        "--mesh": mesh,
+        "--pairs": pairs,
+        "--rate": f"{rate:g}",
+        "--block-seconds": f"{block_seconds:g}",
+        "--seed": seed,
+        "--kubeconfig": kubeconfig and kubeconfig.resolve(),
+        "--context": context,
+        "--image": image,
+        "--config": config and config.resolve(),
+        "--set": assignments,
+    }
     with step(f"latency of {mesh}") as shown:
-        result = measure(kube, meshing, image, plan, shown.update)
+        result = measure(kube, wanted.meshing, used, limited(plan, wanted.timeouts), shown.update)
+    result = replace(result, reproduce=command(["meshproof", "load", "latency"], again))
     _print(result, output)
     if result.verdict is not Verdict.PASS:
         raise typer.Exit(int(ExitCode.NOT_PROVEN))

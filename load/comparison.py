@@ -7,10 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from load.histograms import curve, decode
-from load.statistics import Interval, bootstrap_interval
+from load.statistics import Interval, bootstrap_interval, trimmed_interval
 from reports.model import JSON, ErrorRate, Evidence, Plot, Result, Verdict
 
-__all__ = ["AGAIN", "BASE", "MESHED", "MIN_PAIRS", "QUANTILES", "Block", "Comparison", "compare", "measurement"]
+__all__ = [
+    "AGAIN",
+    "BASE",
+    "MESHED",
+    "MIN_PAIRS",
+    "QUANTILES",
+    "Block",
+    "Comparison",
+    "compare",
+    "measurement",
+    "null_interval",
+]
 
 BASE = "no-sidecar"
 MESHED = "sidecar-mtls"
@@ -19,7 +30,7 @@ AGAIN = "no-sidecar-again"
 
 QUANTILES = (50.0, 90.0, 99.0)
 NULL_CONFIDENCE = 0.999
-"""Confidence at which the A/A arm must show no difference; above it the measurement counts as disturbed."""
+"""Confidence, at each of QUANTILES, at which the A/A arm must show no difference; else the measurement is disturbed."""
 NULL_FLOOR_US = 20.0
 """Differences of the A/A arm below this, in µs, are under the resolution that is claimed and never disturb."""
 MIN_PAIRS = 10
@@ -44,6 +55,8 @@ class Block:
     """How late requests were sent; also because every connection was waiting for a slow answer."""
     clock: str
     """How late the driver's own clock was, whatever the far side did."""
+    broken: str = ""
+    """Why the block did not come to its end; "" where it did."""
 
     def quantiles(self) -> dict[float, float]:
         """Latency from the intended send in µs at each of QUANTILES."""
@@ -55,14 +68,24 @@ class Block:
 
         Never because answers were slow: a mesh whose slow blocks are left out would look fast.
         """
+        if self.broken:
+            return self.broken
         if self.requests == 0:
             return "no request was recorded"
         if self.errors:
             return f"{self.errors} of {self.requests} requests failed"
-        late = decode(self.clock).get_value_at_percentile(90)
-        if late > lag_budget_us:
-            return f"the driver was late: p90 of its clock was {late} µs, the budget is {lag_budget_us:.0f} µs"
+        if late := self.late(lag_budget_us):
+            return f"the driver was late: p90 of its clock was {late:.0f} µs, the budget is {lag_budget_us:.0f} µs"
         return ""
+
+    def late(self, lag_budget_us: float) -> float:
+        """By how many µs the driver's own clock was late, p90, where that is over the budget; 0 where it is not."""
+        late = float(decode(self.clock).get_value_at_percentile(90)) if self.clock else 0.0
+        return late if late > lag_budget_us else 0.0
+
+    def lost(self, lag_budget_us: float) -> bool:
+        """Whether requests of the block failed while the machine had time for them."""
+        return bool(self.broken or self.errors) and not self.late(lag_budget_us)
 
 
 @dataclass(frozen=True)
@@ -87,8 +110,13 @@ def compare(blocks: Sequence[Block], arm: str, against: str, *, lag_budget_us: f
         arm,
         against,
         {q: bootstrap_interval(values, seed=seed) for q, values in gaps.items()},
-        {q: bootstrap_interval(values, seed=seed, confidence=NULL_CONFIDENCE) for q, values in gaps.items()},
+        {q: null_interval(values) for q, values in gaps.items()},
     )
+
+
+def null_interval(gaps: Sequence[float]) -> Interval:
+    """The interval by which equal arms are told from different ones."""
+    return trimmed_interval(gaps, confidence=NULL_CONFIDENCE)
 
 
 def measurement(
@@ -103,12 +131,12 @@ def measurement(
     meshed: bool,
     usage: Mapping[str, float],
     detail: Mapping[str, Any],
-    reproduce: str,
 ) -> Result:
     """The Result: pass when the measurement is valid (whatever it found), inconclusive when it is disturbed."""
     null = compare(blocks, AGAIN, BASE, lag_budget_us=lag_budget_us, seed=seed)
     cost = compare(blocks, MESHED, BASE, lag_budget_us=lag_budget_us, seed=seed) if meshed else None
-    verdict, reason = _verdict(blocks, null, cost, meshed)
+    lost = {arm: sum(b.lost(lag_budget_us) for b in blocks if b.arm == arm) for arm in (BASE, AGAIN, MESHED)}
+    verdict, reason = _verdict(blocks, null, cost, lost, meshed)
     arms = [name for name in (BASE, AGAIN, MESHED) if any(b.arm == name for b in blocks)]
     invalid: list[JSON] = [
         {"pair": b.pair, "arm": b.arm, "why": why} for b in blocks if (why := b.problem(lag_budget_us))
@@ -122,6 +150,7 @@ def measurement(
                 f"{name}_p{q:.0f}_low_us": interval.low,
                 f"{name}_p{q:.0f}_high_us": interval.high,
             }
+    metrics |= {f"lost_blocks_{arm}": count for arm, count in lost.items() if arm in arms}
     metrics |= _usage(blocks, usage)
     evidence = [
         Evidence(
@@ -150,21 +179,24 @@ def measurement(
         evidence=tuple(evidence),
         error_rates=(
             ErrorRate(
-                test="A/A arm: bootstrap interval of the paired differences holds zero",
-                alpha=1 - NULL_CONFIDENCE,
+                test="A/A arm: at each of three percentiles Student's interval of the paired differences holds zero",
+                alpha=len(QUANTILES) * (1 - NULL_CONFIDENCE),
                 beta=None,
                 detectable=f"{NULL_FLOOR_US:.0f} µs or the half width of the interval, whichever is larger",
                 samples=sum(b.requests for b in good),
             ),
         ),
         plots=(Plot("percentiles", "latency from the intended send", {"arms": plots}),),
-        reproduce=reproduce,
         metrics=metrics,
     )
 
 
 def _verdict(
-    blocks: Sequence[Block], null: Comparison | None, cost: Comparison | None, meshed: bool
+    blocks: Sequence[Block],
+    null: Comparison | None,
+    cost: Comparison | None,
+    lost: Mapping[str, int],
+    meshed: bool,
 ) -> tuple[Verdict, str]:
     if not blocks:
         return Verdict.INCONCLUSIVE, "no block was measured"
@@ -178,6 +210,9 @@ def _verdict(
             )
     if not meshed:
         return Verdict.UNSUPPORTED, "there is no mesh whose sidecars could be measured; the A/A arm shows no difference"
+    if lost[MESHED] > max(lost[BASE], lost[AGAIN]):
+        said = f"requests failed in {lost[MESHED]} blocks with sidecars and in {lost[BASE]} and {lost[AGAIN]} without"
+        return Verdict.INCONCLUSIVE, f"{said}: to compare the others would leave out what the mesh did worst"
     if cost is None:
         return Verdict.INCONCLUSIVE, f"fewer than {MIN_PAIRS} pairs with and without a sidecar are valid"
     said = ", ".join(f"p{q:.0f} {i.estimate:+.0f} µs [{i.low:.0f}, {i.high:.0f}]" for q, i in cost.differences.items())
@@ -208,11 +243,14 @@ def _arm_row(good: Sequence[Block], arm: str) -> dict[str, Any]:
 
 
 def _usage(blocks: Sequence[Block], usage: Mapping[str, float]) -> dict[str, float]:
-    """The proxies' CPU per 1,000 requests (both sidecars of the path together) and their memory."""
+    """The proxies' CPU per 1,000 requests (both sidecars of the path together) and their memory.
+
+    The CPU is that of the whole measurement: also what they took while the other arms were measured.
+    """
     requests = sum(b.sent for b in blocks if b.arm == MESHED)
     if not requests or not usage:
         return {}
     return {
-        "proxy_cpu_ms_per_1000_requests": 1e6 * usage["cpu_seconds"] / requests,
+        "proxy_cpu_ms_per_1000_requests_with_idle_time": 1e6 * usage["cpu_seconds"] / requests,
         "proxy_memory_mib": usage["memory_bytes"] / 2**20,
     }

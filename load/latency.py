@@ -17,9 +17,9 @@ from fixtures.kube.runner import RUN_LABEL, RUNNER, runner_name
 from fixtures.workloads import echo_deployment, service
 from load.comparison import AGAIN, BASE, MESHED, Block, measurement
 from load.manifests import driver_pod
-from load.meshing import Meshing
+from load.meshing import Meshing, limited
 from load.ready import wait_ready
-from load.remote import Driver
+from load.remote import Driver, JobFailed
 from load.spec import LoadSpec
 from load.statistics import block_order
 from load.usage import Usage, proxy_usage
@@ -56,7 +56,8 @@ class Plan:
     def most_pairs(self) -> int:
         """Pairs measured at the most: one whose blocks do not count is followed by another, within half as many.
 
-        Whether a block counts depends on the driver's lateness alone, never on the latency that is compared.
+        Whether a block counts depends on the driver's lateness, never on the latency that is compared, and on requests
+        that failed: where those are the mesh's, nothing is passed.
         """
         return self.pairs + self.pairs // 2
 
@@ -74,13 +75,19 @@ class Arm:
     url: str
 
 
-def run_short(kube: Kube, meshing: Meshing, image: str, report: Report = lambda _: None) -> tuple[Result, ...]:
-    """The short form for the main run."""
-    return (measure(kube, meshing, image, SHORT, report),)
+def run_short(
+    kube: Kube,
+    meshing: Meshing,
+    image: str,
+    report: Report = lambda _: None,
+    timeouts: Mapping[str, float] | None = None,
+) -> tuple[Result, ...]:
+    """The short form for the main run, with time limits of the user's own by the names of the settings."""
+    return (measure(kube, meshing, image, limited(SHORT, timeouts or {}), report),)
 
 
 def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report = lambda _: None) -> Result:
-    """Set the pods up, measure all blocks, take the pods away, judge.
+    """Set the pods up, measure all blocks, take the pods away, judge. How to do it again is for the caller to say.
 
     Raises EnvironmentProblem where pods do not become ready or the driver cannot be reached.
     """
@@ -88,7 +95,7 @@ def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report
     blocks: list[Block] = []
     with _ground(kube, meshing, image, plan, report) as (arms, unproven):
         if unproven:
-            return _not_strict(unproven, started, meshing, plan)
+            return _not_strict(unproven, meshing.strict("").problem, started, plan)
         space = arms[MESHED].driver.namespace if MESHED in arms else ""
         before = proxy_usage(kube, space) if space else None
         names = [name for name in (BASE, AGAIN, MESHED) if name in arms]
@@ -126,16 +133,17 @@ def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report
         meshed=meshing.injects,
         usage=used,
         detail=detail,
-        reproduce=f"meshproof load latency --mesh {meshing.mesh} --pairs {plan.pairs} --rate {plan.rate:g} "
-        f"--block-seconds {plan.block_seconds:g} --seed {plan.seed}",
     )
 
 
 def run_block(arm: Arm, pair: int, plan: Plan) -> Block:
-    """Send one block of requests over an arm and wait for its end."""
+    """Send one block of requests over an arm and wait for its end; one that has none is a block without figures."""
     seconds = plan.block_seconds + plan.warmup_requests / plan.rate
     spec = LoadSpec(arm.url, plan.rate, seconds, users=plan.users, timeout=2.0, warmup=plan.warmup_requests)
-    done = arm.driver.start(spec).wait()
+    try:
+        done = arm.driver.start(spec).wait()
+    except JobFailed as problem:
+        return Block(pair, arm.name, 0, 0, 0, "", "", "", "", problem.problem)
     told = done.histograms
     sent = done.requests + plan.warmup_requests
     shapes = (told[name] for name in ("latency", "service", "lag", "clock"))
@@ -163,14 +171,16 @@ def _ground(
         kube.apply(*_objects(plain, image, Meshing(meshing.mesh)))
         spaces = {BASE: plain}
         if meshing.injects:
-            meshed = stack.enter_context(
+            meshed = f"meshproof-load-meshed-{token}"
+            strict = meshing.strict(meshed)
+            stack.enter_context(
                 kube.namespace(
-                    f"meshproof-load-meshed-{token}",
-                    {**labels, **meshing.namespace_labels},
-                    {**annotations, **meshing.namespace_annotations},
+                    meshed,
+                    {**labels, **meshing.namespace_labels, **strict.labels},
+                    {**annotations, **meshing.namespace_annotations, **strict.annotations},
                 )
             )
-            kube.apply(*(meshing.strict(meshed) or ()), *_objects(meshed, image, meshing))
+            kube.apply(*strict.objects, *_objects(meshed, image, meshing), namespace=meshed)
             spaces[MESHED] = meshed
         for space in spaces.values():
             wait_ready(kube, space, 2, plan.ready_timeout)
@@ -185,7 +195,10 @@ def _ground(
 
 def _objects(namespace: str, image: str, meshing: Meshing) -> list[Mapping[str, Any]]:
     labels, annotations = dict(meshing.pod_labels), dict(meshing.pod_annotations)
+    clients = [service("driver", namespace, {"app": "driver"}, {"http": ECHO_PORT})] if meshing.needs_service else []
     return [
+        *meshing.called("echo"),
+        *clients,
         *echo_deployment("echo", namespace, image=image, labels=labels, annotations=annotations),
         service("echo", namespace, {"app": "echo"}, {"http": ECHO_PORT}),
         driver_pod("driver", namespace, image=image, labels=labels, annotations=annotations),
@@ -219,18 +232,17 @@ def _strict(arms: Mapping[str, Arm], plan: Plan) -> str:
     return ""
 
 
-def _not_strict(why: str, started: float, meshing: Meshing, plan: Plan) -> Result:
-    """Without proof of mutual TLS the arm would carry a wrong name."""
+def _not_strict(why: str, wordless: str, started: float, plan: Plan) -> Result:
+    """Without proof of mutual TLS the arm would carry a wrong name; unsupported where the mesh has no words for it."""
     return Result(
         id="LAT01",
         title="latency that two sidecars add" + (" (short form)" if plan.short else ""),
         kind="measurement",
         group="latency",
         level="extended",
-        verdict=Verdict.INCONCLUSIVE,
-        reason=f"mutual TLS between the sidecars is not proven: {why}",
+        verdict=Verdict.UNSUPPORTED if wordless else Verdict.INCONCLUSIVE,
+        reason=f"mutual TLS between the sidecars is not proven: {wordless or why}",
         proves=("proxy-latency",),
         started=started,
         seconds=time.time() - started,
-        reproduce=f"meshproof load latency --mesh {meshing.mesh}",
     )

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from fixtures.kube import Kube, eventually
+from fixtures.kube import Kube, NotEventually, eventually
 from load.control import PodControl
 from load.sample import Sample
 from load.spec import CONTROL_PORT, LoadSpec
 from reports.errors import EnvironmentProblem
 
-__all__ = ["Driver", "Job", "Progress"]
+__all__ = ["Driver", "Job", "JobFailed", "Progress"]
+
+
+class JobFailed(EnvironmentProblem):
+    """A load job did not come to its end: too many of its requests hung for too long, or it could not be followed."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +67,22 @@ class Job:
         return self._progress(self._driver.call("DELETE", f"/run/{self._name}"))
 
     def wait(self) -> Progress:
-        """Wait until the schedule is used up. Raises EnvironmentProblem when that does not happen in time."""
+        """Wait until the schedule is used up. Raises JobFailed, with the job stopped, when that is not in time."""
         time.sleep(max(0.0, self.spec.duration))  # the schedule cannot end before; no condition to watch until then
 
         def ended() -> Progress | None:
             now = self.progress()
             return None if now.state == "running" else now
 
-        done = eventually(
-            ended, timeout=self.spec.timeout + 20, interval=0.05, what=f"the load job against {self.spec.url} ends"
-        )
+        what = f"the load job against {self.spec.url}"
+        try:
+            done = eventually(ended, timeout=self.spec.timeout + 20, interval=0.05, what=f"{what} ends")
+        except NotEventually as problem:
+            with suppress(EnvironmentProblem):  # the next one may begin then
+                self.stop()
+            raise JobFailed(problem.problem) from problem
         if done is None or done.state == "failed":
-            raise EnvironmentProblem(f"the load job against {self.spec.url} did not finish: {done and done.problem}")
+            raise JobFailed(f"{what} did not finish: {done and done.problem}")
         return done
 
     def _progress(self, told: Mapping[str, Any]) -> Progress:

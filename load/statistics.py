@@ -11,9 +11,9 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean, median
+from statistics import NormalDist, fmean, median, stdev
 
-__all__ = ["Interval", "block_order", "bootstrap_interval", "student_quantile"]
+__all__ = ["Interval", "block_order", "bootstrap_interval", "student_quantile", "trimmed_interval"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,24 @@ def bootstrap_interval(
     low = means[max(0, math.floor(wide * resamples))]
     high = means[min(resamples - 1, math.ceil((1 - wide) * resamples) - 1)]
     return Interval(trimmed_mean(differences), low, high, confidence, count)
+
+
+def trimmed_interval(differences: Sequence[float], *, confidence: float) -> Interval:
+    """Interval of the trimmed mean by Student's t with the winsorised variance (Tukey and McLaughlin 1963).
+
+    For confidences at which a bootstrap of so few pairs has no resamples left in its tails. Raises ValueError below
+    four pairs.
+    """
+    ordered, count = sorted(differences), len(differences)
+    if count < 4:
+        raise ValueError(f"{count} pairs are too few for an interval")
+    cut = count // 10
+    kept = ordered[cut : count - cut]
+    winsorised = [kept[0]] * cut + kept + [kept[-1]] * cut
+    error = stdev(winsorised) / ((1 - 2 * cut / count) * math.sqrt(count))
+    half = student_quantile(1 - (1 - confidence) / 2, count - 2 * cut - 1) * error
+    middle = fmean(kept)
+    return Interval(middle, middle - half, middle + half, confidence, count)
 
 
 def student_quantile(probability: float, freedom: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -15,8 +14,9 @@ from fixtures.cluster import provider
 from meshproof_cli import judging
 from meshproof_cli.ground import Ground, clean, facts, prepare
 from meshproof_cli.plan import Known, Plan
-from meshproof_cli.settings import adapter_of, setting_flags
+from meshproof_cli.settings import adapter_of
 from meshproof_cli.stages import Stages, one_sentence
+from reports.commands import command
 from reports.console import Step, say
 from reports.files import clear_directory
 from reports.model import JSON, Result, Run, Verdict
@@ -54,7 +54,7 @@ def execute(
     try:
         prepare(plan, stages, ground)
         about.update(_about(plan, ground))
-        for name, wanted, judge in _judges(plan, ground, directory):
+        for name, wanted, judge in _judges(plan, ground, directory, found.append):
             if wanted:
                 _judge(name, judge, stages, found, trouble)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - kept for the end: first the report and the clean-up
@@ -108,7 +108,7 @@ def _write_all(run: Run, directory: Path) -> None:
 
 
 def _judges(
-    plan: Plan, ground: Ground, directory: Path
+    plan: Plan, ground: Ground, directory: Path, keep: Callable[[Result], None]
 ) -> list[tuple[str, bool, Callable[[Step], tuple[Result, ...]]]]:
     chosen = plan.selection
     return [
@@ -117,7 +117,7 @@ def _judges(
             bool(chosen.checks),
             lambda shown: judging.conformance(plan, ground, directory / "conformance", shown.update),
         ),
-        ("chaos", bool(chosen.experiments), lambda shown: judging.chaos(plan, ground, shown.update)),
+        ("chaos", bool(chosen.experiments), lambda shown: judging.chaos(plan, ground, shown.update, keep)),
         ("latency", bool(chosen.measurements), lambda shown: judging.latency(plan, ground, shown.update)),
     ]
 
@@ -129,7 +129,10 @@ def _judge(
     found: list[Result],
     trouble: list[BaseException],
 ) -> None:
-    """One judging stage; its failure is kept, and the next stage is tried all the same, unless a fault is in force."""
+    """One judging stage; its failure is kept, and the next stage is tried all the same, unless a fault is in force.
+
+    What a stage has handed out before it failed, or was interrupted, is found already.
+    """
     try:
         with stages.stage(name) as shown:
             found.extend(judge(shown))
@@ -164,19 +167,19 @@ def _kind(plan: Plan, known: Known, one: str) -> tuple[Literal["check", "experim
 
 def _again(plan: Plan, one: str) -> str:
     options = plan.options
-    words = ["meshproof", "run", "--mesh", options.mesh, "--cluster", plan.provider]
-    if options.kubeconfig:
-        words += ["--kubeconfig", str(options.kubeconfig)]
-    if options.context:
-        words += ["--context", options.context]
-    if options.defect:
-        words += ["--defect", options.defect]
-    if options.image:
-        words += ["--image", options.image]
-    if options.disruptive and not plan.create:
-        words.append("--disruptive")
-    words += setting_flags(options)
-    return shlex.join([*words, "--only", one])
+    flags = {
+        "--mesh": options.mesh,
+        "--cluster": plan.provider,
+        "--kubeconfig": options.kubeconfig,
+        "--context": options.context,
+        "--defect": options.defect,
+        "--image": options.image,
+        "--disruptive": options.disruptive and not plan.create,
+        "--config": options.config and options.config.resolve(),
+        "--set": options.assignments,
+        "--only": one,
+    }
+    return command(["meshproof", "run"], flags)
 
 
 def _options(plan: Plan) -> dict[str, JSON]:

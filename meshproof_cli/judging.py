@@ -40,11 +40,17 @@ def conformance(plan: Plan, ground: Ground, directory: Path, report: Report) -> 
     return run.results
 
 
-def chaos(plan: Plan, ground: Ground, report: Report) -> tuple[Result, ...]:
-    """Run the selected experiments."""
+def chaos(plan: Plan, ground: Ground, report: Report, keep: Callable[[Result], None]) -> tuple[Result, ...]:
+    """Run the selected experiments; each Result is given to `keep` at once, for the next one may be interrupted."""
     from chaos import run
+    from chaos.settings import Settings
+    from load.meshing import limited
 
-    results = run(_cluster(plan, ground), adapter_of(plan.options), ground.image, plan.selection.experiments, report)
+    options = plan.options
+    results = run(
+        _cluster(plan, ground), adapter_of(options), ground.image, plan.selection.experiments, report,
+        limited(Settings(), settings_of(options).timeouts), keep,
+    )  # fmt: skip
     report(", ".join(f"{one.id} {one.seconds:.0f} s" for one in results))
     return tuple(results)
 
@@ -54,7 +60,10 @@ def latency(plan: Plan, ground: Ground, report: Report) -> tuple[Result, ...]:
     from chaos.meshing import meshing
     from load import run_short
 
-    results = run_short(_cluster(plan, ground), meshing(adapter_of(plan.options)), ground.image, report)
+    options = plan.options
+    results = run_short(
+        _cluster(plan, ground), meshing(adapter_of(options)), ground.image, report, settings_of(options).timeouts
+    )
     report(results[0].reason if results else "")
     return results
 

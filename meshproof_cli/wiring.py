@@ -8,9 +8,9 @@ __all__ = ["load_knows_meshes"]
 
 
 def load_knows_meshes() -> None:
-    """Tell the load command line how a mesh's name becomes what it must know of the mesh; and to tidy up when told."""
-    from chaos.meshing import meshing
+    """Tell the load command line how a mesh's name and settings become what it must know; and to tidy up when told."""
+    from chaos.meshing import wanted
     from load.cli import use_meshes
 
     end_like_ctrl_c()
-    use_meshes(meshing)
+    use_meshes(wanted)

@@ -157,7 +157,8 @@ class Run:
         if any(result.failed for result in self.results):
             return ExitCode.NOT_CONFORMANT
         core = [result for result in self.results if result.level == "core"]
-        proven = any(result.right for result in self.results)
+        # A sham that was seen through speaks for the harness, and says nothing about the mesh.
+        proven = any(result.verdict is Verdict.PASS and result.right for result in self.results)
         if not proven or any(result.unproven for result in core) or any(stage.problem for stage in self.stages):
             return ExitCode.NOT_PROVEN
         return ExitCode.CONFORMANT

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import time
-
 from chaos.experiment import Experiment, NotHere, Setup
 from chaos.faults import ScaleToZero
-from chaos.judging import judged, no_added_errors
+from chaos.judging import judged, no_added_errors, unrecovered
 from chaos.model import History, Judgement
 from chaos.objects import ECHO, ECHO_PORT, service
 from chaos.scene import Scene
-from reports.model import JSON, Verdict
+from reports.model import Verdict
 
 __all__ = ["EXPERIMENT", "judge"]
 
 CONVERGED_SECONDS = 10.0
 """From the control plane's readiness until proxies have taken news."""
-READY = "control plane ready again at"
-
 FRESH_PORT = 8082
 """A port no other service has, so that no listener for it exists before."""
 
 
 def judge(history: History) -> Judgement:
     """Not one error, and proxies have news within 10 s of the control plane's readiness."""
-    found, ready, recovered = no_added_errors(history), history.facts.get(READY), history.marks.recovered
-    if found.verdict is not Verdict.PASS or recovered is None:
-        return found  # without a recovery no experiment passes
-    if not isinstance(ready, int | float):
-        return Judgement(Verdict.INCONCLUSIVE, "nobody saw when the control plane was ready again")
-    took = max(0.0, recovered - ready)
+    found, marks = no_added_errors(history), history.marks
+    if found.verdict is not Verdict.PASS:
+        return found
+    if marks.ready is None or (marks.recovered is None and marks.steady is None):
+        return unrecovered(history)
+    if marks.recovered is None:
+        return Judgement(
+            Verdict.FAIL, f"proxies took no news within {marks.ended - marks.ready:.0f} s of the control plane's return"
+        )
+    took = max(0.0, marks.recovered - marks.ready)
     if took > CONVERGED_SECONDS:
         return Judgement(
             Verdict.FAIL,
@@ -46,17 +46,16 @@ def _prepare(scene: Scene) -> Setup:
 
     fresh = service(f"{ECHO}-after", scene.space, ECHO, "http", FRESH_PORT, ECHO_PORT)
     made: list[str] = []
-    facts: dict[str, JSON] = {"control plane": f"{namespace}/{deployment}"}
+
+    def back() -> bool:
+        now = scene.kube.get("apps/v1", "Deployment", deployment, namespace)
+        return bool(now and now.get("status", {}).get("readyReplicas"))
 
     def converged() -> bool:
         """Whether proxies take news again: a service made after the outage is routed to under strict mutual TLS.
 
         To a proxy that has not heard of it, its address is a stranger's, and plaintext there is refused.
         """
-        now = scene.kube.get("apps/v1", "Deployment", deployment, namespace)
-        if not (now and now.get("status", {}).get("readyReplicas")):
-            return False
-        facts.setdefault(READY, time.time())
         if not made:
             scene.kube.apply(fresh)
             made.append(ECHO)
@@ -65,8 +64,10 @@ def _prepare(scene: Scene) -> Setup:
     return Setup(
         fault=ScaleToZero(namespace, deployment),
         url=f"http://{ECHO}.{scene.space}:{ECHO_PORT}/",
+        ready=back,
+        awaited="the control plane",
         recovered=converged,
-        facts=facts,
+        facts={"control plane": f"{namespace}/{deployment}"},
     )
 
 

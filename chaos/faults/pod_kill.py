@@ -31,7 +31,7 @@ class PodKill:
         """Needs the pod, and its address among the service's endpoints."""
         if kube.get("v1", "Pod", self.pod, self.namespace) is None:
             return f"there is no pod {self.namespace}/{self.pod}"
-        return "" if self.ip in self._addresses(kube) else f"{self.service} does not list {self.pod}"
+        return "" if self.listed(kube) else f"{self.service} does not list {self.pod}"
 
     def plan(self, kube: Kube) -> Undo:  # noqa: ARG002 - nothing to look up
         """Nothing to take back, yet the log tells what was done."""
@@ -42,8 +42,8 @@ class PodKill:
         kube.delete("v1", "Pod", self.pod, self.namespace, grace=0)
 
     def landed(self, kube: Kube) -> str:
-        """The endpoint is gone: seen in the endpoint slices, which another controller writes."""
-        return "" if self.ip in self._addresses(kube) else f"{self.ip} is no longer an endpoint of {self.service}"
+        """There is no such pod any more. When its endpoint goes is up to another controller, see `listed`."""
+        return f"there is no pod {self.pod} any more" if kube.get("v1", "Pod", self.pod, self.namespace) is None else ""
 
     def rights(self) -> tuple[Right, ...]:
         """None."""
@@ -53,14 +53,14 @@ class PodKill:
     def undo(kube: Cluster, arguments: Mapping[str, JSON]) -> None:
         """Nothing: the deployment has its own repair."""
 
-    def _addresses(self, kube: Kube) -> set[str]:
+    def listed(self, kube: Kube) -> bool:
+        """Whether the endpoint slices, which are all that a mesh knows of the pod, call its address ready."""
         slices = kube.list(
             "discovery.k8s.io/v1", "EndpointSlice", self.namespace, f"kubernetes.io/service-name={self.service}"
         )
-        return {
-            address
+        return any(
+            self.ip in endpoint.get("addresses", ())
             for one in slices
             for endpoint in one.get("endpoints") or ()
             if endpoint.get("conditions", {}).get("ready")
-            for address in endpoint.get("addresses", ())
-        }
+        )

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ScaleToZero"]
 
+_OVER = frozenset({"Succeeded", "Failed"})
+"""Phases of pods that never run again, such as one that was evicted long ago."""
+
 
 @dataclass(frozen=True)
 class ScaleToZero:
@@ -47,13 +50,17 @@ class ScaleToZero:
         _scale(kube, self.namespace, self.deployment, 0)
 
     def landed(self, kube: Kube) -> str:
-        """No pod of the deployment is left: asked of the pods, not of the deployment."""
+        """Nothing is wanted and no pod is left that runs or may come to: asked of the pods too, and not of the scale.
+
+        A pod that waits to be scheduled counts: whoever put the replicas back has it run in a moment.
+        """
         found = kube.get("apps/v1", "Deployment", self.deployment, self.namespace)
-        if found is None:
+        if found is None or found["spec"].get("replicas", 1) != 0:
             return ""
         wanted = ",".join(f"{k}={v}" for k, v in found["spec"]["selector"].get("matchLabels", {}).items())
-        alive = [p for p in kube.list("v1", "Pod", self.namespace, wanted) if p["status"].get("phase") == "Running"]
-        return "" if alive else f"no pod with {wanted} runs in {self.namespace}"
+        pods = kube.list("v1", "Pod", self.namespace, wanted)
+        left = [pod for pod in pods if pod.get("status", {}).get("phase") not in _OVER]
+        return "" if left else f"no replica is wanted, and no pod with {wanted} is left in {self.namespace}"
 
     def rights(self) -> tuple[Right, ...]:
         """Scaling this one deployment, and looking whether it is there."""

@@ -31,8 +31,13 @@ class Space:
 
     @staticmethod
     def undo(kube: Cluster, arguments: Mapping[str, JSON]) -> None:
-        """Delete the namespace. UsageProblem where an entry names one that was never an experiment's."""
+        """Delete the namespace, unless it is on its way out already.
+
+        UsageProblem where an entry names one that was never an experiment's.
+        """
         namespace = str(arguments["namespace"])
         if not namespace.startswith(SPACE_PREFIX):
             raise UsageProblem(f"the undo log asks for the deletion of {namespace}, which is no experiment's namespace")
-        kube.delete("v1", "Namespace", namespace)
+        found = kube.get("v1", "Namespace", namespace)
+        if found is not None and not found["metadata"].get("deletionTimestamp"):
+            kube.delete("v1", "Namespace", namespace)

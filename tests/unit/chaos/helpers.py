@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from chaos.model import ATTACKS, Attempt, History, Marks, Sample
 
+MARKS = ("started", "undone", "recovered", "ended", "steady", "ready")
 START, INJECTED, UNDONE, ENDED = 1000.0, 1002.0, 1006.0, 1008.0
 
 
@@ -29,12 +30,12 @@ def history(**changes):
     calm = History(
         samples=traffic(),
         attempts=refusals(),
-        marks=Marks(START, INJECTED, INJECTED + 0.5, UNDONE, UNDONE + 0.3, ENDED),
+        marks=Marks(START, INJECTED, INJECTED + 0.5, UNDONE, UNDONE + 0.3, ENDED, ready=UNDONE),
         landed="it shows",
         arrivals=900,
         sent=900,
     )
-    marks = {name: changes.pop(name) for name in ("started", "undone", "recovered", "ended") if name in changes}
+    marks = {name: changes.pop(name) for name in MARKS if name in changes}
     return replace(calm, marks=replace(calm.marks, **marks), **changes)
 
 

@@ -1,12 +1,20 @@
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from chaos.experiment import NotHere
 from chaos.experiments import EXPERIMENTS, c1, n1, p1
 from chaos.model import Marks
+from conformance.adapters import Unsupported
+from conformance.adapters.none import NoMesh
+from conformance.intents import RouteTimeout
 from reports.model import Verdict
 from tests.unit.chaos.helpers import INJECTED, UNDONE, history, replaced, sample, traffic
 
-KILLED = {"killed": "echo-1"}
-TIMED = {"timeout seconds": 0.5, "timeout by": "the client's own timeout"}
+KILLED = {"killed": "echo-1", p1.DROPPED: 0.5}
+TIMED = {"timeout seconds": 0.5}
 
 
 def killed(samples=None, **changes):
@@ -30,15 +38,19 @@ def test_p1_forgives_what_was_in_flight_and_no_more():
     assert "in flight" in judgement.reason
 
 
-def test_p1_fails_when_the_dead_pod_stays_an_endpoint():
-    late = killed()
-    late = replace(late, marks=replace(late.marks, landed=INJECTED + 5.1))
-    assert p1.judge(late).verdict is Verdict.FAIL
-
-
 def test_p1_fails_when_the_dead_pod_answers_late():
     ghost = (*killed().samples, sample(INJECTED + 5.5, pod="echo-1"))
     assert p1.judge(killed(ghost)).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("listed", [{}, {p1.DROPPED: 5.6}])
+def test_p1_blames_no_mesh_for_what_kubernetes_still_listed(listed):
+    facts = {"killed": "echo-1", **listed}
+    ghost = (*killed().samples, sample(INJECTED + 5.5, pod="echo-1"))
+    judgement = p1.judge(replace(killed(ghost), facts=facts))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "Kubernetes" in judgement.reason
+    assert p1.judge(replace(killed(), facts=facts)).verdict is Verdict.PASS
 
 
 def test_p1_says_nothing_about_an_idle_pod():
@@ -97,8 +109,7 @@ def test_n1_says_nothing_without_requests_under_the_fault():
 
 def returned(after, **more):
     """The control plane was ready a second after the undo, and proxies had news so many seconds after that."""
-    facts = {c1.READY: UNDONE + 1.0}
-    return history(facts=facts, recovered=UNDONE + 1.0 + after, ended=UNDONE + 15, **more)
+    return history(**{"ready": UNDONE + 1.0, "recovered": UNDONE + 1.0 + after, "ended": UNDONE + 15, **more})
 
 
 def test_c1_gives_proxies_ten_seconds_from_the_control_planes_return():
@@ -107,10 +118,33 @@ def test_c1_gives_proxies_ten_seconds_from_the_control_planes_return():
     assert "10.1 s" in c1.judge(returned(10.1)).reason
 
 
-def test_c1_fails_with_an_error_and_says_nothing_where_nobody_saw_the_return():
+def test_c1_fails_with_an_error_and_where_proxies_never_have_news():
     lost = replaced(traffic(), INJECTED + 1, INJECTED + 1.05, error="reset")
     assert c1.judge(returned(1.0, samples=lost)).verdict is Verdict.FAIL
-    assert c1.judge(history()).verdict is Verdict.INCONCLUSIVE
+    silent = c1.judge(returned(0, recovered=None, steady=UNDONE))
+    assert silent.verdict is Verdict.FAIL
+    assert "no news within 14 s" in silent.reason
+
+
+def test_c1_waits_for_a_control_plane_that_starts_slowly_and_blames_no_mesh_for_it():
+    late = EXPERIMENTS["C1"].judge(
+        history(ready=None, recovered=None, steady=UNDONE, ended=UNDONE + 60, awaited="the control plane")
+    )
+    assert late.verdict is Verdict.INCONCLUSIVE
+    assert "the control plane was not ready within 60 s" in late.reason
+
+
+class Adapter(NoMesh):
+    """A mesh without words for a timeout."""
+
+    def render(self, intent):
+        return Unsupported("no timeouts here") if isinstance(intent, RouteTimeout) else super().render(intent)
+
+
+def test_n1_is_not_judged_by_the_clients_own_timeout():
+    scene: Any = SimpleNamespace(adapter=Adapter(), space="x", pods=lambda _: [{"metadata": {"name": "between-1"}}])
+    with pytest.raises(NotHere, match="no timeouts here"):
+        EXPERIMENTS["N1"].prepare(scene)
 
 
 def test_only_the_sham_expects_no_verdict():

@@ -97,10 +97,29 @@ def test_no_recovery_fails():
     assert "steady" in judgement.reason
 
 
+def test_a_pod_that_starts_slowly_is_no_fault_of_the_mesh():
+    judgement = judge(history(recovered=None, steady=UNDONE, ready=None, ended=UNDONE + 60, awaited="the pod"))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "the pod was not ready within 60 s" in judgement.reason
+    assert judge(history(recovered=None, steady=None, ready=None)).verdict is Verdict.FAIL
+
+
+def test_a_fault_that_somebody_put_right_is_never_a_pass():
+    judgement = judge(history(held=False))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "did not stay" in judgement.reason
+
+
 @pytest.mark.parametrize(
     "attempts",
-    [(), refusals(START, INJECTED), tuple(replace(a, reached=False) for a in refusals()), refusals()[::3]],
-    ids=["none", "only before", "never reached", "one attack only"],
+    [
+        (),
+        refusals(START, INJECTED),
+        refusals(UNDONE + 0.1, ENDED),
+        tuple(replace(a, reached=False) for a in refusals()),
+        refusals()[::3],
+    ],
+    ids=["none", "only before", "only after", "never reached", "one attack only"],
 )
 def test_untested_safety_is_inconclusive(attempts):
     assert judge(history(attempts=attempts)).verdict is Verdict.INCONCLUSIVE
@@ -135,7 +154,7 @@ attempts = st.lists(
     st.none() | st.floats(UNDONE, ENDED),
 )
 def test_judges_never_crash_and_never_pass_what_did_not_land(some, tried, landed, landed_at, recovered):
-    facts = {"killed": "echo-1", "timeout seconds": 0.5, "timeout by": "the client"}
+    facts = {"killed": "echo-1", "timeout seconds": 0.5}
     one = history(
         samples=tuple(sorted(some, key=lambda s: s.intended)),
         attempts=tuple(tried),

@@ -26,7 +26,7 @@ def test_the_figures_of_a_calm_history():
     assert found["success_during"] == 1
     assert found["added_errors"] == 0
     assert found["unauthorised_successes"] == 0
-    assert found["seconds_to_detect"] == 0.5
+    assert found["seconds_to_land"] == 0.5
     assert abs(found["seconds_to_recover"] - 0.3) < 1e-6
     assert found["retry_amplification"] == 1
     assert {"p50_ms_before", "p99_ms_before", "p50_ms_during", "p99_ms_during", "p50_ms_after", "p99_ms_after"} <= set(

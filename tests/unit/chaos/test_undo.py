@@ -14,13 +14,17 @@ from chaos import runner, suite, wal
 from chaos.experiment import NotHere, Setup
 from chaos.faults import ScaleToZero
 from chaos.guard import guard
+from chaos.interrupts import uninterrupted
 from chaos.log import LOG_NAMESPACE, NotTakenBack, pending
 from chaos.restoring import restore
-from chaos.runner import injected, uninterrupted
+from chaos.runner import injected
+from chaos.scene import logged_namespace
+from chaos.settings import Settings
 from chaos.wal import append
+from fixtures.kube import NotEventually
 from fixtures.kube.runner import RUNNER, runner_name
 from reports.errors import EnvironmentProblem
-from reports.model import Verdict
+from reports.model import Result, Verdict
 
 
 class Cluster:
@@ -234,6 +238,51 @@ def test_what_was_found_out_before_a_fault_stayed_is_kept(monkeypatch, stays, ve
     assert all("still there" in one.reason for one in raised.value.results if one.verdict is not Verdict.UNSUPPORTED)
 
 
+NO_CLUSTER: Any = None
+
+
+def scene_of(monkeypatch, conduct, *ids):
+    """The suite on a scene of nothing, with these experiments."""
+
+    @contextmanager
+    def scene(*_):
+        yield SimpleNamespace(adapter=adapter)
+
+    adapter: Any = SimpleNamespace(name="refmesh", problem=lambda _: "")
+    monkeypatch.setattr(suite, "EXPERIMENTS", {one.id: one for one in experiments(*ids)})
+    monkeypatch.setattr(suite, "scene", scene)
+    monkeypatch.setattr(suite, "restore", lambda _: None)
+    monkeypatch.setattr(suite, "_gate", lambda _: None)
+    monkeypatch.setattr(suite, "conduct", conduct)
+    return adapter
+
+
+def test_what_was_found_out_before_an_interrupt_is_handed_out(monkeypatch):
+    def conduct(_, setup, __):
+        if setup == "C2":
+            raise KeyboardInterrupt
+        raise KeyError("podIP")
+
+    adapter, kube = scene_of(monkeypatch, conduct, "C1", "C2"), NO_CLUSTER
+    kept: list[Result] = []
+    with pytest.raises(KeyboardInterrupt):
+        suite.run(kube, adapter, "image", keep=kept.append)
+    assert [(one.id, one.verdict.value) for one in kept] == [("C1", "inconclusive")]
+    assert "KeyError: 'podIP'" in kept[0].reason
+    assert "Traceback" in str(kept[0].evidence[0].data)
+
+
+def test_a_sham_that_could_not_be_tried_was_not_run(monkeypatch):
+    def conduct(*_):
+        raise EnvironmentProblem("away")
+
+    adapter = scene_of(monkeypatch, conduct, "A1")
+    sham = experiments("A1")[0]
+    sham.expected = Verdict.INCONCLUSIVE
+    monkeypatch.setattr(suite, "EXPERIMENTS", {"A1": sham})
+    assert [one.verdict.value for one in suite.run(NO_CLUSTER, adapter, "image")] == ["not-run"]
+
+
 def test_restoring_removes_what_killed_checks_and_measurements_have_left(cluster):
     def space(name, runner):
         metadata = {"name": name, "labels": {}, "annotations": {RUNNER: runner}}
@@ -279,33 +328,41 @@ def test_no_signal_cuts_an_undo_in_half(number):
     assert done == ["undone"]
 
 
+class Clock:
+    """Time that passes only while somebody waits."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(time, "time", lambda: self.now)
+        monkeypatch.setattr(runner, "eventually", self.poll)
+
+    def poll(self, probe, *, timeout, **_):
+        end = self.now + timeout
+        while self.now <= end:
+            with suppress(EnvironmentProblem):
+                if probe():
+                    return
+            self.now += 0.5
+        raise NotEventually("it", timeout, None, 1)
+
+
 STEADY: Any = SimpleNamespace(steady=lambda _span: True)
 """A load that is always steady."""
+SETTINGS = Settings(recover_timeout=25, ready_timeout=60, steady_span=1)
+
+
+def recovery(load: Any = STEADY, **wanted):
+    return runner._recovery(load, Setup(fault=fault(), url="http://echo/", **wanted), 90.0, 100.0, SETTINGS)
 
 
 def test_recovery_begins_no_earlier_than_what_must_hold_beside_the_traffic(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(time, "time", lambda: now[0])
-    monkeypatch.setattr(runner, "eventually", lambda probe, **_: any(probe() for _ in range(99)))
-
-    def recovered():
-        now[0] += 0.5
-        return now[0] > 104
-
-    setup = Setup(fault=fault(), url="http://echo/", recovered=recovered)
-    assert runner._recovery(STEADY, setup, 100.0, 1.0, 25.0) == 104.0
+    clock = Clock(monkeypatch)
+    assert recovery(recovered=lambda: clock.now > 104).whole == 104.5
 
 
 def test_what_cannot_be_told_for_a_moment_does_not_hold(monkeypatch):
-    now, answers = [100.0], iter([True, EnvironmentProblem("away"), True, True, True])
-    monkeypatch.setattr(time, "time", lambda: now[0])
-
-    def poll(probe, **_):
-        while True:
-            with suppress(EnvironmentProblem):
-                if probe():
-                    return True
-            now[0] += 0.5
+    Clock(monkeypatch)
+    answers = iter([True, EnvironmentProblem("away"), True, True, True])
 
     def recovered():
         answer = next(answers)
@@ -313,19 +370,82 @@ def test_what_cannot_be_told_for_a_moment_does_not_hold(monkeypatch):
             raise answer
         return answer
 
-    monkeypatch.setattr(runner, "eventually", poll)
-    setup = Setup(fault=fault(), url="http://echo/", recovered=recovered)
-    assert runner._recovery(STEADY, setup, 100.0, 1.0, 25.0) == 101.0
+    assert recovery(recovered=recovered).whole == 101.0
 
 
 def test_recovery_at_once_where_nothing_else_must_hold(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(time, "time", lambda: now[0])
+    Clock(monkeypatch)
+    assert recovery().whole == 100.0
 
-    def poll(probe, **_):
-        while not probe():
-            now[0] += 0.25
-        return True
 
-    monkeypatch.setattr(runner, "eventually", poll)
-    assert runner._recovery(STEADY, Setup(fault=fault(), url="http://echo/"), 100.0, 1.0, 25.0) == 100.0
+def test_the_mesh_has_its_time_from_the_return_of_what_the_fault_took(monkeypatch):
+    clock = Clock(monkeypatch)
+    found = recovery(ready=lambda: clock.now >= 140, recovered=lambda: clock.now >= 160)
+    assert (found.steady, found.ready, found.whole) == (100.0, 140.0, 160.0)
+
+
+def test_a_pod_that_does_not_come_is_told_from_traffic_that_is_not_steady(monkeypatch):
+    clock = Clock(monkeypatch)
+    found = recovery(ready=lambda: False)
+    assert (found.steady, found.ready, found.whole) == (100.0, None, None)
+    assert clock.now > 160
+    broken = recovery(SimpleNamespace(steady=lambda _: False), ready=lambda: False)
+    assert (broken.steady, broken.whole) == (None, None)
+
+
+def test_a_namespace_that_was_not_deleted_keeps_its_entry(cluster):
+    def stuck(*_, **__):
+        raise EnvironmentProblem("away")
+
+    def run():
+        cluster.namespace = lambda name, **_: held(name)
+        with logged_namespace(cluster, "meshproof-chaos-1", {}, {}):
+            pass
+
+    @contextmanager
+    def held(name):
+        cluster.create_namespace(name)
+        yield name
+        stuck()
+
+    with pytest.raises(EnvironmentProblem):
+        run()
+    assert [entry.undo.arguments["namespace"] for entry in pending(cluster)] == ["meshproof-chaos-1"]
+
+
+def test_another_interrupt_does_not_keep_the_guard_from_going(cluster, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    real = cluster.list
+
+    def impatient(*arguments, **query):
+        monkeypatch.setattr(cluster, "list", real)
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(*arguments, **query)
+
+    def run():
+        with guard(cluster, "image", "me"):
+            begun(cluster)
+            monkeypatch.setattr(cluster, "list", impatient)
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert replicas(cluster) == 2
+    assert ("Namespace", LOG_NAMESPACE) not in cluster.objects
+
+
+@pytest.mark.parametrize(
+    ("wanted", "phases", "landed"),
+    [(0, [], True), (0, ["Failed"], True), (0, ["Pending"], False), (0, ["Running"], False), (1, [], False)],
+)
+def test_a_control_plane_is_at_0_where_none_is_wanted_and_none_is_to_come(cluster, wanted, phases, landed):
+    cluster.objects["Deployment", "plane"]["spec"]["replicas"] = wanted
+    for number, phase in enumerate(phases):
+        cluster.objects["Pod", f"plane-{number}"] = {"kind": "Pod", "metadata": {}, "status": {"phase": phase}}
+    assert bool(fault().landed(cluster)) is landed

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from chaos.log import NotTakenBack
+from chaos.settings import Settings
 from fixtures.cluster import Cluster
+from load.meshing import limited
 from meshproof_cli import judging
 from meshproof_cli.execute import execute, finished
 from meshproof_cli.ground import Ground
@@ -122,6 +124,51 @@ def test_an_interrupt_ends_the_judging(maker: Maker, tmp_path: Path, monkeypatch
     assert isinstance(trouble, KeyboardInterrupt)
     assert [one.verdict.value for one in run.results] == ["pass", "not-run", "not-run"]
     assert maker.done[-1] == "delete"
+
+
+def test_what_was_handed_out_before_an_interrupt_is_in_the_report(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(_plan: Plan, _ground: Ground, _report: object, keep: Callable[[Result], None]) -> None:
+        keep(passed("C1", "experiment")[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(judging, "chaos", half)
+    run, trouble = go(tmp_path)
+    assert isinstance(trouble, KeyboardInterrupt)
+    assert [one.verdict.value for one in run.results] == ["pass", "pass", "not-run"]
+
+
+def test_what_can_do_harm_is_repeated_on_the_same_cluster() -> None:
+    options = Options(
+        mesh="istio", kubeconfig=Path("/k"), context="far", image="i", disruptive=True, assignments=("revision=canary",)
+    )
+    plan = replace(PLAN, options=options, provider="existing", create=False)
+    again = {one.id: one.reproduce for one in finished(plan, KNOWN, passed("C1", "experiment"), None)}["C1"]
+    assert again == (
+        "meshproof run --mesh istio --cluster existing --kubeconfig /k --context far --image i --disruptive"
+        " --set revision=canary --only C1"
+    )
+
+
+def test_the_users_time_limits_reach_chaos_and_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    def take(*words: object) -> tuple[Result, ...]:
+        given.extend(words)
+        return ()
+
+    monkeypatch.setattr("chaos.run", take)
+    monkeypatch.setattr("load.run_short", take)
+    monkeypatch.setattr(judging, "_cluster", lambda *_: None)
+    plan = replace(PLAN, options=Options(assignments=("timeouts.in-force=33", "timeouts.ground-ready=122")))
+    ground: Any = SimpleNamespace(image="i")
+    judging.chaos(plan, ground, lambda _: None, lambda _: None)
+    assert (given[5].strict_timeout, given[5].ready_timeout) == (33, 122)
+    given.clear()
+    judging.latency(plan, ground, lambda _: None)
+    assert given[4] == {"in-force": 33, "ground-ready": 122}
+    assert limited(Settings(), {}) == Settings()
 
 
 def test_nothing_is_measured_with_a_fault_in_force(

@@ -1,12 +1,12 @@
 import random
-from statistics import fmean
+from statistics import fmean, stdev
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from load.statistics import block_order, bootstrap_interval, student_quantile, trimmed_mean
+from load.statistics import block_order, bootstrap_interval, student_quantile, trimmed_interval, trimmed_mean
 
 
 @settings(deadline=None)
@@ -27,6 +27,20 @@ def test_the_order_is_not_always_the_same():
 @pytest.mark.parametrize("probability", [0.9, 0.975])
 def test_student_quantiles_agree_with_scipy(freedom, probability):
     assert student_quantile(probability, freedom) == pytest.approx(t.ppf(probability, freedom), rel=2e-3)
+
+
+@pytest.mark.parametrize("pairs", [10, 12, 20])
+def test_far_in_the_tail_too_from_the_least_number_of_pairs_on(pairs):
+    assert student_quantile(0.9995, pairs - 3) == pytest.approx(t.ppf(0.9995, pairs - 3), rel=2e-3)
+
+
+def test_a_trimmed_interval_is_students_where_nothing_is_trimmed():
+    values = [1.0, 4.0, 2.0, 8.0, 3.0, 6.0]
+    low, high = t.interval(0.999, 5, loc=fmean(values), scale=stdev(values) / 6**0.5)
+    found = trimmed_interval(values, confidence=0.999)
+    assert (found.low, found.high) == pytest.approx((low, high), rel=2e-2)
+    stalled = trimmed_interval([10.0, 11.0] * 5 + [1e6], confidence=0.999)
+    assert 10 <= stalled.low <= stalled.high <= 11 or stalled.high < 20
 
 
 @settings(deadline=None)

@@ -86,7 +86,11 @@ def test_every_written_field_is_in_the_schema() -> None:
         ([result(Verdict.PASS), result(Verdict.NOT_RUN)], ExitCode.NOT_PROVEN),
         ([result(Verdict.PASS), result(Verdict.NOT_RUN, level="extended")], ExitCode.CONFORMANT),
         ([result(Verdict.FAIL), result(Verdict.NOT_RUN)], ExitCode.NOT_CONFORMANT),
-        ([result(Verdict.INCONCLUSIVE, expected=Verdict.INCONCLUSIVE)], ExitCode.CONFORMANT),
+        ([result(Verdict.INCONCLUSIVE, expected=Verdict.INCONCLUSIVE)], ExitCode.NOT_PROVEN),
+        (
+            [result(Verdict.PASS), result(Verdict.INCONCLUSIVE, expected=Verdict.INCONCLUSIVE)],
+            ExitCode.CONFORMANT,
+        ),
         ([result(Verdict.PASS, expected=Verdict.INCONCLUSIVE)], ExitCode.NOT_CONFORMANT),
         ([result(Verdict.NOT_RUN, expected=Verdict.INCONCLUSIVE)], ExitCode.NOT_PROVEN),
     ],
