@@ -180,7 +180,7 @@ def measurement(
         error_rates=(
             ErrorRate(
                 test="A/A arm: at each of three percentiles Student's interval of the paired differences holds zero",
-                alpha=len(QUANTILES) * (1 - NULL_CONFIDENCE),
+                alpha=round(len(QUANTILES) * (1 - NULL_CONFIDENCE), 6),
                 beta=None,
                 detectable=f"{NULL_FLOOR_US:.0f} µs or the half width of the interval, whichever is larger",
                 samples=sum(b.requests for b in good),
