@@ -11,12 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 
 from chaos.log import NotTakenBack
-from fixtures.kube import eventually
+from fixtures.kube import Kube, eventually
 from meshproof_cli import lazy, main
 from meshproof_cli.interrupts import end_like_ctrl_c
 from meshproof_cli.processes import module_command, module_environment
@@ -113,34 +114,41 @@ def test_a_control_plane_is_not_stopped_unasked(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], wanted: list[str]
 ) -> None:
     asked: list[list[str]] = []
+    api: Any = SimpleNamespace(host="h")
 
-    def run(_kube: object, _mesh: str, _image: str, chosen: Sequence[str], _report: object) -> tuple[()]:
+    def run(_kube: object, _mesh: object, _image: str, chosen: Sequence[str], *_: object) -> tuple[()]:
         asked.append(list(chosen))
         return ()
 
     monkeypatch.setattr("chaos.cli.run_experiments", run)
-    monkeypatch.setattr("fixtures.kube.Kube.connect", lambda *_: SimpleNamespace(host="h"))
+    monkeypatch.setattr("fixtures.kube.Kube.connect", lambda *_: Kube(api))
     monkeypatch.setattr("meshproof_cli.interrupts.signal.signal", lambda *_: None)
     assert call(capsys, "chaos", "run", *flags, "--image", "i")[0] == 4
     assert asked == [wanted]
 
 
-def test_results_are_shown_also_where_a_fault_stayed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("ended", "code"), [(NotTakenBack("it is still there"), 3), (KeyboardInterrupt(), 130)])
+def test_what_was_found_out_is_shown_also_where_the_run_broke_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ended: BaseException, code: int
 ) -> None:
-    stayed = NotTakenBack("it is still there")
-    stayed.results = (Result("C1", "one", "experiment", "chaos", "core", Verdict.FAIL, "it broke"),)
+    api: Any = SimpleNamespace(host="h")
 
-    def run(*_: object) -> None:
-        raise stayed
+    def run(*words: Any) -> None:
+        words[-1](Result("C1", "one", "experiment", "chaos", "core", Verdict.FAIL, "it broke"))
+        raise ended
 
     monkeypatch.setattr("chaos.cli.run_experiments", run)
-    monkeypatch.setattr("fixtures.kube.Kube.connect", lambda *_: SimpleNamespace(host="h"))
+    monkeypatch.setattr("fixtures.kube.Kube.connect", lambda *_: Kube(api))
     monkeypatch.setattr("meshproof_cli.interrupts.signal.signal", lambda *_: None)
-    code, out, err = call(capsys, "chaos", "run", "C1", "--image", "i", "-o", "json")
-    assert code == 3
-    assert [(row["id"], row["verdict"]) for row in json.loads(out)] == [("C1", "fail")]
-    assert "still there" in err
+    given = ["--image", "i", "--context", "far", "--set", "timeouts.in-force=30"]
+    found, out, err = call(capsys, "chaos", "run", "C1", *given, "-o", "json")
+    assert found == code
+    (row,) = json.loads(out)
+    assert (row["id"], row["verdict"]) == ("C1", "fail")
+    assert row["reproduce"] == (
+        "meshproof chaos run C1 --mesh refmesh --context far --image i --set timeouts.in-force=30"
+    )
+    assert code != 3 or "still there" in err
 
 
 @pytest.mark.parametrize("words", [("features",), ("replay",)])
