@@ -35,6 +35,7 @@ from conformance.checks.upheaval_judges import (
     judge_renewal,
     judge_rotation,
     load,
+    over,
 )
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload
@@ -281,8 +282,7 @@ def outage(ctx: Context) -> Outage:
         if down:
             ctx.watch(lambda: ctx.now() > gone + LIFETIME + 2.0, LIFETIME + 5.0)
         after = counted(ctx, server, "expired certificates", lambda: ctx.client().batch(fresh), welcome=False)
-        # No certificate to be seen is no expired one: the last that was seen must be over.
-        expired = 0.0 < max(known, _end(look(ctx, server).certificate)) < ctx.now()
+        expired = over((known, _end(look(ctx, server).certificate)), ctx.now())
 
     def served() -> bool:
         return all(by_application(one) for one in ctx.client().batch(replace(fresh, count=4, timeout=LIMITS.probe)))

@@ -27,6 +27,7 @@ __all__ = [
     "judge_renewal",
     "judge_rotation",
     "load",
+    "over",
     "trouble",
 ]
 
@@ -200,6 +201,11 @@ def judge_rotation(history: Rotation) -> Judgement:
 
 
 # -- outage ------------------------------------------------------------------------------------------------------------
+
+
+def over(ends: Sequence[float], now: float) -> bool:
+    """Whether the last of these expiries is past, epoch seconds; 0 stands for no certificate, which is not over."""
+    return 0.0 < max(ends) < now
 
 
 @dataclass(frozen=True)

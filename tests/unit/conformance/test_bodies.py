@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from conformance.checks import routing_copies
+from conformance.adapters import load
+from conformance.certificates import token_for
+from conformance.checks import joining, routing_copies
+from conformance.checks.admission import kept
 from conformance.checks.authority import look
 from conformance.checks.balancing import _scale
 from conformance.checks.flips import flips
+from conformance.checks.injection_judges import judge_kept
 from conformance.checks.wide import rolled_out
+from conformance.checks.witness import witness
 from conformance.context import Context, Pod
 from conformance.forgery import forge
 from conformance.intents import Mode, MtlsMode
+from conformance.pulse import STEADY, Pulse
 from fixtures.workloads.traffic import Batch, Record
+from reports.model import Verdict
 
 
 class _Deaf:
@@ -67,6 +75,83 @@ def test_id_02_dates_a_certificate_by_the_beginning_of_the_handshake_that_showed
     seen = look(cast("Context", ctx), Pod("server", "in", "10.0.0.9", {}))
     assert seen.at == 100.0
     assert seen.certificate is not None
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        ([{"waiting": {"reason": "ErrImagePull"}}], "container echo waits: ErrImagePull"),
+        ([{"waiting": {"reason": "ErrImagePull"}}, {"running": {}}], ""),  # has had its time, and is not Ready
+    ],
+)
+def test_inj_05_gives_an_application_its_time_from_its_start_on(states: list[dict[str, Any]], said: str):
+    clock = iter(range(1, 1000))
+    left = list(states)
+
+    def pods(*_: str) -> list[dict[str, Any]]:
+        state = left.pop(0) if len(left) > 1 else left[0]
+        return [{"metadata": {}, "status": {"containerStatuses": [{"name": "echo", "state": state}]}}]
+
+    def watch(probe: Callable[[], bool], timeout: float) -> None:
+        any(probe() for _ in range(round(timeout)))
+
+    ctx = SimpleNamespace(kube=SimpleNamespace(list=pods), now=lambda: float(next(clock)), watch=watch)
+    _, waits = joining._ready_or_late(cast("Context", ctx), "strict")
+    assert waits == said
+
+
+class _Defaults:
+    """A cluster that completes every pod by defaults of its own, and a mesh that adds a proxy in one namespace."""
+
+    def __init__(self, lax: str, *, greedy: bool) -> None:
+        self.lax, self.greedy = lax, greedy
+        self.pods: dict[str, dict[str, Any]] = {}
+
+    def apply(self, pod: dict[str, Any], namespace: str) -> None:
+        made = copy.deepcopy(pod)
+        for one in made["spec"]["containers"]:
+            one["resources"] = {"limits": {"cpu": "1"}}  # a LimitRange
+        if namespace == self.lax:
+            made["spec"]["containers"].append({"name": "proxy"})
+            made["spec"]["containers"][0]["env"] = [] if self.greedy else made["spec"]["containers"][0]["env"]
+        self.pods[namespace] = made
+
+    def get(self, _: str, __: str, ___: str, namespace: str) -> dict[str, Any]:
+        return self.pods[namespace]
+
+
+@pytest.mark.parametrize(("greedy", "verdict"), [(False, Verdict.PASS), (True, Verdict.FAIL)])
+def test_inj_14_holds_the_clusters_own_defaults_against_nobody(greedy: bool, verdict: Verdict):
+    ctx = Context(cast("Any", None), load("refmesh"), joining.GROUND, run="r", image="i", alpha=1e-5)
+    ctx.kube = cast("Any", _Defaults(ctx.space("lax"), greedy=greedy))
+    assert judge_kept(kept(ctx)).verdict is verdict
+
+
+def test_a_frozen_proxy_is_no_machine_that_stands_still():
+    asked: list[str] = []
+
+    @contextlib.contextmanager
+    def pulse(client: object, url: str, _: float) -> Iterator[Callable[[float], Pulse]]:
+        asked.append(f"{client} {url}")
+        yield lambda _: STEADY
+
+    ctx = SimpleNamespace(pulse=pulse, outsider=lambda: "outsider", client=lambda: pytest.fail("by the judged proxy"))
+    with witness(cast("Context", ctx), Pod("server", "in", "fd00::9", {})) as seen:
+        assert seen(1.0) == STEADY
+    assert asked == ["outsider http://[fd00::9]:8080/"]
+
+
+def test_id_08_asks_for_the_api_servers_own_audience_whatever_that_is_called():
+    bodies: list[dict[str, Any]] = []
+
+    def call(_: str, __: str, body: dict[str, Any]) -> dict[str, Any]:
+        bodies.append(body["spec"])
+        return {"status": {"token": "t"}}
+
+    kube = cast("Any", SimpleNamespace(api=SimpleNamespace(call=call)))
+    for audience in ("", "istio-ca"):
+        token_for(kube, "n", "a", ("p", "u"), audience)
+    assert [one.get("audiences") for one in bodies] == [None, ["istio-ca"]]
 
 
 class _Mirror:

@@ -20,6 +20,7 @@ from conformance.checks.upheaval_judges import (
     judge_renewal,
     judge_rotation,
     load,
+    over,
 )
 from fixtures.workloads.traffic import Record
 from reports.model import Verdict
@@ -79,6 +80,12 @@ ROTATED = Rotation(("r1",), ("r2",), True, 3.0, (QUIET, KEPT), REFUSED, SERVED)
 )
 def test_rotation(history, verdict):
     assert judge_rotation(history).verdict is verdict
+
+
+def test_no_certificate_to_be_seen_is_no_expired_one():
+    assert over((90.0, 0.0), 100.0)  # the server showed one, and shows none any more
+    assert not over((0.0, 0.0), 100.0)
+    assert not over((90.0, 110.0), 100.0)
 
 
 AWAY = Outage(True, QUIET, 9.0, REFUSED, True, QUIET)
