@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["has_run", "waiting"]
 
+_NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"}
+
 
 def has_run(pod: Mapping[str, Any], container: str) -> bool:
     """Whether a container of the pod runs, or has run before."""
@@ -15,16 +17,23 @@ def has_run(pod: Mapping[str, Any], container: str) -> bool:
 
 
 def waiting(pod: Mapping[str, Any]) -> str:
-    """What the pod waits for, in the cluster's words: not scheduled, a container's reason, or its phase."""
-    status = pod.get("status", {})
-    for condition in status.get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition["status"] != "True":
-            return f"not scheduled: {condition.get('message') or condition.get('reason') or 'no reason is given'}"
+    """What of the cluster's own the pod waits for: a node, or an image; "" where it may as well be the mesh's doing.
+
+    A mesh adds containers that others wait for, and networks without which no sandbox is made: neither is excused.
+    """
+    conditions = {one["type"]: one for one in pod.get("status", {}).get("conditions", ())}
+    scheduled = conditions.get("PodScheduled", {"status": "False"})
+    if scheduled["status"] != "True":
+        return f"not scheduled: {scheduled.get('message') or scheduled.get('reason') or 'no reason is given'}"
+    has_network = conditions.get("PodReadyToStartContainers", {}).get("status") == "True"
     for one in _statuses(pod):
-        if (found := one.get("state", {}).get("waiting")) is not None:
+        if (found := one.get("state", {}).get("waiting")) is None:
+            continue
+        reason = found.get("reason", "")
+        if reason in _NO_IMAGE or (reason == "ContainerCreating" and has_network):
             said = " ".join(str(found[key]) for key in ("reason", "message") if found.get(key))
-            return f"container {one['name']} waits: {said or 'no reason is given'}"
-    return f"the pod is {status.get('phase') or 'not there'}"
+            return f"container {one['name']} waits: {said}"
+    return ""
 
 
 def _statuses(pod: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

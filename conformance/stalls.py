@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from fixtures.workloads.pod.stalls import TICK, Stalls, begun
 
-__all__ = ["Watch", "standstill"]
+__all__ = ["Watch", "few_late", "standstill"]
 
 LIMIT = 2.0
 """A shorter stall, seconds, excuses nothing: the tightest bounds of the checks have nearly as much slack in them."""
@@ -56,3 +56,11 @@ def standstill(stalls: Iterable[tuple[float, float]], windows: Iterable[tuple[fl
         least = max(LIMIT, SHARE * (end - begin))
         found = max([found, *(s for at, s in known if at <= end and at + s >= begin and s > least)])
     return found
+
+
+def few_late(late: int, total: int) -> int:
+    """Requests that ran into the client's timeout, where a busy machine may have done it: one, or one of a hundred.
+
+    0 where they are more: then they are the mesh's, unless the machine is known to have stood still.
+    """
+    return late if late < total and late <= max(1, total // 100) else 0

@@ -161,7 +161,7 @@ def judge_captured(history: Captured) -> Judgement:
         return inconclusive("the strict server does not answer its mesh, so that nothing follows", evidence)
     for one in history.from_outside:
         passed_by = f"{one.what}: {one.answered} of {one.sent} plaintext requests passed by the proxy"
-        if one.answered and any(other.refused for other in history.from_outside):
+        if one.answered and any(other.refused and not other.ends.get("timeout") for other in history.from_outside):
             return proven(passed_by, evidence)  # strict is in force, as another port shows
         if unsound := unless_refused(one, passed_by, evidence):
             return unsound

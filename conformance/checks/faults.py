@@ -12,6 +12,7 @@ from conformance.checks.resilience_ground import ABORT_PERCENT, ABORT_STATUS, DE
 from conformance.context import LIMITS, Context
 from conformance.intents import RateLimit
 from conformance.model import Judgement, failed, inconclusive, passed, share_rates
+from conformance.stalls import few_late
 from conformance.statistics import Decision, Sprt, shares_decision
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import ErrorRate, Evidence
@@ -31,13 +32,12 @@ def _outcome(record: Record) -> str:
 
 
 def _late(counts: Mapping[str, int]) -> int:
-    """Requests that ran into the client's timeout beside others that did not. A busy machine makes some late."""
-    late = counts.get(LATE, 0)
-    return late if late < sum(counts.values()) else 0
+    """Requests that ran into the client's timeout, where those are few."""
+    return few_late(counts.get(LATE, 0), sum(counts.values()))
 
 
 def _strange(counts: Mapping[str, int], wanted: set[str]) -> list[str]:
-    """Outcomes that no request may have; a timeout is one where there is nothing else."""
+    """Outcomes that no request may have; a timeout is one where there are more than few."""
     return sorted(set(counts) - wanted - ({LATE} if _late(counts) else set()))
 
 
@@ -237,9 +237,9 @@ def judge_limited(history: Limited) -> Judgement:
     )
     if total < 2 * most:
         return inconclusive(f"{total} requests are too few to tell a limit of {most:.0f}", evidence)
-    if strange := sorted(set(history.counts) - {SERVED, "status 429", LATE}):
+    if strange := _strange(history.counts, {SERVED, "status 429"}):
         return failed(f"requests ended in {', '.join(strange)}, not in a 429", evidence)
-    if late := history.counts[LATE]:
+    if late := _late(history.counts):
         return inconclusive(f"{late} requests ran into a timeout", evidence)
     # No chance in it: a limit that is kept is within the bounds whatever the machine does.
     rates = (

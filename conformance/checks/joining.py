@@ -244,7 +244,10 @@ def _ready_or_late(ctx: Context, space: str) -> tuple[Mapping[str, Any], str]:
         return is_ready(found) or (since is not None and ctx.now() >= since + LIMITS.job)
 
     ctx.watch(over, LIMITS.ground_ready + LIMITS.job)
-    return found, "" if since is not None and ctx.now() >= since + LIMITS.job else waiting(found)
+    if since is None:
+        return found, waiting(found)
+    ran = ctx.now() - since
+    return found, "" if ran >= LIMITS.job else f"its application runs for {ran:.0f} s only"
 
 
 # -- probes ------------------------------------------------------------------------------------------------------------

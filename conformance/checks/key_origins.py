@@ -81,8 +81,10 @@ def _by_sds(secret: Mapping[str, Any], configs: list[Any], chains: Mapping[str, 
     if "ads" in source:
         return Origin("by the control plane's own stream (ADS)", local=False, chain=chain)
     clusters = [one["cluster_name"] for one in _with(source, "cluster_name")]
+    if remote := [one["target_uri"] for one in _with(source, "target_uri") if not _is_socket(one["target_uri"])]:
+        return Origin(f"by SDS from {', '.join(map(str, remote))}", local=False, chain=chain)
     if not clusters:
-        return Origin("from a file or the proxy's own start", local=True, chain=chain)
+        return Origin("from a file, a socket or the proxy's own start", local=True, chain=chain)
     addresses = [
         endpoint["address"]
         for one in _with(configs, "load_assignment")
@@ -93,6 +95,10 @@ def _by_sds(secret: Mapping[str, Any], configs: list[Any], chains: Mapping[str, 
     local = bool(addresses) and all(map(_within_the_pod, addresses))
     where = "within the pod" if local else "outside of the pod"
     return Origin(f"by SDS from {', '.join(clusters)}, {where}", local=local, chain=chain)
+
+
+def _is_socket(target: Any) -> bool:
+    return str(target).startswith("unix:")
 
 
 def _within_the_pod(address: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from conformance.checks.capture_judges import Tries, unless_refused
 from conformance.checks.injection import Behaviour
-from conformance.model import Judgement, failed, inconclusive, passed, proven
+from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Record
 from reports.model import Evidence
 
@@ -172,9 +172,7 @@ def judge_crash(history: Crash) -> Judgement:
     if not history.restarts and (history.back is not None or not history.missed):
         return inconclusive("the proxy was not restarted: it did not crash", *evidence)
     if open_to := [one for one in history.plaintext if one.answered]:
-        strict = any(one.refused for one in history.plaintext)  # as what was refused beside it shows
-        told = proven if strict else failed
-        return told(f"{open_to[0].answered} plaintext requests were answered while the proxy was down", *evidence)
+        return failed(f"{open_to[0].answered} plaintext requests were answered while the proxy was down", *evidence)
     if history.back is None:
         return failed(f"{history.limit:g} s after the crash the server is not reached", *evidence)
     if history.own_restarts:

@@ -7,6 +7,7 @@ trust in the proxy. The retried backend has one pod, so that one count is all of
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from conformance.catalogue import check
 from conformance.checks.resilience_ground import BUDGET, GROUND, RETRIES, STANDING
 from conformance.context import LIMITS, Context
 from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.stalls import few_late
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import JSON, ErrorRate, Evidence
 
@@ -71,16 +73,12 @@ def attempts(history: Sequence[Attempts]) -> Evidence:
 
 
 def _late(history: Sequence[Attempts]) -> list[Attempts]:
-    """Requests that ran into the client's timeout, and nothing worse, beside others of their case that did not.
-
-    A busy machine makes some late; where a whole case is, it is the mesh.
-    """
-    told = {(one.words, one.case) for one in history if one.record.error != "timeout"}
-    return [
-        one
-        for one in history
-        if one.record.error == "timeout" and one.counted <= one.most and (one.words, one.case) in told
-    ]
+    """Requests that ran into the client's timeout, and nothing worse, where only few of their case did."""
+    sent = Counter((one.words, one.case) for one in history)
+    late = [one for one in history if one.record.error == "timeout"]
+    of_case = Counter((one.words, one.case) for one in late)
+    few = {case for case, count in of_case.items() if few_late(count, sent[case])}
+    return [one for one in late if one.counted <= one.most and (one.words, one.case) in few]
 
 
 def judge_attempts(history: Sequence[Attempts]) -> Judgement:

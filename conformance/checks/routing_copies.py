@@ -14,6 +14,7 @@ from conformance.checks.routing_ground import GROUND, STANDING, TO_V1, V2, offer
 from conformance.context import LIMITS, Context
 from conformance.intents import Mirror, RequestMatch, RouteRule
 from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.stalls import few_late
 from conformance.statistics import Decision, shares_decision
 from fixtures.workloads.traffic import Batch
 from reports.model import ErrorRate, Evidence
@@ -62,9 +63,8 @@ class Mirrored:
 
     @property
     def late(self) -> int:
-        """Requests that ran into the client's timeout beside others that did not. A busy machine makes some late."""
-        late = self.answers.count(LATE)
-        return late if late < len(self.answers) else 0
+        """Requests that ran into the client's timeout, where those are few."""
+        return few_late(self.answers.count(LATE), len(self.answers))
 
     @property
     def wrong(self) -> str:
@@ -74,16 +74,16 @@ class Mirrored:
         if strange := Counter(name for name in self.answers if name != "v1" and not (late and name == LATE)):
             name, count = strange.most_common(1)[0]
             return f"{count} of {sent} answers came from {name}, not from the rule's backend"
-        if late and self.copies <= sent:
-            return ""  # what a late request came to is not known, and so no number that all of them make up
-        if self.primary != sent:
+        if not sent - late <= self.primary <= sent:  # what a late request came to is not known
             return f"{sent} requests were sent, the rule's backend counted {self.primary}"
         if self.copies > sent:
             return f"{self.copies} copies of {sent} requests"
         if self.percent in {0, 100}:
             wanted = sent * self.percent // 100
-            return "" if self.copies == wanted else f"{self.copies} copies of {sent} requests, {wanted} were declared"
-        if self.decision is Decision.REJECT:
+            if not min(wanted, sent - late) <= self.copies <= wanted:
+                return f"{self.copies} copies of {sent} requests, {wanted} were declared"
+            return ""
+        if not late and self.decision is Decision.REJECT:
             return f"{self.copies} copies of {sent} requests, {self.percent} % were declared"
         return ""
 

@@ -90,7 +90,8 @@ def test_inj_05_gives_an_application_its_time_from_its_start_on(states: list[dic
 
     def pods(*_: str) -> list[dict[str, Any]]:
         state = left.pop(0) if len(left) > 1 else left[0]
-        return [{"metadata": {}, "status": {"containerStatuses": [{"name": "echo", "state": state}]}}]
+        scheduled = [{"type": "PodScheduled", "status": "True"}]
+        return [{"status": {"conditions": scheduled, "containerStatuses": [{"name": "echo", "state": state}]}}]
 
     def watch(probe: Callable[[], bool], timeout: float) -> None:
         any(probe() for _ in range(round(timeout)))

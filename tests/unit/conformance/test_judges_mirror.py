@@ -31,6 +31,10 @@ def test_one_late_request_is_no_verdict():
     assert mirrored(replace(ALL, answers=("timeout",) * 60)) is Verdict.FAIL
     assert mirrored(replace(ALL, answers=(*late, "v2"))) is Verdict.FAIL
     assert mirrored(replace(ALL, answers=late, copies=120)) is Verdict.FAIL
+    assert mirrored(replace(ALL, answers=late, copies=0)) is Verdict.FAIL
+    assert mirrored(replace(ALL, answers=late, primary=10)) is Verdict.FAIL
+    assert mirrored(replace(NONE, answers=late, copies=40)) is Verdict.FAIL
+    assert mirrored(replace(ALL, answers=("v1",) * 40 + ("timeout",) * 20, primary=40, copies=40)) is Verdict.FAIL
 
 
 @pytest.mark.parametrize(

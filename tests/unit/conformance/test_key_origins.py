@@ -50,6 +50,8 @@ def dump(source: dict[str, Any], at: dict[str, Any] = PIPE) -> str:
         (sds_config(), socket("istiod.istio-system.svc"), False),
         ({"ads": {}}, PIPE, False),
         ({"path_config_source": {"path": "/etc/certs/sds.yaml"}}, PIPE, True),
+        ({"api_config_source": {"grpc_services": [{"google_grpc": {"target_uri": "ca.mesh:15012"}}]}}, PIPE, False),
+        ({"api_config_source": {"grpc_services": [{"google_grpc": {"target_uri": "unix:///run/sds"}}]}}, PIPE, True),
     ],
 )
 def test_a_secrets_source_is_within_the_pod_or_not(source: dict[str, Any], at: dict[str, Any], local: bool):

@@ -15,7 +15,10 @@ def pod(state: dict[str, Any] | None = None, *, restarts: int = 0, **status: Any
     return {"status": {"phase": "Pending", "containerStatuses": echo, **status}}
 
 
+SCHEDULED = {"type": "PodScheduled", "status": "True"}
+NETWORK = {"type": "PodReadyToStartContainers", "status": "True"}
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+CREATING, FOR_OTHERS = ({"waiting": {"reason": reason}} for reason in ("ContainerCreating", "PodInitializing"))
 PULL = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}}
 
 
@@ -23,10 +26,13 @@ PULL = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}}
     ("late", "ran", "said"),
     [
         (pod(conditions=[UNSCHEDULABLE]), False, "not scheduled: 0/1 nodes"),
-        (pod(PULL), False, "container echo waits: ImagePullBackOff Back-off"),
+        (pod(PULL, conditions=[SCHEDULED]), False, "container echo waits: ImagePullBackOff Back-off"),
+        (pod(CREATING, conditions=[SCHEDULED, NETWORK]), False, "container echo waits: ContainerCreating"),  # is pulled
+        (pod(CREATING, conditions=[SCHEDULED]), False, ""),  # a mesh's CNI plugin may be what is missing
+        (pod(FOR_OTHERS, conditions=[SCHEDULED, NETWORK]), False, ""),  # a mesh's container may be what it waits for
         (pod({"running": {}}), True, ""),
         (pod({"waiting": {"reason": "CrashLoopBackOff"}}, restarts=2), True, ""),  # probes that fail restart it
-        ({}, False, "the pod is not there"),
+        ({}, False, "not scheduled: no reason is given"),
     ],
 )
 def test_a_pod_that_is_late(late: dict[str, Any], ran: bool, said: str):
