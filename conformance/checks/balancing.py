@@ -191,6 +191,7 @@ def arrival(ctx: Context) -> Arrival:
         first=next(_moves_to(watched.seen, host), None),
         after=sum(one.sent > ready + BOUND for one in watched.seen),
         errors=tuple(problem(one) for one in watched.seen if problem(one)),
+        queued=sum(one.queued for one in watched.seen),
         stall=stall,
     )
 
@@ -250,6 +251,7 @@ def departure(ctx: Context) -> Departure:
         left=(moved(unlabelled, "lost its label"), moved(unready, "is not ready")),
         after=len(later),
         errors=tuple(problem(one) for one in later if problem(one)),
+        queued=sum(one.queued for one in later),
         stall=stall,
     )
 

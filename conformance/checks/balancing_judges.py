@@ -132,6 +132,8 @@ class Arrival:
     errors: tuple[str, ...]
     stall: float = 0.0
     """The longest beat of the witness meanwhile, seconds."""
+    queued: int = 0
+    """Requests that ran out of time in the client's own queue."""
 
     @property
     def evidence(self) -> Evidence:
@@ -157,6 +159,8 @@ def _arrived(history: Arrival) -> Judgement:
     if history.errors:
         return failed(f"{len(history.errors)} requests failed meanwhile: {', '.join(sorted(set(history.errors)))}",
                       history.evidence)  # fmt: skip
+    if history.queued:
+        return _overloaded(history.queued, history.evidence)
     return passed(f"used {max(0.0, history.first - history.ready):.2f} s after its service named it", history.evidence)
 
 
@@ -186,6 +190,8 @@ class Departure:
     """What went wrong with those."""
     stall: float = 0.0
     """The longest beat of the witness meanwhile, seconds."""
+    queued: int = 0
+    """Those that ran out of time in the client's own queue."""
 
     @property
     def evidence(self) -> Evidence:
@@ -214,9 +220,16 @@ def _departed(history: Departure) -> Judgement:
     if history.errors:
         return failed(f"{len(history.errors)} of {history.after} requests past the bound failed: "
                       f"{', '.join(sorted(set(history.errors)))}", history.evidence)  # fmt: skip
+    if history.queued:
+        return _overloaded(history.queued, history.evidence)
     return passed(f"{len(history.left)} hosts that left got none of {history.after} requests", history.evidence)
 
 
+def _overloaded(queued: int, evidence: Evidence) -> Judgement:
+    # One kept connection carries one request at a time: where answers are slow, the next ones wait with the client.
+    return inconclusive(f"the client was overloaded: {queued} requests ran out of time in its queue", evidence)
+
+
 def problem(record: Record) -> str:
-    """What went wrong with a request, "" if nothing did."""
-    return "" if record.ok else record.error or f"status {record.status}"
+    """What went wrong with a request on its way, "" if nothing did."""
+    return "" if record.ok or record.queued else record.error or f"status {record.status}"

@@ -78,14 +78,10 @@ def trouble(loads: Sequence[Load], evidence: Sequence[Evidence]) -> Judgement | 
     return None
 
 
-def _was_queued(record: Record) -> bool:
-    return record.error == "timeout" and record.late > record.seconds / 2
-
-
 def load(name: str, records: Sequence[Record], kept: int = 0) -> Load:
     """Records in numbers. `kept`: how many connections the client keeps, 0 if it keeps none."""
-    queued = sum(map(_was_queued, records))
-    bad = [one for one in records if not by_application(one) and not _was_queued(one)]
+    queued = sum(one.queued for one in records)
+    bad = [one for one in records if not by_application(one) and not one.queued]
     example = next((f"{one.error or one.status} {one.detail}".strip() for one in bad), "")
     return Load(name, len(records), len(bad), sum(one.fresh for one in records), kept, example, queued)
 

@@ -17,6 +17,7 @@ from conformance.checks.balancing_judges import (
     judge_departure,
     judge_sticky,
     judge_turns,
+    problem,
 )
 from conformance.checks.ejection import Answer
 from conformance.checks.failover_judges import Failover, judge_failover
@@ -90,6 +91,8 @@ ARRIVAL = Arrival("new", ready=100.0, bound=5.0, first=100.4, after=80, errors=(
         (replace(ARRIVAL, first=None), FAIL),  # kept connections without a mesh
         (replace(ARRIVAL, first=106.0), FAIL),
         (replace(ARRIVAL, errors=("reset",)), FAIL),
+        (replace(ARRIVAL, queued=3), OPEN),
+        (replace(ARRIVAL, errors=("timeout",), queued=3), FAIL),
         (replace(ARRIVAL, after=0), OPEN),
         (replace(ARRIVAL, first=106.0, stall=0.9), FAIL),
         (replace(ARRIVAL, first=106.0, stall=4.0), OPEN),  # the machine stood still
@@ -112,12 +115,20 @@ DEPARTURE = Departure(5.0, LEFT, 120, ())
         (replace(DEPARTURE, left=(replace(LEFT[0], late=1), LEFT[1])), FAIL),  # a deleted one is kept
         (replace(DEPARTURE, left=(replace(LEFT[0], before=0), LEFT[1])), FAIL),  # kept connections without a mesh
         (replace(DEPARTURE, errors=("status 503",)), FAIL),
+        (replace(DEPARTURE, queued=20), OPEN),  # answers of a quarter of a second, forty wanted in one
+        (replace(DEPARTURE, errors=("timeout",), queued=20), FAIL),
         (replace(DEPARTURE, after=10), OPEN),
         (replace(DEPARTURE, left=(LEFT[0], replace(LEFT[1], late=30)), stall=4.0), OPEN),
     ],
 )
 def test_who_left_gets_nothing(history, verdict):
     assert judge_departure(history).verdict is verdict
+
+
+def test_what_waited_in_the_client_s_own_queue_went_wrong_there():
+    queued, hung = (Record(0.0, 3.0, error="timeout", late=late) for late in (2.9, 0.1))
+    assert [problem(queued), problem(hung), problem(Record(0.0, 0.1, status=503))] == ["", "timeout", "status 503"]
+    assert [queued.queued, hung.queued] == [True, False]
 
 
 def zoned(near, far, *, broken=10.0, taken=10.2, back=13.3, until=16.0):
