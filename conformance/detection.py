@@ -82,7 +82,14 @@ SIGNS = (
     Sign("istio", r"istiod(-[a-z0-9-]+)?", ("istio-system", "istiod"), webhook="istio", group="networking.istio.io"),
     Sign("linkerd", r"linkerd-destination", ("linkerd", "linkerd-destination"), "linkerd", "policy.linkerd.io"),
     Sign("kuma", r"kuma-control-plane", ("kuma-system", "kuma-control-plane"), "kuma", "kuma.io"),
-    Sign("consul", r"(.*-)?connect-injector", ("consul", "consul-connect-injector"), "consul", "consul.hashicorp.com"),
+    Sign(
+        "consul",
+        r"(.*-)?connect-injector",
+        ("consul", "consul-connect-injector"),
+        webhook="consul",
+        group="consul.hashicorp.com",
+        profile="mtls",  # a group at a time, and of those whose pods it starts at all
+    ),
     Sign("cilium", r"cilium-operator", ("kube-system", "cilium-operator"), group="cilium.io"),
 )
 ROUTES = "gateway.networking.k8s.io"

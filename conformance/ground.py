@@ -25,6 +25,7 @@ __all__ = [
     "render_ground",
     "render_metadata",
     "space_name",
+    "unfit",
 ]
 
 Manifest = Mapping[str, Any]
@@ -213,6 +214,26 @@ def _services(ground: Ground, adapter: Adapter) -> tuple[Svc, ...]:
     meshed = {one.name for one in ground.places if one.meshed}
     clients = [one for one in ground.workloads if one.kind == "client" and one.place in meshed]
     return (*ground.services, *(Svc(one.name, one.place, one.app or one.name) for one in clients))
+
+
+def unfit(ground: Ground, adapter: Adapter) -> str:
+    """Why a mesh starts no pods of a ground; "" where it does. Only one that limits the Services of a pod may not."""
+    if not any(render_metadata(adapter, Inject(scope)).one_service for scope in Scope):
+        return ""
+    meshed = {one.name for one in ground.places if one.meshed}
+    services = _services(ground, adapter)
+    for one in ground.workloads:
+        if one.pod == "no-inject" or (one.place not in meshed and one.pod != "inject"):
+            continue
+        app = one.app or one.name
+        found = [
+            svc for svc in services if (svc.place, svc.app) == (one.place, app) and svc.version in ("", one.version)
+        ]
+        if len(found) != 1:
+            return (
+                f"the mesh starts pods of exactly one Service only, and {one.name} of these checks is in {len(found)}"
+            )
+    return ""
 
 
 def _service(svc: Svc, space: str) -> Manifest:

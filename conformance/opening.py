@@ -14,7 +14,7 @@ from conformance.farewell import Farewell
 from conformance.limits import limit
 from conformance.planes import is_mesh
 from conformance.runner import Options
-from conformance.selection import Selection, Wish, chosen, spared
+from conformance.selection import Selection, Wish, chosen, fitting, spared
 from conformance.session import Session
 from conformance.settings import RunSettings, read_settings
 from conformance.usage import as_usage
@@ -44,9 +44,10 @@ def selection(config: pytest.Config) -> Selection:
             )
             settings, adapter = _judged(config)
             mesh = is_mesh(adapter)
-            config.stash[CHOSEN] = spared(
+            allowed = spared(
                 chosen(wish), settings.uninstall, mesh=mesh, disruptive=config.getoption("mesh_disruptive")
             )
+            config.stash[CHOSEN] = fitting(allowed, adapter)
     return config.stash[CHOSEN]
 
 

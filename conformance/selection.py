@@ -6,13 +6,15 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from conformance.adapters import Adapter
 from conformance.catalogue import checks, disturbs, ground_of, in_turn, select
+from conformance.ground import unfit
 from conformance.model import Check
 from conformance.profiles import FULL
 from reports.choice import choose
 from reports.errors import UsageProblem
 
-__all__ = ["Selection", "Wish", "chosen", "excuses", "features", "shuffled", "spared"]
+__all__ = ["Selection", "Wish", "chosen", "excuses", "features", "fitting", "shuffled", "spared"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,12 @@ def spared(selection: Selection, farewell: str, *, mesh: bool, disruptive: bool)
                 "it disturbs the mesh as a whole (its control plane, its root, its mode): --disruptive allows that"
             )
     return replace(selection, excused={**reasons, **selection.excused})
+
+
+def fitting(selection: Selection, adapter: Adapter) -> Selection:
+    """The same; the checks of a ground whose pods the mesh does not start are unsupported, and it is not created."""
+    found = {one.id: unfit(ground_of(one.ground), adapter) for one in selection.checks}
+    return replace(selection, excused={**{name: why for name, why in found.items() if why}, **selection.excused})
 
 
 def features(among: Iterable[Check] | None = None) -> tuple[str, ...]:

@@ -90,6 +90,8 @@ class Rendered:
     """Of an opt-in: the mesh does its work outside of the pods, and changes none."""
     needs_service: bool = False
     """Of an opt-in: every pod must belong to a Service, clients included."""
+    one_service: bool = False
+    """Of an opt-in: and to no more than one; grounds with other pods cannot be created, and their checks say so."""
     authority: Authority | None = None
     header: str = ""
     """A request header's name, where the intent asks for one."""

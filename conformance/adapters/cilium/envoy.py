@@ -15,9 +15,9 @@ MANAGER = f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpCo
 ROUTER = f"{TYPES}.extensions.filters.http.router.v3.Router"
 
 
-def _cluster_name(namespace: str, service: str) -> str:
-    """How Cilium names the endpoints of a Service towards Envoy."""
-    return f"{namespace}/{service}"
+def _cluster_name(namespace: str, service: str, port: int) -> str:
+    """How Cilium names the endpoints of a Service's port towards Envoy, where a configuration names ports at all."""
+    return f"{namespace}/{service}:{port}"
 
 
 def listener(service: str) -> dict[str, Any]:
@@ -32,26 +32,26 @@ def listener(service: str) -> dict[str, Any]:
     return {"@type": f"{TYPES}.config.listener.v3.Listener", "name": service, "filter_chains": [chain]}
 
 
-def marked_route(marker: Marker, namespace: str) -> dict[str, Any]:
+def marked_route(marker: Marker, namespace: str, port: int) -> dict[str, Any]:
     """Requests with the mark go to its backend."""
     exact = {"name": marker.header, "string_match": {"exact": marker.value}}
-    target = {"cluster": _cluster_name(namespace, marker.backend.service)}
+    target = {"cluster": _cluster_name(namespace, marker.backend.service, port)}
     return {"match": {"prefix": "/", "headers": [exact]}, "route": target}
 
 
-def route_to(namespace: str, service: str, header: str = "") -> dict[str, Any]:
+def route_to(namespace: str, service: str, port: int, header: str = "") -> dict[str, Any]:
     """Everything goes to a service; by a header's value always to the same endpoint, where one is named."""
-    target: dict[str, Any] = {"cluster": _cluster_name(namespace, service)}
+    target: dict[str, Any] = {"cluster": _cluster_name(namespace, service, port)}
     if header:
         target["hash_policy"] = [{"header": {"header_name": header}}]
     return {"match": {"prefix": "/"}, "route": target}
 
 
-def cluster(namespace: str, service: str, policy: Manifest) -> dict[str, Any]:
+def cluster(namespace: str, service: str, port: int, policy: Manifest) -> dict[str, Any]:
     """The endpoints of a service, with a policy such as outlier detection."""
     return {
         "@type": f"{TYPES}.config.cluster.v3.Cluster",
-        "name": _cluster_name(namespace, service),
+        "name": _cluster_name(namespace, service, port),
         "type": "EDS",
         "connect_timeout": "5s",
         "lb_policy": "ROUND_ROBIN",

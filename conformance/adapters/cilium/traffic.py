@@ -87,9 +87,11 @@ def _envoy(intent: Policy, policy: Manifest, header: str = "") -> Rendered | Uns
     if refused := nameless(*marked):
         return refused
     names = [intent.service, *(one.service for one in marked)]
-    routes = [marked_route(intent.marker, intent.namespace)] if intent.marker else []
-    routes.append(route_to(intent.namespace, intent.service, header))
-    clusters = [cluster(intent.namespace, name, policy if name == intent.service else {}) for name in names]
+    routes = [marked_route(intent.marker, intent.namespace, intent.port)] if intent.marker else []
+    routes.append(route_to(intent.namespace, intent.service, intent.port, header))
+    clusters = [
+        cluster(intent.namespace, name, intent.port, policy if name == intent.service else {}) for name in names
+    ]
     spec = {
         "services": [{"name": intent.service, "namespace": intent.namespace, "ports": [intent.port]}],
         "backendServices": [_backend(intent, name) for name in names],

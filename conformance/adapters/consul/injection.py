@@ -16,7 +16,8 @@ BY_POD = "pods opt in one by one; which namespaces are looked at is settled when
 def _(intent: Inject, settings: ConsulSettings) -> Rendered | Unsupported:
     if intent.scope is Scope.NAMESPACE:
         return Unsupported(BY_POD)
-    return Rendered(annotations={ANNOTATION: "true"}, needs_service=True)
+    # Each Service of a pod is registered by itself, and connect-init starts no pod but with one of them and its proxy.
+    return Rendered(annotations={ANNOTATION: "true"}, needs_service=True, one_service=True)
 
 
 @render.register

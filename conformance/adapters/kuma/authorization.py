@@ -8,7 +8,10 @@ from conformance.adapters.base import Manifest, Rendered, Unsupported
 from conformance.adapters.words import cannot
 from conformance.intents import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
 
-from .base import KumaSettings, dataplanes, policy, render, standing
+from .base import KumaSettings, dataplanes, policy, render, spiffe, standing
+
+NOBODY = "/nobody"
+"""Of an identity that no workload has: theirs begin with `/ns/`."""
 
 cannot(render, "requests' tokens are not looked at", TokenIssuer)
 cannot(render, "a permission has no conditions that could be unknown", UnreadableAccess)
@@ -35,8 +38,12 @@ def _(intent: Access, settings: KumaSettings) -> Rendered | Unsupported:
 
 def _closed(settings: KumaSettings, intent: Access) -> Manifest:
     """The workload's standing permission, with nobody in it."""
-    nobody: Manifest = {"from": _old(AccessRule(), "Deny")} if settings.version == "2" else {"rules": [{"default": {}}]}
-    spec = {"targetRef": dataplanes(intent.workload), **nobody}
+    if settings.version == "2":
+        spec: Manifest = {"from": _old(AccessRule(), "Deny")}
+    else:
+        # A rule must name somebody, and whom it denies no other rule can let in.
+        spec = {"rules": [{"default": {"allow": [spiffe(settings, "Exact", NOBODY)]}}]}
+    spec = {"targetRef": dataplanes(intent.workload), **spec}
     return policy(settings, "MeshTrafficPermission", standing(intent.workload), intent.namespace, spec)
 
 
@@ -44,15 +51,11 @@ def _permission(settings: KumaSettings, intent: Access, name: str, target: Manif
     if settings.version == "2":
         spec: Manifest = {"targetRef": target, "from": _old(rule, intent.effect.capitalize())}
     else:
-        callers = [_spiffe(settings, "Exact", f"ns/{space}/sa/{one}") for space, one in rule.accounts]
-        callers += [_spiffe(settings, "Prefix", f"ns/{space}/") for space in rule.namespaces]
-        default = {str(intent.effect): callers or [_spiffe(settings, "Prefix", "")]}
+        callers = [spiffe(settings, "Exact", f"/ns/{space}/sa/{one}") for space, one in rule.accounts]
+        callers += [spiffe(settings, "Prefix", f"/ns/{space}/sa") for space in rule.namespaces]
+        default = {str(intent.effect): callers or [spiffe(settings, "Prefix")]}
         spec = {"targetRef": target, "rules": [{"default": default}]}
     return policy(settings, "MeshTrafficPermission", name, intent.namespace, spec)
-
-
-def _spiffe(settings: KumaSettings, kind: str, path: str) -> dict[str, Any]:
-    return {"spiffeID": {"type": kind, "value": f"spiffe://{settings.domain}/{path}"}}
 
 
 def _old(rule: AccessRule, action: str) -> list[dict[str, Any]]:

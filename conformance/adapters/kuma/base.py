@@ -10,8 +10,12 @@ from conformance.adapters.base import Manifest, Rendered, Unsupported
 from conformance.adapters.settings import NamespacedName, Place, Settings
 from conformance.adapters.words import NO_WORDS, manifest
 from conformance.intents import Intent
+from fixtures.workloads.manifests import PORTS
 
-__all__ = ["KumaSettings", "dataplanes", "mesh_service", "policy", "render", "standing"]
+__all__ = ["KumaSettings", "dataplanes", "mesh_service", "policy", "render", "spiffe", "standing"]
+
+NAMES = {port: name for name, port in PORTS.items()}
+"""Kuma calls a port as its Service and its container do; only one without a name goes by its number."""
 
 
 class KumaSettings(Settings):
@@ -44,9 +48,22 @@ def policy(settings: KumaSettings, kind: str, name: str, namespace: str, spec: M
     return made
 
 
-def mesh_service(settings: KumaSettings, namespace: str, name: str, port: str | int = "") -> dict[str, Any]:
-    """A Service as the target of a policy; Kuma 3 knows it by labels only. `port` by name or number, "" is all."""
-    also: Mapping[str, Any] = {"sectionName": str(port)} if port else {}
+def spiffe(settings: KumaSettings, kind: Literal["Exact", "Prefix"], path: str = "") -> dict[str, Any]:
+    """Whom a permission is about, by identity: `path` begins with a slash; no path is everybody of the trust domain.
+
+    A prefix too must be a whole SPIFFE ID, which ends with no slash.
+    """
+    return {"spiffeID": {"type": kind, "value": f"spiffe://{settings.domain}{path}"}}
+
+
+def _section(port: int) -> Mapping[str, Any]:
+    """One port of a target; 0 is all of it."""
+    return {"sectionName": NAMES.get(port, str(port))} if port else {}
+
+
+def mesh_service(settings: KumaSettings, namespace: str, name: str, port: int = 0) -> dict[str, Any]:
+    """A Service as the target of a policy; Kuma 3 knows it by labels only. `port` 0 is all of its ports."""
+    also = _section(port)
     if settings.version == "2":
         return {"kind": "MeshService", "name": name, "namespace": namespace, **also}
     labels = {"kuma.io/display-name": name, "k8s.kuma.io/namespace": namespace}
@@ -62,5 +79,4 @@ def dataplanes(workload: str = "", port: int = 0) -> dict[str, Any]:
     """Whom a policy is for, in its own namespace: everybody, a workload, or one of its ports."""
     if not workload:
         return {"kind": "Dataplane"}
-    also = {"sectionName": str(port)} if port else {}
-    return {"kind": "Dataplane", "labels": {"app": workload}, **also}
+    return {"kind": "Dataplane", "labels": {"app": workload}, **_section(port)}

@@ -6,7 +6,7 @@ from conformance.adapters.base import Manifest, Rendered, Unsupported
 from conformance.adapters.words import listed
 from conformance.intents import Bypass, Inject, NoInject
 
-from .base import KumaSettings, dataplanes, policy, render, standing
+from .base import KumaSettings, dataplanes, policy, render, spiffe, standing
 
 LABEL = "kuma.io/sidecar-injection"
 
@@ -34,8 +34,7 @@ def everybody(settings: KumaSettings, workload: str) -> Manifest:
     if settings.version == "2":
         spec: Manifest = {"from": [{"targetRef": {"kind": "Mesh"}, "default": {"action": "Allow"}}]}
     else:
-        prefix = {"spiffeID": {"type": "Prefix", "value": f"spiffe://{settings.domain}/"}}
-        spec = {"rules": [{"default": {"allow": [prefix]}}]}
+        spec = {"rules": [{"default": {"allow": [spiffe(settings, "Prefix")]}}]}
     spec = {"targetRef": dataplanes(workload), **spec}
     made = policy(settings, "MeshTrafficPermission", standing(workload), "", spec)
     made["metadata"].pop("namespace")

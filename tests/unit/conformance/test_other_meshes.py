@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
 from typing import Any
 
 import pytest
@@ -11,13 +13,14 @@ from conformance import intents
 from conformance.adapters import Rendered, Unsupported, load
 from conformance.adapters.words import NO_WORDS
 from conformance.catalogue import grounds
-from conformance.ground import render_ground
+from conformance.ground import render_ground, unfit
 from conformance.intents import (
     Access,
     AccessRule,
     CertificateRequest,
     ConnectionLimit,
     Effect,
+    Ingress,
     Inject,
     Intent,
     MeshMtlsMode,
@@ -32,6 +35,7 @@ from conformance.intents import (
     Scope,
     WeightedRoute,
 )
+from conformance.selection import Wish, chosen, fitting
 from tests.meshes.examples import EXAMPLES, MARK, TO_V1, V1, V2
 
 MESHES = ("cilium", "consul", "gateway-api", "istio", "kuma", "linkerd")
@@ -217,7 +221,14 @@ def test_cilium_puts_a_policy_on_the_cluster_of_the_service_only():
     _, table, pool, marked = config["spec"]["resources"]
     assert pool["outlier_detection"]["base_ejection_time"] == "2.5s"
     assert "outlier_detection" not in marked
-    assert [one["route"]["cluster"] for one in table["virtual_hosts"][0]["routes"]] == ["ns/web-v3", "ns/web"]
+    # Where a configuration names a port, Cilium's agent publishes endpoints under `namespace/service:port` alone.
+    published = [
+        f"{one['namespace']}/{one['name']}:{number}"
+        for one in config["spec"]["backendServices"]
+        for number in one["number"]
+    ]
+    assert [pool["name"], marked["name"]] == published == ["ns/web:8080", "ns/web-v3:8080"]
+    assert [one["route"]["cluster"] for one in table["virtual_hosts"][0]["routes"]] == published[::-1]
 
 
 def test_any_mesh_opts_in_as_the_user_says():
@@ -252,6 +263,16 @@ def test_where_namespaces_cannot_opt_in_every_pod_does():
     assert inside["optout"]["annotations"] == {inject: "false"}
     assert outside["optin"]["annotations"] == {inject: "true"}
     assert pods("linkerd", "in")["server"]["annotations"] == {}
+
+
+def test_a_mesh_that_starts_pods_of_one_service_only_is_not_asked_for_others():
+    fit = {one.name for one in grounds() if not unfit(one, load("consul"))}
+    assert {"mtls", "authz", "inj"} <= fit
+    assert not {"wt", "rt", "tel"} & fit  # the last has a pod of no Service
+    assert not any(unfit(one, load("istio")) for one in grounds())
+    found = fitting(chosen(Wish(only="WT,MTLS-01")), load("consul"))
+    assert found.grounds == ("mtls",)
+    assert "one Service only, and web-v1 of these checks is in 15" in found.excused["WT-01"]
 
 
 def test_clients_get_a_service_where_the_mesh_asks_for_it():
@@ -304,10 +325,46 @@ def test_kuma_puts_an_allowance_in_the_place_of_the_standing_permission():
     (opened,) = objects("kuma", Inject(Scope.POD, "web"))
     closed, permission = objects("kuma", allowed(CLIENT))
     assert closed["metadata"]["name"] == opened["metadata"]["name"]
-    assert closed["spec"]["rules"] == [{"default": {}}]
-    assert permission["spec"]["targetRef"]["sectionName"] == "8080"
+    assert whom(closed["spec"]["rules"][0]["default"]["allow"]) == ["Exact spiffe://default.default.mesh.local/nobody"]
+    assert permission["spec"]["targetRef"]["sectionName"] == "http"
     value = "spiffe://default.default.mesh.local/ns/other/sa/client"
     assert permission["spec"]["rules"] == [{"default": {"allow": [{"spiffeID": {"type": "Exact", "value": value}}]}}]
+
+
+def whom(matches: list[dict[str, Any]]) -> list[str]:
+    return [f"{one['spiffeID']['type']} {one['spiffeID']['value']}" for one in matches]
+
+
+def test_kumas_webhook_takes_every_permission():
+    """Each rule names somebody, by a whole SPIFFE ID: its path has segments, and none of them is empty."""
+    everybody, space = AccessRule(), AccessRule(namespaces=("other",))
+    intents = (Inject(Scope.POD, "web"), allowed(), allowed(CLIENT, everybody, space))
+    permissions = [one for intent in intents for one in objects("kuma", intent)]
+    named = [match for one in permissions for rule in one["spec"]["rules"] for match in rule["default"]["allow"]]
+    assert len(named) == len(permissions)
+    for one in whom(named):
+        assert re.fullmatch(r"(Exact|Prefix) spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)*", one), one
+    prefix = "Prefix spiffe://default.default.mesh.local"
+    assert whom(named)[0] == prefix
+    assert whom(named)[-2:] == [prefix, f"{prefix}/ns/other/sa"]
+
+
+def test_kuma_calls_ports_by_their_names():
+    for version in ("2", "3"):
+        for intent in EXAMPLES:
+            found = load("kuma", {"version": version}).render(intent)
+            for item in found.objects if isinstance(found, Rendered) else ():
+                sections = set(re.findall(r'"sectionName": "([^"]*)"', json.dumps(dict(item))))
+                assert sections <= {"http", "grpc", "tcp", "https"}, (version, intent)
+    (first, second) = objects("kuma", MtlsMode("ns", Mode.STRICT, "web", {9090: Mode.PERMISSIVE}))
+    assert "sectionName" not in first["spec"]["targetRef"]
+    assert second["spec"]["targetRef"]["sectionName"] == "tcp"
+
+
+def test_kuma_has_a_gateway_of_its_own_until_3():
+    way_in = Ingress("front", "ns", "shop.example", "web", 8080)
+    assert "since Kuma 3" in declared("kuma", way_in)
+    assert [one["kind"] for one in objects("kuma", way_in, version="2")] == ["Gateway", "HTTPRoute"]
 
 
 def test_cilium_matches_paths_by_expressions_that_mean_the_same():
