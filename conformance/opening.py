@@ -32,7 +32,7 @@ def selection(config: pytest.Config) -> Selection:
     """The checks that the flags ask for; a wrong word is a usage error."""
     if CHOSEN not in config.stash:
         with as_usage():
-            earlier = config.getoption("rerun_failed")
+            earlier = config.getoption("mesh_rerun_failed")
             wish = Wish(
                 only=config.getoption("mesh_only"),
                 skip=config.getoption("mesh_skip"),
@@ -61,7 +61,7 @@ def _judged(config: pytest.Config) -> tuple[RunSettings, Adapter]:
     """The settings of the run, read once, and the adapter that they speak to."""
     if JUDGED not in config.stash:
         settings = read_settings(_settings_file(config), config.getoption("mesh_set"))
-        config.stash[JUDGED] = settings, load(config.getoption("--mesh"), settings.mesh)
+        config.stash[JUDGED] = settings, load(config.getoption("mesh_name"), settings.mesh)
     return config.stash[JUDGED]
 
 
@@ -71,34 +71,34 @@ def open_session(config: pytest.Config) -> Session:
     with as_usage():
         settings, adapter = _judged(config)
         picked = selection(config)
-        alpha = config.getoption("--alpha")
+        alpha = config.getoption("mesh_alpha")
         if not 0 < alpha <= 0.05:
             raise pytest.UsageError(f"--alpha {alpha:g} is no error rate: give a number above 0, at most 0.05")
-        image = config.getoption("--image") or settings.image or handed.get("image") or _own_image()
+        image = config.getoption("mesh_image") or settings.image or handed.get("image") or _own_image()
         limit(settings.limits)
         options = Options(
             mesh=adapter.name,
             run=handed.get("run") or secrets.token_hex(3),
             image=image,
-            report_dir=config.invocation_params.dir / config.getoption("--report-dir"),
+            report_dir=config.invocation_params.dir / config.getoption("mesh_report_dir"),
             alpha=alpha,
-            ignore_requires=config.getoption("--ignore-requires"),
+            ignore_requires=config.getoption("mesh_ignore_requires"),
             excused=picked.excused,
             reproduce=_reproduce(config),
             settings=settings,
-            farewell=Farewell(settings.uninstall, config.getoption("--kubeconfig")) if settings.uninstall else None,
+            farewell=Farewell(settings.uninstall, config.getoption("mesh_kubeconfig")) if settings.uninstall else None,
         )
     worker = getattr(config, "workerinput", {}).get("workerid", "")
     distributed = bool(getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None))
     return Session(
         adapter,
         options,
-        kubeconfig=config.getoption("--kubeconfig"),
-        context=config.getoption("--context"),
+        kubeconfig=config.getoption("mesh_kubeconfig"),
+        context=config.getoption("mesh_context"),
         worker=worker,
         distributed=distributed,
         runner=handed.get("runner") or runner_name(),
-        wait=not config.getoption("--no-wait"),
+        wait=not config.getoption("mesh_no_wait"),
         picked=_as_options(config),
     )
 
@@ -122,15 +122,15 @@ def _as_options(config: pytest.Config) -> dict[str, JSON]:
 
 
 def _reproduce(config: pytest.Config) -> str:
-    words = ["pytest", "--pyargs", "conformance", "--mesh", config.getoption("--mesh")]
-    for flag in ("--kubeconfig", "--context", "--image"):
-        value = config.getoption(flag)
+    words = ["pytest", "--pyargs", "conformance", "--mesh", config.getoption("mesh_name")]
+    for name in ("kubeconfig", "context", "image"):
+        value = config.getoption(f"mesh_{name}")
         if value:
-            words += [flag, str(value)]
+            words += [f"--mesh-{name}", str(value)]
     if (file := _settings_file(config)) is not None:
-        words += ["--config", str(file)]
+        words += ["--mesh-config", str(file)]
     if config.getoption("mesh_disruptive"):
         words.append("--mesh-disruptive")
     for assignment in config.getoption("mesh_set"):
-        words += ["--set", assignment]
-    return shlex.join([*words, "--only"]) + " {id}"
+        words += ["--mesh-set", assignment]
+    return shlex.join([*words, "--mesh-only"]) + " {id}"

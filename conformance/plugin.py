@@ -9,14 +9,14 @@ Imports stay light here: this file is loaded by every pytest on a machine that h
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Generator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from conformance.flags import add_flags, add_short_names, asks, without_values
 
 if TYPE_CHECKING:
     from conformance.model import Check
@@ -31,79 +31,22 @@ REPORT = "meshproof"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The flags of the suite."""
-    group = parser.getgroup("meshproof", "service-mesh conformance")
+    """The flags of the suite, by the names that nobody else has."""
+    add_flags(parser)
 
-    def add(name: str, **how: Any) -> None:
-        """A flag by its own name, and by one that no other plugin has; where another took the short one, by that."""
-        dest = f"mesh_{name.replace('-', '_')}"
-        try:
-            group.addoption(f"--{name}", f"--mesh-{name}", dest=dest, **how)
-        except (ValueError, argparse.ArgumentError):
-            group.addoption(f"--mesh-{name}", dest=dest, **how)
 
-    group.addoption("--mesh", metavar="NAME", help="the mesh to judge; `none` is the negative control")
-    group.addoption("--kubeconfig", metavar="FILE", type=Path, help="kubeconfig of the cluster (default: as kubectl)")
-    group.addoption("--context", metavar="NAME", help="context of the kubeconfig")
-    add(
-        "profile",
-        metavar="NAME",
-        default="full",
-        help="part of the catalogue that is judged: full (the default: pytest runs what there is), headline (what"
-        " `meshproof run` judges), core, extended, or one capability such as routing",
-    )
-    add("only", metavar="IDS", default="", help="checks or groups to run, such as WT,CB-01")
-    add("skip", metavar="IDS", default="", help="checks or groups to leave out")
-    add(
-        "features",
-        metavar="NAMES",
-        default="",
-        help="what the mesh claims to offer (default: everything); checks of anything else are reported as unsupported",
-    )
-    add(
-        "exempt",
-        metavar="NAMES",
-        default="",
-        help="features, groups or checks that are not held against the mesh; the report says so",
-    )
-    add(
-        "disruptive",
-        action="store_true",
-        help="also judge what disturbs the mesh as a whole: its control plane is replaced and stopped for seconds, its"
-        " root certificate changed",
-    )
-    add("seed", metavar="N", type=int, help="judge in an order drawn with this seed (default: the catalogue's order)")
-    add("list", action="store_true", help="list the checks that would be judged, and end")
-    add("dry-run", action="store_true", help="say what would be created and judged, without a cluster, and end")
-    group.addoption(
-        "--rerun-failed",
-        metavar="PATH",
-        type=Path,
-        help="only what failed or stayed open in an earlier report: its directory, results.json or bundle",
-    )
-    add(
-        "set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="a setting of the mesh (trust-domain=example.org) or of the run (pods.labels.team=net); may be repeated",
-    )
-    add("config", metavar="FILE", type=Path, help="the same settings, in a YAML file")
-    group.addoption("--image", metavar="REF", help="image of the workloads (default: this product's own)")
-    group.addoption(
-        "--report-dir", metavar="DIR", type=Path, default=Path("meshproof-report"), help="results.json and bundles"
-    )
-    group.addoption(
-        "--alpha", metavar="P", type=float, default=1e-5, help="probability of a false alarm per check (default 1e-5)"
-    )
-    group.addoption(
-        "--no-wait", action="store_true", help="delete the namespaces at the end without waiting until they are gone"
-    )
-    group.addoption(
-        "--ignore-requires",
-        action="store_true",
-        help="judge every check on its own, even where a requirement failed: the sharper negative control",
-    )
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    """The short names, where the suite is asked for, once everybody else has theirs."""
+    asked = asks(args)
+    if asked:
+        known = early_config.known_args_namespace
+        known.file_or_dir = without_values(known.file_or_dir, args)
+    yield
+    if asked:
+        add_short_names(parser)
 
 
 def _only_shown(config: pytest.Config) -> bool:
@@ -112,7 +55,7 @@ def _only_shown(config: pytest.Config) -> bool:
 
 
 def _asked(config: pytest.Config) -> bool:
-    return bool(config.getoption("--mesh", None))
+    return bool(config.getoption("mesh_name", None))
 
 
 def _is_worker(config: pytest.Config) -> bool:
@@ -190,6 +133,9 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Reach the cluster and the mesh, once, before workers are asked for anything."""
+    if _asked(session.config):
+        # Here, after everybody's pytest_configure: of all that put items in order, this one is to be the last.
+        session.config.pluginmanager.register(Orderer(), "meshproof_orderer")
     ours = session.config.stash.get(SESSION, None)
     if ours is not None:
         ours.start()
@@ -274,6 +220,22 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     check, following = _check_of(item), _check_of(nextitem)
     if check is not None and (following is None or following.ground != check.ground):
         item.config.stash[SESSION].release(check.ground)
+
+
+class Orderer:
+    """Keeps the checks of a ground together, however others (`--ff`, ids by hand, a shuffle) have mixed them.
+
+    A ground is let go when the next check is on another one, and the checks that disturb all others come last.
+    """
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
+        """Grounds in the order of their first items, and those in theirs; what is none of ours stays among them."""
+        yield
+        from conformance.scheduling import together
+
+        places = together([None if check is None else check.ground for check in map(_check_of, items)])
+        items[:] = [items[place] for place in places]
 
 
 class Gatherer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +15,7 @@ from conformance.catalogue import checks, ground_of, grounds, in_turn
 if TYPE_CHECKING:
     from conformance.model import Check
 
-__all__ = ["ByGround", "checks_in"]
+__all__ = ["ByGround", "checks_in", "together"]
 
 _CHECK = re.compile(r"\[([A-Z]+-\d+)\]")
 _WIDE = "wide"
@@ -25,6 +25,19 @@ def checks_in(ids: Iterable[str]) -> tuple[Check, ...]:
     """The checks that the ids of test items name, as they are handed out."""
     named = {found[1] for found in map(_CHECK.search, ids) if found}
     return in_turn(one for one in checks() if one.id in named)
+
+
+def together(named: Sequence[str | None]) -> list[int]:
+    """The places of items by the names of their grounds (None: an item without one), in the order to run them.
+
+    Each ground's items follow its first one, and the wide grounds come last.
+    """
+    first: dict[str | int, int] = {}
+    keys = []
+    for place, name in enumerate(named):
+        wide = name is not None and ground_of(name).wide
+        keys.append((wide, first.setdefault(place if name is None else name, place)))
+    return sorted(range(len(named)), key=keys.__getitem__)
 
 
 class ByGround(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types

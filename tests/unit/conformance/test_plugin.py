@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
+from conformance.flags import without_values
 
 USAGE_ERROR = 4
 NO_ASYNCIO = ("-p", "no:asyncio")  # it warns of a setting that only our own tests have
@@ -29,7 +32,12 @@ class Done:
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
     """Run pytest with these arguments in this process: ten times as fast as one of its own."""
 
-    def call(*flags: str, where: Path | None = None, target: tuple[str, ...] = ("--pyargs", "conformance")) -> Done:
+    def call(
+        *flags: str,
+        where: Path | None = None,
+        target: tuple[str, ...] = ("--pyargs", "conformance"),
+        plugins: tuple[object, ...] = (),
+    ) -> Done:
         if where is not None:
             monkeypatch.chdir(where)
         # Of the flags around us: this pytest shall see none of them.
@@ -37,7 +45,7 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
         plugin = () if INSTALLED else ("-p", "conformance.plugin")
         capfd.readouterr()
         quiet = ("-q", "-c", os.devnull, "--rootdir", str(ROOT), "-p", "no:cacheprovider", *NO_ASYNCIO)
-        code = pytest.main([*quiet, *plugin, *target, *flags])
+        code = pytest.main([*quiet, *plugin, *target, *flags], plugins)
         out, err = capfd.readouterr()
         return Done(int(code), out, err)
 
@@ -99,20 +107,77 @@ def test_list_and_dry_run_need_no_cluster_and_touch_none(run):
     assert "namespaces mp-run-wt-in, mp-run-wt-out" in done.stdout
 
 
-def test_a_plugin_with_a_flag_of_the_same_name_is_no_obstacle(tmp_path):
+CONFTEST = """
+def pytest_addoption(parser):
+    for name in ('--kubeconfig', '--image', '--seed', '--config', '--set', '--context'):
+        parser.addoption(name, default='theirs')
+"""
+MINE = """
+def test_it(request):
+    assert request.config.getoption('--seed') == 'mine'
+    assert request.config.getoption('--config') == 'theirs'
+"""
+
+
+def alone(where: Path, *flags: str) -> Done:
+    """A pytest of its own with the plugin, started in a folder."""
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "conformance.plugin", "-p", "no:cacheprovider")
+    around = {"PYTHONPATH": f"{where}:{ROOT}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(
+        [*command, *flags],
+        capture_output=True, text=True, timeout=120, check=False, cwd=where, env={**os.environ, **around},
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_conftest_with_flags_of_the_same_names_keeps_them(tmp_path):
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_mine.py").write_text(MINE)
+    done = alone(tmp_path, "--seed", "mine", "test_mine.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_plugin_or_conftest_with_a_flag_of_the_same_name_is_no_obstacle(tmp_path):
     (tmp_path / "other.py").write_text(
         "def pytest_addoption(parser): parser.addoption('--profile', '--seed', action='store_true')\n"
     )
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "other", "-p", "conformance.plugin")
+    (tmp_path / "conftest.py").write_text(CONFTEST.replace("'--seed', ", ""))
+    (tmp_path / "kube.yaml").touch()
     flags = ("--pyargs", "conformance", "--mesh", "none", "--mesh-profile", "weights", "--profile", "--collect-only")
-    done = subprocess.run(
-        [*command, *flags, "-p", "no:cacheprovider"],
-        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-    )  # fmt: skip
+    done = alone(
+        tmp_path, "-p", "other", *flags, "--kubeconfig", "kube.yaml", "--skip", "WT-02", "--mesh-set", "pods.labels.a=b"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[WT-01]" in done.stdout
+    assert "[WT-02]" not in done.stdout
     assert "[CB-01]" not in done.stdout
+
+
+def test_values_of_short_names_are_no_paths_of_tests():
+    line = ("conformance", "--mesh", "none", "--kubeconfig", "kube/config", "--list", "mine", "--only", "WT", "-k", "x")
+    assert without_values(["conformance", "none", "kube/config", "mine", "WT"], line) == ["conformance", "mine"]
+
+
+class Shuffler:
+    """Like `--ff`, it has the last word: its own order comes after those of all hooks that are no wrappers."""
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.pluginmanager.register(Mixed())
+
+
+class Mixed:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
+        yield
+        wished = ("WT-02", "MTLS-12", "CB-01", "WT-01", "CB-02")
+        items[:] = [next(one for one in items if f"[{name}]" in one.name) for name in wished]
+
+
+def test_checks_of_a_ground_stay_together_and_the_wide_ones_last_whoever_mixes_them(run):
+    only = ("--mesh-only", "WT-01,WT-02,CB-01,CB-02,MTLS-12")
+    done = run("--mesh", "none", *only, "--collect-only", plugins=(Shuffler(),))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"\[(\w+-\d+)\]", done.stdout) == ["WT-02", "WT-01", "CB-01", "CB-02", "MTLS-12"]
 
 
 def test_other_peoples_tests_are_left_alone(run, tmp_path):

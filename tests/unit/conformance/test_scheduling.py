@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from conformance.catalogue import checks, ground_of
-from conformance.scheduling import ByGround, checks_in
+from conformance.scheduling import ByGround, checks_in, together
 
 NODE = "conformance/test_mesh.py::test_mesh[{}]"
 
@@ -86,3 +86,11 @@ def test_checks_are_named_by_the_ids_of_their_items():
     found = checks_in([NODE.format("CB-01"), "tests/test_other.py::test_it[3]", NODE.format("INJ-05") + "@x"])
     assert [one.id for one in found] == ["CB-01", "INJ-05"]
     assert checks_in([]) == ()
+
+
+def test_grounds_are_taken_in_the_order_of_their_first_items():
+    named = ["wt", None, "wide", "cb", "wt", None, "cb", "wide"]
+    order = together(named)
+    assert [named[place] for place in order] == ["wt", "wt", None, "cb", "cb", None, "wide", "wide"]
+    assert order == [0, 4, 1, 3, 6, 5, 2, 7]
+    assert together([]) == []
