@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,6 @@ import yaml
 from conformance.context import Context
 from conformance.histories import NotKept, decode, encode
 from conformance.redaction import redact, redacted, redacted_history
-from fixtures.kube import ApiProblem
 from reports.errors import MeshproofError, UsageProblem
 from reports.model import Result, plain, result_from_json, result_to_json
 
@@ -104,27 +106,32 @@ def _objects(folder: Path, ctx: Context) -> None:
 
 def _space(folder: Path, ctx: Context, space: str, missing: list[str]) -> None:
     """Pods, their logs and proxies, events of one namespace."""
-    try:
+    pods: list[dict[str, Any]] = []
+    with _noting(missing, f"pods and events of {space}"):
         pods = ctx.kube.list("v1", "Pod", space)
         _json(folder / f"{space}.pods.json", redacted(plain(pods)))
         _json(folder / f"{space}.events.json", redacted(plain(ctx.kube.list("v1", "Event", space))))
-    except MeshproofError as error:
-        missing.append(f"{space}: {error.problem}")
-        return
     for pod in pods:
         name = pod["metadata"]["name"]
         containers = [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
         if pod.get("status", {}).get("phase") != "Running":
             continue
         for container in (one["name"] for one in containers):
-            try:
-                log = ctx.kube.logs(space, name, container)
-            except ApiProblem as error:
-                missing.append(f"log of {space}/{name} {container}: {error.message}")
-            else:
-                (folder / f"{name}.{container}.log").write_text(redact(log))
-        for file, text in ctx.adapter.dump(ctx.kube, space, name).items():
-            (folder / f"{name}.{file}").write_text(_clean_dump(text))
+            with _noting(missing, f"log of {space}/{name} {container}"):
+                (folder / f"{name}.{container}.log").write_text(redact(ctx.kube.logs(space, name, container)))
+        with _noting(missing, f"what the proxy of {space}/{name} says"):
+            for file, text in ctx.adapter.dump(ctx.kube, space, name).items():
+                (folder / f"{name}.{file}").write_text(_clean_dump(text))
+
+
+@contextmanager
+def _noting(missing: list[str], what: str) -> Iterator[None]:
+    """Note a part that cannot be fetched or written, and why, instead of giving up all that comes after it."""
+    try:
+        yield
+    except (MeshproofError, OSError, HTTPException) as error:
+        said = error.problem if isinstance(error, MeshproofError) else f"{type(error).__name__}: {error}"
+        missing.append(redact(f"{what}: {said}"))
 
 
 def _clean_dump(text: str) -> str:

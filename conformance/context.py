@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from conformance.ground import Ground, space_name
 from conformance.intents import Backend, Intent, Marker, Mode, MtlsMode
 from conformance.limits import LIMITS, Limits
 from conformance.pulse import Pulse
-from fixtures.kube import Kube, NotEventually, eventually
+from fixtures.kube import ApiProblem, Kube, NotEventually, eventually
 from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
 from fixtures.workloads.traffic import Batch, Client, Control, Job, Record
 from reports.errors import EnvironmentProblem
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_UNDECLARED = re.compile(r'(\S+): field not declared in schema|unknown field "([^"]+)"')
+"""How the API server says that the definition of a kind has no such field: to a server-side apply, and otherwise."""
 LOOKS = 3
 """The least number of looks at whether a configuration is in force."""
 LOOK_SECONDS = 0.3
@@ -193,14 +196,32 @@ class Context:
             self.render(MtlsMode(self.space(place), Mode.STRICT))
 
     def apply(self, *intents: Intent) -> None:
-        """Put intents into the cluster. They go with the ground's namespaces."""
+        """Put intents into the cluster. They go with the ground's namespaces.
+
+        `NotExpressible` where the mesh has no words for one, or the cluster's definitions lack a field that it takes.
+        """
         rendered = [self.render(intent) for intent in intents]
+        if any(part["kind"] == "Namespace" for one in rendered for part in one.merges):
+            raise NotExpressible(
+                "what its namespace says takes effect for new pods only: pods that run keep what they had"
+            )
         for one in rendered:
             self.applied.extend((*one.merges, *one.objects))
             for part in one.merges:
                 meta = part["metadata"]
                 self.kube.patch(part["apiVersion"], part["kind"], meta["name"], part, meta.get("namespace"))
-            self.kube.apply(*one.objects)
+            for item in one.objects:
+                self._apply(item)
+
+    def _apply(self, item: Mapping[str, Any]) -> None:
+        """Server-side apply is strict by itself: a field that the kind's definition lacks is refused, not dropped."""
+        try:
+            self.kube.apply(item)
+        except ApiProblem as error:
+            if lacking := _UNDECLARED.search(error.message):
+                field = (lacking[1] or lacking[2]).removeprefix(".")
+                raise NotExpressible(f"this cluster's definition of {item['kind']} has no {field}") from error
+            raise
 
     def remove(self, *objects: Mapping[str, Any]) -> None:
         """Delete objects that were applied; one that is gone already is fine."""

@@ -71,6 +71,10 @@ class Runner:
         self._turns.take(alone=ground_of(check.ground).wide)
         return self._evaluate(check, check.ground)
 
+    def found(self, check: Check) -> Result | None:
+        """The verdict of a check on its own ground, if it has been reached."""
+        return self._results.get((check.id, check.ground))
+
     def release(self, ground: str) -> None:
         """No more checks will be asked for on a ground."""
         context = self._contexts.pop(ground, None)
@@ -161,10 +165,21 @@ class Runner:
         judgement = excused(judgement, stall, 0.0)
         result = self._as_result(check, judgement, wall, seconds)
         if result.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE} and ground == check.ground:
-            folder = write_bundle(self.options.report_dir, context, result, history, problem, stall)
-            kept = Evidence("bundle", str(folder))
+            kept = self._keep(context, result, history, problem, stall)
             result = replace(result, evidence=(*result.evidence, kept))
         return result
+
+    def _keep(
+        self, context: Context | None, result: Result, history: object, problem: Exception | None, stall: float
+    ) -> Evidence:
+        """Where the bundle is. One that cannot be written costs no verdict: why not is evidence as well."""
+        try:
+            return Evidence(
+                "bundle", str(write_bundle(self.options.report_dir, context, result, history, problem, stall))
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the check has been judged
+            said = error.problem if isinstance(error, MeshproofError) else f"{type(error).__name__}: {error}"
+            return Evidence("no whole bundle", said)
 
     def _stall(self, context: Context) -> float:
         """How long this process or a pod of the check got no processor meanwhile, seconds; 0 where that matters not."""

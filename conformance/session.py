@@ -139,11 +139,12 @@ class Session:
         return self._runner.result(check)
 
     def for_report(self, check: Check) -> dict[str, Any] | None:
-        """A check's result on its way to the controller."""
-        if self._runner is None:
+        """A check's result on its way to the controller; None where none was reached. Nothing is judged here."""
+        result = self._runner.found(check) if self._runner is not None else None
+        if self._runner is None or result is None:
             return None
         waited = self._runner.waited.get(check.ground, 0.0)
-        return {"result": result_to_json(self.result(check)), "ground": check.ground, "waited": waited}
+        return {"result": result_to_json(result), "ground": check.ground, "waited": waited}
 
     def release(self, ground: str) -> None:
         """The ground is no longer needed."""

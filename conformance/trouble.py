@@ -7,7 +7,7 @@ from typing import Literal
 
 from conformance.context import NotExpressible, NotInForce
 from conformance.model import Judgement, failed, inconclusive
-from fixtures.kube import ApiProblem
+from fixtures.kube import UNKNOWN_KIND, ApiProblem
 from reports.errors import MeshproofError
 from reports.model import Verdict
 
@@ -32,6 +32,9 @@ class Trouble:
             return cls("not-expressible", str(error))
         if isinstance(error, NotInForce):
             return cls("not-in-force", str(error))
+        if isinstance(error, ApiProblem) and error.reason == UNKNOWN_KIND:
+            # Of a cluster without e.g. the Gateway API's definitions, which no mesh has to bring.
+            return cls("environment", f"{error.problem}: {error.fix}")
         if isinstance(error, ApiProblem) and error.status in REFUSALS:
             return cls("refused", error.message or error.problem)
         if isinstance(error, MeshproofError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from urllib.error import URLError
+from http.client import HTTPException
 from urllib.request import urlopen
 
 from fixtures.kube import ApiProblem, ForwardProblem, Kube
@@ -36,6 +36,6 @@ def dump_pages(
             try:
                 with urlopen(f"http://{host}:{local}{path}", timeout=SECONDS) as answer:
                     found[name] = answer.read().decode("utf-8", "replace")
-            except (URLError, OSError) as error:
+            except (OSError, HTTPException) as error:  # such as an answer that breaks off
                 found[name] = f"{UNREAD}{error}"
     return found

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import threading
 from dataclasses import replace
+from http.client import IncompleteRead
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conformance.adapters.pages import UNREAD, dump_pages
 from conformance.bundle import read_bundle, write_bundle
 from conformance.catalogue import checks, ground_of
 from conformance.checks.weights import Split
@@ -23,7 +29,7 @@ from conformance.redaction import REMOVED, redact, redacted, redacted_history
 from conformance.replay import replay
 from conformance.runner import judged
 from conformance.trouble import Trouble
-from fixtures.kube import ApiProblem
+from fixtures.kube import ApiProblem, Kube
 from meshproof_cli import main
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.model import Result, Verdict
@@ -201,6 +207,54 @@ def test_no_planted_secret_is_in_a_bundle(tmp_path):
         assert not [secret for secret in SECRETS if secret in text], path.name
     assert REMOVED in (folder / "web.app.log").read_text()
     assert next(iter(yaml.safe_load_all((folder / "intents.yaml").read_text())))["stringData"] == REMOVED
+
+
+class BrokenKube(LeakyKube):
+    """Of which no log is to be had."""
+
+    def logs(self, _space: str, _pod: str, _container: str) -> str:
+        raise EnvironmentProblem(f"the API server is unreachable: {TOKEN}")
+
+
+class BrokenMesh:
+    """Whose proxies break off in the middle of an answer."""
+
+    def dump(self, *_: object) -> dict[str, str]:
+        raise IncompleteRead(b"{")
+
+
+def test_what_cannot_be_had_is_named_and_the_rest_is_kept(tmp_path):
+    ctx = Context(cast("Any", BrokenKube()), cast("Any", BrokenMesh()), ground_of("wt"), run="r", image="i", alpha=1e-5)
+    folder = write_bundle(tmp_path, ctx, result(Verdict.FAIL, "bad"), BAD, None)
+    missing = (folder / "missing.txt").read_text()
+    assert "log of mp-r-wt-in/web app: the API server is unreachable" in missing
+    assert "what the proxy of mp-r-wt-in/web says: IncompleteRead" in missing
+    assert TOKEN not in missing
+    assert (folder / "mp-r-wt-out.pods.json").exists()
+
+
+class Cut(BaseHTTPRequestHandler):
+    """A server whose answers end too soon."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100")
+        self.end_headers()
+        self.wfile.write(b"half")
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is printed."""
+
+
+def test_a_page_that_breaks_off_costs_no_other_page():
+    with HTTPServer(("127.0.0.1", 0), Cut) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        at = contextlib.nullcontext(("127.0.0.1", server.server_port))
+        kube = cast("Kube", SimpleNamespace(forward=lambda *_: at))
+        found = dump_pages(kube, "ns", "pod", "", 15000, {"a.txt": "/a", "b.txt": "/b"})
+        server.shutdown()
+    assert found.keys() == {"a.txt", "b.txt"}
+    assert all(text.startswith(UNREAD) for text in found.values())
 
 
 @pytest.mark.parametrize(

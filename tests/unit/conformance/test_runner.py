@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from subprocess import PIPE
 from typing import Any, cast
 
 import pytest
 
-from conformance.adapters import load
+from conformance.adapters import Rendered, load
 from conformance.catalogue import checks, ground_of
 from conformance.context import Context, NotExpressible, NotInForce
 from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, failed, inconclusive, passed, proven
 from conformance.runner import Options, Runner
 from conformance.stalls import standstill
-from fixtures.kube import ApiProblem, ForwardProblem, Kube, eventually
+from conformance.trouble import Trouble
+from fixtures.kube import UNKNOWN_KIND, ApiProblem, ForwardProblem, Kube, eventually
 from fixtures.kube.runner import is_dead, runner_name
 from reports.errors import EnvironmentProblem
 from reports.model import Verdict
@@ -87,6 +89,7 @@ def ends_with(error: Exception) -> Callable[[Any], Any]:
         (ends_with(NotInForce("no mark")), passed, Verdict.FAIL),
         (ends_with(ApiProblem("refused", status=422, message="spec.x: bad")), passed, Verdict.FAIL),
         (ends_with(ApiProblem("down", status=503)), passed, Verdict.INCONCLUSIVE),
+        (ends_with(ApiProblem("no HTTPRoute", status=404, reason=UNKNOWN_KIND)), passed, Verdict.INCONCLUSIVE),
         (ends_with(EnvironmentProblem("gone")), passed, Verdict.INCONCLUSIVE),
         (ends_with(ZeroDivisionError("bug")), passed, Verdict.INCONCLUSIVE),
         (lambda _: "fine", lambda _: 1 / 0, Verdict.INCONCLUSIVE),
@@ -98,6 +101,88 @@ def test_every_end_of_a_check_has_its_verdict(tmp_path, collect, judge, verdict)
     assert result.reason
     bundled = (tmp_path / "bundles" / "XX-01" / "history.json").exists()
     assert bundled == (verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE})
+
+
+def test_a_bundle_that_cannot_be_written_costs_no_verdict(tmp_path):
+    collected: list[str] = []
+    (tmp_path / "bundles").write_text("a file where the folder should be")
+    made = runner(tmp_path)
+    check = made_up(lambda _: collected.append("once"), failed)
+    assert made.found(check) is None
+    result = made.result(check)
+    assert result.verdict is Verdict.FAIL
+    assert result.evidence[-1].title == "no whole bundle"
+    assert "FileExistsError" in str(result.evidence[-1].data) or "NotADirectory" in str(result.evidence[-1].data)
+    assert made.result(check) is made.found(check) is result
+    assert collected == ["once"]
+
+
+class Intents:
+    """An adapter and a cluster: every intent is the same rendering, and the server answers each apply like this."""
+
+    def __init__(self, rendered: Rendered, answer: Exception | None = None) -> None:
+        self.rendered = rendered
+        self.answer = answer
+        self.taken: list[str] = []
+
+    def render(self, _: object) -> Rendered:
+        return self.rendered
+
+    def patch(self, _version: str, kind: str, *_: object) -> None:
+        self.taken.append(kind)
+
+    def apply(self, item: Mapping[str, Any]) -> None:
+        if self.answer is not None:
+            raise self.answer
+        self.taken.append(item["kind"])
+
+    def put(self) -> None:
+        ground = ground_of("wt")
+        ctx = Context(cast("Kube", self), cast("Any", self), ground, run="r", image="i", alpha=1e-5)
+        ctx.apply(cast("Any", "intent"))
+
+
+ROUTE = {"apiVersion": "x/v1", "kind": "Route", "metadata": {"name": "a", "namespace": "ns"}, "spec": {"retry": {}}}
+SPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ns", "annotations": {"mode": "strict"}}}
+SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "ns"}}
+TYPED = (
+    "failed to create typed patch object (ns/a; x/v1, Kind=Route): .spec.rules[0].retry: field not declared in schema"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "field"),
+    [
+        (500, TYPED, "spec.rules[0].retry"),
+        (
+            400,
+            'Route in version "v1" cannot be handled: strict decoding error: unknown field "spec.retry"',
+            "spec.retry",
+        ),
+    ],
+)
+def test_a_field_that_the_clusters_definitions_lack_is_nothing_a_mesh_failed_at(status, message, field):
+    answer = ApiProblem("refused", status=status, message=message)
+    with pytest.raises(NotExpressible, match=f"this cluster's definition of Route has no {re.escape(field)}$"):
+        Intents(Rendered(objects=(ROUTE,)), answer).put()
+    refused = ApiProblem("refused", status=422, message="spec.retry: Invalid value")
+    with pytest.raises(ApiProblem, match="refused"):
+        Intents(Rendered(objects=(ROUTE,)), refused).put()
+
+
+def test_what_only_new_pods_take_over_is_not_told_to_running_ones():
+    made = Intents(Rendered(merges=(SERVICE,), objects=(ROUTE,)))
+    made.put()
+    assert made.taken == ["Service", "Route"]
+    made = Intents(Rendered(merges=(SPACE,), objects=(ROUTE,)))
+    with pytest.raises(NotExpressible, match="new pods only"):
+        made.put()
+    assert made.taken == []
+
+
+def test_a_kind_that_the_cluster_does_not_know_is_named_with_what_to_do():
+    error = ApiProblem("the cluster does not know HTTPRoute", status=404, reason=UNKNOWN_KIND, fix="install them")
+    assert Trouble.of(error).judgement.reason == "the cluster does not know HTTPRoute: install them"
 
 
 def test_a_result_says_how_to_see_it_again(tmp_path):
