@@ -107,7 +107,7 @@ WAY_IN = Ingress("front", "ns", "shop.example", "server", 8080, "secret")
     ],
 )
 def test_a_gateway_has_the_class_of_the_mesh(mesh: str, class_name: str, account: str):
-    found = load(mesh).render(WAY_IN)
+    found = load(mesh, {"version": "2"} if mesh == "kuma" else None).render(WAY_IN)
     assert not isinstance(found, Unsupported)
     *_, gateway, route = found.objects
     assert gateway["spec"]["gatewayClassName"] == class_name
