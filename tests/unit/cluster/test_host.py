@@ -51,6 +51,12 @@ def test_a_group_of_version_2_has_its_controllers_passed_on(tmp_path: Path) -> N
     assert (tmp_path / "one" / "cgroup.subtree_control").read_text() == "+pids"
 
 
+def test_no_controllers_are_passed_on_but_those_of_a_kubelet(tmp_path: Path) -> None:
+    fake_v2(tmp_path, "memory misc rdma")
+    Hierarchy(tmp_path).make("one")
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory"
+
+
 def test_a_group_of_version_2_that_cannot_pass_on_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_v2(tmp_path, "cpu")
     real = Path.write_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -90,6 +91,25 @@ def test_it_ends_when_its_starter_does_before_giving_it_a_plan() -> None:
         assert process.stdout.readline() == "up\n"
         process.stdin.close()
         assert process.wait(timeout=20) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_what_the_host_has_stays_in_reach_below_a_private_directory(tmp_path: Path) -> None:
+    """In a mount namespace of its own, all of it shared as the node's is."""
+    (tmp_path / "lib" / "kept").mkdir(parents=True)
+    (tmp_path / "lib" / "kept" / "file").write_text("still here")
+    (tmp_path / "stash").mkdir()
+    program = (
+        "import node; node._run('mount', '--make-rshared', '/');"
+        f" node._private_tmpfs('{tmp_path}/lib', '{tmp_path}/stash')"
+    )
+    read = f"cat {tmp_path}/lib/kept/file; touch {tmp_path}/lib/new"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f"cd {Path(node.__file__).parent} && {sys.executable} -c \"{program}\" && {read}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("still here", "")
+    assert not (tmp_path / "lib" / "new").exists()
 
 
 def test_a_path_is_a_gate(tmp_path: Path) -> None:

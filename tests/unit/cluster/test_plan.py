@@ -63,6 +63,20 @@ def test_the_parts_agree_on_addresses(site: Site) -> None:
     assert len(set(ranges)) == 1
 
 
+def test_pods_and_services_need_no_module_of_the_host(site: Site) -> None:
+    write_files(site)
+    network = json.loads((site.layout.etc / "cni" / "10-meshproof.conflist").read_text())
+    types = [network["plugins"][0]["ipam"]["type"], *(plugin["type"] for plugin in network["plugins"])]
+    assert "bridge" not in types
+    assert set(types) <= set(PARTS["cni"].packages)
+    assert not any("bridge" in name for name in node_plan(site, None)["network"]["sysctls"])
+
+
+def test_the_node_looks_for_programs_where_the_preflight_does(site: Site) -> None:
+    assert node_plan(site, None)["environment"]["PATH"].endswith(f":{places.ADMIN_PATH}")
+    assert "/usr/local/sbin" in places.ADMIN_PATH.split(":")
+
+
 def test_a_long_state_directory_makes_no_long_socket_path(site: Site) -> None:
     configuration = kubelet_configuration(site)
     assert configuration["containerRuntimeEndpoint"] == "unix:///run/containerd/containerd.sock"

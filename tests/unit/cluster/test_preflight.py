@@ -16,7 +16,7 @@ def root() -> int:
 def test_another_system_is_named_with_the_alternative() -> None:
     with pytest.raises(EnvironmentProblem, match="needs Linux, and this is darwin") as caught:
         preflight.check(platform="darwin", user=root)
-    assert "--cluster kind" in caught.value.fix
+    assert "kind" not in caught.value.fix
     assert "--kubeconfig" in caught.value.fix
 
 
@@ -32,6 +32,25 @@ def test_who_is_not_root_is_told() -> None:
         preflight.check(platform="linux", user=lambda: 1000)
 
 
+def test_a_program_where_the_node_does_not_look_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for place, found in ((tmp_path / "user", False), (tmp_path / "node", True)):
+        place.mkdir()
+        for tool in preflight.HOST_PACKAGES:
+            (place / tool).touch(mode=0o755)
+        monkeypatch.setenv("PATH", str(place))
+        monkeypatch.setattr(preflight, "ADMIN_PATH", str(tmp_path / "node"))
+        assert (preflight.missing_packages() == []) is found
+
+
+@pytest.mark.parametrize("variable", ["XDG_STATE_HOME", "XDG_CACHE_HOME"])
+@pytest.mark.parametrize("place", ["/run/user/0", "/var/run", "/var/log/x"])
+def test_a_place_that_the_node_hides_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, place: str) -> None:
+    monkeypatch.setenv(variable, place)
+    with pytest.raises(EnvironmentProblem, match=r"/meshproof is below (/run|/var/log), of which") as caught:
+        preflight.check(platform="linux", user=root)
+    assert variable in caught.value.fix
+
+
 def test_missing_programs_are_named_with_the_command_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda tool, **_: None if tool in {"runc", "ip"} else f"/usr/bin/{tool}")
     with pytest.raises(EnvironmentProblem, match="iproute2, runc") as caught:
@@ -41,7 +60,7 @@ def test_missing_programs_are_named_with_the_command_that_installs_them(monkeypa
 
 @pytest.mark.parametrize(
     ("broken", "feature"),
-    [("veth", "veth links"), ("type bridge", "bridges"), ("REDIRECT", "REDIRECT"), ("statistic", "statistic")],
+    [("veth", "veth links"), ("REDIRECT", "REDIRECT"), ("statistic", "statistic")],
 )
 def test_a_missing_kernel_feature_is_named(monkeypatch: pytest.MonkeyPatch, broken: str, feature: str) -> None:
     def inside(word: str) -> Callable[[str], str | None]:
