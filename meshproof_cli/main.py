@@ -85,7 +85,9 @@ def _root(
         typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    pass
+    from fixtures.proxies import exempt_own_clusters
+
+    exempt_own_clusters()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

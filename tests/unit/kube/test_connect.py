@@ -3,9 +3,12 @@
 import socket
 
 import pytest
+import urllib3
 import yaml
 
 from fixtures.kube import Kube
+from fixtures.kube.rest import open_api
+from fixtures.proxies import OWN, exempt_own_clusters
 from reports.errors import EnvironmentProblem
 
 
@@ -53,6 +56,51 @@ def test_nobody_listens(tmp_path):
         port = taken.getsockname()[1]
     said = problem(kubeconfig(tmp_path / "k", f"https://127.0.0.1:{port}"))
     assert said.endswith("is unreachable: connection refused")
+
+
+PROXY = "http://user:secret@127.0.0.1:1"
+"""Where nobody listens."""
+
+
+@pytest.fixture
+def proxied(monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "https_proxy", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+
+
+@pytest.mark.parametrize("server", ["https://10.213.0.2:6443", "https://127.0.0.1:4", "https://localhost:4"])
+def test_clusters_on_this_machine_are_reached_without_the_proxy(tmp_path, proxied, monkeypatch, server):
+    from kubernetes.client.rest import should_bypass_proxies
+
+    monkeypatch.setenv("NO_PROXY", "intern.example")
+    api = open_api(kubeconfig(tmp_path / "k", server), None)
+    assert type(api.client.rest_client.pool_manager) is urllib3.PoolManager
+    assert should_bypass_proxies("https://intern.example", api.configuration.no_proxy)
+
+
+def test_the_proxy_before_another_cluster_is_named_without_its_password(tmp_path, proxied):
+    said = problem(kubeconfig(tmp_path / "k", "https://192.0.2.1:6443"))
+    assert "is unreachable through the proxy http://127.0.0.1:1:" in said
+    assert "secret" not in said
+
+
+def test_a_proxy_that_the_kubeconfig_names_stands_before_the_loopback_too(tmp_path, proxied):
+    path = kubeconfig(tmp_path / "k", "https://127.0.0.1:4", **{"proxy-url": "http://127.0.0.1:2"})
+    assert "through the proxy http://127.0.0.1:2:" in problem(path)
+
+
+def test_child_programs_keep_the_users_exceptions_and_get_ours():
+    both = {"https_proxy": PROXY, "NO_PROXY": "a.example, b.example", "no_proxy": "c.example"}
+    exempt_own_clusters(both)
+    exempt_own_clusters(both)
+    wanted = {"c.example", "a.example", "b.example", *OWN}
+    assert both["NO_PROXY"] == both["no_proxy"]
+    assert set(both["no_proxy"].split(",")) == wanted
+    assert both["no_proxy"].count(OWN[0]) == 1
+    none = {"HOME": "/root"}
+    exempt_own_clusters(none)
+    assert none == {"HOME": "/root"}
 
 
 def test_a_server_that_never_answers(tmp_path):
