@@ -117,9 +117,19 @@ def _cluster(plan: Plan, maker: Provider) -> Cluster:
     # kind knows no owner: the clusters of runs that are no more are recognised by the number in their name.
     for left in maker.list():
         found = _NAME.fullmatch(left.name)
-        if found and not Path(f"/proc/{found[1]}").exists():
+        if found and not _runs(int(found[1])):
             maker.delete(left.name)
     return maker.create(name)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def _image(plan: Plan, ground: Ground, building: Future[Archive] | None, progress: Callable[[str], None]) -> str:

@@ -29,6 +29,10 @@ def check(plan: Plan) -> None:
 
         cluster = provider("existing", kubeconfig=plan.options.kubeconfig, context=plan.options.context).create("")
         Kube.connect(cluster.kubeconfig, cluster.context).close()
+    elif plan.provider == "kind":
+        from fixtures.cluster.kind.provider import check as engine_check
+
+        engine_check()
     elif plan.provider == "embedded":
         from fixtures.cluster.embedded.preflight import check as machine_check
 

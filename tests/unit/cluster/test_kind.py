@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fixtures.cluster.kind import engine
 from fixtures.cluster.kind.archives import NodeImage, program_layer, write_archive
 from fixtures.cluster.kind.base_image import containerd_config, debian_mirror
-from fixtures.cluster.kind.provider import KindProvider, cluster_config
+from fixtures.cluster.kind.provider import KindProvider, check, cluster_config
 from reports.errors import EnvironmentProblem, UsageProblem
 
 
@@ -81,6 +81,24 @@ def test_without_an_engine_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch)
         KindProvider().create("x")
     assert "embedded" in raised.value.fix
     assert KindProvider().list() == []
+
+
+def test_on_another_system_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "docker_answers", lambda: True)
+    with pytest.raises(EnvironmentProblem, match="on Linux only, and this is darwin") as raised:
+        check(platform="darwin")
+    assert "--kubeconfig" in raised.value.fix
+
+
+def test_an_archive_says_which_machine_it_is_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    program = tmp_path / "tool"
+    program.touch()
+    image = NodeImage("a.local/one:1", (), (program_layer(program, tmp_path / "tool.tar"),))
+    with tarfile.open(write_archive([image], tmp_path / "all.tar")) as archive:
+        manifest = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+        config = json.load(archive.extractfile(manifest[0]["Config"]))  # type: ignore[arg-type]
+    assert config["architecture"] == "arm64"
 
 
 def test_a_name_kind_does_not_take_is_a_usage_problem() -> None:
