@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from fixtures.cluster import HOST_PACKAGES
+from fixtures.cluster.embedded.site import ADMIN_PATH
 
 ROOT = Path(__file__).resolve().parents[3]
 
 PYTHON = f"""#!/bin/sh
 case "$1 $2" in
-  "-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+  "-m venv") mkdir -p "$3/bin" "$3/lib/python{sys.version_info[0]}.{sys.version_info[1]}"; cp "$0" "$3/bin/python" ;;
   "-m pip")
     echo "$*" >>"$PLAY/calls"
     cat "$PLAY/words" 2>/dev/null
@@ -112,6 +113,28 @@ def test_a_clone_that_was_moved_gets_a_new_environment(clone: Clone, tmp_path: P
     assert not (moved.folder / ".venv" / "stale").exists()
 
 
+@pytest.mark.parametrize("gone", ["interpreter", "version"])
+def test_an_environment_whose_python_is_gone_or_another_is_made_again(clone: Clone, gone: str):
+    clone.run()
+    venv = clone.folder / ".venv"
+    (venv / "stale").touch()
+    if gone == "interpreter":
+        (venv / "bin" / "python").unlink()
+        (venv / "bin" / "python").symlink_to("/nowhere/python3")
+    else:
+        next((venv / "lib").iterdir()).rename(venv / "lib" / "python3.10")
+    assert clone.run("x")[:2] == (7, "ran: x\n")
+    assert not (venv / "stale").exists()
+
+
+def test_an_environment_of_the_users_own_that_does_not_run_is_left_to_them(clone: Clone):
+    (clone.folder / ".venv" / "bin").mkdir(parents=True)
+    (clone.folder / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
+    code, _, err = clone.run("x")
+    assert (code, clone.calls()) == (3, [])
+    assert "remove that folder" in err
+
+
 def test_two_that_start_at_once_install_once(clone: Clone):
     both = [clone.start("one"), clone.start("two")]
     outs = [process.communicate(timeout=60)[0] for process in both]
@@ -132,6 +155,9 @@ def test_an_installation_that_broke_off_is_taken_up_again(clone: Clone):
         ("NewConnectionError: Failed to establish a new connection: timed out", "The package index cannot be reached"),
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "The disk is full"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "does not match the hash"),
+        ("ERROR: ReadTimeoutError: Read timed out.", "The package index cannot be reached"),
+        ("error: command 'gcc' failed: No such file or directory", "has to be compiled"),
+        ("Collecting toxiproxy-python\nERROR: something else", "packages: ERROR: something else"),
         ("ERROR: something else", "pip could not install the locked packages: ERROR: something else"),
     ],
 )
@@ -181,6 +207,8 @@ def test_nothing_is_installed_at_the_price_of_docker(clone: Clone):
     for name, text in programs.items():
         (clone.play / name).write_text(f"#!/bin/sh\n{text}\n")
         (clone.play / name).chmod(0o755)
+    launcher = clone.folder / "meshproof"
+    launcher.write_text(launcher.read_text().replace("ADMIN_PATH=", f"ADMIN_PATH={clone.play}:", 1))
     clone.run(MESHPROOF_NO_INSTALL="", PATH=f"{clone.play}:{os.environ['PATH']}")
     _, install = (clone.play / "apt").read_text().splitlines()
     assert "runc" not in install.split()
@@ -192,6 +220,20 @@ def test_the_launcher_installs_what_the_embedded_cluster_calls():
     assert listed
     own = {"ca-certificates", "python3-venv"}  # for the downloads, and for the launcher itself
     assert listed[1].split() == sorted({*HOST_PACKAGES.values(), *own})
+    assert f"\nADMIN_PATH={ADMIN_PATH}\n" in (ROOT / "meshproof").read_text()
+
+
+def test_what_has_no_wheel_for_a_machine_gets_a_compiler(clone: Clone):
+    for name, text in {"dpkg-query": "exit 1", "uname": "echo Linux aarch64", "id": "echo 1000"}.items():
+        (clone.play / name).write_text(f"#!/bin/sh\n{text}\n")
+        (clone.play / name).chmod(0o755)
+    for name in ("sh", "dirname", "readlink", "cat", "cmp", "mkdir", "rm", "cp", "chmod", "awk", "grep", "cut"):
+        (clone.play / name).symlink_to(shutil.which(name) or name)
+    (clone.play / "python").write_text(PYTHON.replace('case "$1 $2" in', 'case "$1 $2" in\n  *Python.h*) exit 1 ;;'))
+    launcher = clone.folder / "meshproof"
+    launcher.write_text(launcher.read_text().replace(":/usr/local/sbin:/usr/sbin:/sbin\n", "\n", 1))
+    _, _, err = clone.run(PATH=str(clone.play))
+    assert re.search("that the embedded cluster and the Python packages need.* gcc libc6-dev python3-dev$", err, re.M)
 
 
 @pytest.mark.parametrize("shell", [name for name in ("sh", "dash", "bash") if shutil.which(name)])
