@@ -11,7 +11,10 @@ import uuid
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from email.message import Message
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
 
 import pytest
 from hypothesis import given, settings
@@ -32,7 +35,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GOCACHE", os.environ.get("GOCACHE") or str(home / "go-build"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (paths.cache_dir() / "programs").mkdir(parents=True)
-    monkeypatch.setattr(downloads, "_unreachable", set())
+    monkeypatch.setattr(downloads, "_unreachable", {})
+    monkeypatch.setattr(downloads, "_said", set())
     return tmp_path
 
 
@@ -135,13 +139,12 @@ def web(files: dict[str, bytes]) -> Callable[..., io.BytesIO]:
     class Answer(io.BytesIO):
         headers: dict[str, str] = {}  # noqa: RUF012 - stands in for a message object
 
-    def urlopen(url: str, timeout: float) -> io.BytesIO:
-        assert timeout <= 3
+    def opened(url: str) -> io.BytesIO:
         if url not in files:
-            raise OSError("no such host")
+            raise HTTPError(url, 404, "Not Found", Message(), None)
         return Answer(files[url])
 
-    return urlopen
+    return opened
 
 
 def small_part(members: dict[str, str] | None = None) -> Part:
@@ -157,7 +160,7 @@ def quiet(_: str) -> None:
 def test_a_good_download_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = small_part()
     site = f"https://h/{part.version}"
-    monkeypatch.setattr("urllib.request.urlopen", web({f"{site}/tool": b"content", f"{site}/sums": SUM.encode()}))
+    monkeypatch.setattr(downloads, "_open", web({f"{site}/tool": b"content", f"{site}/sums": SUM.encode()}))
     assert downloads.download(part, ["tool"], tmp_path, quiet) == {"tool"}
     assert (tmp_path / "tool").read_bytes() == b"content"
     assert os.access(tmp_path / "tool", os.X_OK)
@@ -167,22 +170,53 @@ def test_a_good_download_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_download_with_other_contents_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     part = small_part()
     site = f"https://h/{part.version}"
-    monkeypatch.setattr("urllib.request.urlopen", web({f"{site}/tool": content, f"{site}/sums": SUM.encode()}))
+    monkeypatch.setattr(downloads, "_open", web({f"{site}/tool": content, f"{site}/sums": SUM.encode()}))
     assert downloads.download(part, ["tool"], tmp_path, quiet) == set()
     assert not (tmp_path / "tool").exists()
 
 
-def test_a_host_that_does_not_answer_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_does_not_answer_is_asked_once_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked = []
 
-    def urlopen(url: str, timeout: float) -> io.BytesIO:
-        asked.append((url, timeout))
-        raise OSError("no route")
+    def opened(url: str) -> io.BytesIO:
+        asked.append(url)
+        raise URLError("no route")
 
-    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    monkeypatch.setattr(downloads, "_open", opened)
     for _ in range(3):
         assert downloads.download(small_part(), ["tool"], tmp_path, quiet) == set()
     assert len(asked) == 1
+    assert capsys.readouterr().err.splitlines() == ["   tool cannot be had from h (no route); building Tool"]
+
+
+def test_a_file_that_is_not_there_says_nothing_of_the_others_of_its_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = small_part()
+    site = f"https://h/{part.version}"
+    monkeypatch.setattr(downloads, "_open", web({}))
+    assert downloads.download(part, ["tool"], tmp_path, quiet) == set()
+    assert "(HTTP status 404)" in capsys.readouterr().err
+    monkeypatch.setattr(downloads, "_open", web({f"{site}/tool": b"content", f"{site}/sums": SUM.encode()}))
+    assert downloads.download(part, ["tool"], tmp_path, quiet) == {"tool"}
+
+
+def test_a_slow_answer_is_waited_for_longer_than_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    class Socket:
+        def settimeout(self, seconds: float) -> None:
+            seen.append(seconds)
+
+    def connect(self: Any) -> None:
+        seen.append(self.timeout)
+        self.sock = Socket()
+
+    monkeypatch.setattr("http.client.HTTPSConnection.connect", connect)
+    downloads._Connection("h", timeout=1).connect()
+    assert seen == [downloads.CONNECT_SECONDS, downloads.READ_SECONDS]
 
 
 def test_a_program_is_taken_out_of_its_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +228,7 @@ def test_a_program_is_taken_out_of_its_archive(tmp_path: Path, monkeypatch: pyte
     part = small_part({"tool": "dir/tool"})
     site = f"https://h/{part.version}"
     files = {f"{site}/tool": buffer.getvalue(), f"{site}/sums": hashlib.sha256(buffer.getvalue()).hexdigest().encode()}
-    monkeypatch.setattr("urllib.request.urlopen", web(files))
+    monkeypatch.setattr(downloads, "_open", web(files))
     assert downloads.download(part, ["tool"], tmp_path, quiet) == {"tool"}
     assert (tmp_path / "tool").read_bytes() == b"tool"
 
