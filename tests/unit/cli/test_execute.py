@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from chaos.log import NotTakenBack
 from chaos.settings import Settings
 from fixtures.cluster import Cluster
 from load.meshing import limited
-from meshproof_cli import judging
+from meshproof_cli import ground, judging
 from meshproof_cli.execute import execute, finished
 from meshproof_cli.ground import Ground
 from meshproof_cli.plan import Known, Options, Plan, Selection
@@ -198,6 +200,15 @@ def test_a_broken_writer_spares_the_others_and_the_clean_up(
     assert isinstance(trouble, ValueError)
     assert maker.done == ["delete"]
     assert len(list(tmp_path.iterdir())) == len(FORMATS) - 1
+
+
+def test_a_run_counts_as_over_only_if_its_process_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On systems without /proc too."""
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    assert ground._runs(os.getpid())
+    assert not ground._runs(gone.pid)
 
 
 def test_what_disturbs_a_cluster_is_done_again_with_the_same_consent() -> None:

@@ -103,10 +103,10 @@ def test_what_the_host_has_stays_in_reach_below_a_private_directory(tmp_path: Pa
         "import node; node._run('mount', '--make-rshared', '/');"
         f" node._private_tmpfs('{tmp_path}/lib', '{tmp_path}/stash')"
     )
-    read = f"cat {tmp_path}/lib/kept/file; touch {tmp_path}/lib/new"
+    read = f'"$0" -c "$1" && cat {tmp_path}/lib/kept/file && touch {tmp_path}/lib/new'
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", f"cd {Path(node.__file__).parent} && {sys.executable} -c \"{program}\" && {read}"],
-        capture_output=True, text=True, check=False,
+        ["unshare", "--mount", "sh", "-c", read, sys.executable, program],
+        capture_output=True, text=True, check=False, cwd=Path(node.__file__).parent,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("still here", "")
     assert not (tmp_path / "lib" / "new").exists()

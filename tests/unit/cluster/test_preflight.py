@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.cluster import HOST_PACKAGES
 from fixtures.cluster.embedded import preflight
 from reports.errors import EnvironmentProblem
 
@@ -35,7 +36,7 @@ def test_who_is_not_root_is_told() -> None:
 def test_a_program_where_the_node_does_not_look_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for place, found in ((tmp_path / "user", False), (tmp_path / "node", True)):
         place.mkdir()
-        for tool in preflight.HOST_PACKAGES:
+        for tool in HOST_PACKAGES:
             (place / tool).touch(mode=0o755)
         monkeypatch.setenv("PATH", str(place))
         monkeypatch.setattr(preflight, "ADMIN_PATH", str(tmp_path / "node"))

@@ -233,7 +233,9 @@ def test_what_has_no_wheel_for_a_machine_gets_a_compiler(clone: Clone):
     launcher = clone.folder / "meshproof"
     launcher.write_text(launcher.read_text().replace(":/usr/local/sbin:/usr/sbin:/sbin\n", "\n", 1))
     _, _, err = clone.run(PATH=str(clone.play))
-    assert re.search("that the embedded cluster and the Python packages need.* gcc libc6-dev python3-dev$", err, re.M)
+    assert re.search(
+        "the embedded cluster and the Python packages need.* gcc libc6-dev python3-dev$", err, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("shell", [name for name in ("sh", "dash", "bash") if shutil.which(name)])
