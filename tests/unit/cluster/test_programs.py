@@ -295,6 +295,22 @@ def test_a_full_disk_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPa
     building.require_space(tmp_path, 1, "anything")
 
 
+def test_what_was_downloaded_takes_no_room_to_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    part, asked = PARTS["kubernetes"], []
+
+    def require(_: Path, megabytes: int, what: str) -> None:
+        asked.append(megabytes)
+        raise EnvironmentProblem(what)
+
+    monkeypatch.setattr(building, "find_go", lambda _: Path("go"))
+    monkeypatch.setattr(building, "_output", lambda *_: '{"GOCACHE": "/c", "GOMODCACHE": "/c"}')
+    monkeypatch.setattr(building, "require_space", require)
+    for names in (set(part.packages) - set(part.downloads), part.packages):
+        with pytest.raises(EnvironmentProblem):
+            building.build(part, names, tmp_path, quiet)
+    assert asked == [2000, 7000]
+
+
 def test_a_disk_that_fills_up_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
