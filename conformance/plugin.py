@@ -72,9 +72,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _is_worker(config):
         _refuse_copies(config)
     from conformance.opening import open_session
+    from fixtures.interrupts import end_like_ctrl_c
 
     ours = open_session(config)
     config.stash[SESSION] = ours
+    config.add_cleanup(end_like_ctrl_c())
     if not _is_worker(config):
         config.pluginmanager.register(Gatherer(ours), "meshproof_gatherer")
 
@@ -249,6 +251,10 @@ class Gatherer:
         found = getattr(report, REPORT, None)
         if found is not None:
             self.session.gather(found)
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """What was judged until now is written, and says that there was an end."""
+        self.session.interrupted = True
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table of verdicts."""

@@ -27,8 +27,10 @@ from conformance.outage import Turns, restore
 from conformance.runner import Options, Runner
 from conformance.sweeping import sweep, sweep_dead
 from conformance.usage import as_usage
+from fixtures.interrupts import cleaning_up
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem, MeshproofError
+from reports.files import write_text
 from reports.model import JSON, Result, Run, Stage, Verdict, result_from_json, result_to_json, to_json
 
 __all__ = ["Session"]
@@ -82,6 +84,8 @@ class Session:
         self._sweep_seconds = 0.0
         self._stuck: list[str] = []
         self._finished = False
+        self.interrupted = False
+        """Whether somebody ended it before every check was judged."""
 
     # -- before ----------------------------------------------------------------------------------------------------
 
@@ -161,10 +165,14 @@ class Session:
     # -- after -----------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """End port-forwards; where results come together sweep the cluster and write them. Twice is once."""
+        """End port-forwards; where results come together sweep the cluster and write them. Twice is once.
+
+        They are written before it, too: it takes its time, and whoever ends the run may not have it.
+        """
         if self._finished:
             return
         self._finished = True
+        cleaning_up()
         if self._runner is not None:
             self._runner.close()
         if self._keeper is not None:
@@ -172,13 +180,20 @@ class Session:
         if self._worker or self._kube is None:
             return
         Turns(self.options.run).end()
+        self._write()
         started = time.monotonic()
+        if self._controller:
+            # A worker that was ended in the midst of a check could not give the control plane back.
+            with contextlib.suppress(MeshproofError):
+                restore(self._kube, self.adapter.control_plane())
         self._stuck = sweep(self._kube, self.options.run, wait=self._wait)
         self._sweep_seconds = time.monotonic() - started
+        self._write()
+
+    def _write(self) -> None:
         if self._results:
-            self.options.report_dir.mkdir(parents=True, exist_ok=True)
             text = json.dumps(to_json(self.run()), indent=1, ensure_ascii=False)
-            (self.options.report_dir / RESULTS).write_text(text + "\n")
+            write_text(self.options.report_dir / RESULTS, text + "\n")
 
     def run(self) -> Run:
         """Everything found out, in the published model."""
@@ -196,7 +211,7 @@ class Session:
             environment={"kubernetes": facts.kubernetes, "image": self.options.image},
             started=self._started,
             seconds=time.monotonic() - self._clock,
-            stages=(*self._stages(), Stage("clean-up", self._sweep_seconds, problem=self._left())),
+            stages=(*self._stages(), *self._early(), Stage("clean-up", self._sweep_seconds, problem=self._left())),
             results=results,
             options={
                 **self._picked,
@@ -205,6 +220,9 @@ class Session:
             },
             product_version=own,
         )
+
+    def _early(self) -> tuple[Stage, ...]:
+        return (Stage("judging", 0.0, problem="interrupted"),) if self.interrupted else ()
 
     def _left(self) -> str:
         return f"namespaces not gone: {', '.join(self._stuck)}" if self._stuck else ""

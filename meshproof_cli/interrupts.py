@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-from types import FrameType
+from fixtures import interrupts
 
 __all__ = ["end_like_ctrl_c"]
 
 
 def end_like_ctrl_c() -> None:
-    """From now on SIGTERM and SIGHUP raise `KeyboardInterrupt` in the main thread; `nohup` stays in force."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    """From now on the first SIGINT, SIGTERM or SIGHUP raises `KeyboardInterrupt`; the second no longer does."""
+    interrupts.end_like_ctrl_c()

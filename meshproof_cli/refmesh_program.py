@@ -7,11 +7,13 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from meshproof_cli.processes import child_command, module_command, module_environment
+from meshproof_cli.processes import Child, child_command, module_command, module_environment
 from meshproof_cli.refmesh_setting import refmesh_variables
 from reports.errors import EnvironmentProblem, ExitCode, MeshproofError, UsageProblem
 
 __all__ = ["defects", "refmesh"]
+
+_PATIENCE = 10.0  # seconds for it to end where we are told to: what it has begun is taken away afterwards
 
 
 def defects() -> list[dict[str, Any]]:
@@ -28,13 +30,17 @@ def defects() -> list[dict[str, Any]]:
 
 
 def refmesh(*arguments: str, progress: Callable[[str], None]) -> None:
-    """Run refmesh's own program. Raises a `MeshproofError` with its complaint."""
+    """Run refmesh's own program. Raises a `MeshproofError` with its complaint.
+
+    It has ended also where an interrupt goes on from here: it would work against what is done next.
+    """
     lines: list[str] = []
     environment = module_environment(refmesh_variables())
-    with subprocess.Popen(
-        child_command("refmesh", *arguments),
-        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+    with Child(
+        child_command("refmesh", *arguments), _PATIENCE,
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    ) as child:  # fmt: skip
+        process = child.process
         for line in process.stderr or ():
             if line.strip():
                 lines.append(line.strip())

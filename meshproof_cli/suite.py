@@ -7,17 +7,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TextIO
 
-from meshproof_cli.processes import child_command, module_environment
+from meshproof_cli.processes import Child, child_command, module_environment
 from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
-from reports.model import Run
+from reports.model import Result, Run
 
-__all__ = ["Suite", "judge"]
+__all__ = ["BrokenOff", "Interrupted", "Suite", "judge"]
 
 OUTCOME = re.compile(
     r"\b(PASSED|FAILED|SKIPPED|ERROR)\b.*?\[([A-Z]+-\d+)[\]@]|\[([A-Z]+-\d+)[\]@].*?\b(PASSED|FAILED|SKIPPED)"
@@ -25,7 +26,24 @@ OUTCOME = re.compile(
 _PYTEST_RAN = (0, 1)
 _PYTEST_USAGE = 4
 _LOOK = 0.3  # seconds between looks at whether the suite is late or not wanted any more
-_PATIENCE = 45.0  # seconds for pytest to take its namespaces away after an interrupt
+_PATIENCE = 120.0  # seconds to take namespaces away and bring a stopped control plane back after an interrupt
+
+
+class BrokenOff(EnvironmentProblem):
+    """The suite was ended before it had judged everything."""
+
+    def __init__(self, problem: str, results: tuple[Result, ...], *, fix: str = "") -> None:
+        super().__init__(problem, fix=fix)
+        self.results = results
+        """What it had judged."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """As `BrokenOff`, where the user wants the end of everything."""
+
+    def __init__(self, results: tuple[Result, ...]) -> None:
+        super().__init__()
+        self.results = results
 
 
 @dataclass(frozen=True)
@@ -59,26 +77,50 @@ class Suite:
 def judge(suite: Suite, report: Callable[[str], None], cancel: threading.Event | None = None) -> Run:
     """Judge; the log and the bundles of failures stay in the suite's directory.
 
-    Raises a `MeshproofError` where pytest could not judge at all, or was ended by `cancel`, which any thread may set.
+    Raises a `MeshproofError` where pytest could not judge at all; `BrokenOff` where it was late, or was ended by
+    `cancel`, which any thread may set; `Interrupted` for Ctrl-C and its like. It has cleaned up and ended by then.
     """
     suite.directory.mkdir(parents=True, exist_ok=True)
     log, results = suite.directory / "pytest.log", suite.directory / "results.json"
     results.unlink(missing_ok=True)
     done: set[str] = set()
-    with log.open("w", encoding="utf-8") as kept, _process(suite.command, suite.directory) as process:
-        with _watched(process, suite.limit, cancel) as late:
-            for line in process.stdout or ():
-                kept.write(line)
-                if found := OUTCOME.search(line):
-                    done.add(found[2] or found[3])
-                    report(f"{len(done)} of {len(suite.ids)} checks, {found[2] or found[3]} done")
+    try:
+        with log.open("w", encoding="utf-8") as kept, _child(suite) as child:
+            lines = _lines(child, kept)
+            try:
+                with _watched(child, suite.limit, cancel) as late:
+                    for line in lines:
+                        if found := OUTCOME.search(line):
+                            done.add(found[2] or found[3])
+                            report(f"{len(done)} of {len(suite.ids)} checks, {found[2] or found[3]} done")
+            except BaseException:
+                child.tell_to_end()
+                for _ in _lines(child, kept):  # what it says of its clean-up; a full pipe would stop it
+                    pass
+                raise
+    except KeyboardInterrupt as error:
+        raise Interrupted(_so_far(results)) from error
     if cancel is not None and cancel.is_set():
-        raise EnvironmentProblem("the conformance suite was told to end")
+        raise BrokenOff("the conformance suite was told to end", _so_far(results))
     if late.is_set():
-        raise EnvironmentProblem(f"the conformance suite did not end within {suite.limit:.0f} s", fix=f"see {log}")
-    if process.returncode not in _PYTEST_RAN and not results.is_file():
-        raise _complaint(process.returncode, log)
+        problem = f"the conformance suite did not end within {suite.limit:.0f} s"
+        raise BrokenOff(problem, _so_far(results), fix=f"see {log}")
+    if child.process.returncode not in _PYTEST_RAN and not results.is_file():
+        raise _complaint(child.process.returncode, log)
     return read_results(results)
+
+
+def _lines(child: Child, kept: TextIO) -> Iterator[str]:
+    for line in child.process.stdout or ():
+        kept.write(line)
+        yield line
+
+
+def _so_far(results: Path) -> tuple[Result, ...]:
+    """What the suite has judged, where it came to write that down."""
+    with suppress(UsageProblem):
+        return read_results(results).results
+    return ()
 
 
 def _plugin() -> list[str]:
@@ -88,8 +130,8 @@ def _plugin() -> list[str]:
 
 
 @contextmanager
-def _watched(process: subprocess.Popen[str], limit: float, cancel: threading.Event | None) -> Iterator[threading.Event]:
-    """Tell the process to end when it is late or not wanted any more; the event is set if it was late."""
+def _watched(child: Child, limit: float, cancel: threading.Event | None) -> Iterator[threading.Event]:
+    """Tell the child to end when it is late or not wanted any more; the event is set if it was late."""
     late, ended = threading.Event(), threading.Event()
     deadline = time.monotonic() + limit
 
@@ -98,7 +140,7 @@ def _watched(process: subprocess.Popen[str], limit: float, cancel: threading.Eve
             if time.monotonic() > deadline:
                 late.set()
             if late.is_set() or (cancel is not None and cancel.is_set()):
-                process.terminate()
+                child.tell_to_end()
                 return
 
     watcher = threading.Thread(target=watch, name="suite watcher", daemon=True)
@@ -110,30 +152,13 @@ def _watched(process: subprocess.Popen[str], limit: float, cancel: threading.Eve
         watcher.join()
 
 
-@contextmanager
-def _process(command: list[str], directory: Path) -> Iterator[subprocess.Popen[str]]:
-    """A child that is waited for; after an interrupt it gets the time to clean up after itself."""
-    process = subprocess.Popen(
-        command,
-        cwd=directory,
+def _child(suite: Suite) -> Child:
+    return Child(
+        suite.command, _PATIENCE,
+        cwd=suite.directory,
         env=module_environment([("PYTHONUNBUFFERED", "1"), ("COLUMNS", "200")]),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, encoding="utf-8", errors="replace",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    try:
-        yield process
-        process.wait()
-    except BaseException:
-        process.terminate()
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        raise
-    finally:
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 def _complaint(code: int, log: Path) -> MeshproofError:

@@ -72,6 +72,7 @@ def attempt(bench: Bench, subject: Subject, report: Callable[[str], None]) -> Tr
                 break
     except MeshproofError as error:
         problem = error.problem
+        found |= {one.id: one for one in getattr(error, "results", ()) if one.id in bench.checks}
     return Trial(
         subject=subject,
         verdicts={name: one.verdict for name, one in found.items()},
