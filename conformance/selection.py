@@ -14,7 +14,9 @@ from conformance.profiles import FULL
 from reports.choice import choose
 from reports.errors import UsageProblem
 
-__all__ = ["Selection", "Wish", "chosen", "excuses", "features", "fitting", "shuffled", "spared"]
+__all__ = ["SPARED", "Selection", "Wish", "chosen", "excuses", "features", "fitting", "shuffled", "spared"]
+
+SPARED = "it disturbs the mesh as a whole (its control plane, its root, its mode): --disruptive allows that"
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,7 @@ def spared(selection: Selection, farewell: str, *, mesh: bool, disruptive: bool)
                 f"it takes the mesh off the cluster: ask for it alone, by --only {one.id} --set uninstall=COMMAND"
             )
         elif disturbs(one) and not disruptive:
-            reasons[one.id] = (
-                "it disturbs the mesh as a whole (its control plane, its root, its mode): --disruptive allows that"
-            )
+            reasons[one.id] = SPARED
     return replace(selection, excused={**reasons, **selection.excused})
 
 

@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import Literal
 
 from chaos.log import NotTakenBack
+from conformance.selection import SPARED
 from fixtures.cluster import provider
+from fixtures.interrupts import cleaning_up
 from meshproof_cli import judging
 from meshproof_cli.ground import Ground, clean, facts, prepare
 from meshproof_cli.plan import Known, Plan
 from meshproof_cli.settings import adapter_of
 from meshproof_cli.stages import Stages, one_sentence
+from meshproof_cli.suite import BrokenOff, Interrupted
 from reports.commands import command
 from reports.console import Step, say
 from reports.files import clear_directory
 from reports.model import JSON, Result, Run, Verdict
 from reports.writers import FORMATS, write
 
-__all__ = ["execute", "finished"]
+__all__ = ["execute", "finished", "options_of"]
 
 
 def execute(
@@ -46,7 +49,7 @@ def execute(
             seconds=time.monotonic() - clock,
             stages=stages.done,
             results=finished(plan, known, found, trouble[0] if trouble else None),
-            options=_options(plan),
+            options=options_of(plan),
             product_version=version,
         )
 
@@ -66,6 +69,7 @@ def execute(
             shown.update(str(directory))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again at the end, after the clean-up
         trouble.append(error)
+    cleaning_up()
     try:
         with stages.stage("clean-up") as shown:
             shown.update(clean(plan, ground))
@@ -78,15 +82,19 @@ def execute(
 
 
 def finished(plan: Plan, known: Known, found: Iterable[Result], stopped_by: BaseException | None) -> tuple[Result, ...]:
-    """The results with the catalogue's order, a reproduce command each, and not-run for what was never reached."""
+    """The results with the catalogue's order, a reproduce command each, and not-run for what was never reached.
+
+    What is spared a mesh that was there before is unsupported, as the suite by itself says it.
+    """
     by_id = {result.id: result for result in found}
     why = f"the run ended before: {one_sentence(stopped_by)}" if stopped_by else "nothing was reported for it"
     results = []
-    for one in dict.fromkeys([*plan.selection.ids, *by_id]):
+    for one in dict.fromkeys([*plan.selection.ids, *plan.spared, *by_id]):
         result = by_id.get(one)
         if result is None:
-            kind, group = _kind(plan, known, one)
-            result = Result(one, known.titles.get(one, one), kind, group, "core", Verdict.NOT_RUN, why)
+            kind, group = _kind(known, one)
+            verdict, reason = (Verdict.UNSUPPORTED, SPARED) if one in plan.spared else (Verdict.NOT_RUN, why)
+            result = Result(one, known.titles.get(one, one), kind, group, "core", verdict, reason)
         if plan.create or not result.reproduce:
             result = replace(result, reproduce=_again(plan, one))
         results.append(result)
@@ -136,11 +144,12 @@ def _judge(
     try:
         with stages.stage(name) as shown:
             found.extend(judge(shown))
-    except NotTakenBack as error:
+    except (NotTakenBack, Interrupted) as error:
         found.extend(error.results)
         say(f"   {one_sentence(error)}")
         raise
     except Exception as error:  # noqa: BLE001 - raised again at the end, after report and clean-up
+        found.extend(error.results if isinstance(error, BrokenOff) else ())
         trouble.append(error)
         say(f"   {one_sentence(error)}")
 
@@ -157,10 +166,10 @@ def _keep_logs(ground: Ground, directory: Path) -> None:
             ground.provider.logs(ground.cluster.name, directory / "cluster-logs")
 
 
-def _kind(plan: Plan, known: Known, one: str) -> tuple[Literal["check", "experiment", "measurement"], str]:
-    if one in plan.selection.experiments:
+def _kind(known: Known, one: str) -> tuple[Literal["check", "experiment", "measurement"], str]:
+    if one in known.experiments:
         return "experiment", "chaos"
-    if one in plan.selection.measurements:
+    if one in known.measurements:
         return "measurement", "latency"
     return "check", known.checks.get(one, "")
 
@@ -174,7 +183,7 @@ def _again(plan: Plan, one: str) -> str:
         "--context": options.context,
         "--defect": options.defect,
         "--image": options.image,
-        "--disruptive": options.disruptive and not plan.create,
+        "--disruptive": (options.disruptive or one in plan.spared) and not plan.create,
         "--config": options.config and options.config.resolve(),
         "--set": options.assignments,
         "--only": one,
@@ -182,7 +191,8 @@ def _again(plan: Plan, one: str) -> str:
     return command(["meshproof", "run"], flags)
 
 
-def _options(plan: Plan) -> dict[str, JSON]:
+def options_of(plan: Plan) -> dict[str, JSON]:
+    """What narrows or changes a run, for its report: a part of the catalogue must not look like the whole."""
     options = plan.options
     given: dict[str, JSON] = {"mesh": options.mesh, "cluster": plan.provider}
     if options.profile:
@@ -195,6 +205,12 @@ def _options(plan: Plan) -> dict[str, JSON]:
         given["features"] = list(options.features)
     if options.exempt:
         given["exempt"] = list(options.exempt)
+    if options.rerun_failed is not None:
+        given["rerun_failed"] = str(options.rerun_failed)
+    if plan.spared:
+        given["spared"] = list(plan.spared)
+    if options.disruptive and not plan.create:
+        given["disruptive"] = True
     if options.seed is not None:
         given["seed"] = options.seed
     if options.defect:

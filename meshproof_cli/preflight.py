@@ -10,7 +10,7 @@ from meshproof_cli.plan import Plan
 from meshproof_cli.refmesh_program import defects
 from meshproof_cli.settings import adapter_of
 from reports.choice import choose
-from reports.errors import EnvironmentProblem
+from reports.errors import EnvironmentProblem, UsageProblem
 
 __all__ = ["check", "check_words"]
 
@@ -40,8 +40,18 @@ def check(plan: Plan) -> None:
 
 
 def check_words(plan: Plan) -> None:
-    """Raise `UsageProblem` for a setting that the mesh does not take, or a defect that refmesh does not know."""
+    """Raise `UsageProblem` for a word that means nothing here.
+
+    That is a setting that the mesh does not take, a defect that refmesh does not know, or an earlier report that this
+    run would replace.
+    """
     adapter_of(plan.options)
+    earlier, target = plan.options.rerun_failed, plan.options.report_dir.resolve()
+    if earlier is not None and target in (earlier.resolve(), *earlier.resolve().parents):
+        raise UsageProblem(
+            f"the new report would replace {earlier}, the one that --rerun-failed names",
+            fix="name another place with --report-dir",
+        )
     if plan.options.defect is not None:
         choose(
             plan.options.defect, [str(one["name"]) for one in defects()], "defect", "see `meshproof refmesh defects`"

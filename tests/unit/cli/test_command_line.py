@@ -23,8 +23,9 @@ from meshproof_cli.interrupts import end_like_ctrl_c
 from meshproof_cli.processes import module_command, module_environment
 from meshproof_cli.stages import Stages
 from meshproof_cli.suite import OUTCOME
+from reports.data_files import write_json
 from reports.errors import EnvironmentProblem, UsageProblem
-from reports.model import Result, Verdict
+from reports.model import Result, Run, Verdict
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -96,7 +97,7 @@ def test_dry_run_does_not_promise_what_would_be_refused(
 def test_what_changes_a_cluster_tidies_up_when_it_is_told_to_end(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, str]
 ) -> None:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         code, _, _ = call(capsys, *words, "--kubeconfig", str(tmp_path / "none"))
         assert code == 3
@@ -122,7 +123,7 @@ def test_a_control_plane_is_not_stopped_unasked(
 
     monkeypatch.setattr("chaos.cli.run_experiments", run)
     monkeypatch.setattr("fixtures.kube.Kube.connect", lambda *_: Kube(api))
-    monkeypatch.setattr("meshproof_cli.interrupts.signal.signal", lambda *_: None)
+    monkeypatch.setattr("fixtures.interrupts.signal.signal", lambda *_: None)
     assert call(capsys, "chaos", "run", *flags, "--image", "i")[0] == 4
     assert asked == [wanted]
 
@@ -139,7 +140,7 @@ def test_what_was_found_out_is_shown_also_where_the_run_broke_off(
 
     monkeypatch.setattr("chaos.cli.run_experiments", run)
     monkeypatch.setattr("fixtures.kube.Kube.connect", lambda *_: Kube(api))
-    monkeypatch.setattr("meshproof_cli.interrupts.signal.signal", lambda *_: None)
+    monkeypatch.setattr("fixtures.interrupts.signal.signal", lambda *_: None)
     given = ["--image", "i", "--context", "far", "--set", "timeouts.in-force=30"]
     found, out, err = call(capsys, "chaos", "run", "C1", *given, "-o", "json")
     assert found == code
@@ -167,13 +168,14 @@ def test_what_may_not_be_read_is_no_bug(
 
 
 def test_a_run_outlives_its_terminal_where_the_user_wants_that() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         end_like_ctrl_c()
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, before[0])
-        signal.signal(signal.SIGTERM, before[1])
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_dry_run_says_what_would_be_done(capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,6 +224,18 @@ def test_each_wrong_word_of_the_selection(
     code, _, err = call(capsys, command, "--dry-run", *flags)
     assert code == 2
     assert said in err
+
+
+def test_an_earlier_report_is_not_replaced_by_the_run_that_takes_its_failures(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    failed = Result("WT-01", "two", "check", "WT", "core", Verdict.FAIL, "r")
+    write_json(Run("refmesh", "1", "c", {}, 0, 1, (), (failed,), {}, "0"), tmp_path)
+    for earlier in (tmp_path, tmp_path / "results.json"):
+        code, _, err = call(capsys, "run", "--dry-run", "--rerun-failed", str(earlier), "--report-dir", str(tmp_path))
+        assert code == 2
+        assert "would replace" in err
+    assert call(capsys, "run", "--dry-run", "--rerun-failed", str(tmp_path))[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -285,7 +299,6 @@ def test_errors_become_exit_codes(
 
 
 def test_report_is_written_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from reports.data_files import write_json
     from reports.model import Result, Run, Verdict
 
     found = (Result("WT-01", "two", "check", "WT", "core", Verdict.PASS, ""),)

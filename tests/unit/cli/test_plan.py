@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshproof_cli.execute import finished
+from meshproof_cli.execute import finished, options_of
 from meshproof_cli.plan import Known, Options, Plan, make_plan, select
 from reports.choice import choose
 from reports.errors import EnvironmentProblem, UsageProblem
@@ -187,6 +187,22 @@ def test_what_was_not_reached_is_not_run() -> None:
     ]
     assert results[1].reason == "the run ended before: the cluster died"
     assert results[1].title == "zero"
+
+
+def test_what_is_left_out_of_an_existing_cluster_is_in_the_report_with_its_reason() -> None:
+    there = plan(context="c", only=("CB", "C1", "WT-01"), rerun_failed=Path("earlier"))
+    found = [Result("WT-01", "two", "check", "WT", "core", Verdict.PASS, "")]
+    results = finished(there, KNOWN, found, None)
+    assert [(one.id, one.kind, one.group, one.verdict.value) for one in results] == [
+        ("WT-01", "check", "WT", "pass"),
+        ("CB-01", "check", "CB", "unsupported"),
+        ("C1", "experiment", "chaos", "unsupported"),
+    ]
+    assert "--disruptive allows that" in results[1].reason
+    assert "--disruptive" in results[1].reproduce
+    options = options_of(there)
+    assert (options["spared"], options["rerun_failed"]) == (["CB-01", "C1"], "earlier")
+    assert options_of(plan(context="c", disruptive=True))["disruptive"] is True
 
 
 def test_every_result_says_how_to_ask_again() -> None:
