@@ -20,10 +20,10 @@ from meshproof_cli.settings import adapter_of
 from meshproof_cli.stages import Stages
 from reports.errors import EnvironmentProblem, UsageProblem
 
-__all__ = ["Ground", "clean", "facts", "prepare", "program_parts"]
+__all__ = ["MESH_NAMESPACE", "Ground", "clean", "facts", "prepare", "program_parts"]
 
 _NAME = re.compile(r"run-(\d+)")
-_MESH_NAMESPACE = "refmesh-system"
+MESH_NAMESPACE = "refmesh-system"
 
 
 @dataclass
@@ -176,7 +176,7 @@ def _mesh(plan: Plan, ground: Ground, progress: Callable[[str], None]) -> None:
     if plan.create and mesh in MESHES:
         cluster, _ = ground.ready
         MESHES[mesh].install(cluster, lambda archive: ground.provider.load(cluster.name, archive), progress)
-    elif plan.installs_mesh and (plan.create or kube.get("v1", "Namespace", _MESH_NAMESPACE) is None):
+    elif plan.installs_mesh and (plan.create or kube.get("v1", "Namespace", MESH_NAMESPACE) is None):
         if not plan.create:
             from fixtures.cluster.existing import agree
 

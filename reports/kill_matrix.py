@@ -118,8 +118,9 @@ def _figures(matrix: Matrix) -> list[tuple[str, str]]:
     seeded = [one for one in matrix.subjects if one.kind == "defect"]
     tried = [one for one in seeded if matrix.outcome(one) not in (Outcome.OPEN, Outcome.BROKEN)]
     killed = matrix.named("defect", Outcome.KILLED)
-    equivalents = [one for one in matrix.subjects if one.kind == "equivalent" and matrix.of(one) is not None]
+    equivalents = matrix.named("equivalent", *Outcome)
     flagged = matrix.named("equivalent", Outcome.FALSE_ALARM)
+    waiting = matrix.named("equivalent", Outcome.OPEN, Outcome.BROKEN)
     alarms, runs = matrix.quiet_runs
     aimed = [one for one in tried if one.aims]
     missed = [one for one, _ in matrix.missed if one in aimed]
@@ -130,7 +131,8 @@ def _figures(matrix: Matrix) -> list[tuple[str, str]]:
         ("found by a check that speaks of them", f"{own} of {len(killed)}"),
         ("found by the checks that must find them", f"{len(aimed) - len(missed)} of {len(aimed)}"),
         ("not tried, or broke off", str(len(seeded) - len(tried))),
-        ("equivalents flagged", f"{len(flagged)} of {len(equivalents)}"),
+        ("equivalents flagged, of those tried", f"{len(flagged)} of {len(equivalents) - len(waiting)}"),
+        ("equivalents not tried, or broke off", f"{len(waiting)} of {len(equivalents)}"),
         ("clean runs with a failure", f"{alarms} of {runs}"),
         ("checks that found something", f"{len(matrix.checks) - len(matrix.idle)} of {len(matrix.checks)}"),
     ]

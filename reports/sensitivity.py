@@ -6,7 +6,7 @@ A *subject* is a mesh with one seeded defect, an equivalent (looks different, be
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -87,6 +87,11 @@ class Trial:
         return tuple(name for name, verdict in self.verdicts.items() if verdict is Verdict.FAIL)
 
     @property
+    def finders(self) -> tuple[str, ...]:
+        """Of the checks that failed, those that said what the defect is known by."""
+        return tuple(name for name in self.failed if self.subject.says in self.reasons.get(name, ""))
+
+    @property
     def undecided(self) -> tuple[str, ...]:
         """Ids of the checks that reached no verdict."""
         return tuple(name for name, verdict in self.verdicts.items() if verdict is Verdict.INCONCLUSIVE)
@@ -99,7 +104,7 @@ class Trial:
     @property
     def outcome(self) -> Outcome:
         """What it says."""
-        if self.subject.kind == "defect" and any(self.subject.says in self.reasons.get(one, "") for one in self.failed):
+        if self.subject.kind == "defect" and self.finders:
             return Outcome.KILLED
         if self.problem:
             return Outcome.BROKEN
@@ -117,6 +122,12 @@ class Matrix:
     checks: tuple[CheckInfo, ...]
     subjects: tuple[Subject, ...]
     trials: tuple[Trial, ...]
+
+    @property
+    def current(self) -> tuple[Trial, ...]:
+        """The latest trial of each subject here: what an earlier build did wrong does not count for good."""
+        names = {one.name for one in self.subjects}
+        return tuple({one.subject.name: one for one in self.trials if one.subject.name in names}.values())
 
     def of(self, subject: Subject) -> Trial | None:
         """The latest trial of a subject."""
@@ -138,13 +149,17 @@ class Matrix:
 
     @property
     def missed(self) -> tuple[tuple[Subject, tuple[str, ...]], ...]:
-        """Defects that were tried, with those of the checks judged here that must find them and did not."""
+        """Defects that were tried, with those of the checks judged here that must find them and did not.
+
+        A trial that broke off speaks only of the checks that it came to.
+        """
         found, judged = [], {one.id for one in self.checks}
         for subject in self.subjects:
             trial = self.of(subject)
-            if trial is None:
+            if trial is None or trial.outcome is Outcome.BROKEN:
                 continue
-            if late := tuple(one for one in subject.aims if one in judged and one not in trial.failed):
+            asked = judged & set(trial.verdicts) if trial.problem else judged
+            if late := tuple(one for one in subject.aims if one in asked and one not in trial.finders):
                 found.append((subject, late))
         return tuple(found)
 
@@ -178,13 +193,16 @@ class Matrix:
     @property
     def false_alarms(self) -> tuple[tuple[Subject, tuple[str, ...]], ...]:
         """Equivalents and clean runs on which checks failed, with the checks."""
-        return tuple((one.subject, one.failed) for one in self.trials if one.subject.kind != "defect" and one.failed)
+        return tuple((one.subject, one.failed) for one in self.current if one.subject.kind != "defect" and one.failed)
 
     @property
     def quiet_runs(self) -> tuple[int, int]:
         """Clean runs with a failure, and all of them."""
-        clean = [one for one in self.trials if one.subject.kind == "clean" and not one.problem]
-        return sum(bool(one.failed) for one in clean), len(clean)
+        return sum(bool(one.failed) for one in self._clean), len(self._clean)
+
+    @property
+    def _clean(self) -> tuple[Trial, ...]:
+        return tuple(one for one in self.current if one.subject.kind == "clean" and not one.problem)
 
     @property
     def reach(self) -> str:
@@ -211,13 +229,15 @@ class Matrix:
         if not runs:
             return "No clean run was made: nothing is known of false alarms."
         bound = upper_bound(alarms, runs, CONFIDENCE)
-        verdicts = sum(len(one.verdicts) for one in self.trials if one.subject.kind == "clean" and not one.problem)
-        failures = sum(len(one.failed) for one in self.trials if one.subject.kind == "clean" and not one.problem)
+        verdicts = sum(len(one.verdicts) for one in self._clean)
+        failures = sum(len(one.failed) for one in self._clean)
+        builds = len({one.image for one in self._clean})
         each = upper_bound(failures, verdicts, CONFIDENCE) if verdicts else 1.0
         return (
             f"{alarms} of {runs} clean runs had a failure: with {100 * CONFIDENCE:g} % confidence a run of a sound mesh"
             f" fails with a probability of at most {100 * bound:.2g} %, and a single check, if all are alike, with at"
             f" most {100 * each:.2g} % ({failures} of {verdicts} verdicts)."
+            f"{f' The clean runs are of {builds} builds.' if builds > 1 else ''}"
         )
 
 
@@ -281,8 +301,3 @@ def read_matrix(document: Mapping[str, Any]) -> Matrix:
         )
     except (KeyError, TypeError) as error:
         raise UsageProblem(f"this is no kill matrix: {type(error).__name__}: {error}") from error
-
-
-def latest(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """The last trial of each subject, in the order of their first."""
-    return tuple({one.subject.name: one for one in trials}.values())

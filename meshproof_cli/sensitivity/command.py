@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from meshproof_cli.output import Output, show
 from meshproof_cli.sensitivity.aims import EXCUSED
 from meshproof_cli.sensitivity.plan import pick, stages, subjects, waiting
 from meshproof_cli.sensitivity.trial import Bench
-from meshproof_cli.sensitivity.work import Record, benches, try_all
+from meshproof_cli.sensitivity.work import Record, benches, consent, try_all
 from reports.errors import ExitCode, UsageProblem
 from reports.sensitivity import CheckInfo, Matrix, Outcome, Subject, Trial
 
@@ -65,11 +65,15 @@ def sensitivity(
     report_dir: flags.ReportDir = Path("meshproof-sensitivity"),
     listing: flags.Listing = False,
     dry_run: flags.DryRun = False,
+    yes: Annotated[
+        bool, typer.Option("-y", "--yes", help="Do not ask before installing on an existing cluster.")
+    ] = False,
     output: flags.Printed = Output.TABLE,
 ) -> None:
     """Measure the suite: seed refmesh with one defect at a time, and see which check finds it.
 
-    Installs and changes refmesh on the clusters it uses. Exit code 0 where every defect tried was found and nothing
+    Installs and changes refmesh on the clusters it uses; on one of yours only if you agree and refmesh is not there,
+    and removes it at the end. Exit code 0 where every defect tried was found and nothing
     sound was failed, 1 otherwise, 4 where a trial broke off.
     """
     from meshproof_cli.refmesh_program import defects as listed
@@ -82,16 +86,15 @@ def sensitivity(
         return
     groups = {one.id: one.group for one in checks}
     if dry_run:
-        for one in chosen:
-            planned = stages(one, groups, affected_only=affected_only)
-            order = ", then ".join(", ".join(stage.ids) for stage in planned)
-            typer.echo(f"{one.name}: {order}")
+        _preview(chosen, groups, output, affected_only=affected_only)
         return
     record = Record(report_dir.absolute() / TRIALS)
     if not (resume or render) and record.read():
         raise UsageProblem(
             f"{report_dir} holds trials already", fix="go on with --resume, or name another --report-dir"
         )
+    if not render and (kubeconfig is not None or context is not None):
+        consent(kubeconfig, context, yes=yes)
     archive = None
     if image is None and not render:
         from fixtures.images import build_archive
@@ -104,10 +107,21 @@ def sensitivity(
         image=image or "", archive=archive, depth=(thorough, affected_only, first), report_dir=report_dir,
         places=(clusters or max(1, (os.cpu_count() or 1) // 2), cluster, kubeconfig, context),
         workers=workers or 3,
+        stale=stale,
     )  # fmt: skip
     _print(matrix, output)
     typer.echo(f"Report: {report_dir / 'kill-matrix.html'}", err=True)
     raise typer.Exit(int(_code(matrix)))
+
+
+def _preview(chosen: Sequence[Subject], groups: Mapping[str, str], output: Output, *, affected_only: bool) -> None:
+    """Say in which order each subject would be judged."""
+    planned = {one.name: [stage.ids for stage in stages(one, groups, affected_only=affected_only)] for one in chosen}
+    if output is not Output.TABLE:
+        show([{"name": name, "stages": [list(ids) for ids in order]} for name, order in planned.items()], output)
+        return
+    for name, order in planned.items():
+        typer.echo(f"{name}: {', then '.join(', '.join(ids) for ids in order)}")
 
 
 def _checks(only: str, skip: str, profile: str) -> tuple[CheckInfo, ...]:
@@ -131,13 +145,16 @@ def _tried(
     report_dir: Path,
     places: tuple[int, str | None, Path | None, str | None],
     workers: int,
+    stale: bool,
 ) -> Matrix:
     from meshproof_cli.main import product_version
     from reports.console import say, step
     from reports.kill_matrix import write_kill_matrix
 
     def so_far() -> Matrix:
-        return Matrix("refmesh", product_version(), checks, tuple(chosen), record.read())
+        # Trials of another image are of another product; without an image nothing is tried, and all there is is shown.
+        counted = tuple(one for one in record.read() if stale or not image or one.image == image)
+        return Matrix("refmesh", product_version(), checks, tuple(chosen), counted)
 
     def tried(trial: Trial) -> None:
         by = f" by {', '.join(trial.failed)}" if trial.failed else ""

@@ -14,11 +14,16 @@ from pathlib import Path
 
 from fixtures.cluster import Cluster, provider
 from fixtures.cluster.embedded.provider import EmbeddedProvider
+from fixtures.cluster.existing import agree
+from fixtures.interrupts import cleaning_up
+from fixtures.kube import Kube
+from meshproof_cli.ground import MESH_NAMESPACE
+from meshproof_cli.refmesh_program import refmesh
 from meshproof_cli.sensitivity.trial import Bench, attempt
 from reports.errors import UsageProblem
 from reports.sensitivity import Subject, Trial, trial_from_json, trial_json
 
-__all__ = ["Record", "benches", "try_all"]
+__all__ = ["Record", "benches", "consent", "try_all"]
 
 
 class Record:
@@ -57,6 +62,25 @@ class Record:
             os.truncate(self.path, whole.rfind(b"\n") + 1)
 
 
+def consent(kubeconfig: Path | None, context: str | None, *, yes: bool) -> None:
+    """Ask whether a cluster of somebody's may be given meshes with holes in them; `yes` answers.
+
+    Raises `UsageProblem` where that is refused, or refmesh is there already: nobody could give it back as it was.
+    """
+    cluster = provider("existing", kubeconfig=kubeconfig, context=context).create("")
+    kube = Kube.connect(cluster.kubeconfig, cluster.context)
+    if kube.get("v1", "Namespace", MESH_NAMESPACE) is not None:
+        raise UsageProblem(
+            "refmesh is installed on this cluster already, and defects would be installed over it",
+            fix="take another cluster, or `meshproof refmesh uninstall` first",
+        )
+    agree(
+        f"refmesh will be installed on {kube.host} with one defect after another, also in its security, the mesh"
+        " disturbed as a whole, and removed at the end. Do that?",
+        yes=yes,
+    )
+
+
 @contextmanager
 def benches(
     count: int, make: Callable[[Cluster], Bench], archive: Path | None, *, named: str | None, kubeconfig: Path | None,
@@ -64,10 +88,15 @@ def benches(
 ) -> Iterator[list[Bench]]:  # fmt: skip
     """Clusters to try on: one that exists, or as many new embedded ones, which end with this process.
 
-    `archive` is loaded into clusters of our own.
+    `archive` is loaded into clusters of our own. One of somebody's is left without refmesh, as it was.
     """
     if kubeconfig is not None or context is not None:
-        yield [make(provider("existing", kubeconfig=kubeconfig, context=context).create(""))]
+        bench = make(provider("existing", kubeconfig=kubeconfig, context=context).create(""))
+        try:
+            yield [bench]
+        finally:
+            cleaning_up()
+            refmesh("uninstall", "--yes", *bench.access, progress=lambda _: None)
         return
     maker = EmbeddedProvider()
     with ExitStack() as exits:

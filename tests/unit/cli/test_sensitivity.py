@@ -6,7 +6,9 @@ import json
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from conformance.catalogue import checks
 from fixtures.cluster import Cluster
+from fixtures.cluster.existing import agree
 from meshproof_cli import main
 from meshproof_cli.sensitivity import trial as trials
 from meshproof_cli.sensitivity import work
@@ -308,6 +311,10 @@ def test_the_command_lists_and_refuses_without_a_cluster(capsys: pytest.CaptureF
     assert {row["kind"] for row in rows} == {"defect", "equivalent", "clean"}
     code, out, _ = call(capsys, "--dry-run", "--defects", "weights-off-by-5", "--clean", "0", "--only", "WT-01,CB-01")
     assert out == "weights-off-by-5: WT-01, then CB-01\n"
+    code, out, _ = call(
+        capsys, "--dry-run", "--defects", "weights-off-by-5", "--clean", "0", "--only", "WT-01,CB-01", "-o", "json"
+    )
+    assert json.loads(out) == [{"name": "weights-off-by-5", "stages": [["WT-01"], ["CB-01"]]}]
     code, _, err = call(capsys, "--defects", "wieghts")
     assert code == 2
     assert "no defect or capability called 'wieghts'" in err
@@ -328,3 +335,59 @@ def test_a_trial_after_one_that_was_cut_off_is_not_lost(tmp_path: Path) -> None:
         file.write('{"subject": {"name": "cut')
     record.add(DONE)
     assert record.read() == (DONE, DONE)
+
+
+THEIRS = SimpleNamespace(create=lambda _: Cluster("c", "existing", Path("k")))
+
+
+class Theirs:
+    """A cluster of somebody's."""
+
+    host = "https://theirs"
+
+    def __init__(self, namespaces: tuple[str, ...] = ()) -> None:
+        self.namespaces = namespaces
+
+    def get(self, _version: str, _kind: str, name: str) -> str | None:
+        return name if name in self.namespaces else None
+
+
+@pytest.mark.parametrize(
+    ("there", "yes", "said"),
+    [
+        (("refmesh-system",), True, "installed on this cluster already"),
+        ((), False, "Nobody can be asked here"),
+        ((), True, ""),
+    ],
+)
+def test_a_cluster_of_somebody_s_is_given_defects_only_by_consent(
+    monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...], yes: bool, said: str
+) -> None:
+    monkeypatch.setattr(
+        work, "provider", lambda *_, **__: SimpleNamespace(create=lambda _: Cluster("c", "e", Path("k")))
+    )
+    monkeypatch.setattr("fixtures.kube.Kube.connect", lambda *_: Theirs(there))
+    monkeypatch.setattr(work, "agree", partial(agree, terminal=lambda: False))
+    if said:
+        with pytest.raises(UsageProblem, match=said):
+            work.consent(Path("k"), None, yes=yes)
+    else:
+        work.consent(Path("k"), None, yes=yes)
+
+
+def test_a_cluster_of_somebody_s_is_left_without_refmesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        work, "provider", lambda *_, **__: SimpleNamespace(create=lambda _: Cluster("c", "e", Path("k")))
+    )
+    monkeypatch.setattr(work, "refmesh", lambda *words, **_: done.append(words))
+
+    def make(cluster: Cluster) -> Bench:
+        return replace(bench(tmp_path), cluster=cluster)
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        work.benches(1, make, None, named=None, kubeconfig=Path("k"), context=None),
+    ):
+        raise KeyboardInterrupt
+    assert done == [("uninstall", "--yes", "--kubeconfig", "k")]

@@ -55,6 +55,34 @@ def test_what_clean_runs_prove():
     assert "nothing is known" in replace(MATRIX, trials=()).proof
 
 
+def test_only_the_latest_trial_of_a_subject_here_raises_an_alarm():
+    bad = Trial(RUNS[0], {"WT-01": FAIL}, {"WT-01": "r"}, image="old")
+    mended = replace(MATRIX, trials=(bad, *TRIALS[-3:]))
+    assert (mended.quiet_runs, mended.false_alarms) == ((0, 3), ())
+    assert "builds" not in mended.proof
+    again = replace(MATRIX, trials=(*TRIALS[-3:], bad))
+    assert again.quiet_runs == (1, 3)
+    assert "The clean runs are of 2 builds." in again.proof
+    fewer = replace(again, subjects=RUNS[1:])
+    assert (fewer.quiet_runs, fewer.false_alarms) == ((0, 2), ())
+
+
+def test_a_trial_that_broke_off_missed_nothing():
+    aimed = replace(DEAD, aims=("WT-01", "WT-02"), says="dead")
+    broken = Trial(aimed, {"WT-01": PASS}, problem="it does not serve")
+    assert replace(MATRIX, subjects=(aimed,), trials=(broken,)).missed == ()
+    found = replace(broken, verdicts={"WT-01": FAIL}, reasons={"WT-01": "it is dead"})
+    assert replace(MATRIX, subjects=(aimed,), trials=(found,)).missed == ()
+    other = replace(found, verdicts={"WT-01": FAIL, "WT-02": FAIL}, reasons={"WT-01": "dead", "WT-02": "another"})
+    assert replace(MATRIX, subjects=(aimed,), trials=(other,)).missed == ((aimed, ("WT-02",)),)
+
+
+def test_what_was_not_tried_is_counted():
+    text = kill_matrix_markdown(replace(MATRIX, subjects=(SAME, replace(SAME, name="twin"))))
+    assert "| equivalents flagged, of those tried | 1 of 1 |" in text
+    assert "| equivalents not tried, or broke off | 1 of 2 |" in text
+
+
 def test_what_short_trials_leave_open():
     assert MATRIX.reach.startswith("In 1 of 2 trials only some checks were asked")
     whole = replace(MATRIX, trials=TRIALS[2:])
