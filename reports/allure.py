@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.files import MARKER, clear_directory, mark_directory, one_sentence, write_text
 from reports.model import Verdict, plain
-from reports.words import clean, rate
+from reports.words import broken_stages, clean, rate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +30,7 @@ _STATUS = {
 }
 _CATEGORIES = [
     {"name": "Not conformant", "matchedStatuses": ["failed"]},
+    {"name": "Broke off", "matchedStatuses": ["broken"], "messageRegex": "^inconclusive: it broke off.*"},
     {"name": "Inconclusive", "matchedStatuses": ["broken"]},
     {"name": "Unsupported by declaration", "matchedStatuses": ["skipped"], "messageRegex": "^unsupported:.*"},
     {"name": "Not run", "matchedStatuses": ["skipped"], "messageRegex": "^not-run:.*"},
@@ -49,7 +50,7 @@ def write_allure(run: Run, directory: Path) -> Path:
         mark_directory(target)
     elif (target / MARKER).is_file():
         clear_directory(target)
-    for position, result in enumerate(run.results):
+    for position, result in enumerate((*run.results, *broken_stages(run))):
         base = uuid.uuid5(uuid.NAMESPACE_URL, f"meshproof:{run.mesh}:{run.started}:{position}:{plain(result.id)}")
         document = _document(run, result, base, target)
         write_text(target / f"{base}-result.json", json.dumps(document, ensure_ascii=False))

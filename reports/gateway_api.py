@@ -112,9 +112,14 @@ def _profile(name: str, results: Sequence[Result]) -> dict[str, Any]:
     core = [one for one in results if not FEATURES[one.id].extended]
     extended = [one for one in results if FEATURES[one.id].extended]
     judged = [one for one in extended if one.verdict is not Verdict.UNSUPPORTED]
-    document: dict[str, Any] = {"core": _status(core), "name": name}
-    if extended:
-        status = _status(judged)
+    # What the run left out was skipped, whoever left it out: a part of a profile is no success.
+    found = {one.id for one in results}
+    absent = [one for one, feature in FEATURES.items() if feature.profile == name and one not in found]
+    absent_core = [one for one in absent if not FEATURES[one].extended]
+    absent_extended = [one for one in absent if FEATURES[one].extended]
+    document: dict[str, Any] = {"core": _status(core, absent_core), "name": name}
+    if extended or absent_extended:
+        status = _status(judged, absent_extended)
         supported = {name for one in judged for name in FEATURES[one.id].extended}
         unsupported = {name for one in extended for name in FEATURES[one.id].extended} - supported
         for field, names in (("supportedFeatures", supported), ("unsupportedFeatures", unsupported)):
@@ -125,11 +130,11 @@ def _profile(name: str, results: Sequence[Result]) -> dict[str, Any]:
     return document
 
 
-def _status(results: Sequence[Result]) -> dict[str, Any]:
-    """Counts; what is neither right nor wrong was skipped, for nothing was shown."""
+def _status(results: Sequence[Result], absent: Sequence[str]) -> dict[str, Any]:
+    """Counts; what is neither right nor wrong was skipped, for nothing was shown, as was what is absent."""
     failed = [one.id for one in results if one.failed]
     passed = [one.id for one in results if one.right]
-    skipped = [one.id for one in results if one.id not in (*failed, *passed)]
+    skipped = [*(one.id for one in results if one.id not in (*failed, *passed)), *absent]
     result = "failure" if failed else "partial" if skipped else "success"
     status: dict[str, Any] = {
         "result": result,

@@ -1,6 +1,7 @@
 """junit.xml, for the CI systems that read it: a suite per group, verdicts other than pass spelled out.
 
-fail -> failure; an unwanted inconclusive -> error; unsupported and not-run -> skipped with the reason.
+fail -> failure; an unwanted inconclusive -> error; unsupported and not-run -> skipped with the reason. A stage that
+broke off is an error of its own: without it, a run that ended early would look like one in which nothing failed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from reports.files import write_text
 from reports.model import Verdict, plain
-from reports.words import clean, rate
+from reports.words import broken_stages, clean, rate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ _EVIDENCE_LIMIT = 4000  # characters of one piece of evidence: CI systems choke 
 def junit_text(run: Run) -> str:
     """The run as JUnit XML."""
     groups: dict[str, list[Result]] = {}
-    for result in run.results:
+    for result in (*run.results, *broken_stages(run)):
         groups.setdefault(f"{result.kind}.{result.group}", []).append(result)
     root = ET.Element("testsuites", {"name": f"meshproof {clean(run.mesh)}", "time": f"{run.seconds:.3f}"})
     totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)

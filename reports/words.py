@@ -6,16 +6,17 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from reports.model import Verdict
+from reports.model import Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reports.model import Result, Run
+    from reports.model import Run
 
 __all__ = [
     "MEANINGS",
     "SYMBOLS",
+    "broken_stages",
     "clean",
     "counts",
     "duration",
@@ -113,6 +114,18 @@ def counts(results: Iterable[Result]) -> dict[Verdict, int]:
     for result in results:
         found[result.verdict] += 1
     return found
+
+
+def broken_stages(run: Run) -> tuple[Result, ...]:
+    """The stages that broke off, each as a result without a verdict: for formats that know nothing but results."""
+    return tuple(
+        Result(
+            one.name, "stage of the run", "check", "stages", "core", Verdict.INCONCLUSIVE,
+            f"it broke off: {one.problem}", started=run.started, seconds=one.seconds,
+        )
+        for one in run.stages
+        if one.problem
+    )  # fmt: skip
 
 
 def headline(run: Run) -> str:

@@ -117,7 +117,8 @@ def test_page_says_what_was_found() -> None:
 @few
 def test_junit_is_well_formed_and_counts(value: Run) -> None:
     root = ET.fromstring(junit_text(value).encode())
-    assert len(root.findall("./testsuite/testcase")) == len(value.results) == int(root.get("tests", "-1"))
+    cases = len(value.results) + sum(bool(stage.problem) for stage in value.stages)
+    assert len(root.findall("./testsuite/testcase")) == cases == int(root.get("tests", "-1"))
     assert len(root.findall(".//failure")) == sum(one.failed for one in value.results)
     assert len(root.findall(".//failure")) == int(root.get("failures", "-1"))
 
@@ -138,6 +139,15 @@ def test_junit_outcome(found: Result, tag: str | None) -> None:
     case = ET.fromstring(junit_text(run(found)).encode()).find("./testsuite/testcase")
     assert case is not None
     assert [one.tag for one in case if one.tag != "system-out"] == ([tag] if tag else [])
+
+
+def test_a_stage_that_broke_off_is_no_success_anywhere(tmp_path: Path) -> None:
+    ended = replace(run(result()), stages=(Stage("cluster", 1.0), Stage("chaos", 2.0, problem="it is gone")))
+    root = ET.fromstring(junit_text(ended).encode())
+    assert root.get("errors") == "1"
+    assert [one.get("message") for one in root.iter("error")] == ["inconclusive: it broke off: it is gone"]
+    documents = [json.loads(file.read_text()) for file in write_allure(ended, tmp_path).glob("*-result.json")]
+    assert sorted(one["status"] for one in documents) == ["broken", "passed"]
 
 
 @given(RUNS)
@@ -175,7 +185,7 @@ def test_github_publishes_only_in_a_job(tmp_path: Path) -> None:
 def test_allure_results_keep_the_format(tmp_path_factory: pytest.TempPathFactory, value: Run) -> None:
     target = write_allure(value, tmp_path_factory.mktemp("allure"))
     files = sorted(target.glob("*-result.json"))
-    assert len(files) == len(value.results)
+    assert len(files) == len(value.results) + sum(bool(stage.problem) for stage in value.stages)
     fields = {attribute.name for attribute in model2.TestResult.__attrs_attrs__}
     for file in files:
         document = json.loads(file.read_text())
@@ -232,6 +242,14 @@ def test_full_disk_is_one_sentence() -> None:
     with pytest.raises(EnvironmentProblem) as caught:
         write_text(Path("/dev/full/report.html"), "x")
     assert "\n" not in caught.value.problem
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_number_is_refused_when_it_is_read(tmp_path: Path, number: str) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(json_text(run(result())).replace('"seconds": 5.0', f'"seconds": {number}'))
+    with pytest.raises(UsageProblem, match="is no number"):
+        read_results(file)
 
 
 @pytest.mark.parametrize("text", ["", "[", "3", '{"schema": "x"}', "[" * 100_000, "\ud800"])
