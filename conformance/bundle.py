@@ -15,7 +15,8 @@ import yaml
 
 from conformance.context import Context
 from conformance.histories import NotKept, decode, encode
-from conformance.redaction import redact, redacted, redacted_history
+from conformance.redaction import redact, redact_log, redacted, redacted_history
+from reports.data_files import strict_json
 from reports.errors import MeshproofError, UsageProblem
 from reports.model import Result, plain, result_from_json, result_to_json
 
@@ -48,7 +49,7 @@ def write_bundle(
     _json(folder / HISTORY, redacted_history(_document(result.id, history, stall)))
     if error is not None:
         text = "".join(traceback.format_exception(error))
-        (folder / "error.txt").write_text(redact(text))
+        (folder / "error.txt").write_text(redact_log(text))
     if ctx is not None:
         missing: list[str] = []
         _objects(folder, ctx)
@@ -87,7 +88,7 @@ def read_bundle(folder: Path) -> Kept:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return strict_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageProblem(f"cannot read {path}: {error.strerror}", fix="give a folder that a run wrote") from error
     except (ValueError, RecursionError) as error:
@@ -118,7 +119,7 @@ def _space(folder: Path, ctx: Context, space: str, missing: list[str]) -> None:
             continue
         for container in (one["name"] for one in containers):
             with _noting(missing, f"log of {space}/{name} {container}"):
-                (folder / f"{name}.{container}.log").write_text(redact(ctx.kube.logs(space, name, container)))
+                (folder / f"{name}.{container}.log").write_text(redact_log(ctx.kube.logs(space, name, container)))
         with _noting(missing, f"what the proxy of {space}/{name} says"):
             for file, text in ctx.adapter.dump(ctx.kube, space, name).items():
                 (folder / f"{name}.{file}").write_text(_clean_dump(text))
@@ -129,7 +130,7 @@ def _noting(missing: list[str], what: str) -> Iterator[None]:
     """Note a part that cannot be fetched or written, and why, instead of giving up all that comes after it."""
     try:
         yield
-    except (MeshproofError, OSError, HTTPException) as error:
+    except (MeshproofError, OSError, ValueError, HTTPException) as error:
         said = error.problem if isinstance(error, MeshproofError) else f"{type(error).__name__}: {error}"
         missing.append(redact(f"{what}: {said}"))
 
@@ -139,5 +140,5 @@ def _clean_dump(text: str) -> str:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        return redact(text)
+        return redact_log(text)
     return json.dumps(redacted(document), indent=1, ensure_ascii=False) + "\n"

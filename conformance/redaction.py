@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["REMOVED", "redact", "redacted", "redacted_history"]
+__all__ = ["REMOVED", "redact", "redact_log", "redacted", "redacted_history"]
 
 REMOVED = "[removed]"
 _Hide = Callable[[Any], Any]
@@ -19,6 +19,7 @@ _SECRETS = (
     re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"),
     re.compile(r"(?i)(?<=bearer )[A-Za-z0-9._~+/=-]{16,}"),
     re.compile(r"(?i)(?<=basic )[A-Za-z0-9+/]{8,}={0,2}"),
+    re.compile(r"\b(?:A[KS]IA[A-Z0-9]{16}|gh[opsur]_[A-Za-z0-9]{36}|github_pat_\w{22})\w{0,200}"),
 )
 _ENCODED = re.compile(r"\b(?:LS0tLS1|MII|MHcC)[A-Za-z0-9+/]{40,}={0,2}")
 """Base64 that may hold a key: of PEM, or of DER."""
@@ -37,6 +38,10 @@ _KEY = re.compile(
 )
 """A key that says it of its own value: at its end, for much that has the word earlier only refers to a secret
 (secretName), or anywhere in the way of an environment."""
+_SAID = re.compile(
+    r"(?<![\w.-])([\w.-]{1,64})(\\?[\"']?[ \t]?[:=][ \t]?\\?[\"']?)((?:(?i:bearer|basic)[ \t])?[^\s\"'&,;\\]{3,})"
+)
+"""In a log: a name and its value, as in password=hunter2, x-api-key: abc, "token":"abc", ?access_token=abc&page=2."""
 _NAME = re.compile(rf"(?i:{_WORD}|(?:{_BRIEF}|(?<![a-z])pwd)(?![a-z]))|{_SHOUTED}")
 """What `name` or `key` says of the value beside it: anywhere, as in request.headers[x-api-key]."""
 _HOLDS = re.compile(
@@ -60,6 +65,18 @@ def redact(text: str) -> str:
     text = _USER.sub(lambda found: f"{found[1]}{REMOVED}@", text)
     text = _FLAGGED.sub(lambda found: f"{found[1]}{REMOVED}", text)
     return _ENCODED.sub(lambda found: REMOVED if _is_key(found[0]) else found[0], text)
+
+
+def redact_log(text: str) -> str:
+    """As `redact`, also without values that stand after a name that speaks of a secret.
+
+    Not for what a verdict is reached from: there, a word after a name may be all that a judge goes by.
+    """
+
+    def hide(found: re.Match[str]) -> str:
+        return f"{found[1]}{found[2]}{REMOVED}" if _KEY.search(found[1]) else found[0]
+
+    return _SAID.sub(hide, redact(text))
 
 
 def _is_key(encoded: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from meshproof_cli.lazy import LAZY, Lazy, LazyGroup
+from meshproof_cli.streams import forgiving_streams
 from reports.errors import ExitCode, MeshproofError
 
 __all__ = ["app", "main", "product_version"]
@@ -90,6 +91,7 @@ def _root(
     exempt_own_clusters()
 
 
+@forgiving_streams()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     try:
@@ -99,10 +101,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(int(error.exit_code))
     except KeyboardInterrupt:
         sys.exit(int(ExitCode.INTERRUPTED))
-    except BrokenPipeError:
-        # The reader went away (`| head`): nothing to tell anyone, and the interpreter must not try on exit either.
-        sys.stderr.close()
-        sys.exit(int(ExitCode.CONFORMANT))
     except Exception as error:  # noqa: BLE001 - the last resort: a bug is kept for a report, not thrown at the user
         if isinstance(error, OSError) and error.errno in _REFUSALS and error.filename is not None:
             _complain(f"{error.filename} cannot be used: {error.strerror}", "see to it, or name another place")

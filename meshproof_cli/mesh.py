@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from meshproof_cli.settings import AUTO
 from reports.errors import UsageProblem
 
 __all__ = ["app", "skeleton"]
@@ -64,6 +65,8 @@ def skeleton(name: str) -> dict[str, str]:
         raise UsageProblem(f"{name!r} is no name for a mesh", fix="small letters, digits and hyphens, as in my-mesh")
     if name in known():
         raise UsageProblem(f"there is an adapter called {name} already", fix="choose another name")
+    if name == AUTO:
+        raise UsageProblem(f"{name} is a word of --mesh itself: what the cluster has", fix="choose another name")
     every = {one for one in intents.__all__ if isinstance(getattr(intents, one), type)
              and issubclass(getattr(intents, one), Intent) and one != "Intent"}  # fmt: skip
     others = sorted(every - WORDED)

@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from reports.words import clean
+
 __all__ = ["Output", "show"]
 
 
@@ -55,5 +57,5 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _cell(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return ", ".join(str(item) for item in value)
-    return str(value)
+        return ", ".join(_cell(item) for item in value)
+    return clean(str(value))

@@ -20,7 +20,7 @@ OTHERS = ("gateway-api", "table")
 
 @app.command()
 def report(
-    results: Annotated[Path, typer.Argument(help="The results.json of a run.")],
+    results: Annotated[Path, typer.Argument(help="The results.json of a run, or its report directory.")],
     formats: Annotated[
         list[str] | None,
         typer.Option("-f", "--format", help=f"{', '.join((*FORMATS, *OTHERS))}; may be given more than once."),
@@ -46,6 +46,8 @@ def report(
     wanted = formats or ["html"]
     for name in wanted:
         choose(name, (*FORMATS, *OTHERS), "report format")
+    if results.is_dir():
+        results /= "results.json"
     run = read_results(results)
     target = directory or results.absolute().parent
     if "table" in wanted:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports.errors import UsageProblem
 from reports.files import write_text
@@ -15,7 +16,19 @@ if TYPE_CHECKING:
 
 _LINE_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
 
-__all__ = ["json_text", "read_results", "write_json", "write_yaml", "yaml_text"]
+__all__ = ["json_text", "read_results", "strict_json", "write_json", "write_yaml", "yaml_text"]
+
+
+def strict_json(text: str) -> Any:
+    """JSON as its standard has it: no NaN, and no number without an end. Raises `ValueError`."""
+
+    def refuse(name: str) -> float:
+        raise ValueError(f"{name} is no number")
+
+    def finite(digits: str) -> float:
+        return value if math.isfinite(value := float(digits)) else refuse(digits)
+
+    return json.loads(text, parse_constant=refuse, parse_float=finite)
 
 
 def json_text(run: Run) -> str:
@@ -52,7 +65,7 @@ def read_results(path: Path) -> Run:
     """Read a `results.json`. Raises `UsageProblem` when it is not one."""
     fix = "give the results.json that a run wrote"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = strict_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageProblem(f"cannot read {path}: {error.strerror or error}", fix=fix) from error
     except ValueError as error:  # malformed JSON and malformed UTF-8 alike

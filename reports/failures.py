@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from reports.data_files import read_results
+from reports.data_files import read_results, strict_json
 from reports.errors import UsageProblem
 
 __all__ = ["failed_ids"]
@@ -33,6 +32,6 @@ def failed_ids(place: Path) -> tuple[str, ...]:
 
 def _id(path: Path) -> str:
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["id"])
+        return str(strict_json(path.read_text(encoding="utf-8"))["id"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageProblem(f"{path} is no result of a check: {type(error).__name__}: {error}") from error

@@ -50,6 +50,11 @@ def test_a_known_name_is_refused():
         skeleton("linkerd")
 
 
+def test_a_word_of_mesh_itself_is_refused():
+    with pytest.raises(UsageProblem, match="a word of --mesh itself"):
+        skeleton("auto")
+
+
 def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "mine").write_text("precious")
     done = CliRunner().invoke(app, ["init", "my-mesh", str(tmp_path)])

@@ -25,7 +25,7 @@ from conformance.bundle import read_bundle, write_bundle
 from conformance.catalogue import checks, ground_of
 from conformance.checks.weights import Split
 from conformance.context import Context, NotInForce
-from conformance.redaction import REMOVED, redact, redacted, redacted_history
+from conformance.redaction import REMOVED, redact, redact_log, redacted, redacted_history
 from conformance.replay import replay
 from conformance.runner import judged
 from conformance.trouble import Trouble
@@ -117,6 +117,23 @@ def test_a_secret_is_known_by_the_common_names(name):
     assert redacted({"env": [{"name": name, "value": "x"}]}) == {"env": [{"name": name, "value": REMOVED}]}
     assert redacted({name: "x"}) == {name: REMOVED}
     assert PASSWORD not in json.dumps(redacted_history([{"name": name, "value": PASSWORD}, {name: PASSWORD}]))
+
+
+FORMS = ("{}={}", "{}: {}", '"{}":"{}"', r"\"{}\": \"{}\"", "GET /?a=1&{}={}&b=2", "{}: Bearer {}")
+
+
+@pytest.mark.parametrize("name", [*SPOKEN, "password", "access_token", "client_secret", "x-api-key"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_log_loses_what_stands_after_a_name_of_a_secret(name, form):
+    log = f"at 12:00 {form.format(name, 'hunter2')} done=true"
+    assert redact_log(log) == log.replace("Bearer hunter2", "hunter2").replace("hunter2", REMOVED)
+
+
+def test_keys_of_clouds_and_forges_are_known_by_their_form():
+    keys = ("AKIA" + "A1" * 8, "ghp_" + "a1" * 18, "github_pat_" + "a1" * 20)
+    assert redact(f"used {' and '.join(keys)}.") == f"used {REMOVED} and {REMOVED} and {REMOVED}."
+    kept = "secretName=shop level=info status: 200 path:/token mode=permissive tokens_total 12"
+    assert redact_log(kept) == kept
 
 
 def test_secrets_of_addresses_arguments_and_envoys_own_are_removed():

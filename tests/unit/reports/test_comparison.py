@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproof_cli import main
+from meshproof_cli.processes import module_command, module_environment
 from reports.comparison import Comparison, Direction, compare
 from reports.data_files import write_json
 from reports.errors import ExitCode
@@ -147,6 +150,35 @@ def call(capsys, *arguments: str) -> tuple[object, str, str]:
         main.main(["compare", *arguments])
     out, err = capsys.readouterr()
     return ended.value.code, out, err
+
+
+def test_a_reader_that_went_away_and_an_old_encoding_change_no_exit_code(tmp_path):
+    one = replace(result(P), title="…")
+    path = str(write_json(run(one), tmp_path).parent)
+    environment = module_environment([("PYTHONIOENCODING", "latin-1")])
+    read, write = os.pipe()
+    os.close(read)
+    for words in (("compare", path, path, "--all"), ("report", path, "-f", "table")):
+        gone, there = (
+            subprocess.run(
+                module_command("meshproof_cli", *words),
+                stdout=target, stderr=subprocess.PIPE, env=environment, timeout=240, check=False,
+            )
+            for target in (write, subprocess.PIPE)
+        )  # fmt: skip
+        assert (gone.returncode, gone.stderr) == (there.returncode, there.stderr) == (0, b"")
+        assert b"WT-01" in there.stdout
+    os.close(write)
+
+
+def test_a_table_never_steers_the_terminal(tmp_path, capsys):
+    paths = []
+    for place, name in (("a", "\x1b]0;title\x07"), ("b", "WT-01")):
+        paths.append(str(write_json(replace(run(result(P, name)), mesh=name), tmp_path / place).parent))
+    _, out, _ = call(capsys, *paths, "--all")
+    assert "title" in out
+    assert "\x1b" not in out
+    assert "\x07" not in out
 
 
 def test_the_command(tmp_path, capsys):
