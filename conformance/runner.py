@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.adapters import Adapter
+from conformance.adapters.none import NoMesh
 from conformance.bundle import write_bundle
 from conformance.catalogue import checks, ground_of
 from conformance.context import Context
@@ -203,6 +204,8 @@ class Runner:
             error_rates=judgement.error_rates,
             plots=judgement.plots,
             reproduce=self.options.reproduce.replace("{id}", check.id),
+            # The negative control: a check that passes on nothing passes on anything.
+            expected=Verdict.FAIL if self.options.mesh == NoMesh.name else Verdict.PASS,
         )
 
 

@@ -126,6 +126,8 @@ def _verdict(one: Result | None, two: Result | None) -> Change:
     before, after = one.verdict.value, two.verdict.value
     if one.verdict is two.verdict:
         return Change(one.id, "", before, after, Direction.SAME)
+    if one.expected is not two.expected:
+        return Change(one.id, "", before, after, Direction.OTHER, "one of the runs is a negative control")
     if two.right:
         return Change(one.id, "", before, after, Direction.BETTER, _chance(two, "beta"))
     if two.failed and not one.failed:

@@ -106,7 +106,10 @@ class Result:
     reproduce: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     expected: Verdict = Verdict.PASS
-    """What a sound mesh and a sound harness give. A sham experiment expects `inconclusive`."""
+    """What a sound mesh and a sound harness give.
+
+    A sham experiment expects `inconclusive`, a check without a mesh, which is the negative control, `fail`.
+    """
 
     @property
     def right(self) -> bool:
@@ -115,8 +118,8 @@ class Result:
 
     @property
     def failed(self) -> bool:
-        """Whether this speaks against the mesh or the harness: a fail, or a pass where none may be."""
-        return self.verdict is Verdict.FAIL or (self.verdict is Verdict.PASS and not self.right)
+        """Whether this speaks against the mesh or the harness: a fail or a pass, where it may not be."""
+        return self.verdict in (Verdict.FAIL, Verdict.PASS) and not self.right
 
     @property
     def unproven(self) -> bool:
@@ -165,7 +168,9 @@ class Run:
 
     @property
     def conclusion(self) -> str:
-        """The exit code in words."""
+        """The exit code in words; of a negative control that came out right, what it shows of the mesh that is none."""
+        if self.exit_code is ExitCode.CONFORMANT and any(one.expected is Verdict.FAIL for one in self.results):
+            return "not conformant"
         return {ExitCode.CONFORMANT: "conformant", ExitCode.NOT_CONFORMANT: "not conformant"}.get(
             self.exit_code, "not proven"
         )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from subprocess import PIPE
 from typing import Any, cast
 
@@ -183,6 +184,13 @@ def test_what_only_new_pods_take_over_is_not_told_to_running_ones():
 def test_a_kind_that_the_cluster_does_not_know_is_named_with_what_to_do():
     error = ApiProblem("the cluster does not know HTTPRoute", status=404, reason=UNKNOWN_KIND, fix="install them")
     assert Trouble.of(error).judgement.reason == "the cluster does not know HTTPRoute: install them"
+
+
+def test_a_check_that_passes_without_a_mesh_is_wrong(tmp_path):
+    without, there = runner(tmp_path), runner(tmp_path)
+    there.options = replace(there.options, mesh="refmesh")
+    passing = made_up()
+    assert [one.result(passing).failed for one in (without, there)] == [True, False]
 
 
 def test_a_result_says_how_to_see_it_again(tmp_path):

@@ -93,6 +93,12 @@ def test_a_sham_that_must_stay_open_is_worse_when_it_passes():
     assert compare(run(replace(sham, verdict=P)), run(sham)).of(Direction.BETTER)
 
 
+def test_a_mesh_is_not_measured_by_the_negative_control():
+    control = result(F, expected=F)
+    for one, two in ((result(P), control), (control, result(P))):
+        assert [change.direction for change in compare(run(one), run(two)).changes] == [Direction.OTHER]
+
+
 def test_a_statistical_flip_says_how_likely_chance_is():
     rates = (ErrorRate("t", 1e-5, 1e-3, "5 points", 800), ErrorRate("u", 1e-5, 1e-3, "5 points", 800))
     worse = compare(run(result(P)), run(result(F, error_rates=rates))).changes[0]

@@ -93,10 +93,17 @@ def test_every_written_field_is_in_the_schema() -> None:
         ),
         ([result(Verdict.PASS, expected=Verdict.INCONCLUSIVE)], ExitCode.NOT_CONFORMANT),
         ([result(Verdict.NOT_RUN, expected=Verdict.INCONCLUSIVE)], ExitCode.NOT_PROVEN),
+        ([result(Verdict.FAIL, expected=Verdict.FAIL)], ExitCode.CONFORMANT),
+        ([result(Verdict.FAIL, expected=Verdict.FAIL), result(Verdict.PASS, expected=Verdict.FAIL)], 1),
+        ([result(Verdict.FAIL, expected=Verdict.FAIL), result(Verdict.INCONCLUSIVE, expected=Verdict.FAIL)], 4),
     ],
 )
-def test_exit_code(found: list[Result], code: ExitCode) -> None:
-    assert run(*found).exit_code is code
+def test_exit_code(found: list[Result], code: int) -> None:
+    assert run(*found).exit_code == code
+
+
+def test_nobody_calls_a_negative_control_conformant() -> None:
+    assert run(result(Verdict.FAIL, expected=Verdict.FAIL)).conclusion == "not conformant"
 
 
 def test_failed_stage_is_not_conformant() -> None:
