@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["Child", "child_command", "module_command", "module_environment"]
+__all__ = ["Child", "child_command", "module_command", "module_environment", "watched"]
 
+_LOOK_SECONDS = 0.3  # between looks at whether a child is late or not wanted any more
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -67,6 +69,29 @@ class Child:
             for pipe in (self.process.stdout, self.process.stderr):
                 if pipe is not None:
                     pipe.close()
+
+
+@contextmanager
+def watched(child: Child, limit: float, cancel: threading.Event | None) -> Iterator[threading.Event]:
+    """Tell the child to end when it is late or not wanted any more; the event is set if it was late."""
+    late, ended = threading.Event(), threading.Event()
+    deadline = time.monotonic() + limit
+
+    def watch() -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            if time.monotonic() > deadline:
+                late.set()
+            if late.is_set() or (cancel is not None and cancel.is_set()):
+                child.tell_to_end()
+                return
+
+    watcher = threading.Thread(target=watch, name="child watcher", daemon=True)
+    watcher.start()
+    try:
+        yield late
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def module_command(module: str, *arguments: str) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from meshproof_cli.processes import Child, child_command, module_command, module_environment
+from meshproof_cli.processes import Child, child_command, module_command, module_environment, watched
 from meshproof_cli.refmesh_setting import refmesh_variables
 from reports.errors import EnvironmentProblem, ExitCode, MeshproofError, UsageProblem
 
@@ -29,17 +31,18 @@ def defects() -> list[dict[str, Any]]:
     return found
 
 
-def refmesh(*arguments: str, progress: Callable[[str], None]) -> None:
-    """Run refmesh's own program. Raises a `MeshproofError` with its complaint.
+def refmesh(*arguments: str, progress: Callable[[str], None], cancel: threading.Event | None = None) -> None:
+    """Run refmesh's own program, until `cancel` is set. Raises a `MeshproofError` with its complaint.
 
     It has ended also where an interrupt goes on from here: it would work against what is done next.
     """
     lines: list[str] = []
     environment = module_environment(refmesh_variables())
-    with Child(
+    started = Child(
         child_command("refmesh", *arguments), _PATIENCE,
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    ) as child:  # fmt: skip
+    )  # fmt: skip
+    with started as child, watched(child, math.inf, cancel):
         process = child.process
         for line in process.stderr or ():
             if line.strip():

@@ -50,10 +50,12 @@ class _Forgiving:
 def forgiving_streams() -> Iterator[None]:
     """For the length of a block, printing neither fails for a reader that went away nor for a character."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_Forgiving(one) for one in before)
+    # A stream that is closed (`>&-`) is None to Python, and prints nothing.
+    sys.stdout, sys.stderr = (one and _Forgiving(one) for one in before)
     try:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         sys.stdout, sys.stderr = before

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TextIO
 
-from meshproof_cli.processes import Child, child_command, module_environment
+from meshproof_cli.processes import Child, child_command, module_environment, watched
 from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
 from reports.model import Result, Run
@@ -25,7 +24,6 @@ OUTCOME = re.compile(
 )
 _PYTEST_RAN = (0, 1)
 _PYTEST_USAGE = 4
-_LOOK = 0.3  # seconds between looks at whether the suite is late or not wanted any more
 _PATIENCE = 120.0  # seconds to take namespaces away and bring a stopped control plane back after an interrupt
 
 
@@ -88,15 +86,19 @@ def judge(suite: Suite, report: Callable[[str], None], cancel: threading.Event |
         with log.open("w", encoding="utf-8") as kept, _child(suite) as child:
             lines = _lines(child, kept)
             try:
-                with _watched(child, suite.limit, cancel) as late:
+                with watched(child, suite.limit, cancel) as late:
                     for line in lines:
                         if found := OUTCOME.search(line):
                             done.add(found[2] or found[3])
                             report(f"{len(done)} of {len(suite.ids)} checks, {found[2] or found[3]} done")
             except BaseException:
                 child.tell_to_end()
-                for _ in _lines(child, kept):  # what it says of its clean-up; a full pipe would stop it
-                    pass
+                try:
+                    for _ in _lines(child, kept):  # what it says of its clean-up; a full pipe would stop it
+                        pass
+                except BaseException:
+                    child.kill()
+                    raise
                 raise
     except KeyboardInterrupt as error:
         raise Interrupted(_so_far(results)) from error
@@ -127,29 +129,6 @@ def _plugin() -> list[str]:
     """Name the suite's plugin to pytest where the product is not installed, and so no entry point does."""
     installed = any(point.value == "conformance.plugin" for point in entry_points(group="pytest11"))
     return [] if installed else ["-p", "conformance.plugin"]
-
-
-@contextmanager
-def _watched(child: Child, limit: float, cancel: threading.Event | None) -> Iterator[threading.Event]:
-    """Tell the child to end when it is late or not wanted any more; the event is set if it was late."""
-    late, ended = threading.Event(), threading.Event()
-    deadline = time.monotonic() + limit
-
-    def watch() -> None:
-        while not ended.wait(_LOOK):
-            if time.monotonic() > deadline:
-                late.set()
-            if late.is_set() or (cancel is not None and cancel.is_set()):
-                child.tell_to_end()
-                return
-
-    watcher = threading.Thread(target=watch, name="suite watcher", daemon=True)
-    watcher.start()
-    try:
-        yield late
-    finally:
-        ended.set()
-        watcher.join()
 
 
 def _child(suite: Suite) -> Child:

@@ -131,9 +131,12 @@ def _profile(name: str, results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _status(results: Sequence[Result], absent: Sequence[str]) -> dict[str, Any]:
-    """Counts; what is neither right nor wrong was skipped, for nothing was shown, as was what is absent."""
-    failed = [one.id for one in results if one.failed]
-    passed = [one.id for one in results if one.right]
+    """Counts; what neither passed nor failed was skipped, for nothing was shown, as was what is absent.
+
+    The report has no words for a control, of which failures are expected: they are failures here.
+    """
+    failed = [one.id for one in results if one.verdict is Verdict.FAIL]
+    passed = [one.id for one in results if one.verdict is Verdict.PASS]
     skipped = [*(one.id for one in results if one.id not in (*failed, *passed)), *absent]
     result = "failure" if failed else "partial" if skipped else "success"
     status: dict[str, Any] = {

@@ -96,6 +96,7 @@ def install(bench: Bench, subject: Subject) -> None:
     refmesh(
         *("install", "--yes", *bench.access, "--image", bench.image, "--timeout", str(INSTALL_SECONDS), *defect),
         progress=lambda _: None,
+        cancel=bench.cancel,
     )
 
 

@@ -118,8 +118,13 @@ def meshproof(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_suite_measures_itself_and_what_it_kept_is_judged_again_and_compared(ground, tmp_path):
     cluster, image = ground
+    access = ("--kubeconfig", str(cluster.kubeconfig))
+    refused = meshproof("sensitivity", *access, "--image", image, "--report-dir", str(tmp_path), "--yes")
+    assert (refused.returncode, "installed on this cluster already" in refused.stderr) == (2, True), refused.stderr
+    gone = meshproof("refmesh", "uninstall", *access, "--yes")
+    assert gone.returncode == 0, gone.stderr
     done = meshproof(
-        *("sensitivity", "--kubeconfig", str(cluster.kubeconfig), "--image", image, "--report-dir", str(tmp_path)),
+        *("sensitivity", *access, "--yes", "--image", image, "--report-dir", str(tmp_path)),
         *("--defects", "weights-off-by-5", "--clean", "1", "--only", "WT-01,WT-02", "-o", "json"),
     )
     install(ground)
