@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from conformance.adapters.base import Exposition
 from conformance.context import LIMITS, Context, Pod
+from fixtures.proxies import open_here
 from fixtures.workloads.traffic import Batch
 
 __all__ = ["Counter", "counters", "over_network", "parse", "total"]
@@ -47,7 +47,7 @@ def counters(ctx: Context, pod: Pod, exposition: Exposition) -> tuple[Counter, .
     """What a pod's proxy has counted so far; nothing where nobody answers."""
     with ctx.kube.forward(pod.namespace, pod.name, exposition.port) as (host, port):
         try:
-            with urlopen(f"http://{host}:{port}{exposition.path}", timeout=LIMITS.control) as reply:
+            with open_here(f"http://{host}:{port}{exposition.path}", LIMITS.control) as reply:
                 return parse(reply.read().decode("utf-8", "replace"), exposition.requests)
         except (HTTPError, URLError, OSError, ValueError):
             return ()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["add_flags", "add_short_names", "asks", "without_values"]
+__all__ = ["add_flags", "add_short_names", "asks", "uses_short_names", "without_values"]
 
 OWN = "--mesh"
 """How the names begin that nobody else has."""
@@ -76,7 +76,7 @@ FLAGS = (
     _flag(
         "disruptive",
         "also judge what disturbs the mesh as a whole: its control plane is replaced and stopped for seconds, its"
-        " root certificate changed",
+        " root certificate changed, all of it made strict for seconds",
         action="store_true",
     ),
     _flag("seed", "judge in an order drawn with this seed (default: the catalogue's order)", metavar="N", type=int),
@@ -130,8 +130,16 @@ def add_short_names(parser: pytest.Parser) -> None:
 def asks(arguments: Iterable[str]) -> bool:
     """Whether a command line is about the suite: it names a mesh, or the suite as a package, or asks for help."""
     given = tuple(map(str, arguments))
+    if any(one.startswith("@") for one in given):  # a file with arguments, which pytest has yet to read
+        return True
     by_name = "--pyargs" in given and any(one == SUITE or one.startswith(f"{SUITE}.") for one in given)
     return by_name or any(one in HELP or one.startswith(OWN) for one in given)
+
+
+def uses_short_names(arguments: Iterable[str]) -> bool:
+    """Whether a short name is used without asking for the suite, as in a project's `addopts`."""
+    short = {one.names[1] for one in FLAGS}
+    return any(str(one).partition("=")[0] in short for one in arguments)
 
 
 def without_values(paths: Iterable[str], arguments: Sequence[str]) -> list[str]:

@@ -118,7 +118,7 @@ def _as_options(config: pytest.Config) -> dict[str, JSON]:
     """The flags of the selection that were given, for the report."""
     names = ("only", "skip", "profile", "features", "exempt", "seed")
     given: dict[str, JSON] = {name: config.getoption(f"mesh_{name}") for name in names}
-    given["rerun_failed"] = str(config.getoption("rerun_failed") or "")
+    given["rerun_failed"] = str(config.getoption("mesh_rerun_failed") or "")
     given["disruptive"] = config.getoption("mesh_disruptive") or None
     return {name: value for name, value in given.items() if value not in ("", None)}
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.flags import add_flags, add_short_names, asks, without_values
+from conformance.flags import add_flags, add_short_names, asks, uses_short_names, without_values
 
 if TYPE_CHECKING:
     from conformance.model import Check
@@ -45,7 +45,7 @@ def pytest_load_initial_conftests(
         known = early_config.known_args_namespace
         known.file_or_dir = without_values(known.file_or_dir, args)
     yield
-    if asked:
+    if asked or uses_short_names(args):
         add_short_names(parser)
 
 

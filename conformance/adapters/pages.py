@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from http.client import HTTPException
-from urllib.request import urlopen
 
 from fixtures.kube import ApiProblem, ForwardProblem, Kube
+from fixtures.proxies import open_here
 
 __all__ = ["ENVOY", "UNREAD", "dump_pages", "has_container"]
 
@@ -34,7 +34,7 @@ def dump_pages(
     with contextlib.suppress(ApiProblem, ForwardProblem), kube.forward(namespace, pod, port) as (host, local):
         for name, path in pages.items():
             try:
-                with urlopen(f"http://{host}:{local}{path}", timeout=SECONDS) as answer:
+                with open_here(f"http://{host}:{local}{path}", SECONDS) as answer:
                     found[name] = answer.read().decode("utf-8", "replace")
             except (OSError, HTTPException) as error:  # such as an answer that breaks off
                 found[name] = f"{UNREAD}{error}"
