@@ -21,11 +21,12 @@ import sys
 from pathlib import Path
 from meshproof_cli.interrupts import end_like_ctrl_c
 from meshproof_cli.suite import Interrupted, Suite, judge
+IDS = ("WT-01", "WT-02", "CB-01")
 end_like_ctrl_c()
 place, workers = Path(sys.argv[1]), int(sys.argv[2])
-suite = Suite("none", (), "i", ("WT-01", "WT-02", "CB-01"), place / "report", workers, ("-p", "made_up_mesh"))
+suite = Suite("none", (), "i", IDS, place / "report", workers, ("-p", "made_up_mesh"), limit=240)
 try:
-    judge(suite, print)
+    judge(suite, lambda text: print(text, flush=True))
 except Interrupted as error:
     print("interrupted after", *(one.id for one in error.results))
 """
@@ -44,10 +45,15 @@ def test_an_interrupted_suite_keeps_its_verdicts_and_sweeps(
         [sys.executable, "-c", RUN, str(tmp_path), str(workers)],
         env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True,
     ) as process:  # fmt: skip
+        assert process.stdout is not None
         try:
+            told: set[str] = set()
+            while told != {"CB-01", "WT-01"} and (line := process.stdout.readline()):
+                told.add(line.split()[-2])  # … of 3 checks, CB-01 done
             eventually((tmp_path / "judging").exists, timeout=240, what="a check is under way")
             (os.killpg if whole_group else os.kill)(process.pid, number)
-            out, _ = process.communicate(timeout=240)
+            out = process.stdout.read()
+            process.wait(240)
         finally:
             process.kill()
     log = (tmp_path / "report" / "pytest.log").read_text()
