@@ -137,6 +137,18 @@ def test_a_conftest_with_flags_of_the_same_names_keeps_them(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("where", ["addopts", "a file of arguments"])
+def test_a_project_may_keep_short_names_in_its_settings(tmp_path, where):
+    (tmp_path / "test_mine.py").write_text("def test_it(): pass\n")
+    if where == "addopts":
+        (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --report-dir=out --kubeconfig=kc\n")
+        done = alone(tmp_path, "test_mine.py")
+    else:
+        (tmp_path / "words.txt").write_text("--pyargs\nconformance\n--mesh\nnone\n--list\n")
+        done = alone(tmp_path, "@words.txt")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_plugin_or_conftest_with_a_flag_of_the_same_name_is_no_obstacle(tmp_path):
     (tmp_path / "other.py").write_text(
         "def pytest_addoption(parser): parser.addoption('--profile', '--seed', action='store_true')\n"

@@ -57,6 +57,13 @@ def test_every_field_is_upstreams():
     }  # fmt: skip
 
 
+def test_a_control_that_fails_as_it_must_is_no_success():
+    core = dict.fromkeys((name for name, one in FEATURES.items() if not one.extended), FAIL)
+    control = run(**core)
+    expected = replace(control, results=tuple(replace(one, expected=FAIL) for one in control.results))
+    assert {one["core"]["result"] for one in conformance_report(expected, MAKER)["profiles"]} == {"failure"}
+
+
 def test_what_a_run_left_out_makes_the_report_partial():
     (http,) = conformance_report(run(WT_05=PASS, RT_05=PASS), MAKER)["profiles"]
     assert (http["core"]["result"], http["extended"]["result"]) == ("partial", "partial")
