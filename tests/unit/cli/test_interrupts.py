@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from fixtures import interrupts
 from fixtures.kube import eventually
 from meshproof_cli import refmesh_program
 from meshproof_cli.processes import module_environment
+from reports.errors import MeshproofError
 
 HERE = Path(__file__).parent
 RUN = """
 import sys
+import threading
 from pathlib import Path
 from meshproof_cli.interrupts import end_like_ctrl_c
 from meshproof_cli.suite import Interrupted, Suite, judge
@@ -101,3 +104,11 @@ def test_refmesh_has_ended_when_an_interrupt_goes_on(tmp_path: Path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         refmesh_program.refmesh("install", progress=interrupted)
     assert not Path(f"/proc/{pids[0]}").exists()
+
+
+def test_refmesh_ends_when_it_is_not_wanted_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancel = threading.Event()
+    idle = "import sys, time; print('begun', file=sys.stderr, flush=True); time.sleep(600)"
+    monkeypatch.setattr(refmesh_program, "child_command", lambda *_: [sys.executable, "-c", idle])
+    with pytest.raises(MeshproofError):
+        refmesh_program.refmesh("install", progress=lambda _: cancel.set(), cancel=cancel)

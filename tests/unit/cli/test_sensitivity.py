@@ -247,7 +247,7 @@ def test_the_first_failure_ends_a_group_and_an_open_end_does_not(
 
 
 def test_a_mesh_that_does_not_come_up_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: str, progress: object) -> None:
+    def refuse(*_: str, **__: object) -> None:
         raise EnvironmentProblem("it does not serve")
 
     monkeypatch.setattr(trials, "refmesh", refuse)
