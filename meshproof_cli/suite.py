@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TextIO
 
@@ -65,10 +64,10 @@ class Suite:
         """The command line."""
         return child_command(
             "pytest", "--pyargs", "conformance", "-v", "-c", "/dev/null", "--rootdir", str(self.directory),
-            "-p", "no:cacheprovider", *_plugin(), *self.flags,
+            "-p", "no:cacheprovider", "-p", "conformance.plugin", "--assert=plain", *self.flags,
             "--mesh", self.mesh, *self.access, "--image", self.image, "--mesh-only", ",".join(self.ids),
             "--report-dir", str(self.directory),
-            *(["-n", str(self.workers)] if self.workers > 1 else ["-p", "no:xdist"]),
+            *(["-p", "xdist", "-n", str(self.workers)] if self.workers > 1 else []),
         )  # fmt: skip
 
 
@@ -125,19 +124,18 @@ def _so_far(results: Path) -> tuple[Result, ...]:
     return ()
 
 
-def _plugin() -> list[str]:
-    """Name the suite's plugin to pytest where the product is not installed, and so no entry point does."""
-    installed = any(point.value == "conformance.plugin" for point in entry_points(group="pytest11"))
-    return [] if installed else ["-p", "conformance.plugin"]
-
-
 def _child(suite: Suite) -> Child:
-    return Child(
-        suite.command, _PATIENCE,
-        cwd=suite.directory,
-        env=module_environment([("PYTHONUNBUFFERED", "1"), ("COLUMNS", "200")]),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    return Child(suite.command, _PATIENCE, cwd=suite.directory, env=_environment(),
+                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    """pytest as we start it has the plugins that we name, and no flags of the user's own pytest.
+
+    Others would have each worker import them (hypothesis takes a second), and might order, repeat or end checks.
+    """
+    own = module_environment([("PYTHONUNBUFFERED", "1"), ("COLUMNS", "200"), ("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")])
+    return {name: value for name, value in own.items() if name not in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")}
 
 
 def _complaint(code: int, log: Path) -> MeshproofError:

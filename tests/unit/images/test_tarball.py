@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import marshal
 import os
+import sys
 import tarfile
 from pathlib import Path, PurePosixPath
 from types import CodeType
@@ -60,8 +61,9 @@ def test_entries_belong_to_root_have_no_date_and_come_after_their_folders(plan: 
 
 
 def test_python_gets_byte_code_that_the_interpreter_takes_without_looking_at_the_source(
-    plan: Plan, tmp_path: Path
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "pycache_prefix", None)  # as in the image
     pack(plan, tmp_path / "layer.tar")
     beside = str(byte_code_path(PurePosixPath("app/module.py")))
     assert beside == importlib.util.cache_from_source("app/module.py")

@@ -69,6 +69,14 @@ def clone(tmp_path: Path) -> Clone:
     return Clone(folder, play)
 
 
+def test_byte_code_is_kept_and_away_from_the_sources_where_those_shall_stay_clean(clone: Clone):
+    assert clone.run()[0] == 7
+    asked = clone.folder / ".venv" / "bin" / "meshproof"
+    asked.write_text('#!/bin/sh\necho "${PYTHONDONTWRITEBYTECODE-unset} ${PYTHONPYCACHEPREFIX-unset}"\n')
+    assert clone.run(PYTHONDONTWRITEBYTECODE="1")[1] == f"unset {clone.folder}/.venv/bytecode\n"
+    assert clone.run(PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX="/else")[1] == " /else\n"
+
+
 def test_the_first_call_sets_up_and_passes_arguments_and_exit_code_on(clone: Clone):
     code, out, err = clone.run("run", "--mesh", "a b")
     assert (code, out) == (7, "ran: run --mesh a b\n")
