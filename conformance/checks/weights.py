@@ -17,6 +17,7 @@ from conformance.context import LIMITS, Context, Gate
 from conformance.ground import HTTP, HTTP_AND_GRPC, Ground, Place, Svc, Workload
 from conformance.intents import Backend, WeightedRoute
 from conformance.model import Judgement, failed, inconclusive, passed, proven, share_rates
+from conformance.stalls import few_late
 from conformance.statistics import Decision, Sprt, never_seen_samples, shares_decision
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Record
@@ -84,17 +85,17 @@ class Split:
 
     @property
     def errors(self) -> dict[str, int]:
-        """How requests ended that no backend answered, the late ones apart, with counts."""
+        """How requests ended that no backend answered, with counts; without the late ones where those are few."""
         return {
             name.removeprefix("error: "): count
             for name, count in self.counts.items()
-            if name.startswith("error") and (name != LATE or count == len(self.answers))
+            if name.startswith("error") and (name != LATE or not self.late)
         }
 
     @property
     def late(self) -> int:
-        """Requests that ran into the client's timeout beside others that did not. A busy machine makes some late."""
-        return self.counts[LATE] if self.counts[LATE] < len(self.answers) else 0
+        """Requests that ran into the client's timeout, where those are few."""
+        return few_late(self.counts[LATE], len(self.answers))
 
     @property
     def stray(self) -> dict[str, int]:

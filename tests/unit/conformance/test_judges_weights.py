@@ -59,12 +59,16 @@ def test_late_requests_leave_the_shares_unproven():
     assert judge_split(split(TWO, ["error: timeout"] * 100)).verdict is Verdict.FAIL
 
 
-@pytest.mark.parametrize("lost", ["error: 503", "error: reset"])
+@pytest.mark.parametrize("lost", ["error: 503", "error: reset", "error: timeout"])
 def test_a_backend_that_loses_its_whole_share_fails(lost):
     judged = judge_split(split(TWO, [lost if one == "v2" else one for one in answers({"v1": 90, "v2": 10}, 2000)]))
     assert judged.verdict is Verdict.FAIL
     assert lost.removeprefix("error: ") in judged.reason
-    assert judge_nothing_else(split({"v1": 100}, ["v1"] * 900 + [lost])).verdict is Verdict.FAIL
+    assert judge_nothing_else(split({"v1": 100}, ["v1"] * 900 + [lost] * 100)).verdict is Verdict.FAIL
+
+
+def test_one_request_without_an_answer_fails_unless_it_was_late():
+    assert judge_nothing_else(split({"v1": 100}, ["v1"] * 900 + ["error: reset"])).verdict is Verdict.FAIL
 
 
 def test_one_stray_answer_is_enough():
