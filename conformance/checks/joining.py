@@ -231,9 +231,10 @@ def jobs(ctx: Context) -> JobEnd:
 def _ready_or_late(ctx: Context, space: str) -> tuple[Mapping[str, Any], str]:
     """The pod with the probes, once it is Ready or its application has run for long enough without, and else why not.
 
-    When the application starts is the cluster's doing: there may be no room, or an image to be pulled.
+    When the application starts is the cluster's doing: there may be no room, or an image to be pulled. A pod that is
+    not there at all was not let in, which is no lateness.
     """
-    found: Mapping[str, Any] = {"metadata": {}}
+    found: Mapping[str, Any] = {}
     since: float | None = None
 
     def over() -> bool:
@@ -245,7 +246,7 @@ def _ready_or_late(ctx: Context, space: str) -> tuple[Mapping[str, Any], str]:
 
     ctx.watch(over, LIMITS.ground_ready + LIMITS.job)
     if since is None:
-        return found, waiting(found)
+        return found, waiting(found) if found else ""
     ran = ctx.now() - since
     return found, "" if ran >= LIMITS.job else f"its application runs for {ran:.0f} s only"
 

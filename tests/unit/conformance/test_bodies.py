@@ -101,6 +101,11 @@ def test_inj_05_gives_an_application_its_time_from_its_start_on(states: list[dic
     assert waits == said
 
 
+def test_inj_05_excuses_no_pod_that_was_not_let_in():
+    ctx = SimpleNamespace(kube=SimpleNamespace(list=lambda *_: []), now=lambda: 0.0, watch=lambda probe, _: probe())
+    assert joining._ready_or_late(cast("Context", ctx), "strict") == ({}, "")
+
+
 class _Defaults:
     """A cluster that completes every pod by defaults of its own, and a mesh that adds a proxy in one namespace."""
 
