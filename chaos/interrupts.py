@@ -15,7 +15,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and its like back until the block has ended: an undo must not be cut in half by an impatient user."""
+    """Hold Ctrl-C and its like back until the block has ended: an undo must not be cut in half by an impatient user.
+
+    Then whoever handles signals is told of them: it knows whether they are the first, which ends what comes next, too.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -31,5 +34,8 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if held:  # also where the block has failed: the user wants the end of it all
-            raise KeyboardInterrupt
+        for one in held:  # also where the block has failed: the user wants the end of it all
+            told = before[signal.Signals(one)]
+            if not callable(told):  # the system's own would end us at once
+                raise KeyboardInterrupt
+            told(one, None)

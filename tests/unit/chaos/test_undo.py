@@ -21,6 +21,7 @@ from chaos.runner import injected
 from chaos.scene import logged_namespace
 from chaos.settings import Settings
 from chaos.wal import append
+from fixtures.interrupts import end_like_ctrl_c
 from fixtures.kube import NotEventually
 from fixtures.kube.runner import RUNNER, runner_name
 from reports.errors import EnvironmentProblem
@@ -326,6 +327,23 @@ def test_no_signal_cuts_an_undo_in_half(number):
         for one, handler in before.items():
             signal.signal(one, handler)
     assert done == ["undone"]
+
+
+def test_a_signal_during_an_undo_counts_as_the_first():
+    put_back = end_like_ctrl_c()
+
+    def undo():
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            undo()
+        os.kill(os.getpid(), signal.SIGTERM)  # while the rest is taken away
+        with pytest.raises(KeyboardInterrupt):
+            undo()
+    finally:
+        put_back()
 
 
 class Clock:

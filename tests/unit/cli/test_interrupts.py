@@ -86,6 +86,27 @@ def test_only_the_third_signal_cuts_the_clean_up_short(
         put_back()
 
 
+def test_nothing_is_said_to_a_closed_stream(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    put_back = interrupts.end_like_ctrl_c()
+    try:
+        interrupts.cleaning_up()
+        monkeypatch.setattr(sys, "stderr", None)
+        signal.raise_signal(signal.SIGINT)
+        assert capfd.readouterr().err == ""
+    finally:
+        put_back()
+
+
+def test_what_is_put_back_is_also_whether_there_is_clean_up() -> None:
+    outer = interrupts.end_like_ctrl_c()
+    try:
+        interrupts.end_like_ctrl_c()()
+        interrupts.cleaning_up()
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        outer()
+
+
 def test_refmesh_has_ended_when_an_interrupt_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stubborn = (
         "import pathlib, signal, sys, time, os\n"
