@@ -40,11 +40,14 @@ def _target(spec: Manifest) -> Manifest:
 
 
 def in_the_way(kube: Kube, policies: Iterable[Manifest]) -> tuple[str, ...]:
-    """Policies of the same kinds that hold for the whole mesh already, whatever they are called, as Kind space/name."""
+    """Policies of the same kinds that hold for the whole mesh already, whatever they are called, as Kind space/name.
+
+    Some meshes have policies that are in no namespace.
+    """
     found = {
-        f"{one['kind']} {space}/{item['metadata']['name']}"
+        " ".join([one["kind"], "/".join(filter(None, [space, item["metadata"]["name"]]))])
         for one in policies
-        for space in [one["metadata"]["namespace"]]
+        for space in [one["metadata"].get("namespace")]
         for item in kube.list(one["apiVersion"], one["kind"], space)
         if for_all(item)
     }
@@ -55,7 +58,7 @@ def withdraw_dead(kube: Kube, policies: Iterable[Manifest]) -> list[str]:
     """Delete those of these policies that a killed run of this machine left. Returns their names."""
     left = []
     for one in policies:
-        where = one["apiVersion"], one["kind"], one["metadata"]["name"], one["metadata"]["namespace"]
+        where = one["apiVersion"], one["kind"], one["metadata"]["name"], one["metadata"].get("namespace")
         try:
             meta = (kube.get(*where) or {}).get("metadata", {})
         except ApiProblem as problem:

@@ -100,9 +100,7 @@ class Session:
             if self._worker:
                 return
             sweep_dead(self._kube)
-            restore(self._kube, self.adapter.control_plane())
-            mesh_wide = self.adapter.render(MeshMtlsMode(Mode.STRICT))
-            withdraw_dead(self._kube, mesh_wide.objects if isinstance(mesh_wide, Rendered) else ())
+            self._give_back(self._kube)
             if problem := self.adapter.problem(self._kube):
                 raise EnvironmentProblem(problem)
             self._facts = Facts(self._kube.host, self._kube.version, self.adapter.version(self._kube))
@@ -183,12 +181,18 @@ class Session:
         self._write()
         started = time.monotonic()
         if self._controller:
-            # A worker that was ended in the midst of a check could not give the control plane back.
+            # A worker that was ended in the midst of a check could not.
             with contextlib.suppress(MeshproofError):
-                restore(self._kube, self.adapter.control_plane())
+                self._give_back(self._kube)
         self._stuck = sweep(self._kube, self.options.run, wait=self._wait)
         self._sweep_seconds = time.monotonic() - started
         self._write()
+
+    def _give_back(self, kube: Kube) -> None:
+        """The mesh as a whole, as it was before a check of a process that is gone: control plane, strictness."""
+        restore(kube, self.adapter.control_plane())
+        mesh_wide = self.adapter.render(MeshMtlsMode(Mode.STRICT))
+        withdraw_dead(kube, mesh_wide.objects if isinstance(mesh_wide, Rendered) else ())
 
     def _write(self) -> None:
         if self._results:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from conformance import session
 from conformance.adapters import Rendered, load
 from conformance.checks.upheaval import levels
 from conformance.context import Context
 from conformance.intents import MeshMtlsMode, Mode
 from conformance.mesh_policies import for_all, in_the_way, marked, withdraw_dead
+from conformance.runner import Options
 from fixtures.kube.runner import RUN_LABEL, RUNNER, runner_name
 from reports.errors import EnvironmentProblem
 
@@ -83,6 +86,31 @@ def test_a_users_own_policy_stays_as_it_is_and_ends_the_check(name: str):
     assert (
         in_the_way(cast("Any", Objects(policy("one", selector={"matchLabels": {"app": "shop"}}))), ours("istio")) == ()
     )
+
+
+def test_a_policy_may_be_in_no_namespace():
+    own: dict[str, Any] = {"apiVersion": "x/v1", "kind": "MeshMode", "metadata": {"name": "meshproof"}}
+    (made,) = marked((own,), "r")
+    users = {**own, "metadata": {"name": "usual", "namespace": None}}
+    assert in_the_way(cast("Any", Objects(users)), (made,)) == ("MeshMode usual",)
+    host = runner_name().split("/")[0]
+    left = Objects({**made, "metadata": {**made["metadata"], "annotations": {RUNNER: f"{host}/1/0"}}})
+    assert withdraw_dead(cast("Any", left), (own,)) == ["meshproof"]
+
+
+def test_a_run_withdraws_at_its_end_what_a_worker_that_was_ended_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (made,) = marked(ours("istio"), "r")
+    host = runner_name().split("/")[0]
+    left = Objects({**made, "metadata": {**made["metadata"], "annotations": {RUNNER: f"{host}/1/0"}}})
+    monkeypatch.setattr(session, "sweep", lambda *_, **__: [])
+    monkeypatch.setattr(session, "cleaning_up", lambda: None)
+    run = session.Session(
+        load("istio"), Options(mesh="istio", run="r", image="i", report_dir=tmp_path), kubeconfig=None, context=None,
+        worker="", distributed=True, runner=runner_name(), wait=True, picked={},
+    )  # fmt: skip
+    run._kube = cast("Any", left)
+    run.finish()
+    assert left.items == {}
 
 
 def test_the_next_run_withdraws_what_a_dead_one_left_and_nothing_else():
