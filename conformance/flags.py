@@ -7,6 +7,7 @@ names, and after everybody else, conftest files included: whoever has one alread
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,11 +121,14 @@ def add_flags(parser: pytest.Parser) -> None:
 
 def add_short_names(parser: pytest.Parser) -> None:
     """Each flag by its short name too, but for those that somebody else has taken."""
+    # Asked for first: before its version 9, pytest itself does not notice until it is too late.
+    groups = [parser._anonymous, *parser._groups]  # noqa: SLF001 - there is no other way to ask
+    taken = {name for group in groups for option in group.options for name in option.names()}
     for one in FLAGS:
-        try:
-            _group(parser).addoption(one.names[1], **one.options)
-        except (ValueError, argparse.ArgumentError):
+        if one.names[1] in taken:
             continue
+        with contextlib.suppress(ValueError, argparse.ArgumentError):
+            _group(parser).addoption(one.names[1], **one.options)
 
 
 def asks(arguments: Iterable[str]) -> bool:

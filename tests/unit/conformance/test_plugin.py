@@ -8,10 +8,12 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from conformance.flags import without_values
+from conformance.flags import add_short_names, without_values
 
 USAGE_ERROR = 4
 NO_ASYNCIO = ("-p", "no:asyncio")  # it warns of a setting that only our own tests have
@@ -163,6 +165,33 @@ def test_a_plugin_or_conftest_with_a_flag_of_the_same_name_is_no_obstacle(tmp_pa
     assert "[WT-01]" in done.stdout
     assert "[WT-02]" not in done.stdout
     assert "[CB-01]" not in done.stdout
+
+
+class Group:
+    """Options as pytest kept them before its version 9: what is added twice is noticed when they are parsed."""
+
+    def __init__(self, *names: str) -> None:
+        self.options = [Option(names)] if names else []
+
+    def addoption(self, *names: str, **_: object) -> None:
+        self.options.append(Option(names))
+
+
+@dataclass(frozen=True)
+class Option:
+    given: tuple[str, ...]
+
+    def names(self) -> tuple[str, ...]:
+        return self.given
+
+
+def test_no_pytest_is_given_a_short_name_that_somebody_has():
+    ours = Group("--mesh-seed")
+    parser = SimpleNamespace(_anonymous=Group("--seed"), _groups=[ours, Group("--set")], getgroup=lambda *_: ours)
+    add_short_names(cast("pytest.Parser", parser))
+    short = {name for option in ours.options for name in option.names()}
+    assert "--only" in short
+    assert not {"--seed", "--set"} & short
 
 
 def test_values_of_short_names_are_no_paths_of_tests():
