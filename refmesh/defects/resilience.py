@@ -97,11 +97,11 @@ def _back_at_once(sound: Callable[..., Any]) -> Callable[..., Any]:
 def _one_at_a_time(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Where errors eject, let no two requests be under way."""
 
-    def limited(name: str, host: str, protocol: Any, policy: Any, seconds: float, **more: Any) -> Any:
-        if policy.outlier is not None:
-            pool = replace(policy.pool or ConnectionPool(), max_requests=1, max_pending_requests=1)
-            policy = replace(policy, pool=pool)
-        return sound(name, host, protocol, policy, seconds, **more)
+    def limited(spec: Any, settings: Any, seconds: float, **more: Any) -> Any:
+        if spec.policy.outlier is not None:
+            pool = replace(spec.policy.pool or ConnectionPool(), max_requests=1, max_pending_requests=1)
+            spec = replace(spec, policy=replace(spec.policy, pool=pool))
+        return sound(spec, settings, seconds, **more)
 
     return limited
 
