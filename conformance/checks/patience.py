@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conformance.catalogue import check
 from conformance.checks.resilience_ground import GROUND, PER_TRY, RETRIES, STANDING, TIMEOUT
@@ -12,7 +12,7 @@ from conformance.context import LIMITS, Context
 from conformance.model import Judgement, failed, inconclusive, passed
 from conformance.pulse import excused
 from fixtures.workloads.traffic import Batch, Record
-from reports.model import JSON, Evidence
+from reports.model import JSON, Evidence, Verdict
 
 __all__ = ["SLOW", "Timed", "Tries", "judge_timeout", "judge_tries"]
 
@@ -120,8 +120,18 @@ class Tries:
 
 
 def judge_tries(history: Tries) -> Judgement:
-    """As for attempts; where the pulse itself was slow, tries were rightly ended that a quick machine would not end."""
-    return excused(judge_attempts(history.attempts), history.stall, history.limit / 2)
+    """As for attempts; where the pulse itself was slow, tries were rightly ended that a quick machine would not end.
+
+    A try that was waited for, for longer than its limit and all of a stall, was ended by nothing on any machine.
+    """
+    judgement = judge_attempts(history.attempts)
+    longest = 2 * history.limit + history.stall
+    if judgement.verdict is Verdict.FAIL and any(
+        one.counted < one.least and one.record.reply is not None and one.record.seconds > longest
+        for one in history.attempts
+    ):
+        return replace(judgement, whatever_the_machine=True)
+    return excused(judgement, history.stall, history.limit / 2)
 
 
 @check(

@@ -95,8 +95,8 @@ def test_time_limits():
     assert timed(answer(504, 1.01, ours=False), answer(504, 0.01, ours=False)) is Verdict.FAIL
 
 
-def tries(counted: int, stall: float) -> Verdict:
-    one = Attempts("version", "first try hangs", "GET /", 200, 2, 2, answer(), counted)
+def tries(counted: int, stall: float, seconds: float = 0.01) -> Verdict:
+    one = Attempts("version", "first try hangs", "GET /", 200, 2, 2, answer(seconds=seconds), counted)
     return judge_tries(Tries(0.4, (one,), stall)).verdict
 
 
@@ -105,6 +105,9 @@ def test_limits_of_single_tries():
     assert tries(1, 0.01) is Verdict.FAIL  # no such limit: the first try is waited for
     assert tries(1, 0.5) is Verdict.INCONCLUSIVE
     assert tries(2, 0.5) is Verdict.PASS
+    assert tries(1, 0.7, seconds=4.0) is Verdict.FAIL  # that long no stall made it
+    assert tries(1, 3.9, seconds=4.0) is Verdict.INCONCLUSIVE
+    assert tries(2, 0.7, seconds=4.0) is Verdict.PASS
 
 
 def aborted(share: float, total: int = 4000, *, status: int = 418, others: dict[str, int] | None = None, seed: int = 1):
