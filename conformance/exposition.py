@@ -10,10 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conformance.adapters.base import Exposition
 from conformance.context import LIMITS, Context, Pod
+from fixtures.kube import Kube
 from fixtures.proxies import open_here
 from fixtures.workloads.traffic import Batch
 
-__all__ = ["Counter", "counters", "over_network", "parse", "total"]
+__all__ = ["Counter", "counters", "over_network", "parse", "series", "total"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,17 @@ def parse(text: str, name: str) -> tuple[Counter, ...]:
 
 def counters(ctx: Context, pod: Pod, exposition: Exposition) -> tuple[Counter, ...]:
     """What a pod's proxy has counted so far; nothing where nobody answers."""
-    with ctx.kube.forward(pod.namespace, pod.name, exposition.port) as (host, port):
+    return series(ctx.kube, pod.namespace, pod.name, exposition.port, exposition.path, exposition.requests) or ()
+
+
+def series(kube: Kube, namespace: str, pod: str, port: int, path: str, name: str) -> tuple[Counter, ...] | None:
+    """The series of a counter that a pod tells at a port; None where nobody answers."""
+    with kube.forward(namespace, pod, port) as (host, local):
         try:
-            with open_here(f"http://{host}:{port}{exposition.path}", LIMITS.control) as reply:
-                return parse(reply.read().decode("utf-8", "replace"), exposition.requests)
+            with open_here(f"http://{host}:{local}{path}", LIMITS.control) as reply:
+                return parse(reply.read().decode("utf-8", "replace"), name)
         except (HTTPError, URLError, OSError, ValueError):
-            return ()
+            return None
 
 
 def over_network(ctx: Context, pod: Pod, exposition: Exposition) -> str:

@@ -35,6 +35,8 @@ class Authority:
     """The longest that it may sign whatever it is asked for, seconds."""
     discovery: int | None = None
     """Container port at which the same pods serve delta xDS over mutual TLS; None where they do not."""
+    rejections: tuple[int, str, str] | None = None
+    """Where the same pods count what proxies reject: container port, path, name of the counter; None: nowhere."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from .settings import MeshSettings, NamespacedName, Place
 
 __all__ = ["Istio", "IstioSettings"]
 
-ADMIN_PORT, AUTHORITY_PORT, ALPN = 15000, 15012, ("istio",)
+ADMIN_PORT, AUTHORITY_PORT, MONITORING_PORT, ALPN = 15000, 15012, 15014, ("istio",)
 CANNOT: Mapping[type[Intent], str] = {
     RotateRoot: "the authority's root is replaced by a new secret and restarts, not by an object",
     TraceRequests: "whether proxies speak W3C trace context is chosen by a provider of its mesh config",
@@ -54,6 +54,8 @@ class IstioSettings(MeshSettings):
     """The longest that it may sign whatever it is asked for, seconds."""
     discovery_port: int = AUTHORITY_PORT
     """At which the control plane tells proxies their configuration."""
+    rejections_counter: str = "pilot_total_xds_rejects"
+    """The metric of the control plane that counts what proxies reject."""
 
 
 class Istio:
@@ -102,6 +104,7 @@ class Istio:
             shortest=self.settings.shortest_certificate,
             longest=self.settings.longest_certificate,
             discovery=self.settings.discovery_port,
+            rejections=(MONITORING_PORT, "/metrics", self.settings.rejections_counter),
         )
 
     def identity(self, namespace: str, service_account: str) -> str | Unsupported:

@@ -34,6 +34,7 @@ _AUTHORITY = Authority(
     shortest=10,
     longest=86_400,
     discovery=15011,
+    rejections=(15014, "/metrics", "refmesh_nacks_total"),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conformance.adapters import Authority
 from conformance.catalogue import check
@@ -17,7 +17,10 @@ from conformance.context import Context, NotExpressible, Pod
 from conformance.model import Judgement, failed, inconclusive, passed, proven
 from reports.model import Evidence
 
-__all__ = ["Call", "judge_calls"]
+if TYPE_CHECKING:
+    from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
+
+__all__ = ["METHOD", "Call", "first_request", "judge_calls"]
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 REFUSALS = {"PERMISSION_DENIED", "UNAUTHENTICATED"}
@@ -67,7 +70,7 @@ def judge_calls(history: tuple[Call, ...]) -> Judgement:
     return passed(f"told to the pod itself only; refused: {', '.join(one.who for one in strangers)}", evidence)
 
 
-def _first(pod: Pod) -> bytes:
+def first_request(pod: Pod) -> DeltaDiscoveryRequest:
     """The first request of a pod's proxy: all clusters."""
     from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
@@ -75,7 +78,7 @@ def _first(pod: Pod) -> bytes:
     request = DeltaDiscoveryRequest(type_url=CLUSTER)
     request.node.id = f"sidecar~{pod.ip}~{pod.name}.{pod.namespace}~{domain}"
     request.node.metadata.update({"NAMESPACE": pod.namespace, "SERVICE_ACCOUNT": account_of(pod)})
-    return bytes(request.SerializeToString())
+    return request
 
 
 def _call(
@@ -89,7 +92,7 @@ def _call(
     enough = threading.Event()
 
     def requests() -> Iterator[bytes]:
-        yield _first(pod)
+        yield bytes(first_request(pod).SerializeToString())
         enough.wait(CALL_SECONDS)  # who has no more to ask goes on listening
 
     told, end = 0, ""

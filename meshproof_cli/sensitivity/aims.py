@@ -52,6 +52,7 @@ AIMS: Mapping[str, tuple[str, ...]] = {
     "leaf-may-sign": ("ID-08",),
     "token-audience-unchecked": ("ID-08",),
     "xds-identity-unchecked": ("ID-09",),
+    "nack-ignored": ("TEL-07",),
     "empty-rules-allow-all": ("AZ-01",),
     "allowed-identity-refused": ("AZ-02",),
     "account-ignored": ("AZ-03",),
@@ -158,10 +159,7 @@ EXCUSED: Mapping[str, str] = {
 }
 """Check that no defect is seeded for -> why."""
 
-UNSEEN: Mapping[str, str] = {
-    "nack-ignored": "the control plane alone shows it: no object of a user's makes it send what a proxy rejects, and a"
-    " later change goes out all the same",
-}
+UNSEEN: Mapping[str, str] = {}
 """Defect that no check can find from outside -> why."""
 
 SAYS: Mapping[str, str] = {"never-heals-after-rejection": "no change of another after it"}

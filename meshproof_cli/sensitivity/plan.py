@@ -22,7 +22,7 @@ AFFECTED: Mapping[str, tuple[str, ...]] = {
     "authorization": ("AZ",),
     "validation": ("AZ", "RT"),
     "routing": ("RT", "WT", "RS"),
-    "discovery": ("LB", "WT", "RT", "LC"),
+    "discovery": ("LB", "WT", "RT", "LC", "TEL"),
     "weights": ("WT",),
     "circuit-breaking": ("CB",),
     "resilience": ("RS", "CB"),

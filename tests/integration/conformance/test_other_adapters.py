@@ -33,6 +33,7 @@ AS_ISTIO = (
     "shortest-certificate=10",
     "longest-certificate=86400",
     "discovery-port=15011",
+    "rejections-counter=refmesh_nacks_total",
 )
 
 

@@ -17,6 +17,7 @@ REFMESH = {
     "shortest-certificate": "10",
     "longest-certificate": "86400",
     "discovery-port": "15011",
+    "rejections-counter": "refmesh_nacks_total",
 }
 
 
@@ -28,6 +29,7 @@ def test_without_settings_it_is_istio_as_its_defaults_install_it():
         authority=Authority(
             "istio-system", "app=istiod", 15012, "istio-ca", "istiod.istio-system.svc",
             ("istio-system", "istio-ca-root-cert", "root-cert.pem"), 10, discovery=15012,
+            rejections=(15014, "/metrics", "pilot_total_xds_rejects"),
         )
     )  # fmt: skip
     assert istio.identity("ns", "sa") == "spiffe://cluster.local/ns/ns/sa/sa"

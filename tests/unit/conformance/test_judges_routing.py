@@ -107,6 +107,19 @@ def test_one_wrong_answer_of_any_case_is_enough(name):
         assert case.name in judged.reason
 
 
+def test_only_what_no_machine_brings_about_is_proven():
+    case = MATCH_CASES[0]
+    other = sound(case, version="another")
+    refused = Record(0.0, 0.01, status=503)
+    assert judge_cases([Asked("service", case, (other,) * TIMES)]).whatever_the_machine
+    for answers in ((sound(case), *(other,) * (TIMES - 1)), (refused,) * TIMES, (*(other,) * (TIMES - 1), refused)):
+        judged = judge_cases([Asked("service", case, answers)])
+        assert judged.verdict is Verdict.FAIL
+        assert not judged.whatever_the_machine
+    both = [Asked("service", case, (refused,) * TIMES), Asked("service", case, (other,) * TIMES)]
+    assert judge_cases(both).whatever_the_machine
+
+
 def test_no_data_is_never_a_pass():
     assert judge_cases([]).verdict is Verdict.INCONCLUSIVE
     assert judge_cases([Asked("service", MATCH_CASES[0], ())]).verdict is Verdict.INCONCLUSIVE
