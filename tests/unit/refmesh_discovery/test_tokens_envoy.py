@@ -20,7 +20,7 @@ GOOD = {
     "iss": NAME,
     "sub": "alice",
     "aud": AUDIENCE,
-    "exp": int(time.time()) + 600,
+    "exp": int(time.time()) + 86_400,
     "groups": ["a", "b"],
     "nested": {"x": "y"},
 }
