@@ -110,6 +110,11 @@ def _fresh(ctx: Context) -> Batch:
     )
 
 
+def _served(ctx: Context, batch: Batch) -> bool:
+    """Whether the meshed client is served, as it is in a mesh at rest."""
+    return all(by_application(one) for one in ctx.client().batch(replace(batch, count=4, timeout=LIMITS.probe)))
+
+
 # -- renewal -----------------------------------------------------------------------------------------------------------
 
 
@@ -284,10 +289,7 @@ def outage(ctx: Context) -> Outage:
         after = counted(ctx, server, "expired certificates", lambda: ctx.client().batch(fresh), welcome=False)
         expired = over((known, _end(look(ctx, server).certificate)), ctx.now())
 
-    def served() -> bool:
-        return all(by_application(one) for one in ctx.client().batch(replace(fresh, count=4, timeout=LIMITS.probe)))
-
-    ctx.watch(served, BACK_SECONDS)
+    ctx.watch(partial(_served, ctx, fresh), BACK_SECONDS)
     back = load("new connections, the authority is back", ctx.client().batch(fresh))
     return Outage(down, during, valid_for, after, expired, back, asked, LIFETIME * LEFT)
 
@@ -338,6 +340,8 @@ def levels(ctx: Context) -> Levels:
         ("mesh strict, namespace permissive, workload strict", MtlsMode(space, Mode.STRICT, "server"), "refused"),
     )
     plain = Batch(url=ctx.url("server"), count=ATTEMPTS, concurrency=4, timeout=LIMITS.probe, fresh=True)
+    # Another check of this ground may have left the proxies without a certificate that is good yet.
+    ctx.until(partial(_served, ctx, plain), "the meshed client is served before any policy", BACK_SECONDS)
     found = []
     mesh_wide = marked(ctx.render(steps[0][1]).objects, ctx.run)
     if others := in_the_way(ctx.kube, mesh_wide):
