@@ -99,6 +99,8 @@ def per_client(ctx: Context) -> Shares:
     )
     one = Batch(url=ctx.url("shares"), count=10, timeout=LIMITS.request, fields=("pod",))
     other = ctx.client("second")
+    # A proxy without a connection yet has its first requests all wait, and refuses what is beyond the cap for those.
+    ctx.client().batch(one)
     found = _meeting(ctx, crowd, one, other)
     for _ in range(MEETINGS - 1):
         # Whether they met is a matter of time alone, on a busy machine; what came of it decides nothing here.
