@@ -340,13 +340,13 @@ def levels(ctx: Context) -> Levels:
         ("mesh strict, namespace permissive, workload strict", MtlsMode(space, Mode.STRICT, "server"), "refused"),
     )
     plain = Batch(url=ctx.url("server"), count=ATTEMPTS, concurrency=4, timeout=LIMITS.probe, fresh=True)
-    # Another check of this ground may have left the proxies without a certificate that is good yet.
-    ctx.until(partial(_served, ctx, plain), "the meshed client is served before any policy", BACK_SECONDS)
     found = []
     mesh_wide = marked(ctx.render(steps[0][1]).objects, ctx.run)
     if others := in_the_way(ctx.kube, mesh_wide):
         what = f"{', '.join(others)} holds for the whole mesh already, and is not touched"
         raise EnvironmentProblem(f"{what}: judge this on a cluster without it, or leave it out by --skip MTLS-12")
+    # Another check of this ground may have left the proxies without a certificate that is good yet.
+    ctx.until(partial(_served, ctx, plain), "the meshed client is served before any policy", BACK_SECONDS)
     try:
         ctx.applied.extend(mesh_wide)
         ctx.kube.apply(*mesh_wide)
