@@ -59,6 +59,8 @@ GROUND = place(
     )
 )
 RATE, LONGEST = 40.0, 120.0
+UNDER_WAY = "150ms"
+"""What the application takes for a request of the rollout: six are under way at a time."""
 LONG = 4.0
 """Seconds that a long request takes."""
 BACK = 40.0
@@ -113,7 +115,8 @@ def rollout(ctx: Context) -> Rollout:
     before = _names(ctx, "rolling")
     _refused(ctx, ctx.pods("rolling")[0])
     seen: list[Record] = []
-    with ctx.client().start(steady(ctx.url("rolling"))) as job:
+    # Slow enough that some are always under way: a proxy that ends at once loses those.
+    with ctx.client().start(steady(ctx.url("rolling", path=f"/?delay={UNDER_WAY}"))) as job:
 
         def sent() -> list[Record]:
             seen.extend(job.records(len(seen)))

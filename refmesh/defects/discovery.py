@@ -10,12 +10,13 @@ from refmesh.api.kinds import KINDS, parse
 from refmesh.config.store import Source
 from refmesh.defects.defect import Defect
 from refmesh.defects.makers import changes_late
+from refmesh.discovery import stream
 from refmesh.kubeclient import KubeError
 
 __all__ = ["DEFECTS"]
 
 _STREAM = "refmesh.discovery.stream"
-_UNBROKEN, _LATE = 4.0, 15.0
+_UNBROKEN, _LATE, _PATIENCE = 4.0, 15.0, 15.0
 """Seconds."""
 
 
@@ -33,8 +34,9 @@ def _always_content(sound: Callable[[Any], str]) -> Callable[[Any], str]:
 
 
 def _nonces_forgotten(sound: Callable[..., str | None]) -> Callable[..., str | None]:
-    """Recognise no answer, so that every push waits as if the one before had been lost."""
+    """Recognise no answer, so that every push waits as if the one before had been lost; and be patient with that."""
     _ = sound
+    stream.STALL_SECONDS = _PATIENCE
     return lambda _request, _outstanding: None
 
 

@@ -23,7 +23,7 @@ from refmesh.config import references
 from refmesh.config.store import SOURCES, Store
 from refmesh.config.watcher import Watcher
 from refmesh.defects.registry import seam
-from refmesh.discovery import clusters, hashing, route_action
+from refmesh.discovery import clusters, hashing, route_action, stream
 from refmesh.discovery.policy import MtlsPolicies
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
@@ -42,7 +42,7 @@ EVERY = (*defects.catalogue(), *defects.equivalents())
 def sound_again() -> Iterator[None]:
     """Seams are attributes: put the sound functions back afterwards, and what one defect changes beside its own."""
     kept = [*map(seam, EVERY), (gateway_route, "literal"), (injection, "namespace_opts_in"), (patch, "proxy_container")]
-    kept.append((MeshSettings, "identity"))
+    kept += [(MeshSettings, "identity"), (stream, "STALL_SECONDS")]
     sound = [getattr(owner, name) for owner, name in kept]
     yield
     for (owner, name), function in zip(kept, sound, strict=True):
