@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from conformance.adapters import Authority
+from conformance.adapters.installed import running_pods
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem
 
@@ -216,8 +217,7 @@ def secure_channel(
     """
     import grpc
 
-    pods = kube.list("v1", "Pod", authority.namespace, authority.selector)
-    running = [pod["metadata"]["name"] for pod in pods if pod.get("status", {}).get("phase") == "Running"]
+    running = running_pods(kube, authority.namespace, authority.selector)
     space, name, entry = authority.roots
     roots = (kube.get("v1", "ConfigMap", name, space) or {}).get("data", {}).get(entry)
     if not running or not roots:

@@ -1,4 +1,4 @@
-"""What every adapter must find out about a mesh that is installed: its control plane's Deployment. Reads only."""
+"""What must be found out about any mesh that is installed: its control plane's Deployment and pods. Reads only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from conformance.adapters.base import Manifest
 from conformance.adapters.settings import Place
 from fixtures.kube import Kube
 
-__all__ = ["deployment_problem", "deployment_version", "version_of"]
+__all__ = ["deployment_problem", "deployment_version", "running_pods", "version_of"]
 
 _VERSION = re.compile(r"v?\d+\.\d")
 
@@ -17,6 +17,12 @@ def deployment_version(kube: Kube, place: Place) -> str:
     """The version label of a control plane's Deployment, else the tag of its image; "" where there is none."""
     found = kube.get("apps/v1", "Deployment", place.name, place.namespace)
     return version_of(found) if found is not None else ""
+
+
+def running_pods(kube: Kube, namespace: str, selector: str) -> list[str]:
+    """The names of a control plane's pods that run."""
+    pods = kube.list("v1", "Pod", namespace, selector)
+    return [pod["metadata"]["name"] for pod in pods if pod.get("status", {}).get("phase") == "Running"]
 
 
 def version_of(deployment: Manifest) -> str:

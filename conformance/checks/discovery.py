@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,9 @@ from conformance.model import Judgement, failed, inconclusive, passed, proven
 from reports.model import Evidence
 
 if TYPE_CHECKING:
-    from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
+    from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
-__all__ = ["METHOD", "Call", "first_request", "judge_calls"]
+__all__ = ["Call", "calling", "first_request", "judge_calls"]
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 REFUSALS = {"PERMISSION_DENIED", "UNAUTHENTICATED"}
@@ -81,33 +82,45 @@ def first_request(pod: Pod) -> DeltaDiscoveryRequest:
     return request
 
 
+@contextmanager
+def calling(
+    ctx: Context, authority: Authority, credentials: Credentials | None, requests: Iterable[DeltaDiscoveryRequest]
+) -> Iterator[Iterator[DeltaDiscoveryResponse]]:
+    """Call for configuration, and cancel the call when the block ends; the answers end as a gRPC call does."""
+    from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+
+    assert authority.discovery is not None
+    with secure_channel(ctx.kube, authority, authority.discovery, credentials) as channel:
+        call = channel.stream_stream(METHOD, DeltaDiscoveryRequest.SerializeToString, DeltaDiscoveryResponse.FromString)
+        answers = call(iter(requests), timeout=CALL_SECONDS)
+        try:
+            yield answers
+        finally:
+            answers.cancel()
+
+
 def _call(
     ctx: Context, authority: Authority, who: str, credentials: Credentials | None, pod: Pod, *, own: bool
 ) -> Call:
     """Ask as the proxy of a pod, and see what the first answer is."""
     import grpc
-    from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
-    assert authority.discovery is not None
     enough = threading.Event()
 
-    def requests() -> Iterator[bytes]:
-        yield bytes(first_request(pod).SerializeToString())
+    def requests() -> Iterator[DeltaDiscoveryRequest]:
+        yield first_request(pod)
         enough.wait(CALL_SECONDS)  # who has no more to ask goes on listening
 
     told, end = 0, ""
-    with secure_channel(ctx.kube, authority, authority.discovery, credentials) as channel:
-        call = channel.stream_stream(METHOD, request_serializer=bytes, response_deserializer=bytes)
-        answers = call(requests(), timeout=CALL_SECONDS)
+    with calling(ctx, authority, credentials, requests()) as answers:
         try:
-            told = len(DeltaDiscoveryResponse.FromString(next(answers)).resources)
+            told = len(next(answers).resources)
         except StopIteration:
             end = "the call ended"
         except grpc.RpcError as error:
             end = f"{error.code().name}: {error.details()}"
         finally:
             enough.set()
-            answers.cancel()
     return Call(who, f"{pod.namespace}/{pod.name}", own, told, end, credentials is not None)
 
 

@@ -12,7 +12,7 @@ from conformance.context import LIMITS, Context
 from conformance.model import Judgement, failed, inconclusive, passed
 from conformance.pulse import excused
 from fixtures.workloads.traffic import Batch, Record
-from reports.model import JSON, Evidence, Verdict
+from reports.model import JSON, Evidence
 
 __all__ = ["SLOW", "Timed", "Tries", "judge_timeout", "judge_tries"]
 
@@ -124,13 +124,12 @@ def judge_tries(history: Tries) -> Judgement:
 
     A try that was waited for, for longer than its limit and all of a stall, was ended by nothing on any machine.
     """
-    judgement = judge_attempts(history.attempts)
     longest = 2 * history.limit + history.stall
-    if judgement.verdict is Verdict.FAIL and any(
+    waited = any(
         one.counted < one.least and one.record.reply is not None and one.record.seconds > longest
         for one in history.attempts
-    ):
-        return replace(judgement, whatever_the_machine=True)
+    )
+    judgement = replace(judge_attempts(history.attempts), whatever_the_machine=waited)
     return excused(judgement, history.stall, history.limit / 2)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from conformance.adapters import Authority
+from conformance.adapters.installed import running_pods
 from conformance.catalogue import check
-from conformance.certificates import CALL_SECONDS, Credentials, secure_channel
-from conformance.checks.discovery import METHOD, first_request
+from conformance.certificates import CALL_SECONDS, Credentials
+from conformance.checks.discovery import calling, first_request
 from conformance.checks.injection import GROUND
 from conformance.checks.peers import authority_of, obtain
 from conformance.context import LIMITS, Context, NotExpressible, Pod
@@ -34,9 +35,9 @@ class Rejections:
     """Pushes that a proxy rejected, and what the control plane had counted before and after."""
 
     rejected: int
-    before: float | None = None
+    before: float | None
     """None: it could not be read."""
-    after: float | None = None
+    after: float | None
 
     @property
     def evidence(self) -> Evidence:
@@ -61,7 +62,7 @@ def judge_rejections(history: Rejections | None) -> Judgement:
     return passed(f"all {history.rejected} pushes that were rejected were counted", history.evidence)
 
 
-def _reject(ctx: Context, authority: Authority, port: int, credentials: Credentials | None, pod: Pod) -> bool:
+def _reject(ctx: Context, authority: Authority, credentials: Credentials | None, pod: Pod) -> bool:
     """As a pod's proxy, ask for its clusters and reject what comes (a NACK); whether anything came."""
     import grpc
     from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
@@ -69,21 +70,18 @@ def _reject(ctx: Context, authority: Authority, port: int, credentials: Credenti
     pushed: list[DeltaDiscoveryResponse] = []
     told = threading.Event()
 
-    def requests() -> Iterator[bytes]:
-        first = first_request(pod)
-        yield bytes(first.SerializeToString())
+    def requests() -> Iterator[DeltaDiscoveryRequest]:
+        yield (first := first_request(pod))
         if told.wait(CALL_SECONDS) and pushed:
             answer = DeltaDiscoveryRequest(type_url=first.type_url, response_nonce=pushed[0].nonce)
             answer.error_detail.code = _INTERNAL
             answer.error_detail.message = "rejected by a test of conformance"
-            yield bytes(answer.SerializeToString())
+            yield answer
         # Nothing more is asked, and the call ends when the answer has been read.
 
-    with secure_channel(ctx.kube, authority, port, credentials) as channel:
-        call = channel.stream_stream(METHOD, request_serializer=bytes, response_deserializer=bytes)
-        answers = call(requests(), timeout=CALL_SECONDS)
+    with calling(ctx, authority, credentials, requests()) as answers:
         try:
-            pushed.append(DeltaDiscoveryResponse.FromString(next(answers)))
+            pushed.append(next(answers))
             told.set()
             for _ in answers:
                 pass
@@ -91,14 +89,12 @@ def _reject(ctx: Context, authority: Authority, port: int, credentials: Credenti
             pass  # that it ended at all is enough: what was counted shows the rest
         finally:
             told.set()
-            answers.cancel()
     return bool(pushed)
 
 
 def _counted(ctx: Context, authority: Authority, where: tuple[int, str, str]) -> float | None:
     """What all pods of the control plane have counted; None where one could not be read."""
-    pods = ctx.kube.list("v1", "Pod", authority.namespace, authority.selector)
-    running = [pod["metadata"]["name"] for pod in pods if pod.get("status", {}).get("phase") == "Running"]
+    running = running_pods(ctx.kube, authority.namespace, authority.selector)
     found = [series(ctx.kube, authority.namespace, name, *where) for name in running]
     if not found or None in found:
         return None
@@ -121,13 +117,12 @@ def rejected_pushes(ctx: Context) -> Rejections | None:
     authority = authority_of(ctx, server)
     if authority is None:
         return None
-    where, port = authority.rejections, authority.discovery
-    if port is None or where is None:
+    where = authority.rejections
+    if authority.discovery is None or where is None:
         raise NotExpressible("nobody says where the control plane counts what proxies reject")
     before = _counted(ctx, authority, where)
     credentials = obtain(ctx, server)
-    rejected = sum(_reject(ctx, authority, port, credentials, server) for _ in range(TIMES))
-    history = Rejections(rejected, before)
+    rejected = sum(_reject(ctx, authority, credentials, server) for _ in range(TIMES))
     seen = [before]
 
     def complete() -> bool:
@@ -135,4 +130,4 @@ def rejected_pushes(ctx: Context) -> Rejections | None:
         return before is None or (seen[-1] is not None and seen[-1] >= before + rejected)
 
     ctx.watch(complete, LIMITS.in_force)
-    return replace(history, after=seen[-1])
+    return Rejections(rejected, before, seen[-1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from conformance.adapters.base import Proxy, Rendered, Unsupported
-from conformance.adapters.installed import deployment_problem, deployment_version
+from conformance.adapters.installed import deployment_problem, deployment_version, running_pods
 from conformance.adapters.pages import dump_pages
 from conformance.intents import Intent
 from fixtures.kube import Kube
@@ -67,8 +67,7 @@ class Kuma:
     def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:
         """The proxy's configuration and statistics, by way of the control plane: its own admin is a Unix socket."""
         place = self.settings.control_plane
-        planes = kube.list("v1", "Pod", place.namespace, f"app={place.name}")
-        running = [one["metadata"]["name"] for one in planes if one.get("status", {}).get("phase") == "Running"]
+        running = running_pods(kube, place.namespace, f"app={place.name}")
         if not running:
             return {}
         about = f"/meshes/{self.settings.mesh}/dataplanes/{pod}.{namespace}"

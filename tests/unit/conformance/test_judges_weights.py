@@ -67,8 +67,9 @@ def test_a_backend_that_loses_its_whole_share_fails(lost):
     assert judge_nothing_else(split({"v1": 100}, ["v1"] * 900 + [lost] * 100)).verdict is Verdict.FAIL
 
 
-def test_one_request_without_an_answer_fails_unless_it_was_late():
-    assert judge_nothing_else(split({"v1": 100}, ["v1"] * 900 + ["error: reset"])).verdict is Verdict.FAIL
+@pytest.mark.parametrize("lost", ["error: 503", "error: reset"])
+def test_one_request_without_an_answer_fails_unless_it_was_late(lost):
+    assert judge_nothing_else(split({"v1": 100}, ["v1"] * 900 + [lost])).verdict is Verdict.FAIL
 
 
 def test_one_stray_answer_is_enough():
