@@ -40,8 +40,9 @@ def origins(text: str) -> tuple[Origin, ...]:
     if not isinstance(configs, list):
         return ()
     chains = {str(one.get("name")): _chain(one["tls_certificate"]) for one in _with(configs, "tls_certificate")}
+    assignments = list(_with(configs, "load_assignment"))
     found = [
-        _by_sds(secret, configs, chains)
+        _by_sds(secret, assignments, chains)
         for context in _with(configs, "tls_certificate_sds_secret_configs")
         for secret in context["tls_certificate_sds_secret_configs"]
     ]
@@ -75,7 +76,8 @@ def _with(value: Any, key: str, past: tuple[str, ...] = ()) -> Iterator[dict[str
             yield from _with(inner, key, past)
 
 
-def _by_sds(secret: Mapping[str, Any], configs: list[Any], chains: Mapping[str, str]) -> Origin:
+def _by_sds(secret: Mapping[str, Any], assignments: list[dict[str, Any]], chains: Mapping[str, str]) -> Origin:
+    """The source that a secret's reference names, by the clusters with endpoints of their own and the chains shown."""
     name = str(secret.get("name", ""))
     chain, source = chains.get(name, ""), secret.get("sds_config") or {}
     if "ads" in source:
@@ -87,7 +89,7 @@ def _by_sds(secret: Mapping[str, Any], configs: list[Any], chains: Mapping[str, 
         return Origin("from a file, a socket or the proxy's own start", local=True, chain=chain)
     addresses = [
         endpoint["address"]
-        for one in _with(configs, "load_assignment")
+        for one in assignments
         if one.get("name") in clusters
         for endpoint in _with(one["load_assignment"], "address")
         if isinstance(endpoint["address"], dict)
