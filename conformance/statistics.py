@@ -263,6 +263,22 @@ def shares_decision(
     return overall, proportions, tuple(tests.values())
 
 
+def surely_rejected(
+    counts: Mapping[str, int], weights: Mapping[str, int], unknown: int, *, delta: float, alpha: float, beta: float
+) -> bool:
+    """Whether `shares_decision` rejects whichever of the shares `unknown` more requests belong to.
+
+    A share is rejected with none of them and with all of them, so with any number of them: a test that rejects two
+    counts as too low, or as too high, rejects what lies between. Raises `ValueError` without positive weights.
+    """
+    tests = share_tests(weights, delta=delta, alpha=alpha, beta=beta)
+    total = sum(counts.get(name, 0) for name in weights) + unknown
+    return any(
+        all(test.decide(counts.get(name, 0) + some, total) is Decision.REJECT for some in (0, unknown))
+        for name, test in tests.items()
+    )
+
+
 def share_tests(weights: Mapping[str, int], *, delta: float, alpha: float, beta: float) -> dict[str, Sprt]:
     """The tests of `shares_decision`, by the share that each is about."""
     whole = sum(weights.values())

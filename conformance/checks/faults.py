@@ -13,7 +13,7 @@ from conformance.context import LIMITS, Context
 from conformance.intents import RateLimit
 from conformance.model import Judgement, failed, inconclusive, passed, share_rates
 from conformance.stalls import few_late
-from conformance.statistics import Decision, Sprt, shares_decision
+from conformance.statistics import Decision, Sprt, shares_decision, surely_rejected
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import ErrorRate, Evidence
 
@@ -65,6 +65,13 @@ class Aborted:
         )
         return decision, "; ".join(one.text for one in proportions), tests
 
+    @property
+    def surely_off(self) -> bool:
+        """Whether the share is off whatever became of the requests that ran into the client's timeout."""
+        return surely_rejected(
+            self.counts, self.shares, _late(self.counts), delta=self.delta, alpha=self.alpha, beta=self.beta
+        )
+
 
 def judge_aborted(history: Aborted) -> Judgement:
     """The declared share is aborted with the declared status, and nothing of the other rule is."""
@@ -86,10 +93,10 @@ def judge_aborted(history: Aborted) -> Judgement:
         return failed(f"requests ended in {', '.join(strange)}", evidence, error_rates=rates)
     if strange := _strange(history.others, {SERVED}):
         return failed(f"of a rule without a fault, requests ended in {', '.join(strange)}", evidence, error_rates=rates)
+    if history.surely_off:
+        return failed(said, evidence, error_rates=rates)
     if any(late):
         return inconclusive(f"{sum(late)} requests ran into a timeout", evidence, error_rates=rates)
-    if decision is Decision.REJECT:
-        return failed(said, evidence, error_rates=rates)
     if decision is Decision.GO_ON:
         return inconclusive(f"undecided after {total} requests: {said}", evidence, error_rates=rates)
     return passed(said, evidence, error_rates=rates)
@@ -155,11 +162,11 @@ def judge_delayed(history: Delayed) -> Judgement:
     outcomes = [Counter(map(_outcome, records)) for records in (history.delayed, history.others)]
     if strange := sorted({name for counts in outcomes for name in _strange(counts, {SERVED})}):
         return failed(f"requests ended in {', '.join(strange)}", evidence)
-    if late := sum(map(_late, outcomes)):
-        return inconclusive(f"{late} requests ran into a timeout", evidence)
     fastest = min(one.seconds for one in history.delayed)
     if fastest < history.delay - 0.005:  # the client's clock starts a little before the mesh's
         return failed(f"a request took {1000 * fastest:.0f} ms, the delay is {1000 * history.delay:.0f} ms", evidence)
+    if late := sum(map(_late, outcomes)):
+        return inconclusive(f"{late} requests ran into a timeout", evidence)
     others = sorted(one.seconds for one in history.others)
     if others[0] >= history.delay:
         return failed("every request of the rule without a delay took as long as the delay", evidence)
@@ -239,17 +246,17 @@ def judge_limited(history: Limited) -> Judgement:
         return inconclusive(f"{total} requests are too few to tell a limit of {most:.0f}", evidence)
     if strange := _strange(history.counts, {SERVED, "status 429"}):
         return failed(f"requests ended in {', '.join(strange)}, not in a 429", evidence)
-    if late := _late(history.counts):
-        return inconclusive(f"{late} requests ran into a timeout", evidence)
     # No chance in it: a limit that is kept is within the bounds whatever the machine does.
     rates = (
         ErrorRate(
             "requests served against bounds", 0.0, None, "less than half of the limit, or more than twice", total
         ),
     )
-    served = history.counts[SERVED]
-    if not least <= served <= most:
+    served, late = history.counts[SERVED], _late(history.counts)
+    if not least <= served + late or served > most:
         return failed(f"{served} requests were served, {least:.0f} to {most:.0f} may be", evidence, error_rates=rates)
+    if late:
+        return inconclusive(f"{late} requests ran into a timeout", evidence, error_rates=rates)
     return passed(f"{served} of {total} requests served, {least:.0f} to {most:.0f} may be; the rest 429", evidence,
                   error_rates=rates)  # fmt: skip
 

@@ -15,7 +15,7 @@ from conformance.context import LIMITS, Context
 from conformance.intents import Mirror, RequestMatch, RouteRule
 from conformance.model import Judgement, failed, inconclusive, passed
 from conformance.stalls import few_late
-from conformance.statistics import Decision, shares_decision
+from conformance.statistics import Decision, shares_decision, surely_rejected
 from fixtures.workloads.traffic import Batch
 from reports.model import ErrorRate, Evidence
 
@@ -62,6 +62,13 @@ class Mirrored:
         return shares_decision(counts, weights, delta=DELTA, alpha=self.alpha, beta=BETA)[0]
 
     @property
+    def surely_off(self) -> bool:
+        """Whether the percentage is off, copies or not, whatever became of the late requests."""
+        weights = {"copied": self.percent, "not": 100 - self.percent}
+        counts = {"copied": self.copies, "not": max(0, len(self.answers) - self.copies - self.late)}
+        return surely_rejected(counts, weights, self.late, delta=DELTA, alpha=self.alpha, beta=BETA)
+
+    @property
     def late(self) -> int:
         """Requests that ran into the client's timeout, where those are few."""
         return few_late(self.answers.count(LATE), len(self.answers))
@@ -83,7 +90,7 @@ class Mirrored:
             if not min(wanted, sent - late) <= self.copies <= wanted:
                 return f"{self.copies} copies of {sent} requests, {wanted} were declared"
             return ""
-        if not late and self.decision is Decision.REJECT:
+        if self.surely_off:
             return f"{self.copies} copies of {sent} requests, {self.percent} % were declared"
         return ""
 

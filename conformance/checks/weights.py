@@ -18,7 +18,7 @@ from conformance.ground import HTTP, HTTP_AND_GRPC, Ground, Place, Svc, Workload
 from conformance.intents import Backend, WeightedRoute
 from conformance.model import Judgement, failed, inconclusive, passed, proven, share_rates
 from conformance.stalls import few_late
-from conformance.statistics import Decision, Sprt, never_seen_samples, shares_decision
+from conformance.statistics import Decision, Sprt, never_seen_samples, shares_decision, surely_rejected
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Evidence
@@ -218,15 +218,18 @@ def judge_split(history: Split) -> Judgement:
         return proven(f"backends without a share answered: {stray}", history.evidence, error_rates=rates)
     if history.errors:
         return failed(_lost(history), history.evidence, error_rates=rates)
+    off = surely_rejected(
+        history.counts, history.shares, history.late, delta=history.delta, alpha=history.alpha, beta=history.beta
+    )
+    if off:
+        worst = min(one.p_value for one in proportions)
+        return failed(f"{said} (exact two-sided p = {worst:.1e})", history.evidence, error_rates=rates)
     if history.late:
         return inconclusive(
-            f"{history.late} of {total} requests ran into a timeout: the shares of the rest prove nothing about them",
+            f"{history.late} of {total} requests ran into a timeout: they may have been any backend's",
             history.evidence,
             error_rates=rates,
         )
-    if decision is Decision.REJECT:
-        worst = min(one.p_value for one in proportions)
-        return failed(f"{said} (exact two-sided p = {worst:.1e})", history.evidence, error_rates=rates)
     if decision is Decision.GO_ON:
         return inconclusive(f"undecided after {total} requests: {said}", history.evidence, error_rates=rates)
     return passed(said, history.evidence, error_rates=rates)

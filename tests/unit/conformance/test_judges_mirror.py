@@ -29,6 +29,10 @@ def test_one_late_request_is_no_verdict():
     late = ("v1",) * 59 + ("timeout",)
     assert mirrored(replace(ALL, answers=late, primary=59, copies=59), NONE) is Verdict.INCONCLUSIVE
     assert mirrored(replace(ALL, answers=("timeout",) * 60)) is Verdict.FAIL
+    some = replace(PART, answers=("v1",) * 999 + ("timeout",), primary=999)
+    assert mirrored(some) is Verdict.INCONCLUSIVE
+    assert mirrored(replace(some, copies=0)) is Verdict.FAIL
+    assert mirrored(replace(some, copies=999)) is Verdict.FAIL
     assert mirrored(replace(ALL, answers=(*late, "v2"))) is Verdict.FAIL
     assert mirrored(replace(ALL, answers=late, copies=120)) is Verdict.FAIL
     assert mirrored(replace(ALL, answers=late, copies=0)) is Verdict.FAIL

@@ -61,6 +61,7 @@ def test_one_late_request_is_no_verdict_and_a_late_case_is():
     held, others = (answer(seconds=0.402),) * 9, (answer(),) * 9
     assert judge_delayed(Delayed(0.4, (*held, LATE), others)).verdict is Verdict.INCONCLUSIVE
     assert judge_delayed(Delayed(0.4, (LATE,) * 9, others)).verdict is Verdict.FAIL
+    assert judge_delayed(Delayed(0.4, (*held, answer(), LATE), others)).verdict is Verdict.FAIL
 
 
 def budget(retries: int, **changes: object) -> Verdict:
@@ -131,6 +132,14 @@ def test_faults_that_are_wrong():
     assert aborted(0.3, 0) is Verdict.INCONCLUSIVE
     assert aborted(0.3, status=503) is Verdict.FAIL
     assert aborted(0.3, others={"served": 70, "status 418": 30}) is Verdict.FAIL  # the wrong rule, too
+    assert aborted(0.2, others={"served": 99, "timeout": 1}) is Verdict.FAIL  # off, whatever another rule's was
+
+    def with_late(served: int, stopped: int) -> Verdict:
+        counts = {"served": served, "status 418": stopped, "timeout": 1}
+        return judge_aborted(Aborted(418, 30, counts, {"served": 100}, alpha=1e-5)).verdict
+
+    assert with_late(3200, 800) is Verdict.FAIL  # off, whatever became of the late one
+    assert with_late(2800, 1200) is Verdict.INCONCLUSIVE
     assert aborted(0.3, others={}) is Verdict.INCONCLUSIVE
 
 
@@ -174,6 +183,8 @@ def test_a_rate_limit_is_judged_by_the_time_it_really_took():
 def test_rate_limits():
     assert limited(33, 266, "timeout") is Verdict.INCONCLUSIVE
     assert limited(33, 267) is Verdict.PASS
+    assert limited(299, 0, "timeout") is Verdict.FAIL
+    assert limited(2, 297, "timeout") is Verdict.FAIL
     assert limited(300, 0) is Verdict.FAIL
     assert limited(2, 298) is Verdict.FAIL
     assert limited(33, 10) is Verdict.INCONCLUSIVE

@@ -57,6 +57,8 @@ def test_late_requests_leave_the_shares_unproven():
     assert judge_split(split(TWO, seen)).verdict is Verdict.INCONCLUSIVE
     assert judge_nothing_else(split({"v1": 100}, ["v1"] * 900 + ["error: timeout"])).verdict is Verdict.INCONCLUSIVE
     assert judge_split(split(TWO, ["error: timeout"] * 100)).verdict is Verdict.FAIL
+    far = [*answers({"v1": 65, "v2": 35}, 2000), "error: timeout"]  # off, whoever the late one was for
+    assert judge_split(split(TWO, far)).verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize("lost", ["error: 503", "error: reset", "error: timeout"])

@@ -17,6 +17,7 @@ from conformance.statistics import (
     missed,
     never_seen_samples,
     shares_decision,
+    surely_rejected,
     tail_at_least,
     tail_at_most,
     wilson_interval,
@@ -137,3 +138,14 @@ def test_three_shares_divide_alpha():
 def test_senseless_plans_are_refused(bad):
     with pytest.raises(ValueError, match="between"):
         Sprt(**{"declared": 0.9, "delta": 0.05, "alpha": 1e-5, "beta": 1e-3} | bad)
+
+
+@given(st.integers(0, 600), st.integers(0, 600), st.integers(0, 8), st.sampled_from([0.1, 0.3, 0.5, 0.9]))
+def test_surely_rejected_is_rejected_whatever_the_unknown_ones_were(one, other, unknown, share):
+    weights = {"a": round(1000 * share), "b": 1000 - round(1000 * share)}
+    rule = {"delta": 0.05, "alpha": 1e-5, "beta": 1e-3}
+    every = {
+        shares_decision({"a": one + some, "b": other + unknown - some}, weights, **rule)[0]
+        for some in range(unknown + 1)
+    }
+    assert surely_rejected({"a": one, "b": other}, weights, unknown, **rule) == (every == {Decision.REJECT})
