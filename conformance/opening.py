@@ -124,7 +124,7 @@ def _as_options(config: pytest.Config) -> dict[str, JSON]:
 
 
 def _reproduce(config: pytest.Config) -> str:
-    words = ["pytest", "--pyargs", "conformance", "--mesh", config.getoption("mesh_name")]
+    words = ["pytest", "--pyargs", "conformance", "--mesh-name", config.getoption("mesh_name")]
     for name in ("kubeconfig", "context", "image"):
         value = config.getoption(f"mesh_{name}")
         if value:

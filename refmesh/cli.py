@@ -28,6 +28,7 @@ from refmesh.install.check import check as look
 from refmesh.install.default_image import default_image
 from refmesh.install.offline import inject_object, offline_config
 from refmesh.kubeclient import Kube, KubeError
+from refmesh.terminal import has_terminal, read_input
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -125,7 +126,7 @@ def _show(rows: list[dict[str, Any]], form: Output) -> None:
 
 def _confirm(question: str, yes: bool) -> None:
     """Ask a person; a script that calls this command has decided already."""
-    if not yes and sys.stdin.isatty() and not typer.confirm(question):
+    if not yes and has_terminal() and not typer.confirm(question):
         raise typer.Exit(code=1)
 
 
@@ -259,7 +260,7 @@ def inject(
 ) -> None:
     """Inject the pods of a file without the webhook, and print the result."""
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        text = read_input() if file == "-" else Path(file).read_text(encoding="utf-8")
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageProblem(f"{file} cannot be read: {error}.") from error

@@ -9,7 +9,6 @@ import json
 import os
 import ssl
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from refmesh.errors import EnvironmentProblem
+from refmesh.terminal import has_terminal
 
 __all__ = ["Login", "load_pair", "read_login"]
 
@@ -122,7 +122,7 @@ def read_login(plugin: Any, cluster: JSON, context: ssl.SSLContext | None, folde
         )
     if mode not in _MODES:
         raise EnvironmentProblem(f"The login plugin {command} has interactiveMode {mode!r}, not {', '.join(_MODES)}.")
-    if mode == "Always" and not sys.stdin.isatty():
+    if mode == "Always" and not has_terminal():
         raise EnvironmentProblem(f"The login plugin {command} needs a terminal (interactiveMode: Always).")
     # As kubectl does: a bare name is looked for on the PATH, a path starts at the kubeconfig.
     program = str(folder / command) if os.sep in command else command
@@ -131,7 +131,7 @@ def read_login(plugin: Any, cluster: JSON, context: ssl.SSLContext | None, folde
         command=(program, *map(str, plugin.get("args") or ())),
         environment={str(entry.get("name")): str(entry.get("value", "")) for entry in plugin.get("env") or ()},
         api_version=version,
-        interactive=mode != "Never" and sys.stdin.isatty(),
+        interactive=mode != "Never" and has_terminal(),
         hint=" ".join(str(plugin.get("installHint") or "").split()),
         cluster=cluster if plugin.get("provideClusterInfo") else None,
         context=context,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from refmesh.config.admission import kind_of, notes, problem
 from refmesh.config.model import Service, Snapshot
 from refmesh.config.objects import service
 from refmesh.errors import UsageProblem
+from refmesh.terminal import read_input
 
 __all__ = ["Finding", "validate"]
 
@@ -73,7 +73,7 @@ def _headless(obj: Any) -> Service | None:
 
 def _texts(name: str) -> Iterator[tuple[str, str]]:
     if name == "-":
-        yield "standard input", sys.stdin.read()
+        yield "standard input", read_input()
         return
     path = Path(name)
     files = sorted(item for item in path.rglob("*") if item.suffix in _SUFFIXES) if path.is_dir() else [path]

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -100,7 +99,7 @@ def test_nothing_is_loaded_before_somebody_agrees(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("REFMESH_IMAGE", raising=False)
-    monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr(cli, "has_terminal", lambda: True)
     monkeypatch.setattr(cli, "_run", lambda *_: None)
     given = ["install", "--kubeconfig", str(kubeconfig(tmp_path, "ours")), "-o", "json"]
     done = CliRunner().invoke(app, given, input=f"{answer}\n")
