@@ -36,11 +36,12 @@ class Counter:
 
 def parse(text: str, name: str) -> tuple[Counter, ...]:
     """The series of a counter in Prometheus' text format. Raises ValueError for what is no such text."""
+    # The parser calls every counter by OpenMetrics' rule, also those whose own name does not end so.
     return tuple(
         Counter(tuple(sorted(sample.labels.items())), sample.value)
         for family in text_string_to_metric_families(text)
         for sample in family.samples
-        if sample.name == name
+        if sample.name == (f"{name.removesuffix('_total')}_total" if family.type == "counter" else name)
     )
 
 

@@ -111,6 +111,15 @@ def test_counters_are_read_as_prometheus_writes_them() -> None:
     assert total(found, {"a": "x"}) == 3
 
 
+def test_a_counter_whose_name_does_not_end_as_openmetrics_wants_is_read_too() -> None:
+    kind = "# TYPE pilot_total_xds_rejects counter\n"  # as Istio's control plane writes it
+    text = f'{kind}pilot_total_xds_rejects{{type="cds"}} 3\n# TYPE other gauge\nother 5\nbare 2\n'
+    assert total(parse(text, "pilot_total_xds_rejects"), {}) == 3
+    assert total(parse(text, "other"), {}) == 5
+    assert total(parse(text, "bare"), {}) == 2
+    assert parse(text, "pilot_total_xds") == ()
+
+
 def test_without_a_mesh_there_is_nothing_to_scrape() -> None:
     rendered = load("none").render(RequestMetrics())
     assert getattr(rendered, "exposition", "unset") is None
