@@ -118,18 +118,23 @@ class Tries:
     stall: float
     """The longest that a request of the pulse took, seconds."""
 
+    def proves(self, one: Attempts) -> bool:
+        """Whether a request went wrong as it does on no machine, however slow: the mesh tried too few times.
+
+        A try was waited for, for longer than its limit and all of a stall, so nothing ends tries. Or the mesh gave up
+        before so many tries could have had their limit: no stall makes time go faster.
+        """
+        if one.counted >= one.least:
+            return False
+        waited = one.record.reply is not None and one.record.seconds > 2 * self.limit + self.stall
+        gave_up = one.record.status == 504 and one.record.reply is None
+        return waited or (gave_up and one.record.seconds < one.least * self.limit - EARLY)
+
 
 def judge_tries(history: Tries) -> Judgement:
-    """As for attempts; where the pulse itself was slow, tries were rightly ended that a quick machine would not end.
-
-    A try that was waited for, for longer than its limit and all of a stall, was ended by nothing on any machine.
-    """
-    longest = 2 * history.limit + history.stall
-    waited = any(
-        one.counted < one.least and one.record.reply is not None and one.record.seconds > longest
-        for one in history.attempts
-    )
-    judgement = replace(judge_attempts(history.attempts), whatever_the_machine=waited)
+    """As for attempts; where the pulse itself was slow, tries were rightly ended that a quick machine would not end."""
+    proof = any(map(history.proves, history.attempts))
+    judgement = replace(judge_attempts(history.attempts), whatever_the_machine=proof)
     return excused(judgement, history.stall, history.limit / 2)
 
 

@@ -111,6 +111,20 @@ def test_limits_of_single_tries():
     assert tries(2, 0.7, seconds=4.0) is Verdict.PASS
 
 
+def given_up(counted: int, seconds: float, stall: float = 0.5) -> Verdict:
+    record = answer(504, seconds, ours=False)
+    one = Attempts("service", "every try hangs", "GET /", 504, 3, 3, record, counted)
+    return judge_tries(Tries(0.4, (one,), stall)).verdict
+
+
+def test_a_mesh_that_gives_up_before_the_tries_are_over_fails_on_any_machine():
+    assert given_up(1, 0.41) is Verdict.FAIL
+    assert given_up(2, 0.81) is Verdict.FAIL
+    assert given_up(2, 1.21) is Verdict.INCONCLUSIVE  # so long three tries take, and one may not have come
+    assert given_up(2, 1.21, stall=0.01) is Verdict.FAIL
+    assert given_up(3, 1.21) is Verdict.PASS
+
+
 def aborted(share: float, total: int = 4000, *, status: int = 418, others: dict[str, int] | None = None, seed: int = 1):
     dice = random.Random(seed)
     counts = Counter(f"status {status}" if dice.random() < share else "served" for _ in range(total))
