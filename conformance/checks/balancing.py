@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from conformance.catalogue import check, place
@@ -94,18 +95,10 @@ def sticky(ctx: Context) -> Sticky:
     marker = ctx.marker(MARKED)
     ctx.apply(StickyHeader(ctx.space("in"), "sticky", 8080, KEY, marker))
     ctx.gate("sticky", marker)
-    found = {}
-    for number in range(VALUES):
-        value = f"user-{number}"
-        batch = Batch(
-            url=ctx.url("sticky"),
-            count=EACH,
-            headers={KEY: value},
-            timeout=LIMITS.request,
-            fresh=True,
-            fields=("pod",),
-        )
-        found[value] = tuple(one.pod or "" for one in ctx.client().batch(batch))
+    batch = Batch(url=ctx.url("sticky"), count=EACH, timeout=LIMITS.request, fresh=True, fields=("pod",))
+    values = [f"user-{number}" for number in range(VALUES)]
+    answers = ctx.client().batches([replace(batch, headers={KEY: value}) for value in values])
+    found = {value: tuple(one.pod or "" for one in sent) for value, sent in zip(values, answers, strict=True)}
     return Sticky(hosts(ctx), found)
 
 

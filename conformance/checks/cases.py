@@ -152,9 +152,9 @@ class Asked:
 
 def ask(ctx: Context, service: str, words: str, cases: Iterable[Case], *, client: str = "") -> tuple[Asked, ...]:
     """Send every case `TIMES` times, a case after the other."""
-    found = []
-    for case in cases:
-        batch = Batch(
+    every = tuple(cases)
+    batches = [
+        Batch(
             url=ctx.url(service, case.port, case.path),
             protocol=case.protocol,
             method=case.method,
@@ -164,8 +164,10 @@ def ask(ctx: Context, service: str, words: str, cases: Iterable[Case], *, client
             timeout=LIMITS.request,
             fresh=case.protocol == "http1",
         )
-        found.append(Asked(words, case, tuple(ctx.client(client).batch(batch))))
-    return tuple(found)
+        for case in every
+    ]
+    answers = ctx.client(client).batches(batches)
+    return tuple(Asked(words, case, tuple(found)) for case, found in zip(every, answers, strict=True))
 
 
 def table(history: Sequence[Asked]) -> Evidence:

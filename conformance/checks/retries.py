@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from conformance.catalogue import check
 from conformance.checks.resilience_ground import BUDGET, GROUND, RETRIES, STANDING
@@ -116,15 +116,19 @@ class Trial:
 
 def tried(ctx: Context, service: str, words: str, trials: Sequence[Trial]) -> list[Attempts]:
     """Send each trial `TIMES` times, each with a key of its own, and ask the server for its counts."""
-    return [one for trial in trials for one in _tried(ctx, service, words, trial)]
-
-
-def _tried(ctx: Context, service: str, words: str, trial: Trial) -> list[Attempts]:
-    keys = [secrets.token_hex(8) for _ in range(TIMES)]
-    batch = Batch(
-        url=ctx.url(service, path=trial.path), method=trial.method, timeout=LIMITS.request, fields=("version",)
-    )
-    records = [ctx.client().batch(replace(batch, headers={"x-meshproof-key": key}))[0] for key in keys]
+    every = [(trial, secrets.token_hex(8)) for trial in trials for _ in range(TIMES)]
+    batches = [
+        Batch(
+            url=ctx.url(service, path=trial.path),
+            method=trial.method,
+            headers={"x-meshproof-key": key},
+            timeout=LIMITS.request,
+            fields=("version",),
+        )
+        for trial, key in every
+    ]
+    records = [record for (record,) in ctx.client().batches(batches)]
+    counts = ctx.counts([key for _, key in every], "shop-v1", "shop-v2")
     return [
         Attempts(
             words,
@@ -136,7 +140,7 @@ def _tried(ctx: Context, service: str, words: str, trial: Trial) -> list[Attempt
             record,
             counted,
         )
-        for record, counted in zip(records, ctx.counts(keys, "shop-v1", "shop-v2"), strict=True)
+        for (trial, _), record, counted in zip(every, records, counts, strict=True)
     ]
 
 

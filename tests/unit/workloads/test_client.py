@@ -164,3 +164,18 @@ def test_a_bare_hello_to_a_server_that_is_none(echo, client):
 def test_a_certificate_that_is_none(client):
     with pytest.raises(OrderRefused, match="certificate or key cannot be read"):
         client.batch(Batch("tls://127.0.0.1:1", protocol="tls", certificate="x", key="y"))
+
+
+def test_batches_are_sent_one_after_the_other_and_told_apart(echo, client):
+    url = f"http://127.0.0.1:{echo.http}/"
+    asked = [
+        Batch(url, count=3, fields=("path",)),
+        Batch(f"{url}second", fields=("path",)),
+        Batch("http://127.0.0.1:1/"),
+    ]
+    first, second, third = client.batches(asked)
+    assert [one.reply for one in first] == [{"path": "/"}] * 3
+    assert [one.reply for one in second] == [{"path": "/second"}]
+    assert [one.error for one in third] == ["refused"]
+    assert max(one.start for one in first) <= second[0].start <= third[0].start
+    assert client.batches([]) == []

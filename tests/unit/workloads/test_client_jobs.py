@@ -84,6 +84,9 @@ def test_bad_orders_get_one_sentence(client_program):
     for method, path, body, said in (
         ("POST", "/batch", {"url": 5}, "url must be text"),
         ("POST", "/jobs", [], "one JSON object"),
+        ("POST", "/batches", {"url": "http://127.0.0.1:1/"}, "a list of 1 to 200"),
+        ("POST", "/batches", [], "a list of 1 to 200"),
+        ("POST", "/batches", [{"url": "http://127.0.0.1:1/"}, {"url": 5}], "url must be text"),
         ("GET", "/jobs/99", None, "no such job"),
         ("GET", "/", None, "known are"),
         ("DELETE", "/jobs", None, "no such job"),
