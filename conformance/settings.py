@@ -89,7 +89,7 @@ def read_settings(file: Path | None, assignments: Sequence[str]) -> RunSettings:
         if not (key.strip() and equals):
             raise UsageProblem(f"--set {assignment} is no key=value", fix="as in --set trust-domain=example.org")
         _put(found, _path(key.strip()), _value(text))
-    return settle(RunSettings, found, "the run")
+    return settle(RunSettings, found, "the run" if file is None else f"the run in {file}")
 
 
 def _file(file: Path) -> dict[str, Any]:

@@ -98,6 +98,13 @@ def test_a_file_that_is_not_there(tmp_path):
         read_settings(tmp_path / "none.yaml", [])
 
 
+def test_a_wrong_value_is_told_with_its_field_and_its_file(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("pods: {labels: 5}")
+    with pytest.raises(UsageProblem, match=r"settings of the run in .*x\.yaml: pods\.labels: "):
+        read_settings(path, [])
+
+
 def test_a_step_that_is_no_mapping(file):
     file.write_text("pods: 3")
     with pytest.raises(UsageProblem, match="pods is no mapping in the file"):
