@@ -8,7 +8,6 @@ from pathlib import Path
 from fixtures.paths import cache_dir, state_dir
 from meshproof_cli.plan import Plan
 from meshproof_cli.refmesh_program import defects
-from meshproof_cli.settings import adapter_of
 from reports.choice import choose
 from reports.errors import EnvironmentProblem, UsageProblem
 
@@ -42,10 +41,8 @@ def check(plan: Plan) -> None:
 def check_words(plan: Plan) -> None:
     """Raise `UsageProblem` for a word that means nothing here.
 
-    That is a setting that the mesh does not take, a defect that refmesh does not know, or an earlier report that this
-    run would replace.
+    That is a defect that refmesh does not know, or an earlier report that this run would replace.
     """
-    adapter_of(plan.options)
     earlier, target = plan.options.rerun_failed, plan.options.report_dir.resolve()
     if earlier is not None and target in (earlier.resolve(), *earlier.resolve().parents):
         raise UsageProblem(

@@ -14,7 +14,7 @@ from meshproof_cli import flags
 from meshproof_cli.interrupts import end_like_ctrl_c
 from meshproof_cli.output import Output, show
 from meshproof_cli.plan import Known, Options, Plan, make_plan
-from meshproof_cli.settings import AUTO, found_mesh, settings_of
+from meshproof_cli.settings import AUTO, adapter_of, found_mesh, settings_of
 
 __all__ = ["app", "carry_out", "catalogues", "follow", "planned", "show_plan"]
 
@@ -161,7 +161,9 @@ def planned(options: Options, known: Known) -> Plan:
 
         default = default_provider().name
     known = replace(known, excused=excused, installable=frozenset(MESHES))
-    return make_plan(options, known, meshes(), default, os.cpu_count() or 1)
+    plan = make_plan(options, known, meshes(), default, os.cpu_count() or 1)
+    adapter_of(plan.options)  # knows the settings of its mesh
+    return plan
 
 
 def carry_out(plan: Plan, known: Known, output: Output) -> None:

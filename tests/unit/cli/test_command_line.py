@@ -195,6 +195,13 @@ def test_list_says_what_would_be_judged(capsys: pytest.CaptureFixture[str]) -> N
     assert "C1" not in out
 
 
+@pytest.mark.parametrize("command", ["run", "conformance"])
+def test_list_refuses_a_setting_that_the_mesh_does_not_take(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, out, err = call(capsys, command, "--list", "--mesh", "istio", "--set", "nonsense=1")
+    assert (code, out) == (2, "")
+    assert "nonsense" in err
+
+
 def test_conformance_installs_nothing_and_excuses_what_is_exempt(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ("--dry-run", "--only", "WT-01,WT-02", "--exempt", "WT-02", "--context", "c")
     code, out, _ = call(capsys, "conformance", *flags)
