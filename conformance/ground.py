@@ -20,6 +20,7 @@ __all__ = [
     "Svc",
     "Workload",
     "namespace_marks",
+    "nobody_joins",
     "pod_by_pod",
     "pod_marks",
     "render_ground",
@@ -162,6 +163,14 @@ def pod_marks(adapter: Adapter, place: Place) -> Rendered:
 def pod_by_pod(adapter: Adapter) -> bool:
     """Whether the mesh has no opt-in for namespaces, so that every pod of a meshed place must opt in by itself."""
     return isinstance(adapter.render(Inject(Scope.NAMESPACE)), Unsupported)
+
+
+def nobody_joins(adapter: Adapter) -> str:
+    """Why no workload of a run opts in to the mesh; "" where namespaces or pods do. Many a failure follows from it."""
+    ways = [adapter.render(Inject(scope)) for scope in (Scope.NAMESPACE, Scope.POD)]
+    if not all(isinstance(one, Unsupported) for one in ways):
+        return ""
+    return "; ".join(dict.fromkeys(one.reason for one in ways if isinstance(one, Unsupported)))
 
 
 def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> tuple[Layer, ...]:

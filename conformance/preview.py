@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from conformance.adapters import Adapter
 from conformance.catalogue import ground_of
-from conformance.ground import render_ground
+from conformance.ground import nobody_joins, render_ground
 from conformance.selection import Selection
 
 __all__ = ["listed", "planned"]
@@ -24,6 +24,8 @@ def planned(selection: Selection, adapter: Adapter) -> Iterator[str]:
     """The namespaces that would be created, each with its pods, and the checks that would be judged in them."""
     judged = len(selection.checks) - len(selection.excused)
     yield f"{judged} checks of {adapter.title} on {len(selection.grounds)} grounds; nothing else is touched"
+    if why := nobody_joins(adapter):
+        yield f"no workload would opt in to the mesh: {why}"
     for name in selection.grounds:
         ground = ground_of(name)
         ids = [one.id for one in selection.checks if one.ground == name and one.id not in selection.excused]

@@ -15,6 +15,7 @@ from conformance.catalogue import checks, ground_of
 from conformance.context import Context
 from conformance.dressing import Dressing
 from conformance.farewell import Farewell
+from conformance.ground import nobody_joins
 from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, inconclusive
 from conformance.outage import Turns
@@ -27,6 +28,9 @@ from reports.errors import MeshproofError
 from reports.model import Evidence, Result, Verdict
 
 __all__ = ["Options", "Runner", "judged"]
+
+OUTSIDE = "no workload opted in to the mesh"
+"""Evidence beside a failure where that is so: what to set is in its detail."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,8 @@ class Runner:
         stall = self._stall(context) if judgement.verdict is Verdict.FAIL and context is not None else 0.0
         judgement = excused(judgement, stall, 0.0)
         result = self._as_result(check, judgement, wall, seconds)
+        if result.verdict is Verdict.FAIL and (why := nobody_joins(self.adapter)):
+            result = replace(result, evidence=(*result.evidence, Evidence(OUTSIDE, why)))
         if result.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE} and ground == check.ground:
             kept = self._keep(context, result, history, problem, stall)
             result = replace(result, evidence=(*result.evidence, kept))

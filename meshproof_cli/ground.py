@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from conformance.ground import nobody_joins
 from fixtures.cluster import Cluster, Provider, programs, provider
 from fixtures.images import Archive, build_archive, image_reference
 from fixtures.kube import Kube
@@ -191,7 +192,8 @@ def _mesh(plan: Plan, ground: Ground, progress: Callable[[str], None]) -> None:
         )
     if problem := adapter.problem(kube):
         raise EnvironmentProblem(problem, fix=f"install {mesh} first, or choose another cluster")
-    progress(f"{mesh} {adapter.version(kube)}")
+    why = nobody_joins(adapter)
+    progress(f"{mesh} {adapter.version(kube)}{f'; no workload opts in: {why}' if why else ''}")
 
 
 def facts(kube: Kube) -> dict[str, str]:

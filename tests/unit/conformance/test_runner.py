@@ -19,7 +19,7 @@ from conformance.catalogue import checks, ground_of
 from conformance.context import Context, NotExpressible, NotInForce
 from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, failed, inconclusive, passed, proven
-from conformance.runner import Options, Runner
+from conformance.runner import OUTSIDE, Options, Runner
 from conformance.stalls import standstill
 from conformance.trouble import Trouble
 from fixtures.kube import UNKNOWN_KIND, ApiProblem, ForwardProblem, Kube, eventually
@@ -195,6 +195,14 @@ def test_a_check_that_passes_without_a_mesh_is_wrong(tmp_path):
 
 def test_a_result_says_how_to_see_it_again(tmp_path):
     assert runner(tmp_path).result(made_up()).reproduce == "pytest --only XX-01"
+
+
+@pytest.mark.parametrize(("judge", "said"), [(failed, True), (passed, False), (inconclusive, False)])
+def test_a_failure_says_that_no_workload_opted_in(tmp_path, judge, said):
+    made = runner(tmp_path)
+    made.adapter = load("gateway-api")
+    evidence = {one.title: str(one.data) for one in made.result(made_up(judge=judge)).evidence}
+    assert ("--set namespace-labels=KEY=VALUE" in evidence.get(OUTSIDE, "")) is said
 
 
 def wired(tmp_path, needed: Verdict, **options) -> tuple[Runner, list[str]]:

@@ -103,6 +103,13 @@ def test_a_preview_names_checks_namespaces_and_excuses():
     assert [line.split()[0] for line in listed(replace(found, excused={}))] == ["CB-01", "WT-01"]
 
 
+def test_a_preview_says_where_no_workload_would_join_the_mesh():
+    found = chosen(Wish(only="WT-01"))
+    assert any("--set namespace-labels=" in line for line in planned(found, load("gateway-api")))
+    for mesh, settings in (("gateway-api", {"per-node": True}), ("consul", {}), ("refmesh", {}), ("none", {})):
+        assert not any("opt in" in line for line in planned(found, load(mesh, settings)))
+
+
 def test_a_check_that_takes_the_mesh_away_is_judged_alone_and_on_demand_only():
     everything, alone = chosen(Wish()), chosen(Wish(only="LC-06"))
 
