@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -26,6 +27,8 @@ BUNDLES = "bundles"
 """Folder of a report directory that holds one bundle for each check that did not pass."""
 FORMAT = "meshproof.history/v1"
 HISTORY, RESULT = "history.json", "result.json"
+AT_ONCE = 8
+"""Pods that are read side by side: on a busy node each page is waited for, and the next check waits with it."""
 
 
 @dataclass(frozen=True)
@@ -112,17 +115,24 @@ def _space(folder: Path, ctx: Context, space: str, missing: list[str]) -> None:
         pods = ctx.kube.list("v1", "Pod", space)
         _json(folder / f"{space}.pods.json", redacted(plain(pods)))
         _json(folder / f"{space}.events.json", redacted(plain(ctx.kube.list("v1", "Event", space))))
-    for pod in pods:
-        name = pod["metadata"]["name"]
-        containers = [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
-        if pod.get("status", {}).get("phase") != "Running":
-            continue
-        for container in (one["name"] for one in containers):
-            with _noting(missing, f"log of {space}/{name} {container}"):
-                (folder / f"{name}.{container}.log").write_text(redact_log(ctx.kube.logs(space, name, container)))
-        with _noting(missing, f"what the proxy of {space}/{name} says"):
-            for file, text in ctx.adapter.dump(ctx.kube, space, name).items():
-                (folder / f"{name}.{file}").write_text(_clean_dump(text))
+    with ThreadPoolExecutor(AT_ONCE, "bundle") as pool:
+        running = [one for one in pods if one.get("status", {}).get("phase") == "Running"]
+        for lacking in pool.map(lambda pod: _pod(folder, ctx, space, pod), running):
+            missing.extend(lacking)
+
+
+def _pod(folder: Path, ctx: Context, space: str, pod: Mapping[str, Any]) -> list[str]:
+    """Logs of a pod and what its proxy says of itself; returns what could not be had."""
+    missing: list[str] = []
+    name = pod["metadata"]["name"]
+    for container in (*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]):
+        called = container["name"]
+        with _noting(missing, f"log of {space}/{name} {called}"):
+            (folder / f"{name}.{called}.log").write_text(redact_log(ctx.kube.logs(space, name, called)))
+    with _noting(missing, f"what the proxy of {space}/{name} says"):
+        for file, text in ctx.adapter.dump(ctx.kube, space, name).items():
+            (folder / f"{name}.{file}").write_text(_clean_dump(text))
+    return missing
 
 
 @contextmanager

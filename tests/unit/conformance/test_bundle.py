@@ -250,6 +250,31 @@ def test_what_cannot_be_had_is_named_and_the_rest_is_kept(tmp_path):
     assert (folder / "mp-r-wt-out.pods.json").exists()
 
 
+class MeetingKube(LeakyKube):
+    """Two pods, each of whose logs comes only when both are asked for."""
+
+    def __init__(self) -> None:
+        self.both = threading.Barrier(2)
+
+    def list(self, version: str, kind: str, namespace: str) -> list[dict[str, Any]]:
+        (one,) = super().list(version, kind, namespace)
+        return [one | {"metadata": {"name": name}} for name in ("a", "b")] if kind == "Pod" else [one]
+
+    def logs(self, _space: str, _pod: str, _container: str) -> str:
+        try:
+            self.both.wait(timeout=10)
+        except threading.BrokenBarrierError as error:
+            raise EnvironmentProblem("one after the other") from error
+        return "together"
+
+
+def test_pods_are_read_side_by_side(tmp_path):
+    ctx = Context(cast("Any", MeetingKube()), cast("Any", LeakyMesh()), ground_of("wt"), run="r", image="i", alpha=1e-5)
+    folder = write_bundle(tmp_path, ctx, result(Verdict.FAIL, "bad"), BAD, None)
+    assert not (folder / "missing.txt").exists()
+    assert [(folder / f"{pod}.app.log").read_text() for pod in "ab"] == ["together"] * 2
+
+
 class Cut(BaseHTTPRequestHandler):
     """A server whose answers end too soon."""
 
