@@ -26,6 +26,7 @@ from refmesh.injector.containers import (
 from refmesh.injector.custom import based, split, whole
 from refmesh.injector.operations import Operation, add
 from refmesh.injector.probes import HOOKS, KINDS, rewrite, rewrite_hook
+from refmesh.injector.proxy_config import PROXY_CONFIG, own_words, untaken
 from refmesh.injector.templates import ANNOTATION, FILE, NONE, Templates
 from refmesh.injector.user_volumes import user_volumes
 
@@ -87,7 +88,7 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     labels = metadata.get("labels") or {}
     environment["REFMESH_PEER"] = peer_of("", owner_name(metadata), labels)
     environment |= {} if native else CLASSIC
-    proxy = proxy_container(config, annotations, app_name(metadata), account, probes, environment)
+    proxy = proxy_container(config, own_words(annotations), app_name(metadata), account, probes, environment)
     proxy["volumeMounts"] += mounts
     status = {"containers": [policy.PROXY], "initContainers": [INIT], "revision": "default"}
     marks = {policy.STATUS_ANNOTATION: _compact(status), **scraping}
@@ -122,6 +123,7 @@ def warnings(pod: Mapping[str, Any], templates: Templates = NONE) -> list[str]:
         if (container.get("securityContext") or {}).get("runAsUser", default) == PROXY_UID
     ]
     return [
+        *(f"annotation {PROXY_CONFIG}: refmesh's proxies do not follow {field}" for field in untaken(annotations)),
         *([f"the injector's templates, or an edit of them, cannot be read: {unread}"] if unread else []),
         *(f"template {name} is broken and was left out: {templates.bad[name]}" for name in missing),
         *(
@@ -146,6 +148,10 @@ def _check_annotations(annotations: Mapping[str, str]) -> None:
             parse(annotations.get(name) or "")
         except ValueError as error:
             raise BadPod(f"annotation {name}: {error}") from error
+    try:
+        annotations = own_words(annotations)
+    except ValueError as error:
+        raise BadPod(str(error)) from error
     for suffix in ("concurrency", "drainSeconds", "certificateSeconds"):
         name = f"proxy.refmesh.io/{suffix}"
         value = annotations.get(name) or "1"
