@@ -84,6 +84,7 @@ def open_session(config: pytest.Config) -> Session:
             alpha=alpha,
             ignore_requires=config.getoption("mesh_ignore_requires"),
             excused=picked.excused,
+            spared=picked.spared,
             reproduce=_reproduce(config),
             settings=settings,
             farewell=Farewell(settings.uninstall, config.getoption("mesh_kubeconfig")) if settings.uninstall else None,

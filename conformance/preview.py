@@ -17,18 +17,19 @@ def listed(selection: Selection) -> Iterator[str]:
     widest = max(len(one.id) for one in selection.checks)
     for one in selection.checks:
         excuse = f" (unsupported: {selection.excused[one.id]})" if one.id in selection.excused else ""
+        excuse = f" (left out: {selection.spared[one.id]})" if one.id in selection.spared else excuse
         yield f"{one.id:{widest}}  {one.level:8}  {one.title}{excuse}"
 
 
 def planned(selection: Selection, adapter: Adapter) -> Iterator[str]:
     """The namespaces that would be created, each with its pods, and the checks that would be judged in them."""
-    judged = len(selection.checks) - len(selection.excused)
-    yield f"{judged} checks of {adapter.title} on {len(selection.grounds)} grounds; nothing else is touched"
+    judged, grounds = len(selection.judged), len(selection.grounds)
+    yield f"{judged} checks of {adapter.title} on {grounds} grounds; nothing else is touched"
     if why := nobody_joins(adapter):
         yield f"no workload would opt in to the mesh: {why}"
     for name in selection.grounds:
         ground = ground_of(name)
-        ids = [one.id for one in selection.checks if one.ground == name and one.id not in selection.excused]
+        ids = [one.id for one in selection.judged if one.ground == name]
         pods = sum(one.replicas for one in ground.workloads)
         layers = render_ground(ground, adapter, run="RUN", image="IMAGE")
         spaces = ", ".join(layer.namespace for layer in layers)
@@ -37,3 +38,5 @@ def planned(selection: Selection, adapter: Adapter) -> Iterator[str]:
     for one in selection.checks:
         if one.id in selection.excused:
             yield f"{one.id} would be unsupported: {selection.excused[one.id]}"
+        if one.id in selection.spared:
+            yield f"{one.id} would be left out: {selection.spared[one.id]}"

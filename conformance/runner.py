@@ -47,6 +47,8 @@ class Options:
     """Judge every check on its own, even where a requirement failed: the sharper negative control."""
     excused: Mapping[str, str] = field(default_factory=dict)
     """Id -> why a check is not held against the mesh: it is unsupported by declaration, and its body does not run."""
+    spared: Mapping[str, str] = field(default_factory=dict)
+    """Id -> why the mesh is not put to a check: it is left out, and its body does not run."""
     settings: RunSettings = field(default_factory=RunSettings)
     farewell: Farewell | None = None
     """What takes the mesh off the cluster, where a check may."""
@@ -147,6 +149,9 @@ class Runner:
     def _run(self, check: Check, ground: str) -> Result:
         if reason := self.options.excused.get(check.id):
             return self._as_result(check, Judgement(Verdict.UNSUPPORTED, reason), time.time(), 0.0)
+        if reason := self.options.spared.get(check.id):
+            skipped = self._as_result(check, Judgement(Verdict.NOT_RUN, reason), time.time(), 0.0)
+            return replace(skipped, left_out=True)
         context: Context | None = None
         history: object = None
         problem: Exception | None = None

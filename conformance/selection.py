@@ -14,7 +14,7 @@ from conformance.profiles import FULL
 from reports.choice import choose
 from reports.errors import UsageProblem
 
-__all__ = ["SPARED", "Selection", "Wish", "chosen", "excuses", "features", "fitting", "shuffled", "spared"]
+__all__ = ["SPARED", "Selection", "Wish", "chosen", "excuses", "features", "fitting", "on_demand", "shuffled", "spared"]
 
 SPARED = "it disturbs the mesh as a whole (its control plane, its root, its mode): --disruptive allows that"
 
@@ -38,16 +38,23 @@ class Wish:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is judged, in order. Excused checks are in it: the report lists them as unsupported, with the reason."""
+    """What is judged, in order. What is excused or spared is in it too: the report lists it with the reason."""
 
     checks: tuple[Check, ...]
     excused: Mapping[str, str] = field(default_factory=dict)
-    """Id -> why it is not held against the mesh."""
+    """Id -> why it is not held against the mesh: it is unsupported by declaration."""
+    spared: Mapping[str, str] = field(default_factory=dict)
+    """Id -> why the mesh is not put to it unless somebody asks: it is left out, and not run."""
+
+    @property
+    def judged(self) -> tuple[Check, ...]:
+        """The checks whose bodies run."""
+        return tuple(one for one in self.checks if one.id not in self.excused and one.id not in self.spared)
 
     @property
     def grounds(self) -> tuple[str, ...]:
         """The grounds that are needed."""
-        return tuple(dict.fromkeys(one.ground for one in self.checks if one.id not in self.excused))
+        return tuple(dict.fromkeys(one.ground for one in self.judged))
 
 
 def chosen(wish: Wish) -> Selection:
@@ -73,18 +80,22 @@ def spared(selection: Selection, farewell: str, *, mesh: bool, disruptive: bool)
     reasons: dict[str, str] = {}
     for one in selection.checks:
         if one.last and not (farewell and len(selection.checks) == 1):
-            reasons[one.id] = (
-                f"it takes the mesh off the cluster: ask for it alone, by --only {one.id} --set uninstall=COMMAND"
-            )
+            reasons[one.id] = on_demand(one.id)
         elif disturbs(one) and not disruptive:
             reasons[one.id] = SPARED
-    return replace(selection, excused={**reasons, **selection.excused})
+    return replace(selection, spared={name: why for name, why in reasons.items() if name not in selection.excused})
+
+
+def on_demand(check: str) -> str:
+    """Why a check that takes the mesh away is left out."""
+    return f"it takes the mesh off the cluster: ask for it alone, by --only {check} --set uninstall=COMMAND"
 
 
 def fitting(selection: Selection, adapter: Adapter) -> Selection:
     """The same; the checks of a ground whose pods the mesh does not start are unsupported, and it is not created."""
     found = {one.id: unfit(ground_of(one.ground), adapter) for one in selection.checks}
-    return replace(selection, excused={**{name: why for name, why in found.items() if why}, **selection.excused})
+    unfitting = {name: why for name, why in found.items() if why and name not in selection.spared}
+    return replace(selection, excused={**unfitting, **selection.excused})
 
 
 def features(among: Iterable[Check] | None = None) -> tuple[str, ...]:

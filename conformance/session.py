@@ -121,7 +121,8 @@ class Session:
             dressing=Dressing.of(settings),
             everywhere=secrets_of_user,
         )
-        needed = dict.fromkeys(check.ground for check in asked if check.id not in self.options.excused)
+        passed_over = {*self.options.excused, *self.options.spared}
+        needed = dict.fromkeys(check.ground for check in asked if check.id not in passed_over)
         grounds = [ground_of(name) for name in needed]
         self._wide = [one for one in grounds if one.wide]
         if not self._worker:

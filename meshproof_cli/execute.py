@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from chaos.log import NotTakenBack
-from conformance.selection import SPARED
 from fixtures.cluster import provider
 from fixtures.interrupts import cleaning_up
 from meshproof_cli import judging
@@ -84,7 +83,7 @@ def execute(
 def finished(plan: Plan, known: Known, found: Iterable[Result], stopped_by: BaseException | None) -> tuple[Result, ...]:
     """The results with the catalogue's order, a reproduce command each, and not-run for what was never reached.
 
-    What is spared a mesh that was there before is unsupported, as the suite by itself says it.
+    What is left out is not run, as the suite by itself says it.
     """
     by_id = {result.id: result for result in found}
     why = f"the run ended before: {one_sentence(stopped_by)}" if stopped_by else "nothing was reported for it"
@@ -92,9 +91,8 @@ def finished(plan: Plan, known: Known, found: Iterable[Result], stopped_by: Base
     for one in dict.fromkeys([*plan.selection.ids, *plan.spared, *by_id]):
         result = by_id.get(one)
         if result is None:
-            kind, group = _kind(known, one)
-            verdict, reason = (Verdict.UNSUPPORTED, SPARED) if one in plan.spared else (Verdict.NOT_RUN, why)
-            result = Result(one, known.titles.get(one, one), kind, group, "core", verdict, reason)
+            left_out = one in plan.spared
+            result = replace(_blank(known, one), reason=plan.spared.get(one, why), left_out=left_out)
         if plan.create or not result.reproduce:
             result = replace(result, reproduce=_again(plan, one))
         results.append(result)
@@ -166,12 +164,18 @@ def _keep_logs(ground: Ground, directory: Path) -> None:
             ground.provider.logs(ground.cluster.name, directory / "cluster-logs")
 
 
-def _kind(known: Known, one: str) -> tuple[Literal["check", "experiment", "measurement"], str]:
+def _blank(known: Known, one: str) -> Result:
+    """A result without a verdict, of whatever can be asked for."""
+    if one in known.blank:
+        return known.blank[one]
+    title = known.titles.get(one, one)
+    kind: Literal["check", "experiment", "measurement"] = "check"
+    group = known.checks.get(one, "")
     if one in known.experiments:
-        return "experiment", "chaos"
-    if one in known.measurements:
-        return "measurement", "latency"
-    return "check", known.checks.get(one, "")
+        kind, group = "experiment", "chaos"
+    elif one in known.measurements:
+        kind, group = "measurement", "latency"
+    return Result(one, title, kind, group, "core", Verdict.NOT_RUN, "")
 
 
 def _again(plan: Plan, one: str) -> str:

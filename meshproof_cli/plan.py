@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from conformance.selection import SPARED, on_demand
 from reports.choice import choose
 from reports.errors import UsageProblem
+from reports.model import Result
 
 __all__ = ["CLUSTERS", "NONE", "REFMESH", "Known", "Options", "Plan", "Selection", "make_plan", "select"]
 
@@ -73,6 +75,12 @@ class Known:
     """Meshes of others that a new cluster can be given."""
     disruptive: frozenset[str] = frozenset()
     """Ids of the checks and experiments that disturb the mesh as a whole."""
+    last: frozenset[str] = frozenset()
+    """Ids of the checks that take the mesh away: judged alone, and with the command for that."""
+    farewell: bool = False
+    """Whether the user has given that command."""
+    blank: Mapping[str, Result] = field(default_factory=dict)
+    """Id -> what is known of a check before it is judged: level, features, requirements, reference."""
     default_profile: str = ""
     """The profile of a run whose user names none; "": every check."""
 
@@ -104,8 +112,8 @@ class Plan:
     workers: int
     excused: tuple[str, ...] = ()
     """Ids of the selected checks that are unsupported by declaration."""
-    spared: tuple[str, ...] = ()
-    """Ids of what is left out, as it would disturb a mesh that was there before."""
+    spared: Mapping[str, str] = field(default_factory=dict)
+    """Id -> why it is left out: it disturbs the mesh as a whole, or takes it away, and nobody asked for that."""
 
     @property
     def disruptive(self) -> bool:
@@ -137,7 +145,10 @@ class Plan:
         else:
             mesh = f"expect {options.mesh} to be installed"
         excused = f"; unsupported by declaration: {', '.join(self.excused)}" if self.excused else ""
-        spared = [("left out", f"without --disruptive: {', '.join(self.spared)}")] if self.spared else []
+        why: dict[str, list[str]] = {}
+        for one, reason in self.spared.items():
+            why.setdefault(reason, []).append(one)
+        spared = [("left out", f"{', '.join(ids)}: {reason}") for reason, ids in why.items()]
         keep = "keep the cluster" if options.keep_cluster else "delete the cluster"
         return [
             ("preflight", "options, report directory, machine"),
@@ -154,6 +165,13 @@ class Plan:
             ("report", str(options.report_dir)),
             ("clean-up", keep if self.create else "remove what the run installed"),
         ]
+
+
+def _spared(selection: Selection, known: Known, *, allowed: bool) -> dict[str, str]:
+    """What is left out of a selection, with the reason; `allowed`: the mesh may be disturbed as a whole."""
+    alone = known.farewell and len(selection.checks) == 1
+    away = {one: on_demand(one) for one in selection.checks if one in known.last and not alone}
+    return away | {one: SPARED for one in selection.ids if not allowed and one in known.disruptive and one not in away}
 
 
 def _count(ids: Sequence[str], what: str) -> str:
@@ -243,18 +261,14 @@ def make_plan(options: Options, known: Known, meshes: Sequence[str], default_pro
         selection = Selection(selection.checks, (), ())
         if not selection.checks:
             raise UsageProblem("--skip leaves nothing to judge", fix="skip less")
-    spared: tuple[str, ...] = ()
-    if not (create or options.disruptive or options.mesh == NONE):
-        spared = tuple(one for one in selection.ids if one in known.disruptive)
-        selection = Selection(
-            *(tuple(one for one in ids if one not in spared)
-              for ids in (selection.checks, selection.experiments, selection.measurements))
-        )  # fmt: skip
-        if not selection.ids:
-            raise UsageProblem(
-                f"{', '.join(spared)} would disturb the mesh of an existing cluster as a whole",
-                fix="allow that with --disruptive",
-            )
+    spared = {} if options.mesh == NONE else _spared(selection, known, allowed=create or options.disruptive)
+    selection = Selection(
+        *(tuple(one for one in ids if one not in spared)
+          for ids in (selection.checks, selection.experiments, selection.measurements))
+    )  # fmt: skip
+    if not selection.ids:
+        problem, _, fix = next(iter(spared.values())).partition(": ")
+        raise UsageProblem(f"nothing is left to judge but {', '.join(spared)}, and {problem}", fix=fix)
     workers = options.workers or max(1, min(4, cores * 2, len(selection.checks)))
     excused = tuple(one for one in selection.checks if one in known.excused)
     return Plan(options, selection, provider, create, options.image is None, workers, excused, spared)

@@ -123,11 +123,19 @@ def catalogues() -> Known:
     import chaos
     from conformance.catalogue import checks, disturbs
     from conformance.profiles import HEADLINE, PROFILES
+    from reports.model import Result, Verdict
 
     every = checks()
     catalogue = chaos.catalogue()
     experiments = catalogue.experiments
     titles = {one.id: one.title for one in every} | {one["id"]: one["title"] for one in experiments}
+    blank = {
+        one.id: Result(
+            one.id, one.title, "check", one.group, one.level, Verdict.NOT_RUN, "",
+            proves=one.proves, requires=one.requires, reference=one.reference,
+        )
+        for one in every
+    }  # fmt: skip
     return Known(
         checks={one.id: one.group for one in every},
         experiments=tuple(one["id"] for one in experiments),
@@ -136,6 +144,8 @@ def catalogues() -> Known:
         profiles={part.name: tuple(one.id for one in every if part.holds(one)) for part in PROFILES},
         default_profile=HEADLINE,
         disruptive=catalogue.disruptive | {one.id for one in every if disturbs(one)},
+        last=frozenset(one.id for one in every if one.last),
+        blank=blank,
     )
 
 
@@ -160,7 +170,9 @@ def planned(options: Options, known: Known) -> Plan:
         from fixtures.cluster import default_provider
 
         default = default_provider().name
-    known = replace(known, excused=excused, installable=frozenset(MESHES))
+    known = replace(
+        known, excused=excused, installable=frozenset(MESHES), farewell=bool(settings_of(options).uninstall)
+    )
     plan = make_plan(options, known, meshes(), default, os.cpu_count() or 1)
     adapter_of(plan.options)  # knows the settings of its mesh
     return plan

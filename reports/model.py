@@ -46,7 +46,7 @@ class Verdict(StrEnum):
     UNSUPPORTED = "unsupported"
     """The mesh declares that it cannot express what the check asks for."""
     NOT_RUN = "not-run"
-    """A requirement failed, or the run ended before."""
+    """A requirement failed, the run ended before, or it was told to leave this out."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,8 @@ class Result:
 
     A sham experiment expects `inconclusive`, a check without a mesh, which is the negative control, `fail`.
     """
+    left_out: bool = False
+    """Not run as nobody asked for it: what disturbs a mesh as a whole is judged on demand only. It says nothing."""
 
     @property
     def right(self) -> bool:
@@ -124,7 +126,7 @@ class Result:
     @property
     def unproven(self) -> bool:
         """Whether a verdict was asked for and none was reached."""
-        return not self.right and self.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_RUN)
+        return not (self.right or self.left_out) and self.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_RUN)
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class Run:
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 only if something was proven, every core result is right or declared unsupported, and nothing failed."""
+        """0 only if something was proven, every core result is right, unsupported or left out, and nothing failed."""
         if any(result.failed for result in self.results):
             return ExitCode.NOT_CONFORMANT
         core = [result for result in self.results if result.level == "core"]
@@ -251,8 +253,8 @@ def from_json(document: Mapping[str, Any]) -> Run:
 
 
 _RESULT_SCALARS = (
-    "id", "title", "kind", "group", "level", "verdict", "expected", "reason", "proves", "requires", "reference",
-    "started", "seconds", "reproduce", "metrics",
+    "id", "title", "kind", "group", "level", "verdict", "expected", "left_out", "reason", "proves", "requires",
+    "reference", "started", "seconds", "reproduce", "metrics",
 )  # fmt: skip
 _RATE = ("test", "alpha", "beta", "detectable", "samples")
 _PLOT = ("kind", "title", "data")

@@ -33,8 +33,10 @@ class Feature:
 
     @property
     def verdict(self) -> str:
-        """What is known of it: one failure is a failure, and it passes only where every check does."""
-        tones = [tone(one) for one in self.results]
+        """What is known of it: one failure is a failure, and it passes only where every check does that was asked."""
+        tones = [tone(one) for one in self.results if not one.left_out]
+        if not tones:
+            return Verdict.NOT_RUN.value
         for worst in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_RUN):
             if worst.value in tones:
                 return worst.value

@@ -146,6 +146,8 @@ def headline(run: Run) -> str:
         tail.append(f"{_listed(unproven)} stayed open")
     if unsupported:
         tail.append(f"{unsupported} declared unsupported")
+    if left_out := sum(one.left_out for one in run.results):
+        tail.append(f"{left_out} left out")
     broken = [stage.name for stage in run.stages if stage.problem]
     if broken:
         tail.append(f"the {' and '.join(broken)} stage broke off")

@@ -29,6 +29,7 @@ KNOWN = Known(
         "LAT01": "lat",
     },
     disruptive=frozenset({"CB-01", "C1"}),
+    blank={"CB-01": Result("CB-01", "cut", "check", "CB", "extended", Verdict.NOT_RUN, "", ("ejection",))},
 )
 MESHES = ("refmesh", "other", "none")
 EVERY = (*KNOWN.checks, "C1", "A1", "LAT01")
@@ -138,12 +139,25 @@ def test_a_kubeconfig_means_an_existing_cluster() -> None:
 def test_a_mesh_that_was_there_is_disturbed_on_demand_only() -> None:
     there = plan(kubeconfig=Path("x"))
     assert there.selection.ids == ("INJ-01", "WT-01", "WT-02", "A1", "LAT01")
-    assert dict(there.lines())["left out"] == "without --disruptive: CB-01, C1"
+    assert dict(there.lines())["left out"].startswith("CB-01, C1: it disturbs the mesh as a whole")
     assert not there.disruptive
     assert plan(kubeconfig=Path("x"), disruptive=True).selection.ids == EVERY
     own = plan()
     assert (own.selection.ids, own.disruptive) == (EVERY, True)
     assert plan(kubeconfig=Path("x"), mesh="none", only=("CB-01",)).selection.ids == ("CB-01",)
+
+
+def test_what_takes_the_mesh_away_is_judged_alone_and_with_the_command_for_that_only() -> None:
+    known = replace(KNOWN, last=frozenset({"CB-01"}))
+    with_command = replace(known, farewell=True)
+    alone, beside = Options(only=("CB-01",)), Options(only=("CB-01", "WT-01"))
+    assert make_plan(alone, with_command, MESHES, "embedded", 2).selection.ids == ("CB-01",)
+    for options, catalogue in ((beside, with_command), (beside, known)):
+        made = make_plan(options, catalogue, MESHES, "embedded", 2)
+        assert made.selection.ids == ("WT-01",)
+        assert "--set uninstall=COMMAND" in dict(made.lines())["left out"]
+    with pytest.raises(UsageProblem, match="takes the mesh off the cluster"):
+        make_plan(alone, known, MESHES, "embedded", 2)
 
 
 def test_a_new_cluster_can_be_given_another_mesh() -> None:
@@ -158,7 +172,7 @@ def test_a_new_cluster_can_be_given_another_mesh() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"kubeconfig": Path("x"), "only": ("C1",)}, "C1 would disturb"),
+        ({"kubeconfig": Path("x"), "only": ("C1",)}, "C1, and it disturbs the mesh"),
         ({"mesh": "istoi"}, "istoi"),
         ({"cluster": "minikube"}, "minikube"),
         ({"cluster": "kind", "kubeconfig": Path("x")}, "--cluster is kind"),
@@ -195,9 +209,11 @@ def test_what_is_left_out_of_an_existing_cluster_is_in_the_report_with_its_reaso
     results = finished(there, KNOWN, found, None)
     assert [(one.id, one.kind, one.group, one.verdict.value) for one in results] == [
         ("WT-01", "check", "WT", "pass"),
-        ("CB-01", "check", "CB", "unsupported"),
-        ("C1", "experiment", "chaos", "unsupported"),
+        ("CB-01", "check", "CB", "not-run"),
+        ("C1", "experiment", "chaos", "not-run"),
     ]
+    assert [one.left_out for one in results] == [False, True, True]
+    assert (results[1].level, results[1].proves) == ("extended", ("ejection",))
     assert "--disruptive allows that" in results[1].reason
     assert "--disruptive" in results[1].reproduce
     options = options_of(there)
