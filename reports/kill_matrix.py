@@ -94,6 +94,8 @@ def _row(matrix: Matrix, subject: Subject) -> Row:
         reason = f": {reasons[check.id]}" if check.id in reasons else ""
         cells.append((style, sign, clean(f"{check.id} {word}{reason}")[:400]))
     note = trial.problem if trial is not None and trial.problem else subject.summary
+    if trial is not None and trial.undecided and subject.kind != "defect":
+        note = f"{note} No verdict: {', '.join(trial.undecided)}."
     seconds = duration(trial.seconds) if trial is not None else ""
     by = trial.failed if trial is not None else ()
     return Row(subject, outcome, _TONES[outcome], tuple(cells), by, note, seconds)
@@ -128,13 +130,15 @@ def _figures(matrix: Matrix) -> list[tuple[str, str]]:
     return [
         ("defects found, of those tried", f"{len(killed)} of {len(tried)}"),
         ("defects seeded", str(len(seeded))),
-        ("found by a check that speaks of them", f"{own} of {len(killed)}"),
+        ("found by a check of their capability", f"{own} of {len(killed)}"),
         ("found by the checks that must find them", f"{len(aimed) - len(missed)} of {len(aimed)}"),
         ("not tried, or broke off", str(len(seeded) - len(tried))),
         ("equivalents flagged, of those tried", f"{len(flagged)} of {len(equivalents) - len(waiting)}"),
         ("equivalents not tried, or broke off", f"{len(waiting)} of {len(equivalents)}"),
         ("clean runs with a failure", f"{alarms} of {runs}"),
+        ("verdicts not reached on sound meshes", str(sum(len(ids) for _, ids in matrix.undecided))),
         ("checks that found something", f"{len(matrix.checks) - len(matrix.idle)} of {len(matrix.checks)}"),
+        ("of these, only at their gate", str(len(matrix.gated))),
     ]
 
 

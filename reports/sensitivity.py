@@ -6,6 +6,7 @@ A *subject* is a mesh with one seeded defect, an equivalent (looks different, be
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -19,6 +20,8 @@ __all__ = ["CONFIDENCE", "SCHEMA", "CheckInfo", "Matrix", "Outcome", "Subject", 
 
 SCHEMA = "meshproof.kill-matrix/v1"
 CONFIDENCE = 0.95
+_AT_ITS_GATE = re.compile(r": not within [\d.]+ s \(")
+"""How a check says that its own configuration never came into force: its judge then saw nothing."""
 
 
 class Outcome(StrEnum):
@@ -97,8 +100,18 @@ class Trial:
         return tuple(name for name, verdict in self.verdicts.items() if verdict is Verdict.INCONCLUSIVE)
 
     @property
+    def decided(self) -> tuple[str, ...]:
+        """Ids of the checks whose verdict speaks for or against the mesh: those that could have failed."""
+        return tuple(name for name, verdict in self.verdicts.items() if verdict in (Verdict.PASS, Verdict.FAIL))
+
+    @property
+    def at_their_gate(self) -> tuple[str, ...]:
+        """Of the checks that failed, those whose own configuration never came into force."""
+        return tuple(name for name in self.failed if _AT_ITS_GATE.search(self.reasons.get(name, "")))
+
+    @property
     def by_its_own(self) -> tuple[str, ...]:
-        """Of the checks that failed, those that speak of the defect's capability."""
+        """Of the checks that failed, those in the groups of the defect's capability."""
         return tuple(name for name in self.failed if name.rpartition("-")[0] in self.affected)
 
     @property
@@ -191,6 +204,19 @@ class Matrix:
         return tuple(one for one in self.checks if not self.kills[one.id])
 
     @property
+    def gated(self) -> tuple[CheckInfo, ...]:
+        """The checks that found defects only as their configuration never came into force; no judge has seen one."""
+        found = [trial for one in self.subjects if one.kind == "defect" and (trial := self.of(one)) is not None]
+        judged = {name for one in found for name in one.failed if name not in one.at_their_gate}
+        return tuple(one for one in self.checks if self.kills[one.id] and one.id not in judged)
+
+    @property
+    def undecided(self) -> tuple[tuple[Subject, tuple[str, ...]], ...]:
+        """Equivalents and clean runs on which checks reached no verdict, with the checks."""
+        sound = [one for one in self.current if one.subject.kind != "defect"]
+        return tuple((one.subject, one.undecided) for one in sound if one.undecided)
+
+    @property
     def false_alarms(self) -> tuple[tuple[Subject, tuple[str, ...]], ...]:
         """Equivalents and clean runs on which checks failed, with the checks."""
         return tuple((one.subject, one.failed) for one in self.current if one.subject.kind != "defect" and one.failed)
@@ -219,6 +245,11 @@ class Matrix:
             )
         if images > 1:
             said.append(f"the trials are of {images} builds")
+        if self.gated:
+            said.append(
+                f"{', '.join(one.id for one in self.gated)} found theirs at the gate alone, as a configuration never"
+                " came into force: a judge that sees such a defect was not tried"
+            )
         text = "; ".join(said)
         return f"{text[:1].upper()}{text[1:]}." if text else ""
 
@@ -229,14 +260,16 @@ class Matrix:
         if not runs:
             return "No clean run was made: nothing is known of false alarms."
         bound = upper_bound(alarms, runs, CONFIDENCE)
-        verdicts = sum(len(one.verdicts) for one in self._clean)
+        verdicts = sum(len(one.decided) for one in self._clean)
         failures = sum(len(one.failed) for one in self._clean)
         builds = len({one.image for one in self._clean})
         each = upper_bound(failures, verdicts, CONFIDENCE) if verdicts else 1.0
+        still = "; ".join(f"{one.subject.name}: {', '.join(one.undecided)}" for one in self._clean if one.undecided)
         return (
             f"{alarms} of {runs} clean runs had a failure: with {100 * CONFIDENCE:g} % confidence a run of a sound mesh"
             f" fails with a probability of at most {100 * bound:.2g} %, and a single check, if all are alike, with at"
             f" most {100 * each:.2g} % ({failures} of {verdicts} verdicts)."
+            f"{f' No verdict was reached, and none is counted, in {still}.' if still else ''}"
             f"{f' The clean runs are of {builds} builds.' if builds > 1 else ''}"
         )
 

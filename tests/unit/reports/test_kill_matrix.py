@@ -55,6 +55,28 @@ def test_what_clean_runs_prove():
     assert "nothing is known" in replace(MATRIX, trials=()).proof
 
 
+def test_what_was_not_decided_is_said_and_not_counted():
+    verdicts = {"WT-01": PASS, "WT-02": Verdict.INCONCLUSIVE, "CB-01": Verdict.UNSUPPORTED}
+    still = replace(MATRIX, trials=(*TRIALS, Trial(RUNS[1], verdicts)))
+    assert "(0 of 7 verdicts). No verdict was reached, and none is counted, in clean-2: WT-02." in still.proof
+    assert still.undecided == ((RUNS[1], ("WT-02",)),)
+    text = kill_matrix_markdown(still)
+    assert "| `clean-2` | quiet |  | No verdict: WT-02. |" in text
+    assert "| verdicts not reached on sound meshes | 1 |" in text
+    assert "(0 of 9 verdicts)." in MATRIX.proof
+
+
+def test_a_check_that_only_failed_at_its_gate_is_named():
+    gate = "the mark: not within 10 s (131 attempts; last: False)"
+    shut = Trial(OFF, {"WT-01": FAIL, "WT-02": FAIL}, {"WT-01": gate, "WT-02": "85 % instead of 90 %"})
+    both = replace(MATRIX, trials=(shut,))
+    assert [one.id for one in both.gated] == ["WT-01"]
+    assert "WT-01 found theirs at the gate alone" in both.reach
+    elsewhere = Trial(OPEN, {"WT-01": FAIL}, {"WT-01": "85 % instead of 90 %"})
+    assert replace(MATRIX, trials=(shut, elsewhere)).gated == ()
+    assert "| of these, only at their gate | 1 |" in kill_matrix_markdown(both)
+
+
 def test_only_the_latest_trial_of_a_subject_here_raises_an_alarm():
     bad = Trial(RUNS[0], {"WT-01": FAIL}, {"WT-01": "r"}, image="old")
     mended = replace(MATRIX, trials=(bad, *TRIALS[-3:]))
