@@ -139,7 +139,7 @@ def zoned(near, far, *, broken=10.0, taken=10.2, back=13.3, until=16.0):
         host = far if taken <= at < back else near
         status = 500 if broken <= at < broken + 2.0 and host in "abc" else 200
         answers.append(Answer(at, 0.001, host if host in HOSTS else "abcd"[beat % 4], status, None))
-    return Failover(("a", "b", "c"), ("d",), 9.9, broken, 1.0, 3.0, 7.0, tuple(answers))
+    return Failover(("a", "b", "c"), ("d",), broken, 1.0, 3.0, 7.0, tuple(answers))
 
 
 FAILOVER = zoned("a", "d")
