@@ -78,7 +78,7 @@ def turns(ctx: Context) -> Turns:
     ctx.apply(RoundRobin(ctx.space("in"), "turns", 8080, marker))
     ctx.gate("turns", marker)
     sent = ctx.client().batch(Batch(url=ctx.url("turns"), count=TURNS, timeout=LIMITS.request, fields=("pod",)))
-    return Turns(hosts(ctx), tuple(one.pod or "" for one in sent))
+    return Turns(hosts(ctx), tuple(one.pod or "" for one in sent), _late(sent))
 
 
 @check(
@@ -99,7 +99,11 @@ def sticky(ctx: Context) -> Sticky:
     values = [f"user-{number}" for number in range(VALUES)]
     answers = ctx.client().batches([replace(batch, headers={KEY: value}) for value in values])
     found = {value: tuple(one.pod or "" for one in sent) for value, sent in zip(values, answers, strict=True)}
-    return Sticky(hosts(ctx), found)
+    return Sticky(hosts(ctx), found, sum(map(_late, answers)))
+
+
+def _late(records: Sequence[Record]) -> int:
+    return sum(one.error == "timeout" for one in records)
 
 
 # -- hosts that come and go --------------------------------------------------------------------------------------------

@@ -47,6 +47,10 @@ DICE = random.Random(7)
         (replace(TURNS, answers=tuple(DICE.choices(HOSTS, k=200))), FAIL),  # drawn
         (replace(TURNS, answers=("a", "b") * 100), FAIL),  # two never have a turn
         (replace(TURNS, answers=(*HOSTS * 49, "a", "b", "c", "")), FAIL),
+        (replace(TURNS, answers=(*HOSTS * 49, "a", "b", "", ""), late=2), OPEN),  # a busy machine
+        (replace(TURNS, answers=(*HOSTS * 49, "a", "b", "", ""), late=1), FAIL),
+        (replace(TURNS, answers=("",) * 200, late=200), FAIL),
+        (replace(TURNS, answers=("a",) * 199 + ("",), late=1), FAIL),
         (replace(TURNS, answers=HOSTS), OPEN),
         (replace(TURNS, hosts=("a",)), OPEN),
     ],
@@ -78,6 +82,21 @@ STICKY = Sticky(HOSTS, {value: (HOSTS[index % 4],) * 5 for index, value in enume
 )
 def test_equal_requests_have_one_host(answers, verdict):
     assert judge_sticky(replace(STICKY, answers=answers)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("pods", "late", "verdict"),
+    [
+        (("d", "d", "", "d", "d"), 1, OPEN),  # a busy machine
+        (("d", "", "", "d", "d"), 1, FAIL),  # one of them was lost in another way
+        (("d", "d", "", "a", "d"), 1, FAIL),
+    ],
+)
+def test_a_late_request_says_nothing_of_the_others(pods, late, verdict):
+    answers = {**STICKY.answers, "user-3": pods}
+    assert judge_sticky(replace(STICKY, answers=answers, late=late)).verdict is verdict
+    silent = Sticky(HOSTS, dict.fromkeys(VALUES, ("",) * 5), late=120)
+    assert judge_sticky(silent).verdict is FAIL
 
 
 ARRIVAL = Arrival("new", ready=100.0, bound=5.0, first=100.4, after=80, errors=())
