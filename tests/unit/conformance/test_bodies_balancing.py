@@ -1,4 +1,4 @@
-"""What LB-03 collects of meshes made by hand, in a time of their own: sound, slow, and with hidden faults."""
+"""What LB-03 to LB-05 collect of meshes made by hand, in a time of their own: sound, slow, and with hidden faults."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
+from conformance.checks.balancing import arrival, departure
+from conformance.checks.balancing_judges import judge_arrival, judge_departure
 from conformance.checks.failover import failover
 from conformance.checks.failover_judges import judge_failover
 from conformance.context import Context, Pod
@@ -160,3 +162,83 @@ def test_lb_03_needs_no_quick_orders(order: float) -> None:
     assert ctx.codes == {}
     nobody = failover(cast("Context", _Zones(order, stands_in=False)))
     assert judge_failover(nobody).verdict is Verdict.FAIL
+
+
+class _Service(_Mesh):
+    """A service whose hosts come and go, and a mesh that takes turns over those that it knows."""
+
+    def __init__(self, *, readiness: bool = True, retries: bool = False, mesh: bool = True) -> None:
+        super().__init__()
+        self.readiness, self.retries, self.mesh = readiness, retries, mesh
+        self.replicas = 2
+        self.left: set[str] = set()
+
+    @property
+    def labelled(self) -> list[str]:
+        return [host for host in "xyz"[: self.replicas] if host not in self.left]
+
+    def patch(self, _: str, kind: str, name: str, body: dict[str, Any], __: str) -> None:
+        if kind == "Deployment":
+            self.replicas = body["spec"]["replicas"]
+        else:
+            (self.left.discard if body["metadata"]["labels"]["app"] == "moving" else self.left.add)(name)
+
+    def list(self, _: str, kind: str, *__: str) -> list[dict[str, Any]]:
+        if kind == "Pod":
+            return [{}] * len(self.labelled)
+        return [{"endpoints": [
+            {"targetRef": {"name": host}, "conditions": {"ready": host not in self.codes}} for host in self.labelled
+        ]}]  # fmt: skip
+
+    def pick(self, asked: _Request) -> str:
+        known = [host for host in self.labelled if not self.readiness or host not in self.codes]
+        if not self.mesh and asked.last:
+            return asked.last  # the connection is kept
+        return known[next(self.turns) % len(known)]
+
+    def answer(self, asked: _Request) -> Record:
+        found = super().answer(asked)
+        while self.retries and found.status == 503:
+            found = super().answer(asked)
+        return found
+
+
+@pytest.mark.parametrize(
+    ("mesh", "verdict"),
+    [
+        (_Service(), Verdict.PASS),
+        (_Service(readiness=False), Verdict.FAIL),
+        (_Service(readiness=False, retries=True), Verdict.FAIL),  # what it wrongly asks, it asks again elsewhere
+        (_Service(mesh=False), Verdict.FAIL),
+    ],
+)
+def test_lb_05_sees_a_host_that_is_asked_although_it_is_not_ready(mesh: _Service, verdict: Verdict) -> None:
+    assert judge_departure(departure(cast("Context", mesh))).verdict is verdict
+    assert mesh.codes == {}
+    assert mesh.left == set()
+
+
+@pytest.mark.parametrize(("mesh", "verdict"), [(True, Verdict.PASS), (False, Verdict.FAIL)])
+def test_lb_04_counts_moves_on_each_connection_of_its_own(mesh: bool, verdict: Verdict) -> None:
+    found = arrival(cast("Context", _Service(mesh=mesh)))
+    assert judge_arrival(found).verdict is verdict
+    assert found.host == "z"
+
+
+class _ByLatency(_Service):
+    """Of two other hosts the quicker one gets the next request; a new one is held to take 30 ms, as Linkerd holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.takes: dict[str, float] = {}
+
+    def answer(self, asked: _Request) -> Record:
+        takes = 0.04 if "delay=40ms" in asked.url else 0.001
+        others = [host for host in self.labelled if host != asked.last]
+        host = min(others, key=lambda one: self.takes.get(one, 0.03))
+        self.takes[host] = takes
+        return Record(asked.at, takes, status=200, reply={"pod": host})
+
+
+def test_lb_04_holds_no_first_guess_of_a_new_hosts_latency_against_a_mesh() -> None:
+    assert judge_arrival(arrival(cast("Context", _ByLatency()))).verdict is Verdict.PASS

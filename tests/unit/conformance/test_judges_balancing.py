@@ -132,7 +132,9 @@ DEPARTURE = Departure(5.0, LEFT, 120, ())
         (DEPARTURE, PASS),
         (replace(DEPARTURE, left=(LEFT[0], replace(LEFT[1], late=30))), FAIL),  # not-ready endpoints are included
         (replace(DEPARTURE, left=(replace(LEFT[0], late=1), LEFT[1])), FAIL),  # a deleted one is kept
-        (replace(DEPARTURE, left=(replace(LEFT[0], before=0), LEFT[1])), FAIL),  # kept connections without a mesh
+        (replace(DEPARTURE, left=tuple(replace(one, before=0) for one in LEFT)), FAIL),  # kept connections, no mesh
+        (replace(DEPARTURE, left=(replace(LEFT[0], before=0), LEFT[1])), OPEN),  # a balancer prefers others for now
+        (replace(DEPARTURE, left=(replace(LEFT[0], before=0), replace(LEFT[1], late=30))), FAIL),
         (replace(DEPARTURE, errors=("status 503",)), FAIL),
         (replace(DEPARTURE, queued=20), OPEN),  # answers of a quarter of a second, forty wanted in one
         (replace(DEPARTURE, errors=("timeout",), queued=20), FAIL),
