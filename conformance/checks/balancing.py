@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import pairwise
 
@@ -55,7 +55,12 @@ VALUES, EACH = 24, 5
 TURNS = 200
 BOUND = 5.0
 """Seconds in which the mesh must follow a host that came or left. Idle machines take a tenth of a second."""
+CONNECTIONS = 3
+"""A balancer by latency holds 30 ms against a host that it does not know (Linkerd's `EWMA_DEFAULT_RTT`), and leaves it
+out for 10 s where one request at a time is answered in less. So several are under way, and each takes longer."""
+TAKES = "40ms"
 RATE = 40.0
+"""Requests a second, over all connections: each is in use for half of the time."""
 LONGEST = 90.0
 
 
@@ -78,7 +83,7 @@ def turns(ctx: Context) -> Turns:
     ctx.apply(RoundRobin(ctx.space("in"), "turns", 8080, marker))
     ctx.gate("turns", marker)
     sent = ctx.client().batch(Batch(url=ctx.url("turns"), count=TURNS, timeout=LIMITS.request, fields=("pod",)))
-    return Turns(hosts(ctx), tuple(one.pod or "" for one in sent))
+    return Turns(hosts(ctx), tuple(one.pod or "" for one in sent), _late(sent))
 
 
 @check(
@@ -99,7 +104,11 @@ def sticky(ctx: Context) -> Sticky:
     values = [f"user-{number}" for number in range(VALUES)]
     answers = ctx.client().batches([replace(batch, headers={KEY: value}) for value in values])
     found = {value: tuple(one.pod or "" for one in sent) for value, sent in zip(values, answers, strict=True)}
-    return Sticky(hosts(ctx), found)
+    return Sticky(hosts(ctx), found, sum(map(_late, answers)))
+
+
+def _late(records: Sequence[Record]) -> int:
+    return sum(one.error == "timeout" for one in records)
 
 
 # -- hosts that come and go --------------------------------------------------------------------------------------------
@@ -127,29 +136,62 @@ def _scale(ctx: Context, count: int) -> None:
     )
 
 
-def _steady(ctx: Context) -> Batch:
-    """Requests one after the other on one connection that the client keeps: only a mesh moves those between hosts."""
-    return Batch(
-        url=ctx.url("moving"),
-        rate=RATE,
+class _Streams:
+    """Jobs that each keep one connection, and their records so far."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = tuple(jobs)
+        self._by_job: list[list[Record]] = [[] for _ in jobs]
+
+    @property
+    def seen(self) -> list[Record]:
+        """The records of all."""
+        return [one for stream in self._by_job for one in stream]
+
+    def first(self) -> list[Record]:
+        """The records of the first job, what is new included: one order, for the others go on alike."""
+        return self._take(0)
+
+    def collect(self) -> None:
+        """Take in what is new of all."""
+        for index in range(len(self._jobs)):
+            self._take(index)
+
+    def _take(self, index: int) -> list[Record]:
+        stream = self._by_job[index]
+        stream.extend(self._jobs[index].records(len(stream)))
+        return stream
+
+    def moves_to(self, host: str) -> list[float]:
+        """When requests were sent that a host answered on a connection on which another had answered the one before.
+
+        Without a mesh a kept connection stays with its host, and a new one may meet any host.
+        """
+        pairs = (pair for stream in self._by_job for pair in pairwise(stream))
+        return sorted(
+            one.sent
+            for last, one in pairs
+            if one.pod == host and not one.fresh and last.pod is not None and last.pod != host
+        )
+
+
+@contextmanager
+def _steady(ctx: Context) -> Iterator[_Streams]:
+    """Requests one after the other on each of a few connections that the client keeps: only a mesh moves those.
+
+    A host answers them with 200 though it fails its probe: whether it is asked is the question, and after an error a
+    mesh may ask another host, or take it out for the error.
+    """
+    batch = Batch(
+        url=ctx.url("moving", path=f"/?codes=200&delay={TAKES}"),
+        rate=RATE / CONNECTIONS,
         duration=LONGEST,
         concurrency=1,
         timeout=LIMITS.probe,
         fields=("pod",),
     )
-
-
-class _Watched:
-    """A running job and its records so far."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self.seen: list[Record] = []
-
-    def records(self) -> list[Record]:
-        """Take in what is new."""
-        self.seen.extend(self._job.records(len(self.seen)))
-        return self.seen
+    with ExitStack() as jobs:
+        yield _Streams([jobs.enter_context(ctx.client().start(batch)) for _ in range(CONNECTIONS)])
 
 
 @check(
@@ -161,41 +203,32 @@ class _Watched:
     requires=("INJ-01",),
 )
 def arrival(ctx: Context) -> Arrival:
-    """Scale a service up under steady requests over one connection that the client keeps."""
+    """Scale a service up under steady requests over connections that the client keeps."""
     _scale(ctx, 2)  # whatever the checks before left
     before = named(ctx)
     with (
         witness(ctx, ctx.pod("server")) as pulse,
-        ctx.client().start(_steady(ctx)) as job,
+        _steady(ctx) as streams,
     ):
-        watched = _Watched(job)
-        ctx.until(lambda: len(watched.records()) >= RATE, "requests are sent", LIMITS.in_force)
+        ctx.until(lambda: len(streams.first()) >= RATE / CONNECTIONS, "requests are sent", LIMITS.in_force)
         began = ctx.now()
         _scale(ctx, 3)
         ready = ctx.now()
         host = next(iter(named(ctx) - before), "")
-        ctx.watch(lambda: any(one.sent > ready + BOUND for one in watched.records()), BOUND + LIMITS.probe + 2.0)
+        ctx.watch(lambda: any(one.sent > ready + BOUND for one in streams.first()), BOUND + LIMITS.probe + 2.0)
         ended = ctx.now()
+        streams.collect()
         stall = pulse(ended).stall(began, ended)
     return Arrival(
         host=host,
         ready=ready,
         bound=BOUND,
-        first=next(_moves_to(watched.seen, host), None),
-        after=sum(one.sent > ready + BOUND for one in watched.seen),
-        errors=tuple(problem(one) for one in watched.seen if problem(one)),
-        queued=sum(one.queued for one in watched.seen),
+        first=next(iter(streams.moves_to(host)), None),
+        after=sum(one.sent > ready + BOUND for one in streams.seen),
+        errors=tuple(problem(one) for one in streams.seen if problem(one)),
+        queued=sum(one.queued for one in streams.seen),
         stall=stall,
     )
-
-
-def _moves_to(records: Sequence[Record], host: str) -> Iterator[float]:
-    """When requests were sent that a host answered on a connection on which another had answered the one before.
-
-    Without a mesh a kept connection stays with its host, and a new one may meet any host.
-    """
-    pairs = ((last, one) for last, one in pairwise(records) if not one.fresh and last.pod not in {None, host})
-    return (one.sent for _, one in pairs if one.pod == host)
 
 
 @check(
@@ -213,10 +246,9 @@ def departure(ctx: Context) -> Departure:
     unlabelled, unready, _ = (one for one in _moving(ctx))
     with (
         witness(ctx, ctx.pod("server")) as pulse,
-        ctx.client().start(_steady(ctx)) as job,
+        _steady(ctx) as streams,
     ):
-        watched = _Watched(job)
-        ctx.until(lambda: len(watched.records()) >= 3 * RATE, "requests are sent", LIMITS.in_force)
+        ctx.until(lambda: len(streams.first()) >= 3 * RATE / CONNECTIONS, "requests are sent", LIMITS.in_force)
         left = ctx.now()
         try:
             ctx.kube.patch("v1", "Pod", unlabelled, {"metadata": {"labels": {"app": "left"}}}, space)
@@ -226,17 +258,18 @@ def departure(ctx: Context) -> Departure:
             )
             gone = ctx.now()
             last = gone + BOUND + 3.0
-            ctx.watch(lambda: any(one.sent > last for one in watched.records()), last - time.time() + LIMITS.probe)
+            ctx.watch(lambda: any(one.sent > last for one in streams.first()), last - ctx.now() + LIMITS.probe)
             ended = ctx.now()
+            streams.collect()
             stall = pulse(ended).stall(left, ended)
         finally:
             # Both are the deployment's still: LB-04 needs each of its pods to be one that the service names.
             ctx.kube.patch("v1", "Pod", unlabelled, {"metadata": {"labels": {"app": "moving"}}}, space)
             ctx.behave(ctx.pod_named(unready, "in"), codes="")
-    later = [one for one in watched.seen if one.sent > gone + BOUND]
+    later = [one for one in streams.seen if one.sent > gone + BOUND]
 
     def moved(host: str, how: str) -> Moved:
-        before = sum(at < left for at in _moves_to(watched.seen, host))
+        before = sum(at < left for at in streams.moves_to(host))
         return Moved(host, how, gone, before, sum(one.pod == host for one in later))
 
     return Departure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 from conformance.catalogue import check
 from conformance.checks.balancing import GROUND, MARKED
@@ -18,13 +19,13 @@ __all__: list[str] = []
 CONSECUTIVE, INTERVAL, EJECTION = 3, 0.5, 4.0
 RATE = 80.0
 MOST_IN_FLIGHT = 8
-BEFORE = 80
-"""Requests before anything fails: one second."""
+BEFORE = 1.0
+"""Seconds of traffic before anything fails."""
 BOUND = 2.0
 """Seconds in which the others must have taken over. Three errors of each host take a sixth of a second, and Envoy tells
 its workers of the health of hosts once a second (`update_merge_window`)."""
 FAILS = 2.0
-"""Seconds for which the hosts fail: they are sound again well before they may be let in."""
+"""Seconds for which each host fails from its next request on: it is sound again well before it may be let in."""
 LATEST = EJECTION + 2 * INTERVAL + 3.0
 """The closest hosts must have everything again this long after they began to fail: the ejection time, two intervals
 until they are looked at again, and slack for a busy machine."""
@@ -42,14 +43,19 @@ ROW = 40
     level="extended",
 )
 def failover(ctx: Context) -> Failover:
-    """Let every host in the client's zone fail for a moment under steady traffic."""
+    """Let every host in the client's zone fail for a moment under steady traffic.
+
+    The traffic pauses while they are told to: each fails from its next request on, so that they fail at the same moment
+    however long the orders take. On a busy machine one takes a second, and one after the other they took as long as an
+    ejection.
+    """
     marker = ctx.marker(MARKED)
     ctx.apply(
         LocalityFailover(OutlierEjection(ctx.space("in"), "placed", 8080, CONSECUTIVE, INTERVAL, EJECTION, 100, marker))
     )
     ctx.gate("placed", marker)
     near, far = ctx.pods("pool"), ctx.pods("server")
-    batch = Batch(
+    steady = Batch(
         url=ctx.url("placed"),
         rate=RATE,
         duration=4 * LATEST,
@@ -57,38 +63,42 @@ def failover(ctx: Context) -> Failover:
         timeout=LIMITS.probe,
         fields=("pod",),
     )
+    own = {pod.name for pod in near}
     seen: list[Record] = []
-    with witness(ctx, far[0]) as pulse, ctx.client().start(batch) as job, ExitStack() as healing:
+    with witness(ctx, far[0]) as pulse, ExitStack() as healing:
+        before = ctx.client().batch(replace(steady, duration=BEFORE))
         for pod in near:
-            ctx.behave(pod, codes="")  # a connection to each control port, so that they fail at the same moment
             healing.callback(ctx.behave, pod, codes="")
-
-        def records() -> list[Record]:
-            seen.extend(job.records(len(seen)))
-            return seen
-
-        def back() -> bool:
-            """Whether the closest hosts have been answering for a while since they may be back."""
-            later = sorted((one for one in records() if one.sent > failing + EJECTION), key=lambda one: one.sent)[-ROW:]
-            return len(later) == ROW and all(one.pod in {pod.name for pod in near} for one in later)
-
-        ctx.until(lambda: len(records()) >= BEFORE, "requests are sent", LIMITS.in_force)
-        failing = ctx.now()
-        for pod in near:
             ctx.behave(pod, codes="500:100", lasts=f"{FAILS:g}s")
-        broken = ctx.now()
-        ctx.watch(back, LATEST + 1.0)
-        ended = ctx.now()
-        records()
-        stall = pulse(ended).stall(failing, ended)
+        told = ctx.now()
+        with ctx.client().start(steady) as job:
+
+            def records() -> list[Record]:
+                seen.extend(job.records(len(seen)))
+                return seen
+
+            def failing() -> float:
+                """When the first request was sent to hosts that fail from their next one on."""
+                return min((one.sent for one in seen), default=told)
+
+            def back() -> bool:
+                """Whether the closest hosts have been answering for a while since they may be back."""
+                since = [one for one in records() if one.sent > failing() + EJECTION]
+                later = sorted(since, key=lambda one: one.sent)[-ROW:]
+                return len(later) == ROW and all(one.pod in own for one in later)
+
+            ctx.until(lambda: bool(records()), "requests are sent", LIMITS.in_force)
+            ctx.watch(back, failing() + LATEST + 1.0 - ctx.now())
+            ended = ctx.now()
+            records()
+        stall = pulse(ended).stall(failing(), ended)
     return Failover(
         near=tuple(one.name for one in near),
         far=tuple(one.name for one in far),
-        failing=failing,
-        broken=broken,
+        failing=failing(),
         bound=BOUND,
         ejection=EJECTION,
         latest=LATEST,
-        answers=tuple(map(Answer.of, sorted(seen, key=lambda one: one.sent))),
+        answers=tuple(map(Answer.of, sorted([*before, *seen], key=lambda one: one.sent))),
         stall=stall,
     )

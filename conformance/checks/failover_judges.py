@@ -31,9 +31,7 @@ class Failover:
     """The pods in the client's zone."""
     far: tuple[str, ...]
     failing: float
-    """When the first of them was told to fail."""
-    broken: float
-    """When all of them had been told."""
+    """When the first request was sent after each of them had been told to fail from its next request on."""
     bound: float
     """Seconds in which the others must have taken over."""
     ejection: float
@@ -53,7 +51,7 @@ class Failover:
     @property
     def meanwhile(self) -> list[Answer]:
         """What was sent once the others must have taken over, and before an ejection can have ended."""
-        begin, end = self.broken + self.bound, self.failing + self.ejection
+        begin, end = self.failing + self.bound, self.failing + self.ejection
         return [one for one in self.answers if begin < one.start and one.end < end]
 
     @property

@@ -119,8 +119,10 @@ def _probed(space: str, image: str, own: Rendered) -> list[dict[str, Any]]:
     often = {"periodSeconds": 1, "failureThreshold": 1}
     container["startupProbe"] = {"tcpSocket": {"port": "tcp"}, "periodSeconds": 1, "failureThreshold": 30}
     container["readinessProbe"] = {"httpGet": {"path": "/", "port": 8080}, **often}
+    # The echo answers this path soundly whatever it is told: only its readiness may go when it fails. A kubelet that
+    # restarts it meanwhile would hide whether readiness follows.
     container["livenessProbe"] = {
-        "httpGet": {"path": "/live", "port": 8443, "scheme": "HTTPS"},
+        "httpGet": {"path": "/ready", "port": 8443, "scheme": "HTTPS"},
         "periodSeconds": 2,
         "timeoutSeconds": 2,
         "failureThreshold": 3,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conformance.catalogue import check
 from conformance.checks.cases import Asked, Case, ask, judge_cases, table
@@ -51,7 +51,7 @@ def judge_missing(history: Half) -> Judgement:
     split = Evidence("half of the requests have no backend", [{"answer": k, "seen": v} for k, v in counts.items()])
     evidence = (table(history.asked), split)
     if judged.reason and judged.verdict != "pass":
-        return Judgement(judged.verdict, judged.reason, evidence)
+        return replace(judged, evidence=evidence)
     if strange := {name: count for name, count in counts.items() if name not in {"v1", "500", "timeout"}}:
         said = ", ".join(f"{name} {count}×" for name, count in strange.items())
         return failed(f"of requests that have a backend or a 500, some got {said}", *evidence)
@@ -114,7 +114,7 @@ def judge_bystanders(history: Bystanders) -> Judgement:
     seen = Evidence(f"answers of {history.elsewhere}", [{"by": k, "seen": v} for k, v in sorted(counts.items())])
     evidence = (table(history.asked), seen)
     if judged.verdict != "pass":
-        return Judgement(judged.verdict, judged.reason, evidence)
+        return replace(judged, evidence=evidence)
     if not history.versions:
         return inconclusive(f"{history.elsewhere} was not asked", *evidence)
     if strange := sorted(set(counts) - {*history.wanted, "timeout"}):

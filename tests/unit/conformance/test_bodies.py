@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from conformance.adapters import load
+from conformance.adapters import Rendered, load
 from conformance.certificates import token_for
 from conformance.checks import joining, routing_copies
 from conformance.checks.admission import kept
@@ -24,6 +25,8 @@ from conformance.context import Context, Pod
 from conformance.forgery import forge
 from conformance.intents import Mode, MtlsMode
 from conformance.pulse import STEADY, Pulse
+from fixtures.workloads.pod.answers import Identity, Request, Wish
+from fixtures.workloads.pod.echo import Echo
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
 
@@ -104,6 +107,24 @@ def test_inj_05_gives_an_application_its_time_from_its_start_on(states: list[dic
 def test_inj_05_excuses_no_pod_that_was_not_let_in():
     ctx = SimpleNamespace(kube=SimpleNamespace(list=lambda *_: []), now=lambda: 0.0, watch=lambda probe, _: probe())
     assert joining._ready_or_late(cast("Context", ctx), "strict") == ({}, "")
+
+
+@pytest.mark.parametrize(("kind", "status"), [("livenessProbe", 200), ("readinessProbe", 503)])
+def test_inj_05_fails_the_probe_of_readiness_only(kind: str, status: int):
+    objects = joining._probed("strict", "image", Rendered())
+    pod = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    path = pod["containers"][0][kind]["httpGet"]["path"]
+
+    async def asked() -> int:
+        echo = Echo(Identity("probed-1", "strict", "", ""))
+        echo.usual = Wish(codes=(503,))
+        echo.tls_ready.set()
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        request = Request("http1", "GET", path, "probed", [], 8080, "10.0.0.1", None)
+        echo(request, cast("Any", lambda code, *_, **__: answer.set_result(code)))
+        return await answer
+
+    assert asyncio.run(asked()) == status
 
 
 class _Defaults:

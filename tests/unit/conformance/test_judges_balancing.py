@@ -47,6 +47,10 @@ DICE = random.Random(7)
         (replace(TURNS, answers=tuple(DICE.choices(HOSTS, k=200))), FAIL),  # drawn
         (replace(TURNS, answers=("a", "b") * 100), FAIL),  # two never have a turn
         (replace(TURNS, answers=(*HOSTS * 49, "a", "b", "c", "")), FAIL),
+        (replace(TURNS, answers=(*HOSTS * 49, "a", "b", "", ""), late=2), OPEN),  # a busy machine
+        (replace(TURNS, answers=(*HOSTS * 49, "a", "b", "", ""), late=1), FAIL),
+        (replace(TURNS, answers=("",) * 200, late=200), FAIL),
+        (replace(TURNS, answers=("a",) * 199 + ("",), late=1), FAIL),
         (replace(TURNS, answers=HOSTS), OPEN),
         (replace(TURNS, hosts=("a",)), OPEN),
     ],
@@ -78,6 +82,21 @@ STICKY = Sticky(HOSTS, {value: (HOSTS[index % 4],) * 5 for index, value in enume
 )
 def test_equal_requests_have_one_host(answers, verdict):
     assert judge_sticky(replace(STICKY, answers=answers)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("pods", "late", "verdict"),
+    [
+        (("d", "d", "", "d", "d"), 1, OPEN),  # a busy machine
+        (("d", "", "", "d", "d"), 1, FAIL),  # one of them was lost in another way
+        (("d", "d", "", "a", "d"), 1, FAIL),
+    ],
+)
+def test_a_late_request_says_nothing_of_the_others(pods, late, verdict):
+    answers = {**STICKY.answers, "user-3": pods}
+    assert judge_sticky(replace(STICKY, answers=answers, late=late)).verdict is verdict
+    silent = Sticky(HOSTS, dict.fromkeys(VALUES, ("",) * 5), late=120)
+    assert judge_sticky(silent).verdict is FAIL
 
 
 ARRIVAL = Arrival("new", ready=100.0, bound=5.0, first=100.4, after=80, errors=())
@@ -113,7 +132,9 @@ DEPARTURE = Departure(5.0, LEFT, 120, ())
         (DEPARTURE, PASS),
         (replace(DEPARTURE, left=(LEFT[0], replace(LEFT[1], late=30))), FAIL),  # not-ready endpoints are included
         (replace(DEPARTURE, left=(replace(LEFT[0], late=1), LEFT[1])), FAIL),  # a deleted one is kept
-        (replace(DEPARTURE, left=(replace(LEFT[0], before=0), LEFT[1])), FAIL),  # kept connections without a mesh
+        (replace(DEPARTURE, left=tuple(replace(one, before=0) for one in LEFT)), FAIL),  # kept connections, no mesh
+        (replace(DEPARTURE, left=(replace(LEFT[0], before=0), LEFT[1])), OPEN),  # a balancer prefers others for now
+        (replace(DEPARTURE, left=(replace(LEFT[0], before=0), replace(LEFT[1], late=30))), FAIL),
         (replace(DEPARTURE, errors=("status 503",)), FAIL),
         (replace(DEPARTURE, queued=20), OPEN),  # answers of a quarter of a second, forty wanted in one
         (replace(DEPARTURE, errors=("timeout",), queued=20), FAIL),
@@ -139,7 +160,7 @@ def zoned(near, far, *, broken=10.0, taken=10.2, back=13.3, until=16.0):
         host = far if taken <= at < back else near
         status = 500 if broken <= at < broken + 2.0 and host in "abc" else 200
         answers.append(Answer(at, 0.001, host if host in HOSTS else "abcd"[beat % 4], status, None))
-    return Failover(("a", "b", "c"), ("d",), 9.9, broken, 1.0, 3.0, 7.0, tuple(answers))
+    return Failover(("a", "b", "c"), ("d",), broken, 1.0, 3.0, 7.0, tuple(answers))
 
 
 FAILOVER = zoned("a", "d")

@@ -276,3 +276,12 @@ def test_what_is_not_routed_stays_spread():
     assert bystanders(["v1", "v2", "v3", "404"] * 15) is Verdict.FAIL
     assert bystanders(["v1", "v2", "v3"] * 20, lambda case: sound(case, version="v1")) is Verdict.FAIL
     assert bystanders(["v1", "v2", "v3", "far"] * 15) is Verdict.FAIL  # a consumer's route that holds for everybody
+
+
+def test_what_no_stall_brings_about_stays_proven_beside_other_evidence():
+    wrong = tuple(history(ROUTED, lambda case: sound(case, version="v1")))
+    spread = judge_bystanders(Bystanders(wrong, "port 7070", ("v1", "v2", "v3") * 20))
+    missing = judge_missing(Half(tuple(history(MISSING, lambda case: sound(case, version="v9"))), (), 1e-5))
+    assert spread.whatever_the_machine
+    assert missing.verdict is Verdict.FAIL
+    assert len(spread.evidence) == len(missing.evidence) == 2

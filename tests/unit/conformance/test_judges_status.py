@@ -63,6 +63,8 @@ def test_nothing_said_is_no_pass():
 
 
 DENIED = (Said("Accepted", "False", "UnsupportedValue", current=True),)
+PARTLY = (YES, Said("PartiallyInvalid", "True", "UnsupportedValue", current=True))
+SPREAD = ("v1", "v2", "v3") * 20
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,21 @@ DENIED = (Said("Accepted", "False", "UnsupportedValue", current=True),)
         (Unknown("", DENIED, in_force=True, answers=("v1", "v2", "v3") * 20), Verdict.FAIL),
         (Unknown("", (), in_force=False, answers=("v1",) * 60), Verdict.FAIL),
         (Unknown("", DENIED, in_force=False, answers=()), Verdict.INCONCLUSIVE),
+        (Unknown("", (replace(PARTLY[1], status="False"),), in_force=True, answers=("500",) * 60), Verdict.FAIL),
+        # a rule is dropped, and said to be
+        (Unknown("", PARTLY, in_force=True, answers=("500",) * 60), Verdict.PASS),
+        (Unknown("", PARTLY, in_force=True, answers=("v1",) * 60), Verdict.PASS),
+        (Unknown("", PARTLY, in_force=True, answers=("v2",) * 60), Verdict.FAIL),
+        (Unknown("", PARTLY, in_force=True, answers=SPREAD), Verdict.FAIL),
+        (Unknown("", DENIED, in_force=True, answers=("v1",) * 60), Verdict.FAIL),  # dropped, though not accepted
+        # late requests prove nothing, and hide nothing
+        (Unknown("", DENIED, in_force=True, answers=("500",) * 59 + ("timeout",)), Verdict.INCONCLUSIVE),
+        (Unknown("", DENIED, in_force=False, answers=(*SPREAD, "timeout")), Verdict.INCONCLUSIVE),
+        (Unknown("", DENIED, in_force=False, answers=("v2",) * 59 + ("timeout",)), Verdict.FAIL),
+        (Unknown("", DENIED, in_force=False, answers=("v2",) * 59 + ("500",)), Verdict.FAIL),
+        (Unknown("", DENIED, in_force=False, answers=("v2",) + ("timeout",) * 59), Verdict.INCONCLUSIVE),
+        (Unknown("", DENIED, in_force=True, answers=("timeout",) * 60), Verdict.FAIL),
+        (Unknown("", DENIED, in_force=False, answers=("timeout",) * 60), Verdict.INCONCLUSIVE),
     ],
 )
 def test_an_unknown_filter_must_not_be_left_out(history, verdict):
