@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conformance.catalogue import check
-from conformance.checks.authorization import GROUND, SERVER, Ask, establish, judged
+from conformance.checks.authorization import GROUND, SERVER, Ask, proven
 from conformance.checks.authorization_judges import Access, judge_access
 from conformance.context import Context
 from conformance.intents import UnreadableAccess
@@ -49,9 +49,8 @@ def unreadable(ctx: Context) -> Unreadable:
     policy = UnreadableAccess("unreadable", ctx.space("in"), SERVER)
     asks = [Ask("client", wanted=False), Ask("outsider", wanted=False)]
     try:
-        establish(ctx, policy, mark=asks)
+        return Unreadable("", proven(ctx, policy, asks=asks))
     except ApiProblem as problem:
         if problem.status in {400, 403, 422}:
             return Unreadable(problem.message or problem.problem, Access(()))
         raise
-    return Unreadable("", judged(ctx, asks))
