@@ -132,7 +132,7 @@ def verdicts(mesh: _Mesh, *ids: str) -> list[Verdict]:
 def test_a_sound_mesh_passes_in_every_order(late):
     for order in permutations(("AZ-01", "AZ-04", "AZ-05", "AZ-09")):
         assert verdicts(_Mesh(late), *order) == [Verdict.PASS] * 4
-    everything = list(BODIES)
+    everything = tuple(BODIES)
     for order in (everything, everything[::-1]):
         assert verdicts(_Mesh(late), *order) == [Verdict.PASS] * len(order)
 
