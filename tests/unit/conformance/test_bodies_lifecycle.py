@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from conformance.checks import lifecycle
+from conformance.checks import lifecycle, wide
+from conformance.checks.capture_judges import Admitted
 from conformance.checks.injection import Behaviour
 from conformance.checks.lifecycle_judges import judge_deleted
 from conformance.context import Context, Pod
@@ -144,3 +145,47 @@ def test_lc_07_gives_a_mesh_its_time_to_take_a_route_away_whose_version_is_gone_
         setattr(ctx, name, lambda *_: None)
     cast("Any", ctx).client = lambda: SimpleNamespace(batch=lambda _: next(batches))
     assert judge_deleted(lifecycle.deleted(cast("Context", ctx))).verdict is Verdict.PASS
+
+
+def test_lc_03_counts_new_and_kept_connections_each_by_itself_and_what_hangs(monkeypatch: pytest.MonkeyPatch):
+    away: list[bool] = []
+
+    class Counting:
+        """So many requests are due by each time it is finished."""
+
+        def __init__(self, *due: int) -> None:
+            self.due = iter(due)
+
+        def finish(self) -> list[Record]:
+            assert away == [True], "what hangs must not be waited for until the control plane is back"
+            return [*[answer("server")] * (next(self.due) - 1), HUNG if self is fresh else answer("server")]
+
+    kept, fresh = Counting(10, 170), Counting(8, 168)
+
+    @contextlib.contextmanager
+    def start(batch: Batch) -> Iterator[Counting]:
+        yield fresh if batch.fresh else kept
+
+    @contextlib.contextmanager
+    def stopped(*_: object) -> Iterator[None]:
+        away.append(True)
+        yield
+        away.clear()
+
+    monkeypatch.setattr(wide, "stopped", stopped)
+    monkeypatch.setattr(wide, "plane_of", lambda _: ("mesh", "plane"))
+    monkeypatch.setattr(wide, "gated", lambda *_: {})
+    monkeypatch.setattr(wide, "admitted", lambda *_: (Admitted("a pod", "", ("proxy",), ("proxy",)), None))
+    clock = iter(range(100, 200))
+    ctx = SimpleNamespace(
+        adapter=None,
+        kube=SimpleNamespace(list=lambda *_: []),
+        client=lambda: SimpleNamespace(start=start),
+        url=lambda _: "http://server",
+        now=lambda: float(next(clock)),
+        watch=lambda probe, _: any(probe() for _ in range(9)),
+    )
+    found = wide.away(cast("Context", ctx))
+    assert (found.kept.sent, found.kept.errors) == (160, ())
+    assert (found.fresh.sent, found.fresh.errors) == (160, ("timeout",))
+    assert found.seconds >= wide.AWAY
