@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conformance.catalogue import check, place
@@ -28,7 +28,7 @@ from conformance.intents import Backend, Mode, MtlsMode, NoInject, RoundRobin, S
 from fixtures.workloads.traffic import Batch, Record
 from reports.errors import EnvironmentProblem
 
-__all__ = ["GROUND", "outside", "roll_out", "steady"]
+__all__ = ["GROUND", "RATE", "outside", "roll_out", "steady"]
 
 
 def _strict(spaces: Mapping[str, str]) -> tuple[MtlsMode, ...]:
@@ -45,7 +45,7 @@ GROUND = place(
             # As applications are told to: a busy cluster needs seconds to tell everybody that a pod is leaving.
             Workload("rolling", "strict", replicas=2, lingers=5.0),
             Workload("fragile", "strict"),
-            Workload("server", "lax"),
+            Workload("server", "lax", lingers=5.0),
             Workload("other", "lax", app="server", version="v2"),
             Workload("outsider", "out", kind="client"),
         ),
@@ -58,7 +58,8 @@ GROUND = place(
         standing=_strict,
     )
 )
-RATE, LONGEST = 40.0, 120.0
+RATE = 40.0
+"""Steady requests a second."""
 UNDER_WAY = "150ms"
 """What the application takes for a request of the rollout: six are under way at a time."""
 LONG = 4.0
@@ -75,7 +76,8 @@ KILL = (
 
 def steady(url: str) -> Batch:
     """Requests that go on until they are stopped, over connections that the client keeps."""
-    return Batch(url=url, rate=RATE, duration=LONGEST, concurrency=8, timeout=LIMITS.request, fields=("pod",))
+    longest = 4 * LIMITS.ground_ready  # of two rollouts, and of what they leave behind
+    return Batch(url=url, rate=RATE, duration=longest, concurrency=16, timeout=LIMITS.request, fields=("pod",))
 
 
 def outside(ctx: Context, pod: Pod) -> Tries:
@@ -95,11 +97,32 @@ def _names(ctx: Context, workload: str) -> tuple[str, ...]:
     return tuple(sorted(one.name for one in ctx.pods(workload)))
 
 
-def roll_out(ctx: Context, workload: str, body: Mapping[str, object]) -> None:
-    """Change a deployment's pod template and wait until every pod is of the new one."""
+def roll_out(ctx: Context, workload: str, body: Mapping[str, object], surge: int = 1) -> None:
+    """Change a deployment's pod template and wait until every pod is of the new one.
+
+    `surge`: how many new pods start at a time. Old ones may serve on for a while, see `_gone`.
+    """
     space = ctx.space(ctx.ground.workload(workload).place)
-    ctx.kube.patch("apps/v1", "Deployment", workload, {"spec": {"template": body}}, space)
+    change = {"template": body, "strategy": {"rollingUpdate": {"maxSurge": surge}}}
+    ctx.kube.patch("apps/v1", "Deployment", workload, {"spec": change}, space)
     ctx.kube.wait_rollout(space, workload, LIMITS.ground_ready)
+
+
+def _gone(ctx: Context, workload: str, *pods: str) -> tuple[str, ...]:
+    """Wait until these pods of a workload have ended, and return those that have not in time.
+
+    A deployment counts no pod that ends, and only one that has closed its port shows whether requests still go there.
+    """
+    space = ctx.space(ctx.ground.workload(workload).place)
+    left: list[str] = list(pods)
+
+    def ended() -> bool:
+        there = {one["metadata"]["name"] for one in ctx.kube.list("v1", "Pod", space, f"app={workload}")}
+        left[:] = [name for name in pods if name in there]
+        return not left
+
+    ctx.watch(ended, LIMITS.ground_ready)
+    return tuple(left)
 
 
 @check(
@@ -111,7 +134,7 @@ def roll_out(ctx: Context, workload: str, body: Mapping[str, object]) -> None:
     requires=("INJ-01",),
 )
 def rollout(ctx: Context) -> Rollout:
-    """Replace every pod of a server under steady requests."""
+    """Replace every pod of a server under steady requests, and go on until the old ones have ended."""
     before = _names(ctx, "rolling")
     _refused(ctx, ctx.pods("rolling")[0])
     seen: list[Record] = []
@@ -123,11 +146,12 @@ def rollout(ctx: Context) -> Rollout:
             return seen
 
         ctx.until(lambda: len(sent()) >= RATE, "requests are sent", LIMITS.in_force)
-        roll_out(ctx, "rolling", {"metadata": {"annotations": {"meshproof.io/rollout": ctx.run}}})
-        gone = ctx.now() + 2.0
-        ctx.watch(lambda: sent()[-1].start > gone, LIMITS.ground_ready)
+        # All at a time: the old ones end together, which is as hard for a mesh and sooner over.
+        roll_out(ctx, "rolling", {"metadata": {"annotations": {"meshproof.io/rollout": ctx.run}}}, len(before))
+        left = _gone(ctx, "rolling", *before)
+        load = Load.of(job.finish())
     pods = ctx.pods("rolling")
-    return Rollout(outside(ctx, pods[0]), before, tuple(sorted(one.name for one in pods)), Load.of(seen))
+    return Rollout(outside(ctx, pods[0]), before, tuple(sorted(one.name for one in pods)), load, left)
 
 
 @check(
@@ -202,17 +226,19 @@ def crash(ctx: Context) -> Crash:
         return _restarts(ctx.kube.get("v1", "Pod", pod.name, pod.namespace) or {})
 
     missed = 0
+    back: float | None = None
 
     def again() -> bool:
-        nonlocal missed
+        nonlocal missed, back
         tries.append(outside(ctx, pod))
         restarted = any(now().get(name, 0) > before.get(name, 0) for name in started)
         answered = all(one.ok for one in ctx.client().batch(batch))
         missed += not answered
-        return restarted and answered
+        if restarted and answered:
+            back = ctx.now() - at
+        return back is not None
 
     ctx.watch(again, BACK)
-    back = ctx.now() - at if again() else None
     later = now()
     return Crash(
         added=tuple(sorted(started)),
@@ -249,14 +275,23 @@ def moves(ctx: Context) -> Moves:
     stages = [observe(ctx, "server")]
     seen: list[Record] = []
     with ctx.client().start(steady(ctx.url("server"))) as job:
+
+        def asked() -> bool:
+            """Whether the pod of the latest stage has answered: kept connections may stay with the one before it."""
+            seen.extend(job.records(len(seen)))
+            return any(one.pod == stages[-1].pod.rpartition("/")[2] for one in seen)
+
+        ctx.watch(asked, LIMITS.in_force)
         for labels, annotations in (
             (dict(out.labels), dict(out.annotations)),
             (dict.fromkeys(out.labels), dict.fromkeys(out.annotations)),
         ):
             roll_out(ctx, "server", {"metadata": {"labels": labels, "annotations": annotations}})
             stages.append(observe(ctx, "server"))
-        seen.extend(job.records())
-    return Moves(tuple(stages), Load.of(seen))
+            ctx.watch(asked, LIMITS.in_force)
+        left = _gone(ctx, "server", stages[0].pod.rpartition("/")[2])
+        load = Load.of(job.finish())
+    return Moves(tuple(stages), load, left)
 
 
 @check(
@@ -287,12 +322,18 @@ def deleted(ctx: Context) -> Deleted:
 
     def spread() -> bool:
         last[:] = ctx.client().batch(batch)
-        return len({one.version for one in last if one.ok}) > 1
+        # A mesh may take a version away before the route to it: meanwhile some requests fail, which has its bound too.
+        return all(one.ok for one in last) and len({one.version for one in last}) > 1
 
     ctx.watch(spread, BOUND)
     return Deleted(
         only="v2",
         before=tuple(one.version or "" for one in before),
         after=tuple(one.version or "" for one in last),
-        errors=tuple(one.error or f"status {one.status}" for one in last if not one.ok),
+        errors=_wrong(last),
+        errors_before=_wrong(before),
     )
+
+
+def _wrong(records: Sequence[Record]) -> tuple[str, ...]:
+    return tuple(one.error or f"status {one.status}" for one in records if not one.ok)

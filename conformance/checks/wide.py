@@ -11,7 +11,7 @@ from conformance.catalogue import check, place
 from conformance.checks.admission import admitted, gated
 from conformance.checks.capture_judges import Admitted
 from conformance.checks.injection import changes_pods
-from conformance.checks.lifecycle import steady
+from conformance.checks.lifecycle import RATE, steady
 from conformance.checks.lifecycle_judges import Load
 from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
 from conformance.context import LIMITS, Context, NotInForce
@@ -19,7 +19,6 @@ from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Backend, RoundRobin
 from conformance.outage import stopped
 from conformance.planes import plane_of
-from fixtures.workloads.traffic import Record
 
 __all__ = ["GROUND", "ROUTED"]
 
@@ -56,7 +55,8 @@ class Away:
 
     down: Down
     seconds: float
-    load: Load
+    kept: Load
+    fresh: Load
 
 
 def _declared(ctx: Context, namespace: str) -> tuple[str, ...]:
@@ -99,16 +99,19 @@ def away(ctx: Context) -> Away:
     where = plane_of(ctx.adapter)
     if where is None:
         nobody = Admitted("nobody injects", "")
-        return Away(Down((), nobody, nobody), 0.0, NOTHING)
+        return Away(Down((), nobody, nobody), 0.0, NOTHING, NOTHING)
     declared = _declared(ctx, where[0])
     kept = steady(ctx.url("server"))
     with ctx.client().start(kept) as one, ctx.client().start(replace(kept, fresh=True)) as other:
+        jobs = one, other
         with stopped(ctx.kube, where):
+            before = [len(job.finish()) for job in jobs]
             began = ctx.now()
             during, _ = admitted(ctx, "created without an injector", gated(ctx, "during"), "in")
             ctx.watch(lambda: ctx.now() >= began + AWAY, AWAY + 1.0)
             ended = ctx.now()
-        seen = [record for record in (*one.records(), *other.records()) if began <= record.start <= ended]
+            # Each by itself, and while it is still away: else what hangs until it is back would be counted as served.
+            loads = [Load.of(job.finish()[count:]) for job, count in zip(jobs, before, strict=True)]
 
     last: dict[str, Any] = {"found": during}
 
@@ -118,7 +121,7 @@ def away(ctx: Context) -> Away:
         return bool(last["found"].added)
 
     ctx.watch(injected, LIMITS.in_force)
-    return Away(Down(declared, during, last["found"]), ended - began, Load.of(seen))
+    return Away(Down(declared, during, last["found"]), ended - began, *loads)
 
 
 @check(
@@ -148,7 +151,7 @@ def upgrade(ctx: Context) -> Upgrade:
     where = plane_of(ctx.adapter)
     seen = ctx.shared(away)
     if where is None:
-        return Upgrade(0.0, NOTHING, replaced=False, rollout=NOTHING, in_force=False)
+        return Upgrade(0.0, NOTHING, NOTHING, RATE, replaced=None, rollout=NOTHING, in_force=False)
     namespace, name = where
 
     def pods() -> set[str]:
@@ -157,7 +160,6 @@ def upgrade(ctx: Context) -> Upgrade:
         return {one["metadata"]["uid"] for one in ctx.kube.list("v1", "Pod", namespace, selector)}
 
     before = pods()
-    records: list[Record] = []
     with ctx.client().start(replace(steady(ctx.url("server")), fresh=True)) as job, rolled_out(ctx, where):
         ctx.watch(lambda: not before & pods(), LIMITS.ground_ready)
         marker = ctx.marker(Backend("v2", version="v2"))
@@ -167,6 +169,6 @@ def upgrade(ctx: Context) -> Upgrade:
             in_force = True
         except NotInForce:
             in_force = False
-        records.extend(job.records())
+        load = Load.of(job.finish())
         replaced = bool(before) and not before & pods()
-    return Upgrade(seen.seconds, seen.load, replaced, Load.of(records), in_force)
+    return Upgrade(seen.seconds, seen.kept, seen.fresh, RATE, replaced, load, in_force)

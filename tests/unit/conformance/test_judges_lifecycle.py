@@ -42,6 +42,11 @@ ROLLOUT = Rollout(REFUSED, ("old-1", "old-2"), ("new-1", "new-2"), LOAD)
         (replace(ROLLOUT, after=("old-1", "new-2")), OPEN),
         (replace(ROLLOUT, load=replace(LOAD, hosts=("new-1",))), OPEN),
         (replace(ROLLOUT, load=replace(LOAD, hosts=("old-1",))), OPEN),
+        (replace(ROLLOUT, load=replace(LOAD, hosts=("new-1", "old-1", "old-2"))), OPEN),  # the other may answer nothing
+        (replace(ROLLOUT, load=Load(400, ("reset",), ("old-1", "old-2"))), FAIL),  # the new ones never answered
+        (replace(ROLLOUT, load=replace(LOAD, queued=3)), OPEN),  # the client's own doing
+        (replace(ROLLOUT, load=replace(LOAD, queued=3, errors=("timeout",))), FAIL),  # they stand behind one that hung
+        (replace(ROLLOUT, left=("old-2",)), OPEN),  # and requests to it have not come in vain yet
     ],
 )
 def test_a_rollout_loses_nothing(history, verdict):
@@ -61,6 +66,9 @@ DRAIN = Drain(REFUSED, 4.0, 100.0, ((99.0, 103.0, ""), (99.1, 103.1, "")))
         (replace(DRAIN, outcomes=((99.0, 99.5, ""),)), OPEN),
         (replace(DRAIN, outcomes=((101.0, 104.0, ""),)), OPEN),
         (replace(DRAIN, outcomes=()), OPEN),
+        (replace(DRAIN, outcomes=((96.0, 100.01, ""),) * 4), OPEN),  # over before a process was told to end
+        (replace(DRAIN, outcomes=((96.0, 100.01, ""), (96.0, 100.5, "reset"))), FAIL),
+        (replace(DRAIN, outcomes=((96.0, 100.01, ""), (98.1, 102.1, ""))), PASS),
     ],
 )
 def test_what_is_under_way_is_answered(history, verdict):
@@ -76,6 +84,7 @@ CRASH = Crash(("proxy",), 1, 0, 2.5, 40.0, (REFUSED, REFUSED))
         (CRASH, PASS),
         (replace(CRASH, added=(), restarts=0), FAIL),  # plain Kubernetes
         (replace(CRASH, back=None), FAIL),
+        (replace(CRASH, back=44.0), FAIL),  # later than the limit
         (replace(CRASH, plaintext=(REFUSED, TAKEN)), FAIL),  # open while the proxy is down
         (replace(CRASH, own_restarts=1), FAIL),
         (replace(CRASH, restarts=0), OPEN),
@@ -87,9 +96,10 @@ def test_a_crash_heals_and_fails_closed(history, verdict):
     assert judge_crash(history).verdict is verdict
 
 
-IN = Behaviour("ns/server", ("proxy",), "10.0.0.9", ("127.0.0.6",) * 5, tls_answered=True)
-OUT = Behaviour("ns/server", (), "10.0.0.9", ("10.0.0.9",) * 5, tls_answered=False)
-MOVES = Moves((IN, OUT, IN), LOAD)
+IN = Behaviour("ns/server-1", ("proxy",), "10.0.0.9", ("127.0.0.6",) * 5, tls_answered=True)
+OUT = Behaviour("ns/server-2", (), "10.0.0.9", ("10.0.0.9",) * 5, tls_answered=False)
+MOVED = Load(400, (), ("server-1", "server-2", "server-3"))
+MOVES = Moves((IN, OUT, replace(IN, pod="ns/server-3")), MOVED)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +110,11 @@ MOVES = Moves((IN, OUT, IN), LOAD)
         (replace(MOVES, stages=(IN, IN, IN)), FAIL),
         (replace(MOVES, stages=(IN, OUT, OUT)), FAIL),
         (replace(MOVES, stages=(IN, replace(OUT, tls_answered=True), IN)), FAIL),
-        (replace(MOVES, load=replace(LOAD, errors=("reset", "reset"))), FAIL),
+        (replace(MOVES, load=replace(MOVED, errors=("reset", "reset"))), FAIL),
+        (replace(MOVES, load=Load(0, (), ())), OPEN),  # nobody asked
+        (replace(MOVES, load=replace(MOVED, hosts=("server-1", "server-2"))), OPEN),  # over before the last stage
+        (replace(MOVES, load=replace(MOVED, queued=1)), OPEN),
+        (replace(MOVES, left=("server-1",)), OPEN),
         (replace(MOVES, stages=(IN, OUT)), OPEN),
         (replace(MOVES, stages=(IN, replace(OUT, peers=()), IN)), OPEN),
     ],
@@ -120,10 +134,21 @@ GONE = Deleted("v2", ("v2",) * 30, ("v1", "v2") * 15, ())
         (replace(GONE, after=("v2",) * 30), FAIL),  # it stays in force
         (replace(GONE, errors=("status 503",)), FAIL),
         (replace(GONE, after=("v1",)), OPEN),
+        (replace(GONE, after=("v1", "v2") * 14 + ("v1", ""), errors=("timeout",)), OPEN),  # one was late
+        (replace(GONE, after=("v2",) * 29 + ("",), errors=("timeout",)), FAIL),  # the others say it all
+        (replace(GONE, after=("v2",) + ("",) * 29, errors=("timeout",) * 29), OPEN),
+        (replace(GONE, before=("v2",) * 29 + ("",), errors_before=("timeout",)), OPEN),
+        (replace(GONE, before=("v2",) * 29 + ("",), errors_before=("status 503",)), FAIL),
+        (replace(GONE, before=()), OPEN),
     ],
 )
 def test_deleted_configuration_is_gone(history, verdict):
     assert judge_deleted(history).verdict is verdict
+
+
+def test_a_late_answer_is_no_route_that_was_never_in_force():
+    late = replace(GONE, before=("v2",) * 29 + ("",), errors_before=("timeout",))
+    assert judge_deleted(late).reason == "1 requests while the route was in force were not answered in time"
 
 
 def test_load_names_errors_and_hosts():
@@ -133,7 +158,8 @@ def test_load_names_errors_and_hosts():
             Record(0.0, 0.1, status=503),
             Record(0.0, 0.1, error="reset"),
             Record(0.0, 0.1, error="reset"),
+            Record(0.0, 10.0, error="timeout", late=9.0),
         ]
     )
-    assert (found.sent, found.hosts) == (4, ("a",))
+    assert (found.sent, found.hosts, found.queued) == (5, ("a",), 1)
     assert found.said == "1× status 503, 2× reset"

@@ -41,18 +41,26 @@ def test_without_an_injector_pods_fare_as_declared(history, verdict):
 
 
 LOAD = Load(160, (), ("server",))
-UPGRADE = Upgrade(4.0, LOAD, True, LOAD, True)
+UPGRADE = Upgrade(4.0, LOAD, LOAD, 40.0, True, LOAD, True)
 
 
 @pytest.mark.parametrize(
     ("history", "verdict"),
     [
         (UPGRADE, PASS),
-        (replace(UPGRADE, replaced=False), FAIL),  # plain Kubernetes
-        (replace(UPGRADE, during=replace(LOAD, errors=("status 503",))), FAIL),  # its loss stops traffic
+        (replace(UPGRADE, replaced=None), FAIL),  # plain Kubernetes
+        (replace(UPGRADE, replaced=False), OPEN),  # an old pod of it took too long to end
+        (replace(UPGRADE, kept=replace(LOAD, errors=("status 503",))), FAIL),  # its loss stops traffic
+        (replace(UPGRADE, fresh=replace(LOAD, errors=("reset",))), FAIL),
+        (replace(UPGRADE, kept=replace(LOAD, queued=9), fresh=replace(LOAD, errors=("reset",))), FAIL),
+        (replace(UPGRADE, replaced=False, rollout=replace(LOAD, errors=("reset",))), FAIL),
         (replace(UPGRADE, rollout=replace(LOAD, errors=("reset",))), FAIL),
         (replace(UPGRADE, in_force=False), FAIL),
-        (replace(UPGRADE, during=Load(3, (), ())), OPEN),
+        (replace(UPGRADE, kept=Load(3, (), ())), OPEN),
+        (replace(UPGRADE, fresh=Load(0, (), ())), OPEN),  # all of them hang, and leave no record
+        (replace(UPGRADE, fresh=replace(LOAD, sent=120)), OPEN),  # some do
+        (replace(UPGRADE, fresh=replace(LOAD, queued=1)), OPEN),
+        (replace(UPGRADE, rollout=Load(3, (), ())), OPEN),
     ],
 )
 def test_requests_do_not_notice_the_control_plane(history, verdict):

@@ -1,10 +1,13 @@
 """The pace of the traffic client, its jobs and its limits."""
 
+import itertools
 import socket
+import threading
 import time
 
 import pytest
 
+from fixtures.kube import NotEventually
 from fixtures.workloads.traffic import Batch, Client, Control, OrderRefused
 from reports.errors import EnvironmentProblem, UsageProblem
 from tests.unit.workloads.helpers import Program, running, serving
@@ -63,6 +66,47 @@ def test_a_job_gives_its_records_as_they_come(client, echo):
     with pytest.raises(OrderRefused, match="no such job"):
         job.records()
     job.stop()
+
+
+def test_a_job_is_finished_when_the_request_that_hangs_has_ended(client):
+    held, release = threading.Event(), threading.Event()
+    turn = itertools.count()
+
+    def third_hangs(peer):
+        while peer.recv(4096):
+            if next(turn) == 2:
+                held.set()
+                release.wait(20)
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with serving(third_hangs) as port:
+        batch = Batch(f"http://127.0.0.1:{port}/", rate=50, duration=60, concurrency=4, timeout=20, fields=())
+        with client.start(batch) as job:
+            assert held.wait(20)
+            while len(job.records()) < 20:
+                pass
+            with pytest.raises(NotEventually, match="requests of job"):
+                job.finish(0.0)
+            release.set()
+            found = job.finish()
+            assert not job.done
+    starts = [one.start for one in found]
+    assert len(starts) > 20
+    for k, start in enumerate(starts):  # not one is missing
+        assert start - starts[0] == pytest.approx(k / 50, abs=1e-5)
+    assert all(one.ok for one in found)
+
+
+def test_a_job_that_has_ended_is_finished(client, echo):
+    with client.start(Batch(f"http://127.0.0.1:{echo.http}/", rate=100, count=5)) as job:
+        assert len(job.wait(20)) == 5
+        assert len(job.finish(0.0)) == 5
+
+
+def test_a_closed_loop_has_no_requests_that_are_due(client, echo):
+    with client.start(Batch(f"http://127.0.0.1:{echo.http}/", duration=60)) as job:
+        with pytest.raises(UsageProblem, match="with a rate"):
+            job.finish()
 
 
 def test_at_most_eight_jobs(client, echo):

@@ -1,0 +1,191 @@
+"""What the checks of LC collect: also what hangs, until old pods have ended, and no longer than the bound."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from conformance.checks import lifecycle, wide
+from conformance.checks.capture_judges import Admitted
+from conformance.checks.injection import Behaviour
+from conformance.checks.lifecycle_judges import judge_deleted
+from conformance.context import Context, Pod
+from fixtures.workloads.traffic import Batch, Record
+from reports.model import Verdict
+
+HUNG = Record(100.0, 10.0, error="timeout")
+
+
+def answer(pod: str, version: str = "v1") -> Record:
+    return Record(100.0, 0.1, status=200, reply={"pod": pod, "version": version})
+
+
+class _Job:
+    """Requests of which one hangs: it has no record until it is waited for."""
+
+    def __init__(self, ended: Sequence[Record], log: list[str]) -> None:
+        self.ended, self.log = list(ended), log
+
+    def records(self, since: int = 0) -> list[Record]:
+        return self.ended[since:]
+
+    def finish(self) -> list[Record]:
+        self.log.append("finish")
+        return [*self.ended, HUNG]
+
+
+class _Mesh:
+    """A cluster in which an old pod is still there for some looks, and a client that sends to it."""
+
+    def __init__(self, *, looks: int = 2, answers: Sequence[Record] = ()) -> None:
+        self.looks, self.log, self.run = looks, list[str](), "run"
+        self.kube, self.ground, self.job = self, lifecycle.GROUND, _Job(answers, self.log)
+        self.rolled = 0
+
+    def space(self, place: str) -> str:
+        return place
+
+    def url(self, service: str, path: str = "/") -> str:
+        return f"http://{service}{path}"
+
+    def pods(self, _: str) -> list[Pod]:
+        names = ("new-1", "new-2") if self.rolled else ("old-1", "old-2")
+        return [Pod(name, "strict", "10.0.0.9", {}) for name in names]
+
+    def patch(self, *_: object) -> None:
+        self.rolled += 1
+
+    def wait_rollout(self, *_: object) -> None: ...
+
+    def list(self, *_: object) -> list[dict[str, Any]]:
+        self.looks -= 1
+        names = ["new-1", "new-2", *(["old-2"] if self.looks > 0 else [])]
+        self.log.append(",".join(names))
+        return [{"metadata": {"name": name}} for name in names]
+
+    def client(self) -> Any:
+        @contextlib.contextmanager
+        def start(_: Batch) -> Iterator[_Job]:
+            yield self.job
+
+        return SimpleNamespace(start=start)
+
+    def outsider(self) -> Any:
+        return SimpleNamespace(batch=lambda _: [Record(0.0, 0.1, error="reset")] * 3)
+
+    def expect_strict(self, _: str, *, taken: bool) -> None:
+        assert not taken
+
+    def until(self, probe: Callable[[], bool], what: str, _: float) -> None:
+        assert any(probe() for _ in range(5)), what
+
+    def watch(self, probe: Callable[[], bool], _: float) -> None:
+        any(probe() for _ in range(5))
+
+
+@pytest.mark.parametrize(("looks", "left"), [(2, ()), (99, ("old-2",))])
+def test_lc_01_sends_until_the_old_pods_have_ended_and_counts_what_hangs(looks: int, left: tuple[str, ...]):
+    ctx = _Mesh(looks=looks, answers=[answer("old-1")] * 40)
+    found = lifecycle.rollout(cast("Context", ctx))
+    assert (found.left, found.load.errors, found.load.sent) == (left, ("timeout",), 41)
+    assert ctx.log[-1] == "finish"
+    assert ctx.log.count("new-1,new-2,old-2") == (5 if left else 1)
+
+
+def test_lc_05_goes_on_when_the_pod_of_each_stage_has_answered(monkeypatch: pytest.MonkeyPatch):
+    ctx = _Mesh()
+    cast("Any", ctx).render = lambda _: SimpleNamespace(labels={"mesh": "no"}, annotations={})
+    asked_by: list[int] = []
+
+    def observe(*_: object) -> Behaviour:
+        ctx.job.ended = [answer(f"server-{k}") for k in range(ctx.rolled + 1)]
+        return Behaviour(f"lax/server-{ctx.rolled}", (), "10.0.0.9", (), tls_answered=True)
+
+    def watch(probe: Callable[[], bool], _: float) -> None:
+        asked_by.append(ctx.rolled)
+        assert any(probe() for _ in range(5))
+
+    monkeypatch.setattr(lifecycle, "changes_pods", lambda _: None)
+    monkeypatch.setattr(lifecycle, "observe", observe)
+    monkeypatch.setattr(ctx, "watch", watch)
+    found = lifecycle.moves(cast("Context", ctx))
+    assert asked_by == [0, 1, 2, 2]  # at last for the end of the first stage's pod
+    assert (found.unasked, found.left, found.load.errors) == ([], (), ("timeout",))
+
+
+def test_lc_04_counts_no_answer_after_its_limit(monkeypatch: pytest.MonkeyPatch):
+    looks = iter([[Record(0.0, 0.1, error="refused")] * 3, [answer("fragile")] * 3])
+    status = {"name": "proxy", "state": {"running": {}}, "restartCount": 0}
+    spec = {"containers": [{"name": "echo"}, {"name": "proxy"}]}
+    pod = Pod("fragile", "strict", "10.0.0.9", {"spec": spec, "status": {"containerStatuses": [status]}})
+    later = {"status": {"containerStatuses": [{**status, "restartCount": 1}]}}
+    ctx = _Mesh()
+    ctx.kube = cast("Any", SimpleNamespace(exec=lambda *_, **__: None, get=lambda *_: later))
+    monkeypatch.setattr(lifecycle, "changes_pods", lambda _: None)
+    monkeypatch.setattr(ctx, "pods", lambda _: [pod])
+    monkeypatch.setattr(ctx, "client", lambda: SimpleNamespace(batch=lambda _: next(looks)))
+    monkeypatch.setattr(ctx, "watch", lambda probe, _: probe())  # one look, and the time is over
+    cast("Any", ctx).now = lambda: 0.0
+    found = lifecycle.crash(cast("Context", ctx))
+    assert (found.back, found.missed, found.restarts) == (None, 1, 1)
+
+
+def test_lc_07_gives_a_mesh_its_time_to_take_a_route_away_whose_version_is_gone_already():
+    both = [answer("a", "v1"), answer("b", "v2")]
+    broken = [Record(0.0, 0.1, status=503)] * 2
+    batches = iter([[answer("b", "v2")] * 30, [*both * 14, *broken], [*both * 14, *broken], both * 15])
+    ctx = _Mesh()
+    cast("Any", ctx).marker = lambda _: SimpleNamespace(header="x", value="y")
+    cast("Any", ctx).render = lambda _: SimpleNamespace(objects=())
+    for name in ("apply", "gate", "remove"):
+        setattr(ctx, name, lambda *_: None)
+    cast("Any", ctx).client = lambda: SimpleNamespace(batch=lambda _: next(batches))
+    assert judge_deleted(lifecycle.deleted(cast("Context", ctx))).verdict is Verdict.PASS
+
+
+def test_lc_03_counts_new_and_kept_connections_each_by_itself_and_what_hangs(monkeypatch: pytest.MonkeyPatch):
+    away: list[bool] = []
+
+    class Counting:
+        """So many requests are due by each time it is finished."""
+
+        def __init__(self, *due: int) -> None:
+            self.due = iter(due)
+
+        def finish(self) -> list[Record]:
+            assert away == [True], "what hangs must not be waited for until the control plane is back"
+            return [*[answer("server")] * (next(self.due) - 1), HUNG if self is fresh else answer("server")]
+
+    kept, fresh = Counting(10, 170), Counting(8, 168)
+
+    @contextlib.contextmanager
+    def start(batch: Batch) -> Iterator[Counting]:
+        yield fresh if batch.fresh else kept
+
+    @contextlib.contextmanager
+    def stopped(*_: object) -> Iterator[None]:
+        away.append(True)
+        yield
+        away.clear()
+
+    monkeypatch.setattr(wide, "stopped", stopped)
+    monkeypatch.setattr(wide, "plane_of", lambda _: ("mesh", "plane"))
+    monkeypatch.setattr(wide, "gated", lambda *_: {})
+    monkeypatch.setattr(wide, "admitted", lambda *_: (Admitted("a pod", "", ("proxy",), ("proxy",)), None))
+    clock = iter(range(100, 200))
+    ctx = SimpleNamespace(
+        adapter=None,
+        kube=SimpleNamespace(list=lambda *_: []),
+        client=lambda: SimpleNamespace(start=start),
+        url=lambda _: "http://server",
+        now=lambda: float(next(clock)),
+        watch=lambda probe, _: any(probe() for _ in range(9)),
+    )
+    found = wide.away(cast("Context", ctx))
+    assert (found.kept.sent, found.kept.errors) == (160, ())
+    assert (found.fresh.sent, found.fresh.errors) == (160, ("timeout",))
+    assert found.seconds >= wide.AWAY
