@@ -18,6 +18,7 @@ from conformance.farewell import Farewell
 from conformance.ground import Ground, space_name
 from conformance.intents import Backend, Intent, Marker, Mode, MtlsMode
 from conformance.limits import LIMITS, Limits
+from conformance.mesh_policies import expect_no_rivals
 from conformance.pulse import Pulse
 from fixtures.kube import ApiProblem, Kube, NotEventually, eventually
 from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
@@ -205,6 +206,7 @@ class Context:
             raise NotExpressible(
                 "what its namespace says takes effect for new pods only: pods that run keep what they had"
             )
+        expect_no_rivals(self.kube, (rival for one in rendered for rival in one.rivals))
         for one in rendered:
             self.applied.extend((*one.merges, *one.objects))
             for part in one.merges:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -165,6 +166,49 @@ def test_a_workload_in_kuma_begins_with_a_permission():
 def test_kuma_has_no_identity_by_service_account_before_meshidentity():
     assert load("kuma").identity("ns", "sa") == "spiffe://default.default.mesh.local/ns/ns/sa/sa"
     assert isinstance(load("kuma", {"version": "2"}).identity("ns", "sa"), Unsupported)
+
+
+def test_kuma_2_permits_by_identity_where_a_meshidentity_names_its_workloads():
+    """Proxies with a workload identity ignore `from`, and without `rules` they deny everything."""
+    by_name = {"version": "2", "trust-domain": "example.org"}
+    assert load("kuma", by_name).identity("ns", "sa") == "spiffe://example.org/ns/ns/sa/sa"
+    (opened,) = objects("kuma", Inject(Scope.POD, "web"), **by_name)
+    assert opened["spec"]["rules"] == [
+        {"default": {"allow": [{"spiffeID": {"type": "Prefix", "value": "spiffe://example.org"}}]}}
+    ]
+    closed, permission = objects("kuma", allowed(CLIENT), **by_name)
+    assert whom(closed["spec"]["rules"][0]["default"]["allow"]) == ["Exact spiffe://example.org/nobody"]
+    allowance = permission["spec"]["rules"][0]["default"]["allow"]
+    assert whom(allowance) == ["Exact spiffe://example.org/ns/other/sa/client"]
+    assert not any("from" in one["spec"] for one in (opened, closed, permission))
+    assert "before MeshIdentity" in declared("kuma", allowed(CLIENT), version="2")
+
+
+IDENTITY: dict[str, Any] = {"metadata": {"name": "all"}, "spec": {"selector": {"dataplane": {}}}}
+OF_ANOTHER_MESH = {**IDENTITY, "metadata": {"name": "far", "labels": {"kuma.io/mesh": "far"}}}
+TRUST_ONLY = {**IDENTITY, "spec": {"selector": {}}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "identities", "mtls", "problem"),
+    [
+        ({}, [IDENTITY], False, ""),
+        ({}, [], False, "create a MeshIdentity in kuma-system"),
+        ({"version": "2"}, [], True, ""),
+        ({"version": "2"}, [], False, "enable mtls in the Mesh default"),
+        ({"version": "2"}, [IDENTITY], True, "--set trust-domain=default.default.mesh.local"),
+        ({"version": "2"}, [OF_ANOTHER_MESH, TRUST_ONLY], True, ""),
+        ({"version": "2", "trust-domain": "example.org"}, [IDENTITY], False, ""),
+        ({"version": "2", "trust-domain": "example.org"}, [TRUST_ONLY], True, "or give no trust-domain"),
+    ],
+)
+def test_kuma_says_which_identities_it_was_not_told_of(settings, identities, mtls, problem):
+    available = {"status": {"availableReplicas": 1}}
+    mesh = {"spec": {"mtls": {"enabledBackend": "ca-1"}} if mtls else {}}
+    kube = SimpleNamespace(list=lambda *_: identities, get=lambda _, kind, *__: mesh if kind == "Mesh" else available)
+    said = load("kuma", settings).problem(cast("Any", kube))
+    assert problem in said
+    assert bool(said) is bool(problem)
 
 
 def test_kuma_splits_by_service():
