@@ -28,8 +28,11 @@ from conformance.intents import (
     Mode,
     MtlsMode,
     NoInject,
+    NoRetries,
     OutlierEjection,
+    RequestMatch,
     RequestRoute,
+    Retry,
     RotateRoot,
     RouteRule,
     RouteTimeout,
@@ -211,6 +214,35 @@ def test_kuma_says_which_identities_it_was_not_told_of(settings, identities, mtl
     assert bool(said) is bool(problem)
 
 
+def test_kuma_sends_what_no_rule_matches_to_the_service_itself():
+    known = RouteRule(TO_V1, (RequestMatch(prefix="/known"),))
+    assert "no rule of a route matches" in declared("kuma", RequestRoute(*WEB, (known,)))
+    assert objects("kuma", RequestRoute(*WEB, (known, RouteRule(TO_V1))))
+    assert objects("kuma", RequestRoute(*WEB, (known, RouteRule(TO_V1, (RequestMatch(),)))))
+
+
+def retried(intent: Intent) -> dict[str, Any]:
+    (policy,) = (one for one in objects("kuma", intent) if one["kind"] == "MeshRetry")
+    found: dict[str, Any] = policy["spec"]["to"][0]["default"]["http"]
+    return found
+
+
+def test_kuma_tries_again_what_ran_into_its_own_limit():
+    by_try = RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2, (504,), 0.4)),))
+    assert retried(by_try) == {"numRetries": 2, "retryOn": ["GatewayError", "504"], "perTryTimeout": "400ms"}
+    by_status = RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2, (503,))),))
+    assert retried(by_status) == {"numRetries": 2, "retryOn": ["503"]}
+    assert retried(RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2)),)))["retryOn"] == ["5XX"]
+
+
+def test_where_nobody_asks_for_retries_kumas_own_default_does_not_either():
+    """A Mesh is created with a MeshRetry for all of it, by which a POST with a 503 would arrive six times."""
+    assert retried(NoRetries("ns", "plain")) == {"numRetries": 0}
+    ground = next(one for one in grounds() if one.name == "rs")
+    (layer,) = (one for one in render_ground(ground, load("kuma"), run="r", image="i") if one.namespace == "mp-r-rs-in")
+    assert [one["metadata"]["name"] for one in layer.objects if one["kind"] == "MeshRetry"] == ["plain"]
+
+
 def test_kuma_splits_by_service():
     (route,) = objects("kuma", WeightedRoute(*WEB, ((V1, 90), (V2, 10)), MARK))
     marked, shares = route["spec"]["to"][0]["rules"]
@@ -239,7 +271,7 @@ def test_consul_weights_are_percentages():
 def test_consul_prefixes_end_with_a_segment():
     rule = next(one for one in EXAMPLES if isinstance(one, RequestRoute) and (one.rules[0].rewrite or None))
     router = next(one for one in objects("consul", rule) if one["kind"] == "ServiceRouter")
-    routes = router["spec"]["routes"][1:]
+    routes = router["spec"]["routes"][1:3]
     assert [one["match"]["http"] for one in routes] == [{"pathExact": "/old"}, {"pathPrefix": "/old/"}]
     assert [one["destination"]["prefixRewrite"] for one in routes] == ["/new", "/new/"]
 
