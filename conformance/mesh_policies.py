@@ -57,7 +57,7 @@ def in_the_way(kube: Kube, policies: Iterable[Manifest]) -> tuple[str, ...]:
 
 
 def expect_no_rivals(kube: Kube, rivals: Iterable[Rival]) -> None:
-    """`EnvironmentProblem` where a policy for the whole mesh keeps an intent from holding, or none may be looked for."""
+    """`EnvironmentProblem` where a policy for the whole mesh keeps an intent from holding, or nobody may look."""
     for rival in rivals:
         try:
             there = kube.list(rival.api_version, rival.kind, rival.namespace)

@@ -102,9 +102,11 @@ class Rendered:
     per_node: bool = False
     """Of an opt-in: the mesh does its work outside of the pods, and changes none."""
     needs_service: bool = False
-    """Of an opt-in: every pod must belong to a Service, clients included."""
+    """Of an opt-in: every pod must belong to a Service, clients included, and run as the account of its name."""
     one_service: bool = False
     """Of an opt-in: and to no more than one; grounds with other pods cannot be created, and their checks say so."""
+    one_port: int = 0
+    """Of an opt-in: the only port of a pod that the mesh knows; 0 where it knows all."""
     authority: Authority | None = None
     rivals: tuple[Rival, ...] = ()
     """None of them may be there, or nothing can be judged of the intent."""

@@ -14,6 +14,8 @@ from conformance import intents
 from conformance.adapters import Rendered, Unsupported, load
 from conformance.adapters.words import NO_WORDS
 from conformance.catalogue import grounds
+from conformance.checks.authorization import Ask, within
+from conformance.context import Context, NotExpressible
 from conformance.ground import render_ground, unfit
 from conformance.intents import (
     Access,
@@ -343,8 +345,8 @@ def test_where_namespaces_cannot_opt_in_every_pod_does():
 
 def test_a_mesh_that_starts_pods_of_one_service_only_is_not_asked_for_others():
     fit = {one.name for one in grounds() if not unfit(one, load("consul"))}
-    assert {"mtls", "authz", "inj"} <= fit
-    assert not {"wt", "rt", "tel"} & fit  # the last has a pod of no Service
+    assert {"mtls", "authz", "inj", "gw"} <= fit  # the last has a pod of no Service, which then gets one
+    assert not {"wt", "rt"} & fit
     assert not any(unfit(one, load("istio")) for one in grounds())
     found = fitting(chosen(Wish(only="WT,MTLS-01")), load("consul"))
     assert found.grounds == ("mtls",)
@@ -359,6 +361,77 @@ def test_clients_get_a_service_where_the_mesh_asks_for_it():
         return {item["metadata"]["name"] for layer in layers for item in layer.objects if item["kind"] == "Service"}
 
     assert services("consul") - services("istio") == {"client"}
+
+
+def rendered(mesh: str, ground: str, place: str, kind: str) -> dict[str, dict[str, Any]]:
+    """The objects of a kind in a place of a ground, by name."""
+    found = next(one for one in grounds() if one.name == ground)
+    layers = {one.namespace: one for one in render_ground(found, load(mesh), run="r", image="i")}
+    objects = layers[f"mp-r-{ground}-{place}"].objects
+    return {one["metadata"]["name"]: dict(one) for one in objects if one["kind"] == kind}
+
+
+def test_where_services_are_identities_a_client_runs_as_the_account_of_its_services_name():
+    """With ACLs Consul starts no pod whose service account is called otherwise than its service."""
+    for mesh, account in (("consul", "client"), ("linkerd", None)):
+        assert rendered(mesh, "mtls", "in", "Pod")["client"]["spec"].get("serviceAccountName") == account
+        assert ("client" in rendered(mesh, "mtls", "in", "ServiceAccount")) is (account is not None)
+        assert rendered(mesh, "mtls", "out", "Pod")["outsider"]["spec"].get("serviceAccountName") is None
+
+
+def test_a_pod_of_no_service_gets_one_where_the_mesh_asks_for_it():
+    assert "bystander" in rendered("consul", "gw", "lax", "Service")
+    assert "bystander" not in rendered("linkerd", "gw", "lax", "Service")
+
+
+def test_every_server_in_consul_may_be_called_whatever_the_default_of_its_acls_is():
+    opened = rendered("consul", "mtls", "in", "ServiceIntentions")
+    assert opened["server"]["spec"]["sources"] == [{"name": "*", "action": "allow"}]
+    assert opened["server"]["spec"]["destination"] == {"name": "server"}
+    assert not rendered("consul", "mtls", "out", "ServiceIntentions")
+    # A pod's service is called like its workload, also where several share one label.
+    shared = rendered("consul", "wt", "in", "ServiceIntentions")
+    assert {"web-v1", "web-v2"} <= set(shared)
+
+
+def context(mesh: str, ground: str) -> Context:
+    found = next(one for one in grounds() if one.name == ground)
+    return Context(cast("Any", Applied()), load(mesh), found, run="r", image="i", alpha=0.01)
+
+
+class Applied:
+    """A cluster that keeps what is applied."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = []
+
+    def apply(self, item: dict[str, Any]) -> None:
+        self.items.append(item)
+
+
+def test_a_mesh_that_knows_one_port_of_a_pod_is_not_asked_on_others():
+    """Consul's community edition leads every port to the application of the first."""
+    consul = context("consul", "mtls")
+    assert consul.url("server").endswith(":8080/")
+    for port in (7070, 9090):
+        with pytest.raises(NotExpressible, match=f"one port of a pod only, which is not {port}"):
+            consul.url("server", port)
+        assert context("linkerd", "mtls").url("server", port)
+    asks = [Ask("client", wanted=True, port=port) for port in (8080, 7070, 9090)]
+    assert within(context("consul", "authz"), asks) == asks[:1]
+    assert within(context("kuma", "authz"), asks) == asks
+
+
+def test_a_namespaces_mode_is_told_of_each_workload_where_a_mesh_has_no_other():
+    for ctx, names in ((context("consul", "mtls"), ["strict", "ports"]), (context("kuma", "mtls"), ["mtls"])):
+        ctx.apply(MtlsMode(ctx.space("strict"), Mode.STRICT))
+        assert [one["metadata"]["name"] for one in cast("Applied", ctx.kube).items] == names
+    consul = context("consul", "mtls")
+    consul.apply(MtlsMode(consul.space("in"), Mode.PERMISSIVE))
+    (one,) = cast("Applied", consul.kube).items  # the other workload there is not in the mesh
+    assert (one["metadata"]["name"], one["spec"]["mutualTLSMode"]) == ("server", "permissive")
+    with pytest.raises(NotExpressible, match="no words for mTLS modes"):
+        context("gateway-api", "mtls").apply(MtlsMode(consul.space("in"), Mode.STRICT))
 
 
 def test_a_namespaces_mode_is_there_before_its_first_pod():
@@ -423,6 +496,46 @@ def test_kumas_webhook_takes_every_permission():
     prefix = "Prefix spiffe://default.default.mesh.local"
     assert whom(named)[0] == prefix
     assert whom(named)[-2:] == [prefix, f"{prefix}/ns/other/sa"]
+
+
+def sources(*rules: AccessRule, **settings: Any) -> list[dict[str, Any]]:
+    """What Consul is told of who may call `web`."""
+    (entry,) = (one for one in objects("consul", allowed(*rules), **settings) if one["kind"] == "ServiceIntentions")
+    assert (entry["metadata"]["name"], entry["spec"]["destination"]) == ("web", {"name": "web"})
+    found: list[dict[str, Any]] = entry["spec"]["sources"]
+    return found
+
+
+def test_consul_puts_an_allowance_in_the_place_of_the_standing_entry():
+    (opened,) = objects("consul", Inject(Scope.POD, "web"))
+    assert (opened["kind"], opened["metadata"]["name"]) == ("ServiceIntentions", "web")
+    closed = {"name": "*", "action": "deny"}
+    assert sources() == [closed]
+    one = AccessRule(accounts=(("other", "client"),))
+    assert sources(one) == [{"name": "client", "action": "allow"}, closed]
+    assert sources(one, mirrored=True)[0] == {"name": "client", "namespace": "other", "action": "allow"}
+    assert sources(AccessRule()) == [{"name": "*", "action": "allow"}]
+
+
+def test_consul_denies_by_a_permission_what_no_other_allows():
+    rest = {"action": "deny", "http": {"pathPrefix": "/"}}
+    report = AccessRule(methods=("GET",), paths=("/report",))
+    orders = AccessRule(accounts=(("ns", "client"),), paths=("/orders/*",), header=("x-a", "1"))
+    read = {"action": "allow", "http": {"pathExact": "/report", "methods": ["GET"]}}
+    ordered = {"pathPrefix": "/orders/", "header": [{"name": "x-a", "exact": "1"}]}
+    # Of two sources the exact one decides alone: it holds what is allowed to everybody too.
+    assert sources(report, orders) == [
+        {"name": "client", "permissions": [read, {"action": "allow", "http": ordered}, rest]},
+        {"name": "*", "permissions": [read, rest]},
+    ]
+    assert sources(AccessRule(methods=("GET",)))[0]["permissions"][0]["http"] == {"pathPrefix": "/", "methods": ["GET"]}
+
+
+def test_consul_declares_what_its_intentions_do_not_say():
+    assert "Enterprise" in declared("consul", allowed(AccessRule(namespaces=("other",))))
+    assert "one port" in declared("consul", allowed(CLIENT))
+    assert "by caller, path, method" in declared("consul", allowed(AccessRule(hosts=("a.example",))))
+    assert "cannot stand beside" in declared("consul", Access("no", "ns", "web", Effect.DENY, (AccessRule(),)))
 
 
 def test_kuma_calls_ports_by_their_names():
