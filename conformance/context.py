@@ -15,9 +15,10 @@ from conformance.arrivals import BLUR, Arrivals
 from conformance.certificates import Credentials
 from conformance.dressing import Dressing
 from conformance.farewell import Farewell
-from conformance.ground import Ground, space_name
+from conformance.ground import Ground, meshed_at, one_port, space_name
 from conformance.intents import Backend, Intent, Marker, Mode, MtlsMode
 from conformance.limits import LIMITS, Limits
+from conformance.mesh_policies import expect_no_rivals
 from conformance.pulse import Pulse
 from fixtures.kube import ApiProblem, Kube, NotEventually, eventually
 from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
@@ -177,9 +178,16 @@ class Context:
         return self.client(self.ground.outsider)
 
     def url(self, service: str, port: int = 8080, path: str = "/", scheme: str = "http") -> str:
-        """URL of one of the ground's services by its full name."""
+        """URL of one of the ground's services by its full name; `NotExpressible` where the mesh lacks its port."""
         place = next(one.place for one in self.ground.services if one.name == service)
+        if not self.serves(place, port):
+            raise NotExpressible(f"the mesh knows one port of a pod only, which is not {port}")
         return f"{scheme}://{service}.{self.space(place)}.svc.cluster.local:{port}{path}"
+
+    def serves(self, place: str, port: int) -> bool:
+        """Whether pods of a place are asked on a port by way of the mesh, if they are in it at all."""
+        meshed = next(one.meshed for one in self.ground.places if one.name == place)
+        return not meshed or one_port(self.adapter) in (0, port)
 
     # -- intents and gates -----------------------------------------------------------------------------------------
 
@@ -200,11 +208,12 @@ class Context:
 
         `NotExpressible` where the mesh has no words for one, or the cluster's definitions lack a field that it takes.
         """
-        rendered = [self.render(intent) for intent in intents]
+        rendered = [self.render(one) for intent in intents for one in self._spelled(intent)]
         if any(part["kind"] == "Namespace" for one in rendered for part in one.merges):
             raise NotExpressible(
                 "what its namespace says takes effect for new pods only: pods that run keep what they had"
             )
+        expect_no_rivals(self.kube, (rival for one in rendered for rival in one.rivals))
         for one in rendered:
             self.applied.extend((*one.merges, *one.objects))
             for part in one.merges:
@@ -212,6 +221,15 @@ class Context:
                 self.kube.patch(part["apiVersion"], part["kind"], meta["name"], part, meta.get("namespace"))
             for item in one.objects:
                 self._apply(item)
+
+    def _spelled(self, intent: Intent) -> tuple[Intent, ...]:
+        """An intent, or what says the same of each workload where a mesh has mTLS modes for workloads only."""
+        if not isinstance(intent, MtlsMode) or intent.workload or isinstance(self.adapter.render(intent), Rendered):
+            return (intent,)
+        place = next((one.name for one in self.ground.places if self.space(one.name) == intent.namespace), "")
+        each = tuple(replace(intent, workload=app) for app in meshed_at(self.ground, place))
+        told = [self.adapter.render(one) for one in each]
+        return each if each and not any(isinstance(one, Unsupported) for one in told) else (intent,)
 
     def _apply(self, item: Mapping[str, Any]) -> None:
         """Server-side apply is strict by itself: a field that the kind's definition lacks is refused, not dropped."""

@@ -19,8 +19,11 @@ __all__ = [
     "Place",
     "Svc",
     "Workload",
+    "meshed_at",
     "namespace_marks",
+    "needs_service",
     "nobody_joins",
+    "one_port",
     "pod_by_pod",
     "pod_marks",
     "render_ground",
@@ -60,7 +63,8 @@ class Workload:
     pod: Literal["", "inject", "no-inject"] = ""
     """What the pod itself says, against its namespace."""
     account: str = ""
-    """A client's service account, created with it; "" means its namespace's own. An echo always has its own."""
+    """A client's service account, created with it; "" means its namespace's own, or one of its name where a mesh asks
+    for it. An echo always has its own."""
     probe: str = ""
     """Path of its readiness probe, asked every second; "" keeps the workload's own."""
     probed: bool = True
@@ -202,7 +206,7 @@ def _callable(workload: Workload, place: Place, adapter: Adapter) -> tuple[Manif
     """What a mesh that denies by default needs for others to call a workload; authorization checks replace it."""
     if not place.meshed or workload.kind == "client":
         return ()
-    return render_metadata(adapter, Inject(Scope.POD, workload.app or workload.name)).objects
+    return render_metadata(adapter, Inject(Scope.POD, workload.app or workload.name, workload.name)).objects
 
 
 def namespace_marks(merges: Sequence[Manifest], name: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -217,27 +221,47 @@ def namespace_marks(merges: Sequence[Manifest], name: str) -> tuple[dict[str, st
 
 
 def _services(ground: Ground, adapter: Adapter) -> tuple[Svc, ...]:
-    """The ground's services, and one for each meshed client where a mesh only knows pods that belong to one."""
-    if not any(render_metadata(adapter, Inject(scope)).needs_service for scope in Scope):
+    """The ground's services, and one for each meshed pod of none where a mesh only knows pods that belong to one."""
+    if not needs_service(adapter):
         return ground.services
-    meshed = {one.name for one in ground.places if one.meshed}
-    clients = [one for one in ground.workloads if one.kind == "client" and one.place in meshed]
-    return (*ground.services, *(Svc(one.name, one.place, one.app or one.name) for one in clients))
+    alone = [one for one in _meshed(ground) if not any(_selects(svc, one) for svc in ground.services)]
+    return (*ground.services, *(Svc(one.name, one.place, one.app or one.name) for one in alone))
+
+
+def needs_service(adapter: Adapter) -> bool:
+    """Whether a mesh only knows pods that belong to a Service, and run as the service account of its name."""
+    return any(render_metadata(adapter, Inject(scope)).needs_service for scope in Scope)
+
+
+def _meshed(ground: Ground) -> list[Workload]:
+    """The workloads whose pods are in the mesh."""
+    places = {one.name for one in ground.places if one.meshed}
+    return [one for one in ground.workloads if one.pod == "inject" or (one.place in places and not one.pod)]
+
+
+def _selects(svc: Svc, workload: Workload) -> bool:
+    same = (svc.place, svc.app) == (workload.place, workload.app or workload.name)
+    return same and svc.version in ("", workload.version)
+
+
+def one_port(adapter: Adapter) -> int:
+    """The only port of a meshed pod that the mesh knows; 0 where it knows all."""
+    return max(render_metadata(adapter, Inject(scope)).one_port for scope in Scope)
+
+
+def meshed_at(ground: Ground, place: str) -> tuple[str, ...]:
+    """The labels `app` of the echo pods of a place that are in the mesh."""
+    found = [one for one in _meshed(ground) if one.place == place and one.kind == "echo"]
+    return tuple(dict.fromkeys(one.app or one.name for one in found))
 
 
 def unfit(ground: Ground, adapter: Adapter) -> str:
     """Why a mesh starts no pods of a ground; "" where it does. Only one that limits the Services of a pod may not."""
     if not any(render_metadata(adapter, Inject(scope)).one_service for scope in Scope):
         return ""
-    meshed = {one.name for one in ground.places if one.meshed}
     services = _services(ground, adapter)
-    for one in ground.workloads:
-        if one.pod == "no-inject" or (one.place not in meshed and one.pod != "inject"):
-            continue
-        app = one.app or one.name
-        found = [
-            svc for svc in services if (svc.place, svc.app) == (one.place, app) and svc.version in ("", one.version)
-        ]
+    for one in _meshed(ground):
+        found = [svc for svc in services if _selects(svc, one)]
         if len(found) != 1:
             return (
                 f"the mesh starts pods of exactly one Service only, and {one.name} of these checks is in {len(found)}"
@@ -253,15 +277,17 @@ def _service(svc: Svc, space: str) -> Manifest:
 def _workload(workload: Workload, place: Place, space: str, adapter: Adapter, image: str) -> Sequence[Manifest]:
     marks = _pod_metadata(adapter, workload, place)
     if workload.kind == "client":
+        by_service = workload.name if place.meshed and needs_service(adapter) else ""
+        account = workload.account or by_service
         return [
-            *([account_manifest(workload.account, space)] if workload.account else []),
+            *([account_manifest(account, space)] if account else []),
             client_pod(
                 workload.name,
                 space,
                 image=image,
                 labels={"app": workload.app or workload.name, **marks.labels},
                 annotations=dict(marks.annotations),
-                service_account=workload.account or None,
+                service_account=account or None,
             ),
         ]
     objects = echo_deployment(

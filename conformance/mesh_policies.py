@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from conformance.adapters import Rival
 from fixtures.kube import ApiProblem, Kube
 from fixtures.kube.runner import RUN_LABEL, RUNNER, is_dead, runner_name
+from reports.errors import EnvironmentProblem
 
-__all__ = ["for_all", "in_the_way", "marked", "withdraw_dead"]
+__all__ = ["expect_no_rivals", "for_all", "in_the_way", "marked", "withdraw_dead"]
 
 Manifest = Mapping[str, Any]
 
@@ -52,6 +54,20 @@ def in_the_way(kube: Kube, policies: Iterable[Manifest]) -> tuple[str, ...]:
         if for_all(item)
     }
     return tuple(sorted(found))
+
+
+def expect_no_rivals(kube: Kube, rivals: Iterable[Rival]) -> None:
+    """`EnvironmentProblem` where a policy for the whole mesh keeps an intent from holding, or nobody may look."""
+    for rival in rivals:
+        try:
+            there = kube.list(rival.api_version, rival.kind, rival.namespace)
+        except ApiProblem as problem:
+            what = f"whether a {rival.kind} in {rival.namespace} undoes those of this check"
+            raise EnvironmentProblem(f"{what} cannot be told: {problem.problem}") from problem
+        if found := sorted(item["metadata"]["name"] for item in there if for_all(item) and rival.undoes(item)):
+            names = ", ".join(f"{rival.namespace}/{name}" for name in found)
+            what = f"{rival.kind} {names} holds for the whole mesh beside those of this check, and undoes them"
+            raise EnvironmentProblem(f"{what}: judge this on a mesh without it")
 
 
 def withdraw_dead(kube: Kube, policies: Iterable[Manifest]) -> list[str]:

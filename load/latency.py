@@ -15,6 +15,7 @@ from typing import Any
 from fixtures.kube import Kube, NotEventually, eventually
 from fixtures.kube.runner import RUN_LABEL, RUNNER, runner_name
 from fixtures.workloads import echo_deployment, service
+from fixtures.workloads.manifests import account_manifest
 from load.comparison import AGAIN, BASE, MESHED, Block, measurement
 from load.manifests import driver_pod
 from load.meshing import Meshing, limited
@@ -195,13 +196,17 @@ def _ground(
 
 def _objects(namespace: str, image: str, meshing: Meshing) -> list[Mapping[str, Any]]:
     labels, annotations = dict(meshing.pod_labels), dict(meshing.pod_annotations)
-    clients = [service("driver", namespace, {"app": "driver"}, {"http": ECHO_PORT})] if meshing.needs_service else []
+    clients: list[Mapping[str, Any]] = []
+    if meshing.needs_service:  # and then a pod runs as the account of its Service's name
+        own = service("driver", namespace, {"app": "driver"}, {"http": ECHO_PORT})
+        clients = [account_manifest("driver", namespace), own]
+    account = "driver" if clients else None
     return [
         *meshing.called("echo"),
         *clients,
         *echo_deployment("echo", namespace, image=image, labels=labels, annotations=annotations),
         service("echo", namespace, {"app": "echo"}, {"http": ECHO_PORT}),
-        driver_pod("driver", namespace, image=image, labels=labels, annotations=annotations),
+        driver_pod("driver", namespace, image=image, labels=labels, annotations=annotations, service_account=account),
     ]
 
 

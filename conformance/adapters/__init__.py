@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.errors import UsageProblem
 
-from .base import Adapter, Authority, Manifest, Proxy, Rendered, Unsupported
+from .base import Adapter, Authority, Manifest, Proxy, Rendered, Rival, Unsupported
 from .cilium import Cilium
 from .consul import Consul
 from .gateway_api import GatewayApi
@@ -19,7 +19,7 @@ from .none import NoMesh
 from .refmesh import Refmesh
 from .settings import settle
 
-__all__ = ["GROUP", "Adapter", "Authority", "Manifest", "Proxy", "Rendered", "Unsupported", "known", "load"]
+__all__ = ["GROUP", "Adapter", "Authority", "Manifest", "Proxy", "Rendered", "Rival", "Unsupported", "known", "load"]
 
 GROUP = "meshproof.adapters"
 """Entry-point group for adapters of other meshes."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from conformance.intents import Intent
 from fixtures.kube import Kube
 
-__all__ = ["Adapter", "Authority", "Exposition", "Manifest", "Proxy", "Rendered", "Unsupported"]
+__all__ = ["Adapter", "Authority", "Exposition", "Manifest", "Proxy", "Rendered", "Rival", "Unsupported"]
 
 Manifest = Mapping[str, Any]
 
@@ -80,6 +80,17 @@ class Exposition:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Where policies of the user's for the whole mesh may be that keep an intent from holding, beside its objects."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    undoes: Callable[[Manifest], bool]
+    """Whether a policy does, by what it says."""
+
+
+@dataclass(frozen=True)
 class Rendered:
     """An intent in a mesh's words."""
 
@@ -91,10 +102,14 @@ class Rendered:
     per_node: bool = False
     """Of an opt-in: the mesh does its work outside of the pods, and changes none."""
     needs_service: bool = False
-    """Of an opt-in: every pod must belong to a Service, clients included."""
+    """Of an opt-in: every pod must belong to a Service, clients included, and run as the account of its name."""
     one_service: bool = False
     """Of an opt-in: and to no more than one; grounds with other pods cannot be created, and their checks say so."""
+    one_port: int = 0
+    """Of an opt-in: the only port of a pod that the mesh knows; 0 where it knows all."""
     authority: Authority | None = None
+    rivals: tuple[Rival, ...] = ()
+    """None of them may be there, or nothing can be judged of the intent."""
     header: str = ""
     """A request header's name, where the intent asks for one."""
     exposition: Exposition | None = None

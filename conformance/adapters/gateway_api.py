@@ -23,6 +23,7 @@ from conformance.intents import (
     MeshMtlsMode,
     MtlsMode,
     NoInject,
+    NoRetries,
     OutlierEjection,
     OutsideHost,
     OwnMtls,
@@ -90,6 +91,7 @@ def render(intent: Intent, settings: GatewayApiSettings) -> Rendered | Unsupport
 cannot(render, "the Gateway API has no words for mTLS modes of workloads", MtlsMode)
 cannot(render, "the Gateway API has no words for circuit breaking", OutlierEjection, ConnectionLimit)
 cannot(render, "the Gateway API has no words for retry budgets and rate limits in a mesh", RetryBudget, RateLimit)
+cannot(render, "the Gateway API has no words for what a mesh does by default", NoRetries)
 cannot(render, "the Gateway API has no words for who may call whom", Access, TokenIssuer, UnreadableAccess)
 cannot(
     render,

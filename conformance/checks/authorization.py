@@ -89,12 +89,17 @@ def send(ctx: Context, ask: Ask) -> list[Record]:
     return ctx.client(ask.caller).batch(batch)
 
 
+def within(ctx: Context, asks: Sequence[Ask]) -> list[Ask]:
+    """Those of the requests that go to a port of which the mesh knows."""
+    return [ask for ask in asks if ctx.serves("in", ask.port)]
+
+
 def judged(ctx: Context, asks: Sequence[Ask]) -> Access:
     """Every request once more and counted at both ends."""
     pod = ctx.pod(SERVER)
     attempts: list[Attempt] = []
     before = ctx.served(pod)
-    for ask in asks:
+    for ask in within(ctx, asks):
         records = send(ctx, ask)
         after = ctx.served(pod)
         attempts.append(summarise(ask.words, ask.wanted, records, after - before))
@@ -108,7 +113,7 @@ def rehearsed(ctx: Context, asks: Sequence[Ask]) -> bool:
     Not just one: proxies keep connections to each other, and what came to be under the policies of before may follow
     these until it is drained. Timeouts say nothing, as long as there is anything else.
     """
-    for ask in asks:
+    for ask in within(ctx, asks):
         told = [record for record in send(ctx, ask) if record.error != "timeout"]
         if not told or any((record.ok and record.reply is not None) is not ask.wanted for record in told):
             return False

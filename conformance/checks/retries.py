@@ -194,7 +194,7 @@ def bounded(ctx: Context) -> list[Attempts]:
     requires=("INJ-01", "RS-01"),
 )
 def not_retried(ctx: Context) -> list[Attempts]:
-    """Statuses that the route does not name; and where nobody asked for retries, a POST that the server has seen."""
+    """Statuses that the route does not name; and where nobody asks for retries, a POST that the server has seen."""
     trials = (
         Trial("a status not named", "/?codes=500", 500, 1, 1),
         Trial("the client's own error", "/?codes=429", 429, 1, 1),

@@ -10,7 +10,7 @@ from .base import Backend, Intent, Marker
 from .gateway import Ingress, OutsideHost, WayOut
 from .identity import CertificateRequest, OwnMtls, PeerHeader, ShortCertificates
 from .injection import Bypass, Inject, NoInject, Scope
-from .resilience import Fault, RateLimit, Retry, RetryBudget
+from .resilience import Fault, NoRetries, RateLimit, Retry, RetryBudget
 from .routing import (
     BackendGrant,
     HeaderEdit,
@@ -50,6 +50,7 @@ __all__ = [
     "Mode",
     "MtlsMode",
     "NoInject",
+    "NoRetries",
     "OutlierEjection",
     "OutsideHost",
     "OwnMtls",

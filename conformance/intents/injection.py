@@ -24,6 +24,8 @@ class Inject(Intent):
     scope: Scope
     workload: str = ""
     """The label `app` of the pods that opt in, where it is known: a mesh that denies by default lets them be called."""
+    service: str = ""
+    """The Service by which a mesh knows these pods, where that is not called like `workload`."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .base import Intent, Marker
 
-__all__ = ["Fault", "RateLimit", "Retry", "RetryBudget"]
+__all__ = ["Fault", "NoRetries", "RateLimit", "Retry", "RetryBudget"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,14 @@ class Fault:
     abort_percent: float = 0.0
     delay: float = 0.0
     delay_percent: float = 0.0
+
+
+@dataclass(frozen=True)
+class NoRetries(Intent):
+    """Set aside for one service what the mesh's own defaults try again. A mesh without such defaults has no words."""
+
+    namespace: str
+    service: str
 
 
 @dataclass(frozen=True)

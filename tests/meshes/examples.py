@@ -23,6 +23,7 @@ from conformance.intents import (
     Mode,
     MtlsMode,
     NoInject,
+    NoRetries,
     OutlierEjection,
     OutsideHost,
     OwnMtls,
@@ -70,6 +71,9 @@ _RULES: tuple[RouteRule, ...] = (
     RouteRule(TO_V1, timeout=9.0, retry=Retry(3, (502, 503), 1.5)),
 )
 
+_ROUTES = (_RULES[:1], *((rule, *((RouteRule(TO_V1),) if rule.matches else ())) for rule in _RULES))
+"""The first leaves requests without a rule; the others have one for every request."""
+
 _WHO: tuple[AccessRule, ...] = (
     AccessRule(),
     AccessRule(accounts=((NAMESPACE, "client"), ("other", "client"))),
@@ -104,13 +108,14 @@ EXAMPLES: tuple[Intent, ...] = (
     OutlierEjection(*WHERE, 5, 1.0, 2.0, 100, MARK),
     ConnectionLimit(*WHERE, 2, 1, 2, MARK),
     RouteTimeout(*WHERE, 1.5),
-    *(RequestRoute(*WHERE, (rule,), MARK, by="service") for rule in _RULES),
-    *(RequestRoute(*WHERE, (rule,), MARK) for rule in _RULES),
+    *(RequestRoute(*WHERE, rules, MARK, by="service") for rules in _ROUTES),
+    *(RequestRoute(*WHERE, rules, MARK) for rules in _ROUTES),
     RequestRoute(*WHERE, (RouteRule(TO_V1),), name="web-of-clients", parent_namespace="other", by="service"),
     RequestRoute(
         NAMESPACE, "web", 7070, (RouteRule(TO_V1, (RequestMatch(path="/echo.Echo/Unary"),)),), by="service",
         protocol="grpc",
     ),
+    NoRetries(NAMESPACE, "web"),
     RetryBudget(*WHERE, Retry(3, (503,)), 20, 1, MARK),
     RateLimit(*WHERE, 10, 1.0, MARK),
     BackendGrant(NAMESPACE, "web-v1", "other"),

@@ -13,6 +13,7 @@ from conformance.intents import (
     ConnectionLimit,
     InLocality,
     LocalityFailover,
+    NoRetries,
     OutlierEjection,
     RateLimit,
     RequestRoute,
@@ -30,6 +31,7 @@ Policy = OutlierEjection | ConnectionLimit | RoundRobin | StickyHeader
 
 cannot(render, "which zone a host is in is its node's alone", InLocality, LocalityFailover)
 cannot(render, "retries are not counted against the requests in flight", RetryBudget)
+cannot(render, "nothing is tried again by default: there is nothing to set aside", NoRetries)
 cannot(render, "requests to a service are not limited by rate", RateLimit)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -10,7 +11,7 @@ from conformance.adapters.settings import NamespacedName, Place, Settings
 from conformance.adapters.words import NO_WORDS, manifest
 from conformance.intents import Intent
 
-__all__ = ["CLIENT", "ConsulSettings", "entry", "render", "spoken"]
+__all__ = ["CLIENT", "ConsulSettings", "entry", "intentions", "render", "spoken"]
 
 CLIENT = "client"
 """The service of the suite's meshed clients: what a client does about its upstreams is kept in the client's entry."""
@@ -37,6 +38,12 @@ def render(intent: Intent, settings: ConsulSettings) -> Rendered | Unsupported:
 def entry(kind: str, name: str, namespace: str, spec: Manifest) -> dict[str, Any]:
     """A configuration entry of a service."""
     return manifest("consul.hashicorp.com/v1alpha1", kind, name, namespace, spec)
+
+
+def intentions(service: str, namespace: str, sources: Sequence[Manifest]) -> dict[str, Any]:
+    """Who may call a service: all of it in one entry, as each has only one."""
+    spec = {"destination": {"name": service}, "sources": [dict(one) for one in sources]}
+    return entry("ServiceIntentions", service, namespace, spec)
 
 
 def spoken(namespace: str, *services: str) -> tuple[Manifest, ...]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
 from conformance.adapters.words import cannot, duration, nameless
-from conformance.intents import ConnectionLimit, OutlierEjection, RateLimit, RetryBudget
+from conformance.intents import ConnectionLimit, NoRetries, OutlierEjection, RateLimit, RetryBudget
 
 from .base import CLIENT, ConsulSettings, entry, render, spoken
 from .routing import marked_router
 
 cannot(render, "retries are capped by number, not as a share of the requests in flight", RetryBudget)
+cannot(render, "nothing is tried again by default: there is nothing to set aside", NoRetries)
 cannot(render, "requests are limited at each server, in the Enterprise edition, not for a service", RateLimit)
 
 

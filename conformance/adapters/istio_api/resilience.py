@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.adapters.base import Rendered, Unsupported
-from conformance.intents import Retry, RetryBudget
+from conformance.adapters.words import cannot
+from conformance.intents import NoRetries, Retry, RetryBudget
 
 from .base import duration, render
 from .traffic import destination_rule, marked, virtual_service
 
 __all__ = ["retries"]
+
+cannot(render, "what a server has seen is not tried again by default: there is nothing to set aside", NoRetries)
 
 
 def retries(retry: Retry) -> dict[str, Any]:

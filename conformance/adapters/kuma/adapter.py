@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from conformance.adapters.base import Proxy, Rendered, Unsupported
 from conformance.adapters.installed import deployment_problem, deployment_version, running_pods
@@ -35,7 +36,7 @@ class Kuma:
 
     def identity(self, namespace: str, service_account: str) -> str | Unsupported:
         """SPIFFE by MeshIdentity's template on Kubernetes."""
-        if self.settings.version == "2" and not self.settings.trust_domain:
+        if not self.settings.by_identity:
             return Unsupported(
                 "Mesh.mtls names workloads by service, not by service account; with a MeshIdentity set trust-domain"
             )
@@ -55,14 +56,27 @@ class Kuma:
         fix = "run `kumactl install control-plane`, or name another one with --set control-plane=NAMESPACE/NAME"
         if problem := deployment_problem(kube, place, "Kuma", fix):
             return problem
-        if kube.list("kuma.io/v1alpha1", "MeshIdentity", place.namespace):
+        found = [one for one in kube.list("kuma.io/v1alpha1", "MeshIdentity", place.namespace) if self._names(one)]
+        if found and not self.settings.by_identity:
+            return (
+                f"the MeshIdentity {found[0]['metadata']['name']} names the workloads, whose proxies then take no "
+                f"permissions by service: give its trust domain, as in --set trust-domain={self.settings.domain}"
+            )
+        if found:
             return ""
-        if self.settings.version == "3":
-            return f"Kuma gives no workload an identity: create a MeshIdentity in {place.namespace}"
+        if self.settings.by_identity:
+            instead = "" if self.settings.version == "3" else ", or give no trust-domain"
+            return f"Kuma gives no workload an identity: create a MeshIdentity in {place.namespace}{instead}"
         mesh = kube.get("kuma.io/v1alpha1", "Mesh", self.settings.mesh)
         if mesh is None or not mesh.get("spec", {}).get("mtls", {}).get("enabledBackend"):
             return f"Kuma gives no workload an identity: enable mtls in the Mesh {self.settings.mesh}"
         return ""
+
+    def _names(self, identity: Mapping[str, Any]) -> bool:
+        """Whether a MeshIdentity is of this mesh and selects workloads: one without a selector only spreads trust."""
+        labels = identity["metadata"].get("labels") or {}
+        selector = (identity.get("spec") or {}).get("selector") or {}
+        return labels.get("kuma.io/mesh", "default") == self.settings.mesh and selector.get("dataplane") is not None
 
     def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:
         """The proxy's configuration and statistics, by way of the control plane: its own admin is a Unix socket."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.adapters.base import Manifest, Rendered, Unsupported
+from conformance.adapters.base import Manifest, Rendered, Rival, Unsupported
 from conformance.adapters.words import cannot
 from conformance.intents import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
 
@@ -12,6 +12,8 @@ from .base import KumaSettings, dataplanes, policy, render, spiffe, standing
 
 NOBODY = "/nobody"
 """Of an identity that no workload has: theirs begin with `/ns/`."""
+
+ALLOWANCES = ("allow", "allowWithShadowDeny")
 
 cannot(render, "requests' tokens are not looked at", TokenIssuer)
 cannot(render, "a permission has no conditions that could be unknown", UnreadableAccess)
@@ -23,7 +25,7 @@ def _(intent: Access, settings: KumaSettings) -> Rendered | Unsupported:
     for rule in intent.rules:
         if rule.methods or rule.paths or rule.hosts or rule.header or rule.token:
             return Unsupported("permissions are by identity and port, not by what is in a request")
-        if settings.version == "2" and rule.accounts:
+        if rule.accounts and not settings.by_identity:
             return Unsupported("before MeshIdentity permissions know namespaces, not service accounts")
         if rule.accounts and rule.namespaces:
             return Unsupported("a permission asks for an account or a namespace")
@@ -33,22 +35,40 @@ def _(intent: Access, settings: KumaSettings) -> Rendered | Unsupported:
             name = f"{intent.name}-{i}" + (f"-{port}" if port else "")
             target = dataplanes(intent.workload, port)
             found.append(_permission(settings, intent, name, target, rule))
-    return Rendered(objects=tuple(found))
+    # By identity allowances add up, also those of the whole mesh; before, that of a workload took their place.
+    rivals = (_rival(settings, intent.namespace),) if intent.effect is Effect.ALLOW and settings.by_identity else ()
+    return Rendered(objects=tuple(found), rivals=rivals)
+
+
+def _rival(settings: KumaSettings, namespace: str) -> Rival:
+    """A permission of the user's for the whole mesh that lets in callers from a namespace."""
+    callers = f"spiffe://{settings.domain}/ns/{namespace}/sa/"
+
+    def undoes(permission: Manifest) -> bool:
+        labels = permission["metadata"].get("labels") or {}
+        if labels.get("kuma.io/mesh", "default") != settings.mesh:
+            return False
+        rules = [one.get("default") or {} for one in permission["spec"].get("rules") or ()]
+        let_in = [match for one in rules for way in ALLOWANCES for match in one.get(way) or ()]
+        named = [one.get("spiffeID") or {} for one in let_in]
+        return any(one.get("type") == "Prefix" and callers.startswith(one["value"]) for one in named)
+
+    return Rival("kuma.io/v1alpha1", "MeshTrafficPermission", settings.control_plane.namespace, undoes)
 
 
 def _closed(settings: KumaSettings, intent: Access) -> Manifest:
     """The workload's standing permission, with nobody in it."""
-    if settings.version == "2":
-        spec: Manifest = {"from": _old(AccessRule(), "Deny")}
-    else:
+    if settings.by_identity:
         # A rule must name somebody, and whom it denies no other rule can let in.
-        spec = {"rules": [{"default": {"allow": [spiffe(settings, "Exact", NOBODY)]}}]}
+        spec: Manifest = {"rules": [{"default": {"allow": [spiffe(settings, "Exact", NOBODY)]}}]}
+    else:
+        spec = {"from": _old(AccessRule(), "Deny")}
     spec = {"targetRef": dataplanes(intent.workload), **spec}
     return policy(settings, "MeshTrafficPermission", standing(intent.workload), intent.namespace, spec)
 
 
 def _permission(settings: KumaSettings, intent: Access, name: str, target: Manifest, rule: AccessRule) -> Manifest:
-    if settings.version == "2":
+    if not settings.by_identity:
         spec: Manifest = {"targetRef": target, "from": _old(rule, intent.effect.capitalize())}
     else:
         callers = [spiffe(settings, "Exact", f"/ns/{space}/sa/{one}") for space, one in rule.accounts]

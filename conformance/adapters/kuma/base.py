@@ -27,12 +27,21 @@ class KumaSettings(Settings):
     zone: str = "default"
     control_plane: NamespacedName = Place("kuma-system", "kuma-control-plane")
     trust_domain: str = ""
-    """Of MeshIdentity; "" is Kuma's own `<mesh>.<zone>.mesh.local`."""
+    """Of MeshIdentity; "" is Kuma's own `<mesh>.<zone>.mesh.local`. Of Kuma 2 it also says that a MeshIdentity, which
+    there is since 2.12, is what names the workloads: by Mesh.mtls they are named after services."""
 
     @property
     def domain(self) -> str:
         """The trust domain."""
         return self.trust_domain or f"{self.mesh}.{self.zone}.mesh.local"
+
+    @property
+    def by_identity(self) -> bool:
+        """Whether a MeshIdentity names the workloads: their proxies then take permissions by SPIFFE ID, and no others.
+
+        See `Apply` in Kuma's `pkg/plugins/policies/meshtrafficpermission/plugin/v1alpha1/plugin.go`.
+        """
+        return self.version == "3" or bool(self.trust_domain)
 
 
 @singledispatch

@@ -31,10 +31,10 @@ def _(intent: Bypass, settings: KumaSettings) -> Rendered | Unsupported:
 
 def everybody(settings: KumaSettings, workload: str) -> Manifest:
     """The permission, for the namespace that it is created in. An authorization check replaces it, by its name."""
-    if settings.version == "2":
-        spec: Manifest = {"from": [{"targetRef": {"kind": "Mesh"}, "default": {"action": "Allow"}}]}
+    if settings.by_identity:
+        spec: Manifest = {"rules": [{"default": {"allow": [spiffe(settings, "Prefix")]}}]}
     else:
-        spec = {"rules": [{"default": {"allow": [spiffe(settings, "Prefix")]}}]}
+        spec = {"from": [{"targetRef": {"kind": "Mesh"}, "default": {"action": "Allow"}}]}
     spec = {"targetRef": dataplanes(workload), **spec}
     made = policy(settings, "MeshTrafficPermission", standing(workload), "", spec)
     made["metadata"].pop("namespace")

@@ -12,6 +12,7 @@ from conformance.intents import (
     Backend,
     BackendGrant,
     Marker,
+    NoRetries,
     RequestMatch,
     RequestRoute,
     Retry,
@@ -43,6 +44,8 @@ def _(intent: RequestRoute, settings: KumaSettings) -> Rendered | Unsupported:
     for rule in intent.rules:
         if rule.fault or rule.unknown_filter:
             return Unsupported(f"a route has no {'faults' if rule.fault else 'filters of other kinds'}")
+    if not any(not rule.matches or RequestMatch() in rule.matches for rule in intent.rules):
+        return Unsupported("what no rule of a route matches goes to the service itself: Kuma adds a rule for it")
     limits = [(rule.timeout, rule.retry) for rule in intent.rules]
     if any(one != limits[0] for one in limits):
         return Unsupported("a service's timeout and retries are the same for all of its routes")
@@ -63,6 +66,13 @@ def _(intent: RequestRoute, settings: KumaSettings) -> Rendered | Unsupported:
 def _(intent: RouteTimeout, settings: KumaSettings) -> Rendered | Unsupported:
     target = mesh_service(settings, intent.namespace, intent.service)
     return Rendered(objects=tuple(_limits(settings, intent.namespace, intent.service, target, intent.seconds, None)))
+
+
+@render.register
+def _(intent: NoRetries, settings: KumaSettings) -> Rendered | Unsupported:
+    """A Mesh comes with a MeshRetry for all of it: five retries on a gateway's error, of any method."""
+    target = mesh_service(settings, intent.namespace, intent.service)
+    return Rendered(objects=(_retry(settings, intent.namespace, intent.service, target, {"numRetries": 0}),))
 
 
 def http_route(
@@ -105,12 +115,18 @@ def _limits(
         spec = {"to": [{"targetRef": dict(target), "default": default}]}
         found.append(policy(settings, "MeshTimeout", name, namespace, spec))
     if retry is not None:
-        http: dict[str, Any] = {"numRetries": retry.attempts, "retryOn": [*map(str, retry.codes)] or ["5xx"]}
+        http: dict[str, Any] = {"numRetries": retry.attempts, "retryOn": [*map(str, retry.codes)] or ["5XX"]}
         if retry.per_try:
             http["perTryTimeout"] = duration(retry.per_try)
-        spec = {"to": [{"targetRef": dict(target), "default": {"http": http}}]}
-        found.append(policy(settings, "MeshRetry", name, namespace, spec))
+            # A try that ran into its own limit is a gateway's error to Envoy, which the statuses alone do not cover.
+            http["retryOn"].insert(0, "GatewayError")
+        found.append(_retry(settings, namespace, name, target, http))
     return found
+
+
+def _retry(settings: KumaSettings, namespace: str, name: str, target: Manifest, http: Manifest) -> Manifest:
+    spec = {"to": [{"targetRef": dict(target), "default": {"http": dict(http)}}]}
+    return policy(settings, "MeshRetry", name, namespace, spec)
 
 
 def _rule(settings: KumaSettings, rule: RouteRule, namespace: str, port: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from conformance.intents import (
     ConnectionLimit,
     InLocality,
     LocalityFailover,
+    NoRetries,
     OutlierEjection,
     RateLimit,
     RequestRoute,
@@ -38,6 +39,7 @@ cannot(
 )
 cannot(render, "a client's connections and requests to a service cannot be capped", ConnectionLimit)
 cannot(render, "retries are counted by route, not as a share of the requests in flight", RetryBudget)
+cannot(render, "nothing is tried again by default: there is nothing to set aside", NoRetries)
 cannot(render, "the endpoint that has answered fastest gets the next request, always", RoundRobin, StickyHeader)
 cannot(render, "requests are limited at each server's port, not for a service", RateLimit)
 

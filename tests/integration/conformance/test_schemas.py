@@ -28,6 +28,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "kuma-2": {"version": "2"},
     "cilium": {"ztunnel": True},
 }
+ALSO: Mapping[str, Mapping[str, Any]] = {"kuma-2": {"version": "2", "trust-domain": "example.org"}}
+"""Settings by which a mesh writes other objects for the same definitions."""
 DIGEST = "test.meshproof.io/digest"
 STRICT = [("dryRun", "All"), ("fieldValidation", "Strict"), ("fieldManager", "meshproof-test")]
 
@@ -52,8 +54,9 @@ def server(testrun_uid: str, worker_id: str) -> Iterator[Kube]:
 
 
 def rendered(mesh: str) -> list[tuple[str, Rendered]]:
-    adapter = load(mesh.removesuffix("-2"), SETTINGS.get(mesh))
-    found = [(repr(intent), adapter.render(intent)) for intent in EXAMPLES]
+    settings = [SETTINGS.get(mesh), *([ALSO[mesh]] if mesh in ALSO else [])]
+    adapters = [load(mesh.removesuffix("-2"), one) for one in settings]
+    found = [(repr(intent), adapter.render(intent)) for adapter in adapters for intent in EXAMPLES]
     return [(said, one) for said, one in found if isinstance(one, Rendered)]
 
 

@@ -50,6 +50,14 @@ def test_clients_have_a_service_where_the_mesh_knows_no_pod_without():
             assert ("driver" in names(objects, "Service")) is wanted
 
 
+@pytest.mark.parametrize(("mesh", "account"), [("consul", "driver"), ("istio", None)])
+def test_the_load_driver_runs_as_the_account_of_its_service_where_that_is_its_identity(mesh, account):
+    objects = _objects("ours", "i", meshing(mesh))
+    (driver,) = (one for one in objects if one["kind"] == "Pod")
+    assert driver["spec"].get("serviceAccountName") == account
+    assert ("driver" in names(objects, "ServiceAccount")) is (account is not None)
+
+
 class Served:
     """A client without rights that is served, or refused."""
 

@@ -12,7 +12,8 @@ from conformance import session
 from conformance.adapters import Rendered, load
 from conformance.checks.upheaval import levels
 from conformance.context import Context
-from conformance.intents import MeshMtlsMode, Mode
+from conformance.ground import Ground, Place
+from conformance.intents import Access, AccessRule, Effect, Intent, MeshMtlsMode, Mode
 from conformance.mesh_policies import for_all, in_the_way, marked, withdraw_dead
 from conformance.runner import Options
 from fixtures.kube.runner import RUN_LABEL, RUNNER, runner_name
@@ -86,6 +87,53 @@ def test_a_users_own_policy_stays_as_it_is_and_ends_the_check(name: str):
     assert (
         in_the_way(cast("Any", Objects(policy("one", selector={"matchLabels": {"app": "shop"}}))), ours("istio")) == ()
     )
+
+
+def permission(name: str, target: dict[str, Any], *, mesh: str = "default", **rule: Any) -> dict[str, Any]:
+    meta = {"name": name, "namespace": "kuma-system", "labels": {"kuma.io/mesh": mesh}}
+    return {
+        "kind": "MeshTrafficPermission",
+        "metadata": meta,
+        "spec": {"targetRef": target, "rules": [{"default": rule}]},
+    }
+
+
+def anybody(kind: str = "Prefix", path: str = "") -> list[dict[str, Any]]:
+    return [{"spiffeID": {"type": kind, "value": f"spiffe://default.default.mesh.local{path}"}}]
+
+
+ALL, SHOP = {"kind": "Mesh"}, {"kind": "Dataplane", "labels": {"app": "shop"}}
+CLIENTS = AccessRule(accounts=(("ns", "client"),))
+
+
+def applied(cluster: Objects, intent: Intent) -> None:
+    ground = Ground("g", (Place("in", meshed=True),), ())
+    Context(cast("Any", cluster), load("kuma"), ground, run="r", image="i", alpha=0.01).apply(intent)
+
+
+@pytest.mark.parametrize("way", ["allow", "allowWithShadowDeny"])
+def test_an_allowance_of_the_users_for_the_whole_mesh_leaves_authorization_open(way: str):
+    """Kuma's allowances by identity add up: no permission of ours closes what one for the mesh has opened."""
+    rule: dict[str, Any] = {way: anybody()}
+    users = permission("allow-all", ALL, **rule)
+    cluster = Objects(users)
+    with pytest.raises(EnvironmentProblem, match="MeshTrafficPermission kuma-system/allow-all holds"):
+        applied(cluster, Access("some", "ns", "web", Effect.ALLOW, (CLIENTS,)))
+    assert cluster.items == {"allow-all": users}
+    applied(cluster, Access("some", "ns", "web", Effect.DENY, (CLIENTS,)))
+    assert set(cluster.items) == {"allow-all", "some-0"}
+
+
+def test_permissions_for_others_leave_authorization_as_it_is():
+    cluster = Objects(
+        permission("shop", SHOP, allow=anybody()),
+        permission("far", ALL, mesh="far", allow=anybody()),
+        permission("monitoring", ALL, allow=anybody(path="/ns/monitoring")),
+        permission("one", ALL, allow=anybody("Exact", "/ns/ns/sa/client")),
+        permission("nobody", ALL, deny=anybody()),
+    )
+    applied(cluster, Access("some", "ns", "web", Effect.ALLOW, (CLIENTS,)))
+    assert {"web-is-called", "some-0"} < set(cluster.items)
 
 
 def test_a_policy_may_be_in_no_namespace():

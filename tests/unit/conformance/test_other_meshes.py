@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +14,8 @@ from conformance import intents
 from conformance.adapters import Rendered, Unsupported, load
 from conformance.adapters.words import NO_WORDS
 from conformance.catalogue import grounds
+from conformance.checks.authorization import Ask, within
+from conformance.context import Context, NotExpressible
 from conformance.ground import render_ground, unfit
 from conformance.intents import (
     Access,
@@ -27,8 +30,11 @@ from conformance.intents import (
     Mode,
     MtlsMode,
     NoInject,
+    NoRetries,
     OutlierEjection,
+    RequestMatch,
     RequestRoute,
+    Retry,
     RotateRoot,
     RouteRule,
     RouteTimeout,
@@ -167,6 +173,78 @@ def test_kuma_has_no_identity_by_service_account_before_meshidentity():
     assert isinstance(load("kuma", {"version": "2"}).identity("ns", "sa"), Unsupported)
 
 
+def test_kuma_2_permits_by_identity_where_a_meshidentity_names_its_workloads():
+    """Proxies with a workload identity ignore `from`, and without `rules` they deny everything."""
+    by_name = {"version": "2", "trust-domain": "example.org"}
+    assert load("kuma", by_name).identity("ns", "sa") == "spiffe://example.org/ns/ns/sa/sa"
+    (opened,) = objects("kuma", Inject(Scope.POD, "web"), **by_name)
+    assert opened["spec"]["rules"] == [
+        {"default": {"allow": [{"spiffeID": {"type": "Prefix", "value": "spiffe://example.org"}}]}}
+    ]
+    closed, permission = objects("kuma", allowed(CLIENT), **by_name)
+    assert whom(closed["spec"]["rules"][0]["default"]["allow"]) == ["Exact spiffe://example.org/nobody"]
+    allowance = permission["spec"]["rules"][0]["default"]["allow"]
+    assert whom(allowance) == ["Exact spiffe://example.org/ns/other/sa/client"]
+    assert not any("from" in one["spec"] for one in (opened, closed, permission))
+    assert "before MeshIdentity" in declared("kuma", allowed(CLIENT), version="2")
+
+
+IDENTITY: dict[str, Any] = {"metadata": {"name": "all"}, "spec": {"selector": {"dataplane": {}}}}
+OF_ANOTHER_MESH = {**IDENTITY, "metadata": {"name": "far", "labels": {"kuma.io/mesh": "far"}}}
+TRUST_ONLY = {**IDENTITY, "spec": {"selector": {}}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "identities", "mtls", "problem"),
+    [
+        ({}, [IDENTITY], False, ""),
+        ({}, [], False, "create a MeshIdentity in kuma-system"),
+        ({"version": "2"}, [], True, ""),
+        ({"version": "2"}, [], False, "enable mtls in the Mesh default"),
+        ({"version": "2"}, [IDENTITY], True, "--set trust-domain=default.default.mesh.local"),
+        ({"version": "2"}, [OF_ANOTHER_MESH, TRUST_ONLY], True, ""),
+        ({"version": "2", "trust-domain": "example.org"}, [IDENTITY], False, ""),
+        ({"version": "2", "trust-domain": "example.org"}, [TRUST_ONLY], True, "or give no trust-domain"),
+    ],
+)
+def test_kuma_says_which_identities_it_was_not_told_of(settings, identities, mtls, problem):
+    available = {"status": {"availableReplicas": 1}}
+    mesh = {"spec": {"mtls": {"enabledBackend": "ca-1"}} if mtls else {}}
+    kube = SimpleNamespace(list=lambda *_: identities, get=lambda _, kind, *__: mesh if kind == "Mesh" else available)
+    said = load("kuma", settings).problem(cast("Any", kube))
+    assert problem in said
+    assert bool(said) is bool(problem)
+
+
+def test_kuma_sends_what_no_rule_matches_to_the_service_itself():
+    known = RouteRule(TO_V1, (RequestMatch(prefix="/known"),))
+    assert "no rule of a route matches" in declared("kuma", RequestRoute(*WEB, (known,)))
+    assert objects("kuma", RequestRoute(*WEB, (known, RouteRule(TO_V1))))
+    assert objects("kuma", RequestRoute(*WEB, (known, RouteRule(TO_V1, (RequestMatch(),)))))
+
+
+def retried(intent: Intent) -> dict[str, Any]:
+    (policy,) = (one for one in objects("kuma", intent) if one["kind"] == "MeshRetry")
+    found: dict[str, Any] = policy["spec"]["to"][0]["default"]["http"]
+    return found
+
+
+def test_kuma_tries_again_what_ran_into_its_own_limit():
+    by_try = RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2, (504,), 0.4)),))
+    assert retried(by_try) == {"numRetries": 2, "retryOn": ["GatewayError", "504"], "perTryTimeout": "400ms"}
+    by_status = RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2, (503,))),))
+    assert retried(by_status) == {"numRetries": 2, "retryOn": ["503"]}
+    assert retried(RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2)),)))["retryOn"] == ["5XX"]
+
+
+def test_where_nobody_asks_for_retries_kumas_own_default_does_not_either():
+    """A Mesh is created with a MeshRetry for all of it, by which a POST with a 503 would arrive six times."""
+    assert retried(NoRetries("ns", "plain")) == {"numRetries": 0}
+    ground = next(one for one in grounds() if one.name == "rs")
+    (layer,) = (one for one in render_ground(ground, load("kuma"), run="r", image="i") if one.namespace == "mp-r-rs-in")
+    assert [one["metadata"]["name"] for one in layer.objects if one["kind"] == "MeshRetry"] == ["plain"]
+
+
 def test_kuma_splits_by_service():
     (route,) = objects("kuma", WeightedRoute(*WEB, ((V1, 90), (V2, 10)), MARK))
     marked, shares = route["spec"]["to"][0]["rules"]
@@ -195,7 +273,7 @@ def test_consul_weights_are_percentages():
 def test_consul_prefixes_end_with_a_segment():
     rule = next(one for one in EXAMPLES if isinstance(one, RequestRoute) and (one.rules[0].rewrite or None))
     router = next(one for one in objects("consul", rule) if one["kind"] == "ServiceRouter")
-    routes = router["spec"]["routes"][1:]
+    routes = router["spec"]["routes"][1:3]
     assert [one["match"]["http"] for one in routes] == [{"pathExact": "/old"}, {"pathPrefix": "/old/"}]
     assert [one["destination"]["prefixRewrite"] for one in routes] == ["/new", "/new/"]
 
@@ -267,8 +345,8 @@ def test_where_namespaces_cannot_opt_in_every_pod_does():
 
 def test_a_mesh_that_starts_pods_of_one_service_only_is_not_asked_for_others():
     fit = {one.name for one in grounds() if not unfit(one, load("consul"))}
-    assert {"mtls", "authz", "inj"} <= fit
-    assert not {"wt", "rt", "tel"} & fit  # the last has a pod of no Service
+    assert {"mtls", "authz", "inj", "gw"} <= fit  # the last has a pod of no Service, which then gets one
+    assert not {"wt", "rt"} & fit
     assert not any(unfit(one, load("istio")) for one in grounds())
     found = fitting(chosen(Wish(only="WT,MTLS-01")), load("consul"))
     assert found.grounds == ("mtls",)
@@ -283,6 +361,77 @@ def test_clients_get_a_service_where_the_mesh_asks_for_it():
         return {item["metadata"]["name"] for layer in layers for item in layer.objects if item["kind"] == "Service"}
 
     assert services("consul") - services("istio") == {"client"}
+
+
+def rendered(mesh: str, ground: str, place: str, kind: str) -> dict[str, dict[str, Any]]:
+    """The objects of a kind in a place of a ground, by name."""
+    found = next(one for one in grounds() if one.name == ground)
+    layers = {one.namespace: one for one in render_ground(found, load(mesh), run="r", image="i")}
+    objects = layers[f"mp-r-{ground}-{place}"].objects
+    return {one["metadata"]["name"]: dict(one) for one in objects if one["kind"] == kind}
+
+
+def test_where_services_are_identities_a_client_runs_as_the_account_of_its_services_name():
+    """With ACLs Consul starts no pod whose service account is called otherwise than its service."""
+    for mesh, account in (("consul", "client"), ("linkerd", None)):
+        assert rendered(mesh, "mtls", "in", "Pod")["client"]["spec"].get("serviceAccountName") == account
+        assert ("client" in rendered(mesh, "mtls", "in", "ServiceAccount")) is (account is not None)
+        assert rendered(mesh, "mtls", "out", "Pod")["outsider"]["spec"].get("serviceAccountName") is None
+
+
+def test_a_pod_of_no_service_gets_one_where_the_mesh_asks_for_it():
+    assert "bystander" in rendered("consul", "gw", "lax", "Service")
+    assert "bystander" not in rendered("linkerd", "gw", "lax", "Service")
+
+
+def test_every_server_in_consul_may_be_called_whatever_the_default_of_its_acls_is():
+    opened = rendered("consul", "mtls", "in", "ServiceIntentions")
+    assert opened["server"]["spec"]["sources"] == [{"name": "*", "action": "allow"}]
+    assert opened["server"]["spec"]["destination"] == {"name": "server"}
+    assert not rendered("consul", "mtls", "out", "ServiceIntentions")
+    # A pod's service is called like its workload, also where several share one label.
+    shared = rendered("consul", "wt", "in", "ServiceIntentions")
+    assert {"web-v1", "web-v2"} <= set(shared)
+
+
+def context(mesh: str, ground: str) -> Context:
+    found = next(one for one in grounds() if one.name == ground)
+    return Context(cast("Any", Applied()), load(mesh), found, run="r", image="i", alpha=0.01)
+
+
+class Applied:
+    """A cluster that keeps what is applied."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = []
+
+    def apply(self, item: dict[str, Any]) -> None:
+        self.items.append(item)
+
+
+def test_a_mesh_that_knows_one_port_of_a_pod_is_not_asked_on_others():
+    """Consul's community edition leads every port to the application of the first."""
+    consul = context("consul", "mtls")
+    assert consul.url("server").endswith(":8080/")
+    for port in (7070, 9090):
+        with pytest.raises(NotExpressible, match=f"one port of a pod only, which is not {port}"):
+            consul.url("server", port)
+        assert context("linkerd", "mtls").url("server", port)
+    asks = [Ask("client", wanted=True, port=port) for port in (8080, 7070, 9090)]
+    assert within(context("consul", "authz"), asks) == asks[:1]
+    assert within(context("kuma", "authz"), asks) == asks
+
+
+def test_a_namespaces_mode_is_told_of_each_workload_where_a_mesh_has_no_other():
+    for ctx, names in ((context("consul", "mtls"), ["strict", "ports"]), (context("kuma", "mtls"), ["mtls"])):
+        ctx.apply(MtlsMode(ctx.space("strict"), Mode.STRICT))
+        assert [one["metadata"]["name"] for one in cast("Applied", ctx.kube).items] == names
+    consul = context("consul", "mtls")
+    consul.apply(MtlsMode(consul.space("in"), Mode.PERMISSIVE))
+    (one,) = cast("Applied", consul.kube).items  # the other workload there is not in the mesh
+    assert (one["metadata"]["name"], one["spec"]["mutualTLSMode"]) == ("server", "permissive")
+    with pytest.raises(NotExpressible, match="no words for mTLS modes"):
+        context("gateway-api", "mtls").apply(MtlsMode(consul.space("in"), Mode.STRICT))
 
 
 def test_a_namespaces_mode_is_there_before_its_first_pod():
@@ -347,6 +496,46 @@ def test_kumas_webhook_takes_every_permission():
     prefix = "Prefix spiffe://default.default.mesh.local"
     assert whom(named)[0] == prefix
     assert whom(named)[-2:] == [prefix, f"{prefix}/ns/other/sa"]
+
+
+def sources(*rules: AccessRule, **settings: Any) -> list[dict[str, Any]]:
+    """What Consul is told of who may call `web`."""
+    (entry,) = (one for one in objects("consul", allowed(*rules), **settings) if one["kind"] == "ServiceIntentions")
+    assert (entry["metadata"]["name"], entry["spec"]["destination"]) == ("web", {"name": "web"})
+    found: list[dict[str, Any]] = entry["spec"]["sources"]
+    return found
+
+
+def test_consul_puts_an_allowance_in_the_place_of_the_standing_entry():
+    (opened,) = objects("consul", Inject(Scope.POD, "web"))
+    assert (opened["kind"], opened["metadata"]["name"]) == ("ServiceIntentions", "web")
+    closed = {"name": "*", "action": "deny"}
+    assert sources() == [closed]
+    one = AccessRule(accounts=(("other", "client"),))
+    assert sources(one) == [{"name": "client", "action": "allow"}, closed]
+    assert sources(one, mirrored=True)[0] == {"name": "client", "namespace": "other", "action": "allow"}
+    assert sources(AccessRule()) == [{"name": "*", "action": "allow"}]
+
+
+def test_consul_denies_by_a_permission_what_no_other_allows():
+    rest = {"action": "deny", "http": {"pathPrefix": "/"}}
+    report = AccessRule(methods=("GET",), paths=("/report",))
+    orders = AccessRule(accounts=(("ns", "client"),), paths=("/orders/*",), header=("x-a", "1"))
+    read = {"action": "allow", "http": {"pathExact": "/report", "methods": ["GET"]}}
+    ordered = {"pathPrefix": "/orders/", "header": [{"name": "x-a", "exact": "1"}]}
+    # Of two sources the exact one decides alone: it holds what is allowed to everybody too.
+    assert sources(report, orders) == [
+        {"name": "client", "permissions": [read, {"action": "allow", "http": ordered}, rest]},
+        {"name": "*", "permissions": [read, rest]},
+    ]
+    assert sources(AccessRule(methods=("GET",)))[0]["permissions"][0]["http"] == {"pathPrefix": "/", "methods": ["GET"]}
+
+
+def test_consul_declares_what_its_intentions_do_not_say():
+    assert "Enterprise" in declared("consul", allowed(AccessRule(namespaces=("other",))))
+    assert "one port" in declared("consul", allowed(CLIENT))
+    assert "by caller, path, method" in declared("consul", allowed(AccessRule(hosts=("a.example",))))
+    assert "cannot stand beside" in declared("consul", Access("no", "ns", "web", Effect.DENY, (AccessRule(),)))
 
 
 def test_kuma_calls_ports_by_their_names():
