@@ -403,8 +403,13 @@ class Context:
         self._control(pod, ECHO_CONTROL, "/certificate", body)
 
     def sniff(self, pod: Pod, port: int, marker: str, traffic: Callable[[], Sequence[Record]]) -> dict[str, Any]:
-        """What the pod's interface carried on a port while `traffic` ran, and the traffic's records."""
-        self._control(pod, SNIFFER_CONTROL, "/start", {"port": port, "marker": marker})
+        """What the pod's interface carried while `traffic` ran, and the traffic's records.
+
+        Seen are the port, and the one at which the pod's proxy takes the mesh's own traffic, where that is another.
+        """
+        proxy = self.adapter.proxy
+        ports = [port, *([proxy.inbound_port] if proxy and proxy.inbound_port else [])]
+        self._control(pod, SNIFFER_CONTROL, "/start", {"ports": ports, "marker": marker})
         try:
             records = traffic()
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conformance import intents
-from conformance.adapters import Rendered, Unsupported, load
+from conformance.adapters import Proxy, Rendered, Unsupported, load
 from conformance.adapters.words import NO_WORDS
 from conformance.catalogue import grounds
 from conformance.ground import render_ground, unfit
@@ -214,6 +214,7 @@ def test_cilium_changes_no_pods():
     found = load("cilium", {"ztunnel": True}).render(Inject(Scope.NAMESPACE))
     assert found == Rendered(labels={"io.cilium/mtls-enabled": "true"}, per_node=True)
     assert load("cilium").proxy is None
+    assert load("cilium", {"ztunnel": True}).proxy == Proxy("", inbound_port=15008)
 
 
 def test_cilium_puts_a_policy_on_the_cluster_of_the_service_only():
