@@ -201,7 +201,8 @@ class Context:
         `NotExpressible` where the mesh has no words for one, or the cluster's definitions lack a field that it takes.
         """
         rendered = [self.render(intent) for intent in intents]
-        if any(part["kind"] == "Namespace" for one in rendered for part in one.merges):
+        merges = [part for one in rendered for part in one.merges]
+        if any(part["kind"] == "Namespace" and not self._says(part) for part in merges):
             raise NotExpressible(
                 "what its namespace says takes effect for new pods only: pods that run keep what they had"
             )
@@ -212,6 +213,14 @@ class Context:
                 self.kube.patch(part["apiVersion"], part["kind"], meta["name"], part, meta.get("namespace"))
             for item in one.objects:
                 self._apply(item)
+
+    def _says(self, part: Mapping[str, Any]) -> bool:
+        """Whether a namespace says that already. The ground's were created with what stands, so its pods have it."""
+        live = (self.kube.get("v1", "Namespace", part["metadata"]["name"]) or {}).get("metadata", {})
+        return all(
+            part["metadata"].get(field, {}).items() <= (live.get(field) or {}).items()
+            for field in ("labels", "annotations")
+        )
 
     def _apply(self, item: Mapping[str, Any]) -> None:
         """Server-side apply is strict by itself: a field that the kind's definition lacks is refused, not dropped."""

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,6 +19,8 @@ from conformance.checks.authority import look
 from conformance.checks.balancing import _scale
 from conformance.checks.flips import flips
 from conformance.checks.injection_judges import judge_kept
+from conformance.checks.mtls import GROUND, _refused
+from conformance.checks.mtls_judges import HTTP
 from conformance.checks.wide import rolled_out
 from conformance.checks.witness import witness
 from conformance.context import Context, Pod
@@ -67,6 +70,22 @@ def test_mtls_08_leaves_the_ground_permissive_though_a_turn_went_wrong() -> None
     assert found.turns == (("strict", "refused"), ("permissive", "refused"))
     assert ctx.applied == [Mode.STRICT, Mode.PERMISSIVE, Mode.PERMISSIVE]
     assert ctx.watched == [True, False, True]
+
+
+def test_mtls_02_does_not_take_a_probe_that_is_let_in_for_plaintext_that_is() -> None:
+    """Linkerd lets GET requests for a pod's probes in from anywhere, whatever its policy says of all others."""
+    probes = {one.probe for one in GROUND.workloads if one.probe} | {"/ready"}
+
+    def answer(batch: Batch) -> list[Record]:
+        let_in = batch.method == "GET" and urlsplit(batch.url).path in probes
+        one = Record(0.0, 0.1, status=200, reply={}) if let_in else Record(0.0, 0.1, status=403)
+        return [one] * batch.count
+
+    ctx = SimpleNamespace(
+        url=lambda _, port, path, scheme: f"{scheme}://strict:{port}{path}",
+        outsider=lambda: SimpleNamespace(batch=answer),
+    )
+    assert _refused(cast("Context", ctx), "strict", HTTP)
 
 
 def test_id_02_dates_a_certificate_by_the_beginning_of_the_handshake_that_showed_it() -> None:
