@@ -96,6 +96,9 @@ class Rendered:
     """Of an opt-in: every pod must belong to a Service, clients included."""
     one_service: bool = False
     """Of an opt-in: and to no more than one; grounds with other pods cannot be created, and their checks say so."""
+    app_protocols: Mapping[str, str] = field(default_factory=dict)
+    """Of an opt-in: what ports of Services say in `appProtocol`, by protocol ("http", "grpc"; "": nothing); others the
+    protocol itself."""
     authority: Authority | None = None
     header: str = ""
     """A request header's name, where the intent asks for one."""

@@ -113,6 +113,28 @@ def test_linkerd_makes_a_namespace_strict_by_annotation_and_a_workload_by_server
     }
 
 
+def spoken(mesh: str) -> dict[str, set[str]]:
+    """What Services of the ground of routes say of their ports' protocols, by the ports' names."""
+    ground = next(one for one in grounds() if one.name == "rt")
+    found: dict[str, set[str]] = {}
+    for layer in render_ground(ground, load(mesh), run="r", image="i"):
+        for item in layer.objects:
+            for port in item["spec"]["ports"] if item["kind"] == "Service" else ():
+                found.setdefault(port["name"], set()).add(port.get("appProtocol", ""))
+    return found
+
+
+@pytest.mark.parametrize("mesh", ["cilium", "consul", "gateway-api", "istio", "kuma", "refmesh", "none"])
+def test_services_say_the_protocol_of_each_port(mesh):
+    found = spoken(mesh)
+    assert found == {name: {name} for name in found}
+    assert {"http", "grpc"} <= found.keys()
+
+
+def test_linkerd_finds_out_http_by_itself_and_is_told_grpc_as_http2():
+    assert spoken("linkerd") == {"http": {""}, "grpc": {"kubernetes.io/h2c"}}
+
+
 def test_linkerd_ejects_without_a_bound_only():
     assert "bounded" in declared("linkerd", OutlierEjection(*WEB, 5, 1.0, 2.5, 50, MARK))
     found = load("linkerd").render(OutlierEjection(*WEB, 5, 1.0, 2.5, 100, MARK))
