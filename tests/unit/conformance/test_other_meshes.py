@@ -160,6 +160,12 @@ def test_linkerd_keeps_a_routes_limits_in_annotations():
     assert "the same for all" in declared("linkerd", mixed)
 
 
+def test_linkerd_is_asked_what_it_says_of_a_filter_that_it_does_not_know():
+    odd = RequestRoute(*WEB, (RouteRule(TO_V1, unknown_filter="odd"),))
+    (route,) = objects("linkerd", odd)
+    assert route["spec"]["rules"][0]["filters"][0]["type"] == "ExtensionRef"
+
+
 # -- Kuma --------------------------------------------------------------------------------------------------------------
 
 
