@@ -350,6 +350,13 @@ def test_linkerd_denies_on_every_port_and_lets_in_by_identity():
     assert "allowances only" in declared("linkerd", Access("no", "ns", "web", Effect.DENY, (CLIENT,)))
 
 
+def test_linkerd_lets_nobody_in_by_accounts_and_namespaces_that_do_not_meet():
+    found = objects("linkerd", allowed(AccessRule(accounts=(("other", "client"),), namespaces=("third",))))
+    assert {one["kind"] for one in found} == {"Server"}
+    both = objects("linkerd", allowed(AccessRule(accounts=(("other", "client"),), namespaces=("other",))))
+    assert {one["kind"] for one in both} == {"Server", "MeshTLSAuthentication", "AuthorizationPolicy"}
+
+
 def test_kuma_puts_an_allowance_in_the_place_of_the_standing_permission():
     (opened,) = objects("kuma", Inject(Scope.POD, "web"))
     closed, permission = objects("kuma", allowed(CLIENT))
