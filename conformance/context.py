@@ -41,6 +41,10 @@ __all__ = [
 T = TypeVar("T")
 _UNDECLARED = re.compile(r'(\S+): field not declared in schema|unknown field "([^"]+)"')
 """How the API server says that the definition of a kind has no such field: to a server-side apply, and otherwise."""
+_UNLISTED = re.compile(r"([^\s\[]\S*): Unsupported value: (\S+): supported values")
+"""How it says that the definition of a kind lists other values for a field."""
+GATEWAY_API = "gateway.networking.k8s.io/"
+"""Its definitions are the cluster's and no mesh's own: which release they are of, a mesh need not say."""
 LOOKS = 3
 """The least number of looks at whether a configuration is in force."""
 LOOK_SECONDS = 0.3
@@ -198,7 +202,7 @@ class Context:
     def apply(self, *intents: Intent) -> None:
         """Put intents into the cluster. They go with the ground's namespaces.
 
-        `NotExpressible` where the mesh has no words for one, or the cluster's definitions lack a field that it takes.
+        `NotExpressible` where the mesh has no words for one, or the cluster's definitions lack what it takes.
         """
         rendered = [self.render(intent) for intent in intents]
         merges = [part for one in rendered for part in one.merges]
@@ -230,6 +234,9 @@ class Context:
             if lacking := _UNDECLARED.search(error.message):
                 field = (lacking[1] or lacking[2]).removeprefix(".")
                 raise NotExpressible(f"this cluster's definition of {item['kind']} has no {field}") from error
+            if item["apiVersion"].startswith(GATEWAY_API) and (other := _UNLISTED.search(error.message)):
+                what = f"{other[2]} for {other[1]}"
+                raise NotExpressible(f"this cluster's definition of {item['kind']} does not list {what}") from error
             raise
 
     def remove(self, *objects: Mapping[str, Any]) -> None:

@@ -178,6 +178,27 @@ def test_a_field_that_the_clusters_definitions_lack_is_nothing_a_mesh_failed_at(
         Intents(Rendered(objects=(ROUTE,)), refused).put()
 
 
+LISTED = (
+    'HTTPRoute "moved" is invalid: spec.rules[1].requestRedirect.statusCode: Unsupported value: 303: supported values'
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (f'{LISTED}: "301", "302"', "spec.rules[1].requestRedirect.statusCode"),
+        ('it is invalid: [statusCode: Unsupported value: 303: supported values: "301", <nil>: Invalid', "statusCode"),
+    ],
+)
+def test_a_value_that_the_clusters_gateway_api_is_too_old_for_is_nothing_a_mesh_failed_at(message, told):
+    answer = ApiProblem("refused", status=422, message=message)
+    route = {**ROUTE, "apiVersion": "gateway.networking.k8s.io/v1"}
+    with pytest.raises(NotExpressible, match=f"does not list 303 for {re.escape(told)}$"):
+        Intents(Rendered(objects=(route,)), answer).put()
+    with pytest.raises(ApiProblem, match="refused"):  # a mesh's own kind lists what the mesh knows
+        Intents(Rendered(objects=(ROUTE,)), answer).put()
+
+
 def test_what_only_new_pods_take_over_is_not_told_to_running_ones():
     made = Intents(Rendered(merges=(SERVICE,), objects=(ROUTE,)))
     made.put()
