@@ -42,6 +42,10 @@ __all__ = [
 T = TypeVar("T")
 _UNDECLARED = re.compile(r'(\S+): field not declared in schema|unknown field "([^"]+)"')
 """How the API server says that the definition of a kind has no such field: to a server-side apply, and otherwise."""
+_UNLISTED = re.compile(r"([^\s\[]\S*): Unsupported value: (\S+): supported values")
+"""How it says that the definition of a kind lists other values for a field."""
+GATEWAY_API = "gateway.networking.k8s.io/"
+"""Its definitions are the cluster's and no mesh's own: which release they are of, a mesh need not say."""
 LOOKS = 3
 """The least number of looks at whether a configuration is in force."""
 LOOK_SECONDS = 0.3
@@ -206,10 +210,11 @@ class Context:
     def apply(self, *intents: Intent) -> None:
         """Put intents into the cluster. They go with the ground's namespaces.
 
-        `NotExpressible` where the mesh has no words for one, or the cluster's definitions lack a field that it takes.
+        `NotExpressible` where the mesh has no words for one, or the cluster's definitions lack what it takes.
         """
         rendered = [self.render(one) for intent in intents for one in self._spelled(intent)]
-        if any(part["kind"] == "Namespace" for one in rendered for part in one.merges):
+        merges = [part for one in rendered for part in one.merges]
+        if any(part["kind"] == "Namespace" and not self._says(part) for part in merges):
             raise NotExpressible(
                 "what its namespace says takes effect for new pods only: pods that run keep what they had"
             )
@@ -231,6 +236,14 @@ class Context:
         told = [self.adapter.render(one) for one in each]
         return each if each and not any(isinstance(one, Unsupported) for one in told) else (intent,)
 
+    def _says(self, part: Mapping[str, Any]) -> bool:
+        """Whether a namespace says that already. The ground's were created with what stands, so its pods have it."""
+        live = (self.kube.get("v1", "Namespace", part["metadata"]["name"]) or {}).get("metadata", {})
+        return all(
+            part["metadata"].get(field, {}).items() <= (live.get(field) or {}).items()
+            for field in ("labels", "annotations")
+        )
+
     def _apply(self, item: Mapping[str, Any]) -> None:
         """Server-side apply is strict by itself: a field that the kind's definition lacks is refused, not dropped."""
         try:
@@ -239,6 +252,9 @@ class Context:
             if lacking := _UNDECLARED.search(error.message):
                 field = (lacking[1] or lacking[2]).removeprefix(".")
                 raise NotExpressible(f"this cluster's definition of {item['kind']} has no {field}") from error
+            if item["apiVersion"].startswith(GATEWAY_API) and (other := _UNLISTED.search(error.message)):
+                what = f"{other[2]} for {other[1]}"
+                raise NotExpressible(f"this cluster's definition of {item['kind']} does not list {what}") from error
             raise
 
     def remove(self, *objects: Mapping[str, Any]) -> None:
@@ -421,8 +437,13 @@ class Context:
         self._control(pod, ECHO_CONTROL, "/certificate", body)
 
     def sniff(self, pod: Pod, port: int, marker: str, traffic: Callable[[], Sequence[Record]]) -> dict[str, Any]:
-        """What the pod's interface carried on a port while `traffic` ran, and the traffic's records."""
-        self._control(pod, SNIFFER_CONTROL, "/start", {"port": port, "marker": marker})
+        """What the pod's interface carried while `traffic` ran, and the traffic's records.
+
+        Seen are the port, and the one at which the pod's proxy takes the mesh's own traffic, where that is another.
+        """
+        proxy = self.adapter.proxy
+        ports = [port, *([proxy.inbound_port] if proxy and proxy.inbound_port else [])]
+        self._control(pod, SNIFFER_CONTROL, "/start", {"ports": ports, "marker": marker})
         try:
             records = traffic()
         finally:

@@ -193,7 +193,7 @@ def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> 
         marks = render_metadata(adapter, Inject(Scope.NAMESPACE)) if one.meshed else Rendered()
         objects: list[Manifest] = [*marks.objects]
         objects.extend(item for item in standing if item["metadata"]["namespace"] == space)
-        objects.extend(_service(svc, space) for svc in _services(ground, adapter) if svc.place == one.name)
+        objects.extend(_service(svc, space, adapter) for svc in _services(ground, adapter) if svc.place == one.name)
         for workload in (workload for workload in ground.workloads if workload.place == one.name):
             objects.extend(_callable(workload, one, adapter))
             objects.extend(_workload(workload, one, space, adapter, image))
@@ -269,9 +269,13 @@ def unfit(ground: Ground, adapter: Adapter) -> str:
     return ""
 
 
-def _service(svc: Svc, space: str) -> Manifest:
+def _service(svc: Svc, space: str, adapter: Adapter) -> Manifest:
     selector = {"app": svc.app} | ({"version": svc.version} if svc.version else {})
-    return service(svc.name, space, selector, [(name, PORTS[name]) for name in svc.ports], headless=svc.headless)
+    ports = [(name, PORTS[name]) for name in svc.ports]
+    protocols: dict[str, str] = {}
+    for scope in Scope:
+        protocols |= render_metadata(adapter, Inject(scope)).app_protocols
+    return service(svc.name, space, selector, ports, headless=svc.headless, app_protocols=protocols)
 
 
 def _workload(workload: Workload, place: Place, space: str, adapter: Adapter, image: str) -> Sequence[Manifest]:

@@ -41,16 +41,18 @@ class Authority:
 
 @dataclass(frozen=True)
 class Proxy:
-    """The sidecar that a mesh puts into pods."""
+    """The sidecar that a mesh puts into pods, or what stands in for one there."""
 
     container: str
-    """Name of its container, a native sidecar (among the init containers) or not."""
+    """Name of its container, a native sidecar (among the init containers) or not; "" where it runs outside of them."""
     admin_port: int | None = None
     """Envoy's admin port on the pod's loopback; None where it has none."""
     alpn: tuple[str, ...] = ()
     """Protocols offered in a handshake by which it knows the mesh's own TLS from an application's; () where any is."""
     named_by_identity: bool = False
     """Whether it takes a handshake for the mesh's own only where the server name is the workload's identity."""
+    inbound_port: int | None = None
+    """Port of the pod's address to which other proxies bring its traffic; None: to the application's own port."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ class Rendered:
     """Of an opt-in: and to no more than one; grounds with other pods cannot be created, and their checks say so."""
     one_port: int = 0
     """Of an opt-in: the only port of a pod that the mesh knows; 0 where it knows all."""
+    app_protocols: Mapping[str, str] = field(default_factory=dict)
+    """Of an opt-in: what ports of Services say in `appProtocol`, by protocol ("http", "grpc"; "": nothing); others the
+    protocol itself."""
     authority: Authority | None = None
     rivals: tuple[Rival, ...] = ()
     """None of them may be there, or nothing can be judged of the intent."""

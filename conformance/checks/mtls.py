@@ -36,6 +36,9 @@ __all__ = ["GROUND", "attempt"]
 ATTEMPTS = 20
 """Connections per claim. A policy is in force or not: this is no percentage, the number only guards against a fluke."""
 
+GATE = "/gate"
+"""The path by which plaintext is asked whether a policy is in force."""
+
 
 def strict_namespace(spaces: Mapping[str, str]) -> MtlsMode:
     """Everything in the namespace refuses plaintext."""
@@ -131,10 +134,13 @@ def _spaces(ctx: Context) -> dict[str, str]:
 
 
 def _refused(ctx: Context, workload: str, port: int) -> bool:
-    """Whether a row of plaintext requests is refused: the mark of a strict policy."""
+    """Whether a row of plaintext requests is refused: the mark of a strict policy.
+
+    They ask for no probe's path: a mesh lets probes in under a strict policy too, and some, as Linkerd, from anywhere.
+    """
     scheme = "tcp" if port == TCP else "http"
     batch = Batch(
-        url=ctx.url(workload, port, "" if port == TCP else "/", scheme),
+        url=ctx.url(workload, port, "" if port == TCP else GATE, scheme),
         protocol=PROTOCOL[port],
         count=3,
         concurrency=3,

@@ -5,13 +5,15 @@ Each case is asked over a route by version and over one by service, so that a me
 
 from __future__ import annotations
 
+import contextlib
+
 from conformance.catalogue import check
 from conformance.checks.cases import Asked, Case, judge_cases
 from conformance.checks.routing_ground import GROUND, TO_V1, TO_V2, both, offer
-from conformance.context import Context, Gate
+from conformance.context import Context, Gate, NotExpressible
 from conformance.intents import HeaderEdit, Redirect, RequestMatch, Rewrite, RouteRule
 
-__all__ = ["HEADER_CASES", "MATCH_CASES", "ORDER_CASES", "REDIRECT_CASES", "REWRITE_CASES"]
+__all__ = ["HEADER_CASES", "MATCH_CASES", "MOVED_CASES", "ORDER_CASES", "REDIRECT_CASES", "REWRITE_CASES"]
 
 SPEC = "https://gateway-api.sigs.k8s.io/reference/spec/"
 REST = RouteRule(TO_V1)
@@ -166,17 +168,29 @@ def rewrites(ctx: Context) -> tuple[Asked, ...]:
     return both(ctx, "rewrite", REWRITE_CASES)
 
 
-_CODES = (301, 302, 303, 307, 308)
+def _by_code(codes: tuple[int, ...]) -> tuple[RouteRule, ...]:
+    return tuple(
+        RouteRule(matches=(RequestMatch(path=f"/code/{code}"),), redirect=Redirect(code, "http", "x.example", 81, "/y"))
+        for code in codes
+    )
+
+
+def _code_cases(codes: tuple[int, ...]) -> tuple[Case, ...]:
+    return tuple(
+        Case(f"status {code}", f"/code/{code}", status=code, location="http://x.example:81/y") for code in codes
+    )
+
+
+_CODES, _MORE_CODES = (301, 302), (303, 307, 308)
+"""What every mesh must have, and what Gateway API lists since 1.5 and calls extended: definitions of before refuse a
+route that has one, so these have a route of their own."""
 _REDIRECTS = (
     RouteRule(
         matches=(RequestMatch(path="/away"),), redirect=Redirect(302, "https", "elsewhere.example", 9443, "/there")
     ),
     RouteRule(matches=(RequestMatch(path="/kept"),), redirect=Redirect(302, "https", "elsewhere.example", 9443)),
     RouteRule(matches=(RequestMatch(path="/secure"),), redirect=Redirect(301, "https", "elsewhere.example")),
-    *(
-        RouteRule(matches=(RequestMatch(path=f"/code/{code}"),), redirect=Redirect(code, "http", "x.example", 81, "/y"))
-        for code in _CODES
-    ),
+    *_by_code(_CODES),
     REST,
 )
 offer(
@@ -190,13 +204,15 @@ offer(
     ),
     ordered=_REDIRECTS,
 )
+offer("moved", (*_by_code(_MORE_CODES), REST))
 REDIRECT_CASES = (
     Case("everything replaced", "/away?x=1", status=302, location="https://elsewhere.example:9443/there?x=1"),
     Case("path kept", "/kept?x=1", status=302, location="https://elsewhere.example:9443/kept?x=1"),
     Case("the scheme's own port", "/secure", status=301, location="https://elsewhere.example/secure"),
-    *(Case(f"status {code}", f"/code/{code}", status=code, location="http://x.example:81/y") for code in _CODES),
+    *_code_cases(_CODES),
     Case("another rule", "/stay", version="v1"),
 )
+MOVED_CASES = _code_cases(_MORE_CODES)
 PREFIX_CASES = (
     Case("prefix replaced", "/part/a?x=1", status=302, location="https://elsewhere.example:9443/piece/a?x=1"),
 )
@@ -212,8 +228,11 @@ PREFIX_CASES = (
     reference=f"{SPEC}#httprequestredirectfilter",
 )
 def redirects(ctx: Context) -> tuple[Asked, ...]:
-    """Status and `Location`, compared as URLs."""
-    return both(ctx, "redirect", REDIRECT_CASES, more=PREFIX_CASES)
+    """Status and `Location`, compared as URLs. The newer statuses only where the cluster and the mesh have them."""
+    found = both(ctx, "redirect", REDIRECT_CASES, more=PREFIX_CASES)
+    with contextlib.suppress(NotExpressible):
+        found += both(ctx, "moved", MOVED_CASES)
+    return found
 
 
 def _goes(to: str, *matches: RequestMatch) -> RouteRule:

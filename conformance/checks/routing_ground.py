@@ -15,7 +15,7 @@ from conformance.intents import Backend, Intent, Marker, RequestRoute, RouteRule
 __all__ = ["DEPOT", "GROUND", "NOWHERE", "STANDING", "TO_V1", "TO_V2", "V1", "V2", "V3", "both", "offer", "one"]
 
 By = Literal["version", "service"]
-ROUTED = ("match", "fallback", "headers", "rewrite", "redirect", "order")
+ROUTED = ("match", "fallback", "headers", "rewrite", "redirect", "moved", "order")
 """Services that are routed in both ways: by version as `<name>-version`, by service as `<name>-service`."""
 SINGLE = ("missing", "ported", "shop", "granted", "late", "odd", "calls", "bystander")
 TWO_PORTS = ("ported", "calls")

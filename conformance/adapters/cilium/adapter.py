@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from conformance.adapters.base import Rendered, Unsupported
+from conformance.adapters.base import Proxy, Rendered, Unsupported
 from conformance.adapters.installed import deployment_problem, deployment_version
 from conformance.intents import Intent
 from fixtures.kube import Kube
@@ -14,17 +14,21 @@ from .base import CiliumSettings, render
 
 __all__ = ["Cilium", "CiliumSettings"]
 
+HBONE_PORT = 15008
+"""At which ztunnel takes the mesh's traffic to a pod."""
+
 
 class Cilium:
     """Renders intents for Cilium. Pure but for `version`, `problem` and `dump`, which read the cluster."""
 
     name = "cilium"
     title = "Cilium Service Mesh (per node, no sidecar)"
-    proxy = None
     Settings = CiliumSettings
 
     def __init__(self, settings: CiliumSettings | None = None) -> None:
         self.settings = settings or CiliumSettings()
+        # ztunnel runs on the node, and takes its HBONE connections inside of each pod's network namespace.
+        self.proxy = Proxy("", inbound_port=HBONE_PORT) if self.settings.ztunnel else None
 
     def render(self, intent: Intent) -> Rendered | Unsupported:
         """The intent in Cilium's words."""

@@ -15,6 +15,8 @@ from .base import ConsulSettings, render
 __all__ = ["Consul", "ConsulSettings"]
 
 ADMIN_PORT = 19000
+INBOUND_PORT = 20000
+"""With which consul-k8s registers every proxy: `ProxyDefaultInboundPort`."""
 
 
 class Consul:
@@ -22,7 +24,7 @@ class Consul:
 
     name = "consul"
     title = "Consul on Kubernetes"
-    proxy = Proxy("consul-dataplane", ADMIN_PORT)
+    proxy = Proxy("consul-dataplane", ADMIN_PORT, inbound_port=INBOUND_PORT)
     Settings = ConsulSettings
 
     def __init__(self, settings: ConsulSettings | None = None) -> None:

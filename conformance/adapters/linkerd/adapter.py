@@ -16,6 +16,8 @@ from .base import LinkerdSettings, render
 __all__ = ["Linkerd", "LinkerdSettings"]
 
 ADMIN_PORT = 4191
+INBOUND_PORT = 4143
+"""Where proxies meet since 2.18, whose outbound transport mode is `transport-header` unless an install says else."""
 PAGES = {"metrics.txt": "/metrics", "env.json": "/env.json"}
 
 
@@ -24,7 +26,7 @@ class Linkerd:
 
     name = "linkerd"
     title = "Linkerd"
-    proxy = Proxy("linkerd-proxy", named_by_identity=True)
+    proxy = Proxy("linkerd-proxy", named_by_identity=True, inbound_port=INBOUND_PORT)
     Settings = LinkerdSettings
 
     def __init__(self, settings: LinkerdSettings | None = None) -> None:

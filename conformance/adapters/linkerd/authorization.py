@@ -43,6 +43,8 @@ def _let_in(intent: Access, name: str, rule: AccessRule) -> Iterator[Manifest]:
     callers = accounts or namespaces
     if accounts and namespaces:  # both must hold
         callers = [one for one in accounts if one["namespace"] in rule.namespaces]
+        if not callers:  # the rule lets nobody in, and the servers deny what no policy allows
+            return
     kind = "MeshTLSAuthentication" if callers else "NetworkAuthentication"
     spec: Manifest = {"identityRefs": callers} if callers else ANYBODY
     yield manifest(f"{POLICY}/v1alpha1", kind, name, intent.namespace, spec)

@@ -8,10 +8,14 @@ from conformance.intents import Bypass, Inject, NoInject
 
 from .base import LinkerdSettings, render
 
+APP_PROTOCOLS = {"http": "", "grpc": "kubernetes.io/h2c"}
+"""Since 2.18 "http" means HTTP/1 alone, without any HTTP/1 and HTTP/2 are told apart, and a name that Linkerd does not
+know, as "grpc", makes a port opaque: its routes hold for nothing."""
+
 
 @render.register
 def _(intent: Inject, settings: LinkerdSettings) -> Rendered | Unsupported:
-    return Rendered(annotations={"linkerd.io/inject": "enabled"})
+    return Rendered(annotations={"linkerd.io/inject": "enabled"}, app_protocols=APP_PROTOCOLS)
 
 
 @render.register

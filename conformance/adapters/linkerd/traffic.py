@@ -44,7 +44,7 @@ cannot(render, "the endpoint that has answered fastest gets the next request, al
 cannot(render, "requests are limited at each server's port, not for a service", RateLimit)
 
 ACCRUAL = "balancer.linkerd.io/failure-accrual"
-LACKING = {"rewrite": "rewrites", "mirror": "mirrors", "fault": "faults", "unknown_filter": "filters of other kinds"}
+LACKING = {"rewrite": "rewrites", "mirror": "mirrors", "fault": "faults"}
 
 
 @render.register(WeightedRoute)

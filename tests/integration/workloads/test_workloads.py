@@ -93,7 +93,7 @@ def test_the_sniffer_sees_plaintext_and_tls(kube, space, client):
     address, own = pod["status"]["podIP"], kube.get("v1", "Pod", "client", space)["status"]["podIP"]
 
     def seen(port, scheme):
-        sniffer.order("POST", "/start", {"port": port, "marker": "look-for-me"})
+        sniffer.order("POST", "/start", {"ports": [port], "marker": "look-for-me"})
         assert all(record.ok for record in client.batch(Batch(f"{scheme}://{address}:{port}/look-for-me", count=5)))
         return sniffer.order("POST", "/stop")
 

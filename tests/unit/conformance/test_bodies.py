@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 
 from conformance.adapters import Rendered, load
 from conformance.certificates import token_for
-from conformance.checks import joining, routing_copies
+from conformance.checks import joining, routing, routing_copies
 from conformance.checks.admission import kept
 from conformance.checks.authority import look
 from conformance.checks.balancing import _scale
+from conformance.checks.cases import Asked, Case
 from conformance.checks.flips import flips
 from conformance.checks.injection_judges import judge_kept
+from conformance.checks.mtls import GROUND, _refused
+from conformance.checks.mtls_judges import HTTP
 from conformance.checks.wide import rolled_out
 from conformance.checks.witness import witness
-from conformance.context import Context, Pod
+from conformance.context import Context, NotExpressible, Pod
 from conformance.forgery import forge
 from conformance.intents import Mode, MtlsMode
 from conformance.pulse import STEADY, Pulse
@@ -72,12 +76,44 @@ def test_mtls_08_leaves_the_ground_permissive_though_a_turn_went_wrong() -> None
     assert ctx.watched == [True, False, True]
 
 
+def test_mtls_02_does_not_take_a_probe_that_is_let_in_for_plaintext_that_is() -> None:
+    """Linkerd lets GET requests for a pod's probes in from anywhere, whatever its policy says of all others."""
+    probes = {one.probe for one in GROUND.workloads if one.probe} | {"/ready"}
+
+    def answer(batch: Batch) -> list[Record]:
+        let_in = batch.method == "GET" and urlsplit(batch.url).path in probes
+        one = Record(0.0, 0.1, status=200, reply={}) if let_in else Record(0.0, 0.1, status=403)
+        return [one] * batch.total
+
+    ctx = SimpleNamespace(
+        url=lambda _, port, path, scheme: f"{scheme}://strict:{port}{path}",
+        outsider=lambda: SimpleNamespace(batch=answer),
+    )
+    assert _refused(cast("Context", ctx), "strict", HTTP)
+
+
 def test_id_02_dates_a_certificate_by_the_beginning_of_the_handshake_that_showed_it() -> None:
     slow = Record(100.0, 2.9, tls={"server_certificate": forge("spiffe://a").chain})
     ctx = SimpleNamespace(adapter=SimpleNamespace(proxy=None), outsider=lambda: SimpleNamespace(batch=lambda _: [slow]))
     seen = look(cast("Context", ctx), Pod("server", "in", "10.0.0.9", {}))
     assert seen.at == 100.0
     assert seen.certificate is not None
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_rt_06_asks_for_the_newer_statuses_where_there_are_words_for_them(
+    monkeypatch: pytest.MonkeyPatch, newer: bool
+) -> None:
+    def both(_ctx: Context, name: str, cases: Sequence[Case], **_: Any) -> tuple[Asked, ...]:
+        if name == "moved" and not newer:
+            raise NotExpressible("this cluster's definition of HTTPRoute does not list 303")
+        return tuple(Asked("service", case, ()) for case in cases)
+
+    monkeypatch.setattr(routing, "both", both)
+    asked = {one.case.status for one in routing.redirects(cast("Context", None))}
+    assert asked == {200, 301, 302} | ({303, 307, 308} if newer else set())
+    first = {rule.redirect.status for rule in routing._REDIRECTS if rule.redirect}
+    assert first == {301, 302}, "no route of before Gateway API 1.5 may have another"
 
 
 @pytest.mark.parametrize(

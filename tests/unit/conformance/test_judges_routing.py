@@ -14,6 +14,7 @@ from conformance.checks.routing import (
     FALLBACK_CASES,
     HEADER_CASES,
     MATCH_CASES,
+    MOVED_CASES,
     ORDER_CASES,
     PREFIX_CASES,
     REDIRECT_CASES,
@@ -30,7 +31,7 @@ TABLES: dict[str, Sequence[Case]] = {
     "fallback": FALLBACK_CASES,
     "headers": HEADER_CASES,
     "rewrite": REWRITE_CASES,
-    "redirect": (*REDIRECT_CASES, *PREFIX_CASES),
+    "redirect": (*REDIRECT_CASES, *PREFIX_CASES, *MOVED_CASES),
     "order": ORDER_CASES,
     "grant": GRANT_CASES,
 }

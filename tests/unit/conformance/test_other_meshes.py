@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from conformance import intents
-from conformance.adapters import Rendered, Unsupported, load
+from conformance.adapters import Proxy, Rendered, Unsupported, load
 from conformance.adapters.words import NO_WORDS
 from conformance.catalogue import grounds
 from conformance.checks.authorization import Ask, within
@@ -119,6 +119,28 @@ def test_linkerd_makes_a_namespace_strict_by_annotation_and_a_workload_by_server
     }
 
 
+def spoken(mesh: str) -> dict[str, set[str]]:
+    """What Services of the ground of routes say of their ports' protocols, by the ports' names."""
+    ground = next(one for one in grounds() if one.name == "rt")
+    found: dict[str, set[str]] = {}
+    for layer in render_ground(ground, load(mesh), run="r", image="i"):
+        for item in layer.objects:
+            for port in item["spec"]["ports"] if item["kind"] == "Service" else ():
+                found.setdefault(port["name"], set()).add(port.get("appProtocol", ""))
+    return found
+
+
+@pytest.mark.parametrize("mesh", ["cilium", "consul", "gateway-api", "istio", "kuma", "refmesh", "none"])
+def test_services_say_the_protocol_of_each_port(mesh):
+    found = spoken(mesh)
+    assert found == {name: {name} for name in found}
+    assert {"http", "grpc"} <= found.keys()
+
+
+def test_linkerd_finds_out_http_by_itself_and_is_told_grpc_as_http2():
+    assert spoken("linkerd") == {"http": {""}, "grpc": {"kubernetes.io/h2c"}}
+
+
 def test_linkerd_ejects_without_a_bound_only():
     assert "bounded" in declared("linkerd", OutlierEjection(*WEB, 5, 1.0, 2.5, 50, MARK))
     found = load("linkerd").render(OutlierEjection(*WEB, 5, 1.0, 2.5, 100, MARK))
@@ -142,6 +164,12 @@ def test_linkerd_keeps_a_routes_limits_in_annotations():
     assert "timeouts" not in route["spec"]["rules"][-1]
     mixed = RequestRoute(*WEB, (RouteRule(TO_V1, timeout=1.0), RouteRule(TO_V1)))
     assert "the same for all" in declared("linkerd", mixed)
+
+
+def test_linkerd_is_asked_what_it_says_of_a_filter_that_it_does_not_know():
+    odd = RequestRoute(*WEB, (RouteRule(TO_V1, unknown_filter="odd"),))
+    (route,) = objects("linkerd", odd)
+    assert route["spec"]["rules"][0]["filters"][0]["type"] == "ExtensionRef"
 
 
 # -- Kuma --------------------------------------------------------------------------------------------------------------
@@ -292,6 +320,7 @@ def test_cilium_changes_no_pods():
     found = load("cilium", {"ztunnel": True}).render(Inject(Scope.NAMESPACE))
     assert found == Rendered(labels={"io.cilium/mtls-enabled": "true"}, per_node=True)
     assert load("cilium").proxy is None
+    assert load("cilium", {"ztunnel": True}).proxy == Proxy("", inbound_port=15008)
 
 
 def test_cilium_puts_a_policy_on_the_cluster_of_the_service_only():
@@ -468,6 +497,13 @@ def test_linkerd_denies_on_every_port_and_lets_in_by_identity():
     (policy,) = (one for one in found if one["kind"] == "AuthorizationPolicy")
     assert policy["spec"]["targetRef"]["name"] == "web-8080"
     assert "allowances only" in declared("linkerd", Access("no", "ns", "web", Effect.DENY, (CLIENT,)))
+
+
+def test_linkerd_lets_nobody_in_by_accounts_and_namespaces_that_do_not_meet():
+    found = objects("linkerd", allowed(AccessRule(accounts=(("other", "client"),), namespaces=("third",))))
+    assert {one["kind"] for one in found} == {"Server"}
+    both = objects("linkerd", allowed(AccessRule(accounts=(("other", "client"),), namespaces=("other",))))
+    assert {one["kind"] for one in both} == {"Server", "MeshTLSAuthentication", "AuthorizationPolicy"}
 
 
 def test_kuma_puts_an_allowance_in_the_place_of_the_standing_permission():

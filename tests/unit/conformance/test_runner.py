@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -121,13 +122,19 @@ def test_a_bundle_that_cannot_be_written_costs_no_verdict(tmp_path):
 class Intents:
     """An adapter and a cluster: every intent is the same rendering, and the server answers each apply like this."""
 
-    def __init__(self, rendered: Rendered, answer: Exception | None = None) -> None:
+    def __init__(
+        self, rendered: Rendered, answer: Exception | None = None, live: Mapping[str, Any] | None = None
+    ) -> None:
         self.rendered = rendered
         self.answer = answer
+        self.live = live
         self.taken: list[str] = []
 
     def render(self, _: object) -> Rendered:
         return self.rendered
+
+    def get(self, *_: object) -> Mapping[str, Any] | None:
+        return self.live
 
     def patch(self, _version: str, kind: str, *_: object) -> None:
         self.taken.append(kind)
@@ -171,6 +178,27 @@ def test_a_field_that_the_clusters_definitions_lack_is_nothing_a_mesh_failed_at(
         Intents(Rendered(objects=(ROUTE,)), refused).put()
 
 
+LISTED = (
+    'HTTPRoute "moved" is invalid: spec.rules[1].requestRedirect.statusCode: Unsupported value: 303: supported values'
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (f'{LISTED}: "301", "302"', "spec.rules[1].requestRedirect.statusCode"),
+        ('it is invalid: [statusCode: Unsupported value: 303: supported values: "301", <nil>: Invalid', "statusCode"),
+    ],
+)
+def test_a_value_that_the_clusters_gateway_api_is_too_old_for_is_nothing_a_mesh_failed_at(message, told):
+    answer = ApiProblem("refused", status=422, message=message)
+    route = {**ROUTE, "apiVersion": "gateway.networking.k8s.io/v1"}
+    with pytest.raises(NotExpressible, match=f"does not list 303 for {re.escape(told)}$"):
+        Intents(Rendered(objects=(route,)), answer).put()
+    with pytest.raises(ApiProblem, match="refused"):  # a mesh's own kind lists what the mesh knows
+        Intents(Rendered(objects=(ROUTE,)), answer).put()
+
+
 def test_what_only_new_pods_take_over_is_not_told_to_running_ones():
     made = Intents(Rendered(merges=(SERVICE,), objects=(ROUTE,)))
     made.put()
@@ -179,6 +207,22 @@ def test_what_only_new_pods_take_over_is_not_told_to_running_ones():
     with pytest.raises(NotExpressible, match="new pods only"):
         made.put()
     assert made.taken == []
+
+
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [
+        ({"mode": "strict", "inject": "enabled"}, True),
+        ({"mode": "permissive"}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_what_a_namespace_has_said_since_before_its_pods_can_be_asked_of_it(live, said):
+    made = Intents(Rendered(merges=(SPACE,)), live={"metadata": {"name": "ns", "annotations": live}})
+    with contextlib.nullcontext() if said else pytest.raises(NotExpressible, match="new pods only"):
+        made.put()
+    assert made.taken == (["Namespace"] if said else [])
 
 
 def test_a_kind_that_the_cluster_does_not_know_is_named_with_what_to_do():

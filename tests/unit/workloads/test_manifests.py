@@ -65,6 +65,11 @@ def test_a_service(ports):
     ]
 
 
+def test_a_mesh_may_have_its_own_words_for_protocols():
+    made = service("s", "ns", {}, {"http": 80, "grpc-x": 81, "tcp": 82}, app_protocols={"http": "", "grpc": "h2c"})
+    assert [one.get("appProtocol") for one in made["spec"]["ports"]] == [None, "h2c", "tcp"]
+
+
 def test_a_service_of_all_ports_and_manifests_share_nothing():
     assert {p["name"]: p["port"] for p in service("s", "ns", {})["spec"]["ports"]} == PORTS
     first = echo_deployment("a", "ns", image="i")

@@ -67,15 +67,15 @@ def test_no_tls_records(payload):
 def test_a_marker_is_found_once_wherever_segments_cut_it(cuts):
     text = b"x" * 10 + b"SECRET-1" + b"y" * 12
     borders = [0, *sorted(cuts), len(text)]
-    tally = Tally(8080, b"SECRET-1")
+    tally = Tally(frozenset({8080}), b"SECRET-1")
     for start, end in pairwise(borders):
         tally.add(Segment("a", 1, "b", 8080, text[start:end]))
     assert tally.plaintext_hits == 1
     assert tally.octets == len(text)
 
 
-def test_a_tally_counts_both_directions_of_its_port_only():
-    tally = Tally(8080, b"m")
+def test_a_tally_counts_both_directions_of_its_ports_only():
+    tally = Tally(frozenset({8080}), b"m")
     tally.add(Segment("peer", 1, "me", 8080, b"m"))
     tally.add(Segment("me", 8080, "peer", 1, b"\x17\x03\x03\x00\x01m"))
     tally.add(Segment("me", 8080, "peer", 1, b""))
@@ -90,8 +90,18 @@ def test_a_tally_counts_both_directions_of_its_port_only():
     }
 
 
+def test_a_tally_of_two_ports_is_one():
+    tally = Tally(frozenset({8080, 4143}), b"m")
+    tally.add(Segment("probe", 1, "me", 8080, b"m"))
+    tally.add(Segment("proxy", 8080, "me", 4143, b"\x17\x03\x03\x00\x01x"))
+    tally.add(Segment("me", 7, "other", 4140, b"m"))
+    found = tally.to_json()
+    assert (found["packets"], found["tls_records"], found["plaintext_hits"]) == (2, 1, 1)
+    assert found["peers"] == ["probe", "proxy"]
+
+
 def test_a_tally_does_not_grow_without_bound():
-    tally = Tally(8080, b"marker")
+    tally = Tally(frozenset({8080}), b"marker")
     for n in range(6000):
         tally.add(Segment(f"10.0.{n // 256}.{n % 256}", n, "me", 8080, b"x" * 50))
     assert len(tally.peers) <= 256
