@@ -32,7 +32,7 @@ from conformance.probes import Probed
 from conformance.redaction import REMOVED, redact, redact_log, redacted, redacted_history
 from conformance.replay import replay
 from conformance.runner import judged
-from conformance.trouble import Trouble
+from conformance.trouble import LAST_SEEN, Trouble
 from fixtures.kube import ApiProblem, Kube
 from meshproof_cli import main
 from reports.errors import EnvironmentProblem, UsageProblem
@@ -460,6 +460,23 @@ def test_a_replay_shows_another_verdict(tmp_path, capsys):
     (row,) = json.loads(capsys.readouterr().out)
     assert code == 1
     assert (row["id"], row["recorded"], row["now"], row["same"]) == ("WT-01", "pass", "fail", "no")
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_replay_says_that_a_check_ended_at_its_gate_and_what_was_seen_there(tmp_path, capsys, output):
+    said = Trouble.of(NotInForce("the mark: not within 10 s", SEEN))
+    folder = write_bundle(tmp_path, None, result(Verdict.FAIL, "the mark: not within 10 s"), said, None)
+    assert call("replay", str(folder), "-o", output) == 0
+    printed = capsys.readouterr().out
+    if output == "json":
+        (row,) = json.loads(printed)
+        assert row["judged from"] == "no history: the check ended at its gate"
+        (seen,) = row["last seen"]
+        assert (seen["answers"], seen["status"], seen["version"]) == (30, 200, "v1")
+    else:
+        assert "no history: the check ended at its gate" in printed
+        assert f"WT-01: {LAST_SEEN}" in printed
+        assert "http1 GET http://server:8080/" in printed
 
 
 def test_a_bundle_of_before_the_probes_were_kept_is_read(tmp_path):
