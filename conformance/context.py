@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from conformance.adapters import Adapter, Rendered, Unsupported
@@ -19,6 +20,7 @@ from conformance.ground import Ground, meshed_at, one_port, space_name
 from conformance.intents import Backend, Intent, Marker, Mode, MtlsMode
 from conformance.limits import LIMITS, Limits
 from conformance.mesh_policies import expect_no_rivals
+from conformance.probes import Heard, Probed
 from conformance.pulse import Pulse
 from fixtures.kube import ApiProblem, Kube, NotEventually, eventually
 from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
@@ -60,7 +62,11 @@ class NotExpressible(Exception):
 
 
 class NotInForce(Exception):
-    """A configuration was accepted and yet its mark never showed."""
+    """A configuration was accepted and yet its mark never showed. `seen`: what the last probes were answered."""
+
+    def __init__(self, text: str, seen: tuple[Probed, ...] = ()) -> None:
+        super().__init__(text)
+        self.seen = seen
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,8 @@ class Context:
         """What takes the mesh off the cluster; None where nobody may."""
         self.applied: list[Mapping[str, Any]] = []
         self._clients: dict[str, Client] = {}
+        self._heard: Heard | None = None
+        """Of the gate that is being looked at."""
         self._shared: dict[Callable[..., Any], tuple[tuple[float, float], Any]] = {}
         self._windows: list[tuple[float, float]] = []
         self._begun = time.time()
@@ -174,8 +182,13 @@ class Context:
         name = workload or self.ground.client
         if name not in self._clients:
             space = self.space(self.ground.workload(name).place)
-            self._clients[name] = self._exits.enter_context(Client(self.kube, space, name))
+            heard = partial(self._hear, f"{space}/{name}")
+            self._clients[name] = self._exits.enter_context(Client(self.kube, space, name, heard=heard))
         return self._clients[name]
+
+    def _hear(self, client: str, batch: Batch, records: Sequence[Record]) -> None:
+        if self._heard is not None:
+            self._heard.hear(client, batch, records)
 
     def outsider(self) -> Client:
         """The traffic client outside of the mesh."""
@@ -280,7 +293,7 @@ class Context:
             count=MARK_ROW,
             timeout=LIMITS.probe,
             fresh=True,
-            fields=("version",),
+            fields=("pod", "version"),
         )
         marked = replace(ordinary, url=self.url(service, how.port, how.path), headers={marker.header: marker.value})
 
@@ -302,17 +315,21 @@ class Context:
 
         It is looked for a few times at least: on a slow machine a single look may take all the time there is.
         """
-        limit = LIMITS.in_force if timeout is None else timeout
-        first, looks = "", 0
-        while looks < LOOKS:
-            try:
-                eventually(probe, timeout=limit, what=what, successes=successes)
-            except NotEventually as error:
-                first, looks = first or error.problem, looks + error.attempts
-                limit = LOOK_SECONDS * successes
-            else:
-                return
-        raise NotInForce(first)
+        limit = within = LIMITS.in_force if timeout is None else timeout
+        heard = self._heard = Heard()
+        last: object = None
+        try:
+            while heard.looks < LOOKS:
+                try:
+                    eventually(lambda: heard.look(probe), timeout=limit, what=what, successes=successes)
+                except NotEventually as error:
+                    last, limit = error.last, LOOK_SECONDS * successes
+                else:
+                    return
+        finally:
+            self._heard = None
+        said = f"{what}: not within {within:g} s ({heard.looks} attempts; {heard.last(last, successes)})"
+        raise NotInForce(said, heard.seen) from (last if isinstance(last, BaseException) else None)
 
     def until(self, probe: Callable[[], bool], what: str, timeout: float) -> None:
         """Wait for the course of the test itself (not of the mesh); `NotEventually` makes the check inconclusive."""

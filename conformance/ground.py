@@ -127,6 +127,8 @@ class Layer:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     objects: tuple[Manifest, ...]
+    asked: tuple[Manifest, ...] = ()
+    """Those of the objects by which something is asked of the mesh."""
 
 
 def space_name(run: str, ground: str, place: str) -> str:
@@ -191,14 +193,17 @@ def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> 
     for one in ground.places:
         space = spaces[one.name]
         marks = render_metadata(adapter, Inject(Scope.NAMESPACE)) if one.meshed else Rendered()
-        objects: list[Manifest] = [*marks.objects]
-        objects.extend(item for item in standing if item["metadata"]["namespace"] == space)
+        asked = [*marks.objects, *(item for item in standing if item["metadata"]["namespace"] == space)]
+        objects = [*asked]
         objects.extend(_service(svc, space, adapter) for svc in _services(ground, adapter) if svc.place == one.name)
         for workload in (workload for workload in ground.workloads if workload.place == one.name):
-            objects.extend(_callable(workload, one, adapter))
+            opened = _callable(workload, one, adapter)
+            asked.extend(opened)
+            objects.extend(opened)
             objects.extend(_workload(workload, one, space, adapter, image))
         labels, annotations = namespace_marks(merges, space)
-        layers.append(Layer(space, {**marks.labels, **labels}, {**marks.annotations, **annotations}, tuple(objects)))
+        marked = {**marks.labels, **labels}, {**marks.annotations, **annotations}
+        layers.append(Layer(space, *marked, tuple(objects), tuple(asked)))
     return tuple(layers)
 
 

@@ -10,6 +10,7 @@ from conformance.catalogue import checks
 from conformance.model import Check, Judgement
 from conformance.pulse import excused
 from conformance.runner import judged
+from conformance.trouble import Trouble
 from reports.choice import choose
 from reports.errors import UsageProblem
 from reports.model import Verdict
@@ -26,6 +27,8 @@ class Replayed:
     reason: str
     """Of the run."""
     now: Judgement
+    trouble: Trouble | None = None
+    """Where there was no history, what ended the check instead."""
 
     @property
     def same(self) -> bool:
@@ -48,9 +51,10 @@ def bundles(place: Path) -> tuple[Path, ...]:
 
 
 def judge_again(check: Check, kept: Kept) -> Replayed:
-    """The verdict that the check's judge gives on a recorded history."""
+    """The verdict that the check's judge gives on a recorded history, or that follows from why there is none."""
     now = excused(judged(check.judge, kept.history), kept.stall, 0.0)
-    return Replayed(check.id, kept.result.verdict, kept.result.reason, now)
+    trouble = kept.history if isinstance(kept.history, Trouble) else None
+    return Replayed(check.id, kept.result.verdict, kept.result.reason, now, trouble)
 
 
 def replay(place: Path) -> tuple[Replayed, ...]:

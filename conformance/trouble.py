@@ -7,13 +7,23 @@ from typing import Literal
 
 from conformance.context import NotExpressible, NotInForce
 from conformance.model import Judgement, failed, inconclusive
+from conformance.probes import Probed, table
 from fixtures.kube import UNKNOWN_KIND, ApiProblem
 from reports.errors import MeshproofError
-from reports.model import Verdict
+from reports.model import Evidence, Verdict
 
-__all__ = ["Trouble"]
+__all__ = ["LAST_SEEN", "Trouble"]
 
 LONGEST_REASON = 400
+LAST_SEEN = "what the last probes of the gate were answered"
+"""Title of the evidence that shows it."""
+ENDED = {
+    "not-expressible": "the mesh has no words for what was asked",
+    "not-in-force": "the check ended at its gate",
+    "refused": "the check ended when its configuration was refused",
+    "environment": "the check was kept from its work",
+    "crash": "the check itself failed",
+}
 REFUSALS = frozenset({400, 403, 404, 409, 422})
 """HTTP statuses by which the API server says that an object is wrong, not that it is out of order."""
 
@@ -24,6 +34,8 @@ class Trouble:
 
     kind: Literal["not-expressible", "not-in-force", "refused", "environment", "crash"]
     text: str
+    seen: tuple[Probed, ...] = ()
+    """Of a gate that stayed shut: what its last probes were answered."""
 
     @classmethod
     def of(cls, error: Exception) -> Trouble:
@@ -31,7 +43,7 @@ class Trouble:
         if isinstance(error, NotExpressible):
             return cls("not-expressible", str(error))
         if isinstance(error, NotInForce):
-            return cls("not-in-force", str(error))
+            return cls("not-in-force", str(error), error.seen)
         if isinstance(error, ApiProblem) and error.reason == UNKNOWN_KIND:
             # Of a cluster without e.g. the Gateway API's definitions, which no mesh has to bring.
             return cls("environment", f"{error.problem}: {error.fix}")
@@ -47,12 +59,21 @@ class Trouble:
         if self.kind == "not-expressible":
             return Judgement(Verdict.UNSUPPORTED, self.text)
         if self.kind == "not-in-force":
-            return failed(self.text)
+            return failed(self.text, *self._evidence)
         if self.kind == "refused":
             return failed(f"the configuration was refused: {self.text}")
         if self.kind == "environment":
             return inconclusive(_short(self.text))
         return inconclusive(f"the check itself failed: {self.text}")
+
+    @property
+    def ended(self) -> str:
+        """Where the check ended, for whoever looks for the history that there is none of."""
+        return f"no history: {ENDED[self.kind]}"
+
+    @property
+    def _evidence(self) -> tuple[Evidence, ...]:
+        return (Evidence(LAST_SEEN, table(self.seen)),) if self.seen else ()
 
 
 def _short(text: str) -> str:

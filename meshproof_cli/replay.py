@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,20 +22,33 @@ def replay(
 ) -> None:
     """Judge recorded histories again, without a cluster.
 
+    A check that ended before it had one, at its gate say, is named as such, with what was last seen there.
+
     Exit code 0 where every verdict is the recorded one, 1 where one is another.
     """
+    from conformance.probes import table
     from conformance.replay import replay as judge
+    from conformance.trouble import LAST_SEEN
 
     again = judge(bundle)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": one.id,
             "recorded": one.recorded.value,
             "now": one.now.verdict.value,
             "same": "yes" if one.same else "no",
+            "judged from": one.trouble.ended if one.trouble else "history",
             "reason": one.now.reason,
         }
         for one in again
     ]
+    seen = [table(one.trouble.seen) if one.trouble else [] for one in again]
+    if output is not Output.TABLE:
+        rows = [{**row, "last seen": last} for row, last in zip(rows, seen, strict=True)]
     show(rows, output)
+    if output is Output.TABLE:
+        for one, last in zip(again, seen, strict=True):
+            if last:
+                typer.echo(f"\n{one.id}: {LAST_SEEN}")
+                show(last, output)
     raise typer.Exit(int(ExitCode.CONFORMANT if all(one.same for one in again) else ExitCode.NOT_CONFORMANT))

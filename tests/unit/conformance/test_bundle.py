@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import threading
+from collections import defaultdict
 from dataclasses import replace
 from http.client import IncompleteRead
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,15 +21,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conformance.adapters import Rendered, Unsupported
 from conformance.adapters.pages import UNREAD, dump_pages
 from conformance.bundle import read_bundle, write_bundle
 from conformance.catalogue import checks, ground_of
 from conformance.checks.weights import Split
 from conformance.context import Context, NotInForce
+from conformance.intents import Inject, MtlsMode
+from conformance.probes import Probed
 from conformance.redaction import REMOVED, redact, redact_log, redacted, redacted_history
 from conformance.replay import replay
 from conformance.runner import judged
-from conformance.trouble import Trouble
+from conformance.trouble import LAST_SEEN, Trouble
 from fixtures.kube import ApiProblem, Kube
 from meshproof_cli import main
 from reports.errors import EnvironmentProblem, UsageProblem
@@ -181,31 +185,55 @@ def test_redaction_is_stable(text):
 
 
 class LeakyKube:
-    """A cluster whose pods, events and logs are full of secrets."""
+    """A cluster whose objects, pods, events and logs are full of secrets."""
 
-    def list(self, _version: str, kind: str, namespace: str) -> list[dict[str, Any]]:
+    def get(self, _version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        spec = {"selector": {"matchLabels": {"app": "plane"}}}
+        status = {"conditions": [{"type": "Accepted", "message": f"read with {TOKEN}"}]}
+        meta = {"name": name, "namespace": namespace, "managedFields": [{"manager": "meshproof"}]}
+        held = {"data": {"key": PASSWORD}} if kind == "Secret" else {"token": OPAQUE}
+        return None if kind == "Gone" else {"metadata": meta, "spec": spec, "status": status, **held}
+
+    def list(self, _version: str, kind: str, namespace: str, _selector: object = "") -> list[dict[str, Any]]:
         if kind == "Event":
             return [{"message": f"failed with token {TOKEN}"}]
+        if kind in {"Service", "EndpointSlice"}:
+            return [{"kind": kind, "metadata": {"name": "web", "annotations": {"x-api-key": OPAQUE}}}]
         env = [{"name": "API_KEY", "value": OPAQUE}, {"name": "X", "value": f"Bearer {OPAQUE}"}]
         spec = {"containers": [{"name": "app", "env": env}], "volumes": [{"inlineBytes": DER}]}
         return [{"metadata": {"name": "web", "namespace": namespace}, "spec": spec, "status": {"phase": "Running"}}]
 
-    def logs(self, _space: str, _pod: str, _container: str) -> str:
-        return f"starting with {PEM} and {TOKEN}"
+    def logs(self, _space: str, _pod: str, _container: str, *, previous: bool = False, tail: int | None = None) -> str:
+        return f"{'before' if previous else 'now'}, {tail} lines: starting with {PEM} and {TOKEN}"
 
 
 class LeakyMesh:
     """A mesh whose proxies show everything."""
+
+    name = "leaky"
+    plane: tuple[str, str] | None = ("mesh-system", "plane")
+
+    def render(self, intent: object) -> Rendered | Unsupported:
+        if isinstance(intent, MtlsMode):
+            meta = {"name": "standing", "namespace": intent.namespace, "annotations": {"password": PASSWORD}}
+            return Rendered(({"apiVersion": "m/v1", "kind": "Mtls", "metadata": meta},))
+        return Rendered(labels={"join": "yes"}) if isinstance(intent, Inject) else Unsupported("no words")
+
+    def control_plane(self) -> tuple[str, str] | None:
+        return self.plane
 
     def dump(self, *_: object) -> dict[str, str]:
         config = {"secrets": [{"private_key": {"inline_bytes": PASSWORD}}, {"token": OPAQUE}]}
         return {"config.json": json.dumps(config), "stats.txt": f"x {TOKEN}"}
 
 
-def context() -> Context:
-    made = Context(cast("Any", LeakyKube()), cast("Any", LeakyMesh()), ground_of("wt"), run="r", image="i", alpha=1e-5)
-    made.applied.append({"kind": "Secret", "metadata": {"name": "s"}, "stringData": {"key": PASSWORD}})
-    return made
+def context(kube: object = None, mesh: object = None, ground: str = "wt") -> Context:
+    made = cast("Any", kube or LeakyKube()), cast("Any", mesh or LeakyMesh())
+    return Context(*made, ground_of(ground), run="r", image="i", alpha=1e-5)
+
+
+def sent(kind: str = "Route", **more: object) -> dict[str, Any]:
+    return {"apiVersion": "m/v1", "kind": kind, "metadata": {"name": "s", "namespace": "mp-r-wt-in"}, **more}
 
 
 def result(verdict: Verdict, reason: str, check: str = "WT-01") -> Result:
@@ -216,24 +244,123 @@ def test_no_planted_secret_is_in_a_bundle(tmp_path):
     history = replace(BAD, answers=(*BAD.answers, f"error: {TOKEN}", PEM))
     error = EnvironmentProblem(f"told {TOKEN}")
     found = result(Verdict.FAIL, f"because of {TOKEN}")
-    folder = write_bundle(tmp_path, context(), found, history, error)
+    ctx = context()
+    ctx.applied.append(sent("Secret", stringData={"key": PASSWORD}))
+    ctx.applied.append(sent("Gone", spec={"password": PASSWORD}))
+    folder = write_bundle(tmp_path, ctx, found, history, error)
     files = [path for path in folder.rglob("*") if path.is_file()]
-    assert len(files) >= 8
+    assert len(files) >= 16
     for path in files:
         text = path.read_text()
         assert not [secret for secret in SECRETS if secret in text], path.name
     assert REMOVED in (folder / "web.app.log").read_text()
-    assert next(iter(yaml.safe_load_all((folder / "intents.yaml").read_text())))["stringData"] == REMOVED
+    assert objects(folder, "sent.yaml")[-2]["stringData"] == REMOVED
+    assert objects(folder, "intents.yaml")[-2]["data"] == REMOVED
+    assert not (folder / "missing.txt").exists()
+
+
+def objects(folder: Path, file: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((folder / file).read_text()))
+
+
+def test_objects_are_kept_as_they_are_and_as_they_were_sent(tmp_path):
+    """A status says what the mesh made of an object; what was sent before it was changed is told nowhere else."""
+    ctx = context(ground="gw")
+    ctx.applied += [sent(spec=1), sent(spec=2), sent("Gone", spec=3)]
+    folder = write_bundle(tmp_path, ctx, result(Verdict.FAIL, "bad"), BAD, None)
+    kinds = [one["kind"] for one in objects(folder, "sent.yaml")]
+    assert kinds[-3:] == ["Route", "Route", "Gone"]
+    assert {"Namespace", "Mtls"} <= set(kinds[:-3])
+    live = objects(folder, "intents.yaml")
+    assert [one["kind"] for one in live] == [*kinds[:-3], "Route", "Gone"]
+    assert all("status" in one and "managedFields" not in one["metadata"] for one in live[:-1])
+    assert live[-1] == sent("Gone", spec=3)
+    assert (folder / "intents.yaml").read_text().count("# Gone") == 1
+
+
+def test_services_and_endpoints_are_kept(tmp_path):
+    folder = write_bundle(tmp_path, context(), result(Verdict.FAIL, "bad"), BAD, None)
+    for file, kind in (("services", "Service"), ("endpointslices", "EndpointSlice")):
+        (one,) = json.loads((folder / f"mp-r-wt-in.{file}.json").read_text())
+        assert one["kind"] == kind
+
+
+def test_the_last_lines_of_the_control_plane_are_kept(tmp_path):
+    folder = write_bundle(tmp_path, context(), result(Verdict.FAIL, "bad"), BAD, None)
+    assert "500 lines" in (folder / "control-plane.web.app.log").read_text()
+    assert json.loads((folder / "control-plane.pods.json").read_text())[0]["metadata"]["namespace"] == "mesh-system"
+
+
+class PlanelessMesh(LeakyMesh):
+    """Nobody has said where its control plane is."""
+
+    plane = None
+
+
+class Planeless(LeakyKube):
+    """A cluster in which it is not where it should be."""
+
+    def get(self, version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        return None if kind == "Deployment" else super().get(version, kind, name, namespace)
+
+
+@pytest.mark.parametrize(
+    ("kube", "mesh", "said"),
+    [
+        (LeakyKube(), PlanelessMesh(), "nobody has said where its control plane is"),
+        (Planeless(), LeakyMesh(), "there is no Deployment mesh-system/plane"),
+    ],
+)
+def test_a_control_plane_that_is_not_found_is_named(tmp_path, kube, mesh, said):
+    folder = write_bundle(tmp_path, context(kube, mesh), result(Verdict.FAIL, "bad"), BAD, None)
+    assert (folder / "missing.txt").read_text().startswith(f"the control plane's logs: {said}")
+    assert (folder / "web.app.log").exists()
+
+
+class EndedKube(LeakyKube):
+    """A pod whose init container fails again and again, and whose application has not started."""
+
+    phase = "Pending"
+
+    def list(self, version: str, kind: str, namespace: str, _selector: object = "") -> list[dict[str, Any]]:
+        (one,) = super().list(version, kind, namespace)
+        if kind != "Pod":
+            return [one]
+        spec = {**one["spec"], "initContainers": [{"name": "init"}]}
+        ran = {"name": "init", "restartCount": 2, "state": {"terminated": {"exitCode": 1}}}
+        waits = {"name": "app", "restartCount": 0, "state": {"waiting": {"reason": "PodInitializing"}}}
+        status = {"phase": self.phase, "initContainerStatuses": [ran], "containerStatuses": [waits]}
+        return [{**one, "spec": spec, "status": status}]
+
+
+class FailedKube(EndedKube):
+    """The same, given up."""
+
+    phase = "Failed"
+
+
+@pytest.mark.parametrize("kube", [EndedKube(), FailedKube()])
+def test_the_logs_of_what_failed_to_start_or_ended_are_kept(tmp_path, kube):
+    folder = write_bundle(tmp_path, context(kube), result(Verdict.FAIL, "bad"), BAD, None)
+    assert (folder / "web.init.log").read_text().startswith("now")
+    assert (folder / "web.init.previous.log").read_text().startswith("before")
+    waits = "log of mp-r-wt-in/web app: it has not started"
+    assert (folder / "missing.txt").exists() == (kube.phase == "Pending")
+    assert kube.phase != "Pending" or waits in (folder / "missing.txt").read_text()
+    assert not (folder / "web.config.json").exists()  # no proxy to ask
 
 
 class BrokenKube(LeakyKube):
-    """Of which no log is to be had."""
+    """Of which no object that was applied and no log is to be had."""
 
-    def logs(self, _space: str, _pod: str, _container: str) -> str:
+    def get(self, *_: object) -> dict[str, Any] | None:
+        raise EnvironmentProblem(f"the API server is unreachable: {TOKEN}")
+
+    def logs(self, *_: object, **__: object) -> str:
         raise EnvironmentProblem(f"the API server is unreachable: {TOKEN}")
 
 
-class BrokenMesh:
+class BrokenMesh(LeakyMesh):
     """Whose proxies break off in the middle of an answer."""
 
     def dump(self, *_: object) -> dict[str, str]:
@@ -241,36 +368,39 @@ class BrokenMesh:
 
 
 def test_what_cannot_be_had_is_named_and_the_rest_is_kept(tmp_path):
-    ctx = Context(cast("Any", BrokenKube()), cast("Any", BrokenMesh()), ground_of("wt"), run="r", image="i", alpha=1e-5)
+    ctx = context(BrokenKube(), BrokenMesh())
+    ctx.applied.append(sent(spec=1))
     folder = write_bundle(tmp_path, ctx, result(Verdict.FAIL, "bad"), BAD, None)
     missing = (folder / "missing.txt").read_text()
     assert "log of mp-r-wt-in/web app: the API server is unreachable" in missing
     assert "what the proxy of mp-r-wt-in/web says: IncompleteRead" in missing
+    assert "Route mp-r-wt-in/s: the API server is unreachable" in missing
+    assert "the control plane's logs: the API server is unreachable" in missing
     assert TOKEN not in missing
     assert (folder / "mp-r-wt-out.pods.json").exists()
+    assert objects(folder, "intents.yaml")[-1] == sent(spec=1)
 
 
 class MeetingKube(LeakyKube):
     """Two pods, each of whose logs comes only when both are asked for."""
 
     def __init__(self) -> None:
-        self.both = threading.Barrier(2)
+        self.both: defaultdict[str, threading.Barrier] = defaultdict(lambda: threading.Barrier(2))
 
-    def list(self, version: str, kind: str, namespace: str) -> list[dict[str, Any]]:
+    def list(self, version: str, kind: str, namespace: str, _selector: object = "") -> list[dict[str, Any]]:
         (one,) = super().list(version, kind, namespace)
-        return [one | {"metadata": {"name": name}} for name in ("a", "b")] if kind == "Pod" else [one]
+        return [one | {"metadata": {**one["metadata"], "name": name}} for name in "ab"] if kind == "Pod" else [one]
 
-    def logs(self, _space: str, _pod: str, _container: str) -> str:
+    def logs(self, _space: str, *_: object, **__: object) -> str:
         try:
-            self.both.wait(timeout=10)
+            self.both[_space].wait(timeout=10)
         except threading.BrokenBarrierError as error:
             raise EnvironmentProblem("one after the other") from error
         return "together"
 
 
 def test_pods_are_read_side_by_side(tmp_path):
-    ctx = Context(cast("Any", MeetingKube()), cast("Any", LeakyMesh()), ground_of("wt"), run="r", image="i", alpha=1e-5)
-    folder = write_bundle(tmp_path, ctx, result(Verdict.FAIL, "bad"), BAD, None)
+    folder = write_bundle(tmp_path, context(MeetingKube()), result(Verdict.FAIL, "bad"), BAD, None)
     assert not (folder / "missing.txt").exists()
     assert [(folder / f"{pod}.app.log").read_text() for pod in "ab"] == ["together"] * 2
 
@@ -299,12 +429,17 @@ def test_a_page_that_breaks_off_costs_no_other_page():
     assert all(text.startswith(UNREAD) for text in found.values())
 
 
+SEEN = (Probed(7, 1.5, "in/client", "http1 GET http://server:8080/", 30, 200, by="application", version="v1"),)
+"""Of the last look at a gate."""
+
+
 @pytest.mark.parametrize(
     "history",
     [
         BAD,
         replace(BAD, answers=()),
         Trouble.of(NotInForce("no mark")),
+        Trouble.of(NotInForce("no mark", SEEN)),
         Trouble.of(ApiProblem("refused", status=422, message="spec.x: bad")),
         Trouble.of(EnvironmentProblem("gone " * 200)),
     ],
@@ -325,6 +460,32 @@ def test_a_replay_shows_another_verdict(tmp_path, capsys):
     (row,) = json.loads(capsys.readouterr().out)
     assert code == 1
     assert (row["id"], row["recorded"], row["now"], row["same"]) == ("WT-01", "pass", "fail", "no")
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_replay_says_that_a_check_ended_at_its_gate_and_what_was_seen_there(tmp_path, capsys, output):
+    said = Trouble.of(NotInForce("the mark: not within 10 s", SEEN))
+    folder = write_bundle(tmp_path, None, result(Verdict.FAIL, "the mark: not within 10 s"), said, None)
+    assert call("replay", str(folder), "-o", output) == 0
+    printed = capsys.readouterr().out
+    if output == "json":
+        (row,) = json.loads(printed)
+        assert row["judged from"] == "no history: the check ended at its gate"
+        (seen,) = row["last seen"]
+        assert (seen["answers"], seen["status"], seen["version"]) == (30, 200, "v1")
+    else:
+        assert "no history: the check ended at its gate" in printed
+        assert f"WT-01: {LAST_SEEN}" in printed
+        assert "http1 GET http://server:8080/" in printed
+
+
+def test_a_bundle_of_before_the_probes_were_kept_is_read(tmp_path):
+    folder = write_bundle(tmp_path, None, result(Verdict.FAIL, "no mark"), Trouble.of(NotInForce("no mark")), None)
+    document = json.loads((folder / "history.json").read_text())
+    del document["history"]["seen"]
+    (folder / "history.json").write_text(json.dumps(document))
+    (again,) = replay(folder)
+    assert again.same
 
 
 def call(*arguments: str) -> object:

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, Self, cast
+
 import pytest
 
 from conformance import context
+from conformance.catalogue import ground_of
 from conformance.context import LIMITS, LOOKS, MARK_ROW, Context, Gate, NotInForce, gate_open
 from conformance.intents import Backend, Marker
-from fixtures.workloads.traffic import Record
+from conformance.model import failed
+from conformance.probes import LOOKS_KEPT, MOST_ROWS, Heard
+from conformance.trouble import LAST_SEEN, Trouble
+from fixtures.kube import ForwardProblem
+from fixtures.workloads.traffic import Batch, Client, Control, Record
 
 V3 = Backend("v3", version="v3")
 
@@ -60,3 +68,137 @@ def answers(*versions: str, status: int = 200) -> list[Record]:
 )
 def test_a_mark_is_a_row_that_ordinary_requests_do_not_show(ordinary, marked, opens):
     assert gate_open(ordinary, marked, V3) is opens
+
+
+# -- what a gate that stays shut has to show ---------------------------------------------------------------------------
+
+
+class Answering(Control):
+    """A control port whose client gets these answers to every batch, or none at all."""
+
+    def __init__(self, *answers: Record, problem: Exception | None = None) -> None:
+        super().__init__(cast("Any", None), "a client")
+        self.answers, self.problem = answers, problem
+
+    def order(self, _method: str, path: str, body: object = None, _timeout: float = 0.0) -> dict[str, Any]:
+        if path == "/jobs/none":
+            return {}
+        if self.problem is not None:
+            raise self.problem
+        columns = {
+            name: [getattr(one, name) for one in self.answers]
+            for name in ("start", "seconds", "status", "error", "detail", "reply")
+        }
+        answer = {"columns": columns, "count": len(self.answers)}
+        return {"answers": [answer] * len(cast("list[object]", body))} if path == "/batches" else answer
+
+
+class AtOnce(Client):
+    """A client that need not be waited for."""
+
+    def __enter__(self) -> Self:
+        return self
+
+
+def asking(monkeypatch: pytest.MonkeyPatch, control: Control) -> Context:
+    def client(_kube: object, space: str, pod: str, *, heard: Callable[[Batch, list[Record]], None]) -> Client:
+        return AtOnce(None, space, pod, control=control, heard=heard)
+
+    monkeypatch.setattr(context, "Client", client)
+    nobody = cast("Any", None)
+    return Context(nobody, nobody, ground_of("mtls"), run="r", image="i", alpha=1e-5)
+
+
+def shut(ctx: Context, probe: Callable[[], bool]) -> NotInForce:
+    with pytest.raises(NotInForce) as ended:
+        ctx.in_force(probe, "plaintext refused", timeout=0.001)
+    return ended.value
+
+
+TAKEN = Record(1.5, 0.01, status=200, reply={"pod": "strict-1", "version": "v1"})
+
+
+def test_plaintext_that_a_strict_policy_lets_through_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = asking(monkeypatch, Answering(TAKEN, TAKEN, Record(1.6, 0.01, error="reset", detail="by peer")))
+    batch = Batch("http://strict:8080/", count=3, headers={"authorization": "Bearer secret"})
+    error = shut(ctx, lambda: not ctx.outsider().batch(batch))
+    assert "last answers: 2 × status 200 of v1, 1 × reset)" in str(error)
+    newest = error.seen[0].look
+    assert {one.look for one in error.seen} == {newest, newest - 1, newest - 2}
+    judgement = Trouble.of(error).judgement
+    assert judgement.reason == str(error)
+    (evidence,) = judgement.evidence
+    assert evidence.title == LAST_SEEN
+    rows = cast("Sequence[dict[str, Any]]", evidence.data)
+    common = {
+        "look": newest,
+        "client": "mp-r-mtls-out/outsider",
+        "request": "http1 GET http://strict:8080/ with authorization",
+    }
+    taken = {"status": 200, "by": "application", "pod": "strict-1", "version": "v1", "error": "", "detail": ""}
+    reset = {"status": "", "by": "", "pod": "", "version": "", "error": "reset", "detail": "by peer"}
+    assert rows[:2] == [
+        {**common, "at": "1970-01-01T00:00:01.500+00:00", "answers": 2, **taken},
+        {**common, "at": "1970-01-01T00:00:01.600+00:00", "answers": 1, **reset},
+    ]
+
+
+def test_of_what_is_asked_at_once_each_answer_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = asking(monkeypatch, Answering(TAKEN))
+    asked = [Batch("http://a:1/"), Batch("http://b:1/")]
+    error = shut(ctx, lambda: not ctx.client().batches(asked))
+    assert [one.request for one in error.seen[:2]] == ["http1 GET http://a:1/", "http1 GET http://b:1/"]
+
+
+def test_a_probe_that_breaks_off_is_told_by_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = asking(monkeypatch, Answering(problem=ForwardProblem("the pod is gone")))
+    error = shut(ctx, lambda: bool(ctx.client().batch(Batch("http://a:1/"))))
+    assert "last: ForwardProblem: the pod is gone)" in str(error)
+    assert isinstance(error.__cause__, ForwardProblem)
+    assert Trouble.of(error).judgement == failed(str(error))
+
+
+def test_what_is_asked_outside_of_a_gate_is_not_taken_for_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = asking(monkeypatch, Answering(TAKEN))
+    ctx.client().batch(Batch("http://a:1/"))
+    assert shut(ctx, lambda: False).seen == ()
+    ctx.client().batch(Batch("http://a:1/"))
+    assert "last: False" in str(shut(ctx, lambda: False))
+
+
+def test_a_mark_that_does_not_stay_is_no_riddle() -> None:
+    heard = Heard()
+    heard.look(lambda: heard.hear("ns/client", Batch("http://a:1/"), [TAKEN]))
+    assert heard.last(True, 2) == "last answers: 1 × status 200 of v1, as they should be, but not 2 times in a row"
+    assert Heard().last(True, 2) == "last answers: as they should be, but not 2 times in a row"
+
+
+def test_the_table_stays_small_and_has_the_newest_answers() -> None:
+    heard = Heard()
+
+    def probe() -> None:
+        answered = [Record(0.0, 0.1, status=200, reply={"pod": f"pod-{heard.looks}-{i}"}) for i in range(15)]
+        heard.hear("ns/client", Batch("http://a:1/"), answered)
+
+    for _ in range(LOOKS_KEPT + 2):
+        heard.look(probe)
+    assert len(heard.seen) == MOST_ROWS
+    assert [one.pod for one in heard.seen[:15]] == [f"pod-{heard.looks}-{i}" for i in range(15)]
+    assert {one.look for one in heard.seen} == {heard.looks, heard.looks - 1}
+
+
+@pytest.mark.parametrize(
+    ("record", "batch", "said"),
+    [
+        (Record(0.0, 0.1, status=403), Batch("http://a:1/"), "status 403 of no application"),
+        (Record(0.0, 0.1, status=200, reply={}), Batch("http://a:1/"), "status 200 of the application"),
+        (Record(0.0, 0.1, status=200, grpc=7), Batch("http://a:1/", "grpc"), "gRPC status 7 of no application"),
+        (Record(0.0, 0.1, reply={"version": "v2"}), Batch("tcp://a:1", "tcp"), "answer of v2"),
+        (Record(0.0, 0.1, tls={"version": "TLSv1.3"}), Batch("tls://a:1", "tls"), "handshake TLSv1.3"),
+        (Record(0.0, 0.1, error="timeout"), Batch("http://a:1/"), "timeout"),
+    ],
+)
+def test_an_answer_in_words(record: Record, batch: Batch, said: str) -> None:
+    heard = Heard()
+    heard.look(lambda: heard.hear("ns/client", batch, [record]))
+    assert heard.last(False) == f"last answers: 1 × {said}"

@@ -43,6 +43,9 @@ class ReadyKeeper:
 class EmptyKube:
     """A cluster without objects."""
 
+    def get(self, *_: object) -> None:
+        """Nothing is there."""
+
     def list(self, *_: object, **__: object) -> list[dict[str, Any]]:
         return []
 

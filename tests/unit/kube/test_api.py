@@ -173,6 +173,16 @@ def test_what_is_not_there(server, kube):
         kube.get("v1", "Pod", "a", "ns")
 
 
+def test_the_last_lines_of_a_log_that_ended(server, kube):
+    server.answers["GET /api/v1/namespaces/ns/pods/web/log"] = 200, "lines"
+    kube.logs("ns", "web", "app")
+    kube.logs("ns", "web", "app", previous=True, tail=500)
+    assert [path.partition("?")[2] for _, path, _, _ in server.seen[-2:]] == [
+        "container=app",
+        "container=app&tailLines=500&previous=true",
+    ]
+
+
 def test_deleting_a_namespace_ends_its_pods_soon(server, kube):
     server.answers["DELETE /api/v1/namespaces/ns"] = (200, {})
     server.answers["DELETE /api/v1/namespaces/ns/pods"] = (200, {})
