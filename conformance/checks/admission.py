@@ -81,6 +81,7 @@ def admitted(ctx: Context, what: str, body: Mapping[str, Any], place: str) -> tu
     judge=judge_on_node,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
 )
 def on_node(ctx: Context) -> OnNode:
     """Pods with hostNetwork, opted in by their namespace and by themselves; never started, only admitted."""
@@ -126,6 +127,7 @@ def again(pod: Mapping[str, Any], name: str) -> dict[str, Any]:
     judge=judge_again,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="Kubernetes, Dynamic Admission Control: reinvocation policy",
 )
 def twice(ctx: Context) -> Again:
     """Create a pod, then create what came of it, twice over."""
@@ -147,6 +149,7 @@ def twice(ctx: Context) -> Again:
     judge=judge_kept,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="Kubernetes, Dynamic Admission Control: side effects",
 )
 def kept(ctx: Context) -> Kept:
     """Compare an injected pod with the same one outside of the mesh, which the API server completes just as well."""

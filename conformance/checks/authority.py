@@ -96,6 +96,7 @@ def bound_token(ctx: Context, pod: Pod, audience: str) -> str:
     judge=judge_pairs,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md",
 )
 def two_identities(ctx: Context) -> tuple[Pair, ...]:
     """Look at what two workloads show, and at what their tokens are worth to the authority."""
@@ -172,6 +173,7 @@ def _decoded(value: str) -> str:
     judge=judge_keys,
     ground=GROUND,
     requires=("ID-01",),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/configuration/security/secret",
 )
 def keys_stay(ctx: Context) -> Keys:
     """Search every Secret, ConfigMap and the proxies' configuration for keys, and ask the authority for a signature."""

@@ -43,6 +43,7 @@ def judge_unreadable(history: Unreadable) -> Judgement:
     judge=judge_unreadable,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/reference/config/security/authorization-policy/",
 )
 def unreadable(ctx: Context) -> Unreadable:
     """Allow requests by a condition that no mesh knows. Where it is taken, the refusals are its mark."""

@@ -127,6 +127,7 @@ def judge_revocation(history: Revocation) -> Judgement:
     judge=judge_revocation,
     ground=GROUND,
     requires=("AZ-02",),
+    reference="https://istio.io/latest/docs/reference/config/security/authorization-policy/",
 )
 def revoked(ctx: Context) -> Revocation:
     """One account asks all the time, over kept connections and new ones, while the right passes to another."""

@@ -76,6 +76,7 @@ def hosts(ctx: Context) -> tuple[str, ...]:
     judge=judge_turns,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers",
 )
 def turns(ctx: Context) -> Turns:
     """Requests one after the other over one connection of the client."""
@@ -94,6 +95,7 @@ def turns(ctx: Context) -> Turns:
     ground=GROUND,
     requires=("INJ-01",),
     level="extended",
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers",
 )
 def sticky(ctx: Context) -> Sticky:
     """Requests with values of the header, each on a connection of its own."""
@@ -201,6 +203,7 @@ def _steady(ctx: Context) -> Iterator[_Streams]:
     judge=judge_arrival,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions",
 )
 def arrival(ctx: Context) -> Arrival:
     """Scale a service up under steady requests over connections that the client keeps."""
@@ -238,6 +241,7 @@ def arrival(ctx: Context) -> Arrival:
     judge=judge_departure,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions",
 )
 def departure(ctx: Context) -> Departure:
     """One host loses the service's label, one is not ready any more; both go on running and would answer."""

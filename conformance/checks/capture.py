@@ -30,6 +30,7 @@ def _nobody_listens(ctx: Context, client: Client, what: str) -> Tries:
     judge=judge_captured,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/ops/best-practices/security/",
 )
 def captured(ctx: Context) -> Captured:
     """Plaintext to a strict pod's own address; requests around its service; a port where nobody listens."""
@@ -60,6 +61,7 @@ def captured(ctx: Context) -> Captured:
     ground=GROUND,
     requires=("INJ-01",),
     level="extended",
+    reference="https://istio.io/latest/docs/reference/config/annotations/",
 )
 def excluded(ctx: Context) -> Excluded:
     """Plaintext to a pod with an exempt port; a client for which a port of others is exempt; an impossible port."""

@@ -129,6 +129,7 @@ def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
     judge=judge_ejected,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier",
 )
 def consecutive_errors(ctx: Context) -> Episode:
     """The episode."""
@@ -142,6 +143,7 @@ def consecutive_errors(ctx: Context) -> Episode:
     judge=judge_nothing_while_ejected,
     ground=GROUND,
     requires=("INJ-01", "CB-01"),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier",
 )
 def nothing_while_ejected(ctx: Context) -> Episode:
     """The episode."""
@@ -155,6 +157,7 @@ def nothing_while_ejected(ctx: Context) -> Episode:
     judge=judge_returns,
     ground=GROUND,
     requires=("INJ-01", "CB-01"),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier",
 )
 def returns(ctx: Context) -> Episode:
     """The episode."""
@@ -168,6 +171,7 @@ def returns(ctx: Context) -> Episode:
     judge=judge_healthy_unaffected,
     ground=GROUND,
     requires=("INJ-01", "CB-01"),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier",
 )
 def healthy_unaffected(ctx: Context) -> Episode:
     """The episode."""
@@ -189,6 +193,7 @@ CONNECTIONS, PENDING, REQUESTS = 2, 1, 2
     judge=judge_cap,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/circuit_breaking",
 )
 def cap(ctx: Context) -> Cap:
     """Bursts far beyond the cap, and single requests that are within it."""

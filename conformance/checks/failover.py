@@ -41,6 +41,7 @@ ROW = 40
     ground=GROUND,
     requires=("INJ-01",),
     level="extended",
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/priority",
 )
 def failover(ctx: Context) -> Failover:
     """Let every host in the client's zone fail for a moment under steady traffic.

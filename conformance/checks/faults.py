@@ -110,6 +110,7 @@ def judge_aborted(history: Aborted) -> Judgement:
     ground=GROUND,
     requires=("INJ-01",),
     level="extended",
+    reference="https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPFaultInjection",
 )
 def aborts(ctx: Context) -> Aborted:
     """A status that the backend never answers with."""
@@ -188,6 +189,7 @@ def judge_delayed(history: Delayed) -> Judgement:
     ground=GROUND,
     requires=("INJ-01",),
     level="extended",
+    reference="https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPFaultInjection",
 )
 def delays(ctx: Context) -> Delayed:
     """One rule delays all of its requests, another none."""
@@ -269,6 +271,7 @@ def judge_limited(history: Limited) -> Judgement:
     ground=GROUND,
     requires=("INJ-01",),
     level="extended",
+    reference="RFC 6585, section 4",
 )
 def rate_limit(ctx: Context) -> Limited:
     """The mark is a 429, which no backend of the service answers with."""

@@ -65,6 +65,7 @@ def judge_flips(history: Flips) -> Judgement:
     judge=judge_flips,
     ground=GROUND,
     requires=("MTLS-02", "MTLS-03"),
+    reference="https://istio.io/latest/docs/tasks/security/authentication/mtls-migration/",
 )
 def flips(ctx: Context) -> Flips:
     """Turn a namespace's mode while meshed clients ask on new and on kept connections."""

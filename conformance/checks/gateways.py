@@ -161,6 +161,7 @@ def entered(ctx: Context) -> Entered:
     judge=judge_strict,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/reference/config/security/peer_authentication/",
 )
 def encrypted(ctx: Context) -> Refusal:
     """The workload is strict: marked requests by the gateway and in plaintext, under a capture at the workload."""
@@ -191,6 +192,7 @@ def encrypted(ctx: Context) -> Refusal:
     ground=GROUND,
     requires=("INJ-01",),
     level="extended",
+    reference="https://istio.io/latest/docs/reference/config/security/authorization-policy/",
 )
 def authorised(ctx: Context) -> Access:
     """The workload lets in the gateway alone, and then the meshed client alone."""
@@ -230,6 +232,7 @@ def _as_allowed(ways: Ways, allowed: str) -> bool:
     judge=judge_terminated,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/guides/tls/",
 )
 def terminated(ctx: Context) -> Terminated:
     """A handshake and requests for the gateway's host, over TLS."""

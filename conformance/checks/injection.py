@@ -183,6 +183,7 @@ def namespace_opt_in(ctx: Context) -> Behaviour:
     judge=judge_left_alone,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
 )
 def pod_opt_out(ctx: Context) -> LeftAlone:
     """Look at a pod that opts out, and at its neighbour."""
@@ -197,6 +198,7 @@ def pod_opt_out(ctx: Context) -> LeftAlone:
     judge=judge_injected,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
 )
 def pod_opt_in(ctx: Context) -> Behaviour:
     """Look at a pod that opts in by itself."""
@@ -273,6 +275,7 @@ def judge_untouched(history: Untouched) -> Judgement:
     judge=judge_untouched,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/",
 )
 def no_opt_in(ctx: Context) -> Untouched:
     """Create `untouched.yaml` as a template, which no mesh touches, and as a pod in both namespaces."""

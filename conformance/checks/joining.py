@@ -180,6 +180,7 @@ def _start(ctx: Context, job: str, container: str, wanted: int) -> Start:
     judge=judge_first_request,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/",
 )
 def first_request(ctx: Context) -> Start:
     """Applications that ask a strict server as the first thing they do."""
@@ -194,6 +195,7 @@ def first_request(ctx: Context) -> Start:
     ground=GROUND,
     requires=("INJ-01",),
     level="extended",
+    reference="https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/",
 )
 def prepared(ctx: Context) -> Start:
     """An init container that asks a strict server."""
@@ -207,6 +209,7 @@ def prepared(ctx: Context) -> Start:
     judge=judge_job,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#jobs-with-sidecar-containers",
 )
 def jobs(ctx: Context) -> JobEnd:
     """The Job of INJ-07 after its applications have ended."""
@@ -263,6 +266,7 @@ def _ready_or_late(ctx: Context, space: str) -> tuple[Mapping[str, Any], str]:
     judge=judge_probes,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/",
 )
 def probes(ctx: Context) -> Probes:
     """Make the application of a strict pod fail its probe for a moment."""

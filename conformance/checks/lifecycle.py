@@ -132,6 +132,7 @@ def _gone(ctx: Context, workload: str, *pods: str) -> tuple[str, ...]:
     judge=judge_rollout,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#rolling-update-deployment",
 )
 def rollout(ctx: Context) -> Rollout:
     """Replace every pod of a server under steady requests, and go on until the old ones have ended."""
@@ -161,6 +162,7 @@ def rollout(ctx: Context) -> Rollout:
     judge=judge_drain,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination",
 )
 def drain(ctx: Context) -> Drain:
     """Delete the only pod of a server while it works on long requests."""
@@ -196,6 +198,7 @@ def drain(ctx: Context) -> Drain:
     judge=judge_crash,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/",
 )
 def crash(ctx: Context) -> Crash:
     """Kill every process of the proxy's container under a running application."""
@@ -267,6 +270,7 @@ def _restarts(pod: Mapping[str, Any]) -> dict[str, int]:
     judge=judge_moves,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#rolling-update-deployment",
 )
 def moves(ctx: Context) -> Moves:
     """Roll a server out without a proxy, and then with one, under requests of a client that stays in the mesh."""
@@ -301,6 +305,7 @@ def moves(ctx: Context) -> Moves:
     judge=judge_deleted,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#deleting-resources",
 )
 def deleted(ctx: Context) -> Deleted:
     """Delete a route that sends marked requests to one version, and see them spread over both again."""

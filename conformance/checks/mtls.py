@@ -160,6 +160,7 @@ def _refused(ctx: Context, workload: str, port: int) -> bool:
     judge=judge_encrypted,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/reference/config/security/peer_authentication/",
 )
 def meshed_to_meshed(ctx: Context) -> Refusal:
     """Marked requests from a meshed client, under a capture at the server."""
@@ -174,6 +175,7 @@ def meshed_to_meshed(ctx: Context) -> Refusal:
     judge=judge_strict,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/reference/config/security/peer_authentication/",
 )
 def strict(ctx: Context) -> Refusal:
     """A namespace is strict: ask its server in plaintext and in mTLS."""
@@ -189,6 +191,7 @@ def strict(ctx: Context) -> Refusal:
     judge=judge_permissive,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/reference/config/security/peer_authentication/",
 )
 def permissive(ctx: Context) -> Refusal:
     """A namespace is permissive: ask its server in plaintext and in mTLS."""
@@ -205,6 +208,7 @@ def permissive(ctx: Context) -> Refusal:
     judge=judge_strict,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/reference/config/security/peer_authentication/",
 )
 def port_override(ctx: Context) -> Refusal:
     """One port of a strict workload is exempt. Plaintext taken there is the mark of the policy."""
@@ -220,6 +224,7 @@ def port_override(ctx: Context) -> Refusal:
     judge=judge_strict,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/reference/config/security/peer_authentication/",
 )
 def strict_tcp_grpc(ctx: Context) -> Refusal:
     """A namespace is strict: ask its server's TCP and gRPC ports in plaintext and in mTLS."""

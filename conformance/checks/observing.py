@@ -53,6 +53,7 @@ def arrived(record: Record) -> str:
     judge=judge_traces,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://www.w3.org/TR/trace-context/",
 )
 def traces(ctx: Context) -> Traced:
     """Have every trace recorded, wait until the mesh begins such traces, then send traces of one's own."""
@@ -83,6 +84,7 @@ def traces(ctx: Context) -> Traced:
     judge=judge_log,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/tasks/observability/logs/access-log/",
 )
 def access_log(ctx: Context) -> Logged:
     """Requests with a word of their own in the path; a last one shows when all before it have been written."""

@@ -58,6 +58,7 @@ def phases(ctx: Context) -> Threshold:
     judge=judge_maximum,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier",
 )
 def maximum(ctx: Context) -> Threshold:
     """The two phases."""
@@ -71,6 +72,7 @@ def maximum(ctx: Context) -> Threshold:
     judge=judge_below,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier",
 )
 def below(ctx: Context) -> Threshold:
     """The two phases."""
@@ -84,6 +86,7 @@ def below(ctx: Context) -> Threshold:
     judge=judge_per_client,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/circuit_breaking",
 )
 def per_client(ctx: Context) -> Shares:
     """One client uses its cap up with long requests; meanwhile another asks a little."""

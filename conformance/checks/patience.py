@@ -88,6 +88,7 @@ def judge_timeout(history: Sequence[Timed]) -> Judgement:
     judge=judge_timeout,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/geps/gep-1742/",
 )
 def timeout(ctx: Context) -> list[Timed]:
     """Requests that take the server longer than the limit, and requests that do not."""
@@ -146,6 +147,7 @@ def judge_tries(history: Tries) -> Judgement:
     ground=GROUND,
     requires=("INJ-01", "RS-01"),
     level="extended",
+    reference="https://gateway-api.sigs.k8s.io/geps/gep-1742/",
 )
 def per_try(ctx: Context) -> Tries:
     """The first try of some requests hangs, the next is quick; of others every try hangs."""

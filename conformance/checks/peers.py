@@ -145,6 +145,7 @@ def _client(ctx: Context) -> Pod:
     judge=judge_arms,
     ground=GROUND,
     requires=("MTLS-02",),
+    reference="https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md (section 5)",
 )
 def foreign_authority(ctx: Context) -> Arms:
     """Show the strict server a certificate of the mesh's authority, and the same by a forger."""
@@ -169,6 +170,7 @@ def foreign_authority(ctx: Context) -> Arms:
     judge=judge_arms,
     ground=GROUND,
     requires=("MTLS-01",),
+    reference="https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md (section 5)",
 )
 def wrong_server(ctx: Context) -> Arms:
     """A server without a proxy shows its own certificate, somebody else's, and a forged one to the same client."""
@@ -228,6 +230,7 @@ def versions(ctx: Context) -> Hellos:
     judge=judge_headers,
     ground=GROUND,
     requires=("MTLS-01", "MTLS-03"),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers",
 )
 def forged_header(ctx: Context) -> Headers:
     """Callers in the mesh, outside of it, and outside with a certificate of the mesh claim to be somebody else."""
@@ -276,6 +279,7 @@ def forged_header(ctx: Context) -> Headers:
     judge=judge_arms,
     ground=GROUND,
     requires=("MTLS-06",),
+    reference="RFC 5280, section 6.1.3 (the current time is within the validity period)",
 )
 def expired(ctx: Context) -> Arms:
     """Show the strict server a certificate before and after its expiry, and a fresh one beside it."""

@@ -158,6 +158,7 @@ def _both(ctx: Context, name: str, trials: Sequence[Trial]) -> list[Attempts]:
     judge=judge_attempts,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/geps/gep-1731/",
 )
 def recovers(ctx: Context) -> list[Attempts]:
     """The server fails the first attempts of each request, and no later one."""
@@ -179,6 +180,7 @@ def recovers(ctx: Context) -> list[Attempts]:
     judge=judge_attempts,
     ground=GROUND,
     requires=("INJ-01", "RS-01"),
+    reference="https://gateway-api.sigs.k8s.io/geps/gep-1731/",
 )
 def bounded(ctx: Context) -> list[Attempts]:
     """The server fails every attempt: one and the configured retries reach it, and the client gets the failure."""
@@ -192,6 +194,7 @@ def bounded(ctx: Context) -> list[Attempts]:
     judge=judge_attempts,
     ground=GROUND,
     requires=("INJ-01", "RS-01"),
+    reference="https://gateway-api.sigs.k8s.io/geps/gep-1731/",
 )
 def not_retried(ctx: Context) -> list[Attempts]:
     """Statuses that the route does not name; and where nobody asks for retries, a POST that the server has seen."""
@@ -276,6 +279,7 @@ def judge_budget(history: Budget) -> Judgement:
     ground=GROUND,
     requires=("INJ-01", "RS-01"),
     level="extended",
+    reference="https://gateway-api.sigs.k8s.io/geps/gep-3388/",
 )
 def budget(ctx: Context) -> Budget:
     """Every request fails, many at a time."""

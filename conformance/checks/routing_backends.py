@@ -186,6 +186,7 @@ PLAIN = (
     judge=judge_bystanders,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/geps/gep-1324/",
 )
 def bystanders(ctx: Context) -> Bystanders:
     """While the same requests to a neighbour are routed, those to a service over the same pods arrive as sent."""

@@ -107,6 +107,7 @@ def counted(ctx: Context) -> Counted:
     judge=judge_reachable,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/reference/config/metrics/",
 )
 def reachable(ctx: Context) -> Counted:
     """Send requests, then scrape from outside of the mesh."""
@@ -120,6 +121,7 @@ def reachable(ctx: Context) -> Counted:
     judge=judge_counts,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/reference/config/metrics/",
 )
 def counts(ctx: Context) -> Counted:
     """Known numbers of requests by client and status."""
@@ -133,6 +135,7 @@ def counts(ctx: Context) -> Counted:
     judge=judge_sources,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/reference/config/metrics/",
 )
 def sources(ctx: Context) -> Counted:
     """Two clients of one service."""
@@ -146,6 +149,7 @@ def sources(ctx: Context) -> Counted:
     judge=judge_strict_scrape,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/ops/integrations/prometheus/",
 )
 def strict_scrape(ctx: Context) -> Scraped:
     """A strict namespace: a request and a scrape, both in plaintext from outside of the mesh."""

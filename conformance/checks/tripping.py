@@ -87,6 +87,7 @@ def judge_tripped(history: Tripped) -> Judgement:
     ground=GROUND,
     requires=("INJ-01",),
     level="extended",
+    reference="https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/circuit_breaking",
 )
 def tripped(ctx: Context) -> Tripped:
     """Requests within the cap, then far beyond it; the counters after both."""

@@ -109,6 +109,7 @@ def _waits(ctx: Context) -> str:
     ground=GROUND,
     requires=("INJ-01",),
     last=True,
+    reference="Kubernetes, Dynamic Admission Control",
 )
 def uninstalled(ctx: Context) -> Uninstalled:
     """Run the user's command; then look for what still leads to the mesh, and have an opted-in pod created anew."""

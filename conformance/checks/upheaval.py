@@ -125,6 +125,7 @@ def _served(ctx: Context, batch: Batch) -> bool:
     judge=judge_renewal,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md",
 )
 def renewal(ctx: Context) -> Renewal:
     """Look at the server's certificate until the first one is over, under load."""
@@ -186,6 +187,7 @@ def _by_certificate(ctx: Context, name: str, credentials: Credentials | None, *,
     ground=GROUND,
     requires=("INJ-01",),
     level="extended",
+    reference="https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md",
 )
 def rotation(ctx: Context) -> Rotation:
     """Ask for a new root, wait until the old one is gone, and show certificates of both afterwards."""
@@ -301,6 +303,7 @@ def outage(ctx: Context) -> Outage:
     judge=judge_budget,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md",
 )
 def budget(ctx: Context) -> Outage:
     """The control plane is taken away; new connections are made with what certificates there are."""
@@ -314,6 +317,7 @@ def budget(ctx: Context) -> Outage:
     judge=judge_closed,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="RFC 5280, section 6.1.3 (the current time is within the validity period)",
 )
 def closed(ctx: Context) -> Outage:
     """The same outage, beyond the expiry of every certificate; then the authority comes back."""
@@ -330,6 +334,7 @@ def closed(ctx: Context) -> Outage:
     judge=judge_levels,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://istio.io/latest/docs/reference/config/security/peer_authentication/",
 )
 def levels(ctx: Context) -> Levels:
     """Strict for the mesh, permissive for the namespace, strict for the workload: plaintext tells which is in force."""

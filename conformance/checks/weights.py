@@ -264,6 +264,7 @@ def judge_nothing_else(history: Split) -> Judgement:
     judge=judge_split,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/reference/spec/#httpbackendref",
 )
 def two_way(ctx: Context) -> Split:
     """90 to 10, by version."""
@@ -277,6 +278,7 @@ def two_way(ctx: Context) -> Split:
     judge=judge_nothing_else,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/reference/spec/#httpbackendref",
 )
 def zero(ctx: Context) -> Split:
     """100 to 0, by version."""
@@ -291,6 +293,7 @@ def zero(ctx: Context) -> Split:
     judge=judge_split,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/reference/spec/#httpbackendref",
 )
 def three_way(ctx: Context) -> Split:
     """70 to 20 to 10, by service."""
@@ -304,6 +307,7 @@ def three_way(ctx: Context) -> Split:
     judge=judge_nothing_else,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/reference/spec/#httpbackendref",
 )
 def nothing_else(ctx: Context) -> Split:
     """Half and half by service, in front of a service whose own pods would answer too."""

@@ -103,6 +103,7 @@ def _seen(ctx: Context, job: Job, more: int, seen: list[Record]) -> float:
     judge=judge_moving,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/guides/traffic-splitting/",
 )
 def moving(ctx: Context) -> Moving:
     """Steady traffic through a few changes, each in force before the next."""
@@ -213,6 +214,7 @@ def _turned(history: Turned) -> Judgement:
     judge=judge_turned,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/guides/traffic-splitting/",
 )
 def turned(ctx: Context) -> Turned:
     """From all to nothing, measured from the moment at which the change is sent to the API server."""
@@ -244,6 +246,7 @@ def turned(ctx: Context) -> Turned:
     judge=judge_split,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/guides/traffic-splitting/",
 )
 def canary(ctx: Context) -> Split:
     """99 to 1: beside so small a share two points stand out after a thousand requests."""
@@ -257,6 +260,7 @@ def canary(ctx: Context) -> Split:
     judge=judge_split,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://gateway-api.sigs.k8s.io/reference/spec/#grpcbackendref",
 )
 def calls(ctx: Context) -> Split:
     """Half and half over one connection: a mesh that balances connections sends all of its calls to one backend."""

@@ -131,6 +131,7 @@ def away(ctx: Context) -> Away:
     judge=judge_down,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="Kubernetes, Dynamic Admission Control: failure policy",
 )
 def injector_down(ctx: Context) -> Down:
     """The outage."""
@@ -145,6 +146,7 @@ def injector_down(ctx: Context) -> Down:
     judge=judge_upgrade,
     ground=GROUND,
     requires=("INJ-01",),
+    reference="https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol",
 )
 def upgrade(ctx: Context) -> Upgrade:
     """The outage; then every pod of the control plane is replaced as an upgrade does, and told something new."""

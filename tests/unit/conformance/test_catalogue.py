@@ -33,6 +33,10 @@ def test_profiles_are_parts_of_the_catalogue_and_each_check_has_a_level_and_a_ca
         assert set(part.ids) <= every
 
 
+def test_each_check_says_where_what_it_demands_is_specified():
+    assert [one.id for one in checks() if not one.reference] == []
+
+
 def test_requirements_exist_are_acyclic_and_can_be_run_where_they_are_needed():
     by_id = {one.id: one for one in checks()}
 
