@@ -64,8 +64,11 @@ class Load:
         """What went wrong, "" if nothing did."""
         if self.failed:
             return f"{self.name}: {self.failed} of {self.sent} requests failed ({self.example})"
-        if self.most_connections and self.opened > self.most_connections:
-            return f"{self.name}: {self.opened - self.most_connections} kept connections were lost"
+        # A request that runs out of time takes its connection with it, so each one from the client's own queue accounts
+        # for a further one.
+        lost = self.opened - self.most_connections - self.queued
+        if self.most_connections and lost > 0:
+            return f"{self.name}: {lost} kept connections were lost"
         return ""
 
 

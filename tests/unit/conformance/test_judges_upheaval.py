@@ -141,6 +141,19 @@ def test_what_waited_in_the_clients_own_queue_is_no_failure_of_the_mesh():
     assert load("x", [late]).problem == ""
 
 
+def test_a_connection_that_went_with_a_request_from_the_clients_own_queue_was_not_lost_by_the_mesh():
+    reply = {"pod": "a"}
+    begun = [Record(float(i), 0.1, 200, fresh=True, reply=reply) for i in range(4)]
+    queued = Record(9.0, 10.0, error="timeout", late=9.0)
+    anew = Record(19.0, 0.1, 200, fresh=True, reply=reply)
+    kept = load("kept", [*begun, queued, anew], 4)
+    assert (kept.opened, kept.queued) == (5, 1)
+    assert judge_renewal(replace(RENEWED, loads=(QUIET, kept))).verdict is Verdict.INCONCLUSIVE
+    assert judge_rotation(replace(ROTATED, loads=(QUIET, kept))).verdict is Verdict.INCONCLUSIVE
+    # one more than the queue explains
+    assert "1 kept connections were lost" in load("kept", [*begun, queued, anew, anew], 4).problem
+
+
 TURNED = Flips((("strict", "refused"), ("permissive", "taken")), (QUIET, KEPT))
 
 
