@@ -125,6 +125,18 @@ CLOSED, OPEN = Level("mesh", "refused", 20, 0, 0, 20), Level("namespace", "taken
         ((CLOSED,), Verdict.INCONCLUSIVE),
         ((replace(CLOSED, answered=20), OPEN), Verdict.FAIL),  # plain Kubernetes
         ((CLOSED, replace(OPEN, answered=0)), Verdict.FAIL),
+        ((CLOSED, replace(OPEN, answered=0, ends={"reset": 20})), Verdict.FAIL),
+        # one that is late, on a busy machine, tells nothing
+        ((CLOSED, replace(OPEN, answered=19, ends={"timeout": 1})), Verdict.INCONCLUSIVE),
+        ((replace(CLOSED, ends={"reset": 19, "timeout": 1}), OPEN), Verdict.INCONCLUSIVE),
+        ((CLOSED, replace(OPEN, answered=18, ends={"timeout": 1, "reset": 1})), Verdict.FAIL),
+        (
+            (replace(CLOSED, ends={"reset": 19, "timeout": 1}), replace(OPEN, answered=0, ends={"reset": 20})),
+            Verdict.FAIL,
+        ),
+        # a mesh that drops packets
+        ((replace(CLOSED, ends={"timeout": 20}), OPEN), Verdict.PASS),
+        ((CLOSED, replace(OPEN, answered=0, ends={"timeout": 20})), Verdict.FAIL),
         ((CLOSED, replace(OPEN, clear=0)), Verdict.INCONCLUSIVE),
         ((replace(CLOSED, meshed=19), OPEN), Verdict.FAIL),
     ],
