@@ -258,6 +258,7 @@ def forged_header(ctx: Context) -> Headers:
             sum(bool(identity) and identity in one for one in seen),
             wire,
             next((one for one in seen if one), ""),
+            sum(record.error == "timeout" for record in records),
         )
 
     plain = ctx.sniff(server, HTTP, forged, lambda: ctx.outsider().batch(usual))

@@ -33,6 +33,15 @@ class Arm:
     """The words of one of those ends."""
 
     @property
+    def late(self) -> int:
+        """Requests that ran into a timeout, as they may on a busy machine, where others ended otherwise.
+
+        Where all of them did, the mesh lets them hang.
+        """
+        late = self.ends.get("timeout", 0)
+        return late if late < self.sent else 0
+
+    @property
     def row(self) -> dict[str, Any]:
         """One line of the report's table."""
         return {
@@ -87,19 +96,18 @@ def judge_arms(history: Arms) -> Judgement:
             told = failed if any(other.ends.get("timeout") for other in history.arms) else proven
             return told(f"{one.shown}: the application served {one.served} of its requests", history.evidence)
     for one in welcome:
-        if one.answered < one.sent:
-            return failed(
-                f"{one.shown}: {one.sent - one.answered} of {one.sent} requests were not answered", history.evidence
-            )
+        if lost := one.sent - one.answered - one.late:
+            return failed(f"{one.shown}: {lost} of {one.sent} requests were not answered", history.evidence)
+    for one in history.arms:
+        # Nothing else may explain a refusal, nor a loss: a busy machine is no witness.
+        if one.late:
+            return inconclusive(f"{one.shown}: some requests ran into a timeout", history.evidence)
+    for one in welcome:
         if one.served < one.sent:
             return inconclusive(
                 f"{one.shown}: the application counts {one.served} of {one.sent} requests: its count proves nothing",
                 history.evidence,
             )
-    for one in refused:
-        # Nothing else may explain a refusal: a busy machine is no witness.
-        if one.ends.get("timeout", 0) not in {0, one.sent}:
-            return inconclusive(f"{one.shown}: some requests ran into a timeout", history.evidence)
     return passed(
         f"refused: {', '.join(one.shown for one in refused)}; served: {', '.join(one.shown for one in welcome)}",
         history.evidence,
@@ -199,6 +207,13 @@ class Header:
     wire: int | None = None
     """How often the forger's words crossed the wire in clear; None where the wire is encrypted or was not looked at."""
     example: str = ""
+    late: int = 0
+    """Requests that ran into a timeout."""
+
+    @property
+    def lost(self) -> int:
+        """Requests that did not arrive and were not late, as some may be on a busy machine; all, where none arrived."""
+        return self.sent - self.arrived - (self.late if self.arrived else 0)
 
     @property
     def row(self) -> dict[str, Any]:
@@ -208,6 +223,7 @@ class Header:
             "verified identity": self.identity,
             "sent": self.sent,
             "arrived": self.arrived,
+            "ran into a timeout": self.late,
             "forged words at the application": self.forged,
             "true identity at the application": self.verified,
             "forged words on the wire": "encrypted" if self.wire is None else self.wire,
@@ -239,14 +255,17 @@ def judge_headers(history: Headers) -> Judgement:
                 f"{history.name}",
                 history.evidence,
             )
-        if one.arrived < one.sent:
-            return failed(f"{one.caller}: {one.sent - one.arrived} of {one.sent} requests did not arrive",
-                          history.evidence)  # fmt: skip
+    for one in history.headers:
+        if one.lost:
+            return failed(f"{one.caller}: {one.lost} of {one.sent} requests did not arrive", history.evidence)
         if one.identity and one.verified < one.arrived:
             return failed(
                 f"{one.caller}: {one.arrived - one.verified} of {one.arrived} requests do not name the caller",
                 history.evidence,
             )
+    for one in history.headers:
+        if one.late:
+            return inconclusive(f"{one.caller}: {one.late} of {one.sent} requests ran into a timeout", history.evidence)
     if not any(one.wire for one in history.headers):
         return inconclusive("the forged words were seen on no wire: nothing shows that they were sent",
                             history.evidence)  # fmt: skip

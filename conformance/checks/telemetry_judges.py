@@ -11,7 +11,7 @@ from conformance.exposition import Counter, total
 from conformance.model import Judgement, failed, inconclusive, passed
 from reports.model import JSON, Evidence
 
-__all__ = ["Counted", "Scraped", "judge_counts", "judge_reachable", "judge_sources", "judge_strict_scrape"]
+__all__ = ["Counted", "Scraped", "judge_counts", "judge_reachable", "judge_sources", "judge_strict_scrape", "refused"]
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,8 @@ class Scraped:
     service: str
     sent: int
     """Answers that a client of the mesh got."""
-    plaintext: str
-    """How a plaintext request to the application ended."""
+    ends: Mapping[str, int]
+    """How plaintext requests to the application ended, with counts."""
     network: str
     """How a scrape from outside of the mesh ended."""
     at_server: tuple[Counter, ...] = ()
@@ -169,9 +169,17 @@ class Scraped:
     @property
     def evidence(self) -> Evidence:
         """For the report."""
-        return Evidence(
-            "from outside of the mesh", {"request to the application": self.plaintext, "scrape": self.network}
-        )
+        ends = ", ".join(f"{count}× {end}" for end, count in self.ends.items())
+        return Evidence("from outside of the mesh", {"requests to the application": ends, "scrape": self.network})
+
+
+def refused(ends: Mapping[str, int]) -> bool:
+    """Whether a row of plaintext requests was refused, by how they ended, with counts.
+
+    A timeout alone may be a busy machine: it counts as a refusal only where nothing else happened, as with a mesh that
+    drops packets.
+    """
+    return bool(ends) and "200" not in ends and ends.get("timeout") in {None, sum(ends.values())}
 
 
 def judge_strict_scrape(history: Scraped) -> Judgement:
@@ -180,8 +188,10 @@ def judge_strict_scrape(history: Scraped) -> Judgement:
         return failed("the mesh tells nobody what its proxies count", history.evidence)
     if not history.sent:
         return inconclusive("no request within the mesh was answered", history.evidence)
-    if history.plaintext == "200":
+    if "200" in history.ends:
         return inconclusive("plaintext was taken: strict is not in force", history.evidence)
+    if not refused(history.ends):
+        return inconclusive("some plaintext requests ran into a timeout", history.evidence)
     if history.network == "timeout":
         return inconclusive("a scrape ran into a timeout", history.evidence)
     if history.network != "200":

@@ -20,7 +20,7 @@ from conformance.certificates import Credentials
 from conformance.checks.authority import look, shake
 from conformance.checks.mtls_judges import by_application
 from conformance.checks.peers import authority_of, counted, obtain
-from conformance.checks.peers_judges import Arm
+from conformance.checks.peers_judges import Arm, arm
 from conformance.checks.upheaval_judges import (
     Level,
     Levels,
@@ -337,9 +337,13 @@ def closed(ctx: Context) -> Outage:
     reference="https://istio.io/latest/docs/reference/config/security/peer_authentication/",
 )
 def levels(ctx: Context) -> Levels:
-    """Strict for the mesh, permissive for the namespace, strict for the workload: plaintext tells which is in force."""
+    """Strict for the mesh, permissive for the namespace, strict for the workload: plaintext tells which is in force.
+
+    Before that, permissive for the mesh: one that is strict by itself refuses plaintext whatever is said for all of it.
+    """
     server, space = ctx.pod("server"), ctx.space("in")
     steps = (
+        ("mesh permissive", MeshMtlsMode(Mode.PERMISSIVE), "taken"),
         ("mesh strict", MeshMtlsMode(Mode.STRICT), "refused"),
         ("mesh strict, namespace permissive", MtlsMode(space, Mode.PERMISSIVE), "taken"),
         ("mesh strict, namespace permissive, workload strict", MtlsMode(space, Mode.STRICT, "server"), "refused"),
@@ -353,11 +357,13 @@ def levels(ctx: Context) -> Levels:
     # Another check of this ground may have left the proxies without a certificate that is good yet.
     ctx.until(partial(_served, ctx, plain), "the meshed client is served before any policy", BACK_SECONDS)
     try:
-        ctx.applied.extend(mesh_wide)
-        ctx.kube.apply(*mesh_wide)
         for policies, intent, wanted in steps:
             if isinstance(intent, MtlsMode):
                 ctx.apply(intent)
+            else:
+                mesh_wide = marked(ctx.render(intent).objects, ctx.run)
+                ctx.applied.extend(mesh_wide)
+                ctx.kube.apply(*mesh_wide)
 
             def shows(wanted: str = wanted) -> bool:
                 records = ctx.outsider().batch(replace(plain, count=3))
@@ -368,9 +374,9 @@ def levels(ctx: Context) -> Levels:
             named = replace(plain, method="POST", body=token)
             seen = ctx.sniff(server, 8080, token, partial(ctx.outsider().batch, named))
             meshed = ctx.client().batch(replace(plain, timeout=LIMITS.request))
-            answered = sum(map(by_application, seen["records"]))
-            clear = int(seen.get("plaintext_hits", 0))
-            found.append(Level(policies, wanted, ATTEMPTS, answered, clear, sum(map(by_application, meshed))))
+            plaintext = arm(policies, seen["records"], 0, welcome=wanted == "taken")
+            clear, served = int(seen.get("plaintext_hits", 0)), sum(map(by_application, meshed))
+            found.append(Level(policies, wanted, ATTEMPTS, plaintext.answered, clear, served, plaintext.ends))
     finally:
         ctx.remove(*mesh_wide)
     return Levels(tuple(found))

@@ -50,6 +50,12 @@ REFUSED = Arm("foreign", False, 20, 0, 0, {"tls": 20})
         ((replace(SERVED, served=3), REFUSED), Verdict.INCONCLUSIVE),  # the application's count is no witness
         ((SERVED, replace(REFUSED, ends={"tls": 18, "timeout": 2})), Verdict.INCONCLUSIVE),
         ((SERVED, replace(REFUSED, ends={"timeout": 20})), Verdict.PASS),  # a mesh that drops packets
+        # one that is late, on a busy machine, says nothing against the mesh
+        ((replace(SERVED, answered=19, served=19, ends={"timeout": 1}), REFUSED), Verdict.INCONCLUSIVE),
+        ((replace(SERVED, answered=19, ends={"timeout": 1}), REFUSED), Verdict.INCONCLUSIVE),
+        ((replace(SERVED, answered=18, ends={"timeout": 1, "tls": 1}), REFUSED), Verdict.FAIL),
+        ((replace(SERVED, answered=19, ends={"timeout": 1}), replace(REFUSED, answered=1)), Verdict.FAIL),
+        ((replace(SERVED, answered=0, served=0, ends={"timeout": 20}), REFUSED), Verdict.FAIL),  # all of them hang
     ],
 )
 def test_certificates_of_callers(arms, verdict):
@@ -118,6 +124,11 @@ MESHED = Header("in the mesh", "spiffe://a", 20, 20, 0, 20)
         ((PLAIN, replace(MESHED, forged=20)), Verdict.FAIL),
         ((PLAIN, replace(MESHED, verified=19)), Verdict.FAIL),
         ((PLAIN, replace(MESHED, arrived=19)), Verdict.FAIL),
+        ((PLAIN, replace(MESHED, arrived=19, verified=19, late=1)), Verdict.INCONCLUSIVE),  # a busy machine
+        ((PLAIN, replace(MESHED, arrived=18, verified=18, late=1)), Verdict.FAIL),
+        ((PLAIN, replace(MESHED, arrived=19, verified=18, late=1)), Verdict.FAIL),
+        ((PLAIN, replace(MESHED, arrived=0, verified=0, late=20)), Verdict.FAIL),  # all of them hang
+        ((replace(PLAIN, arrived=19, late=1), replace(MESHED, forged=1)), Verdict.FAIL),
     ],
 )
 def test_peer_headers(headers, verdict):

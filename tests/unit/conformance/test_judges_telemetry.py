@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from conformance.adapters import load
 from conformance.adapters.istio_api.telemetry import EXPOSITION
+from conformance.checks import telemetry
 from conformance.checks.telemetry_judges import (
     Counted,
     Scraped,
@@ -14,9 +18,11 @@ from conformance.checks.telemetry_judges import (
     judge_sources,
     judge_strict_scrape,
 )
+from conformance.context import Context, Pod
 from conformance.exposition import Counter, parse, total
 from conformance.histories import decode, encode
-from conformance.intents import RequestMetrics
+from conformance.intents import Intent, RequestMetrics
+from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
 
 SERVICE = "server.space.svc.cluster.local"
@@ -91,13 +97,66 @@ def test_a_scrape_that_is_refused_or_empty_fails() -> None:
 
 
 def test_a_strict_scrape_needs_refusal_and_requests() -> None:
-    good = Scraped(EXPOSITION, SERVICE, 10, "reset", "200", (series("destination", "client", "200", 10),))
+    good = Scraped(EXPOSITION, SERVICE, 10, {"reset": 4}, "200", (series("destination", "client", "200", 10),))
     assert judge_strict_scrape(good).verdict is Verdict.PASS
-    assert judge_strict_scrape(replace(good, plaintext="200")).verdict is Verdict.INCONCLUSIVE
+    assert judge_strict_scrape(replace(good, ends={"200": 1, "reset": 3})).verdict is Verdict.INCONCLUSIVE
+    assert judge_strict_scrape(replace(good, ends={"timeout": 1, "reset": 3})).verdict is Verdict.INCONCLUSIVE
+    assert judge_strict_scrape(replace(good, ends={})).verdict is Verdict.INCONCLUSIVE
+    assert judge_strict_scrape(replace(good, ends={"timeout": 4})).verdict is Verdict.PASS  # a mesh that drops packets
     assert judge_strict_scrape(replace(good, network="reset")).verdict is Verdict.FAIL
     assert judge_strict_scrape(replace(good, network="timeout")).verdict is Verdict.INCONCLUSIVE
     assert judge_strict_scrape(replace(good, at_server=())).verdict is Verdict.FAIL
     assert judge_strict_scrape(replace(good, exposition=None)).verdict is Verdict.FAIL
+
+
+class _Strict:
+    """A mesh whose strict mode shows at the third look: before, it takes plaintext, and then only one is late."""
+
+    adapter = load("istio")
+
+    def __init__(self) -> None:
+        self.looks: list[list[str]] = []
+        self.rows = [["200"] * 4, ["reset", "reset", "timeout", "reset"], *[["reset"] * 4] * 3]
+
+    def render(self, intent: Intent) -> Any:
+        return self.adapter.render(intent)
+
+    def space(self, place: str) -> str:
+        return place
+
+    def pod(self, _: str) -> Pod:
+        return Pod("guarded", "strict", "10.0.0.9", {})
+
+    def url(self, *_: object) -> str:
+        return "http://guarded"
+
+    def outsider(self) -> Any:
+        def batch(asked: Batch) -> list[Record]:
+            if asked.count == 1:
+                return [Record(0.0, 0.1, status=200)]  # a scrape
+            assert (asked.url, asked.concurrency) == ("http://10.0.0.9:8080/", asked.count)
+            self.looks.append(self.rows.pop(0))
+            return [Record(0.0, 0.1, status=200) if one == "200" else Record(0.0, 3.0, error=one)
+                    for one in self.looks[-1]]  # fmt: skip
+
+        return SimpleNamespace(batch=batch)
+
+    def client(self) -> Any:
+        return SimpleNamespace(batch=lambda asked: [Record(0.0, 0.1, 200, reply={"pod": "a"})] * asked.count)
+
+    def in_force(self, probe: Callable[[], bool], what: str, *, successes: int) -> None:
+        seen = [probe() for _ in range(4)]
+        assert (seen, successes) == ([False, False, True, True], 2), what
+
+    def watch(self, *_: object) -> None:
+        pass
+
+
+def test_tel_06_takes_a_request_that_is_late_for_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "counters", lambda *_: ())
+    ctx = _Strict()
+    found = telemetry.strict_scrape(cast("Context", ctx))
+    assert (found.ends, found.network, len(ctx.looks)) == ({"reset": 4}, "200", 5)
 
 
 def test_histories_survive_a_bundle() -> None:

@@ -125,6 +125,18 @@ CLOSED, OPEN = Level("mesh", "refused", 20, 0, 0, 20), Level("namespace", "taken
         ((CLOSED,), Verdict.INCONCLUSIVE),
         ((replace(CLOSED, answered=20), OPEN), Verdict.FAIL),  # plain Kubernetes
         ((CLOSED, replace(OPEN, answered=0)), Verdict.FAIL),
+        ((CLOSED, replace(OPEN, answered=0, ends={"reset": 20})), Verdict.FAIL),
+        # one that is late, on a busy machine, tells nothing
+        ((CLOSED, replace(OPEN, answered=19, ends={"timeout": 1})), Verdict.INCONCLUSIVE),
+        ((replace(CLOSED, ends={"reset": 19, "timeout": 1}), OPEN), Verdict.INCONCLUSIVE),
+        ((CLOSED, replace(OPEN, answered=18, ends={"timeout": 1, "reset": 1})), Verdict.FAIL),
+        (
+            (replace(CLOSED, ends={"reset": 19, "timeout": 1}), replace(OPEN, answered=0, ends={"reset": 20})),
+            Verdict.FAIL,
+        ),
+        # a mesh that drops packets
+        ((replace(CLOSED, ends={"timeout": 20}), OPEN), Verdict.PASS),
+        ((CLOSED, replace(OPEN, answered=0, ends={"timeout": 20})), Verdict.FAIL),
         ((CLOSED, replace(OPEN, clear=0)), Verdict.INCONCLUSIVE),
         ((replace(CLOSED, meshed=19), OPEN), Verdict.FAIL),
     ],
@@ -139,6 +151,19 @@ def test_what_waited_in_the_clients_own_queue_is_no_failure_of_the_mesh():
     found = load("x", [late, late, hung])
     assert (found.failed, found.queued) == (1, 2)
     assert load("x", [late]).problem == ""
+
+
+def test_a_connection_that_went_with_a_request_from_the_clients_own_queue_was_not_lost_by_the_mesh():
+    reply = {"pod": "a"}
+    begun = [Record(float(i), 0.1, 200, fresh=True, reply=reply) for i in range(4)]
+    queued = Record(9.0, 10.0, error="timeout", late=9.0)
+    anew = Record(19.0, 0.1, 200, fresh=True, reply=reply)
+    kept = load("kept", [*begun, queued, anew], 4)
+    assert (kept.opened, kept.queued) == (5, 1)
+    assert judge_renewal(replace(RENEWED, loads=(QUIET, kept))).verdict is Verdict.INCONCLUSIVE
+    assert judge_rotation(replace(ROTATED, loads=(QUIET, kept))).verdict is Verdict.INCONCLUSIVE
+    # one more than the queue explains
+    assert "1 kept connections were lost" in load("kept", [*begun, queued, anew, anew], 4).problem
 
 
 TURNED = Flips((("strict", "refused"), ("permissive", "taken")), (QUIET, KEPT))
