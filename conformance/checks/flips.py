@@ -21,7 +21,9 @@ __all__ = ["Flips", "judge_flips"]
 TURNS = (Mode.STRICT, Mode.PERMISSIVE) * 3
 RATE = 50.0
 KEPT = 4
-LONGEST = 120.0
+PATIENCE = 3
+"""Times the limit for a mode to be in force: how soon it is, others judge; here nothing may break until it is."""
+LONGEST = 240.0
 LATE = "late"
 """What is answered by some and ran into a timeout for the rest."""
 
@@ -100,7 +102,7 @@ def flips(ctx: Context) -> Flips:
     def turn(mode: Mode) -> str:
         wanted = "refused" if mode is Mode.STRICT else "taken"
         ctx.apply(MtlsMode(space, mode))
-        ctx.watch(partial(shows, wanted), LIMITS.in_force)
+        ctx.watch(partial(shows, wanted), PATIENCE * LIMITS.in_force)
         return wanted
 
     try:
