@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from refmesh.api.fields import Field
 
 if TYPE_CHECKING:
@@ -50,8 +48,13 @@ def untaken(annotations: Mapping[str, str]) -> list[str]:
 
 
 def _document(annotations: Mapping[str, str]) -> dict[str, Any]:
+    text = annotations.get(PROXY_CONFIG)
+    if not text:
+        return {}
+    import yaml  # a control plane whose pods have no such annotation does without
+
     try:
-        found = yaml.safe_load(annotations.get(PROXY_CONFIG) or "")
+        found = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         said = " ".join(str(error).split())
         raise ValueError(f"annotation {PROXY_CONFIG}: is not valid YAML: {said}") from error
