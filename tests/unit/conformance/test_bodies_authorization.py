@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from conformance.adapters import load
+from conformance.adapters import Unsupported, load
+from conformance.adapters.kuma import Kuma, KumaSettings
 from conformance.checks import authorization as az
 from conformance.checks.authorization_invalid import judge_unreadable, unreadable
 from conformance.checks.authorization_judges import judge_access
@@ -26,8 +27,11 @@ LIMIT = 10.0
 class _Mesh:
     """Policies of Istio's, each in force some seconds after it was written, by accounts, ports and namespaces."""
 
-    def __init__(self, late: float, *, allow_first: bool = False, drops_unreadable: bool = False) -> None:
-        self.time, self.late = 0.0, late
+    def __init__(
+        self, late: float, *, lag: float = 0.0, allow_first: bool = False, drops_unreadable: bool = False
+    ) -> None:
+        """`lag`: seconds by which what is removed goes later than what is written comes."""
+        self.time, self.late, self.lag = 0.0, late, lag
         self.allow_first, self.drops_unreadable = allow_first, drops_unreadable
         self.written: list[tuple[float, str, Any]] = []
         self.arrived = 0
@@ -64,7 +68,7 @@ class _Mesh:
                 self.written.append((self.time + self.late, item["metadata"]["name"], policy))
 
     def remove(self, *objects: Any) -> None:
-        self.written += [(self.time + self.late, one["metadata"]["name"], None) for one in objects]
+        self.written += [(self.time + self.late + self.lag, one["metadata"]["name"], None) for one in objects]
 
     def in_force(self, probe: Callable[[], bool], what: str, *, successes: int = 1) -> None:
         end, row = self.time + LIMIT, 0
@@ -151,6 +155,35 @@ def test_an_allowance_that_beats_a_denial_is_seen_whatever_was_in_force_before(b
 def test_a_dropped_policy_is_seen_whatever_was_in_force_before(before, late):
     mesh = _Mesh(late, drops_unreadable=True)
     assert verdicts(mesh, before, "AZ-09") == [Verdict.PASS, Verdict.FAIL]
+
+
+class _Accountless(_Mesh):
+    """Every caller of the mesh counts as each account."""
+
+    def _fits(self, rule: Any, caller: str, port: str) -> bool:
+        return super()._fits(rule, "client" if caller in az.CALLERS else caller, port)
+
+
+@pytest.mark.parametrize("before", ["AZ-01", "AZ-02", "AZ-07"])
+def test_an_account_that_is_not_looked_at_is_seen_whatever_was_in_force_before(before):
+    assert verdicts(_Accountless(0.3), before, "AZ-03") == [Verdict.PASS, Verdict.FAIL]
+
+
+@pytest.mark.parametrize("lag", [0.3, 1.0])
+def test_a_sound_mesh_passes_though_what_is_removed_goes_late(lag):
+    for pair in permutations(BODIES, 2):
+        assert verdicts(_Mesh(0.3, lag=lag), *pair) == [Verdict.PASS] * 2, pair
+
+
+def test_what_contradicts_a_mark_can_be_said_by_every_mesh_that_can_say_the_policies():
+    """Kuma 2 has no words for accounts, and some for a policy that lets nobody in."""
+    kuma = Kuma(KumaSettings(version="2"))
+    ctx = Context(cast("Any", None), kuma, az.GROUND, run="r", image="i", alpha=1e-5)
+    assert not isinstance(kuma.render(az.allow(ctx, "nothing")), Unsupported)
+    for wanted in (False, True):
+        policy, shown = az._contrary(ctx, [az.Ask("client", wanted=wanted)])
+        assert not isinstance(kuma.render(policy), Unsupported)
+        assert shown.wanted is not wanted
 
 
 class _Pausing(_Mesh):
