@@ -28,6 +28,9 @@ def _(intent: Access, settings: CiliumSettings) -> Rendered | Unsupported:
     for rule in intent.rules:
         if rule.token:
             return Unsupported("requests' tokens are not looked at")
+        if settings.ztunnel and (rule.ports or _http(rule)):
+            # cilium, Documentation/security/network/encryption-ztunnel.rst, "Limitations".
+            return Unsupported("policies see ztunnel's own port, not the port that a request is for")
         if intent.effect is Effect.DENY and _http(rule):
             return Unsupported("denials are by caller and port, not by what is in a request")
         if intent.effect is Effect.ALLOW and _http(rule) and set(rule.ports) - {PORTS["http"]}:
