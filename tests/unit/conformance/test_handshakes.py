@@ -9,6 +9,7 @@ from conformance.adapters import load
 from conformance.checks.handshakes import to_proxy
 from conformance.checks.mtls import handshake, meshed_to_meshed
 from conformance.checks.mtls_judges import Handshake, judge_encrypted
+from conformance.checks.peers import versions
 from conformance.context import Context, NotExpressible, Pod
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
@@ -61,6 +62,13 @@ def test_what_guards_a_port_is_met_at_its_own_where_it_leaves_the_applications_a
     for mesh in ("linkerd", "consul", "istio", "refmesh", "none"):
         found = handshake(shaking(mesh, 8080), POD, 8080)
         assert (found.client_certificate_requested, found.at, found.row["port"]) == (True, None, 8080)
+
+
+def test_old_versions_are_offered_to_what_guards_a_port_too():
+    for mesh, settings, port in (("cilium", {"ztunnel": True}, 15008), ("istio", {}, 8080), ("none", {}, 8080)):
+        ctx = shaking(mesh, port, **settings)
+        vars(ctx)["pod"] = lambda _: POD
+        assert {one.taken for one in versions(ctx).hellos} == {"TLSv1.3"}
 
 
 class Clear:
