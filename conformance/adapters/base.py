@@ -115,6 +115,8 @@ class Rendered:
     authority: Authority | None = None
     rivals: tuple[Rival, ...] = ()
     """None of them may be there, or nothing can be judged of the intent."""
+    drops: bool = False
+    """Of a policy: what it denies is dropped without an answer, so that whoever asks runs into a timeout."""
     header: str = ""
     """A request header's name, where the intent asks for one."""
     exposition: Exposition | None = None

@@ -22,6 +22,7 @@ from conformance.intents import (
     LogAccesses,
     MeshMtlsMode,
     MtlsMode,
+    MutualTls,
     NoInject,
     NoRetries,
     OutlierEjection,
@@ -49,12 +50,14 @@ from fixtures.kube import Kube
 from . import gateway_api_words
 from .base import Proxy, Rendered, Unsupported
 from .installed import deployment_problem, deployment_version
-from .settings import NamespacedName, Pairs, Settings
+from .settings import Names, NamespacedName, Pairs, Settings
 from .words import NO_WORDS, cannot
 
 __all__ = ["GatewayApi", "GatewayApiSettings", "render"]
 
 GROUP = "gateway.networking.k8s.io"
+ANY = "any"
+"""As the setting `proxy-alpn`: whatever a handshake offers."""
 Route = WeightedRoute | RequestRoute | RouteTimeout | BackendGrant
 
 
@@ -74,6 +77,10 @@ class GatewayApiSettings(Settings):
     """Whether the mesh does its work outside of the pods, so that opting in changes none."""
     proxy: str = ""
     """Name of the sidecar's container."""
+    proxy_alpn: Names = ()
+    """Protocols (ALPN) by which a proxy knows the mesh's own TLS from an application's, which it hands on unopened
+    where it takes plaintext too: `istio`; `any` where it takes every handshake for the mesh's own. () where the mesh
+    has no mTLS, or nobody said."""
     identity: str = ""
     """Template of what certificates carry: `spiffe://cluster.local/ns/{namespace}/sa/{service_account}`."""
     gateway_class: str = ""
@@ -134,6 +141,13 @@ def _(intent: Inject, settings: GatewayApiSettings) -> Rendered | Unsupported:
 
 
 @render.register
+def _(intent: MutualTls, settings: GatewayApiSettings) -> Rendered | Unsupported:
+    if not settings.proxy_alpn:
+        return Unsupported("nobody has said how proxies know the mesh's own TLS: --set proxy-alpn=PROTOCOL, or any")
+    return Rendered()
+
+
+@render.register
 def _(intent: NoInject, settings: GatewayApiSettings) -> Rendered | Unsupported:
     if intent.scope is Scope.NAMESPACE:
         return Unsupported("the Gateway API has no words for keeping a namespace out")
@@ -166,7 +180,8 @@ class GatewayApi:
     def __init__(self, settings: GatewayApiSettings | None = None) -> None:
         self.settings = settings or GatewayApiSettings()
         self.title = self.settings.title
-        self.proxy = Proxy(self.settings.proxy) if self.settings.proxy else None
+        offered = tuple(one for one in self.settings.proxy_alpn if one != ANY)
+        self.proxy = Proxy(self.settings.proxy, alpn=offered) if self.settings.proxy or offered else None
 
     def render(self, intent: Intent) -> Rendered | Unsupported:
         """The intent as a route, or by the settings."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from reports.errors import UsageProblem
 
-__all__ = ["MeshSettings", "NamespacedName", "Pairs", "Place", "Settings", "kebab", "settle"]
+__all__ = ["MeshSettings", "Names", "NamespacedName", "Pairs", "Place", "Settings", "kebab", "settle"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -60,7 +60,13 @@ def _pairs(value: object) -> object:
     return found
 
 
+def _names(value: object) -> object:
+    """`a,b` as a tuple; a list becomes one by itself."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 NamespacedName = Annotated[Place, BeforeValidator(_place)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
 
 

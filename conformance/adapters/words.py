@@ -7,9 +7,9 @@ from typing import Any
 
 from conformance.intents import Backend, Bypass, HeaderEdit, Intent
 
-from .base import Unsupported
+from .base import Rendered, Unsupported
 
-__all__ = ["NO_WORDS", "cannot", "duration", "header_edit", "listed", "manifest", "nameless"]
+__all__ = ["NO_WORDS", "by_itself", "cannot", "duration", "header_edit", "listed", "manifest", "nameless"]
 
 NO_WORDS = "no words for"
 """How the reason begins where nobody has thought about an intent yet: a test refuses it for the meshes we know."""
@@ -37,6 +37,12 @@ def header_edit(edit: HeaderEdit) -> dict[str, Any]:
         if pairs:
             found[key] = {name: value.replace("%", "%%") for name, value in pairs}
     return found | ({"remove": list(edit.remove)} if edit.remove else {})
+
+
+def by_itself(render: Any, *intents: type[Intent]) -> None:
+    """Declare that a mesh does this unasked: there is nothing to apply."""
+    for one in intents:
+        render.register(one, lambda *_: Rendered())
 
 
 def cannot(render: Any, reason: str, *intents: type[Intent]) -> None:

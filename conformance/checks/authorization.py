@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from conformance.adapters import Rendered
 from conformance.catalogue import check, place
 from conformance.checks.authorization_judges import Access, Attempt, judge_access, summarise
 from conformance.context import LIMITS, Context, NotInForce
@@ -20,11 +21,25 @@ from conformance.intents import AccessRule, Effect, Intent, Mode, MtlsMode
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
 
-__all__ = ["ATTEMPTS", "GROUND", "SERVER", "Ask", "allow", "deny", "establish", "judged", "proven", "rehearsed"]
+__all__ = [
+    "ATTEMPTS",
+    "GROUND",
+    "SERVER",
+    "Ask",
+    "allow",
+    "deny",
+    "drops",
+    "establish",
+    "judged",
+    "proven",
+    "rehearsed",
+]
 
 HTTP, GRPC, TCP = 8080, 7070, 9090
 PROTOCOL = {HTTP: "http1", GRPC: "grpc", TCP: "tcp"}
 SERVER = "server"
+SUCCESSES = 2
+"""How often in a row a mark must show."""
 ATTEMPTS = 10
 """Requests of each kind. A policy is in force or not: this is no percentage, the number only guards against a fluke."""
 CALLERS = {"client": "in", "other": "in", "friend": "friend", "friendly": "friendly"}
@@ -77,7 +92,7 @@ def send(ctx: Context, ask: Ask) -> list[Record]:
         url=ctx.url(SERVER, ask.port, "" if ask.port == TCP else ask.path, scheme),
         protocol=PROTOCOL[ask.port],
         count=ask.count,
-        concurrency=min(ask.count, 4),
+        concurrency=ask.count if drops(ctx) and not ask.wanted else min(ask.count, 4),
         method=ask.method,
         headers=ask.headers,
         repeated=ask.repeated,
@@ -87,6 +102,12 @@ def send(ctx: Context, ask: Ask) -> list[Record]:
         fields=("pod",),
     )
     return ctx.client(ask.caller).batch(batch)
+
+
+def drops(ctx: Context) -> bool:
+    """Whether the mesh says that it drops what it denies, so that timeouts are what refusals look like."""
+    found = ctx.adapter.render(allow(ctx, "nobody"))
+    return isinstance(found, Rendered) and found.drops
 
 
 def within(ctx: Context, asks: Sequence[Ask]) -> list[Ask]:
@@ -102,7 +123,7 @@ def judged(ctx: Context, asks: Sequence[Ask]) -> Access:
     for ask in within(ctx, asks):
         records = send(ctx, ask)
         after = ctx.served(pod)
-        attempts.append(summarise(ask.words, ask.wanted, records, after - before))
+        attempts.append(summarise(ask.words, ask.wanted, records, after - before, drops=drops(ctx)))
         before = after
     return Access(tuple(attempts))
 
@@ -111,10 +132,13 @@ def rehearsed(ctx: Context, asks: Sequence[Ask]) -> bool:
     """Whether each kind of request ends as it should, as many of them as are judged: the mark of a policy.
 
     Not just one: proxies keep connections to each other, and what came to be under the policies of before may follow
-    these until it is drained. Timeouts say nothing, as long as there is anything else.
+    these until it is drained. Timeouts say nothing, as long as there is anything else, but where denials are drops.
     """
     for ask in within(ctx, asks):
-        told = [record for record in send(ctx, ask) if record.error != "timeout"]
+        records = send(ctx, ask)
+        if summarise(ask.words, ask.wanted, records, 0, drops=drops(ctx)).dropped:
+            continue
+        told = [record for record in records if record.error != "timeout"]
         if not told or any((record.ok and record.reply is not None) is not ask.wanted for record in told):
             return False
     return True
@@ -148,7 +172,15 @@ def _replace(ctx: Context, *intents: Intent, mark: Sequence[Ask]) -> None:
     names = {(item["kind"], item["metadata"]["name"]) for item in wanted}
     ctx.remove(*(item for item in left if (item["kind"], item["metadata"]["name"]) not in names))
     left[:] = wanted
-    ctx.in_force(partial(rehearsed, ctx, mark), "the policies of the server", successes=2)
+    ctx.in_force(
+        partial(rehearsed, ctx, mark), "the policies of the server", timeout=_limit(ctx, mark), successes=SUCCESSES
+    )
+
+
+def _limit(ctx: Context, mark: Sequence[Ask]) -> float:
+    """How long a mark may take to show, seconds: what is dropped takes its timeout each time that it is asked for."""
+    dropped = sum(not ask.wanted for ask in mark) if drops(ctx) else 0
+    return LIMITS.in_force + SUCCESSES * dropped * LIMITS.probe
 
 
 def proven(ctx: Context, *intents: Intent, asks: Sequence[Ask], mark: Sequence[Ask] = ()) -> Access:
@@ -163,9 +195,18 @@ def proven(ctx: Context, *intents: Intent, asks: Sequence[Ask], mark: Sequence[A
     except NotInForce as error:
         late = error
     found = judged(ctx, asks)
-    if late is not None and judge_access(found).verdict is not Verdict.FAIL:
+    if judge_access(found).verdict is Verdict.FAIL:
+        return found
+    if late is not None:
         raise late
-    return found
+    return found if any(ask.wanted for ask in asks) or not drops(ctx) else _beside(ctx, asks, found)
+
+
+def _beside(ctx: Context, asks: Sequence[Ask], found: Access) -> Access:
+    """What was dropped, and one kind of it once it is allowed: that it gets through tells a denial from an outage."""
+    allowed, shown = _contrary(ctx, asks)
+    _replace(ctx, allowed, mark=[shown])
+    return Access((*found.attempts, *judged(ctx, [replace(shown, note="allowed afterwards")]).attempts))
 
 
 def _left(_: Context) -> list[Mapping[str, Any]]:

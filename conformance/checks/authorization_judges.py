@@ -35,6 +35,16 @@ class Attempt:
     """Requests that reached the application meanwhile, by its own count."""
     ends: Mapping[str, int] = field(default_factory=dict)
     """How the others ended, with counts."""
+    drops: bool = False
+    """Whether the mesh says that it drops what it denies, without an answer."""
+
+    @property
+    def dropped(self) -> bool:
+        """Whether they ended as denied ones do where those are dropped: all of them ran into a timeout.
+
+        A dead network looks the same, so that this counts only beside requests that got through.
+        """
+        return self.drops and not self.wanted and self.sent > 0 and self.late == self.sent
 
     @property
     def late(self) -> int:
@@ -88,11 +98,11 @@ def end_of(record: Record) -> str:
     return f"grpc {record.grpc}" if record.grpc else f"status {record.status}"
 
 
-def summarise(request: str, wanted: bool, records: Sequence[Record], arrived: int) -> Attempt:
+def summarise(request: str, wanted: bool, records: Sequence[Record], arrived: int, *, drops: bool = False) -> Attempt:
     """Records of one kind of request, and the server's count of the same time."""
     answered = [record for record in records if record.ok and record.reply is not None]
     ends = Counter(end_of(record) for record in records if not (record.ok and record.reply is not None))
-    return Attempt(request, wanted, len(records), len(answered), arrived, dict(ends))
+    return Attempt(request, wanted, len(records), len(answered), arrived, dict(ends), drops)
 
 
 def got_through(attempts: Sequence[Attempt]) -> str:
@@ -123,7 +133,7 @@ def got_lost(attempts: Sequence[Attempt]) -> str:
     """What should have got through and did not, without being late; "" where everything did."""
     late = 0
     for one in attempts:
-        late += one.late
+        late += 0 if one.dropped else one.late
         if one.wanted and not one.through and (one.answered + one.late < one.sent or not late):
             lost = one.sent - min(one.answered, one.arrived)
             return f"{one.request}: {lost} of {one.sent} did not get through, and all should"
@@ -133,7 +143,7 @@ def got_lost(attempts: Sequence[Attempt]) -> str:
 def unanswered(attempts: Sequence[Attempt]) -> str:
     """Why nothing is known of some requests; "" where each of them was answered or refused in time."""
     for one in attempts:
-        if one.late:
+        if one.late and not one.dropped:
             return f"{one.request}: {one.late} of {one.sent} ran into a timeout, which says neither yes nor no"
     return ""
 
@@ -156,8 +166,11 @@ def judge_access(history: Access) -> Judgement:
     refused = [one for one in history.attempts if not one.wanted]
     if not refused:
         return inconclusive("nothing was to be refused", *history.evidence)
-    if not any(one.wanted for one in history.attempts) and not any(one.explicitly for one in refused):
-        return failed("no request got through and none was refused in so many words", *history.evidence)
+    if not any(one.wanted for one in history.attempts):
+        if any(one.dropped for one in refused):
+            return inconclusive("requests were dropped, and none got through beside them", *history.evidence)
+        if not any(one.explicitly for one in refused):
+            return failed("no request got through and none was refused in so many words", *history.evidence)
     through = sum(one.sent for one in history.attempts if one.wanted)
     return passed(
         f"{sum(one.sent for one in refused)} requests refused, none of them seen by the server; "

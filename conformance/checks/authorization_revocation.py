@@ -17,6 +17,7 @@ from conformance.checks.authorization import (
     Ask,
     account,
     allow,
+    drops,
     establish,
     judged,
     rehearsed,
@@ -50,6 +51,13 @@ class Stream:
     """Requests after that one which were refused."""
     late: int = 0
     """Requests after that one which ran into a timeout."""
+    drops: bool = False
+    """Whether the mesh says that it drops what it denies, without an answer."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether requests were refused; where denials are drops, they run into timeouts."""
+        return self.refused > 0 or (self.drops and self.late > 0)
 
     @property
     def row(self) -> dict[str, Any]:
@@ -82,7 +90,7 @@ class Revocation:
         )
 
 
-def stream_of(name: str, records: Sequence[Record], changed: float) -> Stream:
+def stream_of(name: str, records: Sequence[Record], changed: float, *, drops: bool = False) -> Stream:
     """The records of one caller. `changed`: epoch seconds at which the API server had the new policy."""
     through = [record for record in records if record.ok and record.reply is not None]
     after = [record for record in through if record.start > changed]
@@ -94,6 +102,7 @@ def stream_of(name: str, records: Sequence[Record], changed: float) -> Stream:
         last=None if last is None else last - changed,
         refused=sum(end in REFUSALS | CUT for end in ends),
         late=ends.count("timeout"),
+        drops=drops,
     )
 
 
@@ -111,7 +120,7 @@ def judge_revocation(history: Revocation) -> Judgement:
     if reason := got_lost(history.others):
         return failed(f"{reason}: the right was not passed on", *history.evidence)
     for one in history.streams:
-        if not one.refused:
+        if not one.gone:
             how = f"{one.late} ran into a timeout, none was refused" if one.late else "none was refused"
             return inconclusive(f"{one.name}: of the requests after the change {how}", *history.evidence)
     if reason := unanswered(history.others):
@@ -143,7 +152,7 @@ def revoked(ctx: Context) -> Revocation:
         ctx.watch(lambda: all(_gone(job.records(), changed) for job in jobs), BOUND + 2 * QUIET)
         found = [
             stream_of(f"{'TCP' if port == TCP else 'HTTP'}, {'a new' if fresh else 'one'} connection"
-                      f"{' each' if fresh else ''}", job.records(), changed)
+                      f"{' each' if fresh else ''}", job.records(), changed, drops=drops(ctx))
             for (port, fresh), job in zip(kinds, jobs, strict=True)
         ]  # fmt: skip
     passed_on = [Ask("friend", wanted=True), Ask("friend", wanted=True, port=TCP)]

@@ -8,7 +8,7 @@ from conformance.adapters.base import Unsupported
 from conformance.context import Context, Pod
 from fixtures.workloads.traffic import Batch
 
-__all__ = ["account_of", "to_proxy"]
+__all__ = ["account_of", "own_port", "to_proxy"]
 
 _HTTP = ("http/1.1",)
 
@@ -34,3 +34,13 @@ def to_proxy(ctx: Context, pod: Pod, batch: Batch) -> Batch:
         if not isinstance(identity, Unsupported):
             batch = replace(batch, sni=identity)
     return batch
+
+
+def own_port(ctx: Context) -> int | None:
+    """The port of a pod's address at which its proxy must be met, because it leaves the application's ports alone.
+
+    So does one that runs outside of the pod, as ztunnel: it takes the mesh's TLS at a port of its own, and hands on
+    unopened what comes to the application's. A sidecar takes both: None.
+    """
+    proxy = ctx.adapter.proxy
+    return proxy.inbound_port if proxy is not None and not proxy.container else None

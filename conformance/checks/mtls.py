@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 
 from conformance.catalogue import check, place
-from conformance.checks.handshakes import to_proxy
+from conformance.checks.handshakes import own_port, to_proxy
 from conformance.checks.mtls_judges import (
     GRPC,
     HTTP,
@@ -28,7 +28,7 @@ from conformance.checks.mtls_judges import (
 )
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload
-from conformance.intents import Intent, Mode, MtlsMode, OwnMtls
+from conformance.intents import Intent, Mode, MtlsMode, MutualTls, OwnMtls
 from fixtures.workloads.traffic import Batch
 
 __all__ = ["GROUND", "attempt"]
@@ -106,8 +106,9 @@ def attempt(ctx: Context, workload: str, port: int, *, meshed: bool) -> Attempt:
 
 
 def handshake(ctx: Context, pod: Pod, port: int) -> Handshake:
-    """Shake hands with a pod from outside of the mesh, showing no certificate."""
-    batch = Batch(url=f"tls://{pod.host}:{port}", protocol="tls", count=1, timeout=LIMITS.probe)
+    """Shake hands from outside of the mesh with what guards a port of a pod, showing no certificate."""
+    at = own_port(ctx)
+    batch = Batch(url=f"tls://{pod.host}:{at or port}", protocol="tls", count=1, timeout=LIMITS.probe)
     record = ctx.outsider().batch(to_proxy(ctx, pod, batch))[0]
     facts = record.tls or {}
     return Handshake(
@@ -116,6 +117,7 @@ def handshake(ctx: Context, pod: Pod, port: int) -> Handshake:
         client_certificate_requested=bool(facts.get("client_certificate_requested")),
         version=str(facts.get("version") or ""),
         error=record.error or "",
+        at=at,
     )
 
 
@@ -164,6 +166,7 @@ def _refused(ctx: Context, workload: str, port: int) -> bool:
 )
 def meshed_to_meshed(ctx: Context) -> Refusal:
     """Marked requests from a meshed client, under a capture at the server."""
+    ctx.apply(MutualTls(ctx.space("in")))
     found = attempt(ctx, "server", HTTP, meshed=True)
     return Refusal((found,), (handshake(ctx, ctx.pod("server"), HTTP),))
 

@@ -91,12 +91,14 @@ class Handshake:
     client_certificate_requested: bool
     version: str = ""
     error: str = ""
+    at: int | None = None
+    """The proxy's own port, where it was tried there for the application's; None: at the port itself."""
 
     @property
     def row(self) -> dict[str, Any]:
         """One line of the report's table."""
         return {
-            "port": self.port,
+            "port": self.port if self.at is None else f"{self.port}, by the proxy's {self.at}",
             "answered": self.answered,
             "version": self.version,
             "client certificate requested": self.client_certificate_requested,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from conformance.adapters import Authority, Unsupported
 from conformance.catalogue import check
 from conformance.certificates import Credentials, issue, key_pem, new_request, token_for
-from conformance.checks.handshakes import account_of, to_proxy
+from conformance.checks.handshakes import account_of, own_port, to_proxy
 from conformance.checks.mtls import ATTEMPTS, GROUND
 from conformance.checks.mtls_judges import HTTP
 from conformance.checks.peers_judges import (
@@ -211,7 +211,8 @@ def versions(ctx: Context) -> Hellos:
     """Offer a strict and a permissive server each old version alone, in a hello written by hand."""
 
     def offer(pod: Pod, version: str) -> Hello:
-        batch = Batch(url=f"tls://{pod.host}:{HTTP}", protocol="tls", timeout=LIMITS.probe, tls_version=version)
+        url = f"tls://{pod.host}:{own_port(ctx) or HTTP}"
+        batch = Batch(url=url, protocol="tls", timeout=LIMITS.probe, tls_version=version)
         record = ctx.outsider().batch(to_proxy(ctx, pod, batch))[0]
         facts = record.tls or {}
         return Hello(HTTP, version, str(facts.get("version") or ""), str(facts.get("alert") or ""), record.error or "")

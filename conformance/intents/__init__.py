@@ -23,7 +23,7 @@ from .routing import (
     RouteRule,
     Target,
 )
-from .security import Mode, MtlsMode
+from .security import Mode, MtlsMode, MutualTls
 from .telemetry import LogAccesses, RequestMetrics, TraceRequests
 from .traffic import ConnectionLimit, OutlierEjection, RouteTimeout, WeightedRoute
 
@@ -49,6 +49,7 @@ __all__ = [
     "Mirror",
     "Mode",
     "MtlsMode",
+    "MutualTls",
     "NoInject",
     "NoRetries",
     "OutlierEjection",

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from .base import Intent
 
-__all__ = ["Mode", "MtlsMode"]
+__all__ = ["Mode", "MtlsMode", "MutualTls"]
 
 
 class Mode(StrEnum):
@@ -27,3 +27,10 @@ class MtlsMode(Intent):
     workload: str = ""
     ports: Mapping[int, Mode] = field(default_factory=dict)
     """Exceptions by container port; they need a workload."""
+
+
+@dataclass(frozen=True)
+class MutualTls(Intent):
+    """What meshed workloads of a namespace send each other goes over mTLS: a mesh does so by itself, or cannot."""
+
+    namespace: str

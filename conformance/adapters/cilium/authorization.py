@@ -20,10 +20,17 @@ NAMESPACE, ACCOUNT = "k8s:io.kubernetes.pod.namespace", "k8s:io.cilium.k8s.polic
 
 @render.register
 def _(intent: Access, settings: CiliumSettings) -> Rendered | Unsupported:
-    """Ingress of the workload's endpoints. Denials know callers and ports, allowances also requests."""
+    """Ingress of the workload's endpoints. Denials know callers and ports, allowances also requests.
+
+    What is denied is dropped (cilium, Documentation/security/policy/intro.rst), unless its caller may ask other things
+    of that port: those requests the node's proxy answers with 403.
+    """
     for rule in intent.rules:
         if rule.token:
             return Unsupported("requests' tokens are not looked at")
+        if settings.ztunnel and (rule.ports or _http(rule)):
+            # cilium, Documentation/security/network/encryption-ztunnel.rst, "Limitations".
+            return Unsupported("policies see ztunnel's own port, not the port that a request is for")
         if intent.effect is Effect.DENY and _http(rule):
             return Unsupported("denials are by caller and port, not by what is in a request")
         if intent.effect is Effect.ALLOW and _http(rule) and set(rule.ports) - {PORTS["http"]}:
@@ -31,8 +38,12 @@ def _(intent: Access, settings: CiliumSettings) -> Rendered | Unsupported:
     found = [_ingress(rule) for rule in intent.rules]
     field = "ingressDeny" if intent.effect is Effect.DENY else "ingress"
     # A section that holds one empty rule selects the endpoints, and lets nobody in.
-    spec = {"endpointSelector": {"matchLabels": {"app": intent.workload}}, field: found or [{}]}
-    return Rendered(objects=(manifest("cilium.io/v2", "CiliumNetworkPolicy", intent.name, intent.namespace, spec),))
+    spec: dict[str, Any] = {"endpointSelector": {"matchLabels": {"app": intent.workload}}, field: found or [{}]}
+    if intent.effect is Effect.DENY:
+        # A denial alone would keep everybody else out too (pkg/policy/repository.go). The field is there since 1.16.
+        spec["enableDefaultDeny"] = {"ingress": False}
+    policy = manifest("cilium.io/v2", "CiliumNetworkPolicy", intent.name, intent.namespace, spec)
+    return Rendered(objects=(policy,), drops=True)
 
 
 def _ingress(rule: AccessRule) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Rendered, Unsupported
-from conformance.intents import MtlsMode
+from conformance.adapters.words import by_itself
+from conformance.intents import MtlsMode, MutualTls
 
 from .base import ConsulSettings, entry, render
+
+by_itself(render, MutualTls)
 
 
 @render.register

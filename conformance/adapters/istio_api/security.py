@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
-from conformance.intents import Mode, MtlsMode
+from conformance.adapters.words import by_itself
+from conformance.intents import Mode, MtlsMode, MutualTls
 
 from .base import manifest, render
+
+by_itself(render, MutualTls)
 
 
 @render.register

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
-from conformance.intents import MeshMtlsMode, Mode, MtlsMode
+from conformance.adapters.words import by_itself
+from conformance.intents import MeshMtlsMode, Mode, MtlsMode, MutualTls
 
 from .base import KumaSettings, dataplanes, policy, render
+
+by_itself(render, MutualTls)
 
 MODES = {Mode.STRICT: "Strict", Mode.PERMISSIVE: "Permissive"}
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
-from conformance.adapters.words import manifest
-from conformance.intents import Mode, MtlsMode
+from conformance.adapters.words import by_itself, manifest
+from conformance.intents import Mode, MtlsMode, MutualTls
 from fixtures.workloads.manifests import PORTS
 
 from .base import POLICY, LinkerdSettings, render
+
+by_itself(render, MutualTls)
 
 ACCESS = {Mode.STRICT: "all-authenticated", Mode.PERMISSIVE: "all-unauthenticated"}
 

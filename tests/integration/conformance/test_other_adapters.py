@@ -93,11 +93,12 @@ GAMMA = (
     "pod-labels=sidecar.istio.io/inject=true",
     "opt-out-labels=sidecar.istio.io/inject=false",
     "identity=spiffe://cluster.local/ns/{namespace}/sa/{service_account}",
+    "proxy-alpn=any",
 )
 
 
 def test_by_the_gateway_api_alone_it_passes_what_routes_can_say(refmesh, tmp_path):
-    found = judge(refmesh, tmp_path, "gateway-api", "INJ-01,INJ-02,WT-01,WT-08,MTLS-02,CB-05,ID-01", *GAMMA)
+    found = judge(refmesh, tmp_path, "gateway-api", "INJ-01,INJ-02,WT-01,WT-08,MTLS-01,MTLS-02,CB-05,ID-01", *GAMMA)
     unsupported = {"MTLS-02", "CB-05", "ID-01"}
     assert {name for name, (verdict, _) in found.items() if verdict is Verdict.UNSUPPORTED} == unsupported, found
     assert {name for name, (verdict, _) in found.items() if verdict is Verdict.PASS} == found.keys() - unsupported

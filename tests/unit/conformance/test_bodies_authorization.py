@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from conformance.adapters import Unsupported, load
+from conformance.adapters import Rendered, Unsupported, load
 from conformance.adapters.kuma import Kuma, KumaSettings
 from conformance.checks import authorization as az
 from conformance.checks.authorization_invalid import judge_unreadable, unreadable
@@ -70,8 +72,10 @@ class _Mesh:
     def remove(self, *objects: Any) -> None:
         self.written += [(self.time + self.late + self.lag, one["metadata"]["name"], None) for one in objects]
 
-    def in_force(self, probe: Callable[[], bool], what: str, *, successes: int = 1) -> None:
-        end, row = self.time + LIMIT, 0
+    def in_force(
+        self, probe: Callable[[], bool], what: str, *, successes: int = 1, timeout: float | None = None
+    ) -> None:
+        end, row = self.time + (LIMIT if timeout is None else timeout), 0
         while row < successes:
             row = row + 1 if probe() else 0
             self.time += 0.1
@@ -184,6 +188,56 @@ def test_what_contradicts_a_mark_can_be_said_by_every_mesh_that_can_say_the_poli
         policy, shown = az._contrary(ctx, [az.Ask("client", wanted=wanted)])
         assert not isinstance(kuma.render(policy), Unsupported)
         assert shown.wanted is not wanted
+
+
+class _Dropping(_Mesh):
+    """What is denied is dropped, and the mesh says so. Of a dead one everything is."""
+
+    def __init__(self, late: float, *, says: bool = True, allow_first: bool = False) -> None:
+        super().__init__(late, allow_first=allow_first)
+        self.says, self.dead = says, False
+        self.adapter = cast("Any", SimpleNamespace(render=self.render))
+
+    def render(self, intent: Intent) -> Any:
+        return replace(cast("Rendered", load("istio").render(intent)), drops=self.says)
+
+    def batch(self, caller: str, batch: Batch) -> list[Record]:
+        before = self.arrived
+        found = super().batch(caller, batch)
+        if self.dead:
+            self.arrived = before
+        elif found[0].reply is not None:
+            return found
+        self.time += batch.timeout * math.ceil(len(found) / batch.concurrency)
+        return [replace(one, error="timeout", status=0, reply=None) for one in found]
+
+
+@pytest.mark.parametrize("late", [0.0, 0.3, 2.0, 9.0])
+def test_a_sound_mesh_that_drops_what_it_denies_passes_in_every_order(late):
+    for order in (tuple(BODIES), tuple(BODIES)[::-1]):
+        assert verdicts(_Dropping(late), *order) == [Verdict.PASS] * len(order)
+
+
+def test_timeouts_are_no_refusals_unless_the_mesh_says_so():
+    with pytest.raises(NotInForce):
+        verdicts(_Dropping(0.0, says=False), "AZ-02")
+
+
+@pytest.mark.parametrize("before", ["AZ-01", "AZ-05"])
+def test_an_allowance_that_beats_a_denial_is_seen_on_a_mesh_that_drops_too(before):
+    assert verdicts(_Dropping(0.3, allow_first=True), before, "AZ-04") == [Verdict.PASS, Verdict.FAIL]
+
+
+def test_where_all_is_dropped_what_is_allowed_afterwards_tells_it_from_a_dead_network():
+    mesh = _Dropping(0.0)
+    found = az.default_deny(cast("Context", mesh))
+    assert [one.dropped for one in found.attempts] == [True] * 7 + [False]
+    assert "allowed afterwards" in found.attempts[-1].request
+    mesh = _Dropping(0.0)
+    assert verdicts(mesh, "AZ-02") == [Verdict.PASS]
+    mesh.dead = True
+    with pytest.raises(NotInForce):
+        verdicts(mesh, "AZ-01")
 
 
 class _Pausing(_Mesh):

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
+
+import pytest
 
 from conformance.adapters import load
 from conformance.checks.handshakes import to_proxy
-from conformance.context import Context, Pod
-from fixtures.workloads.traffic import Batch
+from conformance.checks.mtls import handshake, meshed_to_meshed
+from conformance.checks.mtls_judges import Handshake, judge_encrypted
+from conformance.checks.peers import versions
+from conformance.context import Context, NotExpressible, Pod
+from fixtures.workloads.traffic import Batch, Record
+from reports.model import Verdict
 
 POD = Pod("server", "shop", "10.0.0.9", {"spec": {"serviceAccountName": "till"}})
 BARE = Batch(url="tls://10.0.0.9:8080", protocol="tls")
 
 
-def offered(mesh: str, batch: Batch = BARE) -> Batch:
-    return to_proxy(cast("Context", SimpleNamespace(adapter=load(mesh))), POD, batch)
+def offered(mesh: str, batch: Batch = BARE, settings: dict[str, Any] | None = None) -> Batch:
+    return to_proxy(cast("Context", SimpleNamespace(adapter=load(mesh, settings))), POD, batch)
 
 
 def test_a_handshake_bears_the_marks_by_which_each_mesh_knows_its_own():
@@ -25,3 +31,95 @@ def test_a_handshake_bears_the_marks_by_which_each_mesh_knows_its_own():
 
 def test_requests_still_offer_their_own_protocol():
     assert offered("istio", Batch(url="https://10.0.0.9:8080/")).alpn == ("istio", "http/1.1")
+
+
+def test_by_the_gateway_api_alone_the_user_says_how_a_proxy_knows_the_meshs_own():
+    for said, wanted in (("istio", ("istio",)), ("istio,istio-h2", ("istio", "istio-h2")), ("any", ())):
+        for sidecar in ({}, {"proxy": "istio-proxy"}):
+            assert offered("gateway-api", settings={**sidecar, "proxy-alpn": said}).alpn == wanted
+
+
+ASKED = {"server_certificate": "pem", "client_certificate_requested": True, "version": "TLSv1.3"}
+
+
+def shaking(mesh: str, asks: int, **settings: Any) -> Any:
+    """Whoever is behind one port of a pod asks for a certificate, and the applications are no servers of TLS."""
+
+    def batch(one: Batch) -> list[Record]:
+        facts = ASKED if one.url == f"tls://10.0.0.9:{asks}" else None
+        return [Record(0.0, 0.1, tls=facts, error="" if facts else "tls")]
+
+    ctx = Context.__new__(Context)
+    ctx.adapter = load(mesh, settings)
+    vars(ctx)["outsider"] = lambda: SimpleNamespace(batch=batch)
+    return ctx
+
+
+def test_what_guards_a_port_is_met_at_its_own_where_it_leaves_the_applications_alone():
+    found = handshake(shaking("cilium", 15008, ztunnel=True), POD, 8080)
+    assert found == Handshake(8080, answered=True, client_certificate_requested=True, version="TLSv1.3", at=15008)
+    assert found.row["port"] == "8080, by the proxy's 15008"
+    for mesh in ("linkerd", "consul", "istio", "refmesh", "none"):
+        found = handshake(shaking(mesh, 8080), POD, 8080)
+        assert (found.client_certificate_requested, found.at, found.row["port"]) == (True, None, 8080)
+
+
+def test_old_versions_are_offered_to_what_guards_a_port_too():
+    for mesh, settings, port in (("cilium", {"ztunnel": True}, 15008), ("istio", {}, 8080), ("none", {}, 8080)):
+        ctx = shaking(mesh, port, **settings)
+        vars(ctx)["pod"] = lambda _: POD
+        assert {one.taken for one in versions(ctx).hellos} == {"TLSv1.3"}
+
+
+class Clear:
+    """Meshed pods of which nothing is encrypted."""
+
+    def __init__(self, mesh: str, **settings: Any) -> None:
+        self.ctx = shaking(mesh, 0, **settings)
+        self.ctx.kube = cast("Any", None)
+        self.ctx.applied = []
+        vars(self.ctx).update(
+            space=lambda place: place,
+            url=lambda *_: "http://server:8080/",
+            pod=lambda _: POD,
+            client=lambda: SimpleNamespace(batch=self.batch),
+            sniff=self.sniff,
+        )
+
+    def batch(self, batch: Batch) -> list[Record]:
+        return [Record(0.0, 0.1, status=200, reply={"body": batch.body}) for _ in range(cast("int", batch.count))]
+
+    def sniff(self, _pod: Pod, _port: int, _marker: str, traffic: Any) -> dict[str, Any]:
+        return {"records": traffic(), "packets": 60, "tls_records": 0, "plaintext_hits": 20}
+
+
+@pytest.mark.parametrize(
+    ("mesh", "settings", "reason"),
+    [
+        ("cilium", {}, "--set ztunnel=true"),
+        ("gateway-api", {"namespace-labels": "istio-injection=enabled"}, "--set proxy-alpn=PROTOCOL"),
+        ("gateway-api", {"identity": "x://{namespace}", "proxy": "istio-proxy"}, "--set proxy-alpn=PROTOCOL"),
+    ],
+)
+def test_a_mesh_without_mtls_is_not_blamed_for_traffic_in_clear(mesh, settings, reason):
+    with pytest.raises(NotExpressible, match=reason):
+        meshed_to_meshed(Clear(mesh, **settings).ctx)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "settings"),
+    [
+        ("none", {}),
+        ("refmesh", {}),
+        ("istio", {}),
+        ("linkerd", {}),
+        ("kuma", {}),
+        ("consul", {}),
+        ("cilium", {"ztunnel": True}),
+        ("gateway-api", {"proxy-alpn": "istio"}),
+    ],
+)
+def test_whoever_has_mtls_is_and_so_is_no_mesh(mesh, settings):
+    found = judge_encrypted(meshed_to_meshed(Clear(mesh, **settings).ctx))
+    assert found.verdict is Verdict.FAIL
+    assert "in clear" in found.reason

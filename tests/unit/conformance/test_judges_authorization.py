@@ -15,6 +15,7 @@ from reports.model import Verdict
 THROUGH = Attempt("client, GET /", wanted=True, sent=10, answered=10, arrived=10)
 LATE = replace(THROUGH, answered=7, arrived=7, ends={"timeout": 3})
 REFUSED = Attempt("other, GET /", wanted=False, sent=10, answered=0, arrived=0, ends={"status 403": 10})
+DROPPED = replace(REFUSED, ends={"timeout": 10}, drops=True)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,19 @@ REFUSED = Attempt("other, GET /", wanted=False, sent=10, answered=0, arrived=0, 
         ((LATE, replace(THROUGH, arrived=13), REFUSED), Verdict.INCONCLUSIVE, "3 of 10 ran into a timeout"),
         ((THROUGH, replace(REFUSED, arrived=1, ends={"timeout": 1, "status 403": 9})), Verdict.FAIL, "1 of 10 got"),
         ((THROUGH, replace(REFUSED, ends={"status 404": 10})), Verdict.FAIL, "ended without a refusal"),
+        # unless the mesh says that it drops what it denies; that counts only beside others that got through
+        ((THROUGH, DROPPED), Verdict.PASS, "10 requests refused, none of them seen by the server; 10 requests got"),
+        ((DROPPED,), Verdict.INCONCLUSIVE, "none got through beside them"),
+        ((DROPPED, REFUSED), Verdict.INCONCLUSIVE, "none got through beside them"),
+        ((THROUGH, replace(DROPPED, ends={"timeout": 9, "status 403": 1})), Verdict.INCONCLUSIVE, "9 of 10 ran into"),
+        ((THROUGH, replace(DROPPED, answered=1, arrived=1, ends={"timeout": 9})), Verdict.FAIL, "1 of 10 got through"),
+        ((THROUGH, replace(DROPPED, arrived=1)), Verdict.FAIL, "1 of 10 got through"),
+        ((DROPPED, replace(THROUGH, arrived=9)), Verdict.FAIL, "1 of 10 did not get through"),
+        (
+            (replace(THROUGH, answered=0, arrived=0, ends={"timeout": 10}, drops=True), DROPPED),
+            Verdict.INCONCLUSIVE,
+            "client, GET /: 10 of 10 ran into a timeout",
+        ),
         # a cut connection is a refusal only beside others that got through
         ((THROUGH, replace(REFUSED, ends={"reset": 10})), Verdict.PASS, "10 requests refused"),
         ((replace(REFUSED, ends={"status 503": 10}),), Verdict.FAIL, "none was refused in so many words"),
@@ -83,6 +97,10 @@ PASSED_ON = replace(THROUGH, request="friend, GET /")
         # an outage is no refusal
         ((replace(STREAM, last=None, refused=0, late=20),), Verdict.INCONCLUSIVE, "20 ran into a timeout, none was"),
         ((replace(STREAM, refused=0),), Verdict.INCONCLUSIVE, "none was refused"),
+        # unless the mesh says that it drops what it denies
+        ((replace(STREAM, refused=0, late=20, drops=True),), Verdict.PASS, "0.10 s"),
+        ((replace(STREAM, refused=0, drops=True),), Verdict.INCONCLUSIVE, "none was refused"),
+        ((replace(STREAM, last=61.0, refused=0, late=20, drops=True),), Verdict.FAIL, "as if nothing had changed"),
         ((replace(STREAM, last=60.5),), Verdict.FAIL, "as if nothing had changed"),
     ],
 )

@@ -600,6 +600,26 @@ def test_cilium_matches_paths_by_expressions_that_mean_the_same():
     assert found == [{"method": "GET", "path": "/a\\.b"}, {"method": "GET", "path": "/c/.*"}]
     (nobody,) = objects("cilium", allowed())
     assert nobody["spec"]["ingress"] == [{}]
+    assert "enableDefaultDeny" not in nobody["spec"]
+
+
+def test_with_ztunnel_policies_of_cilium_see_no_port_but_its_own():
+    for rule in (AccessRule(ports=(8080,)), AccessRule(paths=("/one",))):
+        assert "ztunnel's own port" in declared("cilium", allowed(rule), ztunnel=True)
+        assert objects("cilium", allowed(rule))
+    assert objects("cilium", allowed(AccessRule(accounts=(("ns", "web"),))), ztunnel=True)
+
+
+def test_cilium_keeps_nobody_else_out_by_a_denial_and_says_that_it_drops():
+    rule = AccessRule(accounts=(("ns", "web"),))
+    found = load("cilium").render(Access("closed", "ns", "web", Effect.DENY, (rule,)))
+    assert isinstance(found, Rendered)
+    assert found.drops
+    assert found.objects[0]["spec"]["enableDefaultDeny"] == {"ingress": False}
+    for mesh in ("consul", "istio", "kuma", "linkerd", "refmesh", "none"):
+        other = load(mesh).render(allowed(rule))
+        assert isinstance(other, Rendered), other
+        assert not other.drops
 
 
 # -- mesh-wide ---------------------------------------------------------------------------------------------------------
