@@ -166,7 +166,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     chosen = selection(metafunc.config).checks
     # pytest-timeout: a limit for a project's own tests is none for a check, which has limits of its own.
-    unlimited = [pytest.mark.timeout(0)] if metafunc.config.pluginmanager.hasplugin("timeout") else []
+    limited = any(map(metafunc.config.pluginmanager.hasplugin, ("timeout", "pytest_timeout")))
+    unlimited = [pytest.mark.timeout(0)] if limited else []
     # By id: Allure and others know a test again by its parameters, and a check's title may be reworded.
     metafunc.parametrize(ITEM, [pytest.param(one.id, id=one.id, marks=[*_marks(one), *unlimited]) for one in chosen])
 

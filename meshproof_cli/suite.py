@@ -157,8 +157,10 @@ def _environment() -> dict[str, str]:
 def _complaint(code: int, log: Path) -> MeshproofError:
     """pytest's own complaint as one sentence."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    said = next((line for line in lines if line.startswith("ERROR:")), lines[-1] if lines else f"exit code {code}")
-    problem = said.removeprefix("ERROR:").strip()
+    broken = [line for line in lines if line.startswith("INTERNALERROR>")][-1:]
+    last = (broken or lines[-1:] or [f"exit code {code}"])[0]
+    said = next((line for line in lines if line.startswith("ERROR:")), last)
+    problem = said.removeprefix("ERROR:").removeprefix("INTERNALERROR>").strip()
     if code == _PYTEST_USAGE:
         return UsageProblem(f"the conformance suite refused to start: {problem}", fix=f"see {log}")
     return EnvironmentProblem(f"the conformance suite broke off: {problem}", fix=f"see {log}")
