@@ -25,7 +25,8 @@ def describe(result: Result) -> None:
     dynamic.tag(*result.proves)
     dynamic.description(f"{result.verdict}: {result.reason}\n\nreproduce: {result.reproduce}")
     for required in result.requires:
-        dynamic.parameter(f"requires {required}", "checked first")
+        # Excluded: it is no part of what Allure knows a test again by.
+        dynamic.parameter(f"requires {required}", "checked first", excluded=True)
     with allure.step(f"collect ({result.seconds:.1f} s)"):
         for one in result.evidence:
             _attach(one)

@@ -15,7 +15,7 @@ from .profiles import profile as named
 if TYPE_CHECKING:
     from .context import Context
 
-__all__ = ["check", "checks", "disturbs", "ground_of", "grounds", "in_turn", "place", "select"]
+__all__ = ["check", "check_of", "checks", "disturbs", "ground_of", "grounds", "in_turn", "place", "select"]
 
 H = TypeVar("H")
 
@@ -88,6 +88,11 @@ def grounds() -> tuple[Ground, ...]:
     """Every ground, in order."""
     _filled()
     return tuple(sorted(_grounds.values(), key=lambda one: (one.order, one.name)))
+
+
+def check_of(name: str) -> Check:
+    """The check with this id."""
+    return _filled()[name]
 
 
 def ground_of(name: str) -> Ground:

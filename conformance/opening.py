@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import shlex
 from pathlib import Path
@@ -15,16 +17,20 @@ from conformance.limits import limit
 from conformance.planes import is_mesh
 from conformance.runner import Options
 from conformance.selection import Selection, Wish, chosen, fitting, spared
-from conformance.session import Session
+from conformance.session import RESULTS, Session
 from conformance.settings import RunSettings, read_settings
 from conformance.usage import as_usage
 from fixtures.kube.runner import runner_name
+from reports.errors import EnvironmentProblem, UsageProblem
 from reports.failures import failed_ids
+from reports.files import mark_directory, one_sentence
 from reports.model import JSON
 
-__all__ = ["loaded", "open_session", "selection"]
+__all__ = ["again", "loaded", "open_session", "selection", "take_directory"]
 
 CHOSEN = pytest.StashKey[Selection]()
+AGAIN = pytest.StashKey[tuple[str, ...] | None]()
+EARLIER = "results-before.json"
 JUDGED = pytest.StashKey[tuple[RunSettings, Adapter]]()
 
 
@@ -32,16 +38,18 @@ def selection(config: pytest.Config) -> Selection:
     """The checks that the flags ask for; a wrong word is a usage error."""
     if CHOSEN not in config.stash:
         with as_usage():
-            earlier = config.getoption("mesh_rerun_failed")
             wish = Wish(
                 only=config.getoption("mesh_only"),
                 skip=config.getoption("mesh_skip"),
                 profile=config.getoption("mesh_profile"),
                 features=config.getoption("mesh_features"),
                 exempt=config.getoption("mesh_exempt"),
-                again=failed_ids(config.invocation_params.dir / earlier) if earlier else None,
+                again=again(config),
                 seed=config.getoption("mesh_seed"),
             )
+            alpha = config.getoption("mesh_alpha")
+            if not 0 < alpha <= 0.05:
+                raise UsageProblem(f"--alpha {alpha:g} is no error rate", fix="give a number above 0, at most 0.05")
             settings, adapter = _judged(config)
             mesh = is_mesh(adapter)
             allowed = spared(
@@ -67,21 +75,20 @@ def _judged(config: pytest.Config) -> tuple[RunSettings, Adapter]:
 
 def open_session(config: pytest.Config) -> Session:
     """Read the flags. `pytest.UsageError` for a wrong one."""
-    handed: dict[str, Any] = getattr(config, "workerinput", {}).get("meshproof", {})
+    handed = _handed(config)
     with as_usage():
         settings, adapter = _judged(config)
         picked = selection(config)
-        alpha = config.getoption("mesh_alpha")
-        if not 0 < alpha <= 0.05:
-            raise pytest.UsageError(f"--alpha {alpha:g} is no error rate: give a number above 0, at most 0.05")
-        image = config.getoption("mesh_image") or settings.image or handed.get("image") or _own_image()
+        directory = config.invocation_params.dir / config.getoption("mesh_report_dir")
+        if not handed:
+            take_directory(directory)
         limit(settings.limits)
         options = Options(
             mesh=adapter.name,
             run=handed.get("run") or secrets.token_hex(3),
-            image=image,
-            report_dir=config.invocation_params.dir / config.getoption("mesh_report_dir"),
-            alpha=alpha,
+            image=config.getoption("mesh_image") or settings.image or handed.get("image", ""),
+            report_dir=directory,
+            alpha=config.getoption("mesh_alpha"),
             ignore_requires=config.getoption("mesh_ignore_requires"),
             excused=picked.excused,
             spared=picked.spared,
@@ -109,10 +116,42 @@ def _settings_file(config: pytest.Config) -> Path | None:
     return None if file is None else config.invocation_params.dir / file
 
 
-def _own_image() -> str:
-    from fixtures.images import image_reference
+def take_directory(path: Path) -> None:
+    """Make sure of the report directory before anything is judged, and put an earlier report of its aside.
 
-    return image_reference()
+    What this run finds out is not to be mixed up with what another did, should it find out nothing. One earlier report
+    is kept, as a run that does not come to judge anything is easily begun. What else is in the directory is left alone.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageProblem(f"the report directory {path} is a file", fix="name a directory with --report-dir")
+    with one_sentence(path):
+        path.mkdir(parents=True, exist_ok=True)
+        if not any(path.iterdir()):
+            mark_directory(path)
+        with contextlib.suppress(FileNotFoundError):
+            (path / RESULTS).replace(path / EARLIER)
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise EnvironmentProblem(f"the report directory {path} is not writable", fix="name another with --report-dir")
+
+
+def again(config: pytest.Config) -> tuple[str, ...] | None:
+    """Ids of what an earlier run did not show to be right, where `--rerun-failed` asks for that.
+
+    A worker is told: by then, the earlier report may have been put aside.
+    """
+    if AGAIN not in config.stash:
+        handed, earlier = _handed(config), config.getoption("mesh_rerun_failed")
+        if handed:
+            config.stash[AGAIN] = handed["again"]
+        else:
+            config.stash[AGAIN] = failed_ids(config.invocation_params.dir / earlier) if earlier else None
+    return config.stash[AGAIN]
+
+
+def _handed(config: pytest.Config) -> dict[str, Any]:
+    """What xdist's controller told this worker; nothing where this is none."""
+    handed: dict[str, Any] = getattr(config, "workerinput", {}).get("meshproof", {})
+    return handed
 
 
 def _as_options(config: pytest.Config) -> dict[str, JSON]:
@@ -120,6 +159,10 @@ def _as_options(config: pytest.Config) -> dict[str, JSON]:
     names = ("only", "skip", "profile", "features", "exempt", "seed")
     given: dict[str, JSON] = {name: config.getoption(f"mesh_{name}") for name in names}
     given["rerun_failed"] = str(config.getoption("mesh_rerun_failed") or "")
+    # pytest's own ways to choose: a part must not look like the whole.
+    given["keyword"], given["marks"] = config.getoption("keyword"), config.getoption("markexpr")
+    given["deselect"] = list(config.getoption("deselect", None) or ()) or None
+    given["last_failed"] = bool(config.getoption("lf", False)) or None
     given["disruptive"] = config.getoption("mesh_disruptive") or None
     return {name: value for name, value in given.items() if value not in ("", None)}
 

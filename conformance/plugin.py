@@ -65,13 +65,16 @@ def _is_worker(config: pytest.Config) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Check the flags before anything starts. `pytest.UsageError` is pytest's exit code 4."""
-    if _asked(config):
-        _declare_marks(config)
-    if not _asked(config) or _only_shown(config):
+    if not _asked(config):
+        return
+    _declare_marks(config)
+    from conformance.opening import open_session, selection
+
+    if _only_shown(config):
+        selection(config)
         return
     if not _is_worker(config):
         _refuse_copies(config)
-    from conformance.opening import open_session
     from fixtures.interrupts import end_like_ctrl_c
 
     ours = open_session(config)
@@ -89,6 +92,10 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         return None
     if not _asked(config):
         raise pytest.UsageError("--list and --dry-run of the conformance suite need --mesh NAME")
+    if config.getoption("keyword") or config.getoption("markexpr"):
+        raise pytest.UsageError(
+            "--list and --dry-run know nothing of -k and -m: use --only, or pytest's --collect-only"
+        )
     from conformance.opening import loaded, selection
     from conformance.preview import listed, planned
 
@@ -130,7 +137,9 @@ def pytest_configure_node(node: Any) -> None:
     """xdist: hand the run's id and its findings to a worker."""
     session = node.config.stash.get(SESSION, None)
     if session is not None:
-        node.workerinput[REPORT] = session.for_workers()
+        from conformance.opening import again
+
+        node.workerinput[REPORT] = {**session.for_workers(), "again": again(node.config)}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -156,7 +165,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from conformance.opening import selection
 
     chosen = selection(metafunc.config).checks
-    metafunc.parametrize(ITEM, [pytest.param(one, id=one.id, marks=_marks(one)) for one in chosen])
+    # pytest-timeout: a limit for a project's own tests is none for a check, which has limits of its own.
+    limited = any(map(metafunc.config.pluginmanager.hasplugin, ("timeout", "pytest_timeout")))
+    unlimited = [pytest.mark.timeout(0)] if limited else []
+    # By id: Allure and others know a test again by its parameters, and a check's title may be reworded.
+    metafunc.parametrize(ITEM, [pytest.param(one.id, id=one.id, marks=[*_marks(one), *unlimited]) for one in chosen])
 
 
 def _marks(check: Check) -> list[pytest.MarkDecorator]:
@@ -194,8 +207,12 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
 
 def _check_of(item: pytest.Item | None) -> Check | None:
     callspec = getattr(item, "callspec", None)
-    found: Check | None = callspec.params.get(ITEM) if callspec is not None else None
-    return found
+    name = callspec.params.get(ITEM) if callspec is not None else None
+    if name is None:
+        return None
+    from conformance.catalogue import check_of
+
+    return check_of(name)
 
 
 # -- running -----------------------------------------------------------------------------------------------------------
@@ -213,7 +230,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     check = _check_of(item)
     if check is not None and report.when == "call":
-        setattr(report, REPORT, item.config.stash[SESSION].for_report(check))
+        found = item.config.stash[SESSION].for_report(check)
+        setattr(report, REPORT, found)
+        if report.failed and found is not None:
+            report.sections.append(("judge this check again", found["result"]["reproduce"]))
     return report
 
 
@@ -222,6 +242,21 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     check, following = _check_of(item), _check_of(nextitem)
     if check is not None and (following is None or following.ground != check.ground):
         item.config.stash[SESSION].release(check.ground)
+
+
+def _checks_in(nodeid: str) -> tuple[Check, ...]:
+    from conformance.scheduling import checks_in
+
+    return checks_in([nodeid])
+
+
+def _said(report: pytest.TestReport) -> str:
+    """Why an item failed or was skipped, in a line."""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2]
+    crash = getattr(report.longrepr, "reprcrash", None)
+    lines = str(crash.message if crash is not None else report.longreprtext).strip().splitlines()
+    return lines[0] if lines else report.outcome
 
 
 class Orderer:
@@ -250,11 +285,21 @@ class Gatherer:
         """One check is done."""
         found = getattr(report, REPORT, None)
         if found is not None:
-            self.session.gather(found)
+            self.session.tally.gather(found)
+        elif not report.passed and report.when in ("setup", "call"):
+            said = _said(report)
+            for check in _checks_in(report.nodeid):
+                self.session.tally.lose(check.id, f"pytest ended its {report.when} before it had a verdict: {said}")
 
-    def pytest_keyboard_interrupt(self) -> None:
-        """What was judged until now is written, and says that there was an end."""
-        self.session.interrupted = True
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str) -> None:
+        """xdist: a worker died."""
+        for check in _checks_in(crashitem):
+            self.session.tally.lose_worker(check.id)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """What was judged until now is written, and says that there was an end; xdist ends so after `-x` as well."""
+        self.session.tally.ended = str(excinfo.value) or "interrupted"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table of verdicts."""
@@ -267,7 +312,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Sweep, and write `results.json`."""
     ours = session.config.stash.get(SESSION, None)
     if ours is not None:
+        ended = session.shouldfail or session.shouldstop
+        ours.tally.ended = ours.tally.ended or (str(ended) if ended else "")
         ours.finish()
+        if ours.problem:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from conformance.adapters import Adapter
-from conformance.adapters.none import NoMesh
 from conformance.bundle import write_bundle
 from conformance.catalogue import checks, ground_of
 from conformance.context import Context
@@ -19,6 +18,7 @@ from conformance.ground import nobody_joins
 from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, inconclusive
 from conformance.outage import Turns
+from conformance.outcomes import as_result, passed_over, without_verdict
 from conformance.pulse import excused
 from conformance.settings import RunSettings
 from conformance.stalls import Watch, standstill
@@ -127,7 +127,15 @@ class Runner:
     def _evaluate(self, check: Check, ground: str) -> Result:
         key = (check.id, ground)
         if key not in self._results:
-            self._results[key] = self._run(check, ground)
+            started = time.time()
+            try:
+                self._results[key] = self._run(check, ground)
+            except BaseException as error:
+                # A limit of somebody's plugin, or an interrupt. Once begun it is not begun again, as a requirement
+                # of another check either.
+                why = f"it was ended before it had a verdict: {type(error).__name__}: {error}".removesuffix(": ")
+                self._results[key] = without_verdict(self.options, check, why, started, time.time() - started)
+                raise
         return self._results[key]
 
     def _unmet(self, check: Check, ground: str) -> Judgement | None:
@@ -147,11 +155,8 @@ class Runner:
         return None
 
     def _run(self, check: Check, ground: str) -> Result:
-        if reason := self.options.excused.get(check.id):
-            return self._as_result(check, Judgement(Verdict.UNSUPPORTED, reason), time.time(), 0.0)
-        if reason := self.options.spared.get(check.id):
-            skipped = self._as_result(check, Judgement(Verdict.NOT_RUN, reason), time.time(), 0.0)
-            return replace(skipped, left_out=True)
+        if skipped := passed_over(self.options, check, time.time()):
+            return skipped
         context: Context | None = None
         history: object = None
         problem: Exception | None = None
@@ -173,7 +178,7 @@ class Runner:
         seconds = time.monotonic() - started if context is not None else 0.0
         stall = self._stall(context) if judgement.verdict is Verdict.FAIL and context is not None else 0.0
         judgement = excused(judgement, stall, 0.0)
-        result = self._as_result(check, judgement, wall, seconds)
+        result = as_result(self.options, check, judgement, wall, seconds)
         if result.verdict is Verdict.FAIL and (why := nobody_joins(self.adapter)):
             result = replace(result, evidence=(*result.evidence, Evidence(OUTSIDE, why)))
         if result.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE} and ground == check.ground:
@@ -196,28 +201,6 @@ class Runner:
     def _stall(self, context: Context) -> float:
         """How long this process or a pod of the check got no processor meanwhile, seconds; 0 where that matters not."""
         return standstill((*context.stalls(), *self._watch.stalls()), context.windows)
-
-    def _as_result(self, check: Check, judgement: Judgement, started: float, seconds: float) -> Result:
-        return Result(
-            id=check.id,
-            title=check.title,
-            kind="check",
-            group=check.group,
-            level=check.level,
-            verdict=judgement.verdict,
-            reason=judgement.reason,
-            proves=check.proves,
-            requires=check.requires,
-            reference=check.reference,
-            started=started,
-            seconds=seconds,
-            evidence=judgement.evidence,
-            error_rates=judgement.error_rates,
-            plots=judgement.plots,
-            reproduce=self.options.reproduce.replace("{id}", check.id),
-            # The negative control: a check that passes on nothing passes on anything.
-            expected=Verdict.FAIL if self.options.mesh == NoMesh.name else Verdict.PASS,
-        )
 
 
 def judged(judge: Callable[[Any], Judgement], history: object) -> Judgement:

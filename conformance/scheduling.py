@@ -15,7 +15,7 @@ from conformance.catalogue import checks, ground_of, grounds, in_turn
 if TYPE_CHECKING:
     from conformance.model import Check
 
-__all__ = ["ByGround", "checks_in", "together"]
+__all__ = ["ByGround", "checks_in", "scope_of", "together"]
 
 _CHECK = re.compile(r"\[([A-Z]+-\d+)\]")
 _WIDE = "wide"
@@ -40,6 +40,11 @@ def together(named: Sequence[str | None]) -> list[int]:
     return sorted(range(len(named)), key=keys.__getitem__)
 
 
+def scope_of(check: Check) -> str:
+    """What is handed out together with a check: its ground, or all the wide ones."""
+    return _WIDE if ground_of(check.ground).wide else check.ground
+
+
 class ByGround(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
     """Hands out whole grounds in their order, in which they are created as well.
 
@@ -49,12 +54,36 @@ class ByGround(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
         super().__init__(config, log)
-        self._scopes = {one.id: _WIDE if ground_of(one.ground).wide else one.ground for one in checks()}
+        self._scopes = {one.id: scope_of(one) for one in checks()}
         self._order: dict[str, float] = {one.name: one.order for one in grounds() if not one.wide}
 
     def _split_scope(self, nodeid: str) -> str:
         found = _CHECK.search(nodeid)
         return self._scopes.get(found[1], nodeid) if found else nodeid
+
+    def remove_node(self, node: Any) -> str | None:
+        """Hand out again what a worker had not begun, where it has died. Returns the item that it died in, if any.
+
+        That item is not run again: a check is judged once. Nor are the others of its ground, which nobody has tidied
+        up: what a check leaves there when it is cut off would be held against the mesh.
+        """
+        workload = self.assigned_work.pop(node)
+        begun = next((scope for scope, unit in workload.items() if not all(unit.values())), None)
+        if begun is None:
+            return None
+        items = workload.pop(begun)
+        crashed: str = next(item for item, done in items.items() if not done)
+        if _CHECK.search(crashed):
+            items = {}
+        else:
+            items[crashed] = True
+        # What is done is not handed out again: a worker that is given nothing to do asks for nothing more.
+        self.workqueue.update({
+            scope: unit for scope, unit in {begun: items, **workload}.items() if not all(unit.values())
+        })  # fmt: skip
+        for one in self.assigned_work:
+            self._reschedule(one)
+        return crashed
 
     def _assign_work_unit(self, node: Any) -> None:
         """The next unit to a worker; what is none of ours comes right before the wide ones."""

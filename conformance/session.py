@@ -6,17 +6,16 @@ Three roles share this class: the only process, xdist's controller (which runs n
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from conformance.adapters import Adapter, Rendered
-from conformance.catalogue import ground_of, select
+from conformance.catalogue import ground_of
 from conformance.dressing import Dressing, pull_secrets
 from conformance.ground import Ground
 from conformance.intents import MeshMtlsMode, Mode
@@ -26,16 +25,19 @@ from conformance.model import Check
 from conformance.outage import Turns, restore
 from conformance.runner import Options, Runner
 from conformance.sweeping import sweep, sweep_dead
+from conformance.tally import Tally
 from conformance.usage import as_usage
 from fixtures.interrupts import cleaning_up
 from fixtures.kube import Kube
-from reports.errors import EnvironmentProblem, MeshproofError
+from reports.data_files import json_text
+from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
 from reports.files import write_text
-from reports.model import JSON, Result, Run, Stage, Verdict, result_from_json, result_to_json, to_json
+from reports.model import JSON, Result, Run, Stage, Verdict, result_to_json
 
-__all__ = ["Session"]
+__all__ = ["RESULTS", "Session"]
 
 RESULTS = "results.json"
+UNBUILT = ":not-built-yet"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,19 @@ class Facts:
     cluster: str
     kubernetes: str
     mesh_version: str
+
+
+def _own_image() -> str:
+    """The image of the workloads that this machine builds; nothing is downloaded or built to know its name."""
+    from fixtures.images import known_reference
+
+    reference = known_reference()
+    if reference.endswith(UNBUILT):
+        raise UsageProblem(
+            "this machine has not built an image of the workloads yet",
+            fix="name one that the cluster can pull with --image; `meshproof conformance` builds and loads one",
+        )
+    return reference
 
 
 class Session:
@@ -79,13 +94,13 @@ class Session:
         self._facts: Facts | None = None
         self._started = time.time()
         self._clock = time.monotonic()
-        self._results: dict[str, Result] = {}
-        self._waited: dict[str, float] = {}
         self._sweep_seconds = 0.0
         self._stuck: list[str] = []
+        self._unswept = ""
         self._finished = False
-        self.interrupted = False
-        """Whether somebody ended it before every check was judged."""
+        self.tally = Tally(options)
+        self.problem = ""
+        """Why the results could not be written."""
 
     # -- before ----------------------------------------------------------------------------------------------------
 
@@ -99,6 +114,8 @@ class Session:
             self._kube = Kube.connect(*self._where)
             if self._worker:
                 return
+            if not self.options.image:  # only now: whoever has no cluster to reach need not wait until it is known
+                self.options = replace(self.options, image=_own_image())
             sweep_dead(self._kube)
             self._give_back(self._kube)
             if problem := self.adapter.problem(self._kube):
@@ -109,6 +126,7 @@ class Session:
         """Create the grounds of the collected checks where results come together; the wide ones when they are due."""
         if self._kube is None or self._keeper is not None or not asked:
             return
+        self.tally.ask(asked)
         settings = self.options.settings
         with as_usage():
             secrets_of_user = pull_secrets(self._kube, settings.pull_secrets)
@@ -155,12 +173,6 @@ class Session:
             with contextlib.suppress(MeshproofError):  # the sweep at the end finds whatever is left
                 self._runner.release(ground)
 
-    def gather(self, found: dict[str, Any]) -> None:
-        """A result has come in."""
-        result = result_from_json(found["result"])
-        self._results[result.id] = result
-        self._waited[found["ground"]] = max(found["waited"], self._waited.get(found["ground"], 0.0))
-
     # -- after -----------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
@@ -179,15 +191,23 @@ class Session:
         if self._worker or self._kube is None:
             return
         Turns(self.options.run).end()
+        try:
+            self._write()
+        finally:  # a disk that is full, or an interrupt, leaves nothing in the cluster
+            self._sweep(self._kube)
         self._write()
+
+    def _sweep(self, kube: Kube) -> None:
         started = time.monotonic()
         if self._controller:
             # A worker that was ended in the midst of a check could not.
             with contextlib.suppress(MeshproofError):
-                self._give_back(self._kube)
-        self._stuck = sweep(self._kube, self.options.run, wait=self._wait)
+                self._give_back(kube)
+        try:
+            self._stuck = sweep(kube, self.options.run, wait=self._wait)
+        except MeshproofError as error:
+            self._unswept = f"the namespaces of the run {self.options.run} are still there: {error.problem}"
         self._sweep_seconds = time.monotonic() - started
-        self._write()
 
     def _give_back(self, kube: Kube) -> None:
         """The mesh as a whole, as it was before a check of a process that is gone: control plane, strictness."""
@@ -196,15 +216,17 @@ class Session:
         withdraw_dead(kube, mesh_wide.objects if isinstance(mesh_wide, Rendered) else ())
 
     def _write(self) -> None:
-        if self._results:
-            text = json.dumps(to_json(self.run()), indent=1, ensure_ascii=False)
-            write_text(self.options.report_dir / RESULTS, text + "\n")
+        """Write what was found out; where the disk refuses, the verdicts are still in the summary, and it says so."""
+        if not self.tally:
+            return
+        try:
+            write_text(self.options.report_dir / RESULTS, json_text(self.run()))
+        except MeshproofError as error:
+            self.problem = error.problem
 
     def run(self) -> Run:
         """Everything found out, in the published model."""
         facts = self._facts or Facts("", "", "")
-        order = {one.id: i for i, one in enumerate(select())}
-        results = tuple(sorted(self._results.values(), key=lambda one: order.get(one.id, 0)))
         try:
             own = version("meshproof")
         except PackageNotFoundError:
@@ -216,8 +238,8 @@ class Session:
             environment={"kubernetes": facts.kubernetes, "image": self.options.image},
             started=self._started,
             seconds=time.monotonic() - self._clock,
-            stages=(*self._stages(), *self._early(), Stage("clean-up", self._sweep_seconds, problem=self._left())),
-            results=results,
+            stages=(*self.tally.stages(), Stage("clean-up", self._sweep_seconds, problem=self._left())),
+            results=self.tally.results(),
             options={
                 **self._picked,
                 "alpha": self.options.alpha,
@@ -226,29 +248,23 @@ class Session:
             product_version=own,
         )
 
-    def _early(self) -> tuple[Stage, ...]:
-        return (Stage("judging", 0.0, problem="interrupted"),) if self.interrupted else ()
-
     def _left(self) -> str:
-        return f"namespaces not gone: {', '.join(self._stuck)}" if self._stuck else ""
-
-    def _stages(self) -> list[Stage]:
-        grounds = {one.id: one.ground for one in select()}
-        stages = []
-        for name, waited in self._waited.items():
-            of_ground = [one for one in self._results.values() if grounds.get(one.id) == name]
-            seconds = sum(one.seconds for one in of_ground)
-            detail = f"{len(of_ground)} checks {seconds:.1f} s, waited {waited:.1f} s for pods"
-            stages.append(Stage(f"checks {name}", waited + seconds, detail))
-        return stages
+        return f"namespaces not gone: {', '.join(self._stuck)}" if self._stuck else self._unswept
 
     def summary(self) -> list[str]:
         """The table of verdicts, as lines."""
-        if not self._results:
+        if not self.tally or self._worker:
             return []
         run = self.run()
         lines = [f"{one.id:8} {one.verdict:12} {one.seconds:5.1f} s  {one.title}: {one.reason}" for one in run.results]
         counts = ", ".join(f"{run.count(verdict)} {verdict}" for verdict in Verdict if run.count(verdict))
         where = self.options.report_dir / RESULTS
-        stages = [f"{one.name}: {one.seconds:.1f} s {one.detail}" for one in run.stages]
-        return ["", *lines, "", *stages, f"{run.mesh}: {counts}; {where}"]
+        stages = [f"{one.name}: {one.seconds:.1f} s {one.detail} {one.problem}".rstrip() for one in run.stages]
+        return [
+            "",
+            *lines,
+            "",
+            *stages,
+            f"{run.mesh}: {counts}; {where}",
+            *([f"ERROR: {self.problem}"] if self.problem else []),
+        ]

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conformance.catalogue import check_of
 from reports.model import Verdict
 
 if TYPE_CHECKING:
-    from conformance.model import Check
     from conformance.session import Session
 
 
-def test_mesh(mesh_check: Check, meshproof_session: Session, request: pytest.FixtureRequest) -> None:
-    """One check; its verdict is the outcome."""
-    result = meshproof_session.result(mesh_check)
+def test_mesh(mesh_check: str, meshproof_session: Session, request: pytest.FixtureRequest) -> None:
+    """One check, by its id; its verdict is the outcome."""
+    result = meshproof_session.result(check_of(mesh_check))
     if request.config.getoption("--alluredir", None):
         from conformance.allure_glue import describe
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from conformance.outcomes import is_unreached
 from meshproof_cli.processes import Child, child_command, module_environment, watched
 from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
@@ -22,7 +23,10 @@ OUTCOME = re.compile(
     r"\b(PASSED|FAILED|SKIPPED|ERROR)\b.*?\[([A-Z]+-\d+)[\]@]|\[([A-Z]+-\d+)[\]@].*?\b(PASSED|FAILED|SKIPPED)"
 )
 _PYTEST_RAN = (0, 1)
+_PYTEST_INTERRUPTED = 2
 _PYTEST_USAGE = 4
+_FIRST = "-x"
+"""Ends the suite at its first failure, which xdist's controller calls an interrupt."""
 _PATIENCE = 120.0  # seconds to take namespaces away and bring a stopped control plane back after an interrupt
 
 
@@ -106,9 +110,16 @@ def judge(suite: Suite, report: Callable[[str], None], cancel: threading.Event |
     if late.is_set():
         problem = f"the conformance suite did not end within {suite.limit:.0f} s"
         raise BrokenOff(problem, _so_far(results), fix=f"see {log}")
-    if child.process.returncode not in _PYTEST_RAN and not results.is_file():
-        raise _complaint(child.process.returncode, log)
-    return read_results(results)
+    code = child.process.returncode
+    if code not in _PYTEST_RAN and not results.is_file():
+        raise _complaint(code, log)
+    run = read_results(results)
+    if code not in _PYTEST_RAN and not (code == _PYTEST_INTERRUPTED and _FIRST in suite.flags):
+        raise BrokenOff(_complaint(code, log).problem, _reached(run.results), fix=f"see {log}")
+    if missing := [one for one in suite.ids if one not in {result.id for result in run.results}]:
+        problem = f"the conformance suite has no result of {', '.join(missing)}"
+        raise BrokenOff(problem, _reached(run.results), fix=f"see {log}")
+    return run
 
 
 def _lines(child: Child, kept: TextIO) -> Iterator[str]:
@@ -120,8 +131,13 @@ def _lines(child: Child, kept: TextIO) -> Iterator[str]:
 def _so_far(results: Path) -> tuple[Result, ...]:
     """What the suite has judged, where it came to write that down."""
     with suppress(UsageProblem):
-        return read_results(results).results
+        return _reached(read_results(results).results)
     return ()
+
+
+def _reached(results: Iterable[Result]) -> tuple[Result, ...]:
+    """Less what the suite only says it did not come to: whoever asked for that knows better why."""
+    return tuple(one for one in results if not is_unreached(one))
 
 
 def _child(suite: Suite) -> Child:
@@ -141,8 +157,10 @@ def _environment() -> dict[str, str]:
 def _complaint(code: int, log: Path) -> MeshproofError:
     """pytest's own complaint as one sentence."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    said = next((line for line in lines if line.startswith("ERROR:")), lines[-1] if lines else f"exit code {code}")
-    problem = said.removeprefix("ERROR:").strip()
+    broken = [line for line in lines if line.startswith("INTERNALERROR>")][-1:]
+    last = (broken or lines[-1:] or [f"exit code {code}"])[0]
+    said = next((line for line in lines if line.startswith("ERROR:")), last)
+    problem = said.removeprefix("ERROR:").removeprefix("INTERNALERROR>").strip()
     if code == _PYTEST_USAGE:
         return UsageProblem(f"the conformance suite refused to start: {problem}", fix=f"see {log}")
     return EnvironmentProblem(f"the conformance suite broke off: {problem}", fix=f"see {log}")

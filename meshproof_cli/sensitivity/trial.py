@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from conformance.outcomes import is_unreached
 from fixtures.cluster import Cluster
 from meshproof_cli.processes import module_command
 from meshproof_cli.refmesh_program import refmesh
@@ -126,4 +127,5 @@ def _judged(
         limit=SUITE_SECONDS,
     )
     asked = set(ids)
-    return {one.id: one for one in judge(suite, report, bench.cancel).results if one.id in asked}
+    results = judge(suite, report, bench.cancel).results
+    return {one.id: one for one in results if one.id in asked and not is_unreached(one)}

@@ -4,9 +4,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -14,44 +13,9 @@ from typing import cast
 import pytest
 
 from conformance.flags import add_short_names, without_values
+from tests.unit.conformance.pytest_runs import ROOT, Done
 
 USAGE_ERROR = 4
-NO_ASYNCIO = ("-p", "no:asyncio")  # it warns of a setting that only our own tests have
-ROOT = Path(__file__).parents[3]
-INSTALLED = any(point.value == "conformance.plugin" for point in entry_points(group="pytest11"))
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a pytest within this one came to."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
-    """Run pytest with these arguments in this process: ten times as fast as one of its own."""
-
-    def call(
-        *flags: str,
-        where: Path | None = None,
-        target: tuple[str, ...] = ("--pyargs", "conformance"),
-        plugins: tuple[object, ...] = (),
-    ) -> Done:
-        if where is not None:
-            monkeypatch.chdir(where)
-        # Of the flags around us: this pytest shall see none of them.
-        monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-        plugin = () if INSTALLED else ("-p", "conformance.plugin")
-        capfd.readouterr()
-        quiet = ("-q", "-c", os.devnull, "--rootdir", str(ROOT), "-p", "no:cacheprovider", *NO_ASYNCIO)
-        code = pytest.main([*quiet, *plugin, *target, *flags], plugins)
-        out, err = capfd.readouterr()
-        return Done(int(code), out, err)
-
-    return call
 
 
 @pytest.mark.parametrize(
@@ -68,10 +32,17 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
         (("--list",), "--list and --dry-run of the conformance suite need --mesh NAME"),
         (("--mesh", "none", "--alpha", "0"), "--alpha 0 is no error rate"),
         (("--mesh", "none", "--kubeconfig", "/no/such/file"), "/no/such/file"),
+        (("--mesh", "none", "--collect-only", "--profile", "nix"), "no profile called 'nix'"),
+        (("--mesh", "none", "--collect-only", "--only", "WT", "--skip", "WT"), "nothing of the profile full is left"),
+        (("--mesh", "none", "--list", "--alpha", "2"), "--alpha 2 is no error rate"),
+        (("--mesh", "none", "--list", "-k", "WT-01"), "--list and --dry-run know nothing of -k and -m"),
+        (("--mesh", "none", "--dry-run", "-m", "core"), "--list and --dry-run know nothing of -k and -m"),
+        (("--mesh", "none", "--report-dir", __file__), f"the report directory {__file__} is a file"),
+        (("--mesh", "none", "--report-dir", "/proc/x"), "cannot write /proc/x: "),
     ],
 )
-def test_a_wrong_call_is_one_sentence_and_exit_code_4(run, flags, said):
-    done = run(*flags)
+def test_a_wrong_call_is_one_sentence_and_exit_code_4(run, tmp_path, flags, said):
+    done = run(*flags, where=tmp_path)
     assert done.returncode == USAGE_ERROR
     assert said in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout

@@ -82,6 +82,52 @@ def test_grounds_are_handed_out_in_their_order(config):
     assert [first, second] == [order for order, _ in orders[:2]]
 
 
+def begun(config: Any, *ids: str) -> tuple[ByGround, list[Worker], list[str]]:
+    """A schedule of these items that two workers have begun."""
+    scheduler = ByGround(config, SimpleNamespace(loadscopesched=silent))
+    workers = [Worker("gw0"), Worker("gw1")]
+    scheduler.numnodes = len(workers)
+    items = [NODE.format(one) if "::" not in one else one for one in ids]
+    for worker in workers:
+        scheduler.add_node(worker)
+    for worker in workers:
+        scheduler.add_node_collection(worker, items)
+    scheduler.schedule()
+    return scheduler, workers, items
+
+
+def test_no_check_of_a_ground_is_begun_after_its_worker_died(config):
+    scheduler, workers, items = begun(config, "WT-01", "WT-02", "WT-03", "CB-01", "CB-02", "RT-01", "LC-01")
+    dead = next(worker for worker in workers if 0 in worker.given)
+    left = next(worker for worker in workers if worker is not dead)
+    while dead.given[0] != 0:
+        scheduler.mark_test_complete(dead, dead.given.pop(0))
+    scheduler.mark_test_complete(dead, 0)
+    assert scheduler.remove_node(dead) == items[1]
+    done: list[int] = []
+    while todo := [index for index in left.given if index not in done]:
+        done.append(todo[0])
+        scheduler.mark_test_complete(left, todo[0])
+    assert not scheduler.has_pending
+    assert not {1, 2} & {*left.given}
+    assert {*done, *dead.given} | {0, 1, 2} == set(range(len(items)))
+
+
+def test_what_is_done_is_not_handed_out_again_when_its_worker_dies(config):
+    scheduler, workers, items = begun(config, "tests/a.py::one", "tests/b.py::two", "tests/c.py::three")
+    dead, left = workers
+    scheduler.mark_test_complete(dead, dead.given[0])
+    assert scheduler.remove_node(dead) == items[dead.given[1]]
+    assert not scheduler.workqueue
+    assert not {*dead.given[:2]} & {*left.given}
+
+
+def test_a_worker_that_is_through_leaves_nothing_behind(config):
+    scheduler, workers, _ = begun(config, "WT-01", "CB-01")
+    scheduler.mark_test_complete(workers[0], workers[0].given[0])
+    assert scheduler.remove_node(workers[0]) is None
+
+
 def test_checks_are_named_by_the_ids_of_their_items():
     found = checks_in([NODE.format("CB-01"), "tests/test_other.py::test_it[3]", NODE.format("INJ-05") + "@x"])
     assert [one.id for one in found] == ["CB-01", "INJ-05"]
