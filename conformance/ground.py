@@ -233,9 +233,14 @@ def _services(ground: Ground, adapter: Adapter) -> tuple[Svc, ...]:
     return (*ground.services, *(Svc(one.name, one.place, one.app or one.name) for one in alone))
 
 
+def _opt_ins(adapter: Adapter) -> tuple[Rendered, ...]:
+    """The mesh's opt-ins, of a namespace and of a pod: what it asks of pods and Services in general is with them."""
+    return tuple(render_metadata(adapter, Inject(scope)) for scope in Scope)
+
+
 def needs_service(adapter: Adapter) -> bool:
     """Whether a mesh only knows pods that belong to a Service, and run as the service account of its name."""
-    return any(render_metadata(adapter, Inject(scope)).needs_service for scope in Scope)
+    return any(one.needs_service for one in _opt_ins(adapter))
 
 
 def _meshed(ground: Ground) -> list[Workload]:
@@ -251,7 +256,7 @@ def _selects(svc: Svc, workload: Workload) -> bool:
 
 def one_port(adapter: Adapter) -> int:
     """The only port of a meshed pod that the mesh knows; 0 where it knows all."""
-    return max(render_metadata(adapter, Inject(scope)).one_port for scope in Scope)
+    return max(one.one_port for one in _opt_ins(adapter))
 
 
 def meshed_at(ground: Ground, place: str) -> tuple[str, ...]:
@@ -262,7 +267,7 @@ def meshed_at(ground: Ground, place: str) -> tuple[str, ...]:
 
 def unfit(ground: Ground, adapter: Adapter) -> str:
     """Why a mesh starts no pods of a ground; "" where it does. Only one that limits the Services of a pod may not."""
-    if not any(render_metadata(adapter, Inject(scope)).one_service for scope in Scope):
+    if not any(one.one_service for one in _opt_ins(adapter)):
         return ""
     services = _services(ground, adapter)
     for one in _meshed(ground):
@@ -278,8 +283,8 @@ def _service(svc: Svc, space: str, adapter: Adapter) -> Manifest:
     selector = {"app": svc.app} | ({"version": svc.version} if svc.version else {})
     ports = [(name, PORTS[name]) for name in svc.ports]
     protocols: dict[str, str] = {}
-    for scope in Scope:
-        protocols |= render_metadata(adapter, Inject(scope)).app_protocols
+    for one in _opt_ins(adapter):
+        protocols |= one.app_protocols
     return service(svc.name, space, selector, ports, headless=svc.headless, app_protocols=protocols)
 
 

@@ -13,26 +13,35 @@ if TYPE_CHECKING:
     from conformance.model import Check
     from conformance.runner import Options
 
-__all__ = ["as_result", "is_unreached", "passed_over", "unreached", "without_verdict", "worker_died"]
+__all__ = ["as_result", "is_unreached", "passed_over", "unjudged", "unreached", "without_verdict", "worker_died"]
 
 UNREACHED = "the run ended before it was judged"
 
 
-def as_result(
-    options: Options, check: Check, judgement: Judgement, started: float = 0.0, seconds: float = 0.0
-) -> Result:
-    """The result of a check; begun at `started` (seconds since the epoch), and `seconds` long."""
+def unjudged(check: Check) -> Result:
+    """What the catalogue says of a check, as a result that nobody has come to yet."""
     return Result(
         id=check.id,
         title=check.title,
         kind="check",
         group=check.group,
         level=check.level,
-        verdict=judgement.verdict,
-        reason=judgement.reason,
+        verdict=Verdict.NOT_RUN,
+        reason="",
         proves=check.proves,
         requires=check.requires,
         reference=check.reference,
+    )
+
+
+def as_result(
+    options: Options, check: Check, judgement: Judgement, started: float = 0.0, seconds: float = 0.0
+) -> Result:
+    """The result of a check; begun at `started` (seconds since the epoch), and `seconds` long."""
+    return replace(
+        unjudged(check),
+        verdict=judgement.verdict,
+        reason=judgement.reason,
         started=started,
         seconds=seconds,
         evidence=judgement.evidence,

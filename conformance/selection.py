@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from conformance.adapters import Adapter
@@ -14,7 +14,7 @@ from conformance.profiles import FULL
 from reports.choice import choose
 from reports.errors import UsageProblem
 
-__all__ = ["SPARED", "Selection", "Wish", "chosen", "excuses", "features", "fitting", "on_demand", "shuffled", "spared"]
+__all__ = ["SPARED", "Selection", "Wish", "chosen", "excuses", "features", "fitting", "left_out", "shuffled", "spared"]
 
 SPARED = "it disturbs the mesh as a whole (its control plane, its root, its mode): --disruptive allows that"
 
@@ -77,18 +77,33 @@ def spared(selection: Selection, farewell: str, *, mesh: bool, disruptive: bool)
     """
     if not mesh:
         return selection
-    reasons: dict[str, str] = {}
-    for one in selection.checks:
-        if one.last and not (farewell and len(selection.checks) == 1):
-            reasons[one.id] = on_demand(one.id)
-        elif disturbs(one) and not disruptive:
-            reasons[one.id] = SPARED
+    checks = selection.checks
+    reasons = left_out(
+        [one.id for one in checks],
+        last={one.id for one in checks if one.last},
+        disturbing={one.id for one in checks if disturbs(one)},
+        alone=bool(farewell) and len(checks) == 1,
+        disruptive=disruptive,
+    )
     return replace(selection, spared={name: why for name, why in reasons.items() if name not in selection.excused})
 
 
-def on_demand(check: str) -> str:
-    """Why a check that takes the mesh away is left out."""
-    return f"it takes the mesh off the cluster: ask for it alone, by --only {check} --set uninstall=COMMAND"
+def left_out(
+    ids: Iterable[str], *, last: Container[str], disturbing: Container[str], alone: bool, disruptive: bool
+) -> dict[str, str]:
+    """Which of these the mesh is not put to, and why: those that take it away, and those that disturb it as a whole.
+
+    `alone`: one check was asked for by itself, with the command that takes the mesh away.
+    """
+    reasons: dict[str, str] = {}
+    for one in ids:
+        if one in last and not alone:
+            reasons[one] = (
+                f"it takes the mesh off the cluster: ask for it alone, by --only {one} --set uninstall=COMMAND"
+            )
+        elif one in disturbing and not disruptive:
+            reasons[one] = SPARED
+    return reasons
 
 
 def fitting(selection: Selection, adapter: Adapter) -> Selection:

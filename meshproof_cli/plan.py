@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conformance.selection import SPARED, on_demand
 from reports.choice import choose
 from reports.errors import UsageProblem
 from reports.model import Result
@@ -169,9 +168,10 @@ class Plan:
 
 def _spared(selection: Selection, known: Known, *, allowed: bool) -> dict[str, str]:
     """What is left out of a selection, with the reason; `allowed`: the mesh may be disturbed as a whole."""
+    from conformance.selection import left_out  # nothing of the suite is loaded for a command's --help
+
     alone = known.farewell and len(selection.checks) == 1
-    away = {one: on_demand(one) for one in selection.checks if one in known.last and not alone}
-    return away | {one: SPARED for one in selection.ids if not allowed and one in known.disruptive and one not in away}
+    return left_out(selection.ids, last=known.last, disturbing=known.disruptive, alone=alone, disruptive=allowed)
 
 
 def _count(ids: Sequence[str], what: str) -> str:

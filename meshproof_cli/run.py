@@ -122,20 +122,13 @@ def catalogues() -> Known:
     """Everything that can be asked for."""
     import chaos
     from conformance.catalogue import checks, disturbs
+    from conformance.outcomes import unjudged
     from conformance.profiles import HEADLINE, PROFILES
-    from reports.model import Result, Verdict
 
     every = checks()
     catalogue = chaos.catalogue()
     experiments = catalogue.experiments
     titles = {one.id: one.title for one in every} | {one["id"]: one["title"] for one in experiments}
-    blank = {
-        one.id: Result(
-            one.id, one.title, "check", one.group, one.level, Verdict.NOT_RUN, "",
-            proves=one.proves, requires=one.requires, reference=one.reference,
-        )
-        for one in every
-    }  # fmt: skip
     return Known(
         checks={one.id: one.group for one in every},
         experiments=tuple(one["id"] for one in experiments),
@@ -145,7 +138,7 @@ def catalogues() -> Known:
         default_profile=HEADLINE,
         disruptive=catalogue.disruptive | {one.id for one in every if disturbs(one)},
         last=frozenset(one.id for one in every if one.last),
-        blank=blank,
+        blank={one.id: unjudged(one) for one in every},
     )
 
 

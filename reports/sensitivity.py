@@ -201,14 +201,16 @@ class Matrix:
     @property
     def idle(self) -> tuple[CheckInfo, ...]:
         """The checks that found no defect."""
-        return tuple(one for one in self.checks if not self.kills[one.id])
+        kills = self.kills
+        return tuple(one for one in self.checks if not kills[one.id])
 
     @property
     def gated(self) -> tuple[CheckInfo, ...]:
         """The checks that found defects only as their configuration never came into force; no judge has seen one."""
         found = [trial for one in self.subjects if one.kind == "defect" and (trial := self.of(one)) is not None]
         judged = {name for one in found for name in one.failed if name not in one.at_their_gate}
-        return tuple(one for one in self.checks if self.kills[one.id] and one.id not in judged)
+        kills = self.kills
+        return tuple(one for one in self.checks if kills[one.id] and one.id not in judged)
 
     @property
     def undecided(self) -> tuple[tuple[Subject, tuple[str, ...]], ...]:

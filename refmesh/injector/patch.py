@@ -76,7 +76,7 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
         raise BadPod(str(error)) from error
     metadata, spec = pod.get("metadata") or {}, pod["spec"]
     annotations = metadata.get("annotations") or {}
-    _check_annotations(annotations)
+    asked = _checked(annotations)
     if config.by_node and sum(map(len, settings(annotations).values())) > LONGEST_SETTINGS:
         raise BadPod(f"annotations traffic.sidecar.istio.io/*: together they are above {LONGEST_SETTINGS} letters")
     native = _is_native(annotations, spec, config)
@@ -88,7 +88,7 @@ def patch(pod: Mapping[str, Any], namespace_labels: Mapping[str, str], config: C
     labels = metadata.get("labels") or {}
     environment["REFMESH_PEER"] = peer_of("", owner_name(metadata), labels)
     environment |= {} if native else CLASSIC
-    proxy = proxy_container(config, own_words(annotations), app_name(metadata), account, probes, environment)
+    proxy = proxy_container(config, asked, app_name(metadata), account, probes, environment)
     proxy["volumeMounts"] += mounts
     status = {"containers": [policy.PROXY], "initContainers": [INIT], "revision": "default"}
     marks = {policy.STATUS_ANNOTATION: _compact(status), **scraping}
@@ -141,7 +141,8 @@ def app_name(metadata: Mapping[str, Any]) -> str:
     return str(name or str(metadata.get("generateName") or "").rstrip("-"))
 
 
-def _check_annotations(annotations: Mapping[str, str]) -> None:
+def _checked(annotations: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what a pod asks of its proxy, in refmesh's own words."""
     for what, parse in _CAPTURE.items():
         name = f"traffic.sidecar.istio.io/{what}"
         try:
@@ -167,6 +168,7 @@ def _check_annotations(annotations: Mapping[str, str]) -> None:
     kept = annotations.get("proxy.refmesh.io/statistics") or "shown"
     if kept not in {"shown", "all"}:
         raise BadPod(f"annotation proxy.refmesh.io/statistics: {kept!r} is neither shown nor all")
+    return annotations
 
 
 def _is_native(annotations: Mapping[str, str], spec: Mapping[str, Any], config: Config) -> bool:

@@ -8,29 +8,14 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from conformance import session
 from conformance.runner import Runner
 from reports.model import Result, Verdict
+from tests.unit.conformance.empty_cluster import Keeper, Kube
 
 PLACE = Path(os.environ["MADE_UP"])
-
-
-class Kube(SimpleNamespace):
-    """A cluster with nothing in it."""
-
-    @staticmethod
-    def connect(*_: object) -> Kube:
-        return Kube(host="h", version="1", get=lambda *_, **__: None, list=lambda *_, **__: [])
-
-
-class Keeper(SimpleNamespace):
-    """Whose grounds are there at once."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        super().__init__(begin=lambda _: None, ensure=lambda _: None, release=lambda _: None, close=lambda: None)
 
 
 def result(runner: Runner, check: Any) -> Result:

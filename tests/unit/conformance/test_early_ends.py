@@ -21,26 +21,12 @@ from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, ExitCode
 from reports.files import MARKER
 from reports.model import Result, Run, Verdict, result_to_json
+from tests.unit.conformance.empty_cluster import Keeper, Kube
 from tests.unit.conformance.pytest_runs import Done, Runs
 
 PASS, FAIL, NOT_RUN = Verdict.PASS, Verdict.FAIL, Verdict.NOT_RUN
 ABC = ("WT-01", "WT-02", "WT-03")
 Body = Callable[[], Judgement]
-
-
-class Kube(SimpleNamespace):
-    """A cluster with nothing in it."""
-
-    @staticmethod
-    def connect(*_: object) -> Kube:
-        return Kube(host="h", version="1", get=lambda *_, **__: None, list=lambda *_, **__: [])
-
-
-class Keeper(SimpleNamespace):
-    """Whose grounds are there at once."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        super().__init__(begin=lambda _: None, ensure=lambda _: None, release=lambda _: None, close=lambda: None)
 
 
 class Judged:
