@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from reports.choice import choose
+from reports.files import claim_directory
 from reports.writers import FORMATS, write
 
 __all__ = ["app"]
@@ -49,15 +50,17 @@ def report(
     if results.is_dir():
         results /= "results.json"
     run = read_results(results)
-    target = directory or results.absolute().parent
+    target = results.absolute().parent
+    if directory is not None and directory.resolve() != target.resolve():
+        target = claim_directory(directory, "--directory")
     if "table" in wanted:
         from reports.table import print_table
 
         print_table(run)
     if "gateway-api" in wanted:
-        from reports.gateway_api import Implementation, write_conformance_report
+        from reports.gateway_api import Implementation, version_found, write_conformance_report
 
-        maker = Implementation(organization, project, url, mesh_version or run.mesh_version, tuple(contact or ()))
+        maker = Implementation(organization, project, url, mesh_version or version_found(run), tuple(contact or ()))
         typer.echo(write_conformance_report(run, target, maker, mode))
     for path in write(run, target, [name for name in wanted if name not in OTHERS]).values():
         typer.echo(path)

@@ -381,3 +381,35 @@ def test_a_tethered_child_ends_with_its_parent(tmp_path: Path) -> None:
             return True
 
     eventually(ended, timeout=30, what="the child has ended")
+
+
+@pytest.mark.parametrize("arguments", [("list", "checks", "-o", "json"), ("report", "results.json", "-f", "table")])
+def test_output_that_cannot_be_written_is_no_bug(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    one = Result("WT-01", "t", "check", "WT", "core", Verdict.PASS, "fine")
+    write_json(Run("refmesh", "1", "c", {}, 0, 1, (), (one,), {}, "0"), tmp_path)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            module_command("meshproof_cli", *arguments), stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            cwd=tmp_path, env=module_environment(),
+        )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "the output cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "bug" not in done.stderr
+
+
+def test_a_report_replaces_nothing_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = Result("WT-01", "t", "check", "WT", "core", Verdict.PASS, "fine")
+    source = str(write_json(Run("refmesh", "1", "c", {}, 0, 1, (), (one,), {}, "0"), tmp_path))
+    foreign = tmp_path / "other"
+    foreign.mkdir()
+    (foreign / "report.html").write_text("precious")
+    for place in (foreign, foreign / "report.html"):
+        code, _, err = call(capsys, "report", source, "-d", str(place))
+        assert code == 2
+        assert "--directory" in err
+        assert "--report-dir" not in err
+    assert (foreign / "report.html").read_text() == "precious"
+    for _ in range(2):
+        assert call(capsys, "report", source, "-d", str(tmp_path / "new"))[0] == 0
+    assert call(capsys, "report", source, "-d", str(tmp_path))[0] == 0
