@@ -152,16 +152,26 @@ def test_what_was_found_out_is_shown_also_where_the_run_broke_off(
     assert code != 3 or "still there" in err
 
 
-@pytest.mark.parametrize("words", [("features",), ("replay",)])
-def test_what_may_not_be_read_is_no_bug(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+@pytest.mark.parametrize("words", [("features",), ("conformance",), ("conformance", "--mesh", "auto")])
+@pytest.mark.parametrize("broken", [False, True])
+def test_every_command_says_the_same_of_a_kubeconfig_that_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], broken: bool
 ) -> None:
+    place = tmp_path / "theirs"
+    if broken:
+        place.write_text("contexts: 3")
+    code, _, err = call(capsys, *words, f"--kubeconfig={place}")
+    assert code == 2
+    said = " ".join(err.split())
+    assert ("is no kubeconfig: it has no field" if broken else "cannot be read: No such file or directory") in said
+
+
+def test_what_may_not_be_read_is_no_bug(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, **_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_file", refuse)
-    option = "--kubeconfig=theirs" if words == ("features",) else "theirs"
-    code, _, err = call(capsys, *words, option)
+    code, _, err = call(capsys, "replay", "theirs")
     assert code == 3
     assert "theirs cannot be" in err
     assert "bug" not in err
