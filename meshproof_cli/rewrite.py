@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from meshproof_cli import completion
 from reports.choice import choose
 from reports.files import claim_directory
 from reports.writers import FORMATS, write
@@ -24,7 +25,12 @@ def report(
     results: Annotated[Path, typer.Argument(help="The results.json of a run, or its report directory.")],
     formats: Annotated[
         list[str] | None,
-        typer.Option("-f", "--format", help=f"{', '.join((*FORMATS, *OTHERS))}; may be given more than once."),
+        typer.Option(
+            "-f",
+            "--format",
+            help=f"{', '.join((*FORMATS, *OTHERS))}; may be given more than once.",
+            autocompletion=completion.formats,
+        ),
     ] = None,
     directory: Annotated[
         Path | None, typer.Option("-d", "--directory", help="Where to write; default: beside the results.")

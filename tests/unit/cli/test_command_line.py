@@ -232,6 +232,8 @@ def test_conformance_installs_nothing_and_excuses_what_is_exempt(capsys: pytest.
         (("--profile", "fast"), "no profile called 'fast'"),
         (("--only", "XX"), "XX"),
         (("--seed", "x"), "--seed"),
+        (("--alpha", "0"), "--alpha 0 is no error rate"),
+        (("--alpha", "0.1"), "--alpha 0.1 is no error rate"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "conformance"])
@@ -423,3 +425,26 @@ def test_a_report_replaces_nothing_of_others(tmp_path: Path, capsys: pytest.Capt
     for _ in range(2):
         assert call(capsys, "report", source, "-d", str(tmp_path / "new"))[0] == 0
     assert call(capsys, "report", source, "-d", str(tmp_path))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("run --mesh ref", {"refmesh"}),
+        ("run --only wt-01,C", {"wt-01,CB", "wt-01,CB-01", "wt-01,C1", "wt-01,Chaos"}),
+        ("conformance --only INJ-0", {f"INJ-0{number}" for number in range(1, 10)}),
+        ("conformance --profile he", {"headline"}),
+        ("conformance --features grpc", {"grpc mtls", "grpc routing"}),
+        ("conformance --exempt webs", {"websocket"}),
+        ("report x --format j", {"json", "junit"}),
+    ],
+)
+def test_a_shell_is_offered_values(typed: str, offered: set[str]) -> None:
+    words = {"_MESHPROOF_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    done = subprocess.run(
+        module_command("meshproof_cli"), capture_output=True, text=True, check=False,
+        env=module_environment([*words.items(), ("_TYPER_COMPLETE_ARGS", f"meshproof {typed}")]),
+    )  # fmt: skip
+    assert offered <= set(done.stdout.splitlines()), done.stdout + done.stderr
+    _, _, last = typed.rpartition(" ")
+    assert all(line.startswith(last) for line in done.stdout.splitlines())
