@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -29,17 +30,22 @@ def mesh(**fields) -> Checked:
     return Checked(Declared(**settled), "mine")
 
 
+def rendered(**fields: Any) -> Rendered:
+    """What the types would refuse."""
+    return Rendered(**fields)
+
+
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
         (None, "return None, which is neither"),
         ({"a": "b"}, "return {'a': 'b'}, which is neither"),
-        (Rendered(labels={1: True}), "return labels that are not text: 1: True"),
-        (Rendered(annotations="x"), "return annotations that are no mapping: 'x'"),
-        (Rendered(objects=["x"]), "return one of objects that is no mapping: 'x'"),
-        (Rendered(objects=POD), "return objects that are no tuple"),
-        (Rendered(objects=(POD | {"kind": None},)), "return one of objects without kind"),
-        (Rendered(merges=(POD | {"metadata": {}},)), "return one of merges without metadata.name"),
+        (rendered(labels={1: True}), "return labels that are not text: 1: True"),
+        (rendered(annotations="x"), "return annotations that are no mapping: 'x'"),
+        (rendered(objects=["x"]), "return one of objects that is no mapping: 'x'"),
+        (rendered(objects=POD), "return objects that are no tuple"),
+        (rendered(objects=(POD | {"kind": None},)), "return one of objects without kind"),
+        (rendered(merges=(POD | {"metadata": {}},)), "return one of merges without metadata.name"),
     ],
 )
 def test_what_is_no_rendering_is_one_sentence(returned, said):
@@ -48,9 +54,13 @@ def test_what_is_no_rendering_is_one_sentence(returned, said):
     assert f"the adapter mine: its words for Inject {said}" in raised.value.problem
 
 
+def raising(_: Inject) -> Rendered:
+    raise KeyError("x")
+
+
 def test_words_that_raise_are_one_sentence_with_the_place():
     with pytest.raises(UsageProblem, match=r"words for Inject fail: KeyError: 'x' \(test_checked.py:\d+\)"):
-        mesh(words={Inject: lambda _: {}["x"]}).render(Inject(Scope.POD))
+        mesh(words={Inject: raising}).render(Inject(Scope.POD))
 
 
 @pytest.mark.parametrize("returned", [Unsupported("it is so"), Rendered(), Rendered(objects=(POD,), labels={"a": "b"})])
