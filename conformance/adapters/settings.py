@@ -71,7 +71,7 @@ _WANTED = {
     "model_attributes_type": _MAPPING,
     "tuple_type": _LIST,
     "list_type": _LIST,
-    "string_type": "text, in quotes where YAML takes it for something else",
+    "string_type": "text (in quotes)",
     "float_type": _NUMBER,
     "float_parsing": _NUMBER,
     "int_type": _NUMBER,

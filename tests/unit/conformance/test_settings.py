@@ -77,7 +77,7 @@ def test_the_command_line_wins_and_its_other_keys_are_the_meshs(file):
         ("pods=[]", "pods: give a mapping, as in {key: value}"),
         ("pull-secrets=[regcred]", "pull-secrets.0: give it as namespace/name"),
         ("pull-secrets=[", "is not valid YAML"),
-        ("image.name=x", "image: give text, in quotes"),
+        ("image.name=x", "image: give text (in quotes)"),
     ],
 )
 def test_a_wrong_assignment_is_one_sentence(assignment, said):
