@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,7 +27,7 @@ _grounds: dict[str, Ground] = {}
 def place(ground: Ground) -> Ground:
     """Register a ground."""
     if ground.name in _grounds:
-        raise ValueError(f"the ground {ground.name} is there twice")
+        raise UsageProblem(f"the ground {ground.name} is there twice", fix="give one of them another name")
     _grounds[ground.name] = ground
     return ground
 
@@ -44,11 +45,14 @@ def check(
     anywhere: bool = False,
     last: bool = False,
 ) -> Callable[[Callable[[Context], H]], Callable[[Context], H]]:
-    """Register the decorated function as the body of a check: it collects what `judge` then judges."""
+    """Register the decorated function as the body of a check: it collects what `judge` then judges.
+
+    `UsageProblem` where that makes none. Whether what it `requires` is there, shows when all are registered.
+    """
 
     def register(collect: Callable[[Context], H]) -> Callable[[Context], H]:
-        if id in _checks:
-            raise ValueError(f"the check {id} is there twice")
+        if wrong := _wrong(id, ground):
+            raise UsageProblem(f"{_file_of(collect)}: the check {id} {wrong}")
         _checks[id] = Check(
             id=id,
             title=title,
@@ -67,9 +71,36 @@ def check(
     return register
 
 
+def _wrong(id: str, ground: object) -> str:  # noqa: A002 - the word of the catalogue
+    """What is wrong with a check that is to be registered, after its id; "" for nothing."""
+    if id in _checks:
+        return f"is there twice, and first in {_file_of(_checks[id].collect)}"
+    group, hyphen, number = id.partition("-")
+    if not (hyphen and number.isdigit()):
+        return "has no id of a group and a number, as in WT-01"
+    if group not in CAPABILITIES:
+        return f"is of no group that there is: {', '.join(CAPABILITIES)}"
+    if not isinstance(ground, Ground):
+        return f"has {ground!r} for a ground, which is none: give the object that `place` returned"
+    if _grounds.get(ground.name) is not ground:
+        return f"has the ground {ground.name}, which nobody has registered: hand it to `place` first"
+    return ""
+
+
+def _file_of(collect: Callable[..., object]) -> str:
+    code = getattr(inspect.unwrap(collect), "__code__", None)
+    return code.co_filename if code is not None else repr(collect)
+
+
 def _filled() -> dict[str, Check]:
     import conformance.checks  # noqa: F401 - importing the checks registers them
 
+    for one in _checks.values():
+        for required in one.requires:
+            if required not in _checks:
+                raise UsageProblem(
+                    f"{_file_of(one.collect)}: the check {one.id} requires {required}, which there is not"
+                )
     return _checks
 
 

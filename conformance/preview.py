@@ -8,6 +8,7 @@ from conformance.adapters import Adapter
 from conformance.catalogue import ground_of
 from conformance.ground import nobody_joins, render_ground
 from conformance.selection import Selection
+from conformance.usage import as_usage
 
 __all__ = ["listed", "planned"]
 
@@ -31,7 +32,8 @@ def planned(selection: Selection, adapter: Adapter) -> Iterator[str]:
         ground = ground_of(name)
         ids = [one.id for one in selection.judged if one.ground == name]
         pods = sum(one.replicas for one in ground.workloads)
-        layers = render_ground(ground, adapter, run="RUN", image="IMAGE")
+        with as_usage():  # an adapter of somebody else's may render what is none
+            layers = render_ground(ground, adapter, run="RUN", image="IMAGE")
         spaces = ", ".join(layer.namespace for layer in layers)
         objects = sum(len(layer.objects) for layer in layers)
         yield f"{name}: namespaces {spaces}; {objects} objects, {pods} pods; {', '.join(ids)}"

@@ -122,7 +122,7 @@ def excuses(claimed: str, exempt: str) -> dict[str, str]:
     """Id -> reason, for the checks of features that the mesh does not claim or the user exempts."""
     every = checks()
     known = features(every)
-    claims = {choose(word, known, "feature") for word in _words(claimed)}
+    claims = {_known(word, known, "feature") for word in _words(claimed)}
     found: dict[str, str] = {}
     if claims:
         for one in every:
@@ -138,8 +138,13 @@ def _meant(word: str, every: Sequence[Check], known: Sequence[str]) -> list[Chec
     upper = word.upper()
     if named := [one for one in every if upper in (one.id, one.group)]:
         return named
-    feature = choose(word, known, "feature, check or group")
+    feature = _known(word, known, "feature, check or group")
     return [one for one in every if feature in one.proves]
+
+
+def _known(word: str, known: Sequence[str], what: str) -> str:
+    """The feature that a word names, in any case."""
+    return next((one for one in known if one.lower() == word.lower()), None) or choose(word, known, what)
 
 
 def _words(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from meshproof_cli import flags
+from meshproof_cli import completion, flags
 from meshproof_cli.output import Output
 from meshproof_cli.plan import Options
 from meshproof_cli.run import catalogues, follow
@@ -25,15 +25,24 @@ def conformance(
     mesh: flags.Mesh = "refmesh",
     kubeconfig: flags.Kubeconfig = None,
     context: flags.Context = None,
-    profile: Annotated[str, typer.Option(help="Part of the catalogue to judge; see `meshproof list profiles`.")] = FULL,
+    profile: Annotated[
+        str,
+        typer.Option(
+            help="Part of the catalogue to judge; see `meshproof list profiles`.", autocompletion=completion.profiles
+        ),
+    ] = FULL,
     only: Annotated[
-        list[str] | None, typer.Option(help="Checks or groups to judge, such as WT,CB-01. May be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Checks or groups to judge, such as WT,CB-01. May be repeated.", autocompletion=completion.parts
+        ),
     ] = None,
     skip: flags.Skip = None,
     features: flags.Features = None,
     exempt: flags.Exempt = None,
     rerun_failed: flags.RerunFailed = None,
     seed: flags.Seed = None,
+    alpha: flags.Alpha = None,
     disruptive: flags.Disruptive = False,
     listing: flags.Listing = False,
     dry_run: flags.DryRun = False,
@@ -60,6 +69,7 @@ def conformance(
         exempt=flags.words(exempt),
         rerun_failed=rerun_failed,
         seed=seed,
+        alpha=alpha,
         disruptive=disruptive,
         profile=profile,
         report_dir=report_dir,

@@ -188,6 +188,7 @@ def _again(plan: Plan, one: str) -> str:
         "--defect": options.defect,
         "--image": options.image,
         "--disruptive": (options.disruptive or one in plan.spared) and not plan.create,
+        "--alpha": options.alpha,
         "--config": options.config and options.config.resolve(),
         "--set": options.assignments,
         "--only": one,
@@ -217,6 +218,8 @@ def options_of(plan: Plan) -> dict[str, JSON]:
         given["disruptive"] = True
     if options.seed is not None:
         given["seed"] = options.seed
+    if options.alpha is not None:
+        given["alpha"] = options.alpha
     if options.defect:
         given["defect"] = options.defect
     return given

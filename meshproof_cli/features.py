@@ -12,6 +12,7 @@ import typer
 
 from meshproof_cli import flags
 from meshproof_cli.output import Output
+from meshproof_cli.settings import existing_cluster
 
 if TYPE_CHECKING:
     from conformance.detection import Proposal, Seen
@@ -33,9 +34,8 @@ def features(
     """
     from conformance.detection import propose
     from conformance.survey import look
-    from fixtures.kube import Kube
 
-    seen = look(Kube.connect(kubeconfig, context))
+    seen = look(existing_cluster(kubeconfig, context))
     proposals = propose(seen)
     if output is Output.TABLE:
         for line in told(seen, proposals):

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from meshproof_cli import completion
 from meshproof_cli.output import Output
 
 __all__ = [
+    "Alpha",
     "Config",
     "Context",
     "Disruptive",
@@ -32,21 +34,32 @@ __all__ = [
 ]
 
 Mesh = Annotated[
-    str, typer.Option(help="The mesh to judge; `none` is the negative control, `auto` what the cluster has.")
+    str,
+    typer.Option(
+        help="The mesh to judge; `none` is the negative control, `auto` what the cluster has.",
+        autocompletion=completion.meshes,
+    ),
 ]
 Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig of an existing cluster.")]
 Context = Annotated[str | None, typer.Option(help="Context in the kubeconfig.")]
-Skip = Annotated[list[str] | None, typer.Option(help="Ids or groups to leave out. May be repeated.")]
+Skip = Annotated[
+    list[str] | None,
+    typer.Option(help="Ids or groups to leave out. May be repeated.", autocompletion=completion.anything),
+]
 Features = Annotated[
     list[str] | None,
     typer.Option(
         help="Features that the mesh claims (default: all); checks of others are reported as unsupported."
-        " May be repeated."
+        " May be repeated.",
+        autocompletion=completion.claims,
     ),
 ]
 Exempt = Annotated[
     list[str] | None,
-    typer.Option(help="Features, groups or checks that are not held against the mesh; the report says so."),
+    typer.Option(
+        help="Features, groups or checks that are not held against the mesh; the report says so.",
+        autocompletion=completion.exemptions,
+    ),
 ]
 RerunFailed = Annotated[
     Path | None,
@@ -61,6 +74,7 @@ Disruptive = Annotated[
     ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Judge the checks in an order drawn with this seed.")]
+Alpha = Annotated[float | None, typer.Option(help="Probability of a false alarm per check; default: 1e-5.")]
 Listing = Annotated[bool, typer.Option("--list", help="List what would be judged, and do nothing.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 ReportDir = Annotated[Path, typer.Option(help="Where the report goes.")]

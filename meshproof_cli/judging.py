@@ -82,4 +82,6 @@ def _declared(plan: Plan) -> list[str]:
     given = [("--mesh-features", ",".join(options.features)), ("--mesh-exempt", ",".join(options.exempt))]
     if options.seed is not None:
         given.append(("--mesh-seed", str(options.seed)))
+    if options.alpha is not None:
+        given.append(("--mesh-alpha", str(options.alpha)))
     return [word for flag, value in given if value for word in (flag, value)]

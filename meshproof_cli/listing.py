@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from meshproof_cli.output import Output, show
+from reports.errors import UsageProblem
 
 __all__ = ["app"]
 
@@ -65,6 +66,16 @@ def faults(output: _Output = Output.TABLE) -> None:
 @app.command()
 def meshes(output: _Output = Output.TABLE) -> None:
     """List the meshes that can be judged."""
-    from conformance.adapters import known, load
+    from conformance.adapters import known
 
-    show([{"name": name, "title": load(name).title} for name in known()], output)
+    show([{"name": name, "title": _title(name)} for name in known()], output)
+
+
+def _title(mesh: str) -> str:
+    """What a mesh is called. An adapter that is broken takes no other's line."""
+    from conformance.adapters import load
+
+    try:
+        return load(mesh).title
+    except UsageProblem as error:
+        return error.problem

@@ -48,6 +48,9 @@ LAZY.update(
 _REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 """What a file system says no by: no bug of ours, whatever we wanted of the file."""
 
+_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""What a stream says no by, which has no name: files of ours have one in their errors."""
+
 app = typer.Typer(
     name="meshproof",
     cls=LazyGroup,
@@ -104,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001 - the last resort: a bug is kept for a report, not thrown at the user
         if isinstance(error, OSError) and error.errno in _REFUSALS and error.filename is not None:
             _complain(f"{error.filename} cannot be used: {error.strerror}", "see to it, or name another place")
+            sys.exit(int(ExitCode.ENVIRONMENT))
+        if isinstance(error, OSError) and error.errno in _NO_MORE:
+            _complain(f"the output cannot be written: {error.strerror}", "see to where it goes")
             sys.exit(int(ExitCode.ENVIRONMENT))
         _complain(
             f"this is a bug in meshproof: {type(error).__name__}: {_first_line(error)}",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from pathlib import Path
 from string import Template
 from typing import Annotated
@@ -51,7 +53,9 @@ def init(
     except OSError as error:
         raise UsageProblem(f"{target} cannot be written: {error.strerror}", fix="name another folder") from error
     typer.echo(f"Wrote {', '.join(files)} to {target}. Next:")
-    typer.echo(f"  pip install -e {target} && pytest {target}")
+    # Not by a bare `pip`: that may be of another environment, which has no meshproof to find the package.
+    python, place = shlex.quote(sys.executable), shlex.quote(str(target))
+    typer.echo(f"  {python} -m pip install -e {place} && {python} -m pytest {place}")
     typer.echo(f"  meshproof conformance --mesh {name} --only INJ --kubeconfig FILE")
 
 

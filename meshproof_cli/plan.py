@@ -15,6 +15,8 @@ __all__ = ["CLUSTERS", "NONE", "REFMESH", "Known", "Options", "Plan", "Selection
 CLUSTERS = ("embedded", "kind", "existing")
 NONE = "none"
 REFMESH = "refmesh"
+MOST_ALPHA = 0.05
+"""What the suite takes as the probability of a false alarm: with more, a verdict says little."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Options:
     again: tuple[str, ...] | None = None
     """Ids that `rerun_failed` names."""
     seed: int | None = None
+    alpha: float | None = None
+    """Probability of a false alarm per conformance check; None: the suite's own."""
     disruptive: bool = False
     """Whether a mesh that was there before may be disturbed as a whole."""
     install: bool = True
@@ -255,6 +259,10 @@ def make_plan(options: Options, known: Known, meshes: Sequence[str], default_pro
         raise UsageProblem("--keep-cluster makes no sense for an existing cluster", fix="leave it out")
     if options.workers is not None and options.workers < 1:
         raise UsageProblem(f"--workers must be at least 1, not {options.workers}", fix="leave it out")
+    if options.alpha is not None and not 0 < options.alpha <= MOST_ALPHA:
+        raise UsageProblem(
+            f"--alpha {options.alpha:g} is no error rate", fix=f"give a number above 0, at most {MOST_ALPHA:g}"
+        )
     selection = select(known, options.only, options.skip, options.profile, options.again)
     if options.mesh == NONE and not options.only:
         # The negative control asks whether checks can fail; without a mesh there is nothing to break or to measure.

@@ -8,6 +8,7 @@ from pathlib import Path
 from fixtures.paths import cache_dir, state_dir
 from meshproof_cli.plan import Plan
 from meshproof_cli.refmesh_program import defects
+from meshproof_cli.settings import existing_cluster
 from reports.choice import choose
 from reports.errors import EnvironmentProblem, UsageProblem
 
@@ -23,11 +24,7 @@ def check(plan: Plan) -> None:
     for place in (cache_dir(), state_dir()):
         _room(place, _ROOM[plan.provider])
     if plan.provider == "existing":
-        from fixtures.cluster import provider
-        from fixtures.kube import Kube
-
-        cluster = provider("existing", kubeconfig=plan.options.kubeconfig, context=plan.options.context).create("")
-        Kube.connect(cluster.kubeconfig, cluster.context).close()
+        existing_cluster(plan.options.kubeconfig, plan.options.context).close()
     elif plan.provider == "kind":
         from fixtures.cluster.kind.provider import check as engine_check
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from meshproof_cli import completion
 from reports.choice import choose
+from reports.files import claim_directory
 from reports.writers import FORMATS, write
 
 __all__ = ["app"]
@@ -23,7 +25,12 @@ def report(
     results: Annotated[Path, typer.Argument(help="The results.json of a run, or its report directory.")],
     formats: Annotated[
         list[str] | None,
-        typer.Option("-f", "--format", help=f"{', '.join((*FORMATS, *OTHERS))}; may be given more than once."),
+        typer.Option(
+            "-f",
+            "--format",
+            help=f"{', '.join((*FORMATS, *OTHERS))}; may be given more than once.",
+            autocompletion=completion.formats,
+        ),
     ] = None,
     directory: Annotated[
         Path | None, typer.Option("-d", "--directory", help="Where to write; default: beside the results.")
@@ -49,15 +56,17 @@ def report(
     if results.is_dir():
         results /= "results.json"
     run = read_results(results)
-    target = directory or results.absolute().parent
+    target = results.absolute().parent
+    if directory is not None and directory.resolve() != target.resolve():
+        target = claim_directory(directory, "--directory")
     if "table" in wanted:
         from reports.table import print_table
 
         print_table(run)
     if "gateway-api" in wanted:
-        from reports.gateway_api import Implementation, write_conformance_report
+        from reports.gateway_api import Implementation, version_found, write_conformance_report
 
-        maker = Implementation(organization, project, url, mesh_version or run.mesh_version, tuple(contact or ()))
+        maker = Implementation(organization, project, url, mesh_version or version_found(run), tuple(contact or ()))
         typer.echo(write_conformance_report(run, target, maker, mode))
     for path in write(run, target, [name for name in wanted if name not in OTHERS]).values():
         typer.echo(path)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from meshproof_cli import flags
+from meshproof_cli import completion, flags
 from meshproof_cli.interrupts import end_like_ctrl_c
 from meshproof_cli.output import Output, show
 from meshproof_cli.plan import Known, Options, Plan, make_plan
@@ -33,20 +33,25 @@ def run(
     context: flags.Context = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Ids or groups, such as WT,C1; also conformance, chaos, latency. May be repeated."),
+        typer.Option(
+            help="Ids or groups, such as WT,C1; also conformance, chaos, latency. May be repeated.",
+            autocompletion=completion.anything,
+        ),
     ] = None,
     skip: flags.Skip = None,
     profile: Annotated[
         str | None,
         typer.Option(
             help="Part of the conformance checks to judge: headline (the default without --only), full, core, extended"
-            " or one capability; see `meshproof list profiles`."
+            " or one capability; see `meshproof list profiles`.",
+            autocompletion=completion.profiles,
         ),
     ] = None,
     features: flags.Features = None,
     exempt: flags.Exempt = None,
     rerun_failed: flags.RerunFailed = None,
     seed: flags.Seed = None,
+    alpha: flags.Alpha = None,
     disruptive: flags.Disruptive = False,
     listing: flags.Listing = False,
     report_dir: flags.ReportDir = Path("meshproof-report"),
@@ -79,6 +84,7 @@ def run(
         exempt=flags.words(exempt),
         rerun_failed=rerun_failed,
         seed=seed,
+        alpha=alpha,
         disruptive=disruptive,
         report_dir=report_dir,
         keep_cluster=keep_cluster,

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from reports.errors import UsageProblem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conformance.adapters import Adapter
     from conformance.settings import RunSettings
+    from fixtures.kube import Kube
     from meshproof_cli.plan import Options
 
-__all__ = ["AUTO", "adapter_of", "found_mesh", "setting_flags", "settings_of"]
+__all__ = ["AUTO", "adapter_of", "existing_cluster", "found_mesh", "setting_flags", "settings_of"]
 
 
 AUTO = "auto"
@@ -32,21 +35,27 @@ def found_mesh(options: Options) -> Options:
     `UsageProblem` without an existing cluster, `EnvironmentProblem` unless it has exactly one mesh.
     """
     from conformance.survey import only_mesh
-    from fixtures.cluster import provider
-    from fixtures.kube import Kube
 
     if not options.existing:
         raise UsageProblem(
             "--mesh auto looks at a cluster that exists, and none is named",
             fix="give --kubeconfig or --context",
         )
-    cluster = provider("existing", kubeconfig=options.kubeconfig, context=options.context).create("")
-    kube = Kube.connect(cluster.kubeconfig, cluster.context)
+    kube = existing_cluster(options.kubeconfig, options.context)
     try:
         found = only_mesh(kube)
     finally:
         kube.close()
     return replace(options, mesh=found.mesh, assignments=(*found.settings, *options.assignments))
+
+
+def existing_cluster(kubeconfig: Path | None, context: str | None) -> Kube:
+    """The cluster of a kubeconfig; None: kubectl's own. `UsageProblem` where that leads to none."""
+    from fixtures.cluster import provider
+    from fixtures.kube import Kube
+
+    cluster = provider("existing", kubeconfig=kubeconfig, context=context).create("")
+    return Kube.connect(cluster.kubeconfig, cluster.context)
 
 
 def adapter_of(options: Options) -> Adapter:

@@ -36,7 +36,7 @@ def one_sentence(path: Path) -> Iterator[None]:
     except OSError as error:
         raise EnvironmentProblem(
             f"cannot write {path}: {error.strerror or error}",
-            fix="free some space or name another place with --report-dir",
+            fix="free some space or name another place",
         ) from error
 
 
@@ -56,25 +56,25 @@ def write_text(path: Path, text: str) -> None:
             raise
 
 
-def claim_directory(path: Path) -> Path:
-    """Make `path` ours for a report, without touching what is in it yet; returns it absolute.
+def claim_directory(path: Path, flag: str = "--report-dir") -> Path:
+    """Make `path` ours for a report, without touching what is in it yet; returns it absolute. `flag` named it.
 
     Raises `UsageProblem` when it holds something that is not an earlier report, `EnvironmentProblem` when it cannot be
     written.
     """
     absolute = path.absolute()
     if absolute.exists() and not absolute.is_dir():
-        raise UsageProblem(f"the report directory {path} is a file", fix="name a directory with --report-dir")
+        raise UsageProblem(f"the report directory {path} is a file", fix=f"name a directory with {flag}")
     with one_sentence(absolute):
         absolute.mkdir(parents=True, exist_ok=True)
         foreign = not (absolute / MARKER).is_file() and any(absolute.iterdir())
     if foreign:
         raise UsageProblem(
             f"the report directory {path} holds files that are not an earlier report",
-            fix="empty it yourself or name another with --report-dir",
+            fix=f"empty it yourself or name another with {flag}",
         )
     if not os.access(absolute, os.W_OK | os.X_OK):
-        raise EnvironmentProblem(f"the report directory {path} is not writable", fix="name another with --report-dir")
+        raise EnvironmentProblem(f"the report directory {path} is not writable", fix=f"name another with {flag}")
     mark_directory(absolute)
     return absolute
 

@@ -8,6 +8,7 @@ speak of its profiles; any other is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,15 @@ from reports.model import Result, Run, Verdict, plain
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FEATURES", "MESH", "Implementation", "conformance_report", "file_name", "write_conformance_report"]
+__all__ = [
+    "FEATURES",
+    "MESH",
+    "Implementation",
+    "conformance_report",
+    "file_name",
+    "version_found",
+    "write_conformance_report",
+]
 
 MESH = "gateway-api"
 """The adapter that words every intent in Gateway API."""
@@ -50,6 +59,11 @@ FEATURES: Mapping[str, Feature] = {
 """Our check -> profile and level. Checks of anything that no mesh profile names are in no report of this kind."""
 
 
+_CONTACTS = "a GitHub name such as @somebody, a team such as @team/name, a mail address or a URL"
+_NAME = r"[A-Za-z0-9](?:[\w.-]*\w)?"
+_CONTACT = re.compile(rf"@{_NAME}(?:/{_NAME})?|[^@\s]+@[^@\s]+\.[^@\s]+|https?://\S+")
+
+
 @dataclass(frozen=True)
 class Implementation:
     """Who made what was judged."""
@@ -65,11 +79,22 @@ class Implementation:
         for name in ("organization", "project", "url", "version"):
             if not getattr(self, name).strip():
                 return f"the report needs {name}: upstream refuses one without"
-        if not self.contact or not all(one.strip() for one in self.contact):
-            return "the report needs a contact: a GitHub name such as @somebody, a team, a mail address or a URL"
+        if re.search(r"[\s,]", self.version):
+            return f"the version names the mesh's alone, as in v1.2.3, and not {self.version!r}"
+        if not self.contact:
+            return f"the report needs a contact: {_CONTACTS}"
+        for one in self.contact:
+            if not _CONTACT.fullmatch(one):
+                return f"the contact {one!r} is none of these: {_CONTACTS}"
         if not self.url.startswith(("https://", "http://")):
             return f"url must be the address of a page, not {self.url!r}"
         return ""
+
+
+def version_found(run: Run) -> str:
+    """The mesh's own version as the run found it, "" where it did not: that of the definitions stands after it."""
+    own, _, _ = run.mesh_version.partition(f"{VERSION} v")
+    return own.rstrip(", ")
 
 
 def conformance_report(run: Run, maker: Implementation, mode: str = "default") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from reports.errors import UsageProblem
 
 from .base import Adapter, Authority, Manifest, Proxy, Rendered, Rival, Unsupported
+from .checked import Checked, said_by
 from .cilium import Cilium
 from .consul import Consul
 from .gateway_api import GatewayApi
@@ -60,13 +61,13 @@ def load(name: str, settings: Mapping[str, Any] | None = None) -> Adapter:
         )
     try:
         adapter = _made(point.load(), name, settings or {})
+        if not isinstance(adapter, Adapter):
+            raise UsageProblem(f"the adapter {name!r} ({point.value}) is not an Adapter: {_lacking(adapter)}")
+        return Checked(adapter, name)
     except UsageProblem:
         raise
-    except Exception as error:
-        raise UsageProblem(f"the adapter {name!r} ({point.value}) cannot be loaded: {error}") from error
-    if not isinstance(adapter, Adapter):
-        raise UsageProblem(f"the adapter {name!r} ({point.value}) is not an Adapter: {_lacking(adapter)}")
-    return adapter
+    except (Exception, SystemExit) as error:  # whoever exits would end pytest, and without a word
+        raise UsageProblem(f"the adapter {name!r} ({point.value}) cannot be loaded: {said_by(error)}") from error
 
 
 def _made(factory: Callable[..., Adapter], name: str, settings: Mapping[str, Any]) -> Adapter:

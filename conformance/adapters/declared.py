@@ -8,6 +8,7 @@ from typing import Any
 
 from conformance.intents import Intent
 from fixtures.kube import Kube
+from reports.errors import UsageProblem
 
 from .base import Proxy, Rendered, Unsupported
 from .installed import deployment_problem, deployment_version
@@ -39,6 +40,20 @@ class Declared:
     fix: str = "install it first"
     """What to do where the control plane is not there."""
 
+    def __post_init__(self) -> None:
+        """Find what would else show only where it is used."""
+        for intent, words in self.words.items():
+            if not callable(words):
+                raise UsageProblem(
+                    f"the adapter {self.name}: its words for {_named(intent)} are {words!r}",
+                    fix="give a function that takes the intent and returns Rendered or Unsupported",
+                )
+        for intent, reason in self.cannot.items():
+            if not isinstance(reason, str):
+                raise UsageProblem(
+                    f"the adapter {self.name}: why it cannot {_named(intent)} is {reason!r}", fix="give a sentence"
+                )
+
     def render(self, intent: Intent) -> Rendered | Unsupported:
         """By the tables."""
         words = self.words.get(type(intent))
@@ -69,3 +84,7 @@ class Declared:
         if self.proxy is None or self.proxy.admin_port is None:
             return {}
         return dump_pages(kube, namespace, pod, self.proxy.container, self.proxy.admin_port, ENVOY)
+
+
+def _named(intent: object) -> str:
+    return getattr(intent, "__name__", repr(intent))

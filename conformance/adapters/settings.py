@@ -70,6 +70,24 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
 
 
+_MAPPING, _LIST, _NUMBER = "a mapping, as in {key: value}", "a list, as in [one, other]", "a number, as in 30"
+_WANTED = {
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "string_type": "text (in quotes)",
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "int_type": _NUMBER,
+    "int_parsing": _NUMBER,
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+"""pydantic's type of error -> what is wanted, in YAML's words."""
+
+
 def settle(model: type[M], values: Mapping[str, Any], owner: str) -> M:
     """The settings in `values`. `UsageProblem` has one sentence for each bad field, and lists the known ones."""
     try:
@@ -84,4 +102,6 @@ def _said(where: tuple[int | str, ...], kind: str, message: str) -> str:
     path = ".".join(map(str, where))
     if kind == "extra_forbidden":
         return f"there is no setting {path}"
-    return f"{path}: {message.removeprefix('Value error, ')}"
+    if wanted := _WANTED.get(kind):
+        return f"{path}: give {wanted}"
+    return f"{path}: {message.removeprefix('Value error, ').replace('Input should be', 'it should be', 1)}"

@@ -223,7 +223,7 @@ def port_override(ctx: Context) -> Refusal:
 @check(
     id="MTLS-05",
     title="Strict refuses plaintext for TCP and gRPC too",
-    proves=("mtls", "strict", "tcp", "grpc"),
+    proves=("mtls", "strict", "tcp", "grpc mtls"),
     judge=judge_strict,
     ground=GROUND,
     requires=("INJ-01",),

@@ -65,7 +65,7 @@ CALL_CASES = (
 @check(
     id="RT-14",
     title="WebSocket, HTTP/2 and gRPC are routed as themselves",
-    proves=("routing", "gRPC", "WebSocket"),
+    proves=("routing", "grpc routing", "WebSocket"),
     judge=judge_cases,
     ground=GROUND,
     requires=("INJ-01",),

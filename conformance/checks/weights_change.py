@@ -256,7 +256,7 @@ def canary(ctx: Context) -> Split:
 @check(
     id="WT-04",
     title="gRPC is split by call, not by connection",
-    proves=("weights", "gRPC"),
+    proves=("weights", "grpc routing"),
     judge=judge_split,
     ground=GROUND,
     requires=("INJ-01",),

@@ -152,16 +152,26 @@ def test_what_was_found_out_is_shown_also_where_the_run_broke_off(
     assert code != 3 or "still there" in err
 
 
-@pytest.mark.parametrize("words", [("features",), ("replay",)])
-def test_what_may_not_be_read_is_no_bug(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+@pytest.mark.parametrize("words", [("features",), ("conformance",), ("conformance", "--mesh", "auto")])
+@pytest.mark.parametrize("broken", [False, True])
+def test_every_command_says_the_same_of_a_kubeconfig_that_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], broken: bool
 ) -> None:
+    place = tmp_path / "theirs"
+    if broken:
+        place.write_text("contexts: 3")
+    code, _, err = call(capsys, *words, f"--kubeconfig={place}")
+    assert code == 2
+    said = " ".join(err.split())
+    assert ("is no kubeconfig: it has no field" if broken else "cannot be read: No such file or directory") in said
+
+
+def test_what_may_not_be_read_is_no_bug(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, **_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_file", refuse)
-    option = "--kubeconfig=theirs" if words == ("features",) else "theirs"
-    code, _, err = call(capsys, *words, option)
+    code, _, err = call(capsys, "replay", "theirs")
     assert code == 3
     assert "theirs cannot be" in err
     assert "bug" not in err
@@ -222,6 +232,8 @@ def test_conformance_installs_nothing_and_excuses_what_is_exempt(capsys: pytest.
         (("--profile", "fast"), "no profile called 'fast'"),
         (("--only", "XX"), "XX"),
         (("--seed", "x"), "--seed"),
+        (("--alpha", "0"), "--alpha 0 is no error rate"),
+        (("--alpha", "0.1"), "--alpha 0.1 is no error rate"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "conformance"])
@@ -381,3 +393,58 @@ def test_a_tethered_child_ends_with_its_parent(tmp_path: Path) -> None:
             return True
 
     eventually(ended, timeout=30, what="the child has ended")
+
+
+@pytest.mark.parametrize("arguments", [("list", "checks", "-o", "json"), ("report", "results.json", "-f", "table")])
+def test_output_that_cannot_be_written_is_no_bug(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    one = Result("WT-01", "t", "check", "WT", "core", Verdict.PASS, "fine")
+    write_json(Run("refmesh", "1", "c", {}, 0, 1, (), (one,), {}, "0"), tmp_path)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            module_command("meshproof_cli", *arguments), stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            cwd=tmp_path, env=module_environment(),
+        )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "the output cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "bug" not in done.stderr
+
+
+def test_a_report_replaces_nothing_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = Result("WT-01", "t", "check", "WT", "core", Verdict.PASS, "fine")
+    source = str(write_json(Run("refmesh", "1", "c", {}, 0, 1, (), (one,), {}, "0"), tmp_path))
+    foreign = tmp_path / "other"
+    foreign.mkdir()
+    (foreign / "report.html").write_text("precious")
+    for place in (foreign, foreign / "report.html"):
+        code, _, err = call(capsys, "report", source, "-d", str(place))
+        assert code == 2
+        assert "--directory" in err
+        assert "--report-dir" not in err
+    assert (foreign / "report.html").read_text() == "precious"
+    for _ in range(2):
+        assert call(capsys, "report", source, "-d", str(tmp_path / "new"))[0] == 0
+    assert call(capsys, "report", source, "-d", str(tmp_path))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("run --mesh ref", {"refmesh"}),
+        ("run --only wt-01,C", {"wt-01,CB", "wt-01,CB-01", "wt-01,C1", "wt-01,Chaos"}),
+        ("conformance --only INJ-0", {f"INJ-0{number}" for number in range(1, 10)}),
+        ("conformance --profile he", {"headline"}),
+        ("conformance --features grpc", {"grpc mtls", "grpc routing"}),
+        ("conformance --exempt webs", {"websocket"}),
+        ("report x --format j", {"json", "junit"}),
+    ],
+)
+def test_a_shell_is_offered_values(typed: str, offered: set[str]) -> None:
+    words = {"_MESHPROOF_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    done = subprocess.run(
+        module_command("meshproof_cli"), capture_output=True, text=True, check=False,
+        env=module_environment([*words.items(), ("_TYPER_COMPLETE_ARGS", f"meshproof {typed}")]),
+    )  # fmt: skip
+    assert offered <= set(done.stdout.splitlines()), done.stdout + done.stderr
+    _, _, last = typed.rpartition(" ")
+    assert all(line.startswith(last) for line in done.stdout.splitlines())

@@ -17,10 +17,11 @@ from chaos.settings import Settings
 from fixtures.cluster import Cluster
 from load.meshing import limited
 from meshproof_cli import ground, judging
-from meshproof_cli.execute import execute, finished
+from meshproof_cli.execute import execute, finished, options_of
 from meshproof_cli.ground import Ground
 from meshproof_cli.plan import Known, Options, Plan, Selection
 from meshproof_cli.stages import Stages
+from meshproof_cli.suite import Suite
 from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, ExitCode
 from reports.model import Result, Run, Verdict
@@ -215,3 +216,27 @@ def test_what_disturbs_a_cluster_is_done_again_with_the_same_consent() -> None:
     plan = replace(PLAN, create=False, provider="existing", options=Options(disruptive=True))
     (again,) = finished(replace(plan, selection=Selection((), ("C1",), ())), KNOWN, (), None)
     assert "--disruptive" in again.reproduce
+
+
+def test_the_rate_of_false_alarms_reaches_the_suite_and_the_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Suite] = []
+    judged = SimpleNamespace(results=(), stages=())
+
+    def judge(suite: Suite, _: object) -> SimpleNamespace:
+        asked.append(suite)
+        return judged
+
+    monkeypatch.setattr(judging, "judge", judge)
+    here = SimpleNamespace(access=[], image="i")
+    for options, flags, told in (
+        (Options(alpha=1e-3), ["--mesh-alpha", "0.001"], {"alpha": 1e-3}),
+        (Options(), [], {}),
+    ):
+        plan = replace(PLAN, options=options)
+        judging.conformance(plan, here, tmp_path, lambda _: None)  # type: ignore[arg-type]
+        given = list(asked[-1].flags)
+        assert given[given.index("--mesh-alpha") :][:2] == flags if flags else "--mesh-alpha" not in given
+        assert told.items() <= options_of(plan).items()
+        assert ("alpha" in options_of(plan)) == bool(told)

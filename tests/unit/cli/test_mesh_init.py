@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,9 @@ def test_what_is_written_works_at_once(tmp_path):
     written, installed = tmp_path / "written", tmp_path / "installed"
     done = CliRunner().invoke(app, ["init", "my-mesh", str(written)])
     assert done.exit_code == 0, done.output
+    assert f"  {sys.executable} -m pip install -e {written} && {sys.executable} -m pytest {written}" in done.output
+    project = tomllib.loads((written / "pyproject.toml").read_text())["project"]
+    assert project["dependencies"] == []  # a package index may have a meshproof that is not this one
     installed.mkdir()
     command = ["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation", "--target"]
     found = run(*command, str(installed), str(written), path=tmp_path)

@@ -6,6 +6,7 @@ import pytest
 
 from conformance import adapters
 from conformance.adapters import Adapter, Rendered, Unsupported, known, load
+from conformance.adapters.none import NoMesh
 from conformance.intents import (
     Backend,
     BackendGrant,
@@ -57,6 +58,10 @@ INTENTS = [
     BackendGrant("ns", "web-v1", "other"),
     CertificateRequest("ns", "sa"),
 ]
+
+
+class Mine(NoMesh):
+    name = "mine"
 
 
 def rendered(intent) -> Rendered:
@@ -131,9 +136,9 @@ def test_adapters_come_by_entry_point(monkeypatch):
         point = EntryPoint(name=name, value=value, group=adapters.GROUP)
         monkeypatch.setattr(adapters, "entry_points", lambda **_: [point])
 
-    offered("mine", "conformance.adapters.none:NoMesh")
+    offered("mine", f"{__name__}:Mine")
     assert "mine" in known()
-    assert load("mine").name == "none"
+    assert load("mine").name == "mine"
     offered("mine", "no.such.module:Thing")
     with pytest.raises(UsageProblem, match="cannot be loaded"):
         load("mine")

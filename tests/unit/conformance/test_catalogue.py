@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from conformance import catalogue
 from conformance.adapters import load
 from conformance.catalogue import check, checks, ground_of, grounds, place, select
 from conformance.ground import render_ground
@@ -81,12 +84,40 @@ def test_a_wrong_profile_and_an_empty_selection_are_one_sentence():
         select("CB", profile="weights")
 
 
+def add(**fields):
+    settled = {"id": "WT-90", "title": "", "proves": (), "judge": passed, "ground": ground_of("wt"), **fields}
+    check(**settled)(lambda _: "")
+
+
 def test_an_id_or_a_ground_cannot_be_taken_twice():
-    ground = ground_of("wt")
-    with pytest.raises(ValueError, match="twice"):
-        place(ground)
-    with pytest.raises(ValueError, match="twice"):
-        check(id="WT-01", title="", proves=(), judge=passed, ground=ground)(lambda _: "")
+    with pytest.raises(UsageProblem, match="twice"):
+        place(ground_of("wt"))
+    with pytest.raises(UsageProblem, match=r"test_catalogue.py: the check WT-01 is there twice, .*weights.py"):
+        add(id="WT-01")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"id": "QQ-01"}, "the check QQ-01 is of no group that there is: INJ, "),
+        ({"id": "WT"}, "the check WT has no id of a group and a number"),
+        ({"id": "WT-one"}, "the check WT-one has no id of a group and a number"),
+        ({"ground": "nix"}, "the check WT-90 has 'nix' for a ground"),
+        ({"ground": replace(ground_of("wt"), name="new")}, "the check WT-90 has the ground new, which nobody"),
+    ],
+)
+def test_what_is_no_check_is_one_sentence_with_its_file(fields, said):
+    with pytest.raises(UsageProblem, match=said) as raised:
+        add(**fields)
+    assert raised.value.problem.startswith(f"{__file__}: ")
+    assert not any(one.id == "WT-90" for one in checks())
+
+
+def test_a_requirement_that_there_is_not_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(catalogue, "_checks", dict(catalogue._filled()))
+    add(requires=("XX-01",))
+    with pytest.raises(UsageProblem, match=r"test_catalogue.py: the check WT-90 requires XX-01, which there is not"):
+        checks()
 
 
 @pytest.mark.parametrize("mesh", ["refmesh", "none"])

@@ -68,8 +68,8 @@ def test_the_trust_domain_is_a_setting_of_every_mesh_with_identities():
     [
         ({"trust-domian": "x"}, "there is no setting trust-domian"),
         ({"control-plane": "istiod"}, "control-plane: give it as namespace/name"),
-        ({"trust-domain": 3}, "trust-domain: Input should be a valid string"),
-        ({"proxy": [], "nope": 1}, "proxy: Input should be a valid string; there is no setting nope"),
+        ({"trust-domain": 3}, "trust-domain: give text (in quotes)"),
+        ({"proxy": [], "nope": 1}, "proxy: give text (in quotes); there is no setting nope"),
     ],
 )
 def test_each_bad_setting_is_named(settings, said):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +12,7 @@ import pytest
 
 from conformance import catalogue
 from conformance.adapters import load
+from conformance.selection import features
 from conformance.settings import read_settings
 from fixtures.workloads.traffic import Record
 from reports.model import Verdict
@@ -29,12 +32,20 @@ def test_the_check_in_twenty_lines_is_one(monkeypatch):
     exec(compile(block("python"), "README.md", "exec"), vars(module))
     made = known["RS-90"]
     assert made.collect is module.cut_off
+    assert set(made.proves) <= set(features(one for one in known.values() if one is not made))
     assert sum(bool(line) for line in block("python").splitlines()) <= 24
     cut = Record(0.0, 0.5, 504, None, fresh=True)
     served = Record(0.0, 2.0, 200, None, fresh=True)
     assert made.judge((cut, cut)).verdict is Verdict.PASS
     assert made.judge((cut, served)).verdict is Verdict.FAIL
     assert made.judge(()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_check_passes_the_lint_of_the_tree():
+    ruff = [sys.executable, "-m", "ruff", "check", "--stdin-filename", "conformance/checks/slow_cut.py", "-"]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(ruff, input=block("python"), capture_output=True, text=True, check=False, cwd=root)
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_settings_file_is_read(tmp_path):

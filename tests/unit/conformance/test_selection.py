@@ -45,6 +45,13 @@ def test_exemptions_by_check_and_feature(exempt, ids):
     assert set(found) == (by_feature if exempt == "weights by service" else ids)
 
 
+def test_features_are_named_in_any_case_and_no_two_by_the_same_letters():
+    names = [one.lower() for one in features()]
+    assert len(set(names)) == len(names)
+    assert {"RT-14", "WT-04"} <= set(excuses("", "gRPC Routing"))
+    assert excuses("WEBSOCKET", "").keys() == excuses("WebSocket", "").keys()
+
+
 def test_a_group_is_exempt_as_a_whole():
     assert set(excuses("", "inj")) == {one.id for one in checks() if one.group == "INJ"}
 

@@ -67,15 +67,17 @@ def test_the_command_line_wins_and_its_other_keys_are_the_meshs(file):
     [
         ("trust-domain", "--set trust-domain is no key=value"),
         ("=x", "--set =x is no key=value"),
-        ("timeouts.in-force=never", "timeouts.in-force: Input should be a valid number"),
-        ("timeouts.in-force=0", "timeouts.in-force: Input should be greater than 0"),
+        ("timeouts.in-force=never", "timeouts.in-force: give a number, as in 30"),
+        ("timeouts.in-force=0", "timeouts.in-force: it should be greater than 0"),
         ("timeouts.inforce=3", "timeouts: there is no inforce; known: control, ground-ready, in-force"),
         ("pods.label.team=x", "there is no setting pods.label"),
         ("pods.labels.app=x", "pods.labels: app is meshproof's own"),
-        ("pods.tolerations=[1]", "pods.tolerations.0: Input should be a valid dictionary"),
+        ("pods.tolerations=[1]", "pods.tolerations.0: give a mapping, as in {key: value}"),
+        ("pods.tolerations={}", "pods.tolerations: give a list, as in [one, other]"),
+        ("pods=[]", "pods: give a mapping, as in {key: value}"),
         ("pull-secrets=[regcred]", "pull-secrets.0: give it as namespace/name"),
         ("pull-secrets=[", "is not valid YAML"),
-        ("image.name=x", "image: Input should be a valid string"),
+        ("image.name=x", "image: give text (in quotes)"),
     ],
 )
 def test_a_wrong_assignment_is_one_sentence(assignment, said):

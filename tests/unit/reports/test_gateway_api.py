@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from meshproof_cli import main
 from reports.data_files import write_json
 from reports.errors import UsageProblem
-from reports.gateway_api import FEATURES, Implementation, conformance_report, file_name, write_conformance_report
+from reports.gateway_api import (
+    FEATURES,
+    Implementation,
+    conformance_report,
+    file_name,
+    version_found,
+    write_conformance_report,
+)
 from reports.model import Result, Run, Verdict
 from reports.schemas import CONFORMANCE_REPORT, first_flaw
 
@@ -105,11 +112,27 @@ def levels(profile):
         ({}, replace(MAKER, organization=" "), "needs organization"),
         ({}, replace(MAKER, contact=()), "needs a contact"),
         ({}, replace(MAKER, url="acme"), "url must be"),
+        ({}, replace(MAKER, version="1.2, Gateway API v1.7.0"), "the version names the mesh's alone"),
+        ({}, replace(MAKER, contact=("@me", "foo")), "the contact 'foo' is none of these: a GitHub name"),
+        ({}, replace(MAKER, contact=("@me/",)), "the contact '@me/' is none"),
     ],
 )
 def test_what_cannot_be_such_a_report_is_refused_in_one_sentence(changed, maker, said):
     with pytest.raises(UsageProblem, match=said):
         conformance_report(replace(run(WT_05=PASS), **changed), maker)
+
+
+@pytest.mark.parametrize("contact", ["@me", "@my-team/mesh.users", "me@example.org", "https://example.org/contact"])
+def test_every_kind_of_contact_is_taken(contact):
+    report = conformance_report(run(WT_05=PASS), replace(MAKER, contact=(contact,)))
+    assert report["implementation"]["contact"] == [contact]
+
+
+@pytest.mark.parametrize(
+    ("found", "own"), [("2.14, Gateway API v1.7.0", "2.14"), ("Gateway API v1.7.0", ""), ("2.14", "2.14"), ("", "")]
+)
+def test_the_version_of_the_definitions_is_not_the_meshs(found, own):
+    assert version_found(replace(RUN, mesh_version=found)) == own
 
 
 def test_the_schema_refuses_what_upstream_does_not_know():
