@@ -14,10 +14,11 @@ from typing import Any
 from conformance.adapters import Rendered
 from conformance.catalogue import check, place
 from conformance.checks.authorization_judges import Access, Attempt, judge_access, summarise
-from conformance.context import LIMITS, Context, NotInForce
+from conformance.context import LIMITS, Context
 from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import Access as Policy
 from conformance.intents import AccessRule, Effect, Intent, Mode, MtlsMode
+from conformance.shut_gates import asked_anyway
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
 
@@ -184,22 +185,12 @@ def _limit(ctx: Context, mark: Sequence[Ask]) -> float:
 
 
 def proven(ctx: Context, *intents: Intent, asks: Sequence[Ask], mark: Sequence[Ask] = ()) -> Access:
-    """Put policies in force of which what is asked is the mark (some of it, or all), and ask.
-
-    What does not show in time is asked all the same: a judge that sees who got through says more than a gate that
-    stayed shut. What shows only then came too late.
-    """
-    late: NotInForce | None = None
-    try:
-        establish(ctx, *intents, mark=mark or asks)
-    except NotInForce as error:
-        late = error
-    found = judged(ctx, asks)
-    if judge_access(found).verdict is Verdict.FAIL:
+    """Put policies in force of which what is asked is the mark (some of it, or all), and ask, shown or not."""
+    gate = partial(establish, ctx, *intents, mark=mark or asks)
+    found = asked_anyway(gate, partial(judged, ctx, asks), judge_access)
+    if any(ask.wanted for ask in asks) or not drops(ctx) or judge_access(found).verdict is Verdict.FAIL:
         return found
-    if late is not None:
-        raise late
-    return found if any(ask.wanted for ask in asks) or not drops(ctx) else _beside(ctx, asks, found)
+    return _beside(ctx, asks, found)
 
 
 def _beside(ctx: Context, asks: Sequence[Ask], found: Access) -> Access:

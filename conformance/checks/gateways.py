@@ -7,7 +7,7 @@ are two pods without a Service: what the mesh knows of them is what it is told.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 
 from conformance.catalogue import check, place
 from conformance.checks.authority import Look, shake
-from conformance.checks.authorization_judges import Access, judge_access
+from conformance.checks.authorization_judges import Access, Attempt, judge_access
 from conformance.checks.authorization_judges import summarise as asked
 from conformance.checks.gateways_judges import (
     Entered,
@@ -35,6 +35,8 @@ from conformance.forgery import site
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Access as Policy
 from conformance.intents import AccessRule, Effect, Ingress, Mode, MtlsMode, OutsideHost, WayOut
+from conformance.model import Judgement
+from conformance.shut_gates import asked_anyway
 from fixtures.workloads.traffic import Batch, Record
 
 __all__ = ["GROUND"]
@@ -196,29 +198,38 @@ def encrypted(ctx: Context) -> Refusal:
 )
 def authorised(ctx: Context) -> Access:
     """The workload lets in the gateway alone, and then the meshed client alone."""
-    gate = ctx.shared(entrance, judged=False)
-    if not gate.account:
+    front = ctx.shared(entrance, judged=False)
+    if not front.account:
         raise NotExpressible("nobody says which service account its gateway runs as")
     pod = ctx.pod(SERVER)
     direct = Batch(url=ctx.url(SERVER), count=ATTEMPTS, timeout=LIMITS.request, fresh=True, fields=("pod",))
     ways: Ways = (
-        ("the gateway", gate.account, lambda: _ask(ctx, gate.address)),
+        ("the gateway", front.account, lambda: _ask(ctx, front.address)),
         ("the client", "client", lambda: ctx.client().batch(direct)),
     )
-    attempts = []
+    attempts: list[Attempt] = []
     try:
         for allowed, account, _ in ways:
             rule = AccessRule(accounts=((ctx.space("in"), account),))
             ctx.apply(Policy("way-in", ctx.space("in"), SERVER, Effect.ALLOW, (rule,)))
-            ctx.in_force(partial(_as_allowed, ways, allowed), f"only {allowed} is let in", successes=2)
-            for name, _, send in ways:
-                words = f"{name}, while only {allowed} is let in"
-                attempts.append(asked(words, name == allowed, *ctx.counting(pod, send)))
+            gate = partial(ctx.in_force, partial(_as_allowed, ways, allowed), f"only {allowed} is let in", successes=2)
+            attempts += asked_anyway(gate, partial(_each_way, ctx, pod, ways, allowed), _judge_ways)
     finally:
         ctx.remove(*ctx.render(Policy("way-in", ctx.space("in"), SERVER, Effect.ALLOW, ())).objects)
         # The next check's requests are none of this policy's.
         ctx.watch(lambda: all(all(map(by_application, send())) for _, _, send in ways), LIMITS.in_force)
     return Access(tuple(attempts))
+
+
+def _each_way(ctx: Context, pod: Pod, ways: Ways, allowed: str) -> Sequence[Attempt]:
+    return [
+        asked(f"{name}, while only {allowed} is let in", name == allowed, *ctx.counting(pod, send))
+        for name, _, send in ways
+    ]
+
+
+def _judge_ways(attempts: Iterable[Attempt]) -> Judgement:
+    return judge_access(Access(tuple(attempts)))
 
 
 def _as_allowed(ways: Ways, allowed: str) -> bool:
@@ -268,29 +279,47 @@ def left(ctx: Context) -> Left:
     The pod has no Service; one port of it is registered as a host outside, which is the mark of that. The mark of the
     policy is what becomes of calls to another such pod, of which nothing is registered and nothing is judged.
     """
-    pod, other = ctx.pods("stranger")
+    pod, _ = ctx.pods("stranger")
     host = OutsideHost("outside", ctx.space("in"), OUTSIDE, pod.ip, KNOWN_PORT, PORT)
     anything, registered = (WayOut(ctx.space("in"), "client", registered_only=only) for only in (False, True))
-    known = _out(f"http://{pod.host}:{KNOWN_PORT}/")
-    server = ctx.pod(SERVER)
-    attempts = []
+    attempts: list[Attempt] = []
     try:
         for policy, phase in ((anything, "at first"), (registered, "only registered ones"), (anything, "at last")):
-            everything = not policy.registered_only
             ctx.apply(host, policy)
-            ctx.in_force(partial(_answered, ctx, True, known), "the port of a pod outside that it is told of")
-            told = partial(_answered, ctx, everything, *_unregistered(other))
-            ctx.in_force(told, f"that {'any address' if everything else 'no unknown address'} is called", successes=2)
-            for target, wanted, words, batch in (
-                *((pod, everything, "a pod that nobody registered", one) for one in _unregistered(pod)),
-                (pod, True, "a registered port of it", known),
-                (server, True, "a service", _out(ctx.url(SERVER))),
-            ):
-                sent = ctx.counting(target, partial(ctx.client().batch, batch))
-                attempts.append(asked(f"{words} by {batch.protocol}, {phase}", wanted, *sent))
+            told = policy.registered_only
+            attempts += asked_anyway(partial(_told, ctx, told), partial(_called, ctx, told, phase), _judge_calls)
     finally:
         ctx.remove(*ctx.render(anything).objects, *ctx.render(host).objects)
     return Left(tuple(attempts))
+
+
+def _told(ctx: Context, registered_only: bool) -> None:
+    """Wait until calls end as the policy has it."""
+    pod, other = ctx.pods("stranger")
+    told = partial(_answered, ctx, not registered_only, *_unregistered(other))
+    ctx.in_force(partial(_answered, ctx, True, _known(pod)), "the port of a pod outside that it is told of")
+    ctx.in_force(told, f"that {'no unknown' if registered_only else 'any'} address is called", successes=2)
+
+
+def _called(ctx: Context, registered_only: bool, phase: str) -> Sequence[Attempt]:
+    (pod, _), server = ctx.pods("stranger"), ctx.pod(SERVER)
+    calls = (
+        *((pod, not registered_only, "a pod that nobody registered", one) for one in _unregistered(pod)),
+        (pod, True, "a registered port of it", _known(pod)),
+        (server, True, "a service", _out(ctx.url(SERVER))),
+    )
+    return [
+        asked(f"{words} by {batch.protocol}, {phase}", wanted, *ctx.counting(at, partial(ctx.client().batch, batch)))
+        for at, wanted, words, batch in calls
+    ]
+
+
+def _judge_calls(attempts: Iterable[Attempt]) -> Judgement:
+    return judge_left(Left(tuple(attempts)))
+
+
+def _known(pod: Pod) -> Batch:
+    return _out(f"http://{pod.host}:{KNOWN_PORT}/")
 
 
 def _out(url: str) -> Batch:

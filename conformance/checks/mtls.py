@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from functools import partial
 
 from conformance.catalogue import check, place
 from conformance.checks.handshakes import own_port, to_proxy
@@ -29,6 +30,7 @@ from conformance.checks.mtls_judges import (
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import Intent, Mode, MtlsMode, MutualTls, OwnMtls
+from conformance.shut_gates import asked_anyway
 from fixtures.workloads.traffic import Batch
 
 __all__ = ["GROUND", "attempt"]
@@ -155,6 +157,10 @@ def _refused(ctx: Context, workload: str, port: int) -> bool:
     return late in {0, len(records)} and not any(map(by_application, records))
 
 
+def _strict_shows(ctx: Context, port: int) -> None:
+    ctx.in_force(lambda: _refused(ctx, "strict", port), "plaintext refused by the strict namespace", successes=2)
+
+
 @check(
     id="MTLS-01",
     title="Traffic between meshed pods is encrypted",
@@ -183,8 +189,7 @@ def meshed_to_meshed(ctx: Context) -> Refusal:
 def strict(ctx: Context) -> Refusal:
     """A namespace is strict: ask its server in plaintext and in mTLS."""
     ctx.apply(strict_namespace(_spaces(ctx)))
-    ctx.in_force(lambda: _refused(ctx, "strict", HTTP), "plaintext refused by the strict namespace", successes=2)
-    return both_ways(ctx, "strict", (HTTP,))
+    return asked_anyway(partial(_strict_shows, ctx, HTTP), partial(both_ways, ctx, "strict", (HTTP,)), judge_strict)
 
 
 @check(
@@ -199,9 +204,15 @@ def strict(ctx: Context) -> Refusal:
 def permissive(ctx: Context) -> Refusal:
     """A namespace is permissive: ask its server in plaintext and in mTLS."""
     ctx.apply(permissive_namespace(_spaces(ctx)))
-    ctx.in_force(lambda: not _refused(ctx, "server", HTTP), "plaintext taken by the permissive namespace")
-    attempts = [attempt(ctx, "server", HTTP, meshed=meshed) for meshed in (False, True)]
-    return Refusal(tuple(attempts), (handshake(ctx, ctx.pod("server"), HTTP),), (), (HTTP,))
+
+    def shows() -> None:
+        ctx.in_force(lambda: not _refused(ctx, "server", HTTP), "plaintext taken by the permissive namespace")
+
+    def ask() -> Refusal:
+        attempts = tuple(attempt(ctx, "server", HTTP, meshed=meshed) for meshed in (False, True))
+        return Refusal(attempts, (handshake(ctx, ctx.pod("server"), HTTP),), (), (HTTP,))
+
+    return asked_anyway(shows, ask, judge_permissive)
 
 
 @check(
@@ -216,8 +227,11 @@ def permissive(ctx: Context) -> Refusal:
 def port_override(ctx: Context) -> Refusal:
     """One port of a strict workload is exempt. Plaintext taken there is the mark of the policy."""
     ctx.apply(strict_but_one_port(_spaces(ctx)))
-    ctx.in_force(lambda: not _refused(ctx, "ports", TCP), "plaintext taken on the exempt port", successes=2)
-    return both_ways(ctx, "ports", (HTTP,), (TCP,))
+
+    def shows() -> None:
+        ctx.in_force(lambda: not _refused(ctx, "ports", TCP), "plaintext taken on the exempt port", successes=2)
+
+    return asked_anyway(shows, partial(both_ways, ctx, "ports", (HTTP,), (TCP,)), judge_strict)
 
 
 @check(
@@ -232,5 +246,4 @@ def port_override(ctx: Context) -> Refusal:
 def strict_tcp_grpc(ctx: Context) -> Refusal:
     """A namespace is strict: ask its server's TCP and gRPC ports in plaintext and in mTLS."""
     ctx.apply(strict_namespace(_spaces(ctx)))
-    ctx.in_force(lambda: _refused(ctx, "strict", TCP), "plaintext refused by the strict namespace", successes=2)
-    return both_ways(ctx, "strict", (TCP, GRPC))
+    return asked_anyway(partial(_strict_shows, ctx, TCP), partial(both_ways, ctx, "strict", (TCP, GRPC)), judge_strict)

@@ -1,0 +1,166 @@
+"""What is judged although the mark of its configuration never showed, on a mesh that obeys late or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from conformance.catalogue import check_of
+from conformance.checks.mtls import GROUND
+from conformance.checks.mtls_judges import GRPC, HTTP, TCP
+from conformance.context import Context, NotInForce, Pod
+from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.shut_gates import asked_anyway
+from fixtures.workloads.traffic import Batch, Record
+from reports.model import Verdict
+
+ANSWER = Record(0.0, 0.1, status=200, reply={"pod": "server"})
+REFUSAL = Record(0.0, 0.1, error="reset")
+
+
+def _shut() -> None:
+    raise NotInForce("never shown")
+
+
+@pytest.mark.parametrize("judgement", [passed("right"), inconclusive("nothing is known")])
+def test_what_is_right_or_unknown_behind_a_shut_gate_came_too_late(judgement: Judgement) -> None:
+    with pytest.raises(NotInForce, match="never shown"):
+        asked_anyway(_shut, lambda: "history", lambda _: judgement)
+
+
+def test_what_is_wrong_behind_a_shut_gate_is_judged() -> None:
+    assert asked_anyway(_shut, lambda: "history", lambda _: failed("wrong")) == "history"
+
+
+@pytest.mark.parametrize("judgement", [passed("right"), failed("wrong"), inconclusive("nothing is known")])
+def test_behind_an_open_gate_everything_is_judged(judgement: Judgement) -> None:
+    assert asked_anyway(lambda: None, lambda: "history", lambda _: judgement) == "history"
+
+
+class _Stubborn:
+    """A mesh that does one thing with plaintext whatever it is told, and where meshed requests are served in mTLS."""
+
+    def __init__(self, plaintext: Callable[[int], bool]) -> None:
+        self.plaintext = plaintext
+        self.ground = GROUND
+        self.adapter = SimpleNamespace(proxy=None)
+
+    def space(self, place: str) -> str:
+        return place
+
+    def url(self, service: str, port: int = 8080, path: str = "/", scheme: str = "http") -> str:
+        return f"{scheme}://{service}:{port}{path}"
+
+    def pod(self, name: str) -> Pod:
+        return Pod(name, "in", "10.0.0.9", {})
+
+    def apply(self, *_: object) -> None: ...
+
+    def in_force(self, probe: Callable[[], bool], what: str, **_: object) -> None:
+        if not probe():
+            raise NotInForce(what)
+
+    def outsider(self) -> Any:
+        return SimpleNamespace(batch=lambda batch: self._answer(batch, meshed=False))
+
+    def client(self) -> Any:
+        return SimpleNamespace(batch=lambda batch: self._answer(batch, meshed=True))
+
+    def sniff(self, _: Pod, __: int, ___: str, send: Callable[[], list[Record]]) -> dict[str, Any]:
+        records = send()
+        in_clear = sum(one.status == 200 for one in records) if self._asked == "outsider" else 0
+        return {"records": records, "packets": 40, "tls_records": 10, "plaintext_hits": in_clear}
+
+    def _answer(self, batch: Batch, *, meshed: bool) -> list[Record]:
+        self._asked = "client" if meshed else "outsider"
+        if batch.protocol == "tls":
+            return [Record(0.0, 0.1, tls={"server_certificate": "x", "client_certificate_requested": True})]
+        port = {"http1": HTTP, "grpc": GRPC, "tcp": TCP}[batch.protocol]
+        if not meshed and not self.plaintext(port):
+            return [REFUSAL] * cast("int", batch.count)
+        return [Record(0.0, 0.1, status=200, reply={"body": batch.body})] * cast("int", batch.count)
+
+
+@pytest.mark.parametrize(
+    ("check", "plaintext", "said"),
+    [
+        ("MTLS-02", lambda _: True, "port 8080 (http1) is strict, and 20 of 20 plaintext requests were answered"),
+        ("MTLS-03", lambda _: False, "port 8080: 20 of 20 plaintext requests were refused"),
+        ("MTLS-04", lambda _: False, "port 9090 is exempt, and plaintext was refused there"),
+        ("MTLS-05", lambda port: port != HTTP, "port 9090 (tcp) is strict, and 20 of 20 plaintext"),
+    ],
+)
+def test_a_mode_that_never_comes_into_force_is_judged_by_what_becomes_of_plaintext(
+    check: str, plaintext: Callable[[int], bool], said: str
+) -> None:
+    one = check_of(check)
+    judgement = one.judge(one.collect(cast("Context", _Stubborn(plaintext))))
+    assert judgement.verdict is Verdict.FAIL
+    assert said in judgement.reason
+
+
+class _OpenDoor:
+    """A gateway whose requests are let in whatever the workload's policy says; and ways out that are never shut."""
+
+    def __init__(self) -> None:
+        self.allowed = ""
+        self.adapter = SimpleNamespace()
+
+    def shared(self, *_: object, **__: object) -> Any:
+        return SimpleNamespace(account="gateway", address="10.0.0.7")
+
+    def space(self, place: str) -> str:
+        return place
+
+    def url(self, service: str, *_: object, **__: object) -> str:
+        return f"http://{service}/"
+
+    def pod(self, name: str) -> Pod:
+        return Pod(name, "in", "10.0.0.9", {})
+
+    def pods(self, name: str) -> list[Pod]:
+        return [self.pod(f"{name}-{number}") for number in (1, 2)]
+
+    def render(self, _: object) -> Any:
+        return SimpleNamespace(objects=())
+
+    def remove(self, *_: object) -> None: ...
+
+    def apply(self, *intents: Any) -> None:
+        rules = getattr(intents[-1], "rules", ())
+        self.allowed = rules[0].accounts[0][1] if rules else ""
+
+    def watch(self, *_: object) -> None: ...
+
+    def in_force(self, probe: Callable[[], bool], what: str, **_: object) -> None:
+        if not probe():
+            raise NotInForce(what)
+
+    def counting(self, _: Pod, send: Callable[[], list[Record]]) -> tuple[list[Record], int]:
+        records = send()
+        return records, sum(one.status == 200 for one in records)
+
+    def outsider(self) -> Any:
+        return SimpleNamespace(batch=lambda batch: [ANSWER] * batch.count)
+
+    def client(self) -> Any:
+        let_in = self.allowed in {"", "client"}
+        refusal = Record(0.0, 0.1, status=403)
+        return SimpleNamespace(batch=lambda batch: [ANSWER if let_in else refusal] * batch.count)
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        ("GW-03", "the gateway, while only the client is let in: 20 of 20 got through, and none should"),
+        ("GW-05", "a pod that nobody registered by http1, only registered ones: 20 of 20 got through, and none should"),
+    ],
+)
+def test_a_gateway_that_obeys_no_policy_is_judged_by_who_gets_through(check: str, said: str) -> None:
+    one = check_of(check)
+    judgement = one.judge(one.collect(cast("Context", _OpenDoor())))
+    assert (judgement.verdict, judgement.reason) == (Verdict.FAIL, said)
+    assert judgement.whatever_the_machine
