@@ -373,10 +373,20 @@ def levels(ctx: Context) -> Levels:
             token = f"mark-{secrets.token_hex(12)}"
             named = replace(plain, method="POST", body=token)
             seen = ctx.sniff(server, 8080, token, partial(ctx.outsider().batch, named))
-            meshed = ctx.client().batch(replace(plain, timeout=LIMITS.request))
+            meshed = arm(policies, ctx.client().batch(replace(plain, timeout=LIMITS.request)), 0, welcome=True)
             plaintext = arm(policies, seen["records"], 0, welcome=wanted == "taken")
-            clear, served = int(seen.get("plaintext_hits", 0)), sum(map(by_application, meshed))
-            found.append(Level(policies, wanted, ATTEMPTS, plaintext.answered, clear, served, plaintext.ends))
+            found.append(
+                Level(
+                    policies,
+                    wanted,
+                    sent=ATTEMPTS,
+                    answered=plaintext.answered,
+                    clear=int(seen.get("plaintext_hits", 0)),
+                    meshed=meshed.answered,
+                    ends=plaintext.ends,
+                    meshed_late=meshed.late,
+                )
+            )
     finally:
         ctx.remove(*mesh_wide)
     return Levels(tuple(found))

@@ -74,6 +74,9 @@ ROTATED = Rotation(("r1",), ("r2",), True, 3.0, (QUIET, KEPT), REFUSED, SERVED)
         (replace(ROTATED, loads=(FAILING, KEPT)), Verdict.FAIL),
         (replace(ROTATED, old=replace(REFUSED, answered=20)), Verdict.FAIL),
         (replace(ROTATED, new=replace(SERVED, answered=0)), Verdict.FAIL),
+        (replace(ROTATED, new=replace(SERVED, answered=19, ends={"tls": 1})), Verdict.FAIL),
+        (replace(ROTATED, new=replace(SERVED, answered=19, ends={"timeout": 1})), Verdict.INCONCLUSIVE),
+        (replace(ROTATED, new=replace(SERVED, answered=0, ends={"timeout": 20})), Verdict.FAIL),
         (replace(ROTATED, old=None, new=None), Verdict.INCONCLUSIVE),
         (replace(ROTATED, loads=()), Verdict.INCONCLUSIVE),
     ],
@@ -139,6 +142,8 @@ CLOSED, OPEN = Level("mesh", "refused", 20, 0, 0, 20), Level("namespace", "taken
         ((CLOSED, replace(OPEN, answered=0, ends={"timeout": 20})), Verdict.FAIL),
         ((CLOSED, replace(OPEN, clear=0)), Verdict.INCONCLUSIVE),
         ((replace(CLOSED, meshed=19), OPEN), Verdict.FAIL),
+        ((replace(CLOSED, meshed=19, meshed_late=1), OPEN), Verdict.INCONCLUSIVE),
+        ((replace(CLOSED, meshed=18, meshed_late=1), OPEN), Verdict.FAIL),
     ],
 )
 def test_levels(levels, verdict):
