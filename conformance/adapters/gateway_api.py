@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import singledispatch
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from conformance.intents import (
     Access,
@@ -81,12 +82,23 @@ class GatewayApiSettings(Settings):
     """Protocols (ALPN) by which a proxy knows the mesh's own TLS from an application's, which it hands on unopened
     where it takes plaintext too: `istio`; `any` where it takes every handshake for the mesh's own. () where the mesh
     has no mTLS, or nobody said."""
+    proxy_named_by_identity: bool = False
+    """Whether they know it by the server name instead, which is the workload's identity, as Linkerd's."""
+    proxy_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port of a pod's address to which other proxies bring its traffic: 15008 for ambient Istio, 4143 for Linkerd;
+    None: to the application's own port."""
     identity: str = ""
     """Template of what certificates carry: `spiffe://cluster.local/ns/{namespace}/sa/{service_account}`."""
     gateway_class: str = ""
     """GatewayClass of the mesh's ingress; "" if it has none."""
     control_plane: NamespacedName | None = None
     title: str = "a mesh, by the Gateway API alone"
+
+    @model_validator(mode="after")
+    def _whose_port(self) -> Self:
+        if self.proxy_port and not (self.proxy or self.per_node):
+            raise ValueError("for proxy-port also name the sidecar's container by proxy, or say per-node=true")
+        return self
 
 
 @singledispatch
@@ -142,7 +154,7 @@ def _(intent: Inject, settings: GatewayApiSettings) -> Rendered | Unsupported:
 
 @render.register
 def _(intent: MutualTls, settings: GatewayApiSettings) -> Rendered | Unsupported:
-    if not settings.proxy_alpn:
+    if not settings.proxy_alpn and not settings.proxy_named_by_identity:
         return Unsupported("nobody has said how proxies know the mesh's own TLS: --set proxy-alpn=PROTOCOL, or any")
     return Rendered()
 
@@ -180,8 +192,14 @@ class GatewayApi:
     def __init__(self, settings: GatewayApiSettings | None = None) -> None:
         self.settings = settings or GatewayApiSettings()
         self.title = self.settings.title
-        offered = tuple(one for one in self.settings.proxy_alpn if one != ANY)
-        self.proxy = Proxy(self.settings.proxy, alpn=offered) if self.settings.proxy or offered else None
+        said = self.settings
+        proxy = Proxy(
+            said.proxy,
+            alpn=tuple(one for one in said.proxy_alpn if one != ANY),
+            named_by_identity=said.proxy_named_by_identity,
+            inbound_port=said.proxy_port,
+        )
+        self.proxy = proxy if proxy != Proxy("") else None
 
     def render(self, intent: Intent) -> Rendered | Unsupported:
         """The intent as a route, or by the settings."""

@@ -104,4 +104,5 @@ def _said(where: tuple[int | str, ...], kind: str, message: str) -> str:
         return f"there is no setting {path}"
     if wanted := _WANTED.get(kind):
         return f"{path}: give {wanted}"
-    return f"{path}: {message.removeprefix('Value error, ').replace('Input should be', 'it should be', 1)}"
+    said = message.removeprefix("Value error, ").replace("Input should be", "it should be", 1)
+    return f"{path}: {said}" if path else said

@@ -12,6 +12,7 @@ from conformance.checks.mtls_judges import Handshake, judge_encrypted
 from conformance.checks.peers import versions
 from conformance.context import Context, NotExpressible, Pod
 from fixtures.workloads.traffic import Batch, Record
+from reports.errors import UsageProblem
 from reports.model import Verdict
 
 POD = Pod("server", "shop", "10.0.0.9", {"spec": {"serviceAccountName": "till"}})
@@ -37,6 +38,23 @@ def test_by_the_gateway_api_alone_the_user_says_how_a_proxy_knows_the_meshs_own(
     for said, wanted in (("istio", ("istio",)), ("istio,istio-h2", ("istio", "istio-h2")), ("any", ())):
         for sidecar in ({}, {"proxy": "istio-proxy"}):
             assert offered("gateway-api", settings={**sidecar, "proxy-alpn": said}).alpn == wanted
+
+
+def test_by_the_gateway_api_alone_a_proxy_may_know_it_by_the_server_name():
+    said = {"proxy": "linkerd-proxy", "proxy-named-by-identity": True, "identity": "{service_account}.{namespace}.id"}
+    assert offered("gateway-api", settings=said).sni == "till.shop.id"
+
+
+def test_by_the_gateway_api_alone_the_user_says_where_a_proxy_is_met():
+    ambient = shaking("gateway-api", 15008, **{"per-node": True, "proxy-port": 15008, "proxy-alpn": "any"})
+    assert handshake(ambient, POD, 8080).at == 15008
+    sidecar = shaking("gateway-api", 8080, **{"proxy": "linkerd-proxy", "proxy-port": 4143, "proxy-alpn": "any"})
+    assert handshake(sidecar, POD, 8080).at is None, (
+        "a sidecar is met at the application's port, and hands on by its own"
+    )
+    assert sidecar.adapter.proxy.inbound_port == 4143
+    with pytest.raises(UsageProblem, match="gateway-api: for proxy-port also name the sidecar's container"):
+        load("gateway-api", {"proxy-port": 4143})
 
 
 ASKED = {"server_certificate": "pem", "client_certificate_requested": True, "version": "TLSv1.3"}
@@ -117,6 +135,7 @@ def test_a_mesh_without_mtls_is_not_blamed_for_traffic_in_clear(mesh, settings, 
         ("consul", {}),
         ("cilium", {"ztunnel": True}),
         ("gateway-api", {"proxy-alpn": "istio"}),
+        ("gateway-api", {"proxy": "linkerd-proxy", "proxy-named-by-identity": True}),
     ],
 )
 def test_whoever_has_mtls_is_and_so_is_no_mesh(mesh, settings):
