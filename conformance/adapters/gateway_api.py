@@ -15,6 +15,7 @@ from conformance.intents import (
     Bypass,
     CertificateRequest,
     ConnectionLimit,
+    EachRequest,
     Ingress,
     Inject,
     InLocality,
@@ -59,7 +60,7 @@ __all__ = ["GatewayApi", "GatewayApiSettings", "render"]
 GROUP = "gateway.networking.k8s.io"
 ANY = "any"
 """As the setting `proxy-alpn`: whatever a handshake offers."""
-Route = WeightedRoute | RequestRoute | RouteTimeout | BackendGrant
+Route = WeightedRoute | RequestRoute | RouteTimeout | BackendGrant | EachRequest
 
 
 class GatewayApiSettings(Settings):
@@ -179,6 +180,7 @@ def _(intent: Ingress, settings: GatewayApiSettings) -> Rendered | Unsupported:
 @render.register(RequestRoute)
 @render.register(RouteTimeout)
 @render.register(BackendGrant)
+@render.register(EachRequest)
 def _(intent: Route, settings: GatewayApiSettings) -> Rendered | Unsupported:
     return gateway_api_words.render(intent)
 

@@ -23,7 +23,7 @@ from conformance.checks.balancing_judges import (
 from conformance.checks.witness import witness
 from conformance.context import LIMITS, Context
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
-from conformance.intents import Backend, InLocality, RoundRobin, StickyHeader
+from conformance.intents import Backend, EachRequest, InLocality, RoundRobin, StickyHeader
 from fixtures.workloads.traffic import Batch, Job, Record
 
 __all__ = ["GROUND", "MARKED"]
@@ -164,6 +164,11 @@ class _Streams:
         stream.extend(self._jobs[index].records(len(stream)))
         return stream
 
+    def moves(self) -> bool:
+        """Whether the first job's requests were moved from host to host yet: one order."""
+        self.first()
+        return any(self.moves_to(host) for host in {one.pod for one in self._by_job[0]} if host)
+
     def moves_to(self, host: str) -> list[float]:
         """When requests were sent that a host answered on a connection on which another had answered the one before.
 
@@ -196,6 +201,20 @@ def _steady(ctx: Context) -> Iterator[_Streams]:
         yield _Streams([jobs.enter_context(ctx.client().start(batch)) for _ in range(CONNECTIONS)])
 
 
+def _by_request(ctx: Context) -> EachRequest:
+    return EachRequest(ctx.space("in"), "moving", 8080)
+
+
+def _underway(ctx: Context, streams: _Streams, seconds: float) -> None:
+    """Wait for so many seconds' requests, and before that, where a mesh had to be told to move them, until it does."""
+    before = 0
+    if ctx.render(_by_request(ctx)).objects:
+        ctx.watch(streams.moves, LIMITS.in_force)
+        before = len(streams.first())
+    enough = before + seconds * RATE / CONNECTIONS
+    ctx.until(lambda: len(streams.first()) >= enough, "requests are sent", LIMITS.in_force)
+
+
 @check(
     id="LB-04",
     title="A new host is used within a bound",
@@ -207,13 +226,14 @@ def _steady(ctx: Context) -> Iterator[_Streams]:
 )
 def arrival(ctx: Context) -> Arrival:
     """Scale a service up under steady requests over connections that the client keeps."""
+    ctx.apply(_by_request(ctx))
     _scale(ctx, 2)  # whatever the checks before left
     before = named(ctx)
     with (
         witness(ctx, ctx.pod("server")) as pulse,
         _steady(ctx) as streams,
     ):
-        ctx.until(lambda: len(streams.first()) >= RATE / CONNECTIONS, "requests are sent", LIMITS.in_force)
+        _underway(ctx, streams, 1.0)
         began = ctx.now()
         _scale(ctx, 3)
         ready = ctx.now()
@@ -245,14 +265,15 @@ def arrival(ctx: Context) -> Arrival:
 )
 def departure(ctx: Context) -> Departure:
     """One host loses the service's label, one is not ready any more; both go on running and would answer."""
-    _scale(ctx, 3)
     space = ctx.space("in")
+    ctx.apply(_by_request(ctx))
+    _scale(ctx, 3)
     unlabelled, unready, _ = (one for one in _moving(ctx))
     with (
         witness(ctx, ctx.pod("server")) as pulse,
         _steady(ctx) as streams,
     ):
-        ctx.until(lambda: len(streams.first()) >= 3 * RATE / CONNECTIONS, "requests are sent", LIMITS.in_force)
+        _underway(ctx, streams, 3.0)
         left = ctx.now()
         try:
             ctx.kube.patch("v1", "Pod", unlabelled, {"metadata": {"labels": {"app": "left"}}}, space)

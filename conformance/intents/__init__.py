@@ -5,7 +5,7 @@ Adapters turn intents into objects; see `conformance.adapters`.
 
 from .authority import MeshMtlsMode, RotateRoot
 from .authorization import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
-from .balancing import InLocality, LocalityFailover, RoundRobin, StickyHeader
+from .balancing import EachRequest, InLocality, LocalityFailover, RoundRobin, StickyHeader
 from .base import Backend, Intent, Marker
 from .gateway import Ingress, OutsideHost, WayOut
 from .identity import CertificateRequest, OwnMtls, PeerHeader, ShortCertificates
@@ -35,6 +35,7 @@ __all__ = [
     "Bypass",
     "CertificateRequest",
     "ConnectionLimit",
+    "EachRequest",
     "Effect",
     "Fault",
     "HeaderEdit",

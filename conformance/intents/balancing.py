@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from .base import Intent, Marker
 from .traffic import OutlierEjection
 
-__all__ = ["InLocality", "LocalityFailover", "RoundRobin", "StickyHeader"]
+__all__ = ["EachRequest", "InLocality", "LocalityFailover", "RoundRobin", "StickyHeader"]
+
+
+@dataclass(frozen=True)
+class EachRequest(Intent):
+    """Choose an endpoint of a service for each request, not once for a connection.
+
+    Sidecars do so by themselves; a proxy that forwards TCP has to be told, or cannot.
+    """
+
+    namespace: str
+    service: str
+    port: int
 
 
 @dataclass(frozen=True)

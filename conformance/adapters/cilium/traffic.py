@@ -11,6 +11,7 @@ from conformance.adapters.words import cannot, manifest, nameless
 from conformance.intents import (
     BackendGrant,
     ConnectionLimit,
+    EachRequest,
     InLocality,
     LocalityFailover,
     NoRetries,
@@ -27,6 +28,7 @@ from conformance.intents import (
 from .base import CiliumSettings, render
 from .envoy import cluster, listener, marked_route, resources, route_to
 
+Route = WeightedRoute | RouteTimeout | BackendGrant | EachRequest
 Policy = OutlierEjection | ConnectionLimit | RoundRobin | StickyHeader
 
 cannot(render, "which zone a host is in is its node's alone", InLocality, LocalityFailover)
@@ -38,7 +40,10 @@ cannot(render, "requests to a service are not limited by rate", RateLimit)
 @render.register(WeightedRoute)
 @render.register(RouteTimeout)
 @render.register(BackendGrant)
-def _(intent: WeightedRoute | RouteTimeout | BackendGrant, settings: CiliumSettings) -> Rendered | Unsupported:
+@render.register(EachRequest)
+def _(
+    intent: WeightedRoute | RouteTimeout | BackendGrant | EachRequest, settings: CiliumSettings
+) -> Rendered | Unsupported:
     return gateway_api_words.render(intent)
 
 

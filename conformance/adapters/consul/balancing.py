@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
 from conformance.adapters.words import cannot, nameless
-from conformance.intents import InLocality, LocalityFailover, RoundRobin, StickyHeader
+from conformance.intents import EachRequest, InLocality, LocalityFailover, RoundRobin, StickyHeader
 
 from .base import ConsulSettings, entry, render, spoken
 from .routing import marked_router
@@ -15,6 +15,11 @@ cannot(
     InLocality,
     LocalityFailover,
 )
+
+
+@render.register
+def _(intent: EachRequest, settings: ConsulSettings) -> Rendered | Unsupported:
+    return Rendered(objects=spoken(intent.namespace, intent.service))
 
 
 @render.register

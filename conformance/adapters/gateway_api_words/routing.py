@@ -9,6 +9,7 @@ from conformance.adapters.words import manifest, nameless
 from conformance.intents import (
     Backend,
     BackendGrant,
+    EachRequest,
     Marker,
     RequestMatch,
     RequestRoute,
@@ -31,6 +32,16 @@ def _(intent: WeightedRoute) -> Rendered | Unsupported:
     rules.append({"backendRefs": [backend_ref(backend, intent.port, weight) for backend, weight in intent.weights]})
     parent = parent_ref(intent.service, intent.port)
     return Rendered(objects=(route(_KINDS[intent.protocol], intent.service, intent.namespace, parent, rules),))
+
+
+@render.register
+def _(intent: EachRequest) -> Rendered | Unsupported:
+    """A route that changes nothing: whoever follows it handles requests."""
+    itself = backend_ref(Backend(intent.service, service=intent.service), intent.port)
+    parent = parent_ref(intent.service, intent.port)
+    return Rendered(
+        objects=(route("HTTPRoute", intent.service, intent.namespace, parent, [{"backendRefs": [itself]}]),)
+    )
 
 
 @render.register

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Rendered, Unsupported
-from conformance.intents import InLocality, LocalityFailover, RoundRobin, StickyHeader
+from conformance.adapters.words import by_itself
+from conformance.intents import EachRequest, InLocality, LocalityFailover, RoundRobin, StickyHeader
 
 from .base import render
 from .traffic import ejecting, with_policy
+
+by_itself(render, EachRequest)
 
 
 @render.register

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
-from conformance.adapters.words import cannot
-from conformance.intents import InLocality, LocalityFailover, RoundRobin, StickyHeader
+from conformance.adapters.words import by_itself, cannot
+from conformance.intents import EachRequest, InLocality, LocalityFailover, RoundRobin, StickyHeader
 
 from .base import KumaSettings, mesh_service, policy, render
 from .routing import http_route, to_service
 
+by_itself(render, EachRequest)
 cannot(render, "closer hosts in a cluster get more of the requests, not all", InLocality, LocalityFailover)
 
 

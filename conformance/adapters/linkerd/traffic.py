@@ -8,11 +8,12 @@ from typing import Any
 
 from conformance.adapters import gateway_api_words
 from conformance.adapters.base import Manifest, Rendered, Unsupported
-from conformance.adapters.words import cannot, duration
+from conformance.adapters.words import by_itself, cannot, duration
 from conformance.intents import (
     Backend,
     BackendGrant,
     ConnectionLimit,
+    EachRequest,
     InLocality,
     LocalityFailover,
     NoRetries,
@@ -31,6 +32,7 @@ from conformance.intents import (
 
 from .base import LinkerdSettings, render
 
+by_itself(render, EachRequest)
 cannot(
     render,
     "zones are kept as Kubernetes' hints say, by nodes",

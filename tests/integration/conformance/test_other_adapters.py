@@ -123,7 +123,7 @@ def test_an_adapter_that_only_injects_passes_injection_and_nothing_else(refmesh,
     (known / "METADATA").write_text("Metadata-Version: 2.1\nName: meshproof_tiny\nVersion: 0.1.0\n")
     (known / "entry_points.txt").write_text("[meshproof.adapters]\ntiny = meshproof_tiny:adapter\n")
     assert package.is_dir()
-    checks = "INJ-01,INJ-02,INJ-03,INJ-04,MTLS-02,MTLS-03,MTLS-04,MTLS-05,ID-01,WT,CB"
+    checks = "INJ-01,INJ-02,INJ-03,INJ-04,MTLS-02,MTLS-03,MTLS-04,MTLS-05,ID-01,WT,CB,LB"
     found = judge(refmesh, tmp_path / "report", "tiny", checks, plugin=tmp_path)
     passed = {name for name, (verdict, _) in found.items() if verdict is Verdict.PASS}
     assert passed == {"INJ-01", "INJ-02", "INJ-03", "INJ-04"}, found

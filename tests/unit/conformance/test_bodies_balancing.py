@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from itertools import count
 from types import SimpleNamespace
@@ -10,11 +11,13 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
+from conformance.adapters import Rendered
 from conformance.checks.balancing import arrival, departure
 from conformance.checks.balancing_judges import judge_arrival, judge_departure
 from conformance.checks.failover import failover
 from conformance.checks.failover_judges import judge_failover
 from conformance.context import Context, Pod
+from conformance.intents import EachRequest
 from conformance.pulse import STEADY
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
@@ -51,6 +54,10 @@ class _Mesh:
 
     def apply(self, *_: object) -> None:
         """Everything is in force."""
+
+    def render(self, _: object) -> Rendered:
+        """Nobody has to be told."""
+        return Rendered()
 
     def gate(self, *_: object) -> None:
         """The same."""
@@ -238,6 +245,31 @@ class _ByLatency(_Service):
         host = min(others, key=lambda one: self.takes.get(one, 0.03))
         self.takes[host] = takes
         return Record(asked.at, takes, status=200, reply={"pod": host})
+
+
+class _Told(_Service):
+    """A mesh that chooses a host for each request some seconds after it was told to, and for a connection before."""
+
+    def __init__(self, late: float) -> None:
+        super().__init__(mesh=False)
+        self.late, self.since = late, math.inf
+
+    def render(self, _: object) -> Rendered:
+        return Rendered(objects=({"kind": "HTTPRoute"},))
+
+    def apply(self, *intents: object) -> None:
+        assert intents == (EachRequest("in", "moving", 8080),)
+        self.since = min(self.since, self.time + self.late)
+
+    def pick(self, asked: _Request) -> str:
+        self.mesh = asked.at >= self.since
+        return super().pick(asked)
+
+
+@pytest.mark.parametrize(("late", "verdict"), [(4.0, Verdict.PASS), (60.0, Verdict.FAIL)])
+def test_a_mesh_that_has_to_be_told_to_look_at_requests_is_judged_once_it_does(late: float, verdict: Verdict) -> None:
+    assert judge_arrival(arrival(cast("Context", _Told(late)))).verdict is verdict
+    assert judge_departure(departure(cast("Context", _Told(late)))).verdict is verdict
 
 
 def test_lb_04_holds_no_first_guess_of_a_new_hosts_latency_against_a_mesh() -> None:
