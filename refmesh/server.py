@@ -33,6 +33,7 @@ from refmesh.ca.replicas import Replicas
 from refmesh.ca.rotation import Rotator
 from refmesh.config.certificates import CertificateReader
 from refmesh.config.classic_servers import closed_servers
+from refmesh.config.forerunners import Forerunners
 from refmesh.config.ingress import wanted_certificates, without_gateways
 from refmesh.config.istio_status import IstioStatusWriter
 from refmesh.config.jwks import KeyFetcher
@@ -86,8 +87,9 @@ class ControlPlane:
             allow_unknown=options.outbound_traffic_policy == "ALLOW_ANY",
         )
         self._generator = Generator(self._settings)
-        self._departures = Departures()
-        self._forgetting: asyncio.TimerHandle | None = None
+        self._departures, self._forerunners = Departures(), Forerunners()
+        self._again: asyncio.TimerHandle | None = None
+        """When something that is remembered is over, though nothing else changes."""
         self._hub = ads.Hub()
         self._store = Store(self._settings.domain)
         self._watcher = Watcher(kube, self._store, self._publish)
@@ -259,11 +261,13 @@ class ControlPlane:
     def _publish(self, snapshot: Snapshot) -> None:
         """A new snapshot: to the proxies first, then to the statuses and gauges."""
         opens = self._options.gateways == "on"
-        snapshot = self._departures.noted(snapshot if opens else without_gateways(snapshot))
-        if self._forgetting is not None:
-            self._forgetting.cancel()
-        if (seconds := self._departures.seconds_left) is not None:
-            self._forgetting = asyncio.get_running_loop().call_later(seconds, self._watcher.changed)
+        snapshot = self._forerunners.held_back(snapshot if opens else without_gateways(snapshot))
+        snapshot = self._departures.noted(snapshot)
+        if self._again is not None:
+            self._again.cancel()
+        ends = (self._departures.seconds_left, self._forerunners.seconds_left)
+        if (seconds := min((one for one in ends if one is not None), default=None)) is not None:
+            self._again = asyncio.get_running_loop().call_later(seconds, self._watcher.changed)
         world = self._generator.build(snapshot)
         self._hub.publish(world)
         self._status.offer(snapshot)
