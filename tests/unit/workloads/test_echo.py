@@ -348,7 +348,7 @@ def test_sigterm_finishes_requests_and_keeps_no_connection():
 def test_sigterm_says_goaway_and_finishes_streams():
     with running(Echo(linger="0.2")) as own, socket.create_connection(("127.0.0.1", own.http), 5) as peer:
         connection = h2_client(peer)
-        connection.send_headers(1, head("/?delay=500ms"), end_stream=True)
+        connection.send_headers(1, head("/?delay=2s"), end_stream=True)
         peer.sendall(connection.data_to_send())
         time.sleep(0.05)
         own.terminate()
