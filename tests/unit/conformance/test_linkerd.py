@@ -7,7 +7,24 @@ from typing import Any
 from conformance.adapters import Rendered, Unsupported, load
 from conformance.catalogue import grounds
 from conformance.ground import render_ground
-from conformance.intents import Access, AccessRule, Effect, Intent, LogAccesses
+from conformance.intents import (
+    Access,
+    AccessRule,
+    Backend,
+    BackendGrant,
+    Effect,
+    Intent,
+    LogAccesses,
+    RequestMatch,
+    RequestRoute,
+    Retry,
+    RouteRule,
+    Target,
+    WeightedRoute,
+)
+from fixtures.workloads.manifests import GRPC_SERVICE
+from fixtures.workloads.pod.wire_http2 import DEFAULT_METHOD
+from tests.meshes.examples import MARK, TO_V1, V1, V2
 
 
 def rendered(intent: Intent) -> Rendered:
@@ -90,3 +107,47 @@ def test_linkerd_logs_accesses_of_a_namespace_by_annotation():
     ground = next(one for one in grounds() if one.name == "obs")
     layers = {one.namespace: one for one in render_ground(ground, load("linkerd"), run="r", image="i")}
     assert layers["mp-r-obs-in"].annotations["config.linkerd.io/access-log"] == "apache"
+
+
+def test_linkerd_is_told_where_the_backends_of_a_consumers_route_are():
+    """By Gateway API they are in the route's namespace; Linkerd looked for them in the parent's."""
+    depot = RouteRule((Target(Backend("depot", service="depot")), Target(V1, namespace="third")))
+    route = RequestRoute("far", "shop", 8080, (depot,), MARK, "service", parent_namespace="ns", name="shop-for-far")
+    spec = objects(route)["HTTPRoute", "shop-for-far"]
+    assert [[one["namespace"] for one in rule["backendRefs"]] for rule in spec["rules"]] == [["far"], ["far", "third"]]
+    own = RequestRoute("ns", "web", 8080, (RouteRule(TO_V1),), MARK, "service")
+    refs = [one for rule in objects(own)["HTTPRoute", "web"]["rules"] for one in rule["backendRefs"]]
+    assert not any("namespace" in one for one in refs)
+
+
+def test_linkerd_is_given_the_service_of_a_mark_in_grpc():
+    """Its proxies refused a GRPCRoute of which a match names no method. What is judged is left as it is."""
+    method = {"type": "Exact", "service": GRPC_SERVICE}
+    assert DEFAULT_METHOD.startswith(f"/{GRPC_SERVICE}/")
+    split = objects(WeightedRoute("ns", "calls", 7070, ((V1, 50), (V2, 50)), MARK, protocol="grpc"))
+    mark, rest = split["GRPCRoute", "calls"]["rules"]
+    assert [match["method"] for match in mark["matches"]] == [method]
+    assert "matches" not in rest
+    by_header = RouteRule(TO_V1, (RequestMatch(headers=(("x-color", "blue"),)),))
+    judged = objects(RequestRoute("ns", "calls", 7070, (by_header,), MARK, "service", "grpc"))
+    first, second = judged["GRPCRoute", "calls"]["rules"]
+    assert first["matches"][0]["method"] == method
+    assert "method" not in second["matches"][0]
+
+
+def test_what_linkerd_understands_by_itself_is_written_as_for_others():
+    assert objects(BackendGrant("ns", "depot", "in")) == {
+        (one["kind"], one["metadata"]["name"]): one["spec"]
+        for one in _gateway(BackendGrant("ns", "depot", "in")).objects
+    }
+
+
+def _gateway(intent: Intent) -> Rendered:
+    found = load("gateway-api").render(intent)
+    assert isinstance(found, Rendered), found
+    return found
+
+
+def test_linkerd_limits_no_last_try():
+    rule = RouteRule(TO_V1, timeout=9.0, retry=Retry(3, (502, 503), 1.5))
+    assert "last try" in declared(RequestRoute("ns", "web", 8080, (rule,)))
