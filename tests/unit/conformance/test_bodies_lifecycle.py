@@ -160,16 +160,17 @@ def test_lc_07_deletes_a_route_where_a_mesh_has_no_turns(mesh: str, carrier: typ
     applied: list[Intent] = []
     ctx = _Mesh()
     cast("Any", ctx).marker = lambda backend: Marker("x-mark", "y", backend)
-    cast("Any", ctx).adapter = load(mesh)
+    adapter = load(mesh)
+    cast("Any", ctx).adapter = adapter
     cast("Any", ctx).apply = applied.append
-    cast("Any", ctx).render = ctx.adapter.render
+    cast("Any", ctx).render = adapter.render
     for name in ("gate", "remove"):
         setattr(ctx, name, lambda *_: None)
     cast("Any", ctx).client = lambda: SimpleNamespace(batch=lambda _: next(batches))
     assert judge_deleted(lifecycle.deleted(cast("Context", ctx))).verdict is Verdict.PASS
     (intent,) = applied
     assert isinstance(intent, carrier)
-    assert not isinstance(ctx.adapter.render(intent), Unsupported)
+    assert not isinstance(adapter.render(intent), Unsupported)
 
 
 def test_lc_03_counts_new_and_kept_connections_each_by_itself_and_what_hangs(monkeypatch: pytest.MonkeyPatch):
