@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -57,16 +57,19 @@ def _put_back(kube: Kube, where: tuple[str, str], replicas: int) -> None:
 
 
 def restore(kube: Kube, where: tuple[str, str] | None) -> bool:
-    """Put back what a dead run took away. True if there was something to put back."""
-    found = kube.get(*_KIND, where[1], where[0]) if where is not None else None
-    if where is None or found is None:
+    """Put back what a dead run took away in the control plane's namespace. True if there was something to put back."""
+    if where is None:
         return False
-    marks = found["metadata"].get("annotations") or {}
-    if UNDO not in marks or not is_dead(marks.get(RUNNER, "")):
-        return False
-    _put_back(kube, where, int(marks[UNDO]))
-    kube.wait_rollout(*where, BACK_SECONDS)
-    return True
+    left = [one for one in kube.list(*_KIND, where[0]) if _is_left(one["metadata"].get("annotations") or {})]
+    for one in left:
+        place = where[0], str(one["metadata"]["name"])
+        _put_back(kube, place, int(one["metadata"]["annotations"][UNDO]))
+        kube.wait_rollout(*place, BACK_SECONDS)
+    return bool(left)
+
+
+def _is_left(marks: Mapping[str, str]) -> bool:
+    return UNDO in marks and is_dead(marks.get(RUNNER, ""))
 
 
 class Turns:

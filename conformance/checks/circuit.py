@@ -50,6 +50,9 @@ FAULTY = Backend("faulty host", version="v2", service="pool-v2")
 CONSECUTIVE = 5
 INTERVAL, EJECTION = 1.0, 3.0
 RATE = 120.0
+TAKES = "20ms"
+"""What the application takes for a request, so that some are always under way: a balancer by latency, as Linkerd's,
+gives everything to the one host that is quickest, as long as that has nothing else to do."""
 LATEST = EJECTION + 2 * INTERVAL + 3.0
 """The host must be back this long after its ejection: the ejection time, one interval until it is looked at again, one
 of grace, and slack for a busy machine."""
@@ -69,7 +72,7 @@ def episode(ctx: Context) -> Episode:
     ctx.apply(OutlierEjection(space, "pool", 8080, CONSECUTIVE, INTERVAL, EJECTION, 100, marker))
     ctx.gate("pool", marker)
     batch = Batch(
-        url=ctx.url("pool"),
+        url=ctx.url("pool", path=f"/?delay={TAKES}"),
         rate=RATE,
         duration=LONGEST,
         concurrency=MOST_IN_FLIGHT,

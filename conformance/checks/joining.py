@@ -36,6 +36,11 @@ __all__ = ["EXEMPT_IN", "EXEMPT_OUT", "GROUND", "in_force", "plaintext"]
 
 EXEMPT_IN, EXEMPT_OUT = 9090, 5999
 """A port of the echo that is exempt from capture on one pod, and one on which nobody listens."""
+GATE = "/gate"
+"""The path by which plaintext is asked whether a pod is strict."""
+LIVES = 15.0
+"""Seconds after which a pod whose probe of liveness fails has been restarted: three times the probe's period and time
+limit, and time for the container to end."""
 FIRST = 3
 """Pods of the Job whose applications ask at once."""
 
@@ -69,9 +74,12 @@ GROUND = place(
 
 
 def plaintext(ctx: Context, pod: Pod, port: int = 8080) -> Tries:
-    """Requests from outside of the mesh to a pod's own address."""
+    """Requests from outside of the mesh to a pod's own address.
+
+    They ask for no probe's path: a mesh lets probes in under a strict policy too, and some, as Linkerd, from anywhere.
+    """
     scheme, protocol = ("tcp", "tcp") if port == EXEMPT_IN else ("http", "http1")
-    url = f"{scheme}://{pod.host}:{port}" + ("" if scheme == "tcp" else "/")
+    url = f"{scheme}://{pod.host}:{port}" + ("" if scheme == "tcp" else GATE)
     batch = Batch(url=url, protocol=protocol, count=5, concurrency=5, timeout=LIMITS.probe, fresh=True)
     return Tries.of(f"from outside of the mesh to {pod.name}:{port}", ctx.outsider().batch(batch))
 
@@ -123,7 +131,7 @@ def _probed(space: str, image: str, own: Rendered) -> list[dict[str, Any]]:
     # restarts it meanwhile would hide whether readiness follows.
     container["livenessProbe"] = {
         "httpGet": {"path": "/ready", "port": 8443, "scheme": "HTTPS"},
-        "periodSeconds": 2,
+        "periodSeconds": 1,
         "timeoutSeconds": 2,
         "failureThreshold": 3,
     }
@@ -280,8 +288,15 @@ def probes(ctx: Context) -> Probes:
         return Probes(refused, ready=False, restarts=0, went_unready=False, came_back=False, waits=waits)
     pod = Pod.of(found)
 
+    since = ctx.now()
+
     def now() -> Mapping[str, Any]:
         return ctx.kube.get("v1", "Pod", pod.name, pod.namespace) or {}
+
+    def restarts() -> int:
+        status = now().get("status", {})
+        statuses = [*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ())]
+        return sum(int(one.get("restartCount", 0)) for one in statuses)
 
     def turns(ready: bool) -> bool:
         try:
@@ -297,7 +312,5 @@ def probes(ctx: Context) -> Probes:
     finally:
         ctx.behave(pod, codes="")
     back = turns(ready=True)
-    status = now().get("status", {})
-    statuses = [*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ())]
-    restarts = sum(int(one.get("restartCount", 0)) for one in statuses)
-    return Probes(refused, ready=True, restarts=restarts, went_unready=went, came_back=back)
+    ctx.watch(lambda: restarts() > 0 or ctx.now() >= since + LIVES, LIVES)
+    return Probes(refused, ready=True, restarts=restarts(), went_unready=went, came_back=back)

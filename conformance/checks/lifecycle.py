@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from conformance.adapters import Unsupported
 from conformance.catalogue import check, place
 from conformance.checks.capture_judges import Tries
 from conformance.checks.injection import OURS, changes_pods, observe
@@ -24,11 +25,23 @@ from conformance.checks.lifecycle_judges import (
 )
 from conformance.context import LIMITS, MARK_ROW, Context, Pod
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
-from conformance.intents import Backend, Mode, MtlsMode, NoInject, RoundRobin, Scope
+from conformance.intents import (
+    Backend,
+    Intent,
+    Marker,
+    Mode,
+    MtlsMode,
+    NoInject,
+    RequestRoute,
+    RoundRobin,
+    RouteRule,
+    Scope,
+    Target,
+)
 from fixtures.workloads.traffic import Batch, Record
 from reports.errors import EnvironmentProblem
 
-__all__ = ["GROUND", "RATE", "outside", "roll_out", "steady"]
+__all__ = ["GROUND", "RATE", "marked", "outside", "roll_out", "steady"]
 
 
 def _strict(spaces: Mapping[str, str]) -> tuple[MtlsMode, ...]:
@@ -54,6 +67,7 @@ GROUND = place(
             Svc("fragile", "strict", "fragile", ports=HTTP),
             Svc("server", "lax", "server", "v1", ports=HTTP),
             Svc("both", "lax", "server", ports=HTTP),
+            Svc("both-v2", "lax", "server", "v2", ports=HTTP),
         ),
         standing=_strict,
     )
@@ -298,6 +312,19 @@ def moves(ctx: Context) -> Moves:
     return Moves(tuple(stages), load, left)
 
 
+def marked(ctx: Context, place: str, service: str) -> tuple[Intent, Marker]:
+    """Configuration that is nothing but a mark, by which requests to a service all go to its second version.
+
+    A mesh that gives hosts no turns carries it on a route that changes nothing else.
+    """
+    marker = ctx.marker(Backend("v2", version="v2", service=f"{service}-v2"))
+    turns = RoundRobin(ctx.space(place), service, 8080, marker)
+    if not isinstance(ctx.adapter.render(turns), Unsupported):
+        return turns, marker
+    itself = RouteRule((Target(Backend(service, service=service)),))
+    return RequestRoute(ctx.space(place), service, 8080, (itself,), marker, "service"), marker
+
+
 @check(
     id="LC-07",
     title="Deleted configuration leaves no trace",
@@ -309,8 +336,7 @@ def moves(ctx: Context) -> Moves:
 )
 def deleted(ctx: Context) -> Deleted:
     """Delete a route that sends marked requests to one version, and see them spread over both again."""
-    marker = ctx.marker(Backend("v2", version="v2"))
-    intent = RoundRobin(ctx.space("lax"), "both", 8080, marker)
+    intent, marker = marked(ctx, "lax", "both")
     ctx.apply(intent)
     ctx.gate("both", marker)
     batch = Batch(

@@ -28,6 +28,8 @@ GROUND = place(
             Workload("outsider", "out", kind="client"),
         ),
         services=(Svc("server", "in", "server", ports=HTTP),),
+        # Some meshes, as Linkerd, settle what a proxy logs when its pod is created.
+        standing=lambda spaces: (LogAccesses(spaces["in"], "server"),),
     )
 )
 

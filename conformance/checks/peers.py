@@ -39,6 +39,8 @@ from fixtures.workloads.traffic import Batch, Record
 
 __all__ = ["authority_of", "obtain"]
 
+DETECTION = 15.0
+"""Seconds in which a proxy has given up to find out the protocol of a connection: Linkerd's takes 10."""
 USUAL_SECONDS = 600
 PAST_SECONDS = 1.5
 """How long after its expiry a certificate is shown: clocks are compared to the second."""
@@ -208,11 +210,15 @@ def wrong_server(ctx: Context) -> Arms:
     reference="RFC 8996",
 )
 def versions(ctx: Context) -> Hellos:
-    """Offer a strict and a permissive server each old version alone, in a hello written by hand."""
+    """Offer a strict and a permissive server each old version alone, in a hello written by hand.
+
+    A proxy that takes an old hello for no TLS at all, as Linkerd's, waits for the rest of whatever it is.
+    """
 
     def offer(pod: Pod, version: str) -> Hello:
         url = f"tls://{pod.host}:{own_port(ctx) or HTTP}"
-        batch = Batch(url=url, protocol="tls", timeout=LIMITS.probe, tls_version=version)
+        patience = DETECTION if version in OLD else LIMITS.probe
+        batch = Batch(url=url, protocol="tls", timeout=patience, tls_version=version)
         record = ctx.outsider().batch(to_proxy(ctx, pod, batch))[0]
         facts = record.tls or {}
         return Hello(HTTP, version, str(facts.get("version") or ""), str(facts.get("alert") or ""), record.error or "")

@@ -155,7 +155,7 @@ class Hellos:
 
 OLD = ("TLSv1", "TLSv1.1")
 CONTROL = "TLSv1.2"
-"""Offered by the same hand as the old ones: where it is taken, they are refused for their version alone."""
+"""Offered by the same hand as the old ones: where it is understood, they are refused for their version alone."""
 _CURRENT = {"TLSv1.2", "TLSv1.3"}
 
 
@@ -178,7 +178,8 @@ def judge_hellos(history: Hellos) -> Judgement:
         if one.error == "timeout":
             return inconclusive(f"port {one.port}: a hello of {one.offered} ran into a timeout", history.evidence)
     control = [one for one in history.hellos if one.offered == CONTROL]
-    known = bool(control) and all(one.taken for one in control)
+    # Who refuses the control for its version has understood it.
+    known = bool(control) and all(one.taken or one.alert == "protocol_version" for one in control)
     if not known and not all(one.alert == "protocol_version" for one in old):
         ends = ", ".join(sorted({one.alert or one.error or "nothing" for one in control})) or "no hello"
         return inconclusive(f"a hello of {CONTROL} ended in {ends} too: perhaps the others are not refused "

@@ -38,6 +38,8 @@ class Said:
     reason: str
     current: bool
     """Whether it speaks of the object as it is now."""
+    dated: bool = True
+    """Whether it says of which state of the object it speaks."""
 
 
 def conditions(item: Mapping[str, Any]) -> tuple[Said, ...]:
@@ -49,6 +51,7 @@ def conditions(item: Mapping[str, Any]) -> tuple[Said, ...]:
             str(found.get("status")),
             str(found.get("reason", "")),
             found.get("observedGeneration") == generation,
+            "observedGeneration" in found,
         )
         for parent in item.get("status", {}).get("parents", ())
         for found in parent.get("conditions", ())
@@ -76,6 +79,8 @@ class Statement:
                     return f"{kind} is {condition.status} ({condition.reason}), {status} is true"
                 if reasons and condition.reason not in reasons:
                     return f"the reason of {kind} is {condition.reason}, not {' or '.join(reasons)}"
+                if not condition.dated:
+                    return f"{kind} does not say of which state of the object it speaks (observedGeneration)"
                 if not condition.current:
                     return f"{kind} speaks of an older state of the object"
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,11 @@ from conformance.catalogue import check, place
 from conformance.checks.admission import admitted, gated
 from conformance.checks.capture_judges import Admitted
 from conformance.checks.injection import changes_pods
-from conformance.checks.lifecycle import RATE, steady
+from conformance.checks.lifecycle import RATE, marked, steady
 from conformance.checks.lifecycle_judges import Load
 from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
 from conformance.context import LIMITS, Context, NotInForce
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
-from conformance.intents import Backend, RoundRobin
 from conformance.outage import stopped
 from conformance.planes import plane_of
 
@@ -59,16 +58,37 @@ class Away:
     fresh: Load
 
 
-def _declared(ctx: Context, namespace: str) -> tuple[str, ...]:
-    """The failure policies of the webhooks for pods that are served from the control plane's namespace."""
+def _webhooks(ctx: Context, namespace: str) -> list[Mapping[str, Any]]:
+    """The webhooks for pods that are served from the control plane's namespace."""
     found = ctx.kube.list("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration")
-    return tuple(
-        str(hook.get("failurePolicy", "Fail"))
+    return [
+        hook
         for one in found
         for hook in one.get("webhooks") or ()
         if hook["clientConfig"].get("service", {}).get("namespace") == namespace
         and any("pods" in rule.get("resources", ()) for rule in hook.get("rules") or ())
-    )
+    ]
+
+
+def _declared(ctx: Context, namespace: str) -> tuple[str, ...]:
+    """Their failure policies."""
+    return tuple(str(hook.get("failurePolicy", "Fail")) for hook in _webhooks(ctx, namespace))
+
+
+def planes(ctx: Context, where: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """The control plane's Deployment, and those that serve its webhooks for pods where they are others."""
+    namespace = where[0]
+    names = {str(hook["clientConfig"]["service"]["name"]) for hook in _webhooks(ctx, namespace)}
+    selectors = [
+        (ctx.kube.get("v1", "Service", name, namespace) or {}).get("spec", {}).get("selector") for name in names
+    ]
+    serving = {
+        (namespace, str(one["metadata"]["name"]))
+        for one in ctx.kube.list("apps/v1", "Deployment", namespace)
+        for selector in selectors
+        if selector and selector.items() <= (one["spec"]["template"]["metadata"].get("labels") or {}).items()
+    }
+    return where, *sorted(serving - {where})
 
 
 @contextlib.contextmanager
@@ -104,7 +124,9 @@ def away(ctx: Context) -> Away:
     kept = steady(ctx.url("server"))
     with ctx.client().start(kept) as one, ctx.client().start(replace(kept, fresh=True)) as other:
         jobs = one, other
-        with stopped(ctx.kube, where):
+        with contextlib.ExitStack() as outage:
+            for one_of_them in planes(ctx, where):
+                outage.enter_context(stopped(ctx.kube, one_of_them))
             before = [len(job.finish()) for job in jobs]
             began = ctx.now()
             during, _ = admitted(ctx, "created without an injector", gated(ctx, "during"), "in")
@@ -164,8 +186,8 @@ def upgrade(ctx: Context) -> Upgrade:
     before = pods()
     with ctx.client().start(replace(steady(ctx.url("server")), fresh=True)) as job, rolled_out(ctx, where):
         ctx.watch(lambda: not before & pods(), LIMITS.ground_ready)
-        marker = ctx.marker(Backend("v2", version="v2"))
-        ctx.apply(RoundRobin(ctx.space("in"), "server", 8080, marker))
+        intent, marker = marked(ctx, "in", "server")
+        ctx.apply(intent)
         try:
             ctx.gate("server", marker)
             in_force = True

@@ -7,7 +7,7 @@ from conformance.adapters.words import by_itself, manifest
 from conformance.intents import Mode, MtlsMode, MutualTls
 from fixtures.workloads.manifests import PORTS
 
-from .base import POLICY, LinkerdSettings, render
+from .base import POLICY, LinkerdSettings, on_namespace, render
 
 by_itself(render, MutualTls)
 
@@ -23,16 +23,11 @@ def _(intent: MtlsMode, settings: LinkerdSettings) -> Rendered | Unsupported:
     if not intent.workload:
         if intent.ports:
             return Unsupported("port-level modes need a workload")
-        return Rendered(merges=(_default_policy(intent.namespace, intent.mode),))
+        return Rendered(merges=(on_namespace(intent.namespace, "default-inbound-policy", ACCESS[intent.mode]),))
     modes = dict.fromkeys(PORTS.values(), intent.mode) | dict(intent.ports)
     return Rendered(
         objects=tuple(_server(intent.namespace, intent.workload, port, mode) for port, mode in modes.items())
     )
-
-
-def _default_policy(namespace: str, mode: Mode) -> Manifest:
-    annotations = {"config.linkerd.io/default-inbound-policy": ACCESS[mode]}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "annotations": annotations}}
 
 
 def _server(namespace: str, workload: str, port: int, mode: Mode) -> Manifest:

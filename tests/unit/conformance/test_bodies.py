@@ -14,15 +14,18 @@ import pytest
 
 from conformance.adapters import Rendered, load
 from conformance.certificates import token_for
-from conformance.checks import joining, routing, routing_copies
+from conformance.checks import circuit, joining, peers, routing, routing_copies
 from conformance.checks.admission import kept
 from conformance.checks.authority import look
 from conformance.checks.balancing import _scale
+from conformance.checks.capture_judges import Tries
 from conformance.checks.cases import Asked, Case
+from conformance.checks.ejection import Episode
 from conformance.checks.flips import flips
 from conformance.checks.injection_judges import judge_kept
 from conformance.checks.mtls import GROUND, _refused
 from conformance.checks.mtls_judges import HTTP
+from conformance.checks.peers_judges import OLD
 from conformance.checks.wide import rolled_out
 from conformance.checks.witness import witness
 from conformance.context import Context, NotExpressible, Pod
@@ -92,6 +95,55 @@ def test_mtls_02_does_not_take_a_probe_that_is_let_in_for_plaintext_that_is() ->
     assert _refused(cast("Context", ctx), "strict", HTTP)
 
 
+def test_mtls_09_waits_until_a_proxy_has_given_up_to_find_out_what_an_old_hello_is() -> None:
+    """Linkerd's takes ten seconds to find out that it is no protocol that it knows."""
+    asked: list[Batch] = []
+
+    def batch(one: Batch) -> list[Record]:
+        asked.append(one)
+        return [Record(0.0, 0.1, error="eof")]
+
+    ctx = SimpleNamespace(
+        adapter=load("linkerd"),
+        pod=lambda name: Pod(name, "in", "10.0.0.9", {"spec": {}}),
+        outsider=lambda: SimpleNamespace(batch=batch),
+    )
+    peers.versions(cast("Context", ctx))
+    assert {one.timeout > 10.0 for one in asked if one.tls_version in OLD} == {True}
+
+
+def test_cb_07_keeps_requests_under_way_so_that_no_healthy_host_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A balancer by latency gives a host that answers at once everything there is."""
+    started: list[Batch] = []
+
+    def stop(_ctx: object, _job: object, _pod: object) -> Episode:
+        raise NotExpressible("seen enough")
+
+    @contextlib.contextmanager
+    def start(one: Batch) -> Iterator[None]:
+        started.append(one)
+        yield
+
+    monkeypatch.setattr(circuit, "_fail_and_return", stop)
+    monkeypatch.setattr(circuit, "witness", lambda *_: contextlib.nullcontext(lambda _: STEADY))
+    ctx = SimpleNamespace(
+        space=lambda place: place,
+        pod=lambda _: None,
+        pods=lambda _: [None],
+        marker=lambda _: None,
+        apply=lambda *_: None,
+        gate=lambda *_: None,
+        behave=lambda *_, **__: None,
+        url=lambda service, path="/": f"http://{service}{path}",
+        client=lambda: SimpleNamespace(start=start),
+    )
+    with pytest.raises(NotExpressible):
+        circuit.episode(cast("Context", ctx))
+    delay = float(urlsplit(started[0].url).query.removeprefix("delay=").removesuffix("ms")) / 1000
+    assert started[0].rate is not None
+    assert 2 <= started[0].rate * delay <= started[0].concurrency / 4
+
+
 def test_id_02_dates_a_certificate_by_the_beginning_of_the_handshake_that_showed_it() -> None:
     slow = Record(100.0, 2.9, tls={"server_certificate": forge("spiffe://a").chain})
     ctx = SimpleNamespace(adapter=SimpleNamespace(proxy=None), outsider=lambda: SimpleNamespace(batch=lambda _: [slow]))
@@ -143,6 +195,57 @@ def test_inj_05_gives_an_application_its_time_from_its_start_on(states: list[dic
 def test_inj_05_excuses_no_pod_that_was_not_let_in():
     ctx = SimpleNamespace(kube=SimpleNamespace(list=lambda *_: []), now=lambda: 0.0, watch=lambda probe, _: probe())
     assert joining._ready_or_late(cast("Context", ctx), "strict") == ({}, "")
+
+
+def test_inj_05_asks_for_no_probes_path_in_plaintext():
+    """Linkerd lets GET requests for those in from anywhere, also where it is strict."""
+    asked: list[Batch] = []
+
+    def batch(one: Batch) -> list[Record]:
+        asked.append(one)
+        return []
+
+    ctx = SimpleNamespace(outsider=lambda: SimpleNamespace(batch=batch))
+    joining.plaintext(cast("Context", ctx), Pod("probed-1", "strict", "10.0.0.9", {}))
+    objects = joining._probed("strict", "image", Rendered())
+    pod = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    probes = (one for key, one in pod["containers"][0].items() if key.endswith("Probe") and "httpGet" in one)
+    assert urlsplit(asked[0].url).path not in {one["httpGet"]["path"] for one in probes}
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_inj_05_gives_a_probe_of_liveness_the_time_to_fail(monkeypatch: pytest.MonkeyPatch, restarts: int):
+    """Readiness may come and go before a kubelet has asked often enough to restart a container."""
+    clock = [0.0]
+
+    def pod() -> dict[str, Any]:
+        restarted = restarts if clock[0] > 8.0 else 0
+        ready = [{"type": "Ready", "status": "True"}]
+        return {
+            "metadata": {"name": "probed-1", "namespace": "strict"},
+            "status": {"podIP": "10.0.0.9", "conditions": ready, "containerStatuses": [{"restartCount": restarted}]},
+        }
+
+    def watch(probe: Callable[[], bool], timeout: float) -> None:
+        until = clock[0] + timeout
+        while clock[0] < until and not probe():
+            clock[0] += 0.5
+
+    ctx = SimpleNamespace(
+        shared=lambda *_, **__: None,
+        space=lambda place: place,
+        adapter=load("none"),
+        image="image",
+        dressing=SimpleNamespace(on=lambda one: one),
+        kube=SimpleNamespace(apply=lambda *_: None, get=lambda *_: pod()),
+        now=lambda: clock[0],
+        behave=lambda *_, **__: None,
+        until=lambda *_: None,
+        watch=watch,
+    )
+    monkeypatch.setattr(joining, "plaintext", lambda *_: Tries("plaintext", 5, 0, {"reset": 5}))
+    monkeypatch.setattr(joining, "_ready_or_late", lambda *_: (pod(), ""))
+    assert joining.probes(cast("Context", ctx)).restarts == restarts
 
 
 @pytest.mark.parametrize(("kind", "status"), [("livenessProbe", 200), ("readinessProbe", 503)])

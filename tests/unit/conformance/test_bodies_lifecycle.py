@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import pytest
 
+from conformance.adapters import Unsupported, load
 from conformance.checks import lifecycle, wide
 from conformance.checks.capture_judges import Admitted
 from conformance.checks.injection import Behaviour
 from conformance.checks.lifecycle_judges import judge_deleted
 from conformance.context import Context, Pod
+from conformance.intents import Intent, Marker, RequestRoute, RoundRobin
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
 
@@ -139,12 +141,36 @@ def test_lc_07_gives_a_mesh_its_time_to_take_a_route_away_whose_version_is_gone_
     broken = [Record(0.0, 0.1, status=503)] * 2
     batches = iter([[answer("b", "v2")] * 30, [*both * 14, *broken], [*both * 14, *broken], both * 15])
     ctx = _Mesh()
-    cast("Any", ctx).marker = lambda _: SimpleNamespace(header="x", value="y")
+    cast("Any", ctx).marker = lambda backend: Marker("x-mark", "y", backend)
     cast("Any", ctx).render = lambda _: SimpleNamespace(objects=())
+    cast("Any", ctx).adapter = load("refmesh")
     for name in ("apply", "gate", "remove"):
         setattr(ctx, name, lambda *_: None)
     cast("Any", ctx).client = lambda: SimpleNamespace(batch=lambda _: next(batches))
     assert judge_deleted(lifecycle.deleted(cast("Context", ctx))).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("mesh", "carrier"),
+    [("refmesh", RoundRobin), ("istio", RoundRobin), ("linkerd", RequestRoute), ("gateway-api", RequestRoute)],
+)
+def test_lc_07_deletes_a_route_where_a_mesh_has_no_turns(mesh: str, carrier: type[Intent]):
+    both = [answer("a", "v1"), answer("b", "v2")]
+    batches = iter([[answer("b", "v2")] * 30, both * 15])
+    applied: list[Intent] = []
+    ctx = _Mesh()
+    cast("Any", ctx).marker = lambda backend: Marker("x-mark", "y", backend)
+    adapter = load(mesh)
+    cast("Any", ctx).adapter = adapter
+    cast("Any", ctx).apply = applied.append
+    cast("Any", ctx).render = adapter.render
+    for name in ("gate", "remove"):
+        setattr(ctx, name, lambda *_: None)
+    cast("Any", ctx).client = lambda: SimpleNamespace(batch=lambda _: next(batches))
+    assert judge_deleted(lifecycle.deleted(cast("Context", ctx))).verdict is Verdict.PASS
+    (intent,) = applied
+    assert isinstance(intent, carrier)
+    assert not isinstance(adapter.render(intent), Unsupported)
 
 
 def test_lc_03_counts_new_and_kept_connections_each_by_itself_and_what_hangs(monkeypatch: pytest.MonkeyPatch):

@@ -89,6 +89,11 @@ TOLD = tuple(replace(one, alert="protocol_version", error="tls") for one in (OLD
             (NEW, replace(CONTROL, taken="", alert="protocol_version"), *TOLD),
             Verdict.PASS,
         ),  # takes 1.3 only, and says so
+        # takes 1.3 only, and an old hello for no TLS at all
+        (
+            (NEW, replace(CONTROL, taken="", alert="protocol_version", error="tls"), replace(OLD, alert=""), OLDER),
+            Verdict.PASS,
+        ),
         (
             (NEW, replace(CONTROL, taken="", alert="handshake_failure"), OLD, OLDER),
             Verdict.INCONCLUSIVE,

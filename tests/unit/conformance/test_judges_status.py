@@ -58,6 +58,18 @@ def test_the_status_is_compared_with_the_truth(wanted, said, right):
     assert judged.verdict is (Verdict.PASS if right else Verdict.FAIL)
 
 
+def test_a_status_that_says_of_no_state_is_told_from_one_of_an_older_state():
+    """Linkerd leaves `observedGeneration` out."""
+    item = {
+        "metadata": {"generation": 1},
+        "status": {"parents": [{"conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted"}]}]},
+    }
+    said = conditions(item)
+    assert "of which state" in judge_status([Statement("a route", (ACCEPTED,), said)]).reason
+    older = (replace(YES, current=False),)
+    assert "older state" in judge_status([Statement("a route", (ACCEPTED,), older)]).reason
+
+
 def test_nothing_said_is_no_pass():
     assert judge_status([]).verdict is Verdict.INCONCLUSIVE
 

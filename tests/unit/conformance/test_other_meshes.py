@@ -153,13 +153,12 @@ def test_linkerd_ejects_without_a_bound_only():
 
 
 def test_linkerd_keeps_a_routes_limits_in_annotations():
-    rule = next(one for one in EXAMPLES if isinstance(one, RequestRoute) and one.rules[0].retry)
+    rule = RequestRoute(*WEB, (RouteRule(TO_V1, timeout=9.0, retry=Retry(3, (502, 503))),))
     (route,) = objects("linkerd", rule)
     assert route["metadata"]["annotations"] == {
         "timeout.linkerd.io/request": "9s",
         "retry.linkerd.io/limit": "3",
         "retry.linkerd.io/http": "502,503",
-        "retry.linkerd.io/timeout": "1500ms",
     }
     assert "timeouts" not in route["spec"]["rules"][-1]
     mixed = RequestRoute(*WEB, (RouteRule(TO_V1, timeout=1.0), RouteRule(TO_V1)))
