@@ -26,6 +26,7 @@ from conformance.intents import (
     Ingress,
     Inject,
     Intent,
+    LogAccesses,
     MeshMtlsMode,
     Mode,
     MtlsMode,
@@ -262,7 +263,7 @@ def test_kuma_tries_again_what_ran_into_its_own_limit():
     assert retried(by_try) == {"numRetries": 2, "retryOn": ["GatewayError", "504"], "perTryTimeout": "400ms"}
     by_status = RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2, (503,))),))
     assert retried(by_status) == {"numRetries": 2, "retryOn": ["503"]}
-    assert retried(RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2)),)))["retryOn"] == ["5XX"]
+    assert retried(RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2)),)))["retryOn"] == ["5xx"]
 
 
 def test_where_nobody_asks_for_retries_kumas_own_default_does_not_either():
@@ -271,6 +272,13 @@ def test_where_nobody_asks_for_retries_kumas_own_default_does_not_either():
     ground = next(one for one in grounds() if one.name == "rs")
     (layer,) = (one for one in render_ground(ground, load("kuma"), run="r", image="i") if one.namespace == "mp-r-rs-in")
     assert [one["metadata"]["name"] for one in layer.objects if one["kind"] == "MeshRetry"] == ["plain"]
+
+
+def test_kuma_logs_what_arrives_at_a_workload():
+    for version in ("2", "3"):
+        (log,) = objects("kuma", LogAccesses("ns", "web"), version=version)
+        assert log["spec"]["targetRef"] == {"kind": "Dataplane", "labels": {"app": "web"}}
+        assert log["spec"]["rules"] == [{"default": {"backends": [{"type": "File", "file": {"path": "/dev/stdout"}}]}}]
 
 
 def test_kuma_splits_by_service():
