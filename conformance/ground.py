@@ -22,6 +22,7 @@ __all__ = [
     "meshed_at",
     "namespace_marks",
     "needs_service",
+    "needs_token",
     "nobody_joins",
     "one_port",
     "pod_by_pod",
@@ -252,6 +253,11 @@ def _meshed(ground: Ground) -> list[Workload]:
 def _selects(svc: Svc, workload: Workload) -> bool:
     same = (svc.place, svc.app) == (workload.place, workload.app or workload.name)
     return same and svc.version in ("", workload.version)
+
+
+def needs_token(adapter: Adapter) -> bool:
+    """Whether a mesh wants its pods to have the token of their service account mounted."""
+    return any(one.needs_token for one in _opt_ins(adapter))
 
 
 def one_port(adapter: Adapter) -> int:

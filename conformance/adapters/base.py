@@ -109,6 +109,8 @@ class Rendered:
     """Of an opt-in: and to no more than one; grounds with other pods cannot be created, and their checks say so."""
     one_port: int = 0
     """Of an opt-in: the only port of a pod that the mesh knows; 0 where it knows all."""
+    needs_token: bool = False
+    """Of an opt-in: its pods must have the token of their service account mounted, which the proxy shows the mesh."""
     app_protocols: Mapping[str, str] = field(default_factory=dict)
     """Of an opt-in: what ports of Services say in `appProtocol`, by protocol ("http", "grpc"; "": nothing); others the
     protocol itself."""

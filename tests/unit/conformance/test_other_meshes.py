@@ -142,6 +142,16 @@ def test_linkerd_finds_out_http_by_itself_and_is_told_grpc_as_http2():
     assert spoken("linkerd") == {"http": {""}, "grpc": {"kubernetes.io/h2c"}}
 
 
+def test_kuma_is_told_of_no_protocol_that_it_does_not_know():
+    """The webhook refuses the MeshService of a Service with any: then none of its ports is in the mesh."""
+    ground = next(one for one in grounds() if one.name == "inj")
+    found = set()
+    for layer in render_ground(ground, load("kuma"), run="r", image="i"):
+        for item in layer.objects:
+            found |= {port["appProtocol"] for port in item["spec"]["ports"]} if item["kind"] == "Service" else set()
+    assert found == {"http", "grpc", "tcp"}
+
+
 def test_linkerd_ejects_without_a_bound_only():
     assert "bounded" in declared("linkerd", OutlierEjection(*WEB, 5, 1.0, 2.5, 50, MARK))
     found = load("linkerd").render(OutlierEjection(*WEB, 5, 1.0, 2.5, 100, MARK))
