@@ -203,6 +203,8 @@ def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> 
             objects.extend(opened)
             objects.extend(_workload(workload, one, space, adapter, image))
         labels, annotations = namespace_marks(merges, space)
+        if any(workload.pod == "inject" for workload in ground.workloads if workload.place == one.name):
+            labels = {**render_metadata(adapter, Inject(Scope.POD)).namespace_labels, **labels}
         marked = {**marks.labels, **labels}, {**marks.annotations, **annotations}
         layers.append(Layer(space, *marked, tuple(objects), tuple(asked)))
     return tuple(layers)

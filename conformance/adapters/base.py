@@ -103,6 +103,8 @@ class Rendered:
     annotations: Mapping[str, str] = field(default_factory=dict)
     per_node: bool = False
     """Of an opt-in: the mesh does its work outside of the pods, and changes none."""
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    """Of a pod's opt-in: what its namespace must say for the pod to be asked at all. No opt-in of the namespace's."""
     needs_service: bool = False
     """Of an opt-in: every pod must belong to a Service, clients included, and run as the account of its name."""
     one_service: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
 from conformance.adapters.words import listed
-from conformance.intents import Bypass, Inject, NoInject
+from conformance.intents import Bypass, Inject, NoInject, Scope
 
 from .base import KumaSettings, dataplanes, policy, render, spiffe, standing
 
@@ -20,8 +20,16 @@ def _(intent: Inject, settings: KumaSettings) -> Rendered | Unsupported:
     The proxy shows its pod's own token to the control plane, and without one ends at once.
     """
     labels = {LABEL: "enabled", **({"kuma.io/mesh": settings.mesh} if settings.mesh != "default" else {})}
+    # Since 2.11 the webhook is called for namespaces with the label only, whatever its value.
+    looked_at = {LABEL: "disabled"} if intent.scope is Scope.POD else {}
     permission = (everybody(settings, intent.workload),) if intent.workload else ()
-    return Rendered(labels=labels, objects=permission, needs_token=True, app_protocols=APP_PROTOCOLS)
+    return Rendered(
+        labels=labels,
+        objects=permission,
+        namespace_labels=looked_at,
+        needs_token=True,
+        app_protocols=APP_PROTOCOLS,
+    )
 
 
 @render.register

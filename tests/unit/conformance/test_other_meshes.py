@@ -220,7 +220,7 @@ def test_kuma_2_permits_by_identity_where_a_meshidentity_names_its_workloads():
     assert opened["spec"]["rules"] == [
         {"default": {"allow": [{"spiffeID": {"type": "Prefix", "value": "spiffe://example.org"}}]}}
     ]
-    closed, permission = objects("kuma", allowed(CLIENT), **by_name)
+    closed, permission, *_ = objects("kuma", allowed(CLIENT), **by_name)
     assert whom(closed["spec"]["rules"][0]["default"]["allow"]) == ["Exact spiffe://example.org/nobody"]
     allowance = permission["spec"]["rules"][0]["default"]["allow"]
     assert whom(allowance) == ["Exact spiffe://example.org/ns/other/sa/client"]
@@ -490,6 +490,17 @@ def test_a_namespaces_mode_is_there_before_its_first_pod():
     assert layers["mp-r-mtls-out"].annotations == {}
 
 
+def test_a_pods_own_opt_in_is_looked_at_where_its_namespace_must_say_something():
+    ground = next(one for one in grounds() if one.name == "inj")
+    for mesh, labels in (("kuma", {"kuma.io/sidecar-injection": "disabled"}), ("linkerd", {})):
+        layers = {one.namespace: one for one in render_ground(ground, load(mesh), run="r", image="i")}
+        assert layers["mp-r-inj-out"].labels == labels
+    (opened,) = (
+        one for one in render_ground(ground, load("kuma"), run="r", image="i") if one.namespace == "mp-r-inj-in"
+    )
+    assert opened.labels == {"kuma.io/sidecar-injection": "enabled"}
+
+
 def test_every_server_of_a_mesh_that_denies_may_be_called():
     ground = next(one for one in grounds() if one.name == "inj")
     layers = {one.namespace: one for one in render_ground(ground, load("kuma"), run="r", image="i")}
@@ -526,12 +537,36 @@ def test_linkerd_lets_nobody_in_by_accounts_and_namespaces_that_do_not_meet():
 
 def test_kuma_puts_an_allowance_in_the_place_of_the_standing_permission():
     (opened,) = objects("kuma", Inject(Scope.POD, "web"))
-    closed, permission = objects("kuma", allowed(CLIENT))
+    closed, permission, *_ = objects("kuma", allowed(CLIENT))
     assert closed["metadata"]["name"] == opened["metadata"]["name"]
     assert whom(closed["spec"]["rules"][0]["default"]["allow"]) == ["Exact spiffe://default.default.mesh.local/nobody"]
     assert permission["spec"]["targetRef"]["sectionName"] == "http"
     value = "spiffe://default.default.mesh.local/ns/other/sa/client"
     assert permission["spec"]["rules"] == [{"default": {"allow": [{"spiffeID": {"type": "Exact", "value": value}}]}}]
+
+
+ANYBODY = AccessRule()
+
+
+@pytest.mark.parametrize(
+    ("effect", "rules", "ports"),
+    [
+        (Effect.ALLOW, (), {""}),
+        (Effect.ALLOW, (CLIENT,), {""}),
+        (Effect.ALLOW, (CLIENT, ANYBODY), set()),
+        (Effect.ALLOW, (CLIENT, AccessRule(ports=(9090,))), {"http", "grpc", "https"}),
+        (Effect.DENY, (CLIENT,), set()),
+        (Effect.DENY, (ANYBODY,), {""}),
+        (Effect.DENY, (AccessRule(ports=(9090,)),), {"tcp"}),
+    ],
+)
+def test_kuma_takes_no_plaintext_where_not_everybody_may_call(effect, rules, ports):
+    """Its permissions know nobody who calls without its TLS: a permissive mode lets them past."""
+    made = objects("kuma", Access("some", "ns", "web", effect, rules))
+    modes = [one["spec"] for one in made if one["kind"] == "MeshTLS"]
+    assert {one["targetRef"].get("sectionName", "") for one in modes} == ports
+    assert all(one["targetRef"]["labels"] == {"app": "web"} for one in modes)
+    assert all(one["rules"] == [{"default": {"mode": "Strict"}}] for one in modes)
 
 
 def whom(matches: list[dict[str, Any]]) -> list[str]:
@@ -542,7 +577,8 @@ def test_kumas_webhook_takes_every_permission():
     """Each rule names somebody, by a whole SPIFFE ID: its path has segments, and none of them is empty."""
     everybody, space = AccessRule(), AccessRule(namespaces=("other",))
     intents = (Inject(Scope.POD, "web"), allowed(), allowed(CLIENT, everybody, space))
-    permissions = [one for intent in intents for one in objects("kuma", intent)]
+    made = [one for intent in intents for one in objects("kuma", intent)]
+    permissions = [one for one in made if one["kind"] == "MeshTrafficPermission"]
     named = [match for one in permissions for rule in one["spec"]["rules"] for match in rule["default"]["allow"]]
     assert len(named) == len(permissions)
     for one in whom(named):
