@@ -54,6 +54,7 @@ GROUND = place(
             Svc("fragile", "strict", "fragile", ports=HTTP),
             Svc("server", "lax", "server", "v1", ports=HTTP),
             Svc("both", "lax", "server", ports=HTTP),
+            Svc("both-v2", "lax", "server", "v2", ports=HTTP),
         ),
         standing=_strict,
     )
@@ -309,7 +310,7 @@ def moves(ctx: Context) -> Moves:
 )
 def deleted(ctx: Context) -> Deleted:
     """Delete a route that sends marked requests to one version, and see them spread over both again."""
-    marker = ctx.marker(Backend("v2", version="v2"))
+    marker = ctx.marker(Backend("v2", version="v2", service="both-v2"))
     intent = RoundRobin(ctx.space("lax"), "both", 8080, marker)
     ctx.apply(intent)
     ctx.gate("both", marker)

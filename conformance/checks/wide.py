@@ -164,7 +164,7 @@ def upgrade(ctx: Context) -> Upgrade:
     before = pods()
     with ctx.client().start(replace(steady(ctx.url("server")), fresh=True)) as job, rolled_out(ctx, where):
         ctx.watch(lambda: not before & pods(), LIMITS.ground_ready)
-        marker = ctx.marker(Backend("v2", version="v2"))
+        marker = ctx.marker(Backend("v2", version="v2", service="server-v2"))
         ctx.apply(RoundRobin(ctx.space("in"), "server", 8080, marker))
         try:
             ctx.gate("server", marker)

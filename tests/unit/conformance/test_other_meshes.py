@@ -690,3 +690,13 @@ def test_what_is_mesh_wide_lives_with_the_control_plane_or_is_declared(mesh):
             assert {item["metadata"]["namespace"] for item in found.objects} == {plane[0]}
         else:
             assert not found.reason.startswith(NO_WORDS)
+
+
+@pytest.mark.parametrize("name", ["balancing.MARKED", "circuit.FAULTY"])
+def test_marked_hosts_are_services_too(name):
+    """Where routes lead to Services, a mark that is only a version of one could not be shown."""
+    module, _, mark = name.partition(".")
+    found = importlib.import_module(f"conformance.checks.{module}")
+    backend = getattr(found, mark)
+    (service,) = (one for one in found.GROUND.services if one.name == backend.service)
+    assert service.version == backend.version
