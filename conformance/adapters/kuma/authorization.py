@@ -42,7 +42,7 @@ def _(intent: Access, settings: KumaSettings) -> Rendered | Unsupported:
             target = dataplanes(intent.workload, port)
             found.append(_permission(settings, intent, name, target, rule))
     for port in _sealed(intent):
-        name = f"{intent.workload}-sealed" + (f"-{port}" if port else "")
+        name = f"access-to-{intent.workload}" + (f"-{port}" if port else "")
         found.append(mode(settings, intent.namespace, name, dataplanes(intent.workload, port), Mode.STRICT))
     # By identity allowances add up, also those of the whole mesh; before, that of a workload took their place.
     rivals = (_rival(settings, intent.namespace),) if intent.effect is Effect.ALLOW and settings.by_identity else ()

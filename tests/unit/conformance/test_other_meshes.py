@@ -628,6 +628,16 @@ def test_consul_declares_what_its_intentions_do_not_say():
     assert "cannot stand beside" in declared("consul", Access("no", "ns", "web", Effect.DENY, (AccessRule(),)))
 
 
+def test_what_kuma_is_told_of_a_workload_beats_what_it_is_told_of_its_namespace():
+    """By the kind of the target: with labels or without, Dataplanes weigh the same, and then the names decide."""
+    for version in ("2", "3"):
+        (space,) = objects("kuma", MtlsMode("ns", Mode.PERMISSIVE), version=version)
+        workload, port = objects("kuma", MtlsMode("ns", Mode.STRICT, "web", {9090: Mode.PERMISSIVE}), version=version)
+        assert space["spec"]["targetRef"] == {"kind": "Mesh"}
+        assert workload["spec"]["targetRef"]["kind"] == port["spec"]["targetRef"]["kind"] == "Dataplane"
+        assert "sectionName" in port["spec"]["targetRef"]
+
+
 def test_kuma_calls_ports_by_their_names():
     for version in ("2", "3"):
         for intent in EXAMPLES:
