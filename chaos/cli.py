@@ -71,7 +71,7 @@ def run(
     chosen = experiments or _undisruptive(everything=disruptive)
     settings = read_settings(config, assignments or ())
     adapter = load(mesh, settings.mesh)
-    kube = Dressed(Kube.connect(kubeconfig, context), settings)
+    kube = Dressed(Kube.connect(kubeconfig, context), settings, adapter)
     used = image or settings.image
     if not used:
         from fixtures.images import image_reference

@@ -48,6 +48,5 @@ def words_for(adapter: Adapter, intent: Intent) -> Rendered | str:
 def wanted(mesh: str, config: Path | None, assignments: Sequence[str]) -> Wanted:
     """A mesh by its name, and what `--config` and `--set` say of it and the run; UsageProblem where that is wrong."""
     settings = read_settings(config, assignments)
-    return Wanted(
-        meshing(load(mesh, settings.mesh)), settings.timeouts, settings.image, lambda kube: Dressed(kube, settings)
-    )
+    adapter = load(mesh, settings.mesh)
+    return Wanted(meshing(adapter), settings.timeouts, settings.image, lambda kube: Dressed(kube, settings, adapter))

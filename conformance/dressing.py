@@ -1,4 +1,4 @@
-"""Puts what the user wants on every pod and namespace of a run: labels, annotations, tolerations, pull secrets."""
+"""Puts what the user and the mesh want on every pod and namespace of a run: labels, tolerations, pull secrets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from conformance.adapters import Adapter
+from conformance.ground import needs_token
 from conformance.settings import RunSettings
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem, UsageProblem
@@ -28,11 +30,15 @@ class Dressing:
     """Names of secrets that are in every namespace of the run."""
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     namespace_annotations: Mapping[str, str] = field(default_factory=dict)
+    token: bool = False
+    """Whether pods have the token of their service account mounted. Of itself no workload of ours does: none asks the
+    API server for anything."""
 
     @classmethod
-    def of(cls, settings: RunSettings) -> Dressing:
-        """What the settings of a run ask for."""
+    def of(cls, settings: RunSettings, adapter: Adapter) -> Dressing:
+        """What the settings of a run, and the mesh of its pods, ask for."""
         return cls(
+            token=needs_token(adapter),
             labels=settings.pods.labels,
             annotations=settings.pods.annotations,
             tolerations=settings.pods.tolerations,
@@ -54,6 +60,8 @@ class Dressing:
         spec = pod["spec"]
         if self.tolerations:
             spec["tolerations"] = [*spec.get("tolerations", ()), *self.tolerations]
+        if self.token:
+            spec.pop("automountServiceAccountToken", None)
         if self.pull_secrets:
             spec["imagePullSecrets"] = [{"name": name} for name in self.pull_secrets]
         return dressed
@@ -62,9 +70,9 @@ class Dressing:
 class Dressed(Kube):
     """A cluster in which whatever is applied, and every namespace that is made, comes as the settings of a run say."""
 
-    def __init__(self, kube: Kube, settings: RunSettings) -> None:
+    def __init__(self, kube: Kube, settings: RunSettings, adapter: Adapter) -> None:
         super().__init__(kube.api, kube.version)
-        self._dressing = Dressing.of(settings)
+        self._dressing = Dressing.of(settings, adapter)
         self._secrets = pull_secrets(kube, settings.pull_secrets)
 
     def apply(

@@ -22,6 +22,7 @@ __all__ = [
     "meshed_at",
     "namespace_marks",
     "needs_service",
+    "needs_token",
     "nobody_joins",
     "one_port",
     "pod_by_pod",
@@ -202,6 +203,8 @@ def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> 
             objects.extend(opened)
             objects.extend(_workload(workload, one, space, adapter, image))
         labels, annotations = namespace_marks(merges, space)
+        if any(workload.pod == "inject" for workload in ground.workloads if workload.place == one.name):
+            labels = {**render_metadata(adapter, Inject(Scope.POD)).namespace_labels, **labels}
         marked = {**marks.labels, **labels}, {**marks.annotations, **annotations}
         layers.append(Layer(space, *marked, tuple(objects), tuple(asked)))
     return tuple(layers)
@@ -252,6 +255,11 @@ def _meshed(ground: Ground) -> list[Workload]:
 def _selects(svc: Svc, workload: Workload) -> bool:
     same = (svc.place, svc.app) == (workload.place, workload.app or workload.name)
     return same and svc.version in ("", workload.version)
+
+
+def needs_token(adapter: Adapter) -> bool:
+    """Whether a mesh wants its pods to have the token of their service account mounted."""
+    return any(one.needs_token for one in _opt_ins(adapter))
 
 
 def one_port(adapter: Adapter) -> int:

@@ -113,7 +113,7 @@ class Runner:
                     run=options.run,
                     image=options.image,
                     alpha=options.alpha,
-                    dressing=Dressing.of(options.settings),
+                    dressing=Dressing.of(options.settings, self.adapter),
                     farewell=options.farewell,
                 )
             except MeshproofError as error:

@@ -136,7 +136,7 @@ class Session:
             run=self.options.run,
             image=self.options.image,
             runner=self._runner_name,
-            dressing=Dressing.of(settings),
+            dressing=Dressing.of(settings, self.adapter),
             everywhere=secrets_of_user,
         )
         passed_over = {*self.options.excused, *self.options.spared}

@@ -73,7 +73,7 @@ def _cluster(plan: Plan, ground: Ground) -> Kube:
     from conformance.dressing import Dressed
 
     _, kube = ground.ready
-    return Dressed(kube, settings_of(plan.options))
+    return Dressed(kube, settings_of(plan.options), adapter_of(plan.options))
 
 
 def _declared(plan: Plan) -> list[str]:

@@ -103,12 +103,16 @@ class Rendered:
     annotations: Mapping[str, str] = field(default_factory=dict)
     per_node: bool = False
     """Of an opt-in: the mesh does its work outside of the pods, and changes none."""
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    """Of a pod's opt-in: what its namespace must say for the pod to be asked at all. No opt-in of the namespace's."""
     needs_service: bool = False
     """Of an opt-in: every pod must belong to a Service, clients included, and run as the account of its name."""
     one_service: bool = False
     """Of an opt-in: and to no more than one; grounds with other pods cannot be created, and their checks say so."""
     one_port: int = 0
     """Of an opt-in: the only port of a pod that the mesh knows; 0 where it knows all."""
+    needs_token: bool = False
+    """Of an opt-in: its pods must have the token of their service account mounted, which the proxy shows the mesh."""
     app_protocols: Mapping[str, str] = field(default_factory=dict)
     """Of an opt-in: what ports of Services say in `appProtocol`, by protocol ("http", "grpc"; "": nothing); others the
     protocol itself."""

@@ -11,7 +11,7 @@ import yaml
 
 from conformance.catalogue import check
 from conformance.checks.capture_judges import Admitted
-from conformance.checks.injection import changes_pods, differences
+from conformance.checks.injection import changes_pods, differences, tokenless
 from conformance.checks.injection_judges import (
     Again,
     Kept,
@@ -165,7 +165,8 @@ def kept(ctx: Context) -> Kept:
 
 def authored(pod: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
     """What the author of a pod said of privileges, resources and programs."""
-    containers = (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])
+    spec = tokenless(pod["spec"])
+    containers = (*spec.get("initContainers", ()), *spec["containers"])
     own = {one["name"]: {key: one[key] for key in AUTHORS if key in one} for one in containers}
     return {
         "securityContext": pod["spec"].get("securityContext"),

@@ -45,11 +45,12 @@ GROUND = place(
         ),
         services=(
             *(Svc(name, "in", "pool", ports=HTTP) for name in ("turns", "sticky", "placed", "doomed", "shares")),
+            Svc("pool-v2", "in", "pool", "v2", ports=HTTP),
             Svc("moving", "in", "moving", ports=HTTP),
         ),
     )
 )
-MARKED = Backend("marked host", version="v2")
+MARKED = Backend("marked host", version="v2", service="pool-v2")
 KEY = "x-meshproof-user"
 VALUES, EACH = 24, 5
 TURNS = 200

@@ -219,9 +219,24 @@ PLACED_BY_SERVER = ("nodeName", "priority", "preemptionPolicy", "serviceAccount"
 """Fields that the API server's own admission sets on every pod and not on a template."""
 
 
+TOKEN = "kube-api-access-"  # noqa: S105 - the name of a volume
+"""How the API server's admission calls the volume with a pod's token; what follows differs from pod to pod."""
+
+
+def tokenless(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A pod's specification without the volume of its token, and without what mounts that."""
+
+    def less(one: Mapping[str, Any], key: str) -> dict[str, Any]:
+        kept = [item for item in one.get(key) or () if not item["name"].startswith(TOKEN)]
+        return {name: value for name, value in one.items() if name != key} | ({key: kept} if kept else {})
+
+    groups = [key for key in ("initContainers", "containers") if key in spec]
+    return less(spec, "volumes") | {key: [less(one, "volumeMounts") for one in spec[key]] for key in groups}
+
+
 def essence(item: Mapping[str, Any]) -> dict[str, Any]:
     """Labels, annotations and specification, without what the API server itself adds to any pod."""
-    spec = {key: value for key, value in item["spec"].items() if key not in PLACED_BY_SERVER}
+    spec = {key: value for key, value in tokenless(item["spec"]).items() if key not in PLACED_BY_SERVER}
     meta = item.get("metadata", {})
     return {"labels": meta.get("labels") or {}, "annotations": meta.get("annotations") or {}, "spec": spec}
 

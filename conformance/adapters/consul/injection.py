@@ -23,7 +23,12 @@ def _(intent: Inject, settings: ConsulSettings) -> Rendered | Unsupported:
     service = intent.service or intent.workload
     opened = (everybody(service),) if service else ()
     return Rendered(
-        objects=opened, annotations={ANNOTATION: "true"}, needs_service=True, one_service=True, one_port=PORTS["http"]
+        objects=opened,
+        annotations={ANNOTATION: "true"},
+        needs_service=True,
+        one_service=True,
+        one_port=PORTS["http"],
+        needs_token=True,  # with ACLs the proxy logs in by it
     )
 
 

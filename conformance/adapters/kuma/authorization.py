@@ -6,9 +6,11 @@ from typing import Any
 
 from conformance.adapters.base import Manifest, Rendered, Rival, Unsupported
 from conformance.adapters.words import cannot
-from conformance.intents import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
+from conformance.intents import Access, AccessRule, Effect, Mode, TokenIssuer, UnreadableAccess
+from fixtures.workloads.manifests import PORTS
 
 from .base import KumaSettings, dataplanes, policy, render, spiffe, standing
+from .security import mode
 
 NOBODY = "/nobody"
 """Of an identity that no workload has: theirs begin with `/ns/`."""
@@ -21,7 +23,11 @@ cannot(render, "a permission has no conditions that could be unknown", Unreadabl
 
 @render.register
 def _(intent: Access, settings: KumaSettings) -> Rendered | Unsupported:
-    """One permission a port, or one for all; an allowance takes the place of the permission that lets everybody in."""
+    """One permission a port, or one for all; an allowance takes the place of the permission that lets everybody in.
+
+    Permissions are asked about Kuma's own TLS only: plaintext passes them by where a mode lets it in at all. So what is
+    not for everybody takes none.
+    """
     for rule in intent.rules:
         if rule.methods or rule.paths or rule.hosts or rule.header or rule.token:
             return Unsupported("permissions are by identity and port, not by what is in a request")
@@ -35,9 +41,23 @@ def _(intent: Access, settings: KumaSettings) -> Rendered | Unsupported:
             name = f"{intent.name}-{i}" + (f"-{port}" if port else "")
             target = dataplanes(intent.workload, port)
             found.append(_permission(settings, intent, name, target, rule))
+    for port in _sealed(intent):
+        name = f"access-to-{intent.workload}" + (f"-{port}" if port else "")
+        found.append(mode(settings, intent.namespace, name, dataplanes(intent.workload, port), Mode.STRICT))
     # By identity allowances add up, also those of the whole mesh; before, that of a workload took their place.
     rivals = (_rival(settings, intent.namespace),) if intent.effect is Effect.ALLOW and settings.by_identity else ()
     return Rendered(objects=tuple(found), rivals=rivals)
+
+
+def _sealed(intent: Access) -> tuple[int, ...]:
+    """The ports on which plaintext must not come in, as nobody knows who sends it; 0 is all of them."""
+    anybody = [rule.ports for rule in intent.rules if not rule.accounts and not rule.namespaces]
+    named = {port for ports in anybody for port in ports}
+    if intent.effect is Effect.DENY:
+        return (0,) if () in anybody else tuple(sorted(named))
+    if () in anybody:
+        return ()
+    return tuple(port for port in PORTS.values() if port not in named) if named else (0,)
 
 
 def _rival(settings: KumaSettings, namespace: str) -> Rival:

@@ -85,7 +85,12 @@ def standing(workload: str) -> str:
 
 
 def dataplanes(workload: str = "", port: int = 0) -> dict[str, Any]:
-    """Whom a policy is for, in its own namespace: everybody, a workload, or one of its ports."""
+    """Whom a policy is for, in its own namespace: everybody, a workload, or one of its ports.
+
+    A `Mesh` is that of the namespace then. Everybody's `Dataplane` would be no less specific than one with labels: of
+    such policies the one whose name comes first in the alphabet wins. See `CompareByPolicyAttributes` in Kuma's
+    `pkg/plugins/policies/core/rules/sort/sort.go`.
+    """
     if not workload:
-        return {"kind": "Dataplane"}
+        return {"kind": "Mesh"}
     return {"kind": "Dataplane", "labels": {"app": workload}, **_section(port)}

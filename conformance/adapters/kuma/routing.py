@@ -115,7 +115,7 @@ def _limits(
         spec = {"to": [{"targetRef": dict(target), "default": default}]}
         found.append(policy(settings, "MeshTimeout", name, namespace, spec))
     if retry is not None:
-        http: dict[str, Any] = {"numRetries": retry.attempts, "retryOn": [*map(str, retry.codes)] or ["5XX"]}
+        http: dict[str, Any] = {"numRetries": retry.attempts, "retryOn": [*map(str, retry.codes)] or ["5xx"]}
         if retry.per_try:
             http["perTryTimeout"] = duration(retry.per_try)
             # A try that ran into its own limit is a gateway's error to Envoy, which the statuses alone do not cover.

@@ -10,6 +10,8 @@ from .base import KumaSettings, dataplanes, policy, render
 
 by_itself(render, MutualTls)
 
+__all__ = ["mode"]
+
 MODES = {Mode.STRICT: "Strict", Mode.PERMISSIVE: "Permissive"}
 
 
@@ -18,10 +20,10 @@ def _(intent: MtlsMode, settings: KumaSettings) -> Rendered | Unsupported:
     if intent.ports and not intent.workload:
         return Unsupported("port-level modes need a workload")
     name = intent.workload or "mtls"
-    objects = [_mode(settings, intent.namespace, name, dataplanes(intent.workload), intent.mode)]
-    for port, mode in intent.ports.items():
+    objects = [mode(settings, intent.namespace, name, dataplanes(intent.workload), intent.mode)]
+    for port, wanted in intent.ports.items():
         target = dataplanes(intent.workload, port)
-        objects.append(_mode(settings, intent.namespace, f"{name}-{port}", target, mode))
+        objects.append(mode(settings, intent.namespace, f"{name}-{port}", target, wanted))
     return Rendered(objects=tuple(objects))
 
 
@@ -29,9 +31,10 @@ def _(intent: MtlsMode, settings: KumaSettings) -> Rendered | Unsupported:
 def _(intent: MeshMtlsMode, settings: KumaSettings) -> Rendered | Unsupported:
     """A policy in the namespace of the control plane is for the whole mesh."""
     where = settings.control_plane.namespace
-    return Rendered(objects=(_mode(settings, where, "meshproof", {"kind": "Mesh"}, intent.mode),))
+    return Rendered(objects=(mode(settings, where, "meshproof", {"kind": "Mesh"}, intent.mode),))
 
 
-def _mode(settings: KumaSettings, namespace: str, name: str, target: Manifest, mode: Mode) -> Manifest:
-    spec = {"targetRef": dict(target), "rules": [{"default": {"mode": MODES[mode]}}]}
+def mode(settings: KumaSettings, namespace: str, name: str, target: Manifest, wanted: Mode) -> Manifest:
+    """Which traffic a target takes."""
+    spec = {"targetRef": dict(target), "rules": [{"default": {"mode": MODES[wanted]}}]}
     return policy(settings, "MeshTLS", name, namespace, spec)

@@ -81,6 +81,15 @@ def test_untouched_pod_equals_its_template():
     assert judge_untouched(Untouched(TEMPLATE, None, pod())).verdict is Verdict.INCONCLUSIVE
 
 
+def test_the_token_that_the_api_server_mounts_is_nobodys_injection():
+    """Its volume has another name in each pod."""
+    given = pod(volumes=[{"name": "kube-api-access-x7k2p"}])
+    given["spec"]["containers"][0]["volumeMounts"] = [{"name": "kube-api-access-x7k2p"}]
+    assert judge_untouched(Untouched(TEMPLATE, given, pod(initContainers=[{}]))).verdict is Verdict.PASS
+    assert judge_untouched(Untouched(TEMPLATE, given, given)).verdict is Verdict.FAIL
+    assert judge_untouched(Untouched(TEMPLATE, pod(volumes=[{"name": "mesh"}]), given)).verdict is Verdict.FAIL
+
+
 def test_what_the_api_server_may_do_by_itself_is_not_held_against_the_mesh():
     own: dict[str, Any] = pod(priorityClassName="usual", imagePullSecrets=[{"name": "registry"}])
     own["spec"]["containers"][0] |= {"imagePullPolicy": "Always", "resources": {"limits": {"cpu": "1"}}}

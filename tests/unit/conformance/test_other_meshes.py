@@ -26,6 +26,7 @@ from conformance.intents import (
     Ingress,
     Inject,
     Intent,
+    LogAccesses,
     MeshMtlsMode,
     Mode,
     MtlsMode,
@@ -141,6 +142,16 @@ def test_linkerd_finds_out_http_by_itself_and_is_told_grpc_as_http2():
     assert spoken("linkerd") == {"http": {""}, "grpc": {"kubernetes.io/h2c"}}
 
 
+def test_kuma_is_told_of_no_protocol_that_it_does_not_know():
+    """The webhook refuses the MeshService of a Service with any: then none of its ports is in the mesh."""
+    ground = next(one for one in grounds() if one.name == "inj")
+    found = set()
+    for layer in render_ground(ground, load("kuma"), run="r", image="i"):
+        for item in layer.objects:
+            found |= {port["appProtocol"] for port in item["spec"]["ports"]} if item["kind"] == "Service" else set()
+    assert found == {"http", "grpc", "tcp"}
+
+
 def test_linkerd_ejects_without_a_bound_only():
     assert "bounded" in declared("linkerd", OutlierEjection(*WEB, 5, 1.0, 2.5, 50, MARK))
     found = load("linkerd").render(OutlierEjection(*WEB, 5, 1.0, 2.5, 100, MARK))
@@ -208,7 +219,7 @@ def test_kuma_2_permits_by_identity_where_a_meshidentity_names_its_workloads():
     assert opened["spec"]["rules"] == [
         {"default": {"allow": [{"spiffeID": {"type": "Prefix", "value": "spiffe://example.org"}}]}}
     ]
-    closed, permission = objects("kuma", allowed(CLIENT), **by_name)
+    closed, permission, *_ = objects("kuma", allowed(CLIENT), **by_name)
     assert whom(closed["spec"]["rules"][0]["default"]["allow"]) == ["Exact spiffe://example.org/nobody"]
     allowance = permission["spec"]["rules"][0]["default"]["allow"]
     assert whom(allowance) == ["Exact spiffe://example.org/ns/other/sa/client"]
@@ -261,7 +272,7 @@ def test_kuma_tries_again_what_ran_into_its_own_limit():
     assert retried(by_try) == {"numRetries": 2, "retryOn": ["GatewayError", "504"], "perTryTimeout": "400ms"}
     by_status = RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2, (503,))),))
     assert retried(by_status) == {"numRetries": 2, "retryOn": ["503"]}
-    assert retried(RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2)),)))["retryOn"] == ["5XX"]
+    assert retried(RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2)),)))["retryOn"] == ["5xx"]
 
 
 def test_where_nobody_asks_for_retries_kumas_own_default_does_not_either():
@@ -270,6 +281,13 @@ def test_where_nobody_asks_for_retries_kumas_own_default_does_not_either():
     ground = next(one for one in grounds() if one.name == "rs")
     (layer,) = (one for one in render_ground(ground, load("kuma"), run="r", image="i") if one.namespace == "mp-r-rs-in")
     assert [one["metadata"]["name"] for one in layer.objects if one["kind"] == "MeshRetry"] == ["plain"]
+
+
+def test_kuma_logs_what_arrives_at_a_workload():
+    for version in ("2", "3"):
+        (log,) = objects("kuma", LogAccesses("ns", "web"), version=version)
+        assert log["spec"]["targetRef"] == {"kind": "Dataplane", "labels": {"app": "web"}}
+        assert log["spec"]["rules"] == [{"default": {"backends": [{"type": "File", "file": {"path": "/dev/stdout"}}]}}]
 
 
 def test_kuma_splits_by_service():
@@ -471,6 +489,17 @@ def test_a_namespaces_mode_is_there_before_its_first_pod():
     assert layers["mp-r-mtls-out"].annotations == {}
 
 
+def test_a_pods_own_opt_in_is_looked_at_where_its_namespace_must_say_something():
+    ground = next(one for one in grounds() if one.name == "inj")
+    for mesh, labels in (("kuma", {"kuma.io/sidecar-injection": "disabled"}), ("linkerd", {})):
+        layers = {one.namespace: one for one in render_ground(ground, load(mesh), run="r", image="i")}
+        assert layers["mp-r-inj-out"].labels == labels
+    (opened,) = (
+        one for one in render_ground(ground, load("kuma"), run="r", image="i") if one.namespace == "mp-r-inj-in"
+    )
+    assert opened.labels == {"kuma.io/sidecar-injection": "enabled"}
+
+
 def test_every_server_of_a_mesh_that_denies_may_be_called():
     ground = next(one for one in grounds() if one.name == "inj")
     layers = {one.namespace: one for one in render_ground(ground, load("kuma"), run="r", image="i")}
@@ -507,12 +536,36 @@ def test_linkerd_lets_nobody_in_by_accounts_and_namespaces_that_do_not_meet():
 
 def test_kuma_puts_an_allowance_in_the_place_of_the_standing_permission():
     (opened,) = objects("kuma", Inject(Scope.POD, "web"))
-    closed, permission = objects("kuma", allowed(CLIENT))
+    closed, permission, *_ = objects("kuma", allowed(CLIENT))
     assert closed["metadata"]["name"] == opened["metadata"]["name"]
     assert whom(closed["spec"]["rules"][0]["default"]["allow"]) == ["Exact spiffe://default.default.mesh.local/nobody"]
     assert permission["spec"]["targetRef"]["sectionName"] == "http"
     value = "spiffe://default.default.mesh.local/ns/other/sa/client"
     assert permission["spec"]["rules"] == [{"default": {"allow": [{"spiffeID": {"type": "Exact", "value": value}}]}}]
+
+
+ANYBODY = AccessRule()
+
+
+@pytest.mark.parametrize(
+    ("effect", "rules", "ports"),
+    [
+        (Effect.ALLOW, (), {""}),
+        (Effect.ALLOW, (CLIENT,), {""}),
+        (Effect.ALLOW, (CLIENT, ANYBODY), set()),
+        (Effect.ALLOW, (CLIENT, AccessRule(ports=(9090,))), {"http", "grpc", "https"}),
+        (Effect.DENY, (CLIENT,), set()),
+        (Effect.DENY, (ANYBODY,), {""}),
+        (Effect.DENY, (AccessRule(ports=(9090,)),), {"tcp"}),
+    ],
+)
+def test_kuma_takes_no_plaintext_where_not_everybody_may_call(effect, rules, ports):
+    """Its permissions know nobody who calls without its TLS: a permissive mode lets them past."""
+    made = objects("kuma", Access("some", "ns", "web", effect, rules))
+    modes = [one["spec"] for one in made if one["kind"] == "MeshTLS"]
+    assert {one["targetRef"].get("sectionName", "") for one in modes} == ports
+    assert all(one["targetRef"]["labels"] == {"app": "web"} for one in modes)
+    assert all(one["rules"] == [{"default": {"mode": "Strict"}}] for one in modes)
 
 
 def whom(matches: list[dict[str, Any]]) -> list[str]:
@@ -523,7 +576,8 @@ def test_kumas_webhook_takes_every_permission():
     """Each rule names somebody, by a whole SPIFFE ID: its path has segments, and none of them is empty."""
     everybody, space = AccessRule(), AccessRule(namespaces=("other",))
     intents = (Inject(Scope.POD, "web"), allowed(), allowed(CLIENT, everybody, space))
-    permissions = [one for intent in intents for one in objects("kuma", intent)]
+    made = [one for intent in intents for one in objects("kuma", intent)]
+    permissions = [one for one in made if one["kind"] == "MeshTrafficPermission"]
     named = [match for one in permissions for rule in one["spec"]["rules"] for match in rule["default"]["allow"]]
     assert len(named) == len(permissions)
     for one in whom(named):
@@ -571,6 +625,16 @@ def test_consul_declares_what_its_intentions_do_not_say():
     assert "one port" in declared("consul", allowed(CLIENT))
     assert "by caller, path, method" in declared("consul", allowed(AccessRule(hosts=("a.example",))))
     assert "cannot stand beside" in declared("consul", Access("no", "ns", "web", Effect.DENY, (AccessRule(),)))
+
+
+def test_what_kuma_is_told_of_a_workload_beats_what_it_is_told_of_its_namespace():
+    """By the kind of the target: with labels or without, Dataplanes weigh the same, and then the names decide."""
+    for version in ("2", "3"):
+        (space,) = objects("kuma", MtlsMode("ns", Mode.PERMISSIVE), version=version)
+        workload, port = objects("kuma", MtlsMode("ns", Mode.STRICT, "web", {9090: Mode.PERMISSIVE}), version=version)
+        assert space["spec"]["targetRef"] == {"kind": "Mesh"}
+        assert workload["spec"]["targetRef"]["kind"] == port["spec"]["targetRef"]["kind"] == "Dataplane"
+        assert "sectionName" in port["spec"]["targetRef"]
 
 
 def test_kuma_calls_ports_by_their_names():
@@ -635,3 +699,13 @@ def test_what_is_mesh_wide_lives_with_the_control_plane_or_is_declared(mesh):
             assert {item["metadata"]["namespace"] for item in found.objects} == {plane[0]}
         else:
             assert not found.reason.startswith(NO_WORDS)
+
+
+@pytest.mark.parametrize("name", ["balancing.MARKED", "circuit.FAULTY"])
+def test_marked_hosts_are_services_too(name):
+    """Where routes lead to Services, a mark that is only a version of one could not be shown."""
+    module, _, mark = name.partition(".")
+    found = importlib.import_module(f"conformance.checks.{module}")
+    backend = getattr(found, mark)
+    (service,) = (one for one in found.GROUND.services if one.name == backend.service)
+    assert service.version == backend.version

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from conformance.adapters import load
 from conformance.dressing import Dressed, Dressing, pull_secrets
 from conformance.limits import LIMITS, Limits, limit
 from conformance.settings import RunSettings, read_settings
 from fixtures.kube import Kube
 from fixtures.kube.rest import Kind
-from fixtures.workloads.manifests import client_pod, echo_deployment, service
+from fixtures.workloads.manifests import client_pod, echo_deployment, knock_job, service
 from reports.errors import EnvironmentProblem, UsageProblem
 
 FILE = """
@@ -151,7 +152,14 @@ def test_what_has_no_pods_and_what_nobody_asked_for_stay_the_same():
     assert FULL.on(plain) is plain
     pod = client_pod("client", "ns", image="i")
     assert Dressing().on(pod) is pod
-    assert Dressing.of(RunSettings()) == Dressing()
+    assert Dressing.of(RunSettings(), load("refmesh")) == Dressing()
+
+
+def test_a_meshs_proxies_that_show_their_pods_token_find_one():
+    for pod in (client_pod("client", "ns", image="i"), knock_job("knock", "ns", image="i", url="u")):
+        for mesh, mounted in (("kuma", True), ("consul", True), ("linkerd", False), ("refmesh", False)):
+            dressed = Dressing.of(RunSettings(), load(mesh)).on(pod)
+            assert ("automountServiceAccountToken" not in str(dressed)) is mounted
 
 
 def test_the_original_is_not_changed():
@@ -204,7 +212,7 @@ class Api:
 
 def test_experiments_and_measurements_come_dressed_as_checks_do(file):
     api: Any = Api()
-    kube = Dressed(Kube(api), read_settings(file, []))
+    kube = Dressed(Kube(api), read_settings(file, []), load("refmesh"))
     kube.create_namespace("space", {"mesh": "on"})
     kube.apply(client_pod("client", "space", image="i"))
     (_, namespace), (where, secret), (_, pod) = api.applied
