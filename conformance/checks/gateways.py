@@ -63,7 +63,7 @@ GROUND = place(
             Workload("outsider", "out", kind="client"),
             Workload("stranger", "out", replicas=2),
         ),
-        services=(Svc(SERVER, "in", SERVER, ports=HTTP),),
+        services=(Svc(SERVER, "in", SERVER, ports=HTTP), Svc("bystander", "lax", "bystander", ports=HTTP)),
         standing=lambda spaces: (MtlsMode(spaces["in"], Mode.STRICT),),
         # What these checks require is seen in plaintext.
         server="bystander",

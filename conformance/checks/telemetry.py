@@ -42,7 +42,11 @@ GROUND = place(
             Workload("guarded", "strict"),
             Workload("outsider", "out", kind="client"),
         ),
-        services=(Svc("server", "in", "server", ports=HTTP), Svc("guarded", "strict", "guarded", ports=HTTP)),
+        services=(
+            Svc("server", "in", "server", ports=HTTP),
+            Svc("bystander", "in", "bystander", ports=HTTP),
+            Svc("guarded", "strict", "guarded", ports=HTTP),
+        ),
         standing=lambda spaces: (MtlsMode(spaces["strict"], Mode.STRICT),),
         # What these checks require is judged here too, by requests that would be counted at the server.
         server="bystander",

@@ -11,7 +11,7 @@ from conformance.checks.lifecycle import roll_out
 from conformance.checks.uninstalling_judges import Uninstalled, judge_uninstalled
 from conformance.context import LIMITS, Context, NotExpressible
 from conformance.farewell import Ended
-from conformance.ground import Ground, Place, Workload
+from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.late_pods import has_run, waiting
 from conformance.planes import plane_of
 from fixtures.kube import NotEventually
@@ -25,6 +25,7 @@ GROUND = place(
         wide=True,
         places=(Place("in", meshed=True), Place("out")),
         workloads=(Workload("server", "in"), Workload("outsider", "out", kind="client")),
+        services=(Svc("server", "in", "server", ports=HTTP),),
     )
 )
 ADMISSION = "admissionregistration.k8s.io/v1"

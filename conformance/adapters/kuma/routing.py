@@ -31,16 +31,12 @@ cannot(render, "policies may name the services of any namespace: nothing needs t
 
 @render.register
 def _(intent: WeightedRoute, settings: KumaSettings) -> Rendered | Unsupported:
-    if intent.protocol == "grpc":
-        return Unsupported("gRPC is routed as HTTP, by services that speak it on their own port")
     rule = RouteRule(tuple(Target(backend, weight) for backend, weight in intent.weights))
     return http_route(settings, intent.namespace, intent.service, intent.port, (rule,), intent.marker)
 
 
 @render.register
 def _(intent: RequestRoute, settings: KumaSettings) -> Rendered | Unsupported:
-    if intent.protocol == "grpc":
-        return Unsupported("gRPC is routed as HTTP, by services that speak it on their own port")
     for rule in intent.rules:
         if rule.fault or rule.unknown_filter:
             return Unsupported(f"a route has no {'faults' if rule.fault else 'filters of other kinds'}")

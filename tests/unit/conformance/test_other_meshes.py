@@ -426,8 +426,8 @@ def test_where_services_are_identities_a_client_runs_as_the_account_of_its_servi
 
 
 def test_a_pod_of_no_service_gets_one_where_the_mesh_asks_for_it():
-    assert "bystander" in rendered("consul", "gw", "lax", "Service")
-    assert "bystander" not in rendered("linkerd", "gw", "lax", "Service")
+    assert "client" in rendered("consul", "mtls", "in", "Service")
+    assert "client" not in rendered("linkerd", "mtls", "in", "Service")
 
 
 def test_every_server_in_consul_may_be_called_whatever_the_default_of_its_acls_is():
@@ -709,3 +709,10 @@ def test_marked_hosts_are_services_too(name):
     backend = getattr(found, mark)
     (service,) = (one for one in found.GROUND.services if one.name == backend.service)
     assert service.version == backend.version
+
+
+@pytest.mark.parametrize("ground", grounds(), ids=lambda one: str(one.name))
+def test_every_server_belongs_to_a_service(ground):
+    """A proxy of Kuma's knows no port of a pod that belongs to none, and lets nobody in where it is strict."""
+    server = ground.workload(ground.server)
+    assert any((one.place, one.app) == (server.place, server.app or server.name) for one in ground.services)
