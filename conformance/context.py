@@ -313,22 +313,31 @@ class Context:
     ) -> None:
         """Wait for an observable mark; `NotInForce` where it does not show in time: as the run's settings say.
 
-        It is looked for a few times at least: on a slow machine a single look may take all the time there is.
+        It is looked for a few times at least: on a slow machine a single look may take all the time there is. And no
+        row that has begun ends for want of time.
         """
         limit = within = LIMITS.in_force if timeout is None else timeout
         heard = self._heard = Heard()
         last: object = None
+        row = 0
+
+        def enough() -> bool:
+            nonlocal row
+            before, row = row, 0  # an exception ends the row as well
+            row = before + 1 if heard.look(probe) else 0
+            return row >= successes
+
         try:
-            while heard.looks < LOOKS:
+            while heard.looks < LOOKS or row:
                 try:
-                    eventually(lambda: heard.look(probe), timeout=limit, what=what, successes=successes)
+                    eventually(enough, timeout=limit, what=what)
                 except NotEventually as error:
-                    last, limit = error.last, LOOK_SECONDS * successes
+                    last, limit = error.last, LOOK_SECONDS
                 else:
                     return
         finally:
             self._heard = None
-        said = f"{what}: not within {within:g} s ({heard.looks} attempts; {heard.last(last, successes)})"
+        said = f"{what}: not within {within:g} s ({heard.looks} attempts; {heard.last(last)})"
         raise NotInForce(said, heard.seen) from (last if isinstance(last, BaseException) else None)
 
     def until(self, probe: Callable[[], bool], what: str, timeout: float) -> None:

@@ -90,13 +90,11 @@ class Heard:
         """The answers of the last looks, the newest look first, alike ones together; no more than fit into a table."""
         return tuple(islice(chain.from_iterable(_rows(*one) for one in reversed(self._kept)), MOST_ROWS))
 
-    def last(self, answer: object, row: int = 1) -> str:
-        """What the last look came to, in words: `answer` is what it gave or raised, `row` how many in a row must do."""
+    def last(self, answer: object) -> str:
+        """What the last look came to, in words: `answer` is what it gave or raised."""
         if isinstance(answer, BaseException):
             return _short(f"last: {type(answer).__name__}: {answer}")
         said = _outcomes([*_rows(*self._kept[-1])]) if self._kept else ""
-        if answer and row > 1:
-            return f"last answers: {said}{', ' if said else ''}as they should be, but not {row} times in a row"
         return f"last answers: {said}" if said else f"last: {answer!r}"
 
 

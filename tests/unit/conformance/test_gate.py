@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Self, cast
 
 import pytest
@@ -166,11 +167,26 @@ def test_what_is_asked_outside_of_a_gate_is_not_taken_for_its_answers(monkeypatc
     assert "last: False" in str(shut(ctx, lambda: False))
 
 
-def test_a_mark_that_does_not_stay_is_no_riddle() -> None:
-    heard = Heard()
-    heard.look(lambda: heard.hear("ns/client", Batch("http://a:1/"), [TAKEN]))
-    assert heard.last(True, 2) == "last answers: 1 × status 200 of v1, as they should be, but not 2 times in a row"
-    assert Heard().last(True, 2) == "last answers: as they should be, but not 2 times in a row"
+@pytest.mark.parametrize(
+    ("looks", "opens"),
+    [
+        ([False, False, True, True], True),  # the row that has begun is let end, however late
+        ([False, False, True, False], False),
+        ([True, False, True, False], False),
+        ([True, True], True),
+        ([False, False, False, True], False),
+    ],
+)
+def test_a_row_that_has_begun_is_not_ended_by_a_slow_machine(
+    monkeypatch: pytest.MonkeyPatch, looks: list[bool], opens: bool
+) -> None:
+    """Where each look takes longer than a gate is given, as every row of two would have to begin anew."""
+    ctx = asking(monkeypatch, Answering(TAKEN))
+    monkeypatch.setattr(context, "LOOK_SECONDS", 0.0)
+    given = iter(looks)
+    with nullcontext() if opens else pytest.raises(NotInForce):
+        ctx.in_force(lambda: next(given), "the mark", successes=2, timeout=0.0)
+    assert list(given) == ([True] if looks[:3] == [False] * 3 else [])
 
 
 def test_the_table_stays_small_and_has_the_newest_answers() -> None:
