@@ -313,24 +313,15 @@ class Context:
     ) -> None:
         """Wait for an observable mark; `NotInForce` where it does not show in time: as the run's settings say.
 
-        It is looked for a few times at least: on a slow machine a single look may take all the time there is. And no
-        row that has begun ends for want of time.
+        It is looked for a few times at least: on a slow machine a single look may take all the time there is.
         """
         limit = within = LIMITS.in_force if timeout is None else timeout
         heard = self._heard = Heard()
         last: object = None
-        row = 0
-
-        def enough() -> bool:
-            nonlocal row
-            before, row = row, 0  # an exception ends the row as well
-            row = before + 1 if heard.look(probe) else 0
-            return row >= successes
-
         try:
-            while heard.looks < LOOKS or row:
+            while heard.looks < LOOKS:
                 try:
-                    eventually(enough, timeout=limit, what=what)
+                    eventually(lambda: heard.look(probe), timeout=limit, what=what, successes=successes)
                 except NotEventually as error:
                     last, limit = error.last, LOOK_SECONDS
                 else:

@@ -219,7 +219,7 @@ PLACED_BY_SERVER = ("nodeName", "priority", "preemptionPolicy", "serviceAccount"
 """Fields that the API server's own admission sets on every pod and not on a template."""
 
 
-TOKEN = "kube-api-access-"  # noqa: S105 - the name of a volume
+API_ACCESS = "kube-api-access-"
 """How the API server's admission calls the volume with a pod's token; what follows differs from pod to pod."""
 
 
@@ -227,7 +227,7 @@ def tokenless(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A pod's specification without the volume of its token, and without what mounts that."""
 
     def less(one: Mapping[str, Any], key: str) -> dict[str, Any]:
-        kept = [item for item in one.get(key) or () if not item["name"].startswith(TOKEN)]
+        kept = [item for item in one.get(key) or () if not item["name"].startswith(API_ACCESS)]
         return {name: value for name, value in one.items() if name != key} | ({key: kept} if kept else {})
 
     groups = [key for key in ("initContainers", "containers") if key in spec]

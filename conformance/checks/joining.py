@@ -23,6 +23,7 @@ from conformance.checks.injection_judges import (
     judge_job,
     judge_prepared,
 )
+from conformance.checks.mtls import GATE
 from conformance.checks.probes import Probes, is_ready, judge_probes
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload, pod_marks
@@ -36,8 +37,6 @@ __all__ = ["EXEMPT_IN", "EXEMPT_OUT", "GROUND", "in_force", "plaintext"]
 
 EXEMPT_IN, EXEMPT_OUT = 9090, 5999
 """A port of the echo that is exempt from capture on one pod, and one on which nobody listens."""
-GATE = "/gate"
-"""The path by which plaintext is asked whether a pod is strict."""
 LIVES = 15.0
 """Seconds after which a pod whose probe of liveness fails has been restarted: three times the probe's period and time
 limit, and time for the container to end."""
@@ -312,5 +311,5 @@ def probes(ctx: Context) -> Probes:
     finally:
         ctx.behave(pod, codes="")
     back = turns(ready=True)
-    ctx.watch(lambda: restarts() > 0 or ctx.now() >= since + LIVES, LIVES)
+    ctx.watch(lambda: restarts() > 0, since + LIVES - ctx.now())
     return Probes(refused, ready=True, restarts=restarts(), went_unready=went, came_back=back)

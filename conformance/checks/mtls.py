@@ -33,7 +33,7 @@ from conformance.intents import Intent, Mode, MtlsMode, MutualTls, OwnMtls
 from conformance.shut_gates import asked_anyway
 from fixtures.workloads.traffic import Batch
 
-__all__ = ["GROUND", "attempt"]
+__all__ = ["GATE", "GROUND", "attempt"]
 
 ATTEMPTS = 20
 """Connections per claim. A policy is in force or not: this is no percentage, the number only guards against a fluke."""

@@ -45,6 +45,21 @@ def test_a_failure_in_between_starts_the_row_anew():
     assert clock.now == 0.625
 
 
+def test_a_row_that_has_begun_does_not_end_for_want_of_time():
+    clock = VirtualClock()
+    looks = iter([False, True, True, False, True])
+
+    def slow():
+        clock.sleep(2.0)  # twice the time there is
+        return next(looks)
+
+    with pytest.raises(NotEventually, match="1 attempts"):
+        wait(slow, clock, successes=2)
+    assert wait(slow, clock, successes=2)
+    with pytest.raises(NotEventually, match="1 attempts"):
+        wait(slow, clock, successes=2)
+
+
 def test_says_what_was_awaited_how_long_and_the_last_error():
     clock = VirtualClock()
     with pytest.raises(NotEventually) as caught:
