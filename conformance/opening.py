@@ -16,7 +16,7 @@ from conformance.farewell import Farewell
 from conformance.limits import limit
 from conformance.planes import is_mesh
 from conformance.runner import Options
-from conformance.selection import Selection, Wish, chosen, fitting, spared
+from conformance.selection import Selection, Wish, chosen, expect_error_rate, fitting, spared
 from conformance.session import RESULTS, Session
 from conformance.settings import RunSettings, read_settings
 from conformance.usage import as_usage
@@ -47,9 +47,7 @@ def selection(config: pytest.Config) -> Selection:
                 again=again(config),
                 seed=config.getoption("mesh_seed"),
             )
-            alpha = config.getoption("mesh_alpha")
-            if not 0 < alpha <= 0.05:
-                raise UsageProblem(f"--alpha {alpha:g} is no error rate", fix="give a number above 0, at most 0.05")
+            expect_error_rate(config.getoption("mesh_alpha"))
             settings, adapter = _judged(config)
             mesh = is_mesh(adapter)
             allowed = spared(

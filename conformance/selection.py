@@ -14,8 +14,22 @@ from conformance.profiles import FULL
 from reports.choice import choose
 from reports.errors import UsageProblem
 
-__all__ = ["SPARED", "Selection", "Wish", "chosen", "excuses", "features", "fitting", "left_out", "shuffled", "spared"]
+__all__ = [
+    "SPARED",
+    "Selection",
+    "Wish",
+    "chosen",
+    "excuses",
+    "expect_error_rate",
+    "features",
+    "fitting",
+    "left_out",
+    "shuffled",
+    "spared",
+]
 
+MOST_ALPHA = 0.05
+"""The largest probability of a false alarm per check: with more, a verdict says little."""
 SPARED = "it disturbs the mesh as a whole (its control plane, its root, its mode): --disruptive allows that"
 
 
@@ -140,6 +154,12 @@ def _meant(word: str, every: Sequence[Check], known: Sequence[str]) -> list[Chec
         return named
     feature = _known(word, known, "feature, check or group")
     return [one for one in every if feature in one.proves]
+
+
+def expect_error_rate(alpha: float) -> None:
+    """`UsageProblem` for what no check can be judged with as its probability of a false alarm."""
+    if not 0 < alpha <= MOST_ALPHA:
+        raise UsageProblem(f"--alpha {alpha:g} is no error rate", fix=f"give a number above 0, at most {MOST_ALPHA:g}")
 
 
 def _known(word: str, known: Sequence[str], what: str) -> str:

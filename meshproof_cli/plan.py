@@ -15,8 +15,6 @@ __all__ = ["CLUSTERS", "NONE", "REFMESH", "Known", "Options", "Plan", "Selection
 CLUSTERS = ("embedded", "kind", "existing")
 NONE = "none"
 REFMESH = "refmesh"
-MOST_ALPHA = 0.05
-"""What the suite takes as the probability of a false alarm: with more, a verdict says little."""
 
 
 @dataclass(frozen=True)
@@ -259,10 +257,10 @@ def make_plan(options: Options, known: Known, meshes: Sequence[str], default_pro
         raise UsageProblem("--keep-cluster makes no sense for an existing cluster", fix="leave it out")
     if options.workers is not None and options.workers < 1:
         raise UsageProblem(f"--workers must be at least 1, not {options.workers}", fix="leave it out")
-    if options.alpha is not None and not 0 < options.alpha <= MOST_ALPHA:
-        raise UsageProblem(
-            f"--alpha {options.alpha:g} is no error rate", fix=f"give a number above 0, at most {MOST_ALPHA:g}"
-        )
+    if options.alpha is not None:
+        from conformance.selection import expect_error_rate  # nothing of the suite is loaded for a command's --help
+
+        expect_error_rate(options.alpha)
     selection = select(known, options.only, options.skip, options.profile, options.again)
     if options.mesh == NONE and not options.only:
         # The negative control asks whether checks can fail; without a mesh there is nothing to break or to measure.
