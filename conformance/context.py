@@ -427,14 +427,15 @@ class Context:
             best = min(best, ask(), key=lambda one: one.blur)
         return best
 
-    def counted(self, key: str, *workloads: str) -> int:
-        """How many requests with a key reached the only pods of these echo workloads, by their own counts."""
+    def counted(self, key: str, *workloads: str | Pod) -> int:
+        """How many requests with a key reached these echo pods, or the only ones of workloads, by their own counts."""
         return self.counts([key], *workloads)[0]
 
-    def counts(self, keys: Sequence[str], *workloads: str) -> list[int]:
+    def counts(self, keys: Sequence[str], *workloads: str | Pod) -> list[int]:
         """The same for each of several keys."""
         path = f"/count?key={','.join(keys)}"
-        told = [self._control(self.pod(name), ECHO_CONTROL, path)["counts"] for name in workloads]
+        pods = [self.pod(one) if isinstance(one, str) else one for one in workloads]
+        told = [self._control(pod, ECHO_CONTROL, path)["counts"] for pod in pods]
         return [sum(int(one[key]) for one in told) for key in keys]
 
     def served(self, pod: Pod) -> int:

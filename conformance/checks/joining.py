@@ -40,6 +40,9 @@ EXEMPT_IN, EXEMPT_OUT = 9090, 5999
 LIVES = 15.0
 """Seconds after which a pod whose probe of liveness fails has been restarted: three times the probe's period and time
 limit, and time for the container to end."""
+ALIVE, ASKED = "alive", 5
+"""Key of the probes of liveness, and how many of them have come by then: a kubelet that hears no answer to three stops
+asking, and restarts the container."""
 FIRST = 3
 """Pods of the Job whose applications ask at once."""
 
@@ -129,7 +132,12 @@ def _probed(space: str, image: str, own: Rendered) -> list[dict[str, Any]]:
     # The echo answers this path soundly whatever it is told: only its readiness may go when it fails. A kubelet that
     # restarts it meanwhile would hide whether readiness follows.
     container["livenessProbe"] = {
-        "httpGet": {"path": "/ready", "port": 8443, "scheme": "HTTPS"},
+        "httpGet": {
+            "path": "/ready",
+            "port": 8443,
+            "scheme": "HTTPS",
+            "httpHeaders": [{"name": "x-meshproof-key", "value": ALIVE}],
+        },
         "periodSeconds": 1,
         "timeoutSeconds": 2,
         "failureThreshold": 3,
@@ -311,5 +319,9 @@ def probes(ctx: Context) -> Probes:
     finally:
         ctx.behave(pod, codes="")
     back = turns(ready=True)
-    ctx.watch(lambda: restarts() > 0, since + LIVES - ctx.now())
+
+    def told() -> bool:
+        return restarts() > 0 or ctx.counted(ALIVE, pod) >= ASKED
+
+    ctx.watch(told, since + LIVES - ctx.now())
     return Probes(refused, ready=True, restarts=restarts(), went_unready=went, came_back=back)

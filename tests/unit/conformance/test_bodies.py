@@ -213,8 +213,17 @@ def test_inj_05_asks_for_no_probes_path_in_plaintext():
     assert urlsplit(asked[0].url).path not in {one["httpGet"]["path"] for one in probes}
 
 
-@pytest.mark.parametrize("restarts", [0, 1])
-def test_inj_05_gives_a_probe_of_liveness_the_time_to_fail(monkeypatch: pytest.MonkeyPatch, restarts: int):
+@pytest.mark.parametrize(
+    ("restarts", "asked", "takes"),
+    [
+        (0, 3, 15.0),
+        (1, 3, 8.5),
+        pytest.param(0, 5, 0.0, id="a kubelet that goes on asking is content"),
+    ],
+)
+def test_inj_05_gives_a_probe_of_liveness_the_time_to_fail(
+    monkeypatch: pytest.MonkeyPatch, restarts: int, asked: int, takes: float
+):
     """Readiness may come and go before a kubelet has asked often enough to restart a container."""
     clock = [0.0]
 
@@ -240,12 +249,14 @@ def test_inj_05_gives_a_probe_of_liveness_the_time_to_fail(monkeypatch: pytest.M
         kube=SimpleNamespace(apply=lambda *_: None, get=lambda *_: pod()),
         now=lambda: clock[0],
         behave=lambda *_, **__: None,
+        counted=lambda *_: asked,
         until=lambda *_: None,
         watch=watch,
     )
     monkeypatch.setattr(joining, "plaintext", lambda *_: Tries("plaintext", 5, 0, {"reset": 5}))
     monkeypatch.setattr(joining, "_ready_or_late", lambda *_: (pod(), ""))
     assert joining.probes(cast("Context", ctx)).restarts == restarts
+    assert clock[0] == takes
 
 
 @pytest.mark.parametrize(("kind", "status"), [("livenessProbe", 200), ("readinessProbe", 503)])

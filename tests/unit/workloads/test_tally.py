@@ -61,6 +61,18 @@ def test_the_first_fail_and_later_ones_do_not(client, echo, protocol):
     assert unkeyed.status == 400
 
 
+def test_probes_with_a_key_are_counted_and_are_no_arrivals(client, echo):
+    """What a kubelet asks is none of the traffic that is judged; that it was asked at all may be."""
+    control = Control.of_address("127.0.0.1", echo.control)
+    before = control.order("GET", "/behaviour")["served"]
+    url = f"http://127.0.0.1:{echo.http}/ready"
+    found = client.batch(Batch(url=url, count=3, headers={"x-meshproof-key": "probe"}))
+    assert [one.status for one in found] == [200] * 3
+    assert control.order("GET", "/count?key=probe")["counts"] == {"probe": 3}
+    assert control.order("GET", "/behaviour")["served"] == before
+    control.close()
+
+
 def test_the_oldest_arrivals_are_forgotten_and_the_reach_says_so(monkeypatch):
     monkeypatch.setattr("fixtures.workloads.pod.tally.MAX_ARRIVALS", 2)
     clock = iter([0.0, 1.0, 2.0, 3.0, 5.0])  # made, three requests, asked
