@@ -1,17 +1,20 @@
-"""VirtualServices that are known ahead of the subsets that they name. Pure but for the clock.
+"""Routes that are known ahead of the subsets and Services that they name. Pure but for the clock.
 
 The API server tells of each kind of object on a watch of its own, and one may overtake the other: a VirtualService that
-was written after its DestinationRule may be known before it. In force at once, it would send requests to a cluster that
-no proxy has. So it waits for a moment, as it was before.
+was written after its DestinationRule may be known before it, an HTTPRoute before its Service. In force at once, it
+would send requests to a cluster that no proxy has. So it waits for a moment, as it was before.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
+from refmesh.api.gateway_route import GatewayRoute
 from refmesh.api.hostnames import covers
 from refmesh.api.routing import Destination
 from refmesh.api.virtual_service import VirtualService
@@ -21,7 +24,10 @@ __all__ = ["LONGEST_SECONDS", "Forerunners"]
 
 LONGEST_SECONDS = 1.0
 """How long one waits for what it names. Watches are late by a tenth of that, on a busy machine; who names what nobody
-ever writes is answered 503, as Istio has it, from then on."""
+ever writes is answered 503 or 500, as Istio and Gateway API have it, from then on."""
+
+_TABLES = ("virtual_services", "http_routes", "grpc_routes", "tls_routes", "tcp_routes")
+"""The tables of a snapshot that hold routes."""
 
 
 class Forerunners:
@@ -30,34 +36,43 @@ class Forerunners:
     def __init__(self, seconds: float = LONGEST_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._written: Mapping[Key, VirtualService] | None = None
-        """As they were written, at the last snapshot; None before the first."""
-        self._in_force: Mapping[Key, VirtualService] = {}
+        self._written: Mapping[str, Mapping[Key, Any]] | None = None
+        """The tables as they were written, at the last snapshot; None before the first."""
+        self._in_force: Mapping[str, Mapping[Key, Any]] = {}
         """As they were let through."""
-        self._ends: dict[Key, float] = {}
-        """When each that waits is let through whatever is there."""
+        self._ends: dict[tuple[str, Key], float] = {}
+        """When each that waits is let through whatever is there, by its table and key."""
 
     def held_back(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with those that wait as they were before. Call it with every snapshot, in order.
 
         The first one is complete: every kind was listed for it.
         """
-        now, written, last = self._clock(), snapshot.virtual_services, self._written
+        now, last = self._clock(), self._written
+        written = {table: getattr(snapshot, table) for table in _TABLES}
         asked = set(self._ends)
-        if last is not None and last is not written:
-            asked |= {key for key, item in written.items() if item is not last.get(key)}
-        known = _known(snapshot) if asked else {}
-        ends = {key: self._ends.get(key, now + self._seconds) for key in asked if _lacks(known, written.get(key))}
+        if last is not None:
+            asked |= {(table, key) for table in _TABLES for key in _changed(written[table], last[table])}
+        named = _Named(snapshot)
+        ends = {
+            (table, key): self._ends.get((table, key), now + self._seconds)
+            for table, key in asked
+            if named.lacking(written[table].get(key))
+        }
         self._ends = {key: end for key, end in ends.items() if end > now}
-        self._written, before = written, self._in_force
-        if not self._ends:
-            self._in_force = written
-            return snapshot
-        waiting = {key: before.get(key) for key in self._ends}
+        before, self._written = self._in_force, written
+        self._in_force = {table: self._let_through(table, written[table], before.get(table, {})) for table in _TABLES}
+        other: dict[str, Any] = {table: items for table, items in self._in_force.items() if items is not written[table]}
+        return replace(snapshot, **other) if other else snapshot
+
+    def _let_through(self, table: str, written: Mapping[Key, Any], before: Mapping[Key, Any]) -> Mapping[Key, Any]:
+        """A table with those that wait as they were."""
+        waiting = {key: before.get(key) for of, key in self._ends if of == table}
+        if not waiting:
+            return written
         found = {key: item for key, now_or_before in written.items() if (item := waiting.get(key, now_or_before))}
         # Whoever wants to know whether a table has changed asks whether it is another one.
-        self._in_force = before if before == found else MappingProxyType(found)
-        return replace(snapshot, virtual_services=self._in_force)
+        return before if before == found else MappingProxyType(found)
 
     @property
     def seconds_left(self) -> float | None:
@@ -65,22 +80,42 @@ class Forerunners:
         return max(0.0, min(self._ends.values()) - self._clock()) if self._ends else None
 
 
-def _known(snapshot: Snapshot) -> dict[str, set[str]]:
-    """The subsets of every host and wildcard, whoever their DestinationRule is for."""
-    found: dict[str, set[str]] = {}
-    for rule in snapshot.destination_rules.values():
-        found.setdefault(rule.host, set()).update(one.name for one in rule.subsets)
-    return found
+def _changed(written: Mapping[Key, Any], last: Mapping[Key, Any]) -> Iterator[Key]:
+    """The keys of the items that are new or others. A table that did not change is the same one."""
+    if written is not last:
+        yield from (key for key, item in written.items() if item is not last.get(key))
 
 
-def _lacks(known: Mapping[str, set[str]], item: VirtualService | None) -> bool:
-    """Whether it names a subset that there is not."""
-    named = {(one.host, one.subset) for one in _destinations(item) if one.subset} if item is not None else set()
-    return any(
-        subset not in known.get(host, ())
-        and not any(covers(wider, host) and subset in known[wider] for wider in known if wider.startswith("*"))
-        for host, subset in named
-    )
+@dataclass(frozen=True)
+class _Named:
+    """What routes may name."""
+
+    snapshot: Snapshot
+
+    def lacking(self, item: VirtualService | GatewayRoute | None) -> bool:
+        """Whether it names what there is not."""
+        if isinstance(item, VirtualService):
+            named = {(one.host, one.subset) for one in _destinations(item) if one.subset}
+            return not all(self._subset(*one) for one in named)
+        return item is not None and not all(map(self._service, _backends(item)))
+
+    @cached_property
+    def _subsets(self) -> Mapping[str, set[str]]:
+        """The subsets of every host and wildcard, whoever their DestinationRule is for."""
+        found: dict[str, set[str]] = {}
+        for rule in self.snapshot.destination_rules.values():
+            found.setdefault(rule.host, set()).update(one.name for one in rule.subsets)
+        return found
+
+    def _subset(self, host: str, subset: str) -> bool:
+        known = self._subsets
+        return subset in known.get(host, ()) or any(
+            covers(wider, host) and subset in known[wider] for wider in known if wider.startswith("*")
+        )
+
+    def _service(self, one: Destination) -> bool:
+        name, namespace, *_ = one.host.split(".")
+        return (namespace, name) in self.snapshot.services
 
 
 def _destinations(item: VirtualService) -> Iterator[Destination]:
@@ -88,3 +123,9 @@ def _destinations(item: VirtualService) -> Iterator[Destination]:
         yield from rule.destinations
     for stream in item.streams:
         yield from stream.destinations
+
+
+def _backends(item: GatewayRoute) -> Iterator[Destination]:
+    """Those that may be right: what can be right in no cluster waits for nothing."""
+    for rule in item.rules:
+        yield from (one for one in rule.destinations if not one.invalid)

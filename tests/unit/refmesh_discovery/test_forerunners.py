@@ -1,15 +1,16 @@
-"""A VirtualService that is known before the subsets that it names: requests never meet a cluster that is on its way."""
+"""Routes that are known before what they name: requests never meet a cluster that is on its way."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.config.forerunners import LONGEST_SECONDS, Forerunners
 from refmesh.config.model import Snapshot
-from refmesh.config.store import Store
+from refmesh.config.store import Store, table_of
 from tests.unit.refmesh_discovery.helpers import policy, service
 
 ROUTE, RULE = ("shop", "echo"), ("shop", "versions")
@@ -149,3 +150,39 @@ def test_in_any_order_no_new_route_is_ahead_of_its_subsets_and_in_the_end_all_is
         before = found
     mesh.now += LONGEST_SECONDS
     assert mesh.snapshot().virtual_services == mesh.store.snapshot().virtual_services
+
+
+def _gateway_api(kind: str, *backends: dict[str, Any]) -> dict[str, Any]:
+    """A route of the Service `echo`, at a Gateway too where its kind has no other parents."""
+    parents = [{"group": "", "kind": "Service", "name": "echo"}, {"name": "front"}]
+    names = {"hostnames": ["echo.example.com"]} if kind == "TLSRoute" else {}
+    return policy("echo", {"parentRefs": parents, "rules": [{"backendRefs": list(backends)}]} | names)
+
+
+@pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute"])
+def test_a_route_of_gateway_api_that_comes_first_waits_for_its_services_as_it_was(kind: str) -> None:
+    mesh = Mesh()
+
+    def in_force() -> list[str]:
+        item = table_of(mesh.snapshot(), kind).get(ROUTE)
+        return [] if item is None else [one.host.split(".")[0] for rule in item.rules for one in rule.destinations]
+
+    mesh.store.put(kind, _gateway_api(kind, {"name": "echo", "port": 80}))
+    assert in_force() == ["echo"]
+    mesh.store.put(kind, _gateway_api(kind, {"name": "echo", "port": 80}, {"name": "echo-v2", "port": 80}))
+    assert in_force() == ["echo"]
+    mesh.now = 0.1
+    mesh.store.put("Service", service("echo-v2"))
+    assert in_force() == ["echo", "echo-v2"]
+    mesh.store.put(kind, _gateway_api(kind, {"name": "nowhere", "port": 80}))
+    assert in_force() == ["echo", "echo-v2"]
+    mesh.now += LONGEST_SECONDS
+    assert in_force() == ["nowhere"]
+
+
+def test_what_can_be_right_in_no_cluster_waits_for_nothing() -> None:
+    mesh = Mesh()
+    bucket = {"group": "storage.example.com", "kind": "Bucket", "name": "pictures", "port": 80}
+    mesh.store.put("HTTPRoute", _gateway_api("HTTPRoute", bucket))
+    assert ROUTE in mesh.snapshot().http_routes
+    assert mesh.forerunners.seconds_left is None
