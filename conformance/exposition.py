@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.error import HTTPError, URLError
 
@@ -14,7 +14,7 @@ from fixtures.kube import Kube
 from fixtures.proxies import open_here
 from fixtures.workloads.traffic import Batch
 
-__all__ = ["Counter", "counters", "over_network", "parse", "series", "total"]
+__all__ = ["Counter", "counters", "counters_once", "over_network", "parse", "series", "total"]
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,28 @@ def parse(text: str, name: str) -> tuple[Counter, ...]:
     )
 
 
-def counters(ctx: Context, pod: Pod, exposition: Exposition) -> tuple[Counter, ...]:
-    """What a pod's proxy has counted so far; nothing where nobody answers."""
-    return series(ctx.kube, pod.namespace, pod.name, exposition.port, exposition.path, exposition.requests) or ()
+def counters(ctx: Context, pod: Pod, exposition: Exposition) -> tuple[Counter, ...] | None:
+    """What a pod's proxy has counted so far; None where nobody answers."""
+    return series(ctx.kube, pod.namespace, pod.name, exposition.port, exposition.path, exposition.requests)
+
+
+def counters_once(
+    ctx: Context, pod: Pod, exposition: Exposition, complete: Callable[[tuple[Counter, ...]], bool]
+) -> tuple[Counter, ...] | None:
+    """What a pod's proxy has counted once that is complete, or what it last told; None where nobody ever answered.
+
+    On a busy machine one answer may take all the time that a call has: that is no count of nothing.
+    """
+    told: tuple[Counter, ...] | None = None
+
+    def over() -> bool:
+        nonlocal told
+        found = counters(ctx, pod, exposition)
+        told = told if found is None else found
+        return found is not None and complete(found)
+
+    ctx.watch(over, LIMITS.in_force + LIMITS.control)
+    return told
 
 
 def series(kube: Kube, namespace: str, pod: str, port: int, path: str, name: str) -> tuple[Counter, ...] | None:
@@ -67,6 +86,6 @@ def over_network(ctx: Context, pod: Pod, exposition: Exposition) -> str:
     return str(record.error or record.status)
 
 
-def total(series: tuple[Counter, ...], labels: Mapping[str, str]) -> float:
+def total(series: Iterable[Counter], labels: Mapping[str, str]) -> float:
     """The sum of the series with these labels."""
     return sum(one.value for one in series if one.has(labels))

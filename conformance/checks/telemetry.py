@@ -22,7 +22,7 @@ from conformance.checks.telemetry_judges import (
     refused,
 )
 from conformance.context import LIMITS, Context, NotExpressible
-from conformance.exposition import counters, over_network, total
+from conformance.exposition import counters_once, over_network, total
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Mode, MtlsMode, RequestMetrics
 from fixtures.workloads.traffic import Batch
@@ -91,23 +91,17 @@ def counted(ctx: Context) -> Counted:
     server = ctx.pod("server")
     last = {exposition.code: str(LAST), exposition.service: service}
 
-    def complete() -> bool:
-        arrived = total(counters(ctx, server, exposition), {**exposition.at_server, **last}) >= len(PLAN)
-        return arrived and all(
-            total(counters(ctx, ctx.pod(client), exposition), {**exposition.at_client, **last}) >= 1 for client in PLAN
-        )
-
-    ctx.watch(complete, LIMITS.in_force)
-    return Counted(
-        exposition,
-        service,
-        sent,
-        failures,
-        identities,
-        over_network(ctx, server, exposition),
-        counters(ctx, server, exposition),
-        {client: counters(ctx, ctx.pod(client), exposition) for client in PLAN},
+    at_server = counters_once(
+        ctx, server, exposition, lambda found: total(found, {**exposition.at_server, **last}) >= len(PLAN)
     )
+    at_clients = {
+        client: counters_once(
+            ctx, ctx.pod(client), exposition, lambda found: total(found, {**exposition.at_client, **last}) >= 1
+        )
+        for client in PLAN
+    }
+    network = over_network(ctx, server, exposition)
+    return Counted(exposition, service, sent, failures, identities, network, at_server, at_clients)
 
 
 @check(
@@ -184,12 +178,5 @@ def strict_scrape(ctx: Context) -> Scraped:
     records = ctx.client().batch(Batch(url=url, count=10, timeout=LIMITS.request, fields=("pod",)))
     sent = sum(record.status == 200 and record.reply is not None for record in records)
     wanted = {**exposition.at_server, exposition.service: service}
-    ctx.watch(lambda: total(counters(ctx, server, exposition), wanted) >= sent, LIMITS.in_force)
-    return Scraped(
-        exposition,
-        service,
-        sent,
-        plaintext(),
-        over_network(ctx, server, exposition),
-        counters(ctx, server, exposition),
-    )
+    at_server = counters_once(ctx, server, exposition, lambda found: total(found, wanted) >= sent)
+    return Scraped(exposition, service, sent, plaintext(), over_network(ctx, server, exposition), at_server)

@@ -30,8 +30,10 @@ class Counted:
     """By client: its identity as the mesh declares it."""
     network: str
     """How a scrape of the server's pod from outside of the mesh ended."""
-    at_server: tuple[Counter, ...] = ()
-    at_clients: Mapping[str, tuple[Counter, ...]] | None = None
+    at_server: tuple[Counter, ...] | None = ()
+    """None where nobody answered."""
+    at_clients: Mapping[str, tuple[Counter, ...] | None] | None = None
+    """The same by client."""
 
     @property
     def codes(self) -> dict[str, int]:
@@ -46,14 +48,14 @@ class Counted:
         if self.exposition is None:
             return ()
         wanted = {**self.exposition.at_server, self.exposition.service: self.service}
-        return tuple(one for one in self.at_server if one.has(wanted))
+        return tuple(one for one in self.at_server or () if one.has(wanted))
 
     def client_side(self, client: str) -> tuple[Counter, ...]:
         """What a client's proxy counted for the service."""
         if self.exposition is None or self.at_clients is None:
             return ()
         wanted = {**self.exposition.at_client, self.exposition.service: self.service}
-        return tuple(one for one in self.at_clients.get(client, ()) if one.has(wanted))
+        return tuple(one for one in self.at_clients.get(client) or () if one.has(wanted))
 
     @property
     def evidence(self) -> Evidence:
@@ -87,6 +89,12 @@ class Counted:
             return failed("the mesh tells nobody what its proxies count", self.evidence)
         return self.exposition
 
+    def not_read(self) -> Judgement | None:
+        """Why nothing can be judged by what proxies counted; None where all of them told it."""
+        read = {"the server": self.at_server, **(self.at_clients or {})}
+        silent = ", ".join(name for name, found in read.items() if found is None)
+        return inconclusive(f"what the proxy of {silent} counts could not be read", self.evidence) if silent else None
+
 
 def judge_reachable(history: Counted) -> Judgement:
     """A scrape from outside of the mesh is answered, and has the requests."""
@@ -96,6 +104,8 @@ def judge_reachable(history: Counted) -> Judgement:
         return inconclusive("a scrape of the server's pod ran into a timeout", history.evidence)
     if history.network != "200":
         return failed(f"a scrape of the server's pod ended in {history.network}", history.evidence)
+    if unread := history.not_read():
+        return unread
     if not history.server_side():
         return failed(f"the server's proxy has no count for {history.service}", history.evidence)
     silent = [client for client in history.sent if not history.client_side(client)]
@@ -109,6 +119,8 @@ def judge_counts(history: Counted) -> Judgement:
     if isinstance(unsound := history.basis(), Judgement):
         return unsound
     assert history.exposition is not None
+    if unread := history.not_read():
+        return unread
     code = history.exposition.code
     wrong = []
     for status, count in history.codes.items():
@@ -134,6 +146,8 @@ def judge_sources(history: Counted) -> Judgement:
         return unsound
     exposition = history.exposition
     assert exposition is not None
+    if unread := history.not_read():
+        return unread
     wrong = []
     for client, by_code in history.sent.items():
         own = tuple(one for one in history.server_side() if one.of(exposition.source) == client)
@@ -164,7 +178,8 @@ class Scraped:
     """How plaintext requests to the application ended, with counts."""
     network: str
     """How a scrape from outside of the mesh ended."""
-    at_server: tuple[Counter, ...] = ()
+    at_server: tuple[Counter, ...] | None = ()
+    """None where nobody answered."""
 
     @property
     def evidence(self) -> Evidence:
@@ -196,6 +211,8 @@ def judge_strict_scrape(history: Scraped) -> Judgement:
         return inconclusive("a scrape ran into a timeout", history.evidence)
     if history.network != "200":
         return failed(f"a scrape ended in {history.network}", history.evidence)
+    if history.at_server is None:
+        return inconclusive("what the server's proxy counts could not be read", history.evidence)
     wanted = {**history.exposition.at_server, history.exposition.service: history.service}
     found = total(history.at_server, wanted)
     if found < history.sent:

@@ -12,7 +12,7 @@ from conformance.catalogue import check
 from conformance.checks.circuit import CONNECTIONS, FAULTY, GROUND, PENDING, REQUESTS
 from conformance.checks.limits import Burst
 from conformance.context import LIMITS, Context
-from conformance.exposition import Counter, counters, total
+from conformance.exposition import Counter, counters_once, total
 from conformance.intents import ConnectionLimit, RequestMetrics
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Batch
@@ -33,17 +33,17 @@ class Tripped:
     """Full name."""
     calm: Burst
     crowd: Burst
-    before: tuple[Counter, ...] = ()
-    """Read after the single requests."""
-    after: tuple[Counter, ...] = ()
-    """Read after the crowd."""
+    before: tuple[Counter, ...] | None = ()
+    """Read after the single requests; None where nobody answered."""
+    after: tuple[Counter, ...] | None = ()
+    """Read after the crowd; None where nobody answered."""
 
-    def marked(self, series: tuple[Counter, ...]) -> float:
+    def marked(self, series: tuple[Counter, ...] | None) -> float:
         """How many requests to the service the proxy counted as refused by the cap."""
         if self.exposition is None:
             return 0.0
         wanted = {**self.exposition.at_client, **self.exposition.overflow, self.exposition.service: self.service}
-        return total(series, wanted)
+        return total(series or (), wanted)
 
     @property
     def evidence(self) -> Evidence:
@@ -70,6 +70,8 @@ def judge_tripped(history: Tripped) -> Judgement:
     if unserved or history.crowd.others or not refused:
         why = f"{unserved} single requests were not served, {refused} of a crowd were refused by 503"
         return inconclusive(f"{why}: nothing to count", evidence)
+    if history.before is None or history.after is None:
+        return inconclusive("what the client's proxy counts could not be read", evidence)
     early = history.marked(history.before)
     counted = history.marked(history.after) - early
     if early:
@@ -98,7 +100,7 @@ def tripped(ctx: Context) -> Tripped:
     client, pod = ctx.client(), ctx.pod("client")
     calm = Batch(url=ctx.url("tripped"), count=10, timeout=LIMITS.request, fields=("pod",))
     within = Burst.of(client.batch(calm))
-    before = counters(ctx, pod, exposition) if exposition else ()
+    before = counters_once(ctx, pod, exposition, lambda _: True) if exposition else ()
     crowd = Burst.of(
         client.batch(
             Batch(
@@ -114,11 +116,5 @@ def tripped(ctx: Context) -> Tripped:
     history = Tripped(exposition, service, within, crowd, before)
     if exposition is None:
         return history
-    seen = [before]
-
-    def complete() -> bool:
-        seen.append(counters(ctx, pod, exposition))
-        return history.marked(seen[-1]) >= len(crowd.refusals)
-
-    ctx.watch(complete, LIMITS.in_force)
-    return replace(history, after=seen[-1])
+    after = counters_once(ctx, pod, exposition, lambda found: history.marked(found) >= len(crowd.refusals))
+    return replace(history, after=after)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from conformance import exposition
 from conformance.adapters import load
 from conformance.adapters.istio_api.telemetry import EXPOSITION
 from conformance.checks import telemetry
@@ -18,8 +19,8 @@ from conformance.checks.telemetry_judges import (
     judge_sources,
     judge_strict_scrape,
 )
-from conformance.context import Context, Pod
-from conformance.exposition import Counter, parse, total
+from conformance.context import LIMITS, Context, Pod
+from conformance.exposition import Counter, counters_once, parse, total
 from conformance.histories import decode, encode
 from conformance.intents import Intent, RequestMetrics
 from fixtures.workloads.traffic import Batch, Record
@@ -72,9 +73,9 @@ def test_a_mesh_without_metrics_fails_and_failed_traffic_proves_nothing(judge: o
 def test_a_count_that_is_off_by_one_fails() -> None:
     sound = history()
     assert judge_counts(history(times=2)).verdict is Verdict.FAIL
-    one_more = (*sound.at_server, series("destination", "client", "200", 1))
+    one_more = (*(sound.at_server or ()), series("destination", "client", "200", 1))
     assert judge_counts(replace(sound, at_server=one_more)).verdict is Verdict.FAIL
-    stray = (*sound.at_server, series("destination", "client", "503", 1))
+    stray = (*(sound.at_server or ()), series("destination", "client", "503", 1))
     assert "status 503" in judge_counts(replace(sound, at_server=stray)).reason
 
 
@@ -86,7 +87,7 @@ def test_a_wrong_name_or_identity_fails() -> None:
 def test_another_services_requests_do_not_count() -> None:
     other = Counter((("destination_service", "other"), ("reporter", "destination"), ("response_code", "200")), 9)
     sound = history()
-    assert judge_counts(replace(sound, at_server=(*sound.at_server, other))).verdict is Verdict.PASS
+    assert judge_counts(replace(sound, at_server=(*(sound.at_server or ()), other))).verdict is Verdict.PASS
 
 
 def test_a_scrape_that_is_refused_or_empty_fails() -> None:
@@ -94,6 +95,51 @@ def test_a_scrape_that_is_refused_or_empty_fails() -> None:
     assert judge_reachable(replace(history(), network="timeout")).verdict is Verdict.INCONCLUSIVE
     assert judge_reachable(replace(history(), at_server=())).verdict is Verdict.FAIL
     assert judge_reachable(replace(history(), at_clients={})).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_counters_that_could_not_be_read_count_nothing_and_prove_nothing(judge: object) -> None:
+    sound = history()
+    found = judge(replace(sound, at_server=None))  # type: ignore[operator]
+    assert (found.verdict, found.reason) == (
+        Verdict.INCONCLUSIVE,
+        "what the proxy of the server counts could not be read",
+    )
+    clients = {**(sound.at_clients or {}), "second": None}
+    found = judge(replace(sound, at_clients=clients))  # type: ignore[operator]
+    assert (found.verdict, "second" in found.reason) == (Verdict.INCONCLUSIVE, True)
+    assert decode(encode(replace(sound, at_clients=clients))) == replace(sound, at_clients=clients)
+
+
+class _Proxy:
+    """Tells what it counts when it is asked, as a script has it."""
+
+    def __init__(self, *told: tuple[Counter, ...] | None) -> None:
+        self.told = list(told)
+
+    def watch(self, probe: Callable[[], bool], timeout: float) -> None:
+        assert timeout > LIMITS.control, "one call that is late may not take all the time"
+        while self.told and not probe():
+            pass
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        pytest.param([(1,), None, (3,)], (3,), id="a call that was not answered is none that counted nothing"),
+        pytest.param([(1,), (2,), None], (2,), id="what was told last is kept"),
+        pytest.param([None, None], None, id="nobody ever answered"),
+        pytest.param([(3,), (4,)], (3,), id="read once it is complete, and no more"),
+    ],
+)
+def test_counters_are_read_until_they_are_complete(
+    monkeypatch: pytest.MonkeyPatch, told: Any, wanted: tuple[int, ...] | None
+) -> None:
+    proxy = _Proxy(*(one and tuple(Counter((), count) for count in one) for one in told))
+    monkeypatch.setattr(exposition, "counters", lambda *_: proxy.told.pop(0))
+    pod = Pod("client", "in", "10.0.0.9", {})
+    found = counters_once(cast("Context", proxy), pod, EXPOSITION, lambda counts: total(counts, {}) >= 3)
+    assert found == (None if wanted is None else tuple(Counter((), count) for count in wanted))
 
 
 def test_a_strict_scrape_needs_refusal_and_requests() -> None:
@@ -106,6 +152,7 @@ def test_a_strict_scrape_needs_refusal_and_requests() -> None:
     assert judge_strict_scrape(replace(good, network="reset")).verdict is Verdict.FAIL
     assert judge_strict_scrape(replace(good, network="timeout")).verdict is Verdict.INCONCLUSIVE
     assert judge_strict_scrape(replace(good, at_server=())).verdict is Verdict.FAIL
+    assert judge_strict_scrape(replace(good, at_server=None)).verdict is Verdict.INCONCLUSIVE
     assert judge_strict_scrape(replace(good, exposition=None)).verdict is Verdict.FAIL
 
 
@@ -153,7 +200,7 @@ class _Strict:
 
 
 def test_tel_06_takes_a_request_that_is_late_for_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "counters", lambda *_: ())
+    monkeypatch.setattr(telemetry, "counters_once", lambda *_: ())
     ctx = _Strict()
     found = telemetry.strict_scrape(cast("Context", ctx))
     assert (found.ends, found.network, len(ctx.looks)) == ({"reset": 4}, "200", 5)

@@ -48,6 +48,8 @@ def test_as_many_as_were_refused_pass() -> None:
         ({"after": (series(13, reporter="destination"),)}, Verdict.FAIL),
         ({"after": (series(13, service="other.space.svc.cluster.local"),)}, Verdict.FAIL),
         ({"before": (series(1),), "after": (series(14),)}, Verdict.FAIL),
+        pytest.param({"after": None}, Verdict.INCONCLUSIVE, id="not read after the crowd"),
+        pytest.param({"before": None}, Verdict.INCONCLUSIVE, id="not read before it"),
         ({"crowd": Burst((SERVED,) * 16)}, Verdict.INCONCLUSIVE),
         ({"calm": Burst((SERVED,) * 9 + (REFUSED,))}, Verdict.INCONCLUSIVE),
         ({"crowd": Burst(((1.0, None, "reset", False),) * 16)}, Verdict.INCONCLUSIVE),
