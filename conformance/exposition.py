@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from urllib.error import HTTPError, URLError
+from http.client import HTTPException
+from urllib.error import URLError
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -75,7 +76,7 @@ def series(kube: Kube, namespace: str, pod: str, port: int, path: str, name: str
         try:
             with open_here(f"http://{host}:{local}{path}", LIMITS.control) as reply:
                 return parse(reply.read().decode("utf-8", "replace"), name)
-        except (HTTPError, URLError, OSError, ValueError):
+        except (URLError, OSError, HTTPException, ValueError):
             return None
 
 
