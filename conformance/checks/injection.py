@@ -29,7 +29,7 @@ __all__ = ["GROUND", "judge_injected", "judge_left_alone", "judge_untouched"]
 GROUND = place(
     Ground(
         name="inj",
-        order=6,
+        order=5,
         places=(Place("in", meshed=True), Place("out")),
         workloads=(
             Workload("server", "in"),

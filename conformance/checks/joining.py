@@ -54,7 +54,7 @@ def _strict(spaces: Mapping[str, str]) -> tuple[MtlsMode, ...]:
 GROUND = place(
     Ground(
         name="join",
-        order=5,
+        order=6,
         places=(Place("strict", meshed=True), Place("lax", meshed=True), Place("out")),
         workloads=(
             Workload("client", "strict", kind="client"),
