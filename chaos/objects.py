@@ -151,10 +151,11 @@ def _pod(
 
 
 def service(name: str, namespace: str, app: str, protocol: str, port: int, target: int) -> Manifest:
-    """A service with one port, named by its protocol as meshes expect it."""
+    """A service with one port, which says its protocol as meshes expect it: some go by the name, some by the field."""
+    said = {"name": protocol, "appProtocol": protocol, "port": port, "targetPort": target}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"selector": {"app": app}, "ports": [{"name": protocol, "port": port, "targetPort": target}]},
+        "spec": {"selector": {"app": app}, "ports": [said]},
     }
