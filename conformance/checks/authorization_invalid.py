@@ -52,6 +52,6 @@ def unreadable(ctx: Context) -> Unreadable:
     try:
         return Unreadable("", proven(ctx, policy, asks=asks))
     except ApiProblem as problem:
-        if problem.status in {400, 403, 422}:
+        if problem.denied:
             return Unreadable(problem.message or problem.problem, Access(()))
         raise

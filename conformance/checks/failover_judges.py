@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.checks.ejection import Answer
-from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.model import Judgement, failed, inconclusive, passed, proven
 from conformance.pulse import excused
 from reports.model import Evidence
 
@@ -99,8 +99,10 @@ def _failover(history: Failover) -> Judgement:
         return failed(f"{len(strange)} requests were answered by pods of neither zone, the first by {strange[0].pod}",
                       history.evidence)  # fmt: skip
     if away := [one for one in before if one.pod in history.far]:
-        return failed(f"{len(away)} of {len(before)} requests left the client's zone though its hosts were sound",
-                      history.evidence)  # fmt: skip
+        # Where every host answers, nothing that is slow makes one of another zone the next.
+        judgement = failed if any(map(wrong, before)) else proven
+        return judgement(f"{len(away)} of {len(before)} requests left the client's zone though its hosts were sound",
+                         history.evidence)  # fmt: skip
     if astray := [one for one in meanwhile if one.pod in history.near]:
         return failed(f"{len(astray)} of {len(meanwhile)} requests went to ejected hosts of the client's zone",
                       history.evidence)  # fmt: skip

@@ -257,7 +257,9 @@ def unknown_filter(ctx: Context) -> Unknown:
     try:
         STANDING.stood(ctx, "odd")
     except ApiProblem as problem:
-        return Unknown(problem.message or problem.problem, (), in_force=False, answers=())
+        if problem.denied:
+            return Unknown(problem.message or problem.problem, (), in_force=False, answers=())
+        raise
     said = _said(ctx, "odd", lambda found: bool(denials(found)))
     try:
         STANDING.hold(ctx, "odd")

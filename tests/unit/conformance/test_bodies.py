@@ -14,7 +14,7 @@ import pytest
 
 from conformance.adapters import Rendered, load
 from conformance.certificates import token_for
-from conformance.checks import circuit, joining, peers, routing, routing_copies
+from conformance.checks import circuit, joining, peers, routing, routing_copies, routing_status
 from conformance.checks.admission import kept
 from conformance.checks.authority import look
 from conformance.checks.balancing import _scale
@@ -32,6 +32,7 @@ from conformance.context import Context, NotExpressible, Pod
 from conformance.forgery import forge
 from conformance.intents import Mode, MtlsMode
 from conformance.pulse import STEADY, Pulse
+from fixtures.kube import ApiProblem
 from fixtures.workloads.pod.answers import Identity, Request, Wish
 from fixtures.workloads.pod.echo import Echo
 from fixtures.workloads.traffic import Batch, Record
@@ -425,3 +426,18 @@ def test_lb_04_begins_with_two_hosts_whatever_lb_05_left() -> None:
     ctx = _Pods(pods=3)
     _scale(cast("Context", ctx), 2)
     assert (ctx.pods, ctx.named) == (2, 2)
+
+
+@pytest.mark.parametrize(("status", "denied"), [(400, True), (422, True), (500, False), (429, False), (0, False)])
+def test_rt_12_takes_a_server_in_trouble_for_no_refusal(
+    monkeypatch: pytest.MonkeyPatch, status: int, denied: bool
+) -> None:
+    """A webhook that does not answer is a 500: nobody has looked at the filter."""
+
+    def stood(*_: object) -> None:
+        raise ApiProblem("no", status=status, message="no such filter")
+
+    monkeypatch.setattr(routing_status, "STANDING", SimpleNamespace(stood=stood))
+    ends = contextlib.nullcontext() if denied else pytest.raises(ApiProblem)
+    with ends:
+        assert routing_status.unknown_filter(cast("Context", None)).refused == "no such filter"

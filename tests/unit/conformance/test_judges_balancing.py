@@ -193,6 +193,7 @@ def of_others(history, begin, end, pod="z"):
         (replace(FAILOVER, far=()), OPEN),
         (replace(zoned("a", "d", taken=11.5), stall=0.4), FAIL),
         (replace(zoned("a", "d", taken=11.5), stall=0.8), OPEN),  # the machine stood still
+        (replace(zoned("any", "any"), stall=0.8), FAIL),  # which takes no request to another zone
     ],
 )
 def test_others_stand_in_and_no_longer(history, verdict):
