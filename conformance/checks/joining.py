@@ -1,4 +1,4 @@
-"""INJ-05 to INJ-08: a pod's life in the mesh from its first moment: first requests, init containers, probes, its end.
+"""INJ-06 to INJ-08: a pod's life in the mesh from its first moment: first requests, init containers, its end.
 
 Everything happens in a namespace that is strict from the start: what goes past the proxy is not answered there. What
 starts in the mesh is created when the server is known to be in force: the Jobs together, for those who look at them.
@@ -6,12 +6,10 @@ starts in the mesh is created when the server is known to be in force: the Jobs 
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.adapters import Rendered
 from conformance.catalogue import check, place
 from conformance.checks.capture_judges import Tries
 from conformance.checks.injection import changes_pods
@@ -24,25 +22,16 @@ from conformance.checks.injection_judges import (
     judge_prepared,
 )
 from conformance.checks.mtls import GATE
-from conformance.checks.probes import Probes, is_ready, judge_probes
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload, pod_marks
 from conformance.intents import Mode, MtlsMode
-from conformance.late_pods import has_run, waiting
-from fixtures.kube import NotEventually
-from fixtures.workloads.manifests import echo_deployment, knock_job
+from fixtures.workloads.manifests import knock_job
 from fixtures.workloads.traffic import Batch
 
 __all__ = ["EXEMPT_IN", "EXEMPT_OUT", "GROUND", "in_force", "plaintext"]
 
 EXEMPT_IN, EXEMPT_OUT = 9090, 5999
 """A port of the echo that is exempt from capture on one pod, and one on which nobody listens."""
-LIVES = 15.0
-"""Seconds after which a pod whose probe of liveness fails has been restarted: three times the probe's period and time
-limit, and time for the container to end."""
-ALIVE, ASKED = "alive", 5
-"""Key of the probes of liveness, and how many of them have come by then: a kubelet that hears no answer to three stops
-asking, and restarts the container."""
 FIRST = 3
 """Pods of the Job whose applications ask at once."""
 
@@ -118,31 +107,6 @@ def _start_jobs(ctx: Context) -> Tries:
         )
         ctx.kube.apply(ctx.dressing.on(job))
     return refused
-
-
-def _probed(space: str, image: str, own: Rendered) -> list[dict[str, Any]]:
-    """An echo with a probe of each kind that the echo can answer, each on another way."""
-    objects = copy.deepcopy(
-        echo_deployment("probed", space, image=image, labels=own.labels, annotations=own.annotations)
-    )
-    container = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    often = {"periodSeconds": 1, "failureThreshold": 1}
-    container["startupProbe"] = {"tcpSocket": {"port": "tcp"}, "periodSeconds": 1, "failureThreshold": 30}
-    container["readinessProbe"] = {"httpGet": {"path": "/", "port": 8080}, **often}
-    # The echo answers this path soundly whatever it is told: only its readiness may go when it fails. A kubelet that
-    # restarts it meanwhile would hide whether readiness follows.
-    container["livenessProbe"] = {
-        "httpGet": {
-            "path": "/ready",
-            "port": 8443,
-            "scheme": "HTTPS",
-            "httpHeaders": [{"name": "x-meshproof-key", "value": ALIVE}],
-        },
-        "periodSeconds": 1,
-        "timeoutSeconds": 2,
-        "failureThreshold": 3,
-    }
-    return objects
 
 
 # -- Jobs --------------------------------------------------------------------------------------------------------------
@@ -246,82 +210,3 @@ def jobs(ctx: Context) -> JobEnd:
     pods = _pods_of(ctx, "first")
     phases = tuple(str(pod.get("status", {}).get("phase", "")) for pod in pods)
     return JobEnd(FIRST, _added(pods), ended(), complete(), phases, waited)
-
-
-def _ready_or_late(ctx: Context, space: str) -> tuple[Mapping[str, Any], str]:
-    """The pod with the probes, once it is Ready or its application has run for long enough without, and else why not.
-
-    When the application starts is the cluster's doing: there may be no room, or an image to be pulled. A pod that is
-    not there at all was not let in, which is no lateness.
-    """
-    found: Mapping[str, Any] = {}
-    since: float | None = None
-
-    def over() -> bool:
-        nonlocal found, since
-        found = next(iter(ctx.kube.list("v1", "Pod", space, "app=probed")), found)
-        if since is None and has_run(found, "echo"):
-            since = ctx.now()
-        return is_ready(found) or (since is not None and ctx.now() >= since + LIMITS.job)
-
-    ctx.watch(over, LIMITS.ground_ready + LIMITS.job)
-    if since is None:
-        return found, waiting(found) if found else ""
-    ran = ctx.now() - since
-    return found, "" if ran >= LIMITS.job else f"its application runs for {ran:.0f} s only"
-
-
-# -- probes ------------------------------------------------------------------------------------------------------------
-
-
-@check(
-    id="INJ-05",
-    title="Probes work under strict mTLS",
-    proves=("injection", "probes"),
-    judge=judge_probes,
-    ground=GROUND,
-    requires=("INJ-01",),
-    reference="https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/",
-)
-def probes(ctx: Context) -> Probes:
-    """Make the application of a strict pod fail its probe for a moment."""
-    ctx.shared(in_force, judged=False)
-    space = ctx.space("strict")
-    own = pod_marks(ctx.adapter, GROUND.places[0])
-    ctx.kube.apply(*(ctx.dressing.on(one) for one in _probed(space, ctx.image, own)))
-    found, waits = _ready_or_late(ctx, space)
-    if not is_ready(found):
-        refused = plaintext(ctx, ctx.pod("strict"))
-        return Probes(refused, ready=False, restarts=0, went_unready=False, came_back=False, waits=waits)
-    pod = Pod.of(found)
-
-    since = ctx.now()
-
-    def now() -> Mapping[str, Any]:
-        return ctx.kube.get("v1", "Pod", pod.name, pod.namespace) or {}
-
-    def restarts() -> int:
-        status = now().get("status", {})
-        statuses = [*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ())]
-        return sum(int(one.get("restartCount", 0)) for one in statuses)
-
-    def turns(ready: bool) -> bool:
-        try:
-            ctx.until(lambda: is_ready(now()) is ready, f"readiness {ready}", LIMITS.readiness)
-        except NotEventually:
-            return False
-        return True
-
-    refused = plaintext(ctx, pod)
-    ctx.behave(pod, codes="503:100")
-    try:
-        went = turns(ready=False)
-    finally:
-        ctx.behave(pod, codes="")
-    back = turns(ready=True)
-
-    def told() -> bool:
-        return restarts() > 0 or ctx.counted(ALIVE, pod) >= ASKED
-
-    ctx.watch(told, since + LIVES - ctx.now())
-    return Probes(refused, ready=True, restarts=restarts(), went_unready=went, came_back=back)

@@ -14,7 +14,7 @@ import pytest
 
 from conformance.adapters import Rendered, load
 from conformance.certificates import token_for
-from conformance.checks import circuit, joining, peers, routing, routing_copies, routing_status
+from conformance.checks import circuit, joining, peers, probing, routing, routing_copies, routing_status
 from conformance.checks.admission import kept
 from conformance.checks.authority import look
 from conformance.checks.balancing import _scale
@@ -189,13 +189,13 @@ def test_inj_05_gives_an_application_its_time_from_its_start_on(states: list[dic
         any(probe() for _ in range(round(timeout)))
 
     ctx = SimpleNamespace(kube=SimpleNamespace(list=pods), now=lambda: float(next(clock)), watch=watch)
-    _, waits = joining._ready_or_late(cast("Context", ctx), "strict")
+    _, waits = probing._ready_or_late(cast("Context", ctx), "strict")
     assert waits == said
 
 
 def test_inj_05_excuses_no_pod_that_was_not_let_in():
     ctx = SimpleNamespace(kube=SimpleNamespace(list=lambda *_: []), now=lambda: 0.0, watch=lambda probe, _: probe())
-    assert joining._ready_or_late(cast("Context", ctx), "strict") == ({}, "")
+    assert probing._ready_or_late(cast("Context", ctx), "strict") == ({}, "")
 
 
 def test_inj_05_asks_for_no_probes_path_in_plaintext():
@@ -208,7 +208,7 @@ def test_inj_05_asks_for_no_probes_path_in_plaintext():
 
     ctx = SimpleNamespace(outsider=lambda: SimpleNamespace(batch=batch))
     joining.plaintext(cast("Context", ctx), Pod("probed-1", "strict", "10.0.0.9", {}))
-    objects = joining._probed("strict", "image", Rendered())
+    objects = probing._probed("strict", "image", Rendered())
     pod = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
     probes = (one for key, one in pod["containers"][0].items() if key.endswith("Probe") and "httpGet" in one)
     assert urlsplit(asked[0].url).path not in {one["httpGet"]["path"] for one in probes}
@@ -254,15 +254,15 @@ def test_inj_05_gives_a_probe_of_liveness_the_time_to_fail(
         until=lambda *_: None,
         watch=watch,
     )
-    monkeypatch.setattr(joining, "plaintext", lambda *_: Tries("plaintext", 5, 0, {"reset": 5}))
-    monkeypatch.setattr(joining, "_ready_or_late", lambda *_: (pod(), ""))
-    assert joining.probes(cast("Context", ctx)).restarts == restarts
+    monkeypatch.setattr(probing, "plaintext", lambda *_: Tries("plaintext", 5, 0, {"reset": 5}))
+    monkeypatch.setattr(probing, "_ready_or_late", lambda *_: (pod(), ""))
+    assert probing.probes(cast("Context", ctx)).restarts == restarts
     assert clock[0] == takes
 
 
 @pytest.mark.parametrize(("kind", "status"), [("livenessProbe", 200), ("readinessProbe", 503)])
 def test_inj_05_fails_the_probe_of_readiness_only(kind: str, status: int):
-    objects = joining._probed("strict", "image", Rendered())
+    objects = probing._probed("strict", "image", Rendered())
     pod = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
     path = pod["containers"][0][kind]["httpGet"]["path"]
 

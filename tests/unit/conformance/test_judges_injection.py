@@ -17,7 +17,7 @@ from conformance.checks.injection import (
     judge_left_alone,
     judge_untouched,
 )
-from conformance.checks.probes import Probes, judge_probes
+from conformance.checks.probing_judges import Probes, judge_probes
 from reports.model import Verdict
 
 MESHED = Behaviour("ns/server", ("proxy",), "10.0.0.9", ("127.0.0.6",) * 5, tls_answered=True)

@@ -1,4 +1,4 @@
-"""The history of a pod's probes under strict mTLS, and its judge (INJ-05). Pure; `joining` collects it."""
+"""The history of a pod's probes under strict mTLS, and its judge (INJ-05). Pure; `probing` collects it."""
 
 from __future__ import annotations
 
