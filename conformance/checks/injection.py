@@ -19,18 +19,20 @@ from conformance.catalogue import check, place
 from conformance.checks.handshakes import to_proxy
 from conformance.context import LIMITS, Context, NotExpressible, Pod
 from conformance.ground import Ground, Place, Svc, Workload, pod_by_pod
-from conformance.intents import Inject, NoInject, Scope
+from conformance.intents import Inject, Mode, MtlsMode, NoInject, Scope
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Batch
 from reports.model import Evidence
 
-__all__ = ["GROUND", "judge_injected", "judge_left_alone", "judge_untouched"]
+__all__ = ["GROUND", "STRICT", "judge_injected", "judge_left_alone", "judge_untouched"]
 
+STRICT = Place("strict", meshed=True)
+"""A namespace without a pod, for one that a check makes by itself."""
 GROUND = place(
     Ground(
         name="inj",
         order=5,
-        places=(Place("in", meshed=True), Place("out")),
+        places=(Place("in", meshed=True), Place("out"), STRICT),
         workloads=(
             Workload("server", "in"),
             Workload("optout", "in", pod="no-inject"),
@@ -38,6 +40,7 @@ GROUND = place(
             Workload("outsider", "out", kind="client"),
         ),
         services=(Svc("server", "in", "server"), Svc("optout", "in", "optout"), Svc("optin", "out", "optin")),
+        standing=lambda spaces: (MtlsMode(spaces[STRICT.name], Mode.STRICT),),
     )
 )
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from conformance.adapters import Rendered
 from conformance.catalogue import check
-from conformance.checks.joining import in_force, plaintext
-from conformance.checks.mtls import GROUND
+from conformance.checks.capture_judges import Tries
+from conformance.checks.injection import GROUND, STRICT
+from conformance.checks.joining import plaintext
 from conformance.checks.probing_judges import Probes, is_ready, judge_probes
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import pod_marks
@@ -75,6 +76,19 @@ def _ready_or_late(ctx: Context, space: str) -> tuple[Mapping[str, Any], str]:
     return found, "" if ran >= LIMITS.job else f"its application runs for {ran:.0f} s only"
 
 
+def _refused(ctx: Context, pod: Pod) -> Tries:
+    """Plaintext to a pod once it is refused, or the last that was not."""
+    tries: list[Tries] = []
+
+    def refused() -> bool:
+        tries.append(plaintext(ctx, pod))
+        return tries[-1].refused
+
+    ctx.watch(refused, LIMITS.in_force)
+    ctx.expect_strict(STRICT.name, taken=tries[-1].accepted)
+    return tries[-1]
+
+
 @check(
     id="INJ-05",
     title="Probes work under strict mTLS",
@@ -85,18 +99,18 @@ def _ready_or_late(ctx: Context, space: str) -> tuple[Mapping[str, Any], str]:
     reference="https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/",
 )
 def probes(ctx: Context) -> Probes:
-    """Make the application of a strict pod fail its probe for a moment."""
-    ctx.shared(in_force, judged=False)
+    """Make the application of a strict pod fail its probe for a moment.
+
+    Its namespace has no other pod: where probes are broken, none of a ground's own may wait for them.
+    """
     space = ctx.space("strict")
-    own = pod_marks(ctx.adapter, GROUND.places[0])
+    own = pod_marks(ctx.adapter, STRICT)
     ctx.kube.apply(*(ctx.dressing.on(one) for one in _probed(space, ctx.image, own)))
     found, waits = _ready_or_late(ctx, space)
     if not is_ready(found):
-        refused = plaintext(ctx, ctx.pod("strict"))
+        refused = plaintext(ctx, Pod.of(found)) if found and not waits else None
         return Probes(refused, ready=False, restarts=0, went_unready=False, came_back=False, waits=waits)
-    pod = Pod.of(found)
-
-    since = ctx.now()
+    pod, since = Pod.of(found), ctx.now()
 
     def now() -> Mapping[str, Any]:
         return ctx.kube.get("v1", "Pod", pod.name, pod.namespace) or {}
@@ -113,7 +127,7 @@ def probes(ctx: Context) -> Probes:
             return False
         return True
 
-    refused = plaintext(ctx, pod)
+    refused = _refused(ctx, pod)
     ctx.behave(pod, codes="503:100")
     try:
         went = turns(ready=False)

@@ -17,7 +17,8 @@ __all__ = ["Probes", "is_ready", "judge_probes"]
 class Probes:
     """A pod's readiness, while plaintext from outside is refused on the very port that is probed."""
 
-    plaintext: Tries
+    plaintext: Tries | None
+    """None where there was no pod to ask: it was not let in, or its application does not run."""
     ready: bool
     restarts: int
     went_unready: bool
@@ -37,18 +38,21 @@ class Probes:
             "not ready while the application fails its probe": self.went_unready,
             "ready again afterwards": self.came_back,
         }
-        return Evidence("plaintext from outside, on the probed port", [self.plaintext.row]), Evidence("probes", facts)
+        rows = [] if self.plaintext is None else [self.plaintext.row]
+        return Evidence("plaintext from outside, on the probed port", rows), Evidence("probes", facts)
 
 
 def judge_probes(history: Probes) -> Judgement:
     """Strict is in force, the pod is Ready, and its readiness follows the application."""
-    if not history.plaintext.sent:
+    if not history.ready and history.waits:
+        return inconclusive(f"the application has not been running for long enough: {history.waits}", *history.evidence)
+    if not history.ready and history.plaintext is None:
+        return failed("the pod was not let in under strict", *history.evidence)
+    if history.plaintext is None or not history.plaintext.sent:
         return inconclusive("no plaintext request was tried", *history.evidence)
     taken = "plaintext is taken on the probed port: strict is not in force there"
     if unsound := unless_refused(history.plaintext, taken, *history.evidence):
         return unsound
-    if not history.ready and history.waits:
-        return inconclusive(f"the application has not been running for long enough: {history.waits}", *history.evidence)
     if not history.ready:
         return failed("the pod is not Ready under strict", *history.evidence)
     if history.restarts:

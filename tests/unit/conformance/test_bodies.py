@@ -251,6 +251,7 @@ def test_inj_05_gives_a_probe_of_liveness_the_time_to_fail(
         now=lambda: clock[0],
         behave=lambda *_, **__: None,
         counted=lambda *_: asked,
+        expect_strict=lambda *_, **__: None,
         until=lambda *_: None,
         watch=watch,
     )

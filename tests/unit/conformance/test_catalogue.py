@@ -131,7 +131,8 @@ def test_grounds_render_into_namespaces_of_their_own(mesh):
         assert all(name.startswith("mp-abc123-") and len(name) <= 63 for name in names)
         for layer in layers:
             assert all(item["metadata"]["namespace"] == layer.namespace for item in layer.objects)
-            first_pod = next(i for i, item in enumerate(layer.objects) if item["kind"] in {"Pod", "Deployment"})
+            pods = (i for i, item in enumerate(layer.objects) if item["kind"] in {"Pod", "Deployment"})
+            first_pod = next(pods, len(layer.objects))
             policies = [i for i, item in enumerate(layer.objects) if item["kind"] == "PeerAuthentication"]
             assert all(i < first_pod for i in policies)  # no pod starts before the policy that it must obey
             marked = "istio-injection" in layer.labels

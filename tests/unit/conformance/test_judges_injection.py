@@ -116,6 +116,8 @@ GOOD = Probes(REFUSED, ready=True, restarts=0, went_unready=True, came_back=True
         (replace(GOOD, plaintext=Tries("plaintext", 5, 5, {})), Verdict.FAIL),
         (replace(GOOD, plaintext=Tries("plaintext", 5, 0, {"reset": 4, "timeout": 1})), Verdict.INCONCLUSIVE),
         (replace(GOOD, ready=False), Verdict.FAIL),
+        (replace(GOOD, ready=False, plaintext=None), Verdict.FAIL),  # it was not let in
+        (replace(GOOD, ready=False, plaintext=None, waits="there is no room"), Verdict.INCONCLUSIVE),
         (replace(GOOD, ready=False, waits="not scheduled: 0/1 nodes are available"), Verdict.INCONCLUSIVE),
         (replace(GOOD, restarts=1), Verdict.FAIL),
         (replace(GOOD, went_unready=False), Verdict.FAIL),

@@ -40,7 +40,7 @@ def silent(*_: object) -> None:
 def test_checks_of_one_ground_share_a_worker(config):
     scheduler = ByGround(config, SimpleNamespace(loadscopesched=silent))
     assert scheduler._split_scope(NODE.format("CB-01")) == "cb"
-    assert scheduler._split_scope(NODE.format("INJ-05") + "@x") == "join"
+    assert scheduler._split_scope(NODE.format("INJ-06") + "@x") == "join"
     assert scheduler._split_scope(NODE.format("ID-05")) == scheduler._split_scope(NODE.format("LC-03")) == "wide"
     assert scheduler._split_scope("tests/test_other.py::test_it[3]") == "tests/test_other.py::test_it[3]"
 
