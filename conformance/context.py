@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,18 +11,18 @@ from functools import partial
 from typing import Any, TypeVar
 
 from conformance.adapters import Adapter, Rendered, Unsupported
-from conformance.arrivals import BLUR, Arrivals
-from conformance.certificates import Credentials
 from conformance.dressing import Dressing
 from conformance.farewell import Farewell
 from conformance.ground import Ground, meshed_at, one_port, space_name
 from conformance.intents import Backend, Intent, Marker, Mode, MtlsMode
 from conformance.limits import LIMITS, Limits
 from conformance.mesh_policies import expect_no_rivals
+from conformance.orders import Orders
+from conformance.pods import Pod, in_url
 from conformance.probes import Heard, Probed
 from conformance.pulse import Pulse
-from fixtures.kube import ApiProblem, Kube, NotEventually, eventually
-from fixtures.workloads.manifests import ECHO_CONTROL, SNIFFER_CONTROL
+from conformance.putting import NotExpressible, put, says
+from fixtures.kube import Kube, NotEventually, eventually
 from fixtures.workloads.traffic import Batch, Client, Control, Job, Record
 from reports.errors import EnvironmentProblem
 
@@ -42,12 +41,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-_UNDECLARED = re.compile(r'(\S+): field not declared in schema|unknown field "([^"]+)"')
-"""How the API server says that the definition of a kind has no such field: to a server-side apply, and otherwise."""
-_UNLISTED = re.compile(r"([^\s\[]\S*): Unsupported value: (\S+): supported values")
-"""How it says that the definition of a kind lists other values for a field."""
-GATEWAY_API = "gateway.networking.k8s.io/"
-"""Its definitions are the cluster's and no mesh's own: which release they are of, a mesh need not say."""
 LOOKS = 3
 """The least number of looks at whether a configuration is in force."""
 LOOK_SECONDS = 0.3
@@ -57,42 +50,12 @@ MARK_ROW = 30
 hundred looks for which there is time before a configuration must be in force, with 1e-7 at the most."""
 
 
-class NotExpressible(Exception):
-    """The adapter declares that the mesh cannot express an intent."""
-
-
 class NotInForce(Exception):
     """A configuration was accepted and yet its mark never showed. `seen`: what the last probes were answered."""
 
     def __init__(self, text: str, seen: tuple[Probed, ...] = ()) -> None:
         super().__init__(text)
         self.seen = seen
-
-
-@dataclass(frozen=True)
-class Pod:
-    """A running pod, as far as checks care."""
-
-    name: str
-    namespace: str
-    ip: str
-    object: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, item: Mapping[str, Any]) -> Pod:
-        """From its object."""
-        meta = item["metadata"]
-        return cls(meta["name"], meta["namespace"], item.get("status", {}).get("podIP", ""), item)
-
-    @property
-    def host(self) -> str:
-        """Its address as URLs have it."""
-        return in_url(self.ip)
-
-
-def in_url(address: str) -> str:
-    """An address as the host of a URL: an IPv6 one in brackets (RFC 3986, 3.2.2)."""
-    return f"[{address}]" if ":" in address else address
 
 
 @dataclass(frozen=True)
@@ -111,7 +74,7 @@ class Gate:
     """Seconds; None: as the run's settings say."""
 
 
-class Context:
+class Context(Orders):
     """One ground in one run. Not for several threads."""
 
     def __init__(
@@ -126,8 +89,7 @@ class Context:
         dressing: Dressing = Dressing(),  # noqa: B008 - frozen
         farewell: Farewell | None = None,
     ) -> None:
-        self.kube = kube
-        self.adapter = adapter
+        super().__init__(kube, adapter)
         self.ground = ground
         self.run = run
         self.image = image
@@ -144,14 +106,11 @@ class Context:
         self._shared: dict[Callable[..., Any], tuple[tuple[float, float], Any]] = {}
         self._windows: list[tuple[float, float]] = []
         self._begun = time.time()
-        self._exits = contextlib.ExitStack()
-        self._controls: dict[tuple[str, str, int], Control] = {}
 
     def close(self) -> None:
         """End port-forwards and clients."""
-        self._exits.close()
+        super().close()
         self._clients.clear()
-        self._controls.clear()
 
     # -- places and workloads --------------------------------------------------------------------------------------
 
@@ -227,7 +186,7 @@ class Context:
         """
         rendered = [self.render(one) for intent in intents for one in self._spelled(intent)]
         merges = [part for one in rendered for part in one.merges]
-        if any(part["kind"] == "Namespace" and not self._says(part) for part in merges):
+        if any(part["kind"] == "Namespace" and not says(self.kube, part) for part in merges):
             raise NotExpressible(
                 "what its namespace says takes effect for new pods only: pods that run keep what they had"
             )
@@ -238,7 +197,7 @@ class Context:
                 meta = part["metadata"]
                 self.kube.patch(part["apiVersion"], part["kind"], meta["name"], part, meta.get("namespace"))
             for item in one.objects:
-                self._apply(item)
+                put(self.kube, item)
 
     def _spelled(self, intent: Intent) -> tuple[Intent, ...]:
         """An intent, or what says the same of each workload where a mesh has mTLS modes for workloads only."""
@@ -248,27 +207,6 @@ class Context:
         each = tuple(replace(intent, workload=app) for app in meshed_at(self.ground, place))
         told = [self.adapter.render(one) for one in each]
         return each if each and not any(isinstance(one, Unsupported) for one in told) else (intent,)
-
-    def _says(self, part: Mapping[str, Any]) -> bool:
-        """Whether a namespace says that already. The ground's were created with what stands, so its pods have it."""
-        live = (self.kube.get("v1", "Namespace", part["metadata"]["name"]) or {}).get("metadata", {})
-        return all(
-            part["metadata"].get(field, {}).items() <= (live.get(field) or {}).items()
-            for field in ("labels", "annotations")
-        )
-
-    def _apply(self, item: Mapping[str, Any]) -> None:
-        """Server-side apply is strict by itself: a field that the kind's definition lacks is refused, not dropped."""
-        try:
-            self.kube.apply(item)
-        except ApiProblem as error:
-            if lacking := _UNDECLARED.search(error.message):
-                field = (lacking[1] or lacking[2]).removeprefix(".")
-                raise NotExpressible(f"this cluster's definition of {item['kind']} has no {field}") from error
-            if item["apiVersion"].startswith(GATEWAY_API) and (other := _UNLISTED.search(error.message)):
-                what = f"{other[2]} for {other[1]}"
-                raise NotExpressible(f"this cluster's definition of {item['kind']} does not list {what}") from error
-            raise
 
     def remove(self, *objects: Mapping[str, Any]) -> None:
         """Delete objects that were applied; one that is gone already is fine."""
@@ -403,84 +341,13 @@ class Context:
         self.watch(past, LIMITS.probe + 1.0)
         return Pulse.of(rate, seen)
 
-    # -- control ports ---------------------------------------------------------------------------------------------
-
-    def behave(self, pod: Pod, **behaviour: str) -> int:
-        """Tell one echo pod how to answer from now on (`codes="500:100"`, `codes=""`, nothing: as before).
-
-        Returns how many requests it has answered so far, by its own count.
-        """
-        return int(self._control(pod, ECHO_CONTROL, "/behaviour", behaviour).get("served", 0))
-
-    def arrivals(self, pod: Pod) -> Arrivals:
-        """When requests came to one echo pod, by its own clock: of a few answers the one that came quickest."""
-
-        def ask() -> Arrivals:
-            asked = self.now()
-            said = self._control(pod, ECHO_CONTROL, "/arrivals")
-            return Arrivals(asked, self.now(), float(said["reach"]), tuple(map(float, said["ages"])))
-
-        best = ask()
-        for _ in range(9):
-            if best.blur < BLUR / 10:
-                break
-            best = min(best, ask(), key=lambda one: one.blur)
-        return best
-
-    def counted(self, key: str, *workloads: str | Pod) -> int:
-        """How many requests with a key reached these echo pods, or the only ones of workloads, by their own counts."""
+    def counted(self, key: str, *workloads: str) -> int:
+        """How many requests with a key reached the only pods of these echo workloads, by their own counts."""
         return self.counts([key], *workloads)[0]
 
-    def counts(self, keys: Sequence[str], *workloads: str | Pod) -> list[int]:
+    def counts(self, keys: Sequence[str], *workloads: str) -> list[int]:
         """The same for each of several keys."""
-        path = f"/count?key={','.join(keys)}"
-        pods = [self.pod(one) if isinstance(one, str) else one for one in workloads]
-        told = [self._control(pod, ECHO_CONTROL, path)["counts"] for pod in pods]
-        return [sum(int(one[key]) for one in told) for key in keys]
-
-    def served(self, pod: Pod) -> int:
-        """How many requests and lines one echo pod has answered so far, by its own count."""
-        state = self._control(pod, ECHO_CONTROL, "/behaviour", {})
-        return int(state.get("served", 0)) + int(state.get("lines", 0))
-
-    def counting(self, pod: Pod, traffic: Callable[[], T]) -> tuple[T, int]:
-        """What `traffic` comes to, and how many requests and lines one echo pod has answered meanwhile."""
-        before = self.served(pod)
-        found = traffic()
-        return found, self.served(pod) - before
-
-    def certify(self, pod: Pod, credentials: Credentials) -> None:
-        """Have one echo pod show this certificate on its own TLS port from now on."""
-        body = {"certificate": credentials.chain, "key": credentials.key}
-        self._control(pod, ECHO_CONTROL, "/certificate", body)
-
-    def sniff(self, pod: Pod, port: int, marker: str, traffic: Callable[[], Sequence[Record]]) -> dict[str, Any]:
-        """What the pod's interface carried while `traffic` ran, and the traffic's records.
-
-        Seen are the port, and the one at which the pod's proxy takes the mesh's own traffic, where that is another.
-        """
-        proxy = self.adapter.proxy
-        ports = [port, *([proxy.inbound_port] if proxy and proxy.inbound_port else [])]
-        self._control(pod, SNIFFER_CONTROL, "/start", {"ports": ports, "marker": marker})
-        try:
-            records = traffic()
-        finally:
-            seen = self._control(pod, SNIFFER_CONTROL, "/stop", {})
-        return {**seen, "records": list(records)}
-
-    def _control(self, pod: Pod, port: int, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        key = (pod.namespace, pod.name, port)
-        if key not in self._controls:
-            self._controls[key] = Control.of_pod(self.kube, pod.namespace, pod.name, port)
-            self._exits.callback(self._controls[key].close)
-        if body is None:
-            return self._controls[key].order("GET", path, timeout=LIMITS.control)
-        return self._controls[key].order("POST", path, dict(body), LIMITS.control)
-
-    @staticmethod
-    def now() -> float:
-        """Epoch seconds, the clock of the records."""
-        return time.time()
+        return self.counts_of(map(self.pod, workloads), keys)
 
 
 def gate_open(ordinary: Sequence[Record] | None, marked: Sequence[Record], backend: Backend) -> bool:

@@ -136,7 +136,7 @@ def probes(ctx: Context) -> Probes:
     back = turns(ready=True)
 
     def told() -> bool:
-        return restarts() > 0 or ctx.counted(ALIVE, pod) >= ASKED
+        return restarts() > 0 or ctx.counts_of([pod], [ALIVE])[0] >= ASKED
 
     ctx.watch(told, since + LIVES - ctx.now())
     return Probes(refused, ready=True, restarts=restarts(), went_unready=went, came_back=back)

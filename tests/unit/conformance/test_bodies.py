@@ -250,7 +250,7 @@ def test_inj_05_gives_a_probe_of_liveness_the_time_to_fail(
         kube=SimpleNamespace(apply=lambda *_: None, get=lambda *_: pod()),
         now=lambda: clock[0],
         behave=lambda *_, **__: None,
-        counted=lambda *_: asked,
+        counts_of=lambda *_: [asked],
         expect_strict=lambda *_, **__: None,
         until=lambda *_: None,
         watch=watch,
