@@ -8,6 +8,7 @@ from typing import Any
 
 from chaos.faults.toxic import API_PORT
 from fixtures.workloads import echo_deployment
+from fixtures.workloads import service as service_manifest
 from load.manifests import driver_pod
 from load.meshing import Meshing
 
@@ -152,10 +153,4 @@ def _pod(
 
 def service(name: str, namespace: str, app: str, protocol: str, port: int, target: int) -> Manifest:
     """A service with one port, which says its protocol as meshes expect it: some go by the name, some by the field."""
-    said = {"name": protocol, "appProtocol": protocol, "port": port, "targetPort": target}
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"selector": {"app": app}, "ports": [said]},
-    }
+    return service_manifest(name, namespace, {"app": app}, {protocol: port}, targets={protocol: target})

@@ -15,7 +15,7 @@ from fixtures.kube import Kube
 from fixtures.proxies import open_here
 from fixtures.workloads.traffic import Batch
 
-__all__ = ["Counter", "counters", "counters_once", "over_network", "parse", "series", "total"]
+__all__ = ["Counter", "counters", "over_network", "parse", "series", "total"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,7 @@ def parse(text: str, name: str) -> tuple[Counter, ...]:
     )
 
 
-def counters(ctx: Context, pod: Pod, exposition: Exposition) -> tuple[Counter, ...] | None:
-    """What a pod's proxy has counted so far; None where nobody answers."""
-    return series(ctx.kube, pod.namespace, pod.name, exposition.port, exposition.path, exposition.requests)
-
-
-def counters_once(
+def counters(
     ctx: Context, pod: Pod, exposition: Exposition, complete: Callable[[tuple[Counter, ...]], bool]
 ) -> tuple[Counter, ...] | None:
     """What a pod's proxy has counted once that is complete, or what it last told; None where nobody ever answered.
@@ -62,7 +57,7 @@ def counters_once(
 
     def over() -> bool:
         nonlocal told
-        found = counters(ctx, pod, exposition)
+        found = series(ctx.kube, pod.namespace, pod.name, exposition.port, exposition.path, exposition.requests)
         told = told if found is None else found
         return found is not None and complete(found)
 

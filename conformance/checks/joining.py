@@ -7,7 +7,7 @@ starts in the mesh is created when the server is known to be in force: the Jobs 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from conformance.catalogue import check, place
@@ -28,7 +28,7 @@ from conformance.intents import Mode, MtlsMode
 from fixtures.workloads.manifests import knock_job
 from fixtures.workloads.traffic import Batch
 
-__all__ = ["EXEMPT_IN", "EXEMPT_OUT", "GROUND", "in_force", "plaintext"]
+__all__ = ["EXEMPT_IN", "EXEMPT_OUT", "GROUND", "in_force", "plaintext", "refusing"]
 
 EXEMPT_IN, EXEMPT_OUT = 9090, 5999
 """A port of the echo that is exempt from capture on one pod, and one on which nobody listens."""
@@ -75,19 +75,26 @@ def plaintext(ctx: Context, pod: Pod, port: int = 8080) -> Tries:
     return Tries.of(f"from outside of the mesh to {pod.name}:{port}", ctx.outsider().batch(batch))
 
 
+def refusing(ctx: Context, pod: Pod, place: str, also: Callable[[], bool] = lambda: True) -> Tries:
+    """Wait until a pod of a strict place refuses plaintext, and whatever else must hold. The last requests.
+
+    `NotExpressible` where they were taken and nobody could tell the mesh to refuse them.
+    """
+    tries: list[Tries] = []
+
+    def holds() -> bool:
+        tries.append(plaintext(ctx, pod))
+        return tries[-1].refused and also()
+
+    ctx.watch(holds, LIMITS.in_force)
+    ctx.expect_strict(place, taken=tries[-1].accepted)
+    return tries[-1]
+
+
 def in_force(ctx: Context) -> Tries:
     """Wait until the server answers its mesh and nobody else. The last refusal."""
-    server = ctx.pod("strict")
     ask = Batch(url=ctx.url("strict"), count=5, timeout=LIMITS.probe, fresh=True)
-    refused: list[Tries] = []
-
-    def strict() -> bool:
-        refused.append(plaintext(ctx, server))
-        return refused[-1].refused and all(one.ok for one in ctx.client().batch(ask))
-
-    ctx.watch(strict, LIMITS.in_force)
-    ctx.expect_strict("strict", taken=refused[-1].accepted)
-    return refused[-1]
+    return refusing(ctx, ctx.pod("strict"), "strict", lambda: all(one.ok for one in ctx.client().batch(ask)))
 
 
 def _start_jobs(ctx: Context) -> Tries:

@@ -8,9 +8,8 @@ from typing import Any
 
 from conformance.adapters import Rendered
 from conformance.catalogue import check
-from conformance.checks.capture_judges import Tries
 from conformance.checks.injection import GROUND, STRICT
-from conformance.checks.joining import plaintext
+from conformance.checks.joining import plaintext, refusing
 from conformance.checks.probing_judges import Probes, is_ready, judge_probes
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import pod_marks
@@ -76,19 +75,6 @@ def _ready_or_late(ctx: Context, space: str) -> tuple[Mapping[str, Any], str]:
     return found, "" if ran >= LIMITS.job else f"its application runs for {ran:.0f} s only"
 
 
-def _refused(ctx: Context, pod: Pod) -> Tries:
-    """Plaintext to a pod once it is refused, or the last that was not."""
-    tries: list[Tries] = []
-
-    def refused() -> bool:
-        tries.append(plaintext(ctx, pod))
-        return tries[-1].refused
-
-    ctx.watch(refused, LIMITS.in_force)
-    ctx.expect_strict(STRICT.name, taken=tries[-1].accepted)
-    return tries[-1]
-
-
 @check(
     id="INJ-05",
     title="Probes work under strict mTLS",
@@ -103,7 +89,7 @@ def probes(ctx: Context) -> Probes:
 
     Its namespace has no other pod: where probes are broken, none of a ground's own may wait for them.
     """
-    space = ctx.space("strict")
+    space = ctx.space(STRICT.name)
     own = pod_marks(ctx.adapter, STRICT)
     ctx.kube.apply(*(ctx.dressing.on(one) for one in _probed(space, ctx.image, own)))
     found, waits = _ready_or_late(ctx, space)
@@ -127,7 +113,7 @@ def probes(ctx: Context) -> Probes:
             return False
         return True
 
-    refused = _refused(ctx, pod)
+    refused = refusing(ctx, pod, STRICT.name)
     ctx.behave(pod, codes="503:100")
     try:
         went = turns(ready=False)

@@ -22,7 +22,7 @@ from conformance.checks.telemetry_judges import (
     refused,
 )
 from conformance.context import LIMITS, Context, NotExpressible
-from conformance.exposition import counters_once, over_network, total
+from conformance.exposition import counters, over_network, total
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Mode, MtlsMode, RequestMetrics
 from fixtures.workloads.traffic import Batch
@@ -91,11 +91,11 @@ def counted(ctx: Context) -> Counted:
     server = ctx.pod("server")
     last = {exposition.code: str(LAST), exposition.service: service}
 
-    at_server = counters_once(
+    at_server = counters(
         ctx, server, exposition, lambda found: total(found, {**exposition.at_server, **last}) >= len(PLAN)
     )
     at_clients = {
-        client: counters_once(
+        client: counters(
             ctx, ctx.pod(client), exposition, lambda found: total(found, {**exposition.at_client, **last}) >= 1
         )
         for client in PLAN
@@ -178,5 +178,5 @@ def strict_scrape(ctx: Context) -> Scraped:
     records = ctx.client().batch(Batch(url=url, count=10, timeout=LIMITS.request, fields=("pod",)))
     sent = sum(record.status == 200 and record.reply is not None for record in records)
     wanted = {**exposition.at_server, exposition.service: service}
-    at_server = counters_once(ctx, server, exposition, lambda found: total(found, wanted) >= sent)
+    at_server = counters(ctx, server, exposition, lambda found: total(found, wanted) >= sent)
     return Scraped(exposition, service, sent, plaintext(), over_network(ctx, server, exposition), at_server)

@@ -12,7 +12,7 @@ from conformance.catalogue import check
 from conformance.checks.circuit import CONNECTIONS, FAULTY, GROUND, PENDING, REQUESTS
 from conformance.checks.limits import Burst
 from conformance.context import LIMITS, Context
-from conformance.exposition import Counter, counters_once, total
+from conformance.exposition import Counter, counters, total
 from conformance.intents import ConnectionLimit, RequestMetrics
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Batch
@@ -100,7 +100,7 @@ def tripped(ctx: Context) -> Tripped:
     client, pod = ctx.client(), ctx.pod("client")
     calm = Batch(url=ctx.url("tripped"), count=10, timeout=LIMITS.request, fields=("pod",))
     within = Burst.of(client.batch(calm))
-    before = counters_once(ctx, pod, exposition, lambda _: True) if exposition else ()
+    before = counters(ctx, pod, exposition, lambda _: True) if exposition else ()
     crowd = Burst.of(
         client.batch(
             Batch(
@@ -116,5 +116,5 @@ def tripped(ctx: Context) -> Tripped:
     history = Tripped(exposition, service, within, crowd, before)
     if exposition is None:
         return history
-    after = counters_once(ctx, pod, exposition, lambda found: history.marked(found) >= len(crowd.refusals))
+    after = counters(ctx, pod, exposition, lambda found: history.marked(found) >= len(crowd.refusals))
     return replace(history, after=after)

@@ -19,6 +19,7 @@ from refmesh.api.hostnames import covers
 from refmesh.api.routing import Destination
 from refmesh.api.virtual_service import VirtualService
 from refmesh.config.model import Key, Snapshot
+from refmesh.config.references import service_of
 
 __all__ = ["LONGEST_SECONDS", "Forerunners"]
 
@@ -114,8 +115,7 @@ class _Named:
         )
 
     def _service(self, one: Destination) -> bool:
-        name, namespace, *_ = one.host.split(".")
-        return (namespace, name) in self.snapshot.services
+        return service_of(one.host) in self.snapshot.services
 
 
 def _destinations(item: VirtualService) -> Iterator[Destination]:

@@ -251,11 +251,10 @@ def test_inj_05_gives_a_probe_of_liveness_the_time_to_fail(
         now=lambda: clock[0],
         behave=lambda *_, **__: None,
         counts_of=lambda *_: [asked],
-        expect_strict=lambda *_, **__: None,
         until=lambda *_: None,
         watch=watch,
     )
-    monkeypatch.setattr(probing, "plaintext", lambda *_: Tries("plaintext", 5, 0, {"reset": 5}))
+    monkeypatch.setattr(probing, "refusing", lambda *_: Tries("plaintext", 5, 0, {"reset": 5}))
     monkeypatch.setattr(probing, "_ready_or_late", lambda *_: (pod(), ""))
     assert probing.probes(cast("Context", ctx)).restarts == restarts
     assert clock[0] == takes

@@ -20,9 +20,10 @@ from conformance.checks.telemetry_judges import (
     judge_strict_scrape,
 )
 from conformance.context import LIMITS, Context, Pod
-from conformance.exposition import Counter, counters_once, parse, total
+from conformance.exposition import Counter, counters, parse, total
 from conformance.histories import decode, encode
 from conformance.intents import Intent, RequestMetrics
+from conformance.model import Judgement
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
 
@@ -60,14 +61,14 @@ JUDGES = (judge_reachable, judge_counts, judge_sources)
 
 
 @pytest.mark.parametrize("judge", JUDGES)
-def test_right_counters_pass(judge: object) -> None:
-    assert judge(history()).verdict is Verdict.PASS  # type: ignore[operator]
+def test_right_counters_pass(judge: Callable[[Counted], Judgement]) -> None:
+    assert judge(history()).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("judge", JUDGES)
-def test_a_mesh_without_metrics_fails_and_failed_traffic_proves_nothing(judge: object) -> None:
-    assert judge(replace(history(), exposition=None)).verdict is Verdict.FAIL  # type: ignore[operator]
-    assert judge(replace(history(), failures=1)).verdict is Verdict.INCONCLUSIVE  # type: ignore[operator]
+def test_a_mesh_without_metrics_fails_and_failed_traffic_proves_nothing(judge: Callable[[Counted], Judgement]) -> None:
+    assert judge(replace(history(), exposition=None)).verdict is Verdict.FAIL
+    assert judge(replace(history(), failures=1)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_count_that_is_off_by_one_fails() -> None:
@@ -98,21 +99,23 @@ def test_a_scrape_that_is_refused_or_empty_fails() -> None:
 
 
 @pytest.mark.parametrize("judge", JUDGES)
-def test_counters_that_could_not_be_read_count_nothing_and_prove_nothing(judge: object) -> None:
+def test_counters_that_could_not_be_read_count_nothing_and_prove_nothing(judge: Callable[[Counted], Judgement]) -> None:
     sound = history()
-    found = judge(replace(sound, at_server=None))  # type: ignore[operator]
+    found = judge(replace(sound, at_server=None))
     assert (found.verdict, found.reason) == (
         Verdict.INCONCLUSIVE,
         "what the proxy of the server counts could not be read",
     )
     clients = {**(sound.at_clients or {}), "second": None}
-    found = judge(replace(sound, at_clients=clients))  # type: ignore[operator]
+    found = judge(replace(sound, at_clients=clients))
     assert (found.verdict, "second" in found.reason) == (Verdict.INCONCLUSIVE, True)
     assert decode(encode(replace(sound, at_clients=clients))) == replace(sound, at_clients=clients)
 
 
 class _Proxy:
     """Tells what it counts when it is asked, as a script has it."""
+
+    kube = None
 
     def __init__(self, *told: tuple[Counter, ...] | None) -> None:
         self.told = list(told)
@@ -136,9 +139,9 @@ def test_counters_are_read_until_they_are_complete(
     monkeypatch: pytest.MonkeyPatch, told: Any, wanted: tuple[int, ...] | None
 ) -> None:
     proxy = _Proxy(*(one and tuple(Counter((), count) for count in one) for one in told))
-    monkeypatch.setattr(exposition, "counters", lambda *_: proxy.told.pop(0))
+    monkeypatch.setattr(exposition, "series", lambda *_: proxy.told.pop(0))
     pod = Pod("client", "in", "10.0.0.9", {})
-    found = counters_once(cast("Context", proxy), pod, EXPOSITION, lambda counts: total(counts, {}) >= 3)
+    found = counters(cast("Context", proxy), pod, EXPOSITION, lambda counts: total(counts, {}) >= 3)
     assert found == (None if wanted is None else tuple(Counter((), count) for count in wanted))
 
 
@@ -200,7 +203,7 @@ class _Strict:
 
 
 def test_tel_06_takes_a_request_that_is_late_for_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "counters_once", lambda *_: ())
+    monkeypatch.setattr(telemetry, "counters", lambda *_: ())
     ctx = _Strict()
     found = telemetry.strict_scrape(cast("Context", ctx))
     assert (found.ends, found.network, len(ctx.looks)) == ({"reset": 4}, "200", 5)
