@@ -1,15 +1,16 @@
-"""GW: the ways in and out. One gateway, with a listener for HTTP and one where TLS ends, before a strict workload.
+"""GW: the way in. One gateway, with a listener for HTTP and one where TLS ends, before a strict workload.
 
-It is reached by the Service that carries its name in the label of GEP-1762, or by the address in its status. Out there
-are two pods without a Service: what the mesh knows of them is what it is told.
+It is reached by the Service that carries its name in the label of GEP-1762, or by the address in its status. What
+GW-05 asks, the way out, is beside it in `egress`.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -18,32 +19,24 @@ from conformance.catalogue import check, place
 from conformance.checks.authority import Look, shake
 from conformance.checks.authorization_judges import Access, Attempt, judge_access
 from conformance.checks.authorization_judges import summarise as asked
-from conformance.checks.gateways_judges import (
-    Entered,
-    Left,
-    Terminated,
-    judge_entered,
-    judge_left,
-    judge_terminated,
-)
+from conformance.checks.gateways_judges import Entered, Terminated, judge_entered, judge_terminated
 from conformance.checks.mtls import attempt, handshake
 from conformance.checks.mtls_judges import HTTP as PORT
-from conformance.checks.mtls_judges import TCP as TCP_PORT
 from conformance.checks.mtls_judges import Refusal, by_application, judge_strict, summarise
 from conformance.context import LIMITS, Context, NotExpressible, NotInForce, Pod, in_url
 from conformance.forgery import site
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Access as Policy
-from conformance.intents import AccessRule, Effect, Ingress, Mode, MtlsMode, OutsideHost, WayOut
+from conformance.intents import AccessRule, Effect, Ingress, Mode, MtlsMode
 from conformance.model import Judgement
 from conformance.shut_gates import asked_anyway
 from fixtures.workloads.traffic import Batch, Record
 
-__all__ = ["GROUND"]
+__all__ = ["ATTEMPTS", "GROUND", "SERVER"]
 
-HOST, OTHER, OUTSIDE = "shop.meshproof.example", "other.meshproof.example", "outside.meshproof.example"
-KNOWN_PORT = 8099
-"""Where a pod outside listens only as far as the mesh is told that it does."""
+T = TypeVar("T")
+
+HOST, OTHER = "shop.meshproof.example", "other.meshproof.example"
 NAME, SECRET = "front", "front-certificate"
 LABEL = "gateway.networking.k8s.io/gateway-name"
 ATTEMPTS = 20
@@ -100,21 +93,34 @@ def entrance(ctx: Context) -> Entrance:
     found: list[str] = []
 
     def through() -> bool:
-        found[:] = [in_url(_address(ctx, space))]
+        found[:] = [_address(ctx)]
         return bool(found[0]) and all(map(by_application, _ask(ctx, found[0], count=2, timeout=LIMITS.probe)))
 
     ctx.in_force(through, "the gateway that leads to the server", successes=2, timeout=LIMITS.ground_ready)
     return Entrance(found[0], account, _fingerprint(credentials.leaf))
 
 
-def _address(ctx: Context, space: str) -> str:
-    """Where the gateway is reached from within the cluster; "" while it has no address."""
+def _address(ctx: Context) -> str:
+    """Where the gateway is reached from within the cluster, as in a URL; "" while it has no address."""
+    space = ctx.space("in")
     for service in ctx.kube.list("v1", "Service", space, f"{LABEL}={NAME}"):
         if (address := str(service["spec"].get("clusterIP", ""))) not in {"", "None"}:
-            return address
+            return in_url(address)
     gateway = ctx.kube.get(GATEWAY, "Gateway", NAME, space) or {}
     addresses = gateway.get("status", {}).get("addresses") or []
-    return str(addresses[0].get("value", "")) if addresses else ""
+    return in_url(str(addresses[0].get("value", ""))) if addresses else ""
+
+
+def _asked(ctx: Context, ask: Callable[[str], T], judge: Callable[[T], Judgement]) -> T:
+    """Ask the gateway at its address, though no request may have got through yet; without an address nobody can."""
+    gate = partial(ctx.shared, entrance, judged=False)
+
+    def collect() -> T:
+        if not (address := _address(ctx)):
+            gate()
+        return ask(address)
+
+    return asked_anyway(gate, collect, judge)
 
 
 def _ask(
@@ -149,10 +155,13 @@ def _fingerprint(certificate: x509.Certificate) -> str:
 )
 def entered(ctx: Context) -> Entered:
     """Requests for the gateway's host and for one that it does not have."""
-    gate = ctx.shared(entrance, judged=False)
+    return _asked(ctx, partial(_for_both, ctx), judge_entered)
+
+
+def _for_both(ctx: Context, address: str) -> Entered:
     pod = ctx.pod(SERVER)
-    known = ctx.counting(pod, lambda: _ask(ctx, gate.address))
-    unknown = ctx.counting(pod, lambda: _ask(ctx, gate.address, host=OTHER))
+    known = ctx.counting(pod, lambda: _ask(ctx, address))
+    unknown = ctx.counting(pod, lambda: _ask(ctx, address, host=OTHER))
     return Entered(asked("the gateway's host", True, *known), asked("a host that it does not have", False, *unknown))
 
 
@@ -167,10 +176,13 @@ def entered(ctx: Context) -> Entered:
 )
 def encrypted(ctx: Context) -> Refusal:
     """The workload is strict: marked requests by the gateway and in plaintext, under a capture at the workload."""
-    gate = ctx.shared(entrance, judged=False)
+    return _asked(ctx, partial(_watched, ctx), judge_strict)
+
+
+def _watched(ctx: Context, address: str) -> Refusal:
     token = f"mark-{secrets.token_hex(12)}"
     batch = Batch(
-        url=f"http://{gate.address}/{token}",
+        url=f"http://{address}/{token}",
         count=ATTEMPTS,
         concurrency=4,
         method="POST",
@@ -261,84 +273,3 @@ def terminated(ctx: Context) -> Terminated:
     last = seen()
     shown = _fingerprint(last.certificate) if last.certificate else ""
     return Terminated(gate.certificate, shown, ends, arrived, last.error)
-
-
-@check(
-    id="GW-05",
-    title="A workload may call any address, or only what is registered, as it is told",
-    proves=("egress",),
-    judge=judge_left,
-    ground=GROUND,
-    requires=("INJ-01",),
-    level="extended",
-    reference="https://istio.io/latest/docs/tasks/traffic-management/egress/egress-control/",
-)
-def left(ctx: Context) -> Left:
-    """Calls to a pod outside while everything may be called, while only what is registered may, and then as before.
-
-    The pod has no Service; one port of it is registered as a host outside, which is the mark of that. The mark of the
-    policy is what becomes of calls to another such pod, of which nothing is registered and nothing is judged.
-    """
-    pod, _ = ctx.pods("stranger")
-    host = OutsideHost("outside", ctx.space("in"), OUTSIDE, pod.ip, KNOWN_PORT, PORT)
-    anything, registered = (WayOut(ctx.space("in"), "client", registered_only=only) for only in (False, True))
-    attempts: list[Attempt] = []
-    try:
-        for policy, phase in ((anything, "at first"), (registered, "only registered ones"), (anything, "at last")):
-            ctx.apply(host, policy)
-            told = policy.registered_only
-            attempts += asked_anyway(partial(_told, ctx, told), partial(_called, ctx, told, phase), _judge_calls)
-    finally:
-        ctx.remove(*ctx.render(anything).objects, *ctx.render(host).objects)
-    return Left(tuple(attempts))
-
-
-def _told(ctx: Context, registered_only: bool) -> None:
-    """Wait until calls end as the policy has it."""
-    pod, other = ctx.pods("stranger")
-    told = partial(_answered, ctx, not registered_only, *_unregistered(other))
-    ctx.in_force(partial(_answered, ctx, True, _known(pod)), "the port of a pod outside that it is told of")
-    ctx.in_force(told, f"that {'no unknown' if registered_only else 'any'} address is called", successes=2)
-
-
-def _called(ctx: Context, registered_only: bool, phase: str) -> Sequence[Attempt]:
-    (pod, _), server = ctx.pods("stranger"), ctx.pod(SERVER)
-    calls = (
-        *((pod, not registered_only, "a pod that nobody registered", one) for one in _unregistered(pod)),
-        (pod, True, "a registered port of it", _known(pod)),
-        (server, True, "a service", _out(ctx.url(SERVER))),
-    )
-    return [
-        asked(f"{words} by {batch.protocol}, {phase}", wanted, *ctx.counting(at, partial(ctx.client().batch, batch)))
-        for at, wanted, words, batch in calls
-    ]
-
-
-def _judge_calls(attempts: Iterable[Attempt]) -> Judgement:
-    return judge_left(Left(tuple(attempts)))
-
-
-def _known(pod: Pod) -> Batch:
-    return _out(f"http://{pod.host}:{KNOWN_PORT}/")
-
-
-def _out(url: str) -> Batch:
-    return Batch(
-        url=url,
-        protocol="tcp" if url.startswith("tcp") else "http1",
-        count=ATTEMPTS,
-        concurrency=ATTEMPTS,
-        timeout=LIMITS.probe,
-        fresh=True,
-        fields=("pod",),
-    )
-
-
-def _unregistered(pod: Pod) -> tuple[Batch, ...]:
-    return _out(f"http://{pod.host}:{PORT}/"), _out(f"tcp://{pod.host}:{TCP_PORT}")
-
-
-def _answered(ctx: Context, wanted: bool, *batches: Batch) -> bool:
-    """Whether the application answers a few calls of each kind, or none of them."""
-    few = [replace(one, count=2) for one in batches]
-    return all(by_application(record) is wanted for one in few for record in ctx.client().batch(one))

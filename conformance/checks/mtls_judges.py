@@ -150,16 +150,6 @@ def by_application(record: Record) -> bool:
     return record.ok and record.reply is not None
 
 
-def _in_clear(attempts: Sequence[Attempt]) -> str:
-    """Why the meshed requests were not encrypted on the wire, "" if they were."""
-    for one in attempts:
-        if one.plaintext_hits:
-            return f"port {one.port}: the marker crossed the wire in clear {one.plaintext_hits} times"
-        if not one.tls_records:
-            return f"port {one.port}: no TLS record crossed the wire"
-    return ""
-
-
 def _unasked(history: Refusal) -> str:
     """Why the history is no basis for a judgement, "" if it is."""
     if not history.attempts:
@@ -181,12 +171,15 @@ def _meshed_in_clear_or_lost(history: Refusal, ports: Sequence[int] | None = Non
     if not meshed:
         return failed("no meshed client asked", *history.evidence)
     for one in meshed:
+        if one.plaintext_hits:
+            said = f"port {one.port}: the marker crossed the wire in clear {one.plaintext_hits} times"
+            return proven(said, *history.evidence)
+    for one in meshed:
         if not one.accepted or one.carried < one.sent:
             lost = f"{one.sent - one.carried} of {one.sent} meshed requests did not reach the server"
             return failed(f"port {one.port}: {lost}", *history.evidence)
-    if problem := _in_clear(meshed):
-        told = proven if any(one.plaintext_hits for one in meshed) else failed
-        return told(problem, *history.evidence)
+    if bare := [one.port for one in meshed if not one.tls_records]:
+        return failed(f"port {bare[0]}: no TLS record crossed the wire", *history.evidence)
     return None
 
 

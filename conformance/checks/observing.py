@@ -13,6 +13,7 @@ from conformance.checks.observing_judges import Logged, Passage, Traced, judge_l
 from conformance.context import LIMITS, Context
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import LogAccesses, TraceRequests
+from conformance.shut_gates import asked_anyway
 from fixtures.workloads.traffic import Batch, Record
 
 __all__ = ["GROUND"]
@@ -118,21 +119,28 @@ def access_log(ctx: Context) -> Logged:
         lines = log()
         return all(asked) and all(any(word in line for line in lines) for word in words)
 
-    first, last = secrets.token_hex(8), secrets.token_hex(8)
-    if proxy is not None:
+    def begun() -> None:
+        if proxy is None:
+            return
+        first = secrets.token_hex(8)
         ctx.in_force(
             lambda: ask(first) and any(first in line for line in log()),
             "a request in the log of the server's proxy",
             timeout=LIMITS.in_force + HELD_BACK,
         )
         ctx.watch(whole, DRAINS)
-    sent = {secrets.token_hex(8): status for status, count in PLAN.items() for _ in range(count)}
-    failures = sum(not ask(word, status) for word, status in sent.items())
-    ask(last)
-    if proxy is not None:
-        # Lines are written in order, some seconds late at most: the last one's means that all others are there.
-        ctx.watch(lambda: any(last in line for line in log()), LIMITS.in_force + HELD_BACK)
-    lines = log()
-    return Logged(
-        proxy is not None, sent, failures, {word: tuple(line for line in lines if word in line) for word in sent}
-    )
+
+    def logged() -> Logged:
+        sent = {secrets.token_hex(8): status for status, count in PLAN.items() for _ in range(count)}
+        failures = sum(not ask(word, status) for word, status in sent.items())
+        last = secrets.token_hex(8)
+        ask(last)
+        if proxy is not None:
+            # Lines are written in order, some seconds late at most: the last one's means that all others are there.
+            ctx.watch(lambda: any(last in line for line in log()), LIMITS.in_force + HELD_BACK)
+        lines = log()
+        return Logged(
+            proxy is not None, sent, failures, {word: tuple(line for line in lines if word in line) for word in sent}
+        )
+
+    return asked_anyway(begun, logged, judge_log)

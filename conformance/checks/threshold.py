@@ -179,6 +179,12 @@ class Shares:
         return self.overlap >= ENOUGH and self.crowd_served > 0
 
     @property
+    def nobody(self) -> bool:
+        """Whether the mesh refused all that were asked of it, though nothing was under way."""
+        refused = self.crowd_refused > self.allowed and not self.crowd_served
+        return refused and self.overlap >= ENOUGH and not self.served
+
+    @property
     def evidence(self) -> Evidence:
         """For the report."""
         return Evidence(
@@ -198,6 +204,9 @@ def _served(record: Record) -> bool:
 
 def judge_per_client(history: Shares) -> Judgement:
     """A cap that is declared per client is: what one client uses up, another does not miss."""
+    if history.nobody:
+        return failed(f"{history.crowd_refused} requests of the one client and all {history.overlap} of the other were "
+                      "refused, and none was served: the cap leaves room for nobody", history.evidence)  # fmt: skip
     if not history.met:
         return inconclusive("the clients did not meet", history.evidence)
     if not history.crowd_refused or history.crowd_served > OVERRUN * history.allowed:

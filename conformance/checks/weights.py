@@ -23,7 +23,18 @@ from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Evidence
 
-__all__ = ["FRESH", "GROUND", "NOBODY", "Split", "Way", "declare", "judge_nothing_else", "judge_split", "split"]
+__all__ = [
+    "FRESH",
+    "GROUND",
+    "NOBODY",
+    "Split",
+    "Way",
+    "declare",
+    "drawn",
+    "judge_nothing_else",
+    "judge_split",
+    "split",
+]
 
 FRESH = tuple(f"fresh-{number}" for number in range(1, 6))
 """Services that have no route at first."""
@@ -169,9 +180,14 @@ def split(
     samples: int = 0,
     way: Way | None = None,
 ) -> Split:
-    """Declare weights, wait for the route's mark, then send requests: `samples`, or until the shares are decided."""
-    way = way or Way()
+    """Declare weights, wait for the route's mark, then send requests as `drawn` does."""
     declare(ctx, service, weights, by, way)
+    return drawn(ctx, service, weights, samples=samples, way=way)
+
+
+def drawn(ctx: Context, service: str, weights: Mapping[str, int], *, samples: int = 0, way: Way | None = None) -> Split:
+    """Requests to a service: `samples`, or until the shares are decided."""
+    way = way or Way()
     positive = {name: weight for name, weight in weights.items() if weight}
     most = samples or max(test.most_samples for test in _decision({}, positive, ctx.alpha, way.delta)[1])
     answers: list[str] = []

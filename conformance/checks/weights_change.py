@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from conformance.catalogue import check
-from conformance.checks.weights import FRESH, GROUND, Split, Way, declare, judge_split, split
+from conformance.checks.weights import FRESH, GROUND, Split, Way, declare, drawn, judge_split, split
 from conformance.checks.witness import witness
 from conformance.context import LIMITS, Context
 from conformance.model import Judgement, failed, inconclusive, passed, proven
 from conformance.pulse import excused
+from conformance.shut_gates import asked_anyway
 from fixtures.workloads.traffic import Batch, Job, Record
 from reports.model import Evidence
 
@@ -226,17 +228,19 @@ def turned(ctx: Context) -> Turned:
     ):
         _seen(ctx, job, EACH, seen)
         applied = ctx.now()
-        declare(ctx, "turned", {"v1": 0, "v2": 100}, "version")
 
         def settled() -> bool:
             seen.extend(job.records(len(seen)))
             return len(seen) > SETTLED and all(one.version == "v2" for one in seen[-SETTLED:])
 
-        ctx.watch(settled, CONVERGES + 1.0)
-        done = settled()
-        ended = ctx.now()
-        stall = pulse(ended).stall(applied, ended)
-    return Turned(applied, tuple((one.sent, _said(one)) for one in seen), done, stall=stall)
+        def watched() -> Turned:
+            ctx.watch(settled, CONVERGES + 1.0)
+            done = settled()
+            ended = ctx.now()
+            stall = pulse(ended).stall(applied, ended)
+            return Turned(applied, tuple((one.sent, _said(one)) for one in seen), done, stall=stall)
+
+        return asked_anyway(partial(declare, ctx, "turned", {"v1": 0, "v2": 100}, "version"), watched, judge_turned)
 
 
 @check(
@@ -264,7 +268,9 @@ def canary(ctx: Context) -> Split:
 )
 def calls(ctx: Context) -> Split:
     """Half and half over one connection: a mesh that balances connections sends all of its calls to one backend."""
-    return split(ctx, "calls", {"v1": 50, "v2": 50}, by="version", way=Way("grpc", workers=1, delta=0.1))
+    weights, way = {"v1": 50, "v2": 50}, Way("grpc", workers=1, delta=0.1)
+    gate = partial(declare, ctx, "calls", weights, "version", way)
+    return asked_anyway(gate, partial(drawn, ctx, "calls", weights, way=way), judge_split)
 
 
 def _or_nobody(record: Record) -> str:

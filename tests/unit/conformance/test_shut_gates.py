@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from conformance.adapters import load
 from conformance.catalogue import check_of
 from conformance.checks.mtls import GROUND
 from conformance.checks.mtls_judges import GRPC, HTTP, TCP
 from conformance.context import Context, NotInForce, Pod
+from conformance.intents import Backend, Marker
 from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.pulse import STEADY, Pulse
 from conformance.shut_gates import asked_anyway
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
@@ -100,6 +105,134 @@ def test_a_mode_that_never_comes_into_force_is_judged_by_what_becomes_of_plainte
     judgement = one.judge(one.collect(cast("Context", _Stubborn(plaintext))))
     assert judgement.verdict is Verdict.FAIL
     assert said in judgement.reason
+
+
+class _Unmoved:
+    """A mesh that, after its first few gates, shows the mark of nothing. `answer` says what becomes of a request."""
+
+    adapter = load("refmesh")
+    alpha = 1e-5
+
+    def __init__(self, answer: Callable[[Batch], Record], opens: int = 0) -> None:
+        self.answer = answer
+        self.opens = opens
+        self.clock = 0.0
+        self.kube = SimpleNamespace(list=lambda *_: [{"spec": {"clusterIP": "10.0.0.7"}}], logs=lambda *_: "started")
+
+    def now(self) -> float:
+        self.clock += 0.1
+        return self.clock
+
+    def space(self, place: str) -> str:
+        return place
+
+    def url(self, service: str, port: int = 8080, path: str = "/", scheme: str = "http") -> str:
+        return f"{scheme}://{service}:{port}{path}"
+
+    def pod(self, name: str) -> Pod:
+        return Pod(name, "in", "10.0.0.9", {})
+
+    def marker(self, backend: Backend) -> Marker:
+        return Marker("mark", "1", backend)
+
+    def apply(self, *_: object) -> None: ...
+
+    def expect_strict(self, *_: object, **__: object) -> None: ...
+
+    def gate(self, *_: object) -> None:
+        self.opens -= 1
+        if self.opens < 0:
+            self.clock += 10.0
+            raise NotInForce("never shown")
+
+    def in_force(self, _: object, what: str, **__: object) -> None:
+        raise NotInForce(what)
+
+    def shared(self, *_: object, **__: object) -> Any:
+        raise NotInForce("no request gets through")
+
+    def until(self, probe: Callable[[], bool], what: str, _: float) -> None:
+        assert any(probe() for _ in range(100)), what
+
+    def watch(self, probe: Callable[[], bool], timeout: float) -> None:
+        until = self.clock + timeout
+        while self.clock < until and not probe():
+            self.clock += 0.5
+
+    def counting(self, _: Pod, send: Callable[[], list[Record]]) -> tuple[list[Record], int]:
+        records = send()
+        return records, sum(one.status == 200 for one in records)
+
+    def sniff(self, _: Pod, __: int, ___: str, send: Callable[[], list[Record]]) -> dict[str, Any]:
+        records = send()
+        meshed = "server" not in self.asked
+        return {"records": records, "packets": 9, "tls_records": 0, "plaintext_hits": len(records) if meshed else 0}
+
+    @contextlib.contextmanager
+    def pulse(self, *_: object) -> Iterator[Callable[[float], Pulse]]:
+        yield lambda _: STEADY
+
+    def outsider(self) -> Any:
+        return self.client()
+
+    def client(self, _: str = "") -> Any:
+        @contextlib.contextmanager
+        def start(batch: Batch) -> Iterator[Any]:
+            def records(_: int = 0) -> list[Record]:
+                self.clock += 1.0
+                return self._batch(replace(batch, count=100, rate=None, duration=None))
+
+            yield SimpleNamespace(records=records, wait=lambda _: self._batch(batch))
+
+        return SimpleNamespace(batch=self._batch, start=start)
+
+    def _batch(self, batch: Batch) -> list[Record]:
+        self.asked = batch.url
+        if batch.protocol == "tls":
+            return [Record(0.0, 0.1, tls={"server_certificate": "x", "client_certificate_requested": True})]
+        one = replace(self.answer(batch), start=self.clock)
+        return [one] * cast("int", batch.count)
+
+
+def _by(version: str) -> Callable[[Batch], Record]:
+    return lambda _: Record(0.0, 0.1, status=200, reply={"version": version})
+
+
+def _refusing(_: Batch) -> Record:
+    return Record(0.0, 0.1, status=503)
+
+
+def _unlogged(batch: Batch) -> Record:
+    return Record(0.0, 0.1, status=int(batch.url.rpartition("=")[2]), reply={})
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "said"),
+    [
+        pytest.param("WT-04", _by("v1"), "seen 100.0 % (400 of 400)", id="all calls of a connection go to one backend"),
+        pytest.param("WT-04", _by("v3"), "backends without a share answered: v3", id="and to one without a share"),
+        pytest.param("WT-07", _by("v1"), "the old backend still answered after 1", id="the change is not followed"),
+        pytest.param("CB-06", _refusing, "the cap leaves room for nobody", id="everybody is refused"),
+        pytest.param("TEL-05", _unlogged, "20 of 20 requests are not in the log", id="nothing is logged"),
+        pytest.param("GW-01", _refusing, "20 of 20 did not get through", id="nothing gets in"),
+        pytest.param("GW-02", _refusing, "the marker crossed the wire in clear 20 times", id="in plaintext"),
+    ],
+)
+def test_what_a_mesh_does_whose_mark_never_shows_is_judged(
+    check: str, answer: Callable[[Batch], Record], said: str
+) -> None:
+    one = check_of(check)
+    judgement = one.judge(one.collect(cast("Context", _Unmoved(answer, opens=check == "WT-07"))))
+    assert judgement.verdict is Verdict.FAIL
+    assert said in judgement.reason
+
+
+@pytest.mark.parametrize("check", ["GW-01", "GW-02"])
+def test_a_gateway_without_an_address_is_asked_nothing(check: str) -> None:
+    ctx = _Unmoved(_refusing)
+    ctx.kube = SimpleNamespace(list=lambda *_: [], get=lambda *_: None)
+    with pytest.raises(NotInForce, match="no request gets through"):
+        check_of(check).collect(cast("Context", ctx))
 
 
 class _OpenDoor:
