@@ -6,13 +6,14 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from conformance.adapters import Adapter, Rendered, Unsupported
 from conformance.dressing import Dressing
 from conformance.farewell import Farewell
+from conformance.gates import MARK_ROW, Gate, gate_open
 from conformance.ground import Ground, meshed_at, one_port, space_name
 from conformance.intents import Backend, Intent, Marker, Mode, MtlsMode
 from conformance.limits import LIMITS, Limits
@@ -29,14 +30,11 @@ from reports.errors import EnvironmentProblem
 __all__ = [
     "LIMITS",
     "LOOK_SECONDS",
-    "MARK_ROW",
     "Context",
-    "Gate",
     "Limits",
     "NotExpressible",
     "NotInForce",
     "Pod",
-    "gate_open",
     "in_url",
 ]
 
@@ -45,9 +43,6 @@ LOOKS = 3
 """The least number of looks at whether a configuration is in force."""
 LOOK_SECONDS = 0.3
 """What such a look is given at least, however late it comes."""
-MARK_ROW = 30
-"""Answers in a row that make a mark. Of two backends chance makes such a row in one look with 2^-30, below 1e-9; in the
-hundred looks for which there is time before a configuration must be in force, with 1e-7 at the most."""
 
 
 class NotInForce(Exception):
@@ -56,22 +51,6 @@ class NotInForce(Exception):
     def __init__(self, text: str, seen: tuple[Probed, ...] = ()) -> None:
         super().__init__(text)
         self.seen = seen
-
-
-@dataclass(frozen=True)
-class Gate:
-    """How a gate asks."""
-
-    port: int = 8080
-    protocol: str = "http1"
-    path: str = "/"
-    """Path of the marked requests."""
-    ordinary: str = "/"
-    """Path of the ordinary ones; "" asks none, where no other configuration can lead to the marked backend."""
-    client: str = ""
-    """The client workload that asks."""
-    timeout: float | None = None
-    """Seconds; None: as the run's settings say."""
 
 
 class Context(Orders):
@@ -236,9 +215,8 @@ class Context(Orders):
         marked = replace(ordinary, url=self.url(service, how.port, how.path), headers={marker.header: marker.value})
 
         def shows() -> bool:
-            client = self.client(how.client)
-            usual = client.batch(ordinary) if how.ordinary else None
-            return gate_open(usual, client.batch(marked), marker.backend)
+            ask = self.client(how.client).batch
+            return gate_open(ask, ordinary if how.ordinary else None, marked, marker.backend)
 
         self.in_force(
             shows,
@@ -348,15 +326,3 @@ class Context(Orders):
     def counts(self, keys: Sequence[str], *workloads: str) -> list[int]:
         """The same for each of several keys."""
         return self.counts_of(map(self.pod, workloads), keys)
-
-
-def gate_open(ordinary: Sequence[Record] | None, marked: Sequence[Record], backend: Backend) -> bool:
-    """Whether a configuration shows its mark: ordinary requests also reach others, marked ones nobody else."""
-    elsewhere = ordinary is None or any(
-        record.ok and record.version and not _reached(record, backend) for record in ordinary
-    )
-    return elsewhere and len(marked) >= MARK_ROW and all(_reached(record, backend) for record in marked)
-
-
-def _reached(record: Record, backend: Backend) -> bool:
-    return record.ok and record.version == backend.version

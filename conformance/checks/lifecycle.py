@@ -23,7 +23,8 @@ from conformance.checks.lifecycle_judges import (
     judge_moves,
     judge_rollout,
 )
-from conformance.context import LIMITS, MARK_ROW, Context, Pod
+from conformance.context import LIMITS, Context, Pod
+from conformance.gates import MARK_ROW
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import (
     Backend,

@@ -7,7 +7,8 @@ from typing import Literal
 
 from conformance.catalogue import place
 from conformance.checks.standing import Route, Standing
-from conformance.context import Context, Gate
+from conformance.context import Context
+from conformance.gates import Gate
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import (
     Backend,

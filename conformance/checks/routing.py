@@ -10,7 +10,8 @@ import contextlib
 from conformance.catalogue import check
 from conformance.checks.cases import Asked, Case, judge_cases
 from conformance.checks.routing_ground import GROUND, TO_V1, TO_V2, both, offer
-from conformance.context import Context, Gate, NotExpressible
+from conformance.context import Context, NotExpressible
+from conformance.gates import Gate
 from conformance.intents import HeaderEdit, Redirect, RequestMatch, Rewrite, RouteRule
 
 __all__ = ["HEADER_CASES", "MATCH_CASES", "MOVED_CASES", "ORDER_CASES", "REDIRECT_CASES", "REWRITE_CASES"]

@@ -9,7 +9,8 @@ from conformance.catalogue import check
 from conformance.checks.cases import Asked, Case, ask, judge_cases, table
 from conformance.checks.routing_ground import DEPOT, GROUND, NOWHERE, STANDING, TO_V1, TO_V2, V1, both, one
 from conformance.checks.standing import Route
-from conformance.context import LIMITS, Context, Gate
+from conformance.context import LIMITS, Context
+from conformance.gates import Gate
 from conformance.intents import Intent, Marker, RequestMatch, RequestRoute, RouteRule, Target
 from conformance.model import Judgement, failed, inconclusive, passed, share_rates
 from conformance.statistics import Decision, shares_decision

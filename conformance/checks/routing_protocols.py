@@ -6,7 +6,8 @@ from conformance.catalogue import check
 from conformance.checks.cases import Asked, Case, Pairs, ask, judge_cases
 from conformance.checks.routing_ground import GROUND, STANDING, TO_V1, TO_V2, V3, both, offer
 from conformance.checks.standing import Route
-from conformance.context import Context, Gate
+from conformance.context import Context
+from conformance.gates import Gate
 from conformance.intents import HeaderEdit, Intent, Marker, RequestMatch, RequestRoute, RouteRule
 
 __all__ = ["CALL_CASES", "SPEAK_CASES"]

@@ -10,7 +10,8 @@ from typing import Any
 from conformance.adapters import Manifest
 from conformance.catalogue import check
 from conformance.checks.routing_ground import GROUND, STANDING, TO_V1, TO_V2, one
-from conformance.context import LIMITS, Context, Gate, NotExpressible, NotInForce
+from conformance.context import LIMITS, Context, NotExpressible, NotInForce
+from conformance.gates import Gate
 from conformance.intents import Backend, RequestMatch, RouteRule, Target
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.kube import ApiProblem

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from conformance.adapters import Manifest
-from conformance.context import LIMITS, LOOK_SECONDS, Context, Gate, NotExpressible
+from conformance.context import LIMITS, LOOK_SECONDS, Context, NotExpressible
+from conformance.gates import Gate
 from conformance.intents import Backend, Intent, Marker
 from reports.errors import MeshproofError
 

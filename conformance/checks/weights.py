@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from conformance.catalogue import check, place
-from conformance.context import LIMITS, Context, Gate
+from conformance.context import LIMITS, Context
+from conformance.gates import Gate
 from conformance.ground import HTTP, HTTP_AND_GRPC, Ground, Place, Svc, Workload
 from conformance.intents import Backend, WeightedRoute
 from conformance.model import Judgement, failed, inconclusive, passed, proven, share_rates

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Self, cast
 
 import pytest
 
 from conformance import context
 from conformance.catalogue import ground_of
-from conformance.context import LIMITS, LOOKS, MARK_ROW, Context, Gate, NotInForce, gate_open
+from conformance.context import LIMITS, LOOKS, Context, NotInForce
+from conformance.gates import FIRST, MARK_ROW, Gate, gate_open
 from conformance.intents import Backend, Marker
 from conformance.model import failed
 from conformance.probes import LOOKS_KEPT, MOST_ROWS, Heard
@@ -67,8 +69,52 @@ def answers(*versions: str, status: int = 200) -> list[Record]:
         (answers("v1"), [Record(0.0, 0.1, error="timeout")] * MARK_ROW, False),
     ],
 )
-def test_a_mark_is_a_row_that_ordinary_requests_do_not_show(ordinary, marked, opens):
-    assert gate_open(ordinary, marked, V3) is opens
+def test_a_mark_is_a_row_that_ordinary_requests_do_not_show(
+    ordinary: list[Record], marked: list[Record], opens: bool
+) -> None:
+    mesh = Answers(ordinary, marked)
+    assert gate_open(mesh, ORDINARY, MARKED, V3) is opens
+
+
+class Answers:
+    """A mesh that gives these answers, one after the other, to ordinary and to marked requests."""
+
+    def __init__(self, ordinary: list[Record], marked: list[Record]) -> None:
+        self.left = {False: list(ordinary), True: list(marked)}
+        self.asked = {False: 0, True: 0}
+
+    def __call__(self, batch: Batch) -> list[Record]:
+        count, left = cast("int", batch.count), self.left[bool(batch.headers)]
+        self.asked[bool(batch.headers)] += count
+        given, left[:count] = left[:count], []
+        return given
+
+
+ORDINARY = Batch("http://a:1/")
+MARKED = replace(ORDINARY, headers={"mark": "1"})
+
+
+@pytest.mark.parametrize(
+    ("ordinary", "marked", "asked"),
+    [
+        pytest.param(["v1"] * 30, ["v1"] * 30, (FIRST, FIRST), id="not in force"),
+        pytest.param(["v3"] * 30, ["v3"] * 30, (MARK_ROW, 0), id="no other endpoint is known"),
+        pytest.param(["v3"] * 29 + ["v1"], ["v3"] * 30, (MARK_ROW, MARK_ROW), id="one of others, the last"),
+        pytest.param(["v1"] * 30, ["v3"] * 30, (FIRST, MARK_ROW), id="in force"),
+    ],
+)
+def test_a_look_asks_no_more_than_it_takes_to_know(
+    ordinary: list[str], marked: list[str], asked: tuple[int, int]
+) -> None:
+    mesh = Answers(answers(*ordinary), answers(*marked))
+    gate_open(mesh, ORDINARY, MARKED, V3)
+    assert (mesh.asked[False], mesh.asked[True]) == asked
+
+
+def test_without_ordinary_requests_the_mark_alone_counts() -> None:
+    mesh = Answers([], answers(*["v3"] * MARK_ROW))
+    assert gate_open(mesh, None, MARKED, V3)
+    assert not mesh.asked[False]
 
 
 # -- what a gate that stays shut has to show ---------------------------------------------------------------------------
