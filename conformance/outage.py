@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from fixtures.kube import Kube, eventually
 from fixtures.kube.runner import RUNNER, is_dead, runner_name
@@ -25,10 +25,14 @@ _KIND = ("apps/v1", "Deployment")
 
 
 @contextlib.contextmanager
-def stopped(kube: Kube, where: tuple[str, str]) -> Iterator[None]:
+def stopped(
+    kube: Kube, where: tuple[str, str], *, silent: Callable[[Mapping[str, Any]], bool] | None = None
+) -> Iterator[None]:
     """No pod of the control plane (namespace, Deployment) runs while the block does; afterwards it is available again.
 
-    Also after Ctrl-C. Raises `NotEventually` where its pods do not end or come back in time.
+    Also after Ctrl-C. `silent` is for who is in a hurry: pods are given a second to end, and those of which it is true
+    are gone, since a busy node takes long to have them leave the API. Raises `LookupError` where there is no such
+    Deployment, and `NotEventually` where its pods do not end or come back in time.
     """
     namespace, name = where
     found = kube.get(*_KIND, name, namespace)
@@ -39,8 +43,12 @@ def stopped(kube: Kube, where: tuple[str, str]) -> Iterator[None]:
     selector = found["spec"]["selector"]["matchLabels"]
     try:
         kube.patch(*_KIND, name, {"metadata": {"annotations": marks}, "spec": {"replicas": 0}}, namespace)
+        pods = kube.list("v1", "Pod", namespace, selector)
+        if silent is not None:
+            for pod in pods:
+                kube.delete("v1", "Pod", pod["metadata"]["name"], namespace, grace=1)
         eventually(
-            lambda: not kube.list("v1", "Pod", namespace, selector),
+            lambda: all(map(silent, pods)) if silent else not kube.list("v1", "Pod", namespace, selector),
             timeout=GONE_SECONDS,
             what=f"every pod of {namespace}/{name} ended",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conformance.catalogue import check
-from conformance.checks.authorization import GROUND, SERVER, Ask, proven
+from conformance.checks.authorization_ground import GROUND, SERVER, Ask, proven
 from conformance.checks.authorization_judges import Access, judge_access
 from conformance.context import Context
 from conformance.intents import UnreadableAccess

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.catalogue import check
-from conformance.checks.authorization import GROUND, REFERENCE, Ask, allow, deny, establish, judged
+from conformance.checks.authorization_ground import GROUND, REFERENCE, Ask, allow, deny, establish, judged
 from conformance.checks.authorization_judges import Access, judge_access
 from conformance.context import Context
 from conformance.intents import AccessRule

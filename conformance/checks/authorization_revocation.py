@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from conformance.catalogue import check
-from conformance.checks.authorization import (
+from conformance.checks.authorization_ground import (
     GROUND,
     HTTP,
     SERVER,

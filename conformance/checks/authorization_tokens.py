@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from conformance.catalogue import check
-from conformance.checks.authorization import GROUND, SERVER, Ask, allow, establish, judged
+from conformance.checks.authorization_ground import GROUND, SERVER, Ask, allow, establish, judged
 from conformance.checks.authorization_judges import Access, judge_access
 from conformance.context import Context
 from conformance.intents import AccessRule, TokenIssuer

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from conformance.adapters import Unsupported
 from conformance.catalogue import check, place
 from conformance.checks.capture_judges import Tries
-from conformance.checks.injection import OURS, changes_pods, observe
+from conformance.checks.injection import changes_pods, observe
 from conformance.checks.lifecycle_judges import (
-    Crash,
     Deleted,
     Drain,
     Load,
     Moves,
     Rollout,
-    judge_crash,
     judge_deleted,
     judge_drain,
     judge_moves,
@@ -40,9 +36,8 @@ from conformance.intents import (
     Target,
 )
 from fixtures.workloads.traffic import Batch, Record
-from reports.errors import EnvironmentProblem
 
-__all__ = ["GROUND", "RATE", "marked", "outside", "roll_out", "steady"]
+__all__ = ["GROUND", "RATE", "marked", "outside", "refused", "roll_out", "steady"]
 
 
 def _strict(spaces: Mapping[str, str]) -> tuple[MtlsMode, ...]:
@@ -79,14 +74,7 @@ UNDER_WAY = "150ms"
 """What the application takes for a request of the rollout: six are under way at a time."""
 LONG = 4.0
 """Seconds that a long request takes."""
-BACK = 40.0
-"""Seconds in which a crashed proxy must be back: a kubelet waits ten before the second restart of a container."""
 BOUND = 10.0
-KILL = (
-    ("python", "-c", "import os; os.kill(-1, 9)"),
-    ("sh", "-c", "kill -9 -1"),
-)
-"""What ends every process of a container but its first, in images of all kinds; one of them is there."""
 
 
 def steady(url: str) -> Batch:
@@ -101,7 +89,7 @@ def outside(ctx: Context, pod: Pod) -> Tries:
     return Tries.of(f"plaintext to {pod.name}", ctx.outsider().batch(batch))
 
 
-def _refused(ctx: Context, pod: Pod) -> Tries:
+def refused(ctx: Context, pod: Pod) -> Tries:
     """The same to a pod that stands strict."""
     tries = outside(ctx, pod)
     ctx.expect_strict("strict", taken=tries.accepted)
@@ -152,7 +140,7 @@ def _gone(ctx: Context, workload: str, *pods: str) -> tuple[str, ...]:
 def rollout(ctx: Context) -> Rollout:
     """Replace every pod of a server under steady requests, and go on until the old ones have ended."""
     before = _names(ctx, "rolling")
-    _refused(ctx, ctx.pods("rolling")[0])
+    refused(ctx, ctx.pods("rolling")[0])
     seen: list[Record] = []
     # Slow enough that some are always under way: a proxy that ends at once loses those.
     with ctx.client().start(steady(ctx.url("rolling", path=f"/?delay={UNDER_WAY}"))) as job:
@@ -182,7 +170,7 @@ def rollout(ctx: Context) -> Rollout:
 def drain(ctx: Context) -> Drain:
     """Delete the only pod of a server while it works on long requests."""
     (pod,) = ctx.pods("fragile")
-    refused = _refused(ctx, pod)
+    plaintext = refused(ctx, pod)
     batch = Batch(
         url=ctx.url("fragile", path=f"/?delay={round(LONG * 1000)}ms"),
         count=4,
@@ -197,85 +185,13 @@ def drain(ctx: Context) -> Drain:
         ctx.kube.delete("v1", "Pod", pod.name, pod.namespace)
         found = job.wait(LONG + 2 * LIMITS.request)
     return Drain(
-        plaintext=refused,
+        plaintext=plaintext,
         seconds=LONG,
         deleted=deleted,
         outcomes=tuple(
             (one.start, one.start + one.seconds, "" if one.ok else one.error or f"status {one.status}") for one in found
         ),
     )
-
-
-@check(
-    id="LC-04",
-    title="A crashed proxy comes back, and nothing goes around it",
-    proves=("life cycle", "proxy crash"),
-    judge=judge_crash,
-    ground=GROUND,
-    requires=("INJ-01",),
-    reference="https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/",
-)
-def crash(ctx: Context) -> Crash:
-    """Kill every process of the proxy's container under a running application."""
-    changes_pods(ctx)
-    (pod,) = ctx.pods("fragile")
-    running = [
-        one["name"]
-        for one in (*pod.object["spec"].get("initContainers", ()), *pod.object["spec"]["containers"])
-        if one["name"] not in OURS and one.get("restartPolicy", "Always") == "Always"
-    ]
-    started = {
-        one["name"] for one in _statuses(pod.object) if "running" in one.get("state", {}) and one["name"] in running
-    }
-    if not started:
-        return Crash((), 0, 0, None, BACK, ())
-    before = _restarts(pod.object)
-    _refused(ctx, pod)
-    at = ctx.now()
-    for container in sorted(started):
-        for command in KILL:
-            # An image without the program refuses, and a container that is gone already cannot be told anything more.
-            with contextlib.suppress(EnvironmentProblem):
-                ctx.kube.exec(pod.namespace, pod.name, command, container=container)
-    tries = [outside(ctx, pod)]
-    batch = Batch(url=ctx.url("fragile"), count=3, timeout=LIMITS.probe, fresh=True)
-
-    def now() -> Mapping[str, int]:
-        return _restarts(ctx.kube.get("v1", "Pod", pod.name, pod.namespace) or {})
-
-    missed = 0
-    back: float | None = None
-
-    def again() -> bool:
-        nonlocal missed, back
-        tries.append(outside(ctx, pod))
-        restarted = any(now().get(name, 0) > before.get(name, 0) for name in started)
-        answered = all(one.ok for one in ctx.client().batch(batch))
-        missed += not answered
-        if restarted and answered:
-            back = ctx.now() - at
-        return back is not None
-
-    ctx.watch(again, BACK)
-    later = now()
-    return Crash(
-        added=tuple(sorted(started)),
-        restarts=sum(later.get(name, 0) - before.get(name, 0) for name in started),
-        own_restarts=sum(count - before.get(name, 0) for name, count in later.items() if name in OURS),
-        back=back,
-        limit=BACK,
-        plaintext=tuple(tries),
-        missed=missed,
-    )
-
-
-def _statuses(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    status = pod.get("status", {})
-    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-
-
-def _restarts(pod: Mapping[str, Any]) -> dict[str, int]:
-    return {one["name"]: int(one.get("restartCount", 0)) for one in _statuses(pod)}
 
 
 @check(

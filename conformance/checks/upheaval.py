@@ -1,4 +1,4 @@
-"""ID and MTLS, the upheavals: certificates that end, a root that is replaced, an authority that is away.
+"""ID, the upheavals: certificates that end, a root that is replaced, an authority that is away.
 
 They shake the whole mesh, so their ground is wide: no other check runs meanwhile.
 """
@@ -20,10 +20,8 @@ from conformance.certificates import Credentials
 from conformance.checks.authority import look, shake
 from conformance.checks.mtls_judges import by_application
 from conformance.checks.peers import authority_of, counted, obtain
-from conformance.checks.peers_judges import Arm, arm
+from conformance.checks.peers_judges import Arm
 from conformance.checks.upheaval_judges import (
-    Level,
-    Levels,
     Load,
     Outage,
     Renewal,
@@ -31,7 +29,6 @@ from conformance.checks.upheaval_judges import (
     Shown,
     judge_budget,
     judge_closed,
-    judge_levels,
     judge_renewal,
     judge_rotation,
     load,
@@ -39,16 +36,13 @@ from conformance.checks.upheaval_judges import (
 )
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload
-from conformance.intents import MeshMtlsMode, Mode, MtlsMode, RotateRoot, ShortCertificates
-from conformance.mesh_policies import in_the_way, marked
-from conformance.outage import UNDO
+from conformance.intents import RotateRoot, ShortCertificates
+from conformance.outage import stopped
 from conformance.planes import plane_of
-from fixtures.kube.runner import RUNNER, runner_name
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Job
-from reports.errors import EnvironmentProblem
 
-__all__ = ["GROUND"]
+__all__ = ["ATTEMPTS", "BACK_SECONDS", "GROUND", "served"]
 
 LIFETIME = 15
 """Seconds: long enough to take the control plane away within it, short enough for a suite of minutes."""
@@ -110,7 +104,7 @@ def _fresh(ctx: Context) -> Batch:
     )
 
 
-def _served(ctx: Context, batch: Batch) -> bool:
+def served(ctx: Context, batch: Batch) -> bool:
     """Whether the meshed client is served, as it is in a mesh at rest."""
     return all(by_application(one) for one in ctx.client().batch(replace(batch, count=4, timeout=LIMITS.probe)))
 
@@ -230,33 +224,13 @@ def rotation(ctx: Context) -> Rotation:
 def _away(ctx: Context) -> Iterator[bool]:
     """Take the control plane away while the block runs; yields whether there was one."""
     where = plane_of(ctx.adapter)
-    if where is None:
+    if where is None or ctx.kube.get("apps/v1", "Deployment", where[1], where[0]) is None:
         yield False
         return
-    space, name = where
-    found = ctx.kube.get("apps/v1", "Deployment", name, space)
-    if found is None:
-        yield False
-        return
-    labels = found["spec"]["selector"]["matchLabels"]
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    replicas = int(found["spec"].get("replicas", 1))
-    try:
-        # the marks by which the next run puts back what a dead one took away
-        marks = {UNDO: str(replicas), RUNNER: runner_name()}
-        body = {"metadata": {"annotations": marks}, "spec": {"replicas": 0}}
-        ctx.kube.patch("apps/v1", "Deployment", name, body, space)
-        pods = [Pod.of(pod) for pod in ctx.kube.list("v1", "Pod", space, selector)]
-        for pod in pods:
-            ctx.kube.delete("v1", "Pod", pod.name, space, grace=1)
-        port = authority.port if (authority := authority_of(ctx, _client(ctx))) else 443
-        # Not when its pods have left the API: that takes a busy node longer than certificates last.
-        ctx.until(lambda: not any(_answers(ctx, pod, port) for pod in pods), "the authority is away", LIFETIME)
+    port = authority.port if (authority := authority_of(ctx, _client(ctx))) else 443
+    # Certificates last for less than a busy node needs to have pods leave the API.
+    with stopped(ctx.kube, where, silent=lambda pod: not _answers(ctx, Pod.of(pod), port)):
         yield True
-    finally:
-        unmarked = {"metadata": {"annotations": dict.fromkeys((UNDO, RUNNER))}, "spec": {"replicas": replicas}}
-        ctx.kube.patch("apps/v1", "Deployment", name, unmarked, space)
-        ctx.kube.wait_pods_ready(space, selector, count=replicas, timeout=LIMITS.ground_ready)
 
 
 def _answers(ctx: Context, pod: Pod, port: int) -> bool:
@@ -291,7 +265,7 @@ def outage(ctx: Context) -> Outage:
         after = counted(ctx, server, "expired certificates", lambda: ctx.client().batch(fresh), welcome=False)
         expired = over((known, _end(look(ctx, server).certificate)), ctx.now())
 
-    ctx.watch(partial(_served, ctx, fresh), BACK_SECONDS)
+    ctx.watch(partial(served, ctx, fresh), BACK_SECONDS)
     back = load("new connections, the authority is back", ctx.client().batch(fresh))
     return Outage(down, during, valid_for, after, expired, back, asked, LIFETIME * LEFT)
 
@@ -322,71 +296,3 @@ def budget(ctx: Context) -> Outage:
 def closed(ctx: Context) -> Outage:
     """The same outage, beyond the expiry of every certificate; then the authority comes back."""
     return ctx.shared(outage)
-
-
-# -- levels ------------------------------------------------------------------------------------------------------------
-
-
-@check(
-    id="MTLS-12",
-    title="A workload's mode beats its namespace's, and that the mesh's",
-    proves=("mtls", "strict", "permissive", "precedence"),
-    judge=judge_levels,
-    ground=GROUND,
-    requires=("INJ-01",),
-    reference="https://istio.io/latest/docs/reference/config/security/peer_authentication/",
-)
-def levels(ctx: Context) -> Levels:
-    """Strict for the mesh, permissive for the namespace, strict for the workload: plaintext tells which is in force.
-
-    Before that, permissive for the mesh: one that is strict by itself refuses plaintext whatever is said for all of it.
-    """
-    server, space = ctx.pod("server"), ctx.space("in")
-    steps = (
-        ("mesh permissive", MeshMtlsMode(Mode.PERMISSIVE), "taken"),
-        ("mesh strict", MeshMtlsMode(Mode.STRICT), "refused"),
-        ("mesh strict, namespace permissive", MtlsMode(space, Mode.PERMISSIVE), "taken"),
-        ("mesh strict, namespace permissive, workload strict", MtlsMode(space, Mode.STRICT, "server"), "refused"),
-    )
-    plain = Batch(url=ctx.url("server"), count=ATTEMPTS, concurrency=4, timeout=LIMITS.probe, fresh=True)
-    found = []
-    mesh_wide = marked(ctx.render(steps[0][1]).objects, ctx.run)
-    if others := in_the_way(ctx.kube, mesh_wide):
-        what = f"{', '.join(others)} holds for the whole mesh already, and is not touched"
-        raise EnvironmentProblem(f"{what}: judge this on a cluster without it, or leave it out by --skip MTLS-12")
-    # Another check of this ground may have left the proxies without a certificate that is good yet.
-    ctx.until(partial(_served, ctx, plain), "the meshed client is served before any policy", BACK_SECONDS)
-    try:
-        for policies, intent, wanted in steps:
-            if isinstance(intent, MtlsMode):
-                ctx.apply(intent)
-            else:
-                mesh_wide = marked(ctx.render(intent).objects, ctx.run)
-                ctx.applied.extend(mesh_wide)
-                ctx.kube.apply(*mesh_wide)
-
-            def shows(wanted: str = wanted) -> bool:
-                records = ctx.outsider().batch(replace(plain, count=3))
-                return all(by_application(one) is (wanted == "taken") for one in records)
-
-            ctx.watch(shows, LIMITS.in_force)
-            token = f"mark-{secrets.token_hex(12)}"
-            named = replace(plain, method="POST", body=token)
-            seen = ctx.sniff(server, 8080, token, partial(ctx.outsider().batch, named))
-            meshed = arm(policies, ctx.client().batch(replace(plain, timeout=LIMITS.request)), 0, welcome=True)
-            plaintext = arm(policies, seen["records"], 0, welcome=wanted == "taken")
-            found.append(
-                Level(
-                    policies,
-                    wanted,
-                    sent=ATTEMPTS,
-                    answered=plaintext.answered,
-                    clear=int(seen.get("plaintext_hits", 0)),
-                    meshed=meshed.answered,
-                    ends=plaintext.ends,
-                    meshed_late=meshed.late,
-                )
-            )
-    finally:
-        ctx.remove(*mesh_wide)
-    return Levels(tuple(found))

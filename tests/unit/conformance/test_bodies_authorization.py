@@ -14,6 +14,7 @@ import pytest
 from conformance.adapters import Rendered, Unsupported, load
 from conformance.adapters.kuma import Kuma, KumaSettings
 from conformance.checks import authorization as az
+from conformance.checks import authorization_ground as ground
 from conformance.checks.authorization_invalid import judge_unreadable, unreadable
 from conformance.checks.authorization_judges import judge_access
 from conformance.context import Context, NotInForce
@@ -22,7 +23,7 @@ from conformance.model import Judgement
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
 
-PORTS = {"http1": az.HTTP, "grpc": az.GRPC, "tcp": az.TCP}
+PORTS = {"http1": ground.HTTP, "grpc": ground.GRPC, "tcp": ground.TCP}
 LIMIT = 10.0
 
 
@@ -112,7 +113,7 @@ class _Mesh:
         return any(self._fits(rule, caller, str(port)) for rule in policy.get("rules", ()))
 
     def _fits(self, rule: Any, caller: str, port: str) -> bool:
-        place = az.CALLERS.get(caller, "nowhere")
+        place = ground.CALLERS.get(caller, "nowhere")
         names = {f"cluster.local/ns/mp-{place}/sa/{caller}", self.space(place)}
         sources = [part["source"] for part in rule.get("from", ())]
         ports = {one for part in rule.get("to", ()) for one in part["operation"].get("ports", ())}
@@ -165,7 +166,7 @@ class _Accountless(_Mesh):
     """Every caller of the mesh counts as each account."""
 
     def _fits(self, rule: Any, caller: str, port: str) -> bool:
-        return super()._fits(rule, "client" if caller in az.CALLERS else caller, port)
+        return super()._fits(rule, "client" if caller in ground.CALLERS else caller, port)
 
 
 @pytest.mark.parametrize("before", ["AZ-01", "AZ-02", "AZ-07"])
@@ -182,10 +183,10 @@ def test_a_sound_mesh_passes_though_what_is_removed_goes_late(lag):
 def test_what_contradicts_a_mark_can_be_said_by_every_mesh_that_can_say_the_policies():
     """Kuma 2 has no words for accounts, and some for a policy that lets nobody in."""
     kuma = Kuma(KumaSettings(version="2"))
-    ctx = Context(cast("Any", None), kuma, az.GROUND, run="r", image="i", alpha=1e-5)
-    assert not isinstance(kuma.render(az.allow(ctx, "nothing")), Unsupported)
+    ctx = Context(cast("Any", None), kuma, ground.GROUND, run="r", image="i", alpha=1e-5)
+    assert not isinstance(kuma.render(ground.allow(ctx, "nothing")), Unsupported)
     for wanted in (False, True):
-        policy, shown = az._contrary(ctx, [az.Ask("client", wanted=wanted)])
+        policy, shown = ground._contrary(ctx, [ground.Ask("client", wanted=wanted)])
         assert not isinstance(kuma.render(policy), Unsupported)
         assert shown.wanted is not wanted
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from conformance.adapters import Unsupported, load
-from conformance.checks import lifecycle, wide
+from conformance.checks import crash, lifecycle, wide
 from conformance.checks.capture_judges import Admitted
 from conformance.checks.injection import Behaviour
 from conformance.checks.lifecycle_judges import judge_deleted
@@ -127,12 +127,12 @@ def test_lc_04_counts_no_answer_after_its_limit(monkeypatch: pytest.MonkeyPatch)
     later = {"status": {"containerStatuses": [{**status, "restartCount": 1}]}}
     ctx = _Mesh()
     ctx.kube = cast("Any", SimpleNamespace(exec=lambda *_, **__: None, get=lambda *_: later))
-    monkeypatch.setattr(lifecycle, "changes_pods", lambda _: None)
+    monkeypatch.setattr(crash, "changes_pods", lambda _: None)
     monkeypatch.setattr(ctx, "pods", lambda _: [pod])
     monkeypatch.setattr(ctx, "client", lambda: SimpleNamespace(batch=lambda _: next(looks)))
     monkeypatch.setattr(ctx, "watch", lambda probe, _: probe())  # one look, and the time is over
     cast("Any", ctx).now = lambda: 0.0
-    found = lifecycle.crash(cast("Context", ctx))
+    found = crash.crash(cast("Context", ctx))
     assert (found.back, found.missed, found.restarts) == (None, 1, 1)
 
 

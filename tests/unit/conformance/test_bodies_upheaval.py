@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from conformance.adapters import Rendered, load
-from conformance.checks.upheaval import levels
+from conformance.checks.levels import levels
 from conformance.checks.upheaval_judges import judge_levels
 from conformance.context import Context
 from conformance.intents import Intent

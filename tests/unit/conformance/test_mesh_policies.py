@@ -10,7 +10,7 @@ import pytest
 
 from conformance import session
 from conformance.adapters import Rendered, load
-from conformance.checks.upheaval import levels
+from conformance.checks.levels import levels
 from conformance.context import Context
 from conformance.ground import Ground, Place
 from conformance.intents import Access, AccessRule, Effect, Intent, MeshMtlsMode, Mode

@@ -14,7 +14,7 @@ from conformance import intents
 from conformance.adapters import Proxy, Rendered, Unsupported, load
 from conformance.adapters.words import NO_WORDS
 from conformance.catalogue import grounds
-from conformance.checks.authorization import Ask, within
+from conformance.checks.authorization_ground import Ask, within
 from conformance.context import Context, NotExpressible
 from conformance.ground import render_ground, unfit
 from conformance.intents import (

@@ -9,9 +9,10 @@ import pytest
 
 from conformance.adapters import Adapter, load
 from conformance.checks.admission import kept, on_node, twice
+from conformance.checks.crash import crash
 from conformance.checks.injection import changes_pods
 from conformance.checks.joining import first_request, jobs
-from conformance.checks.lifecycle import crash, moves
+from conformance.checks.lifecycle import moves
 from conformance.checks.uninstalling import uninstalled
 from conformance.checks.wide import away, injector_down, upgrade
 from conformance.context import Context, NotExpressible

@@ -121,6 +121,25 @@ def test_what_was_taken_away_is_put_back_however_the_block_ends(end):
     assert (cluster.replicas, cluster.annotations, cluster.waited) == (2, {}, 1)
 
 
+def test_pods_that_answer_nobody_are_gone_though_the_api_has_them_still():
+    cluster = OneDeployment()
+    ended: list[str] = []
+
+    def pods(_: str, kind: str, *__: object) -> list[dict[str, Any]]:
+        return [{"metadata": {"name": "mesh-1"}}]
+
+    def delete(_: str, __: str, name: str, ___: str, *, grace: int) -> None:
+        assert (cluster.replicas, grace) == (0, 1)
+        ended.append(name)
+
+    kube: Any = SimpleNamespace(
+        get=cluster.get, list=pods, patch=cluster.patch, delete=delete, wait_rollout=cluster.wait_rollout
+    )
+    with stopped(kube, WHERE, silent=lambda pod: pod["metadata"]["name"] in ended):
+        assert ended == ["mesh-1"]
+    assert (cluster.replicas, cluster.annotations, cluster.waited) == (2, {}, 1)
+
+
 def test_the_next_run_puts_back_what_a_dead_one_took_and_nothing_else():
     host, pid, started = runner_name().split("/")
     dead: Any = OneDeployment(0, {UNDO: "3", RUNNER: f"{host}/{pid}/{int(started) + 1}"})

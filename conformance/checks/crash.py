@@ -1,0 +1,97 @@
+"""LC-04: a proxy crashes under a running application."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.catalogue import check
+from conformance.checks.injection import OURS, changes_pods
+from conformance.checks.lifecycle import GROUND, outside, refused
+from conformance.checks.lifecycle_judges import Crash, judge_crash
+from conformance.context import LIMITS, Context
+from fixtures.workloads.traffic import Batch
+from reports.errors import EnvironmentProblem
+
+__all__: list[str] = []
+
+BACK = 40.0
+"""Seconds in which a crashed proxy must be back: a kubelet waits ten before the second restart of a container."""
+KILL = (
+    ("python", "-c", "import os; os.kill(-1, 9)"),
+    ("sh", "-c", "kill -9 -1"),
+)
+"""What ends every process of a container but its first, in images of all kinds; one of them is there."""
+
+
+@check(
+    id="LC-04",
+    title="A crashed proxy comes back, and nothing goes around it",
+    proves=("life cycle", "proxy crash"),
+    judge=judge_crash,
+    ground=GROUND,
+    requires=("INJ-01",),
+    reference="https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/",
+)
+def crash(ctx: Context) -> Crash:
+    """Kill every process of the proxy's container under a running application."""
+    changes_pods(ctx)
+    (pod,) = ctx.pods("fragile")
+    running = [
+        one["name"]
+        for one in (*pod.object["spec"].get("initContainers", ()), *pod.object["spec"]["containers"])
+        if one["name"] not in OURS and one.get("restartPolicy", "Always") == "Always"
+    ]
+    started = {
+        one["name"] for one in _statuses(pod.object) if "running" in one.get("state", {}) and one["name"] in running
+    }
+    if not started:
+        return Crash((), 0, 0, None, BACK, ())
+    before = _restarts(pod.object)
+    refused(ctx, pod)
+    at = ctx.now()
+    for container in sorted(started):
+        for command in KILL:
+            # An image without the program refuses, and a container that is gone already cannot be told anything more.
+            with contextlib.suppress(EnvironmentProblem):
+                ctx.kube.exec(pod.namespace, pod.name, command, container=container)
+    tries = [outside(ctx, pod)]
+    batch = Batch(url=ctx.url("fragile"), count=3, timeout=LIMITS.probe, fresh=True)
+
+    def now() -> Mapping[str, int]:
+        return _restarts(ctx.kube.get("v1", "Pod", pod.name, pod.namespace) or {})
+
+    missed = 0
+    back: float | None = None
+
+    def again() -> bool:
+        nonlocal missed, back
+        tries.append(outside(ctx, pod))
+        restarted = any(now().get(name, 0) > before.get(name, 0) for name in started)
+        answered = all(one.ok for one in ctx.client().batch(batch))
+        missed += not answered
+        if restarted and answered:
+            back = ctx.now() - at
+        return back is not None
+
+    ctx.watch(again, BACK)
+    later = now()
+    return Crash(
+        added=tuple(sorted(started)),
+        restarts=sum(later.get(name, 0) - before.get(name, 0) for name in started),
+        own_restarts=sum(count - before.get(name, 0) for name, count in later.items() if name in OURS),
+        back=back,
+        limit=BACK,
+        plaintext=tuple(tries),
+        missed=missed,
+    )
+
+
+def _statuses(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+
+
+def _restarts(pod: Mapping[str, Any]) -> dict[str, int]:
+    return {one["name"]: int(one.get("restartCount", 0)) for one in _statuses(pod)}
