@@ -20,7 +20,7 @@ from conformance.limits import LIMITS, Limits
 from conformance.mesh_policies import expect_no_rivals
 from conformance.orders import Orders
 from conformance.pods import Pod, in_url
-from conformance.probes import Heard, Probed
+from conformance.probes import Heard, Probed, Unanswered
 from conformance.pulse import Pulse
 from conformance.putting import NotExpressible, put, says
 from fixtures.kube import Kube, NotEventually, eventually
@@ -80,6 +80,8 @@ class Context(Orders):
         """What takes the mesh off the cluster; None where nobody may."""
         self.applied: list[Mapping[str, Any]] = []
         self._clients: dict[str, Client] = {}
+        self.unanswered = Unanswered()
+        """For bundles: how requests of this ground's checks ended that nobody answered."""
         self._heard: Heard | None = None
         """Of the gate that is being looked at."""
         self._shared: dict[Callable[..., Any], tuple[tuple[float, float], Any]] = {}
@@ -125,6 +127,7 @@ class Context(Orders):
         return self._clients[name]
 
     def _hear(self, client: str, batch: Batch, records: Sequence[Record]) -> None:
+        self.unanswered.hear(client, batch, records)
         if self._heard is not None:
             self._heard.hear(client, batch, records)
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import JSON
 
-__all__ = ["MOST_ROWS", "Heard", "Probed", "table"]
+__all__ = ["MOST_ROWS", "Heard", "Probed", "Unanswered", "table"]
 
 T = TypeVar("T")
 LOOKS_KEPT = 3
@@ -21,6 +21,7 @@ MOST_ROWS = 20
 """A table of them is to be read, not searched."""
 MOST_OUTCOMES = 3
 """Outcomes that fit into a sentence."""
+MOST_UNANSWERED = 200
 LONGEST_WORD = 120
 """Characters of an error in a sentence or a row."""
 
@@ -98,6 +99,33 @@ class Heard:
         return f"last answers: {said}" if said else f"last: {answer!r}"
 
 
+class Unanswered:
+    """The latest requests that got no answer, each with its error in full: a verdict has room for its name only."""
+
+    def __init__(self) -> None:
+        self._kept: deque[dict[str, JSON]] = deque(maxlen=MOST_UNANSWERED)
+
+    def hear(self, client: str, batch: Batch, records: Sequence[Record]) -> None:
+        """A batch was answered, or not."""
+        for one in records:
+            if one.error:
+                self._kept.append(
+                    {
+                        "at": _cell("at", one.sent),
+                        "client": client,
+                        "request": _request(batch),
+                        "error": one.error,
+                        "detail": one.detail,
+                        "after s": round(one.start + one.seconds - one.sent, 3),
+                    }
+                )
+
+    @property
+    def rows(self) -> list[dict[str, JSON]]:
+        """One each, oldest first."""
+        return list(self._kept)
+
+
 def _rows(look: int, batches: Sequence[tuple[str, Batch, Sequence[Record]]]) -> Iterator[Probed]:
     """All of one look."""
     for client, batch, records in batches:
@@ -106,9 +134,7 @@ def _rows(look: int, batches: Sequence[tuple[str, Batch, Sequence[Record]]]) -> 
 
 def _alike(look: int, client: str, batch: Batch, records: Sequence[Record]) -> Iterator[Probed]:
     """One row for each kind of answer to a batch, in the order in which they came first."""
-    marks = f" with {', '.join(batch.headers)}" if batch.headers else ""  # no values: some are tokens
-    verb = f"{batch.method} " if batch.protocol in {"http1", "h2c"} else ""
-    request = f"{batch.protocol} {verb}{batch.url}{marks}"
+    request = _request(batch)
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         groups.setdefault(_kind(record), []).append(record)
@@ -130,6 +156,13 @@ def _alike(look: int, client: str, batch: Batch, records: Sequence[Record]) -> I
             first.version or "",
             _handshake(first),
         )
+
+
+def _request(batch: Batch) -> str:
+    """What a batch asks, in words."""
+    marks = f" with {', '.join(batch.headers)}" if batch.headers else ""  # no values: some are tokens
+    verb = f"{batch.method} " if batch.protocol in {"http1", "h2c"} else ""
+    return f"{batch.protocol} {verb}{batch.url}{marks}"
 
 
 def _kind(record: Record) -> tuple[object, ...]:

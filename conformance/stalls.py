@@ -9,11 +9,11 @@ finely (`conformance.pulse`) has judged by that already.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fixtures.workloads.pod.stalls import TICK, Stalls, begun
 
-__all__ = ["Watch", "few_late", "standstill"]
+__all__ = ["Watch", "by_nobody", "few_late", "standstill"]
 
 LIMIT = 2.0
 """A shorter stall, seconds, excuses nothing: the tightest bounds of the checks have nearly as much slack in them."""
@@ -59,8 +59,17 @@ def standstill(stalls: Iterable[tuple[float, float]], windows: Iterable[tuple[fl
 
 
 def few_late(late: int, total: int) -> int:
-    """Requests that ran into the client's timeout, where a busy machine may have done it: one, or one of a hundred.
+    """Requests that nobody answered in time, where a busy machine may have done it: one, or one of a hundred.
 
     0 where they are more: then they are the mesh's, unless the machine is known to have stood still.
     """
     return late if late < total and late <= max(1, total // 100) else 0
+
+
+def by_nobody(ends: Mapping[str, int], total: int) -> int:
+    """Of so many requests those that nobody answered, by how they ended: they were neither served nor refused.
+
+    That is those that ran into a timeout, and a few that found no way: a node that changes how Services are led to
+    their pods loses one now and then.
+    """
+    return ends.get("timeout", 0) + few_late(ends.get("unreachable", 0), total)

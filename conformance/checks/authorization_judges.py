@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conformance.model import Judgement, failed, inconclusive, passed, proven
+from conformance.stalls import by_nobody
 from fixtures.workloads.traffic import Record
 from reports.model import Evidence
 
@@ -15,7 +16,7 @@ __all__ = ["Access", "Attempt", "got_lost", "got_through", "judge_access", "let_
 
 REFUSALS = {"status 401", "status 403", "grpc 7", "grpc 16"}
 """How a proxy refuses a request."""
-CUT = {"status 400", "status 503", "grpc 14", "reset", "eof", "refused"}
+CUT = {"status 400", "status 503", "grpc 14", "reset", "eof", "refused", "unreachable"}
 """How a refusal looks where the proxy refuses the whole connection, or a request that it calls malformed whatever its
 policies; a broken mesh looks the same, so that this counts only beside requests that got through."""
 
@@ -48,8 +49,8 @@ class Attempt:
 
     @property
     def late(self) -> int:
-        """Requests that ran into a timeout. They were neither let in nor refused: a busy machine does the same."""
-        return self.ends.get("timeout", 0)
+        """Requests that nobody answered in time: neither let in nor refused. A busy machine does the same."""
+        return by_nobody(self.ends, self.sent)
 
     @property
     def through(self) -> bool:
@@ -144,7 +145,8 @@ def unanswered(attempts: Sequence[Attempt]) -> str:
     """Why nothing is known of some requests; "" where each of them was answered or refused in time."""
     for one in attempts:
         if one.late and not one.dropped:
-            return f"{one.request}: {one.late} of {one.sent} ran into a timeout, which says neither yes nor no"
+            what = "found no way or ran" if "unreachable" in one.ends else "ran"
+            return f"{one.request}: {one.late} of {one.sent} {what} into a timeout, which says neither yes nor no"
     return ""
 
 

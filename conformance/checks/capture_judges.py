@@ -222,8 +222,11 @@ def judge_excluded(history: Excluded) -> Judgement:
     if history.captured_out.ends.get("refused"):
         return failed("outbound traffic is not captured at all: exemption proves nothing", *history.evidence)
     if not history.excluded_out.closed:
-        if set(history.excluded_out.ends) <= {"refused", "timeout"} and not history.excluded_out.answered:
-            return inconclusive("some requests to the exempt port of others ran into a timeout", *history.evidence)
+        if (
+            set(history.excluded_out.ends) <= {"refused", "unreachable", "timeout"}
+            and not history.excluded_out.answered
+        ):
+            return inconclusive("some requests to the exempt port of others came to nobody", *history.evidence)
         return failed("traffic to the exempt port of others still goes through the proxy", *history.evidence)
     if history.impossible.unasked:
         return inconclusive(f"nobody judged the impossible port: {history.impossible.refusal}", *history.evidence)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from conformance.checks.authorization_judges import Attempt, got_lost, let_in, unanswered
 from conformance.model import Judgement, failed, inconclusive, passed
+from conformance.stalls import by_nobody
 from reports.model import JSON, Evidence
 
 __all__ = ["Entered", "Left", "Terminated", "judge_entered", "judge_left", "judge_terminated"]
@@ -34,7 +35,8 @@ def judge_entered(history: Entered) -> Judgement:
         return unsound
     if reason := got_lost([known]):
         return failed(reason, evidence)
-    if other := {end: count for end, count in unknown.ends.items() if end not in {"status 404", "timeout"}}:
+    other = {end: count for end, count in unknown.ends.items() if end != "status 404"}
+    if sum(other.values()) > unknown.late:
         ends = ", ".join(f"{count}× {end}" for end, count in other.items())
         return failed(f"requests for a host that the gateway does not have ended in {ends}, not in a 404", evidence)
     if reason := unanswered((known, unknown)):
@@ -78,7 +80,7 @@ def judge_terminated(history: Terminated) -> Judgement:
         return failed("the certificate is another one than the gateway was given", evidence)
     if not history.ends:
         return inconclusive("no request was sent", evidence)
-    late = history.ends.count("timeout")
+    late = by_nobody(Counter(history.ends), len(history.ends))
     lost = len(history.ends) - history.ends.count("application") - late
     if lost or (history.arrived != len(history.ends) and not late):
         return failed(f"{max(lost, len(history.ends) - history.arrived)} of {len(history.ends)} requests over TLS did "

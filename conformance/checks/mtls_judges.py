@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.model import Judgement, failed, inconclusive, passed, proven
+from conformance.stalls import by_nobody
 from fixtures.workloads.traffic import Record
 from reports.model import Evidence
 
@@ -65,7 +66,7 @@ class Attempt:
     @property
     def lost(self) -> int:
         """How many ended otherwise, without being late."""
-        return self.sent - self.answered - self.ends.get("timeout", 0)
+        return self.sent - self.answered - by_nobody(self.ends, self.sent)
 
     @property
     def row(self) -> dict[str, Any]:

@@ -213,6 +213,22 @@ def test_what_is_asked_outside_of_a_gate_is_not_taken_for_its_answers(monkeypatc
     assert "last: False" in str(shut(ctx, lambda: False))
 
 
+def test_what_nobody_answered_is_kept_with_the_words_of_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = Record(1.6, 3.1, error="unreachable", detail="[Errno 113] No route to host")
+    ctx = asking(monkeypatch, Answering(TAKEN, lost))
+    ctx.outsider().batch(Batch("http://strict:8080/", count=2))
+    assert ctx.unanswered.rows == [
+        {
+            "at": "1970-01-01T00:00:01.600+00:00",
+            "client": "mp-r-mtls-out/outsider",
+            "request": "http1 GET http://strict:8080/",
+            "error": "unreachable",
+            "detail": "[Errno 113] No route to host",
+            "after s": 3.1,
+        }
+    ]
+
+
 @pytest.mark.parametrize(
     ("looks", "opens"),
     [

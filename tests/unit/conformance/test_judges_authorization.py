@@ -39,6 +39,14 @@ DROPPED = replace(REFUSED, ends={"timeout": 10}, drops=True)
         ((THROUGH, replace(REFUSED, ends={"timeout": 1, "status 403": 9})), Verdict.INCONCLUSIVE, "1 of 10 ran into"),
         ((LATE, REFUSED), Verdict.INCONCLUSIVE, "3 of 10 ran into a timeout"),
         ((replace(LATE, ends={"timeout": 2, "status 403": 1}), REFUSED), Verdict.FAIL, "3 of 10 did not get through"),
+        # nor what found no way to the address, if that is one: many are a refusal, or lost
+        (
+            (replace(LATE, answered=9, arrived=9, ends={"unreachable": 1}), REFUSED),
+            Verdict.INCONCLUSIVE,
+            "found no way",
+        ),
+        ((replace(LATE, answered=8, arrived=8, ends={"unreachable": 2}), REFUSED), Verdict.FAIL, "2 of 10 did not get"),
+        ((THROUGH, replace(REFUSED, ends={"unreachable": 10})), Verdict.PASS, "10 requests refused"),
         # and may still arrive while others are counted, but no more of them
         ((LATE, replace(REFUSED, arrived=3)), Verdict.INCONCLUSIVE, "3 of 10 ran into a timeout"),
         ((LATE, replace(REFUSED, arrived=4)), Verdict.FAIL, "4 of 10 got through"),

@@ -46,6 +46,11 @@ def test_the_sound_pass_and_are_kept():
         (IN, replace(OUT, ends={"status 404": 19, "status 503": 1}), Verdict.FAIL),
         (IN, replace(OUT, ends={"status 404": 19, "timeout": 1}), Verdict.INCONCLUSIVE),
         (replace(IN, answered=19, ends={"timeout": 1}), OUT, Verdict.INCONCLUSIVE),
+        (IN, replace(OUT, ends={"status 404": 19, "unreachable": 1}), Verdict.INCONCLUSIVE),
+        (IN, replace(OUT, ends={"status 404": 18, "unreachable": 2}), Verdict.FAIL),
+        (replace(IN, answered=19, arrived=19, ends={"unreachable": 1}), OUT, Verdict.INCONCLUSIVE),
+        (replace(IN, answered=18, arrived=18, ends={"unreachable": 2}), OUT, Verdict.FAIL),
+        (replace(IN, answered=19, arrived=19, ends={"refused": 1}), OUT, Verdict.FAIL),
         (replace(IN, sent=0, answered=0, arrived=0), OUT, Verdict.INCONCLUSIVE),
     ],
 )
@@ -62,6 +67,8 @@ def test_what_gets_in(known: Attempt, unknown: Attempt, verdict: Verdict):
         ({"ends": ("application",) * 19 + ("status 503",)}, Verdict.FAIL),
         ({"arrived": 19}, Verdict.FAIL),
         ({"ends": ("application",) * 19 + ("timeout",), "arrived": 19}, Verdict.INCONCLUSIVE),
+        ({"ends": ("application",) * 19 + ("unreachable",), "arrived": 19}, Verdict.INCONCLUSIVE),
+        ({"ends": ("application",) * 18 + ("unreachable",) * 2, "arrived": 18}, Verdict.FAIL),
         ({"ends": (), "arrived": 0}, Verdict.INCONCLUSIVE),
     ],
 )

@@ -1,10 +1,13 @@
 """What the traffic client reports of servers that misbehave or are not there."""
 
+import errno
 import socket
 from collections import Counter
 
 import pytest
 
+from fixtures.workloads.batch import ERRORS
+from fixtures.workloads.pod.wire import classify
 from fixtures.workloads.traffic import Batch
 from tests.unit.workloads.helpers import Echo, reset, running, serving
 
@@ -76,6 +79,17 @@ def test_nobody_there(client):
         assert found.error == "refused"
     (found,) = client.batch(Batch("http://no-such-name.invalid/"))
     assert found.error == "dns"
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [(errno.EHOSTUNREACH, "unreachable"), (errno.ENETUNREACH, "unreachable"), (errno.ECONNREFUSED, "refused")],
+)
+def test_an_address_to_which_there_is_no_way_is_told_from_one_where_nobody_listens(number, word):
+    found = classify(OSError(number, "no"))
+    assert found.error == word
+    assert found.error in ERRORS
+    assert found.detail == f"[Errno {number}] no"
 
 
 def test_tls_to_a_server_without(client, echo):
