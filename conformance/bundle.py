@@ -45,10 +45,11 @@ def write_bundle(
     if error is not None:
         text = "".join(traceback.format_exception(error))
         (folder / "error.txt").write_text(redact_log(text))
-    if ctx is not None and (rows := ctx.unanswered.rows):
-        write_json(folder / "unanswered.json", redacted(rows))
-    if ctx is not None and (missing := write_scene(folder, ctx)):
-        (folder / "missing.txt").write_text("\n".join(missing) + "\n")
+    if ctx is not None:
+        if rows := ctx.unanswered.rows:
+            write_json(folder / "unanswered.json", redacted(rows))
+        if missing := write_scene(folder, ctx):
+            (folder / "missing.txt").write_text("\n".join(missing) + "\n")
     return folder
 
 

@@ -210,7 +210,6 @@ class Context(Orders):
         ordinary = Batch(
             url=self.url(service, how.port, how.ordinary),
             protocol=how.protocol,
-            count=MARK_ROW,
             timeout=LIMITS.probe,
             fresh=True,
             fields=("pod", "version"),

@@ -43,19 +43,24 @@ def stopped(
     selector = found["spec"]["selector"]["matchLabels"]
     try:
         kube.patch(*_KIND, name, {"metadata": {"annotations": marks}, "spec": {"replicas": 0}}, namespace)
-        pods = kube.list("v1", "Pod", namespace, selector)
-        if silent is not None:
-            for pod in pods:
-                kube.delete("v1", "Pod", pod["metadata"]["name"], namespace, grace=1)
-        eventually(
-            lambda: all(map(silent, pods)) if silent else not kube.list("v1", "Pod", namespace, selector),
-            timeout=GONE_SECONDS,
-            what=f"every pod of {namespace}/{name} ended",
-        )
+        gone = _ending(kube, namespace, selector, silent)
+        eventually(gone, timeout=GONE_SECONDS, what=f"every pod of {namespace}/{name} ended")
         yield
     finally:
         _put_back(kube, where, replicas)
         kube.wait_rollout(namespace, name, BACK_SECONDS)
+
+
+def _ending(
+    kube: Kube, namespace: str, selector: Mapping[str, str], silent: Callable[[Mapping[str, Any]], bool] | None
+) -> Callable[[], bool]:
+    """What tells that the pods have ended; where they are told to be quick, they are told so here."""
+    if silent is None:
+        return lambda: not kube.list("v1", "Pod", namespace, selector)
+    pods = kube.list("v1", "Pod", namespace, selector)
+    for pod in pods:
+        kube.delete("v1", "Pod", pod["metadata"]["name"], namespace, grace=1)
+    return lambda: all(map(silent, pods))
 
 
 def _put_back(kube: Kube, where: tuple[str, str], replicas: int) -> None:

@@ -6,10 +6,7 @@ from conformance.catalogue import check
 from conformance.checks.authorization_ground import (
     CALLERS,
     GROUND,
-    GRPC,
-    HTTP,
     REFERENCE,
-    TCP,
     Ask,
     account,
     allow,
@@ -19,6 +16,7 @@ from conformance.checks.authorization_ground import (
     proven,
 )
 from conformance.checks.authorization_judges import Access, judge_access
+from conformance.checks.mtls_judges import GRPC, HTTP, TCP
 from conformance.context import Context
 from conformance.intents import AccessRule
 

@@ -14,6 +14,7 @@ from typing import Any
 from conformance.adapters import Rendered
 from conformance.catalogue import place
 from conformance.checks.authorization_judges import Access, Attempt, judge_access, summarise
+from conformance.checks.mtls_judges import HTTP, PROTOCOL, TCP
 from conformance.context import LIMITS, Context
 from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import Access as Policy
@@ -26,11 +27,8 @@ __all__ = [
     "ATTEMPTS",
     "CALLERS",
     "GROUND",
-    "GRPC",
-    "HTTP",
     "REFERENCE",
     "SERVER",
-    "TCP",
     "Ask",
     "account",
     "allow",
@@ -43,8 +41,6 @@ __all__ = [
     "within",
 ]
 
-HTTP, GRPC, TCP = 8080, 7070, 9090
-PROTOCOL = {HTTP: "http1", GRPC: "grpc", TCP: "tcp"}
 SERVER = "server"
 SUCCESSES = 2
 """How often in a row a mark must show."""

@@ -11,9 +11,7 @@ from typing import Any
 from conformance.catalogue import check
 from conformance.checks.authorization_ground import (
     GROUND,
-    HTTP,
     SERVER,
-    TCP,
     Ask,
     account,
     allow,
@@ -23,6 +21,7 @@ from conformance.checks.authorization_ground import (
     rehearsed,
 )
 from conformance.checks.authorization_judges import CUT, REFUSALS, Attempt, end_of, got_lost, unanswered
+from conformance.checks.mtls_judges import HTTP, TCP
 from conformance.context import LIMITS, Context
 from conformance.intents import AccessRule
 from conformance.model import Judgement, failed, inconclusive, passed

@@ -17,13 +17,14 @@ from conformance.checks import authorization as az
 from conformance.checks import authorization_ground as ground
 from conformance.checks.authorization_invalid import judge_unreadable, unreadable
 from conformance.checks.authorization_judges import judge_access
+from conformance.checks.mtls_judges import PROTOCOL
 from conformance.context import Context, NotInForce
 from conformance.intents import Intent, UnreadableAccess
 from conformance.model import Judgement
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
 
-PORTS = {"http1": ground.HTTP, "grpc": ground.GRPC, "tcp": ground.TCP}
+PORTS = {protocol: port for port, protocol in PROTOCOL.items()}
 LIMIT = 10.0
 
 

@@ -45,13 +45,8 @@ def test_behind_an_open_gate_everything_is_judged(judgement: Judgement) -> None:
     assert asked_anyway(lambda: None, lambda: "history", lambda _: judgement) == "history"
 
 
-class _Stubborn:
-    """A mesh that does one thing with plaintext whatever it is told, and where meshed requests are served in mTLS."""
-
-    def __init__(self, plaintext: Callable[[int], bool]) -> None:
-        self.plaintext = plaintext
-        self.ground = GROUND
-        self.adapter = SimpleNamespace(proxy=None)
+class _Ground:
+    """What a check asks of its ground: names, and gates that look once."""
 
     def space(self, place: str) -> str:
         return place
@@ -62,11 +57,24 @@ class _Stubborn:
     def pod(self, name: str) -> Pod:
         return Pod(name, "in", "10.0.0.9", {})
 
-    def apply(self, *_: object) -> None: ...
+    def apply(self, *_: Any) -> None: ...
 
     def in_force(self, probe: Callable[[], bool], what: str, **_: object) -> None:
         if not probe():
             raise NotInForce(what)
+
+    def counting(self, _: Pod, send: Callable[[], list[Record]]) -> tuple[list[Record], int]:
+        records = send()
+        return records, sum(one.status == 200 for one in records)
+
+
+class _Stubborn(_Ground):
+    """A mesh that does one thing with plaintext whatever it is told, and where meshed requests are served in mTLS."""
+
+    def __init__(self, plaintext: Callable[[int], bool]) -> None:
+        self.plaintext = plaintext
+        self.ground = GROUND
+        self.adapter = SimpleNamespace(proxy=None)
 
     def outsider(self) -> Any:
         return SimpleNamespace(batch=lambda batch: self._answer(batch, meshed=False))
@@ -107,7 +115,7 @@ def test_a_mode_that_never_comes_into_force_is_judged_by_what_becomes_of_plainte
     assert said in judgement.reason
 
 
-class _Unmoved:
+class _Unmoved(_Ground):
     """A mesh that, after its first few gates, shows the mark of nothing. `answer` says what becomes of a request."""
 
     adapter = load("refmesh")
@@ -123,19 +131,8 @@ class _Unmoved:
         self.clock += 0.1
         return self.clock
 
-    def space(self, place: str) -> str:
-        return place
-
-    def url(self, service: str, port: int = 8080, path: str = "/", scheme: str = "http") -> str:
-        return f"{scheme}://{service}:{port}{path}"
-
-    def pod(self, name: str) -> Pod:
-        return Pod(name, "in", "10.0.0.9", {})
-
     def marker(self, backend: Backend) -> Marker:
         return Marker("mark", "1", backend)
-
-    def apply(self, *_: object) -> None: ...
 
     def expect_strict(self, *_: object, **__: object) -> None: ...
 
@@ -145,7 +142,8 @@ class _Unmoved:
             self.clock += 10.0
             raise NotInForce("never shown")
 
-    def in_force(self, _: object, what: str, **__: object) -> None:
+    def in_force(self, probe: Callable[[], bool], what: str, **_: object) -> None:
+        assert not probe()
         raise NotInForce(what)
 
     def shared(self, *_: object, **__: object) -> Any:
@@ -158,10 +156,6 @@ class _Unmoved:
         until = self.clock + timeout
         while self.clock < until and not probe():
             self.clock += 0.5
-
-    def counting(self, _: Pod, send: Callable[[], list[Record]]) -> tuple[list[Record], int]:
-        records = send()
-        return records, sum(one.status == 200 for one in records)
 
     def sniff(self, _: Pod, __: int, ___: str, send: Callable[[], list[Record]]) -> dict[str, Any]:
         records = send()
@@ -235,7 +229,7 @@ def test_a_gateway_without_an_address_is_asked_nothing(check: str) -> None:
         check_of(check).collect(cast("Context", ctx))
 
 
-class _OpenDoor:
+class _OpenDoor(_Ground):
     """A gateway whose requests are let in whatever the workload's policy says; and ways out that are never shut."""
 
     def __init__(self) -> None:
@@ -244,15 +238,6 @@ class _OpenDoor:
 
     def shared(self, *_: object, **__: object) -> Any:
         return SimpleNamespace(account="gateway", address="10.0.0.7")
-
-    def space(self, place: str) -> str:
-        return place
-
-    def url(self, service: str, *_: object, **__: object) -> str:
-        return f"http://{service}/"
-
-    def pod(self, name: str) -> Pod:
-        return Pod(name, "in", "10.0.0.9", {})
 
     def pods(self, name: str) -> list[Pod]:
         return [self.pod(f"{name}-{number}") for number in (1, 2)]
@@ -267,14 +252,6 @@ class _OpenDoor:
         self.allowed = rules[0].accounts[0][1] if rules else ""
 
     def watch(self, *_: object) -> None: ...
-
-    def in_force(self, probe: Callable[[], bool], what: str, **_: object) -> None:
-        if not probe():
-            raise NotInForce(what)
-
-    def counting(self, _: Pod, send: Callable[[], list[Record]]) -> tuple[list[Record], int]:
-        records = send()
-        return records, sum(one.status == 200 for one in records)
 
     def outsider(self) -> Any:
         return SimpleNamespace(batch=lambda batch: [ANSWER] * batch.count)
