@@ -300,9 +300,21 @@ class Context(Orders):
 
     @contextlib.contextmanager
     def pulse(self, client: Client, url: str, rate: float) -> Iterator[Callable[[float], Pulse]]:
-        """Beats to an address while the block runs. What is yielded gives the pulse up to a moment, once it is past."""
-        longest = 4 * LIMITS.ground_ready
-        job = client.start(Batch(url=url, rate=rate, duration=longest, concurrency=4, timeout=LIMITS.probe, fields=()))
+        """Beats to an address while the block runs, lines of TCP or requests by HTTP, as its URL says.
+
+        What is yielded gives the pulse up to a moment, once it is past.
+        """
+        job = client.start(
+            Batch(
+                url=url,
+                protocol="tcp" if url.startswith("tcp:") else "http1",
+                rate=rate,
+                duration=4 * LIMITS.ground_ready,
+                concurrency=4,
+                timeout=LIMITS.probe,
+                fields=(),
+            )
+        )
         try:
             yield lambda until: self._pulse(job, rate, until)
         finally:
