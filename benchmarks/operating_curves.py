@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from conformance.statistics import Decision, Sprt, overall_decision, share_tests, tail_at_most
+from conformance.statistics import Decision, Sprt, next_samples, overall_decision, share_tests, tail_at_most
 from reports.plots import svg
 
-ALPHA, BETA, BATCH = 1e-5, 1e-3, 400
+ALPHA, BETA = 1e-5, 1e-3
 """As in the checks."""
 STEPS = 10
 """Points of a curve to each side, up to twice the deviation that the check states."""
@@ -41,8 +41,8 @@ class Subject:
     weights: Mapping[str, int]
     delta: float = 0.05
     """The deviation that the check finds but for `BETA`."""
-    batch: int = BATCH
-    """Requests between two looks."""
+    batch: int = 0
+    """Requests between two looks; 0: as many as `next_samples` says."""
     most: int = 0
     """Requests after which it gives up; 0: three times what a plan of fixed size takes."""
     tests: int = 1
@@ -94,7 +94,7 @@ SUBJECTS = (
     Subject("WT-04", {"v1": 50, "v2": 50}, 0.10),
     Subject("WT-06", {"v1": 50, "none": 50}, 0.10),
     Subject("RT-03", {"v1": 50, "500": 50}, 0.15, batch=100, most=800),
-    Subject("RT-13", {"copied": 30, "not": 70}, 0.10, most=4000, tests=2),
+    Subject("RT-13", {"copied": 30, "not": 70}, 0.10, batch=400, most=4000, tests=2),
     Subject("RS-06", {"aborted": 30, "served": 70}),
 )
 RULES = (Rule(100, 0.10), Rule(500, 0.05), Rule(500, 0.05, tries=10))
@@ -117,7 +117,8 @@ def walk(
     counts = np.zeros(len(shares), dtype=int)
     names, sent = list(shares), 0
     while sent < most:
-        size = min(batch, most - sent)
+        seen = dict(zip(names, counts.tolist(), strict=True))
+        size = min(batch or next_samples(tests, seen, sent), most - sent)
         sent += size
         counts += rng.multinomial(size, list(shares.values()))
         seen = dict(zip(names, counts.tolist(), strict=True))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from conformance.adapters import Adapter, Rendered, Unsupported
+from conformance.adapters import Adapter, Manifest, Rendered, Unsupported
 from conformance.dressing import Dressing
 from conformance.farewell import Farewell
 from conformance.gates import MARK_ROW, Gate, gate_open
@@ -87,6 +87,8 @@ class Context(Orders):
         self._shared: dict[Callable[..., Any], tuple[tuple[float, float], Any]] = {}
         self._windows: list[tuple[float, float]] = []
         self._begun = time.time()
+        self.prepared = 0.0
+        """Seconds that went into what only prepares the ground, for all of its checks."""
 
     def close(self) -> None:
         """End port-forwards and clients."""
@@ -161,8 +163,8 @@ class Context(Orders):
         if taken:
             self.render(MtlsMode(self.space(place), Mode.STRICT))
 
-    def apply(self, *intents: Intent) -> None:
-        """Put intents into the cluster. They go with the ground's namespaces.
+    def apply(self, *intents: Intent) -> tuple[Manifest, ...]:
+        """Put intents into the cluster, and return them as they were put. They go with the ground's namespaces.
 
         `NotExpressible` where the mesh has no words for one, or the cluster's definitions lack what it takes.
         """
@@ -173,13 +175,15 @@ class Context(Orders):
                 "what its namespace says takes effect for new pods only: pods that run keep what they had"
             )
         expect_no_rivals(self.kube, (rival for one in rendered for rival in one.rivals))
+        sent = tuple(part for one in rendered for part in (*one.merges, *one.objects))
+        self.applied.extend(sent)
         for one in rendered:
-            self.applied.extend((*one.merges, *one.objects))
             for part in one.merges:
                 meta = part["metadata"]
                 self.kube.patch(part["apiVersion"], part["kind"], meta["name"], part, meta.get("namespace"))
             for item in one.objects:
                 put(self.kube, item)
+        return sent
 
     def _spelled(self, intent: Intent) -> tuple[Intent, ...]:
         """An intent, or what says the same of each workload where a mesh has mTLS modes for workloads only."""
@@ -211,6 +215,7 @@ class Context(Orders):
             url=self.url(service, how.port, how.ordinary),
             protocol=how.protocol,
             timeout=LIMITS.probe,
+            concurrency=how.at_once,
             fresh=True,
             fields=("pod", "version"),
         )
@@ -264,13 +269,15 @@ class Context(Orders):
         Not `judged` is what only prepares the ground: a stall meanwhile says nothing of what is seen later.
         """
         if collect not in self._shared:
-            began = time.time()
+            began, before = time.time(), self.prepared
             outcome: T | Exception
             try:
                 outcome = collect(self)
             except Exception as error:  # noqa: BLE001 - kept for all who share it, and raised below
                 outcome = error
             self._shared[collect] = (began, time.time()), outcome
+            if not judged:  # what was prepared on the way is a part of it
+                self.prepared = before + time.time() - began
         window, found = self._shared[collect]
         if judged or isinstance(found, Exception):
             self._windows.append(window)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from conformance.intents import Backend
 from fixtures.workloads.traffic import Batch, Record
 
-__all__ = ["FIRST", "MARK_ROW", "Gate", "gate_open"]
+__all__ = ["CALM", "FIRST", "MARK_ROW", "Gate", "gate_open"]
 
 MARK_ROW = 30
 """Answers in a row that make a mark. Of two backends chance makes such a row in one look with 2^-30, below 1e-9; in the
@@ -27,10 +27,16 @@ class Gate:
     """Path of the marked requests."""
     ordinary: str = "/"
     """Path of the ordinary ones; "" asks none, where no other configuration can lead to the marked backend."""
+    at_once: int = 4
+    """Requests that are under way together."""
     client: str = ""
     """The client workload that asks."""
     timeout: float | None = None
     """Seconds; None: as the run's settings say."""
+
+
+CALM = Gate(at_once=1)
+"""For hosts that keep a cap: in some meshes it holds for whatever comes to them, by other services as well."""
 
 
 def gate_open(

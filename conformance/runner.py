@@ -66,6 +66,8 @@ class Runner:
         self.keeper = keeper
         self.waited: dict[str, float] = {}
         """Seconds that each ground was waited for."""
+        self.prepared: dict[str, float] = {}
+        """Seconds that went into what all checks of a ground share: they are none of the check's that came first."""
         self._contexts: dict[str, Context | MeshproofError] = {}
         self._results: dict[tuple[str, str], Result] = {}
         self._by_id = {one.id: one for one in checks()}
@@ -161,10 +163,10 @@ class Runner:
         history: object = None
         problem: Exception | None = None
         wall = time.time()
-        started = time.monotonic()
+        started, prepared = time.monotonic(), 0.0
         try:
             context = self._context(ground)
-            wall, started = time.time(), time.monotonic()
+            wall, started, prepared = time.time(), time.monotonic(), context.prepared
             unmet = None if self.options.ignore_requires else self._unmet(check, ground)
             if unmet is not None:
                 judgement = unmet
@@ -176,6 +178,9 @@ class Runner:
             problem, history = error, Trouble.of(error)
             judgement = history.judgement
         seconds = time.monotonic() - started if context is not None else 0.0
+        if context is not None:
+            seconds -= context.prepared - prepared
+            self.prepared[ground] = context.prepared
         stall = self._stall(context) if judgement.verdict is Verdict.FAIL and context is not None else 0.0
         judgement = excused(judgement, stall, 0.0)
         result = as_result(self.options, check, judgement, wall, seconds)

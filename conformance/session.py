@@ -164,8 +164,9 @@ class Session:
         result = self._runner.found(check) if self._runner is not None else None
         if self._runner is None or result is None:
             return None
-        waited = self._runner.waited.get(check.ground, 0.0)
-        return {"result": result_to_json(result), "ground": check.ground, "waited": waited}
+        ground = check.ground
+        waited, prepared = (one.get(ground, 0.0) for one in (self._runner.waited, self._runner.prepared))
+        return {"result": result_to_json(result), "ground": ground, "waited": waited, "prepared": prepared}
 
     def release(self, ground: str) -> None:
         """The ground is no longer needed."""

@@ -15,6 +15,8 @@ from enum import StrEnum
 from functools import lru_cache
 
 __all__ = [
+    "FEWEST",
+    "MOST",
     "Decision",
     "Proportion",
     "Sprt",
@@ -23,6 +25,7 @@ __all__ = [
     "fixed_samples",
     "missed",
     "never_seen_samples",
+    "next_samples",
     "overall_decision",
     "share_tests",
     "shares_decision",
@@ -30,6 +33,9 @@ __all__ = [
     "tail_at_most",
     "wilson_interval",
 ]
+
+FEWEST, MOST = 40, 400
+"""Samples between two looks at a sequential test."""
 
 
 class Decision(StrEnum):
@@ -145,10 +151,17 @@ class Sprt:
         misses = (n - k) * _step(1 - other, 1 - self.declared) if n - k else 0.0
         return hits + misses
 
-    @property
-    def expected_samples(self) -> int:
-        """Roughly how many samples a correct share costs (Wald's approximation, worse of the two sides)."""
-        return max(math.ceil(-math.log(self.beta) / _divergence(self.declared, other)) for other in self.alternatives)
+    def left(self, k: int, n: int) -> int:
+        """Roughly how many samples more it takes to accept after `k` of `n`, if the share is the declared one.
+
+        Wald's approximation, the worse of the two sides. A share of nothing or everything that must be told from the
+        declared one is left out: the first sample against it decides.
+        """
+        return max(
+            math.ceil((self._log_ratio(k, n, other) - math.log(self.beta)) / _divergence(self.declared, other))
+            for other in self.alternatives
+            if 0 < other < 1
+        )
 
     @property
     def most_samples(self) -> int:
@@ -286,6 +299,15 @@ def share_tests(weights: Mapping[str, int], *, delta: float, alpha: float, beta:
         raise ValueError("weights must have a positive sum")
     tested = list(weights)[:1] if len(weights) == 2 else list(weights)
     return {name: Sprt(weights[name] / whole, delta, alpha / len(tested), beta) for name in tested}
+
+
+def next_samples(tests: Mapping[str, Sprt], counts: Mapping[str, int], total: int) -> int:
+    """How many samples to take before looking again, `FEWEST` to `MOST`: about as many as a correct whole still needs.
+
+    The error rates hold however often one looks; a look costs about as much as a few samples.
+    """
+    left = max((test.left(counts.get(name, 0), total) for name, test in tests.items()), default=MOST)
+    return min(max(left, FEWEST), MOST)
 
 
 def overall_decision(decisions: Iterable[Decision]) -> Decision:

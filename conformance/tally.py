@@ -12,7 +12,10 @@ from conformance.runner import Options
 from conformance.scheduling import scope_of
 from reports.model import Result, Stage, result_from_json
 
-__all__ = ["Tally"]
+__all__ = ["PREPARING", "Tally"]
+
+PREPARING = "preparing"
+"""First word of the stage in which a ground got what its checks share, such as the routes that stand on it."""
 
 
 class Tally:
@@ -25,6 +28,7 @@ class Tally:
         self._lost: dict[str, Result] = {}
         """Of checks that came to no verdict, by id: why not."""
         self._waited: dict[str, float] = {}
+        self._prepared: dict[str, float] = {}
         self.ended = ""
         """Why pytest came to an end before it had asked for every check."""
 
@@ -40,7 +44,8 @@ class Tally:
         """A result has come in."""
         result = result_from_json(found["result"])
         self._judged[result.id] = result
-        self._waited[found["ground"]] = max(found["waited"], self._waited.get(found["ground"], 0.0))
+        for seconds, name in ((self._waited, "waited"), (self._prepared, "prepared")):
+            seconds[found["ground"]] = max(found[name], seconds.get(found["ground"], 0.0))
 
     def lose(self, name: str, why: str) -> None:
         """The item of a check failed around it, so that it has come to no verdict."""
@@ -73,6 +78,8 @@ class Tally:
             seconds = sum(one.seconds for one in of_ground)
             detail = f"{len(of_ground)} checks {seconds:.1f} s, waited {waited:.1f} s for pods"
             stages.append(Stage(f"checks {name}", waited + seconds, detail))
+            if prepared := self._prepared.get(name):
+                stages.append(Stage(f"{PREPARING} {name}", prepared, "what its checks share"))
         if left := sum(map(is_unreached, self.results())):
             stages.append(Stage("judging", 0.0, f"{left} checks not reached", problem=self.ended or "it ended early"))
         return tuple(stages)

@@ -162,7 +162,6 @@ def ask(ctx: Context, service: str, words: str, cases: Iterable[Case], *, client
             count=TIMES,
             concurrency=AT_ONCE,
             timeout=LIMITS.request,
-            fresh=case.protocol == "http1",
         )
         for case in every
     ]

@@ -19,6 +19,7 @@ from conformance.checks.ejection_judges import (
 from conformance.checks.limits import ENOUGH, Burst, Cap, judge_cap
 from conformance.checks.witness import BEATS, witness
 from conformance.context import LIMITS, Context, Pod
+from conformance.gates import CALM
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Backend, ConnectionLimit, OutlierEjection
 from fixtures.workloads.manifests import PORTS
@@ -72,7 +73,7 @@ def episode(ctx: Context) -> Episode:
     pod = ctx.pod("faulty")
     marker = ctx.marker(FAULTY)
     ctx.apply(OutlierEjection(space, "pool", 8080, CONSECUTIVE, INTERVAL, EJECTION, 100, marker))
-    ctx.gate("pool", marker)
+    ctx.gate("pool", marker, CALM)
     batch = Batch(
         url=ctx.url("pool", path=f"/?delay={TAKES}"),
         rate=RATE,
@@ -204,7 +205,7 @@ def cap(ctx: Context) -> Cap:
     """Bursts far beyond the cap, and single requests that are within it."""
     marker = ctx.marker(FAULTY)
     ctx.apply(ConnectionLimit(ctx.space("in"), "capped", 8080, CONNECTIONS, PENDING, REQUESTS, marker))
-    ctx.gate("capped", marker)
+    ctx.gate("capped", marker, CALM)
     calm = Batch(url=ctx.url("capped"), count=20, timeout=LIMITS.request, fields=("pod",))
     crowd = Batch(
         url=ctx.url("capped", path=f"/?delay={round(DELAY * 1000)}ms"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from conformance.catalogue import check
@@ -13,14 +13,14 @@ from conformance.context import LIMITS, Context
 from conformance.intents import RateLimit
 from conformance.model import Judgement, failed, inconclusive, passed, share_rates
 from conformance.stalls import few_late
-from conformance.statistics import Decision, Sprt, shares_decision, surely_rejected
+from conformance.statistics import Decision, Sprt, next_samples, share_tests, shares_decision, surely_rejected
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import ErrorRate, Evidence
 
 __all__ = ["Aborted", "Delayed", "Limited", "judge_aborted", "judge_delayed", "judge_limited"]
 
 DELTA, BETA, MOST = 0.05, 1e-3, 20_000
-BATCH, WORKERS = 400, 8
+WORKERS = 8
 SERVED, LATE = "served", "timeout"
 
 
@@ -57,6 +57,11 @@ class Aborted:
     def shares(self) -> dict[str, int]:
         """What must become of them, in percent."""
         return {f"status {self.status}": self.percent, SERVED: 100 - self.percent}
+
+    @property
+    def tests(self) -> dict[str, Sprt]:
+        """The tests of the shares, by what each is about."""
+        return share_tests(self.shares, delta=self.delta, alpha=self.alpha, beta=self.beta)
 
     def decide(self) -> tuple[Decision, str, tuple[Sprt, ...]]:
         """Where the test stands, and the shares in words."""
@@ -127,11 +132,11 @@ def aborts(ctx: Context) -> Aborted:
         return Counter(map(_outcome, ctx.client().batch(batch)))
 
     others, counts = send("/other", 100), Counter[str]()
-    while True:
-        counts += send("/abort", BATCH)
-        history = Aborted(ABORT_STATUS, ABORT_PERCENT, dict(counts), dict(others), ctx.alpha)
-        if history.decide()[0] is not Decision.GO_ON or counts.total() >= MOST:
-            return history
+    history = Aborted(ABORT_STATUS, ABORT_PERCENT, {}, dict(others), ctx.alpha)
+    while history.decide()[0] is Decision.GO_ON and counts.total() < MOST:
+        counts += send("/abort", next_samples(history.tests, counts, sum(counts[name] for name in history.shares)))
+        history = replace(history, counts=dict(counts))
+    return history
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from conformance.checks.threshold import (
     judge_per_client,
 )
 from conformance.context import LIMITS, Context
+from conformance.gates import CALM
 from conformance.intents import ConnectionLimit, OutlierEjection
 from conformance.shut_gates import asked_anyway
 from fixtures.workloads.traffic import Batch, Client
@@ -37,7 +38,7 @@ def phases(ctx: Context) -> Threshold:
     """Let every host fail four times in a row, then, in a phase of its own, six times, and see who answers later."""
     marker = ctx.marker(MARKED)
     ctx.apply(OutlierEjection(ctx.space("in"), "doomed", 8080, CONSECUTIVE, INTERVAL, EJECTION, MOST, marker))
-    ctx.gate("doomed", marker)
+    ctx.gate("doomed", marker, CALM)
 
     def phase(errors: int) -> Phase:
         batch = Batch(
@@ -94,7 +95,7 @@ def per_client(ctx: Context) -> Shares:
     """One client uses its cap up with long requests; meanwhile another asks a little."""
     marker = ctx.marker(MARKED)
     ctx.apply(ConnectionLimit(ctx.space("in"), "shares", 8080, CONNECTIONS, PENDING, CONNECTIONS, marker))
-    return asked_anyway(partial(ctx.gate, "shares", marker), partial(_met, ctx), judge_per_client)
+    return asked_anyway(partial(ctx.gate, "shares", marker, CALM), partial(_met, ctx), judge_per_client)
 
 
 def _met(ctx: Context) -> Shares:

@@ -13,6 +13,7 @@ from conformance.checks.circuit import CONNECTIONS, FAULTY, GROUND, PENDING, REQ
 from conformance.checks.limits import Burst
 from conformance.context import LIMITS, Context
 from conformance.exposition import Counter, counters, total
+from conformance.gates import CALM
 from conformance.intents import ConnectionLimit, RequestMetrics
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.traffic import Batch
@@ -96,7 +97,7 @@ def tripped(ctx: Context) -> Tripped:
     exposition = ctx.render(RequestMetrics()).exposition
     marker = ctx.marker(FAULTY)
     ctx.apply(ConnectionLimit(ctx.space("in"), "tripped", 8080, CONNECTIONS, PENDING, REQUESTS, marker))
-    ctx.gate("tripped", marker)
+    ctx.gate("tripped", marker, CALM)
     client, pod = ctx.client(), ctx.pod("client")
     calm = Batch(url=ctx.url("tripped"), count=10, timeout=LIMITS.request, fields=("pod",))
     within = Burst.of(client.batch(calm))

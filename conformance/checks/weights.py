@@ -8,7 +8,7 @@ plan. The route's own marker shows that it is in force before the first judged r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,16 @@ from conformance.ground import HTTP, HTTP_AND_GRPC, Ground, Place, Svc, Workload
 from conformance.intents import Backend, WeightedRoute
 from conformance.model import Judgement, failed, inconclusive, passed, proven, share_rates
 from conformance.stalls import few_late
-from conformance.statistics import Decision, Sprt, never_seen_samples, shares_decision, surely_rejected
+from conformance.statistics import (
+    Decision,
+    Sprt,
+    never_seen_samples,
+    next_samples,
+    overall_decision,
+    share_tests,
+    shares_decision,
+    surely_rejected,
+)
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Evidence
@@ -190,28 +199,28 @@ def drawn(ctx: Context, service: str, weights: Mapping[str, int], *, samples: in
     """Requests to a service: `samples`, or until the shares are decided."""
     way = way or Way()
     positive = {name: weight for name, weight in weights.items() if weight}
-    most = samples or max(test.most_samples for test in _decision({}, positive, ctx.alpha, way.delta)[1])
+    tests = share_tests(positive, delta=way.delta, alpha=ctx.alpha, beta=BETA)
+    most = samples or max(test.most_samples for test in tests.values())
     answers: list[str] = []
-    while len(answers) < most:
+    while len(answers) < most and (count := BATCH if samples else _next(positive, tests, answers)):
         batch = Batch(
             url=ctx.url(service, PORTS[way.protocol]),
             protocol=_WIRES[way.protocol],
-            count=min(BATCH, most - len(answers)),
+            count=min(count, most - len(answers)),
             concurrency=way.workers,
             timeout=LIMITS.request,
             fields=("version",),
         )
         answers.extend(map(way.name, ctx.client().batch(batch)))
-        if not samples and _decision(Counter(answers), positive, ctx.alpha, way.delta)[0] is not Decision.GO_ON:
-            break
     return Split(dict(weights), tuple(answers), ctx.alpha, way.delta)
 
 
-def _decision(
-    counts: Mapping[str, int], weights: Mapping[str, int], alpha: float, delta: float
-) -> tuple[Decision, tuple[Sprt, ...]]:
-    decision, _, tests = shares_decision(counts, weights, delta=delta, alpha=alpha, beta=BETA)
-    return decision, tests
+def _next(shares: Mapping[str, int], tests: Mapping[str, Sprt], answers: Sequence[str]) -> int:
+    """How many requests to send before looking again; 0 once the shares are decided."""
+    counts = Counter(answers)
+    total = sum(counts[name] for name in shares)
+    decision = overall_decision(test.decide(counts[name], total) for name, test in tests.items())
+    return next_samples(tests, counts, total) if decision is Decision.GO_ON else 0
 
 
 def _lost(history: Split) -> str:

@@ -274,9 +274,10 @@ def test_a_check_whose_worker_died_is_open_and_the_rest_of_its_ground_not_run() 
 def test_a_verdict_that_came_in_before_its_worker_died_counts() -> None:
     made = tally("WT-01", "WT-02")
     result = as_result(Options("linkerd", "r", "i", Path()), check_of("WT-02"), passed("fine"))
-    made.gather({"result": result_to_json(result), "ground": "wt", "waited": 0.0})
+    made.gather({"result": result_to_json(result), "ground": "wt", "waited": 3.0, "prepared": 0.5})
     made.lose_worker("WT-02")
     assert [one.verdict for one in made.results()] == [NOT_RUN, PASS]
+    assert [(one.name, one.seconds) for one in made.stages()][:2] == [("checks wt", 3.0), ("preparing wt", 0.5)]
 
 
 def test_what_nobody_asked_for_is_left_out_however_a_run_ends() -> None:

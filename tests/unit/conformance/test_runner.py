@@ -401,6 +401,27 @@ def test_what_only_prepares_the_ground_excuses_nothing_that_is_seen_later(tmp_pa
     assert made.result(later).verdict is Verdict.FAIL
 
 
+def test_what_only_prepares_the_ground_is_none_of_the_time_of_the_check_that_came_first(tmp_path):
+    def prepare(ctx: Context) -> None:
+        ctx.shared(first, judged=False)
+        time.sleep(0.2)
+
+    def first(_: Context) -> None:
+        time.sleep(0.2)
+
+    def collect(ctx: Context) -> None:
+        ctx.shared(prepare, judged=False)
+        time.sleep(0.1)
+
+    made = runner(tmp_path)
+    began = time.monotonic()
+    results = [made.result(made_up(collect, name=name)) for name in ("XX-01", "XX-02")]
+    spent = time.monotonic() - began
+    assert made.prepared["wt"] >= 0.4
+    assert sum(one.seconds for one in results) + made.prepared["wt"] <= spent + 0.1
+    assert all(one.seconds >= 0.1 for one in results)
+
+
 def test_a_process_notes_when_it_stood_still():
     program = (
         "import os, signal, sys, time; from conformance.stalls import Watch; watch = Watch(); watch.start()\n"

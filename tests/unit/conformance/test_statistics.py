@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from conformance.statistics import (
+    FEWEST,
+    MOST,
     Decision,
     Sprt,
     acceptance_region,
@@ -16,6 +18,7 @@ from conformance.statistics import (
     fixed_samples,
     missed,
     never_seen_samples,
+    next_samples,
     shares_decision,
     surely_rejected,
     tail_at_least,
@@ -101,16 +104,34 @@ def test_what_was_declared_impossible_is_rejected_at_once():
     assert Sprt(1.0, 0.05, 1e-5, 1e-3).decide(999, 1000) is Decision.REJECT
 
 
-def walk(test: Sprt, real: float, seed: int, batch: int = 200) -> tuple[Decision, int]:
+def walk(test: Sprt, real: float, seed: int) -> tuple[Decision, int]:
     rng = random.Random(seed)
     hits = total = 0
     while total < test.most_samples:
-        hits += sum(rng.random() < real for _ in range(batch))
-        total += batch
+        more = next_samples({"hit": test}, {"hit": hits}, total)
+        hits += sum(rng.random() < real for _ in range(more))
+        total += more
         decision = test.decide(hits, total)
         if decision is not Decision.GO_ON:
             return decision, total
     return Decision.GO_ON, total
+
+
+@given(st.sampled_from([0.01, 0.1, 0.5, 0.9, 0.99]), st.integers(0, 3000), st.floats(0, 1))
+def test_the_next_look_comes_about_when_a_correct_share_is_decided(declared: float, total: int, seen: float) -> None:
+    test, hits = Sprt(declared, 0.05, 1e-5, 1e-3), round(total * seen)
+    left = test.left(hits, total)
+    assert next_samples({"hit": test}, {"hit": hits}, total) == min(max(left, FEWEST), MOST)
+    if 0.05 < declared < 0.95:
+        assert (left <= 0) is (test.decide(hits, total) is Decision.ACCEPT)
+
+
+@pytest.mark.parametrize("declared", [0.1, 0.3, 0.5, 0.9])
+def test_a_share_that_is_met_exactly_is_accepted_when_it_was_said(declared: float) -> None:
+    test = Sprt(declared, 0.05, 1e-5, 1e-3)
+    whole = math.ceil(test.left(0, 0) / 10) * 10
+    assert test.decide(round(whole * declared), whole) is Decision.ACCEPT
+    assert test.decide(round((whole - 20) * declared), whole - 20) is Decision.GO_ON
 
 
 def test_simulated_walks_decide_rightly_and_soon():

@@ -1,6 +1,7 @@
 """The traffic client as a real process against the echo, and against servers that misbehave."""
 
 import ssl
+from dataclasses import replace
 
 import pytest
 
@@ -179,3 +180,18 @@ def test_batches_are_sent_one_after_the_other_and_told_apart(echo, client):
     assert [one.error for one in third] == ["refused"]
     assert max(one.start for one in first) <= second[0].start <= third[0].start
     assert client.batches([]) == []
+
+
+def test_batches_to_one_address_share_their_connections(echo, client):
+    url = f"http://127.0.0.1:{echo.http}/"
+    plain, tls = Batch(url, count=6, concurrency=2), f"https://127.0.0.1:{echo.https}/"
+    wider = Batch(f"{url}second", method="PUT", body="hello", count=4, concurrency=3)
+    single, alone, other = replace(plain, concurrency=1), replace(plain, fresh=True), replace(plain, url=tls)
+    found = client.batches([plain, wider, single, alone, other, other])
+    assert [sum(one.fresh for one in records) for records in found] == [2, 1, 0, 6, 2, 2]
+    said = [{(one.reply["method"], one.reply["path"], one.reply["body_bytes"]) for one in records} for records in found]
+    assert said[:3] == [{("GET", "/", 0)}, {("PUT", "/second", 5)}, {("GET", "/", 0)}]
+    peers = [{one.reply["peer"] for one in records} for records in found]
+    assert peers[2] < peers[1] > peers[0]
+    assert not peers[3] & peers[1]
+    assert sum(one.fresh for one in client.batches([plain])[0]) == 2
