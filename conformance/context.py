@@ -79,6 +79,7 @@ class Context(Orders):
         self.farewell = farewell
         """What takes the mesh off the cluster; None where nobody may."""
         self.applied: list[Mapping[str, Any]] = []
+        self._passing: list[Manifest] = []
         self._clients: dict[str, Client] = {}
         self.unanswered = Unanswered()
         """For bundles: how requests of this ground's checks ended that nobody answered."""
@@ -163,8 +164,11 @@ class Context(Orders):
         if taken:
             self.render(MtlsMode(self.space(place), Mode.STRICT))
 
-    def apply(self, *intents: Intent) -> tuple[Manifest, ...]:
+    def apply(self, *intents: Intent, passing: bool = False) -> tuple[Manifest, ...]:
         """Put intents into the cluster, and return them as they were put. They go with the ground's namespaces.
+
+        What is `passing` goes once the check has been judged and its bundle has been written: other checks of the
+        ground would not find it as they expect it.
 
         `NotExpressible` where the mesh has no words for one, or the cluster's definitions lack what it takes.
         """
@@ -183,7 +187,14 @@ class Context(Orders):
                 self.kube.patch(part["apiVersion"], part["kind"], meta["name"], part, meta.get("namespace"))
             for item in one.objects:
                 put(self.kube, item)
+                if passing:
+                    self._passing.append(item)
         return sent
+
+    def tidy(self) -> None:
+        """The check has been judged: take away what was for it alone."""
+        passing, self._passing = self._passing, []
+        self.remove(*reversed(passing))
 
     def _spelled(self, intent: Intent) -> tuple[Intent, ...]:
         """An intent, or what says the same of each workload where a mesh has mTLS modes for workloads only."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -189,6 +190,9 @@ class Runner:
         if result.verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE} and ground == check.ground:
             kept = self._keep(context, result, history, problem, stall)
             result = replace(result, evidence=(*result.evidence, kept))
+        if context is not None:
+            with contextlib.suppress(MeshproofError):  # what is left goes with the ground; this check has been judged
+                context.tidy()
         return result
 
     def _keep(

@@ -204,7 +204,7 @@ CONNECTIONS, PENDING, REQUESTS = 2, 1, 2
 def cap(ctx: Context) -> Cap:
     """Bursts far beyond the cap, and single requests that are within it."""
     marker = ctx.marker(FAULTY)
-    ctx.apply(ConnectionLimit(ctx.space("in"), "capped", 8080, CONNECTIONS, PENDING, REQUESTS, marker))
+    ctx.apply(ConnectionLimit(ctx.space("in"), "capped", 8080, CONNECTIONS, PENDING, REQUESTS, marker), passing=True)
     ctx.gate("capped", marker, CALM)
     calm = Batch(url=ctx.url("capped"), count=20, timeout=LIMITS.request, fields=("pod",))
     crowd = Batch(

@@ -96,7 +96,7 @@ def tripped(ctx: Context) -> Tripped:
     """Requests within the cap, then far beyond it; the counters after both."""
     exposition = ctx.render(RequestMetrics()).exposition
     marker = ctx.marker(FAULTY)
-    ctx.apply(ConnectionLimit(ctx.space("in"), "tripped", 8080, CONNECTIONS, PENDING, REQUESTS, marker))
+    ctx.apply(ConnectionLimit(ctx.space("in"), "tripped", 8080, CONNECTIONS, PENDING, REQUESTS, marker), passing=True)
     ctx.gate("tripped", marker, CALM)
     client, pod = ctx.client(), ctx.pod("client")
     calm = Batch(url=ctx.url("tripped"), count=10, timeout=LIMITS.request, fields=("pod",))

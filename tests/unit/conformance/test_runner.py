@@ -122,6 +122,26 @@ def test_a_bundle_that_cannot_be_written_costs_no_verdict(tmp_path):
     assert collected == ["once"]
 
 
+@pytest.mark.parametrize("judge", [passed, failed])
+def test_what_passes_with_a_check_goes_once_its_bundle_is_written(tmp_path, monkeypatch, judge):
+    steps: list[object] = []
+    monkeypatch.setattr("conformance.runner.write_bundle", lambda *_: steps.append("bundle"))
+    monkeypatch.setattr("conformance.context.put", lambda _, item: steps.append(item["metadata"]["name"]))
+    monkeypatch.setattr(Context, "remove", lambda _, *items: steps.append([one["metadata"]["name"] for one in items]))
+    monkeypatch.setattr(Context, "render", lambda _, names: Rendered(tuple({"metadata": {"name": n}} for n in names)))
+
+    def collect(ctx: Any) -> None:
+        ctx.apply(("kept",))
+        ctx.apply(("a", "b"), passing=True)
+
+    made = runner(tmp_path)
+    made.result(made_up(collect, judge, name="XX-01"))
+    written = ["bundle"] if judge is failed else []
+    assert steps == ["kept", "a", "b", *written, ["b", "a"]]
+    made.result(made_up(name="XX-02"))
+    assert steps[-1] == []
+
+
 class Intents:
     """An adapter and a cluster: every intent is the same rendering, and the server answers each apply like this."""
 

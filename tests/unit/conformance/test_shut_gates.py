@@ -57,7 +57,7 @@ class _Ground:
     def pod(self, name: str) -> Pod:
         return Pod(name, "in", "10.0.0.9", {})
 
-    def apply(self, *_: Any) -> None: ...
+    def apply(self, *_: Any, **__: Any) -> None: ...
 
     def in_force(self, probe: Callable[[], bool], what: str, **_: object) -> None:
         if not probe():
