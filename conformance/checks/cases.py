@@ -151,7 +151,10 @@ class Asked:
 
 
 def ask(ctx: Context, service: str, words: str, cases: Iterable[Case], *, client: str = "") -> tuple[Asked, ...]:
-    """Send every case `TIMES` times, a case after the other."""
+    """Send every case `TIMES` times, a case after the other.
+
+    Over connections that the cases share: a mesh that decides once for each connection answers the next case wrongly.
+    """
     every = tuple(cases)
     batches = [
         Batch(
