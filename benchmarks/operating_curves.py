@@ -116,8 +116,8 @@ def walk(
     """One check on a mesh with these shares: the decision and the requests that it cost."""
     counts = np.zeros(len(shares), dtype=int)
     names, sent = list(shares), 0
+    seen = dict.fromkeys(names, 0)
     while sent < most:
-        seen = dict(zip(names, counts.tolist(), strict=True))
         size = min(batch or next_samples(tests, seen, sent), most - sent)
         sent += size
         counts += rng.multinomial(size, list(shares.values()))

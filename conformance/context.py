@@ -280,7 +280,7 @@ class Context(Orders):
         Not `judged` is what only prepares the ground: a stall meanwhile says nothing of what is seen later.
         """
         if collect not in self._shared:
-            began, before = time.time(), self.prepared
+            began, clock, before = time.time(), time.monotonic(), self.prepared
             outcome: T | Exception
             try:
                 outcome = collect(self)
@@ -288,7 +288,7 @@ class Context(Orders):
                 outcome = error
             self._shared[collect] = (began, time.time()), outcome
             if not judged:  # what was prepared on the way is a part of it
-                self.prepared = before + time.time() - began
+                self.prepared = before + time.monotonic() - clock
         window, found = self._shared[collect]
         if judged or isinstance(found, Exception):
             self._windows.append(window)

@@ -36,7 +36,7 @@ class Gate:
 
 
 CALM = Gate(at_once=1)
-"""For hosts that keep a cap: in some meshes it holds for whatever comes to them, by other services as well."""
+"""Where a cap is in force: it could refuse what is asked at the same time."""
 
 
 def gate_open(

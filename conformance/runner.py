@@ -67,8 +67,6 @@ class Runner:
         self.keeper = keeper
         self.waited: dict[str, float] = {}
         """Seconds that each ground was waited for."""
-        self.prepared: dict[str, float] = {}
-        """Seconds that went into what all checks of a ground share: they are none of the check's that came first."""
         self._contexts: dict[str, Context | MeshproofError] = {}
         self._results: dict[tuple[str, str], Result] = {}
         self._by_id = {one.id: one for one in checks()}
@@ -84,6 +82,11 @@ class Runner:
     def found(self, check: Check) -> Result | None:
         """The verdict of a check on its own ground, if it has been reached."""
         return self._results.get((check.id, check.ground))
+
+    def prepared(self, ground: str) -> float:
+        """Seconds that went into what the checks of a ground share."""
+        context = self._contexts.get(ground)
+        return context.prepared if isinstance(context, Context) else 0.0
 
     def release(self, ground: str) -> None:
         """No more checks will be asked for on a ground."""
@@ -180,8 +183,7 @@ class Runner:
             judgement = history.judgement
         seconds = time.monotonic() - started if context is not None else 0.0
         if context is not None:
-            seconds -= context.prepared - prepared
-            self.prepared[ground] = context.prepared
+            seconds -= context.prepared - prepared  # none of the check's that came first
         stall = self._stall(context) if judgement.verdict is Verdict.FAIL and context is not None else 0.0
         judgement = excused(judgement, stall, 0.0)
         result = as_result(self.options, check, judgement, wall, seconds)

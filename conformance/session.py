@@ -165,8 +165,12 @@ class Session:
         if self._runner is None or result is None:
             return None
         ground = check.ground
-        waited, prepared = (one.get(ground, 0.0) for one in (self._runner.waited, self._runner.prepared))
-        return {"result": result_to_json(result), "ground": ground, "waited": waited, "prepared": prepared}
+        return {
+            "result": result_to_json(result),
+            "ground": ground,
+            "waited": self._runner.waited.get(ground, 0.0),
+            "prepared": self._runner.prepared(ground),
+        }
 
     def release(self, ground: str) -> None:
         """The ground is no longer needed."""

@@ -304,8 +304,10 @@ def share_tests(weights: Mapping[str, int], *, delta: float, alpha: float, beta:
 def next_samples(tests: Mapping[str, Sprt], counts: Mapping[str, int], total: int) -> int:
     """How many samples to take before looking again, `FEWEST` to `MOST`: about as many as a correct whole still needs.
 
-    The error rates hold however often one looks; a look costs about as much as a few samples.
+    0 once it is decided. The error rates hold however often one looks; a look costs about as much as a few samples.
     """
+    if overall_decision(test.decide(counts.get(name, 0), total) for name, test in tests.items()) is not Decision.GO_ON:
+        return 0
     left = max((test.left(counts.get(name, 0), total) for name, test in tests.items()), default=MOST)
     return min(max(left, FEWEST), MOST)
 

@@ -22,7 +22,6 @@ from conformance.checks.balancing_judges import (
 )
 from conformance.checks.witness import witness
 from conformance.context import LIMITS, Context
-from conformance.gates import CALM
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
 from conformance.intents import Backend, EachRequest, InLocality, RoundRobin, StickyHeader
 from fixtures.workloads.traffic import Batch, Job, Record
@@ -84,7 +83,7 @@ def turns(ctx: Context) -> Turns:
     """Requests one after the other over one connection of the client."""
     marker = ctx.marker(MARKED)
     ctx.apply(RoundRobin(ctx.space("in"), "turns", 8080, marker))
-    ctx.gate("turns", marker, CALM)
+    ctx.gate("turns", marker)
     sent = ctx.client().batch(Batch(url=ctx.url("turns"), count=TURNS, timeout=LIMITS.request, fields=("pod",)))
     return Turns(hosts(ctx), tuple(one.pod or "" for one in sent), _late(sent))
 
@@ -103,7 +102,7 @@ def sticky(ctx: Context) -> Sticky:
     """Requests with values of the header, each on a connection of its own."""
     marker = ctx.marker(MARKED)
     ctx.apply(StickyHeader(ctx.space("in"), "sticky", 8080, KEY, marker))
-    ctx.gate("sticky", marker, CALM)
+    ctx.gate("sticky", marker)
     batch = Batch(url=ctx.url("sticky"), count=EACH, timeout=LIMITS.request, fresh=True, fields=("pod",))
     values = [f"user-{number}" for number in range(VALUES)]
     answers = ctx.client().batches([replace(batch, headers={KEY: value}) for value in values])

@@ -58,11 +58,6 @@ class Aborted:
         """What must become of them, in percent."""
         return {f"status {self.status}": self.percent, SERVED: 100 - self.percent}
 
-    @property
-    def tests(self) -> dict[str, Sprt]:
-        """The tests of the shares, by what each is about."""
-        return share_tests(self.shares, delta=self.delta, alpha=self.alpha, beta=self.beta)
-
     def decide(self) -> tuple[Decision, str, tuple[Sprt, ...]]:
         """Where the test stands, and the shares in words."""
         decision, proportions, tests = shares_decision(
@@ -133,10 +128,11 @@ def aborts(ctx: Context) -> Aborted:
 
     others, counts = send("/other", 100), Counter[str]()
     history = Aborted(ABORT_STATUS, ABORT_PERCENT, {}, dict(others), ctx.alpha)
-    while history.decide()[0] is Decision.GO_ON and counts.total() < MOST:
-        counts += send("/abort", next_samples(history.tests, counts, sum(counts[name] for name in history.shares)))
-        history = replace(history, counts=dict(counts))
-    return history
+    shares = history.shares
+    tests = share_tests(shares, delta=DELTA, alpha=ctx.alpha, beta=BETA)
+    while counts.total() < MOST and (count := next_samples(tests, counts, sum(counts[name] for name in shares))):
+        counts += send("/abort", count)
+    return replace(history, counts=dict(counts))
 
 
 @dataclass(frozen=True)

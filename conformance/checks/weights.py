@@ -8,7 +8,7 @@ plan. The route's own marker shows that it is in force before the first judged r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,10 +21,8 @@ from conformance.model import Judgement, failed, inconclusive, passed, proven, s
 from conformance.stalls import few_late
 from conformance.statistics import (
     Decision,
-    Sprt,
     never_seen_samples,
     next_samples,
-    overall_decision,
     share_tests,
     shares_decision,
     surely_rejected,
@@ -202,7 +200,11 @@ def drawn(ctx: Context, service: str, weights: Mapping[str, int], *, samples: in
     tests = share_tests(positive, delta=way.delta, alpha=ctx.alpha, beta=BETA)
     most = samples or max(test.most_samples for test in tests.values())
     answers: list[str] = []
-    while len(answers) < most and (count := BATCH if samples else _next(positive, tests, answers)):
+    while len(answers) < most:
+        counts = Counter(answers)
+        count = BATCH if samples else next_samples(tests, counts, sum(counts[name] for name in positive))
+        if not count:
+            break
         batch = Batch(
             url=ctx.url(service, PORTS[way.protocol]),
             protocol=_WIRES[way.protocol],
@@ -213,14 +215,6 @@ def drawn(ctx: Context, service: str, weights: Mapping[str, int], *, samples: in
         )
         answers.extend(map(way.name, ctx.client().batch(batch)))
     return Split(dict(weights), tuple(answers), ctx.alpha, way.delta)
-
-
-def _next(shares: Mapping[str, int], tests: Mapping[str, Sprt], answers: Sequence[str]) -> int:
-    """How many requests to send before looking again; 0 once the shares are decided."""
-    counts = Counter(answers)
-    total = sum(counts[name] for name in shares)
-    decision = overall_decision(test.decide(counts[name], total) for name, test in tests.items())
-    return next_samples(tests, counts, total) if decision is Decision.GO_ON else 0
 
 
 def _lost(history: Split) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from subprocess import PIPE
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -421,25 +422,30 @@ def test_what_only_prepares_the_ground_excuses_nothing_that_is_seen_later(tmp_pa
     assert made.result(later).verdict is Verdict.FAIL
 
 
-def test_what_only_prepares_the_ground_is_none_of_the_time_of_the_check_that_came_first(tmp_path):
+def test_what_only_prepares_the_ground_is_none_of_the_time_of_the_check_that_came_first(tmp_path, monkeypatch):
+    now = 100.0
+    made = runner(tmp_path)
+
+    def takes(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
     def prepare(ctx: Context) -> None:
         ctx.shared(first, judged=False)
-        time.sleep(0.2)
+        takes(2.0)
 
     def first(_: Context) -> None:
-        time.sleep(0.2)
+        takes(4.0)
 
     def collect(ctx: Context) -> None:
         ctx.shared(prepare, judged=False)
-        time.sleep(0.1)
+        takes(1.0)
 
-    made = runner(tmp_path)
-    began = time.monotonic()
-    results = [made.result(made_up(collect, name=name)) for name in ("XX-01", "XX-02")]
-    spent = time.monotonic() - began
-    assert made.prepared["wt"] >= 0.4
-    assert sum(one.seconds for one in results) + made.prepared["wt"] <= spent + 0.1
-    assert all(one.seconds >= 0.1 for one in results)
+    clock = SimpleNamespace(time=lambda: 0.0, monotonic=lambda: now)
+    for module in ("context", "runner"):
+        monkeypatch.setattr(f"conformance.{module}.time", clock)
+    assert [made.result(made_up(collect, name=name)).seconds for name in ("XX-01", "XX-02")] == [1.0, 1.0]
+    assert made.prepared("wt") == 6.0
 
 
 def test_a_process_notes_when_it_stood_still():

@@ -203,7 +203,7 @@ def _unlogged(batch: Batch) -> Record:
 @pytest.mark.parametrize(
     ("check", "answer", "said"),
     [
-        pytest.param("WT-04", _by("v1"), "seen 100.0 %", id="all calls of a connection go to one backend"),
+        pytest.param("WT-04", _by("v1"), "seen 100.0 % (339 of 339)", id="all calls of a connection go to one backend"),
         pytest.param("WT-04", _by("v3"), "backends without a share answered: v3", id="and to one without a share"),
         pytest.param("WT-07", _by("v1"), "the old backend still answered after 1", id="the change is not followed"),
         pytest.param("CB-06", _refusing, "the cap leaves room for nobody", id="everybody is refused"),

@@ -120,10 +120,11 @@ def walk(test: Sprt, real: float, seed: int) -> tuple[Decision, int]:
 @given(st.sampled_from([0.01, 0.1, 0.5, 0.9, 0.99]), st.integers(0, 3000), st.floats(0, 1))
 def test_the_next_look_comes_about_when_a_correct_share_is_decided(declared: float, total: int, seen: float) -> None:
     test, hits = Sprt(declared, 0.05, 1e-5, 1e-3), round(total * seen)
-    left = test.left(hits, total)
-    assert next_samples({"hit": test}, {"hit": hits}, total) == min(max(left, FEWEST), MOST)
+    left, decision = test.left(hits, total), test.decide(hits, total)
+    more = next_samples({"hit": test}, {"hit": hits}, total)
+    assert more == (min(max(left, FEWEST), MOST) if decision is Decision.GO_ON else 0)
     if 0.05 < declared < 0.95:
-        assert (left <= 0) is (test.decide(hits, total) is Decision.ACCEPT)
+        assert (left <= 0) is (decision is Decision.ACCEPT)
 
 
 @pytest.mark.parametrize("declared", [0.1, 0.3, 0.5, 0.9])
