@@ -154,10 +154,11 @@ def speed(seconds: float) -> None:
                 ("a new connection each", url, {"fresh": True}),
                 ("h2c", url, {"protocol": "h2c"}),
                 ("gRPC", f"grpc://127.0.0.1:{grpc}", {"protocol": "grpc"}),
+                ("gRPC, one connection", f"grpc://127.0.0.1:{grpc}", {"protocol": "grpc", "streams": 8}),
                 ("TCP lines", f"tcp://127.0.0.1:{tcp}", {"protocol": "tcp"}),
                 ("HTTPS", f"https://127.0.0.1:{https}/", {}),
             ):
-                print(f"{f'our client, 8 connections, {what}':42} {ours(client, target, seconds, 8, **options):8.0f}/s")
+                print(f"{f'our client, 8 workers, {what}':42} {ours(client, target, seconds, 8, **options):8.0f}/s")
             for protocol, target in (("http1", url), ("h2c", url), ("grpc", f"grpc://127.0.0.1:{grpc}")):
                 before = processor(sender), processor(echo)
                 client.batch(Batch(target, protocol=protocol, count=5000, concurrency=4, fields=("pod", "version")))

@@ -161,7 +161,6 @@ class Way:
     """How requests of a split are sent, and how their answers are named."""
 
     protocol: Literal["http", "grpc"] = "http"
-    workers: int = WORKERS
     delta: float = DELTA
     name: Callable[[Record], str] = _name
 
@@ -209,7 +208,8 @@ def drawn(ctx: Context, service: str, weights: Mapping[str, int], *, samples: in
             url=ctx.url(service, PORTS[way.protocol]),
             protocol=_WIRES[way.protocol],
             count=min(count, most - len(answers)),
-            concurrency=way.workers,
+            concurrency=WORKERS,
+            streams=WORKERS if way.protocol == "grpc" else 1,
             timeout=LIMITS.request,
             fields=("version",),
         )

@@ -268,7 +268,7 @@ def canary(ctx: Context) -> Split:
 )
 def calls(ctx: Context) -> Split:
     """Half and half over one connection: a mesh that balances connections sends all of its calls to one backend."""
-    weights, way = {"v1": 50, "v2": 50}, Way("grpc", workers=1, delta=0.1)
+    weights, way = {"v1": 50, "v2": 50}, Way("grpc", delta=0.1)
     gate = partial(declare, ctx, "calls", weights, "version", way)
     return asked_anyway(gate, partial(drawn, ctx, "calls", weights, way=way), judge_split)
 

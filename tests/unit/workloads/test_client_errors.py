@@ -125,11 +125,11 @@ def test_a_timeout_counts_the_whole_request(client, echo):
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "grpc"])
-def test_a_server_that_drains_loses_no_request(client, protocol):
+@pytest.mark.parametrize("streams", [1, 4])
+def test_a_server_that_drains_loses_no_request(client, protocol, streams):
     with running(Echo(linger="2")) as own:
-        with client.start(
-            Batch(f"http://127.0.0.1:{own.http}/?delay=20ms", protocol=protocol, duration=0.3, concurrency=4)
-        ) as job:
+        url = f"http://127.0.0.1:{own.http}/?delay=20ms"
+        with client.start(Batch(url, protocol=protocol, duration=0.3, concurrency=4, streams=streams)) as job:
             while not job.records():
                 pass
             own.terminate()
