@@ -193,6 +193,7 @@ def _steady(ctx: Context) -> Iterator[_Streams]:
     batch = Batch(
         url=ctx.url("moving", path=f"/?codes=200&delay={TAKES}"),
         rate=RATE / CONNECTIONS,
+        shed=True,
         duration=LONGEST,
         concurrency=1,
         timeout=LIMITS.probe,

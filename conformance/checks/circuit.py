@@ -77,6 +77,7 @@ def episode(ctx: Context) -> Episode:
     batch = Batch(
         url=ctx.url("pool", path=f"/?delay={TAKES}"),
         rate=RATE,
+        shed=True,
         duration=LONGEST,
         concurrency=MOST_IN_FLIGHT,
         timeout=LIMITS.probe,

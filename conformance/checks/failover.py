@@ -59,6 +59,7 @@ def failover(ctx: Context) -> Failover:
     steady = Batch(
         url=ctx.url("placed"),
         rate=RATE,
+        shed=True,
         duration=4 * LATEST,
         concurrency=MOST_IN_FLIGHT,
         timeout=LIMITS.probe,

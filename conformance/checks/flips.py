@@ -77,6 +77,7 @@ def flips(ctx: Context) -> Flips:
         url=ctx.url("server", TCP, "", "tcp"),
         protocol="tcp",
         rate=RATE,
+        shed=True,
         duration=LONGEST,
         concurrency=8,
         timeout=LIMITS.request,

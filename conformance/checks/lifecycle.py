@@ -80,7 +80,9 @@ BOUND = 10.0
 def steady(url: str) -> Batch:
     """Requests that go on until they are stopped, over connections that the client keeps."""
     longest = 4 * LIMITS.ground_ready  # of two rollouts, and of what they leave behind
-    return Batch(url=url, rate=RATE, duration=longest, concurrency=16, timeout=LIMITS.request, fields=("pod",))
+    return Batch(
+        url=url, rate=RATE, shed=True, duration=longest, concurrency=16, timeout=LIMITS.request, fields=("pod",)
+    )
 
 
 def outside(ctx: Context, pod: Pod) -> Tries:

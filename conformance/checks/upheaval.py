@@ -79,7 +79,7 @@ def _client(ctx: Context) -> Pod:
 @contextlib.contextmanager
 def _under_load(ctx: Context, seconds: float) -> Iterator[tuple[Job, Job]]:
     """Lines on new and requests on kept connections while the block runs."""
-    fresh = replace(_fresh(ctx), count=None, rate=RATE, duration=seconds, concurrency=8)
+    fresh = replace(_fresh(ctx), count=None, rate=RATE, shed=True, duration=seconds, concurrency=8)
     kept = replace(fresh, url=ctx.url("server"), protocol="http1", fresh=False, concurrency=KEPT)
     client = ctx.client()
     with client.start(fresh) as one, client.start(kept) as other:

@@ -79,6 +79,7 @@ def _steady(service: str, ctx: Context) -> Batch:
     return Batch(
         url=ctx.url(service),
         rate=RATE,
+        shed=True,
         duration=3 * LIMITS.in_force * len(STAGES),
         concurrency=16,
         timeout=LIMITS.request,

@@ -59,6 +59,8 @@ def test_a_batch_survives_the_wire(batch):
         ({"url": "http://a", "protocol": "grpc", "streams": 101}, "streams must be a whole number from 1 to 100"),
         ({"url": "http://a", "streams": 2}, "streams are for protocols h2c and grpc"),
         ({"url": "http://a", "protocol": "h2c", "streams": 2, "fresh": True}, "for connections that are kept"),
+        ({"url": "http://a", "shed": True}, "shed goes with rate"),
+        ({"url": "http://a", "rate": 1, "shed": 1}, "shed must be true or false"),
         ({"url": "http://a", "headers": {"a": "b\r\nc: d"}}, "without line breaks"),
         ({"url": "http://a", "method": "GET / HTTP/1.1\r\n"}, "method must be"),
         ({"url": "http://a", "body": "x" * 2_000_000}, "body must be at most"),
