@@ -36,7 +36,8 @@ class Gate:
 
 
 CALM = Gate(at_once=1)
-"""Where a cap is in force: it could refuse what is asked at the same time."""
+"""Where a cap is in force, or a mesh may cap by mistake, as where it ejects: it could refuse what is asked at the same
+time, and the check that would say so would not get beyond its gate."""
 
 
 def gate_open(

@@ -73,7 +73,7 @@ def episode(ctx: Context) -> Episode:
     pod = ctx.pod("faulty")
     marker = ctx.marker(FAULTY)
     ctx.apply(OutlierEjection(space, "pool", 8080, CONSECUTIVE, INTERVAL, EJECTION, 100, marker))
-    ctx.gate("pool", marker)
+    ctx.gate("pool", marker, CALM)
     batch = Batch(
         url=ctx.url("pool", path=f"/?delay={TAKES}"),
         rate=RATE,

@@ -11,6 +11,7 @@ from conformance.checks.ejection import Answer
 from conformance.checks.failover_judges import Failover, judge_failover
 from conformance.checks.witness import witness
 from conformance.context import LIMITS, Context
+from conformance.gates import CALM
 from conformance.intents import LocalityFailover, OutlierEjection
 from fixtures.workloads.traffic import Batch, Record
 
@@ -54,7 +55,7 @@ def failover(ctx: Context) -> Failover:
     ctx.apply(
         LocalityFailover(OutlierEjection(ctx.space("in"), "placed", 8080, CONSECUTIVE, INTERVAL, EJECTION, 100, marker))
     )
-    ctx.gate("placed", marker)
+    ctx.gate("placed", marker, CALM)
     near, far = ctx.pods("pool"), ctx.pods("server")
     steady = Batch(
         url=ctx.url("placed"),

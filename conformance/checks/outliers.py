@@ -38,7 +38,7 @@ def phases(ctx: Context) -> Threshold:
     """Let every host fail four times in a row, then, in a phase of its own, six times, and see who answers later."""
     marker = ctx.marker(MARKED)
     ctx.apply(OutlierEjection(ctx.space("in"), "doomed", 8080, CONSECUTIVE, INTERVAL, EJECTION, MOST, marker))
-    ctx.gate("doomed", marker)
+    ctx.gate("doomed", marker, CALM)
 
     def phase(errors: int) -> Phase:
         batch = Batch(
