@@ -21,7 +21,10 @@ RESOURCES = [
 
 
 class Server:
-    """`answers` maps "METHOD path" to (status, object) or, for watches, to a list of event lists, one a connection."""
+    """`answers` maps "METHOD path" to (status, object), or to a list of those that are given one after the other.
+
+    `watches` are lists of events, one a connection.
+    """
 
     def __init__(self):
         self.answers = {
@@ -50,7 +53,8 @@ def running(server, tmp_path):
                 self.wfile.write(data)
                 self.close_connection = True
                 return
-            status, answer = server.answers.get(f"{self.command} {path}", (404, {"reason": "NotFound"}))
+            found = server.answers.get(f"{self.command} {path}", (404, {"reason": "NotFound"}))
+            status, answer = found.pop(0) if isinstance(found, list) else found
             data = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
@@ -205,6 +209,35 @@ def test_readiness_comes_by_watch(server, kube):
     watch = next(path for _, path, *_ in server.seen if "watch=1" in path)
     assert "labelSelector=app%3Dx" in watch
     assert "resourceVersion=7" in watch
+
+
+def test_a_new_kind_is_waited_for_until_discovery_knows_it(server, kube):
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "lamps.example.org"},
+        "spec": {
+            "group": "example.org",
+            "names": {"kind": "Lamp"},
+            "versions": [{"name": "v1", "served": True}, {"name": "v0", "served": False}],
+        },
+    }
+    established = definition | {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
+    resources = [{"name": "customresourcedefinitions", "kind": "CustomResourceDefinition", "namespaced": False}]
+    lamps = [{"name": "lamps", "kind": "Lamp", "namespaced": True}]
+    path = "/apis/apiextensions.k8s.io/v1"
+    server.answers |= {
+        f"GET {path}": (200, {"resources": resources}),
+        f"GET {path}/customresourcedefinitions": listing(definition),
+        f"PATCH {path}/customresourcedefinitions/lamps.example.org": (200, definition),
+        "GET /apis/example.org/v1": [(404, {}), (200, {"resources": []}), (200, {"resources": lamps})],
+        "PATCH /apis/example.org/v1/namespaces/ns/lamps/desk": (200, {}),
+    }
+    server.watches = [[{"type": "MODIFIED", "object": established}]]
+    kube.apply(
+        definition, {"apiVersion": "example.org/v1", "kind": "Lamp", "metadata": {"name": "desk"}}, namespace="ns"
+    )
+    assert server.answers["GET /apis/example.org/v1"] == []
 
 
 def test_a_watch_that_breaks_is_taken_up_again(server, kube):
