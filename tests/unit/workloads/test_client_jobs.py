@@ -35,14 +35,12 @@ def test_waiting_for_a_free_connection_counts_as_time(client, echo):
 
 
 def test_what_is_due_while_every_worker_is_busy_can_be_left_out(client, echo):
-    batch = Batch(
-        f"http://127.0.0.1:{echo.http}/?delay=100ms", rate=100, duration=1, concurrency=2, timeout=0.5, shed=True
-    )
+    batch = Batch(f"http://127.0.0.1:{echo.http}/?delay=100ms", rate=100, duration=1, concurrency=2, shed=True)
     found = client.batch(batch)
     assert 2 <= len(found) <= 22
     assert all(record.ok and not record.queued for record in found)
     assert len({record.reply["peer"] for record in found}) == 2
-    waiting = client.batch(replace(batch, shed=False))
+    waiting = client.batch(replace(batch, shed=False, timeout=0.5))
     assert len(waiting) == 100
     assert any(record.queued for record in waiting)
 
