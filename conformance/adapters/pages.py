@@ -13,7 +13,8 @@ __all__ = ["ENVOY", "UNREAD", "dump_pages", "has_container"]
 
 ENVOY = {"config_dump.json": "/config_dump", "clusters.txt": "/clusters?format=json", "stats.txt": "/stats?usedonly"}
 """Envoy's pages that a failure's bundle keeps."""
-SECONDS = 5.0
+SECONDS = 20.0
+"""A page; the configuration of a proxy that knows a hundred services is megabytes, and took a busy machine over 5 s."""
 UNREAD = "not to be had: "
 """How a page begins that could not be read."""
 

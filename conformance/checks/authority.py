@@ -35,7 +35,7 @@ from conformance.checks.peers import authority_of, identity_of
 from conformance.context import LIMITS, Context, Pod
 from fixtures.workloads.traffic import Batch
 
-__all__ = ["Look", "keys_in", "look", "pages_of", "shake"]
+__all__ = ["Look", "keys_in", "look", "shake"]
 
 PEOPLE = ("server", "optin")
 """Meshed workloads of the ground, each with a service account of its own."""
@@ -166,19 +166,6 @@ def _decoded(value: str) -> str:
         return ""
 
 
-def pages_of(ctx: Context, pod: Pod) -> Mapping[str, str]:
-    """What a pod's proxy says of itself; asked again while a page is missing, as on a busy machine it may be late."""
-    pages: Mapping[str, str] = {}
-
-    def whole() -> bool:
-        nonlocal pages
-        pages = ctx.adapter.dump(ctx.kube, pod.namespace, pod.name)
-        return not any(text.startswith(UNREAD) for text in pages.values())
-
-    ctx.watch(whole, LIMITS.in_force)
-    return pages
-
-
 @check(
     id="ID-07",
     title="A workload's private key never leaves its pod",
@@ -209,7 +196,7 @@ def keys_stay(ctx: Context) -> Keys:
             where = f"{kind} {item['metadata']['namespace']}/{item['metadata']['name']}"
             search(_content(item, encoded=kind == "Secret"), where, kind)
     for pod in pods:
-        pages = pages_of(ctx, pod)
+        pages = ctx.adapter.dump(ctx.kube, pod.namespace, pod.name)
         unread += not pages
         for name, text in pages.items():
             unread += text.startswith(UNREAD)

@@ -13,11 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from conformance.adapters import Rendered, load
-from conformance.adapters.pages import UNREAD
 from conformance.certificates import token_for
 from conformance.checks import circuit, joining, peers, probing, routing, routing_copies, routing_status
 from conformance.checks.admission import kept
-from conformance.checks.authority import look, pages_of
+from conformance.checks.authority import look
 from conformance.checks.balancing import _scale
 from conformance.checks.capture_judges import Tries
 from conformance.checks.cases import Asked, Case
@@ -152,17 +151,6 @@ def test_id_02_dates_a_certificate_by_the_beginning_of_the_handshake_that_showed
     seen = look(cast("Context", ctx), Pod("server", "in", "10.0.0.9", {}))
     assert seen.at == 100.0
     assert seen.certificate is not None
-
-
-def test_id_07_reads_the_pages_of_a_proxy_again_where_one_was_late() -> None:
-    told = [{"dump": "{}", "stats": f"{UNREAD}timed out"}, {"dump": "{}", "stats": "a: 1"}, {"dump": "never asked"}]
-    looks = iter(told)
-    ctx = SimpleNamespace(
-        adapter=SimpleNamespace(dump=lambda _kube, _namespace, _pod: next(looks)),
-        kube=None,
-        watch=lambda probe, _seconds: any(probe() for _ in told),
-    )
-    assert pages_of(cast("Context", ctx), Pod("server", "in", "10.0.0.9", {})) == told[1]
 
 
 @pytest.mark.parametrize("newer", [True, False])

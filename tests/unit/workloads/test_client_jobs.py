@@ -80,7 +80,8 @@ def test_a_job_gives_its_records_as_they_come(client, echo):
     job.stop()
 
 
-def test_a_job_is_finished_when_the_request_that_hangs_has_ended(client):
+@pytest.mark.parametrize("shed", [False, True])
+def test_a_job_is_finished_when_the_request_that_hangs_has_ended(client, shed):
     held, release = threading.Event(), threading.Event()
     turn = itertools.count()
 
@@ -92,7 +93,9 @@ def test_a_job_is_finished_when_the_request_that_hangs_has_ended(client):
             peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     with serving(third_hangs) as port:
-        batch = Batch(f"http://127.0.0.1:{port}/", rate=50, duration=60, concurrency=4, timeout=20, fields=())
+        batch = Batch(
+            f"http://127.0.0.1:{port}/", rate=50, duration=60, concurrency=4, timeout=20, fields=(), shed=shed
+        )
         with client.start(batch) as job:
             assert held.wait(20)
             while len(job.records()) < 20:
@@ -107,6 +110,15 @@ def test_a_job_is_finished_when_the_request_that_hangs_has_ended(client):
     for k, start in enumerate(starts):  # not one is missing
         assert start - starts[0] == pytest.approx(k / 50, abs=1e-5)
     assert all(one.ok for one in found)
+
+
+def test_a_job_is_finished_without_what_was_left_out(client, echo):
+    with client.start(Batch(f"http://127.0.0.1:{echo.http}/?delay=200ms", rate=50, duration=60, shed=True)) as job:
+        while len(job.records()) < 3:
+            pass
+        found = job.finish()
+        assert not job.done
+    assert 3 <= len(found) < 50 * (found[-1].start - found[0].start)
 
 
 def test_a_job_that_has_ended_is_finished(client, echo):
