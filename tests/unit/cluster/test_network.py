@@ -87,6 +87,12 @@ def test_the_objects_of_coredns_are_created_in_an_order_that_works() -> None:
     assert all("metadata" in body for _, body in dns.objects(Addresses(0), "CA"))
 
 
+def test_the_name_server_asks_for_a_processor_as_other_pods_do() -> None:
+    *_, (_, deployment) = dns.objects(Addresses(0), "CA")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["requests"] == {"cpu": "100m", "memory": "70Mi"}
+
+
 @pytest.mark.parametrize("name", ["a", "kubernetes.default.svc.cluster.local", "x.y."])
 def test_a_question_ends_with_its_type(name: str) -> None:
     assert dns.question(name).endswith(b"\0\0\x01\0\x01")
