@@ -22,7 +22,7 @@ class Sample:
     """Service time: from the send to the last byte."""
     status: int | None
     error: str | None
-    """refused, reset, timeout, eof or protocol; None when a reply came."""
+    """One of `failures.ERRORS`; None when a reply came."""
     pod: str | None
     """The pod that answered, as it says itself."""
 

@@ -17,6 +17,8 @@ import gevent
 from gevent import monkey
 from httptools import HttpParserError, HttpResponseParser
 
+from fixtures.workloads.failures import error_of
+
 __all__ = ["Connection", "Reply", "RequestFailed", "Target"]
 
 
@@ -29,7 +31,7 @@ class _TimedOut(BaseException):
 
 
 class RequestFailed(Exception):
-    """No reply: `word` is refused, reset, timeout, eof, dns or protocol."""
+    """No reply: `word` is one of `failures.ERRORS`."""
 
     def __init__(self, word: str) -> None:
         super().__init__(word)
@@ -45,7 +47,7 @@ class Target:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as problem:
-            raise RequestFailed("dns") from problem
+            raise RequestFailed(error_of(problem)) from problem
         self.family, self.address = found[0][0], found[0][4]
         path = parts.path or "/"
         lines = [f"GET {path}{'?' + parts.query if parts.query else ''} HTTP/1.1"]
@@ -100,15 +102,12 @@ class Connection:
         except _TimedOut:
             self.close()
             raise RequestFailed("timeout") from None
-        except (ConnectionResetError, BrokenPipeError) as problem:
-            self.close()
-            raise RequestFailed("reset") from problem
         except HttpParserError as problem:
             self.close()
             raise RequestFailed("protocol") from problem
         except OSError as problem:
             self.close()
-            raise RequestFailed("refused") from problem
+            raise RequestFailed(error_of(problem)) from problem
         finally:
             self._timer.stop()
 

@@ -162,6 +162,11 @@ def test_nobody_listening_is_refused(driver):
     assert {r["error"] for r in told["records"]} == {"refused"}
 
 
+def test_an_address_without_a_way_to_it_is_not_said_to_refuse(driver):
+    told = run(driver, url="http://255.255.255.255:9/", rate=20, duration=0.1, record="requests")
+    assert {r["error"] for r in told["records"]} == {"unreachable"}
+
+
 def test_a_job_can_be_stopped_and_keeps_its_records(driver, server):
     name = driver("POST", "/run", {"url": server + "/", "rate": 50, "duration": 60, "record": "requests"})[1]["id"]
     eventually(lambda: driver("GET", f"/run/{name}")[1]["requests"] > 5, timeout=10, what="some requests")

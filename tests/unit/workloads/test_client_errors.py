@@ -2,11 +2,12 @@
 
 import errno
 import socket
+import time
 from collections import Counter
 
 import pytest
 
-from fixtures.workloads.batch import ERRORS
+from fixtures.workloads.failures import ERRORS
 from fixtures.workloads.pod.wire import classify
 from fixtures.workloads.traffic import Batch
 from tests.unit.workloads.helpers import Echo, reset, running, serving
@@ -83,7 +84,17 @@ def test_nobody_there(client):
 
 @pytest.mark.parametrize(
     ("number", "word"),
-    [(errno.EHOSTUNREACH, "unreachable"), (errno.ENETUNREACH, "unreachable"), (errno.ECONNREFUSED, "refused")],
+    [
+        (errno.EHOSTUNREACH, "unreachable"),
+        (errno.ENETUNREACH, "unreachable"),
+        (errno.EADDRNOTAVAIL, "unreachable"),
+        (errno.EMFILE, "unreachable"),
+        (errno.ECONNREFUSED, "refused"),
+        (errno.ECONNRESET, "reset"),
+        (errno.ECONNABORTED, "reset"),
+        (errno.EPIPE, "reset"),
+        (errno.ETIMEDOUT, "timeout"),
+    ],
 )
 def test_an_address_to_which_there_is_no_way_is_told_from_one_where_nobody_listens(number, word):
     found = classify(OSError(number, "no"))
@@ -128,12 +139,13 @@ def test_a_timeout_counts_the_whole_request(client, echo):
 @pytest.mark.parametrize("streams", [1, 4])
 def test_a_server_that_drains_loses_no_request(client, protocol, streams):
     with running(Echo(linger="2")) as own:
-        url = f"http://127.0.0.1:{own.http}/?delay=20ms"
-        with client.start(Batch(url, protocol=protocol, duration=0.3, concurrency=4, streams=streams)) as job:
+        url = f"http://127.0.0.1:{own.http}/?delay=100ms"
+        with client.start(Batch(url, protocol=protocol, count=24, concurrency=4, streams=streams)) as job:
             while not job.records():
                 pass
+            ended = time.time()
             own.terminate()
             found = job.wait(10)
         assert own.wait() == 0
-    assert len(found) > 8
-    assert Counter(record.error for record in found) == {None: len(found)}
+    assert Counter(record.error for record in found) == {None: 24}
+    assert max(record.start for record in found) > ended

@@ -64,3 +64,36 @@ async def test_one_that_runs_out_of_time_takes_the_answer_from_nobody_else(monke
     assert await patient == "10.0.0.1"
     assert hasty.cancelled()
     assert server.asked == ["slow.in"]
+
+
+async def test_a_known_address_serves_while_the_name_server_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "NAME_SECONDS", -1.0)
+    monkeypatch.setattr(names, "PATIENCE", 0.01)
+    server, known = Server(monkeypatch, "10.0.0.1", "10.0.0.2"), Names()
+    server.go.set()
+    assert await known.address("shop.in") == "10.0.0.1"
+    server.go.clear()
+    assert [await known.address("shop.in") for _ in range(3)] == ["10.0.0.1"] * 3
+    assert server.asked == ["shop.in", "shop.in"]  # the three wait for one question
+    server.go.set()
+    await asyncio.sleep(0.1)
+    monkeypatch.setattr(names, "NAME_SECONDS", 60.0)
+    assert await known.address("shop.in") == "10.0.0.2"
+    assert server.asked == ["shop.in", "shop.in"]
+
+
+async def test_nothing_is_kept_for_long_and_a_name_that_is_gone_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "NAME_SECONDS", -1.0)
+    server, known = Server(monkeypatch, "10.0.0.1", socket.gaierror("no such name"), "10.0.0.3"), Names()
+    server.go.set()
+    assert await known.address("shop.in") == "10.0.0.1"
+    with pytest.raises(socket.gaierror):
+        await known.address("shop.in")
+    monkeypatch.setattr(names, "PATIENCE", 0.0)
+    monkeypatch.setattr(names, "KEPT_SECONDS", 0.0)
+    server.go.clear()
+    late = asyncio.create_task(known.address("shop.in"))
+    await asyncio.sleep(0.05)
+    assert not late.done()
+    server.go.set()
+    assert await late == "10.0.0.3"
