@@ -24,8 +24,8 @@ ENDED = {
     "environment": "the check was kept from its work",
     "crash": "the check itself failed",
 }
-REFUSALS = frozenset({400, 403, 404, 409, 422})
-"""HTTP statuses by which the API server says that an object is wrong, not that it is out of order."""
+_NOT_TAKEN = frozenset({404, 409})
+"""Further statuses by which the API server does not take an object, without being out of order itself."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,10 @@ class Trouble:
         if isinstance(error, ApiProblem) and error.reason == UNKNOWN_KIND:
             # Of a cluster without e.g. the Gateway API's definitions, which no mesh has to bring.
             return cls("environment", f"{error.problem}: {error.fix}")
-        if isinstance(error, ApiProblem) and error.status in REFUSALS:
+        if isinstance(error, ApiProblem) and (error.denied or error.status in _NOT_TAKEN):
             return cls("refused", error.message or error.problem)
+        if isinstance(error, ApiProblem) and error.without_rights:
+            return cls("environment", f"{error.message}: {error.fix}")
         if isinstance(error, MeshproofError):
             return cls("environment", error.problem)
         return cls("crash", f"{type(error).__name__}: {error}")

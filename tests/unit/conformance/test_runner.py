@@ -85,6 +85,9 @@ def ends_with(error: Exception) -> Callable[[Any], Any]:
     return collect
 
 
+NO_RIGHTS = 'policies.x.io "a" is forbidden: User "ci" cannot patch resource "policies" in API group "x.io"'
+
+
 @pytest.mark.parametrize(
     ("collect", "judge", "verdict"),
     [
@@ -94,6 +97,10 @@ def ends_with(error: Exception) -> Callable[[Any], Any]:
         (ends_with(NotExpressible("no words")), passed, Verdict.UNSUPPORTED),
         (ends_with(NotInForce("no mark")), passed, Verdict.FAIL),
         (ends_with(ApiProblem("refused", status=422, message="spec.x: bad")), passed, Verdict.FAIL),
+        (ends_with(ApiProblem("denied", status=403, message='webhook "x" denied it')), passed, Verdict.FAIL),
+        (ends_with(ApiProblem("no rights", status=403, message=NO_RIGHTS)), passed, Verdict.INCONCLUSIVE),
+        (ends_with(ApiProblem("gone", status=404)), passed, Verdict.FAIL),
+        (ends_with(ApiProblem("another's", status=409)), passed, Verdict.FAIL),
         (ends_with(ApiProblem("down", status=503)), passed, Verdict.INCONCLUSIVE),
         (ends_with(ApiProblem("no HTTPRoute", status=404, reason=UNKNOWN_KIND)), passed, Verdict.INCONCLUSIVE),
         (ends_with(EnvironmentProblem("gone")), passed, Verdict.INCONCLUSIVE),

@@ -40,6 +40,29 @@ def test_a_refusal_in_any_other_form(body):
     assert refusal("GET", "/x", 503, body).status == 503
 
 
+RBAC = (
+    'routes.x.io "a" is forbidden: User "system:serviceaccount:ci:runner" cannot patch resource "routes" in API group'
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "denied", "without_rights"),
+    [
+        (403, RBAC, False, True),
+        (401, "Unauthorized", False, True),
+        (403, 'admission webhook "x" denied the request: forbidden: spec.weight', True, False),
+        (403, 'pods "a" is forbidden: exceeded quota: q, requested: pods=1', True, False),
+        (422, 'Route "a" is invalid: spec.x: User "b" cannot be named', True, False),
+        (400, "spec.x: unknown field", True, False),
+        (409, "conflict with manager x", False, False),
+        (500, 'failed calling webhook "x": no endpoints available', False, False),
+    ],
+)
+def test_what_the_user_may_not_do_is_not_what_the_server_will_not_have(code, message, denied, without_rights):
+    problem = refusal("PATCH", "/x", code, json.dumps({"message": message}).encode())
+    assert (problem.denied, problem.without_rights) == (denied, without_rights)
+
+
 def test_forbidden_says_what_to_do():
     assert "kubeconfig" in refusal("GET", "/x", 403, b"{}").fix
 
