@@ -22,7 +22,8 @@ from conformance.orders import Orders
 from conformance.pods import Pod, in_url
 from conformance.probes import Heard, Probed, Unanswered
 from conformance.pulse import Pulse
-from conformance.putting import NotExpressible, put, says
+from conformance.putting import NotExpressible, Refused, merge, put, says
+from conformance.settings import CLUSTER_DOMAIN
 from fixtures.kube import Kube, NotEventually, eventually
 from fixtures.workloads.traffic import Batch, Client, Control, Job, Record
 from reports.errors import EnvironmentProblem
@@ -35,6 +36,7 @@ __all__ = [
     "NotExpressible",
     "NotInForce",
     "Pod",
+    "Refused",
     "in_url",
 ]
 
@@ -67,6 +69,7 @@ class Context(Orders):
         alpha: float,
         dressing: Dressing = Dressing(),  # noqa: B008 - frozen
         farewell: Farewell | None = None,
+        domain: str = CLUSTER_DOMAIN,
     ) -> None:
         super().__init__(kube, adapter)
         self.ground = ground
@@ -78,6 +81,8 @@ class Context(Orders):
         """What pods that a check creates by itself are dressed with: `ctx.dressing.on(pod)`."""
         self.farewell = farewell
         """What takes the mesh off the cluster; None where nobody may."""
+        self.domain = domain
+        """The cluster's own DNS domain."""
         self.applied: list[Mapping[str, Any]] = []
         self._passing: list[Manifest] = []
         self._clients: dict[str, Client] = {}
@@ -135,15 +140,31 @@ class Context(Orders):
             self._heard.hear(client, batch, records)
 
     def outsider(self) -> Client:
-        """The traffic client outside of the mesh."""
-        return self.client(self.ground.outsider)
+        """The traffic client outside of the mesh. `EnvironmentProblem` where somebody has taken it into the mesh."""
+        name, proxy = self.ground.outsider, self.adapter.proxy
+        if name not in self._clients and proxy is not None:
+            space = self.space(self.ground.workload(name).place)
+            spec = (self.kube.get("v1", "Pod", name, space) or {}).get("spec", {})
+            if proxy.container in {
+                one["name"] for one in (*spec.get("initContainers", ()), *spec.get("containers", ()))
+            }:
+                raise EnvironmentProblem(
+                    f"the pod {space}/{name} is to be outside of the mesh, and has its proxy",
+                    fix="see what opts in namespaces that do not ask for it, such as a policy for all of them",
+                )
+        return self.client(name)
 
     def url(self, service: str, port: int = 8080, path: str = "/", scheme: str = "http") -> str:
         """URL of one of the ground's services by its full name; `NotExpressible` where the mesh lacks its port."""
         place = next(one.place for one in self.ground.services if one.name == service)
         if not self.serves(place, port):
             raise NotExpressible(f"the mesh knows one port of a pod only, which is not {port}")
-        return f"{scheme}://{service}.{self.space(place)}.svc.cluster.local:{port}{path}"
+        return f"{scheme}://{self.host(service)}:{port}{path}"
+
+    def host(self, service: str) -> str:
+        """The full name of one of the ground's services."""
+        place = next(one.place for one in self.ground.services if one.name == service)
+        return f"{service}.{self.space(place)}.svc.{self.domain}"
 
     def serves(self, place: str, port: int) -> bool:
         """Whether pods of a place are asked on a port by way of the mesh, if they are in it at all."""
@@ -183,8 +204,7 @@ class Context(Orders):
         self.applied.extend(sent)
         for one in rendered:
             for part in one.merges:
-                meta = part["metadata"]
-                self.kube.patch(part["apiVersion"], part["kind"], meta["name"], part, meta.get("namespace"))
+                merge(self.kube, part)
             for item in one.objects:
                 put(self.kube, item)
                 if passing:
@@ -247,6 +267,8 @@ class Context(Orders):
     ) -> None:
         """Wait for an observable mark; `NotInForce` where it does not show in time: as the run's settings say.
 
+        `EnvironmentProblem` where the last look could not be made, as to a pod that is gone.
+
         It is looked for a few times at least: on a slow machine a single look may take all the time there is.
         """
         limit = within = LIMITS.in_force if timeout is None else timeout
@@ -263,7 +285,21 @@ class Context(Orders):
         finally:
             self._heard = None
         said = f"{what}: not within {within:g} s ({heard.looks} attempts; {heard.last(last)})"
+        if isinstance(last, EnvironmentProblem):  # nobody could look any more, whatever there was to be seen
+            raise EnvironmentProblem(said) from last
+        self._expect_name(heard.unresolved)
         raise NotInForce(said, heard.seen) from (last if isinstance(last, BaseException) else None)
+
+    def _expect_name(self, asked: Batch | None) -> None:
+        """`EnvironmentProblem` where the name that a batch asked for is unknown outside of the mesh too."""
+        if asked is None or all(one.name != self.ground.outsider for one in self.ground.workloads):
+            return
+        (record,) = self.outsider().batch(replace(asked, count=1))
+        if record.error == "dns":
+            raise EnvironmentProblem(
+                f"the cluster's name server does not know {asked.parts.hostname}",
+                fix=f"if names of its Services do not end in {self.domain}, say --set cluster-domain=…",
+            )
 
     def until(self, probe: Callable[[], bool], what: str, timeout: float) -> None:
         """Wait for the course of the test itself (not of the mesh); `NotEventually` makes the check inconclusive."""

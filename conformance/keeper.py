@@ -133,7 +133,8 @@ class Keeper:
             problem = error.problem
             raise
         finally:
-            self._say(ground, problem)
+            with contextlib.nullcontext() if problem == READY else contextlib.suppress(MeshproofError):
+                self._say(ground, problem)  # perhaps there is no namespace, and why is the problem to be told
 
     def _say(self, ground: Ground, state: str) -> None:
         """Tell the other processes of the run how the creation went."""

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from conformance.adapters import Rival
+from conformance.adapters.base import for_all
 from fixtures.kube import ApiProblem, Kube
 from fixtures.kube.runner import RUN_LABEL, RUNNER, is_dead, runner_name
 from reports.errors import EnvironmentProblem
 
-__all__ = ["expect_no_rivals", "for_all", "in_the_way", "marked", "withdraw_dead"]
+__all__ = ["expect_no_rivals", "in_the_way", "marked", "withdraw_dead"]
 
 Manifest = Mapping[str, Any]
 
@@ -28,17 +29,6 @@ def marked(policies: Iterable[Manifest], run: str) -> tuple[Manifest, ...]:
         }
         for one in policies
     )
-
-
-def for_all(policy: Manifest) -> bool:
-    """Whether a policy of a mesh's root namespace names no workload, and so holds for all of them."""
-    spec = policy.get("spec") or {}
-    return not ((spec.get("selector") or {}).get("matchLabels") or {"labels", "name", "tags"} & _target(spec).keys())
-
-
-def _target(spec: Manifest) -> Manifest:
-    target: Manifest = spec.get("targetRef") or {}
-    return target
 
 
 def in_the_way(kube: Kube, policies: Iterable[Manifest]) -> tuple[str, ...]:

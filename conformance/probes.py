@@ -91,6 +91,13 @@ class Heard:
         """The answers of the last looks, the newest look first, alike ones together; no more than fit into a table."""
         return tuple(islice(chain.from_iterable(_rows(*one) for one in reversed(self._kept)), MOST_ROWS))
 
+    @property
+    def unresolved(self) -> Batch | None:
+        """A batch of the last look, where the name server knew the name for none of the look's requests."""
+        last = self._kept[-1][1] if self._kept else []
+        ends = {one.error for _, _, records in last for one in records}
+        return last[-1][1] if ends == {"dns"} else None
+
     def last(self, answer: object) -> str:
         """What the last look came to, in words: `answer` is what it gave or raised."""
         if isinstance(answer, BaseException):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fixtures.kube import ApiProblem, Kube
 
-__all__ = ["NotExpressible", "put", "says"]
+__all__ = ["NotExpressible", "Refused", "merge", "put", "says"]
 
 _UNDECLARED = re.compile(r'(\S+): field not declared in schema|unknown field "([^"]+)"')
 """How the API server says that the definition of a kind has no such field: to a server-side apply, and otherwise."""
@@ -22,6 +23,32 @@ class NotExpressible(Exception):
     """The adapter declares that the mesh cannot express an intent."""
 
 
+class Refused(ApiProblem):
+    """The API server, or a webhook that it asked, will not have a configuration of the mesh. It is the mesh's word.
+
+    What is refused of anything else, such as a pod, is the cluster's or its user's: quotas and policies are no mesh's.
+    """
+
+
+@contextlib.contextmanager
+def _telling() -> Iterator[None]:
+    try:
+        yield
+    except ApiProblem as error:
+        if error.denied:
+            raise Refused(
+                error.problem, status=error.status, reason=error.reason, message=error.message, fix=error.fix
+            ) from error
+        raise
+
+
+def merge(kube: Kube, part: Mapping[str, Any]) -> None:
+    """Merge a part of an object that is there already. `Refused` where it is denied."""
+    meta = part["metadata"]
+    with _telling():
+        kube.patch(part["apiVersion"], part["kind"], meta["name"], part, meta.get("namespace"))
+
+
 def says(kube: Kube, part: Mapping[str, Any]) -> bool:
     """Whether a namespace says that already. The ground's were created with what stands, so its pods have it."""
     live = (kube.get("v1", "Namespace", part["metadata"]["name"]) or {}).get("metadata", {})
@@ -32,12 +59,13 @@ def says(kube: Kube, part: Mapping[str, Any]) -> bool:
 
 
 def put(kube: Kube, item: Mapping[str, Any]) -> None:
-    """Apply an object. `NotExpressible` where the cluster's definition of its kind lacks what it says.
+    """Apply an object. `NotExpressible` where the cluster's definition of its kind lacks what it says, else `Refused`.
 
     Server-side apply is strict by itself: a field that the definition lacks is refused, not dropped.
     """
     try:
-        kube.apply(item)
+        with _telling():
+            kube.apply(item)
     except ApiProblem as error:
         if lacking := _UNDECLARED.search(error.message):
             field = (lacking[1] or lacking[2]).removeprefix(".")

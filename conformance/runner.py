@@ -121,6 +121,7 @@ class Runner:
                     alpha=options.alpha,
                     dressing=Dressing.of(options.settings, self.adapter),
                     farewell=options.farewell,
+                    domain=options.settings.cluster_domain,
                 )
             except MeshproofError as error:
                 found = error

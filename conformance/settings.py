@@ -5,6 +5,7 @@
     pods: {labels: {}, annotations: {}, tolerations: [{key: dedicated, operator: Exists}]}
     namespaces: {labels: {pod-security.kubernetes.io/enforce: privileged}, annotations: {}}
     timeouts: {in-force: 20, ground-ready: 120}
+    cluster-domain: cluster.example      # where names of Services do not end in cluster.local
     mesh: {trust-domain: example.org}    # what the mesh's adapter takes
 
 With `--set`, a key of the mesh stands alone: `--set trust-domain=example.org`, `--set pods.labels.team=net`.
@@ -12,6 +13,7 @@ With `--set`, a key of the mesh stands alone: `--set trust-domain=example.org`, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -24,8 +26,9 @@ from conformance.adapters.settings import NamespacedName, Settings, kebab, settl
 from conformance.limits import Limits
 from reports.errors import UsageProblem
 
-__all__ = ["Marks", "Pods", "RunSettings", "read_settings"]
+__all__ = ["CLUSTER_DOMAIN", "Marks", "Pods", "RunSettings", "read_settings"]
 
+CLUSTER_DOMAIN = "cluster.local"
 _FREE_KEYS = {"labels", "annotations"}
 """Mappings whose keys are the user's own, and may contain dots."""
 _OWN_LABELS = ("app", "version", "meshproof.io/")
@@ -58,6 +61,12 @@ def _known_limits(seconds: dict[str, float]) -> dict[str, float]:
     return seconds
 
 
+def _domain(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", name):
+        raise ValueError(f"{name!r} is no domain: give it as in {CLUSTER_DOMAIN}")
+    return name
+
+
 class RunSettings(Settings):
     """Everything of it."""
 
@@ -70,6 +79,8 @@ class RunSettings(Settings):
         default_factory=dict
     )
     """Seconds, by the names of `conformance.limits.Limits`."""
+    cluster_domain: Annotated[str, AfterValidator(_domain)] = CLUSTER_DOMAIN
+    """The DNS domain of the cluster's Services."""
     uninstall: str = ""
     """Command that takes the mesh off the cluster, for LC-06; it finds the run's kubeconfig in KUBECONFIG."""
     mesh: dict[str, Any] = Field(default_factory=dict)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from conformance.context import NotExpressible, NotInForce
+from conformance.context import NotExpressible, NotInForce, Refused
 from conformance.model import Judgement, failed, inconclusive
 from conformance.probes import Probed, table
-from fixtures.kube import UNKNOWN_KIND, ApiProblem
+from fixtures.kube import ApiProblem
 from reports.errors import MeshproofError
 from reports.model import Evidence, Verdict
 
@@ -24,8 +24,6 @@ ENDED = {
     "environment": "the check was kept from its work",
     "crash": "the check itself failed",
 }
-_NOT_TAKEN = frozenset({404, 409})
-"""Further statuses by which the API server does not take an object, without being out of order itself."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,12 @@ class Trouble:
             return cls("not-expressible", str(error))
         if isinstance(error, NotInForce):
             return cls("not-in-force", str(error), error.seen)
-        if isinstance(error, ApiProblem) and error.reason == UNKNOWN_KIND:
-            # Of a cluster without e.g. the Gateway API's definitions, which no mesh has to bring.
-            return cls("environment", f"{error.problem}: {error.fix}")
-        if isinstance(error, ApiProblem) and (error.denied or error.status in _NOT_TAKEN):
+        if isinstance(error, Refused):
             return cls("refused", error.message or error.problem)
-        if isinstance(error, ApiProblem) and error.without_rights:
-            return cls("environment", f"{error.message}: {error.fix}")
         if isinstance(error, MeshproofError):
-            return cls("environment", error.problem)
+            # Shorter, as the fix must not be cut off.
+            said = error.message if isinstance(error, ApiProblem) and error.without_rights else error.problem
+            return cls("environment", ": ".join(filter(None, (said, error.fix))))
         return cls("crash", f"{type(error).__name__}: {error}")
 
     @property

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from conformance.intents import Intent
 from fixtures.kube import Kube
 
-__all__ = ["Adapter", "Authority", "Exposition", "Manifest", "Proxy", "Rendered", "Rival", "Unsupported"]
+__all__ = ["Adapter", "Authority", "Exposition", "Manifest", "Proxy", "Rendered", "Rival", "Unsupported", "for_all"]
 
 Manifest = Mapping[str, Any]
 
@@ -90,6 +90,14 @@ class Rival:
     namespace: str
     undoes: Callable[[Manifest], bool]
     """Whether a policy does, by what it says."""
+
+
+def for_all(policy: Manifest) -> bool:
+    """Whether a policy of a mesh's root namespace names no workload, and so holds for all of them."""
+    spec = policy.get("spec") or {}
+    target = spec.get("targetRef") or {}
+    named = (spec.get("selector") or {}).get("matchLabels") or {"labels", "name", "tags"} & target.keys()
+    return not named and not spec.get("targetRefs")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from conformance.intents import (
+    Access,
     CertificateRequest,
     Ingress,
     Inject,
@@ -86,7 +88,11 @@ class Istio:
             )
         if reason := CANNOT.get(type(intent)):
             return Unsupported(reason)
-        return istio_api.render(intent)
+        rendered = istio_api.render(intent)
+        if isinstance(intent, Access) and isinstance(rendered, Rendered):
+            root = self.settings.control_plane.namespace
+            return replace(rendered, rivals=(istio_api.authorization.rival(root, intent.effect),))
+        return rendered
 
     def _authority(self) -> Authority:
         """Istiod's own certificate authority."""
@@ -120,9 +126,10 @@ class Istio:
         return deployment_version(kube, self.settings.control_plane)
 
     def problem(self, kube: Kube) -> str:
-        """Whether the control plane is there and available."""
+        """Whether the control plane is there and available, and no policy for the whole mesh shuts the suite out."""
         fix = "install it with istioctl, or name another control plane with --set control-plane=NAMESPACE/NAME"
-        return deployment_problem(kube, self.settings.control_plane, "Istio", fix)
+        place = self.settings.control_plane
+        return deployment_problem(kube, place, "Istio", fix) or istio_api.authorization.shut(kube, place.namespace)
 
     def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:
         """What the pod's Envoy says of itself."""

@@ -28,8 +28,9 @@ from fixtures.kube import ApiProblem
 
 __all__ = ["admitted", "gated"]
 
-_REFUSALS = range(400, 501)
-"""What the API server answers where it creates nothing; 500 where a webhook that must be asked does not answer."""
+_NO_ANSWER = {401, 404, 409, 429}
+"""Of what the API server answers where it creates nothing, what says nothing of the pod; 500 does, where a webhook that
+must be asked does not answer."""
 _LABELS: Mapping[str, str] = {}
 AUTHORS = (
     *("securityContext", "resources", "image", "command", "args", "env", "envFrom", "ports", "lifecycle"),
@@ -66,7 +67,7 @@ def admitted(ctx: Context, what: str, body: Mapping[str, Any], place: str) -> tu
     try:
         ctx.kube.apply(ctx.dressing.on(made), namespace=space)
     except ApiProblem as problem:
-        if problem.without_rights or problem.status not in _REFUSALS:
+        if problem.without_rights or problem.status in _NO_ANSWER or not 400 <= problem.status <= 500:
             raise
         return Admitted(what, str(problem.problem)), {}
     found = ctx.kube.get("v1", "Pod", body["metadata"]["name"], space) or {"spec": {"containers": []}}

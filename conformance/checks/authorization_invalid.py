@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from conformance.catalogue import check
 from conformance.checks.authorization_ground import GROUND, SERVER, Ask, proven
 from conformance.checks.authorization_judges import Access, judge_access
-from conformance.context import Context
+from conformance.context import Context, Refused
 from conformance.intents import UnreadableAccess
 from conformance.model import Judgement, failed, passed
-from fixtures.kube import ApiProblem
 from reports.model import Evidence
 
 __all__ = ["Unreadable", "judge_unreadable"]
@@ -51,7 +50,5 @@ def unreadable(ctx: Context) -> Unreadable:
     asks = [Ask("client", wanted=False), Ask("outsider", wanted=False)]
     try:
         return Unreadable("", proven(ctx, policy, asks=asks))
-    except ApiProblem as problem:
-        if problem.denied:
-            return Unreadable(problem.message or problem.problem, Access(()))
-        raise
+    except Refused as problem:
+        return Unreadable(problem.message or problem.problem, Access(()))

@@ -6,6 +6,7 @@ answered would prove nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,11 @@ from reports.model import Evidence
 __all__ = ["Admitted", "Captured", "Excluded", "Tries", "judge_captured", "judge_excluded", "unless_refused"]
 
 
+_RULES = re.compile(
+    r"forbidden: (violates PodSecurity|exceeded quota|failed quota|\[?(maximum|minimum) |unable to validate against)"
+    r'|admission webhook "[^"]*(gatekeeper\.sh|kyverno\.svc)'
+)
+"""How Kubernetes' admission plugins (PodSecurity, ResourceQuota, LimitRanger), OpenShift's, and engines refuse pods."""
 ENDED = ("reset", "eof")
 """How a proxy ends a connection that leads nowhere."""
 
@@ -105,9 +111,14 @@ class Admitted:
     """Those that its manifest did not have."""
 
     @property
+    def ruled_out(self) -> bool:
+        """Whether the cluster's own rules refused it, or those of a policy engine: no mesh's word."""
+        return _RULES.search(self.refusal) is not None
+
+    @property
     def unasked(self) -> bool:
-        """Whether it was refused because a webhook did not answer (in time), whatever that would have said."""
-        return "failed calling webhook" in self.refusal
+        """Whether the mesh was not heard: others refused it, or a webhook did not answer (in time)."""
+        return self.ruled_out or "failed calling webhook" in self.refusal
 
     @property
     def row(self) -> dict[str, Any]:

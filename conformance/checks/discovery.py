@@ -71,11 +71,11 @@ def judge_calls(history: tuple[Call, ...]) -> Judgement:
     return passed(f"told to the pod itself only; refused: {', '.join(one.who for one in strangers)}", evidence)
 
 
-def first_request(pod: Pod) -> DeltaDiscoveryRequest:
+def first_request(ctx: Context, pod: Pod) -> DeltaDiscoveryRequest:
     """The first request of a pod's proxy: all clusters."""
     from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
-    domain = f"{pod.namespace}.svc.cluster.local"
+    domain = f"{pod.namespace}.svc.{ctx.domain}"
     request = DeltaDiscoveryRequest(type_url=CLUSTER)
     request.node.id = f"sidecar~{pod.ip}~{pod.name}.{pod.namespace}~{domain}"
     request.node.metadata.update({"NAMESPACE": pod.namespace, "SERVICE_ACCOUNT": account_of(pod)})
@@ -108,7 +108,7 @@ def _call(
     enough = threading.Event()
 
     def requests() -> Iterator[DeltaDiscoveryRequest]:
-        yield first_request(pod)
+        yield first_request(ctx, pod)
         enough.wait(CALL_SECONDS)  # who has no more to ask goes on listening
 
     told, end = 0, ""

@@ -222,6 +222,7 @@ PLACED_BY_SERVER = ("nodeName", "priority", "preemptionPolicy", "serviceAccount"
 """Fields that the API server's own admission sets on every pod and not on a template."""
 
 
+MARKS = ("labels", "annotations")
 API_ACCESS = "kube-api-access-"
 """How the API server's admission calls the volume with a pod's token; what follows differs from pod to pod."""
 
@@ -307,7 +308,7 @@ def no_opt_in(ctx: Context) -> Untouched:
         "apiVersion": "v1",
         "kind": "PodTemplate",
         "metadata": {"name": name},
-        "template": {"metadata": {"labels": body["metadata"]["labels"]}, "spec": body["spec"]},
+        "template": {"metadata": {key: body["metadata"].get(key, {}) for key in MARKS}, "spec": body["spec"]},
     }
     ctx.kube.apply(template, namespace=outside)
     ctx.kube.apply(body, namespace=outside)
@@ -324,4 +325,7 @@ def _opting_in(body: Mapping[str, Any], marks: Rendered) -> dict[str, Any]:
     """The same pod, with an opt-in of its own."""
     meta = body["metadata"]
     labels = {**meta.get("labels", {}), **marks.labels}
-    return {**body, "metadata": {**meta, "labels": labels, "annotations": dict(marks.annotations)}}
+    return {
+        **body,
+        "metadata": {**meta, "labels": labels, "annotations": {**meta.get("annotations", {}), **marks.annotations}},
+    }

@@ -14,6 +14,7 @@ from conformance.checks.upheaval_judges import Level, Levels, judge_levels
 from conformance.context import LIMITS, Context
 from conformance.intents import MeshMtlsMode, Mode, MtlsMode
 from conformance.mesh_policies import in_the_way, marked
+from conformance.putting import put
 from fixtures.workloads.traffic import Batch
 from reports.errors import EnvironmentProblem
 
@@ -56,7 +57,8 @@ def levels(ctx: Context) -> Levels:
             else:
                 mesh_wide = marked(ctx.render(intent).objects, ctx.run)
                 ctx.applied.extend(mesh_wide)
-                ctx.kube.apply(*mesh_wide)
+                for policy in mesh_wide:
+                    put(ctx.kube, policy)
 
             def shows(wanted: str = wanted) -> bool:
                 records = ctx.outsider().batch(replace(plain, count=3))

@@ -71,7 +71,7 @@ def _reject(ctx: Context, authority: Authority, credentials: Credentials | None,
     told = threading.Event()
 
     def requests() -> Iterator[DeltaDiscoveryRequest]:
-        yield (first := first_request(pod))
+        yield (first := first_request(ctx, pod))
         if told.wait(CALL_SECONDS) and pushed:
             answer = DeltaDiscoveryRequest(type_url=first.type_url, response_nonce=pushed[0].nonce)
             answer.error_detail.code = _INTERNAL

@@ -10,11 +10,10 @@ from typing import Any
 from conformance.adapters import Manifest
 from conformance.catalogue import check
 from conformance.checks.routing_ground import GROUND, STANDING, TO_V1, TO_V2, one
-from conformance.context import LIMITS, Context, NotExpressible, NotInForce
+from conformance.context import LIMITS, Context, NotExpressible, NotInForce, Refused
 from conformance.gates import Gate
 from conformance.intents import Backend, RequestMatch, RouteRule, Target
 from conformance.model import Judgement, failed, inconclusive, passed
-from fixtures.kube import ApiProblem
 from fixtures.workloads.manifests import service
 from fixtures.workloads.traffic import Batch
 from reports.model import JSON, Evidence
@@ -257,10 +256,8 @@ def unknown_filter(ctx: Context) -> Unknown:
     """A reference to a filter of a kind of our own, for which there is no definition."""
     try:
         STANDING.stood(ctx, "odd")
-    except ApiProblem as problem:
-        if problem.denied:
-            return Unknown(problem.message or problem.problem, (), in_force=False, answers=())
-        raise
+    except Refused as problem:
+        return Unknown(problem.message or problem.problem, (), in_force=False, answers=())
     said = _said(ctx, "odd", lambda found: bool(denials(found)))
     try:
         STANDING.hold(ctx, "odd")

@@ -68,7 +68,7 @@ def _exposition(ctx: Context) -> Exposition | None:
 def counted(ctx: Context) -> Counted:
     """Send what is planned, wait until the last request shows in the metrics, and read both sides once."""
     exposition = _exposition(ctx)
-    service = f"server.{ctx.space('in')}.svc.cluster.local"
+    service = ctx.host("server")
     sent: dict[str, dict[str, int]] = {}
     failures = 0
     for client, plan in PLAN.items():
@@ -159,7 +159,7 @@ def strict_scrape(ctx: Context) -> Scraped:
     """A strict namespace: requests and a scrape, all in plaintext from outside of the mesh."""
     exposition = _exposition(ctx)
     server, url = ctx.pod("guarded"), ctx.url("guarded")
-    service = f"guarded.{ctx.space('strict')}.svc.cluster.local"
+    service = ctx.host("guarded")
 
     def plaintext() -> Mapping[str, int]:
         row = Batch(

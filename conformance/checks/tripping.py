@@ -113,7 +113,7 @@ def tripped(ctx: Context) -> Tripped:
             )
         )
     )
-    service = f"tripped.{ctx.space('in')}.svc.cluster.local"
+    service = ctx.host("tripped")
     history = Tripped(exposition, service, within, crowd, before)
     if exposition is None:
         return history

@@ -39,6 +39,7 @@ from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import RotateRoot, ShortCertificates
 from conformance.outage import stopped
 from conformance.planes import plane_of
+from conformance.putting import put
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Job
 
@@ -196,7 +197,8 @@ def rotation(ctx: Context) -> Rotation:
 
     with _under_load(ctx, 2 * ROTATION_SECONDS) as jobs:
         try:
-            ctx.kube.apply(*wish.objects)
+            for one in wish.objects:
+                put(ctx.kube, one)
             ctx.watch(over, ROTATION_SECONDS)
             seconds = time.monotonic() - started
             ctx.watch(

@@ -37,6 +37,8 @@ def judge_down(history: Down) -> Judgement:
         return failed("no webhook belongs to the mesh: nobody injects", evidence)
     if len(set(history.declared)) > 1:
         return inconclusive("the mesh's webhooks declare different things", evidence)
+    if history.after.ruled_out:
+        return inconclusive(f"a pod is refused whoever injects: {history.after.refusal}", evidence)
     if history.after.refusal or not history.after.added:
         return failed("with its control plane back the mesh injects no more", evidence)
     if history.during.added:

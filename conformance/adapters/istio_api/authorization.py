@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.adapters.base import Rendered, Unsupported
-from conformance.intents import Access, AccessRule, TokenIssuer, UnreadableAccess
+from conformance.adapters.base import Manifest, Rendered, Rival, Unsupported, for_all
+from conformance.intents import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
+from fixtures.kube import ApiProblem, Kube
 
 from .base import manifest, render
 
@@ -36,6 +37,50 @@ def _(intent: TokenIssuer) -> Rendered | Unsupported:
     rule = {"issuer": intent.issuer, "audiences": [intent.audience], "jwks": intent.jwks}
     spec = {"selector": {"matchLabels": {"app": intent.workload}}, "jwtRules": [rule]}
     return Rendered(objects=(manifest(VERSION, "RequestAuthentication", intent.name, intent.namespace, spec),))
+
+
+def rival(root: str, effect: Effect) -> Rival:
+    """A policy of the user's for the whole mesh that may speak of the suite's requests: policies are united.
+
+    What others allow too takes nothing from a denial.
+    """
+
+    def undoes(policy: Manifest) -> bool:
+        return _speaks(policy) and (effect is Effect.ALLOW or _action(policy) != "ALLOW")
+
+    return Rival(VERSION, "AuthorizationPolicy", root, undoes)
+
+
+def shut(kube: Kube, root: str) -> str:
+    """Which policy of a root namespace lets certain callers only into the whole mesh, "" where none. Reads only."""
+    try:
+        policies = kube.list(VERSION, "AuthorizationPolicy", root)
+    except ApiProblem:  # who may not look is told by requests that are denied
+        return ""
+    allowing = [one for one in policies if for_all(one) and _action(one) == "ALLOW"]
+    if not allowing or any(map(_speaks, allowing)):
+        return ""
+    return (
+        f"AuthorizationPolicy {root}/{allowing[0]['metadata']['name']} lets certain callers alone into the whole mesh, "
+        "and so none of the suite's: judge a mesh without it"
+    )
+
+
+def _action(policy: Manifest) -> str:
+    return str((policy.get("spec") or {}).get("action", "ALLOW"))
+
+
+def _speaks(policy: Manifest) -> bool:
+    return _action(policy) != "AUDIT" and any(map(_of_anybody, (policy.get("spec") or {}).get("rules") or ()))
+
+
+def _of_anybody(rule: Manifest) -> bool:
+    """Whether a rule is not of certain other callers alone. Names with a wildcard may be anybody's."""
+    sources = [one.get("source") or {} for one in (rule or {}).get("from") or ()]
+    return not sources or any(
+        all(any("*" in name for name in one[key]) for key in ("principals", "namespaces") if one.get(key))
+        for one in sources
+    )
 
 
 def _rule(rule: AccessRule) -> dict[str, Any]:

@@ -32,7 +32,8 @@ from conformance.context import Context, NotExpressible, Pod
 from conformance.forgery import forge
 from conformance.intents import Mode, MtlsMode
 from conformance.pulse import STEADY, Pulse
-from fixtures.kube import ApiProblem
+from conformance.putting import put
+from fixtures.kube import ApiProblem, Kube
 from fixtures.workloads.pod.answers import Identity, Request, Wish
 from fixtures.workloads.pod.echo import Echo
 from fixtures.workloads.traffic import Batch, Record
@@ -434,8 +435,11 @@ def test_rt_12_takes_a_server_in_trouble_for_no_refusal(
 ) -> None:
     """A webhook that does not answer is a 500: nobody has looked at the filter."""
 
-    def stood(*_: object) -> None:
+    def apply(_: object) -> None:
         raise ApiProblem("no", status=status, message="no such filter")
+
+    def stood(*_: object) -> None:
+        put(cast("Kube", SimpleNamespace(apply=apply)), {"apiVersion": "x/v1", "kind": "Route"})
 
     monkeypatch.setattr(routing_status, "STANDING", SimpleNamespace(stood=stood))
     ends = contextlib.nullcontext() if denied else pytest.raises(ApiProblem)

@@ -26,14 +26,14 @@ from conformance.adapters.pages import UNREAD, dump_pages
 from conformance.bundle import read_bundle, write_bundle
 from conformance.catalogue import checks, ground_of
 from conformance.checks.weights import Split
-from conformance.context import Context, NotInForce
+from conformance.context import Context, NotInForce, Refused
 from conformance.intents import Inject, MtlsMode
 from conformance.probes import Probed
 from conformance.redaction import REMOVED, redact, redact_log, redacted, redacted_history
 from conformance.replay import replay
 from conformance.runner import judged
 from conformance.trouble import LAST_SEEN, Trouble
-from fixtures.kube import ApiProblem, Kube
+from fixtures.kube import Kube
 from meshproof_cli import main
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.model import Result, Verdict
@@ -440,7 +440,7 @@ SEEN = (Probed(7, 1.5, "in/client", "http1 GET http://server:8080/", 30, 200, by
         replace(BAD, answers=()),
         Trouble.of(NotInForce("no mark")),
         Trouble.of(NotInForce("no mark", SEEN)),
-        Trouble.of(ApiProblem("refused", status=422, message="spec.x: bad")),
+        Trouble.of(Refused("refused", status=422, message="spec.x: bad")),
         Trouble.of(EnvironmentProblem("gone " * 200)),
     ],
 )

@@ -3,20 +3,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, Self, cast
 
 import pytest
 
 from conformance import context
+from conformance.adapters import load
 from conformance.catalogue import ground_of
 from conformance.context import LIMITS, LOOKS, Context, NotInForce
 from conformance.gates import FIRST, MARK_ROW, Gate, gate_open
 from conformance.intents import Backend, Marker
-from conformance.model import failed
+from conformance.model import inconclusive
 from conformance.probes import LOOKS_KEPT, MOST_ROWS, Heard
 from conformance.trouble import LAST_SEEN, Trouble
 from fixtures.kube import ForwardProblem
 from fixtures.workloads.traffic import Batch, Client, Control, Record
+from reports.errors import EnvironmentProblem
+from reports.model import Verdict
 
 V3 = Backend("v3", version="v3")
 
@@ -152,8 +156,8 @@ def asking(monkeypatch: pytest.MonkeyPatch, control: Control) -> Context:
         return AtOnce(None, space, pod, control=control, heard=heard)
 
     monkeypatch.setattr(context, "Client", client)
-    nobody = cast("Any", None)
-    return Context(nobody, nobody, ground_of("mtls"), run="r", image="i", alpha=1e-5)
+    mesh = cast("Any", SimpleNamespace(proxy=None))
+    return Context(cast("Any", None), mesh, ground_of("mtls"), run="r", image="i", alpha=1e-5)
 
 
 def shut(ctx: Context, probe: Callable[[], bool]) -> NotInForce:
@@ -197,12 +201,64 @@ def test_of_what_is_asked_at_once_each_answer_is_shown(monkeypatch: pytest.Monke
     assert [one.request for one in error.seen[:2]] == ["http1 GET http://a:1/", "http1 GET http://b:1/"]
 
 
-def test_a_probe_that_breaks_off_is_told_by_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nobody_can_look_the_mesh_has_failed_at_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = asking(monkeypatch, Answering(problem=ForwardProblem("the pod is gone")))
-    error = shut(ctx, lambda: bool(ctx.client().batch(Batch("http://a:1/"))))
-    assert "last: ForwardProblem: the pod is gone)" in str(error)
-    assert isinstance(error.__cause__, ForwardProblem)
-    assert Trouble.of(error).judgement == failed(str(error))
+    with pytest.raises(EnvironmentProblem) as ended:
+        ctx.in_force(lambda: bool(ctx.client().batch(Batch("http://a:1/"))), "plaintext refused", timeout=0.001)
+    assert "last: ForwardProblem: the pod is gone)" in str(ended.value)
+    assert isinstance(ended.value.__cause__, ForwardProblem)
+    assert Trouble.of(ended.value).judgement == inconclusive(str(ended.value))
+
+
+def test_a_probe_that_breaks_off_is_told_by_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = asking(monkeypatch, Answering(TAKEN))
+    error = shut(ctx, lambda: bool(1 // len(ctx.client().batch(Batch("http://a:1/"))[1:])))
+    assert "last: ZeroDivisionError: " in str(error)
+    assert isinstance(error.__cause__, ZeroDivisionError)
+    assert Trouble.of(error).judgement.verdict is Verdict.FAIL
+
+
+NAMELESS = Record(1.5, 0.01, error="dns", detail="Name or service not known")
+
+
+@pytest.mark.parametrize(
+    ("answers", "ends"),
+    [
+        ((NAMELESS,), EnvironmentProblem),  # by whoever asks, the outsider too
+        ((NAMELESS, TAKEN), NotInForce),
+        ((TAKEN,), NotInForce),
+    ],
+)
+def test_a_name_that_nobody_knows_is_the_clusters(
+    monkeypatch: pytest.MonkeyPatch, answers: tuple[Record, ...], ends: type[Exception]
+) -> None:
+    ctx = asking(monkeypatch, Answering(*answers))
+    batch = Batch("http://server.x.svc.cluster.local:8080/", count=len(answers))
+    with pytest.raises(ends) as ended:
+        ctx.in_force(lambda: not ctx.client().batch(batch), "the mark", timeout=0.001)
+    if ends is EnvironmentProblem:
+        reason = Trouble.of(ended.value).judgement.reason
+        assert "does not know server.x.svc.cluster.local" in reason
+        assert "--set cluster-domain=" in reason
+
+
+def test_a_name_that_only_the_meshed_client_does_not_know_is_the_meshs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = asking(monkeypatch, Answering(NAMELESS))
+    monkeypatch.setattr(ctx, "outsider", lambda: SimpleNamespace(batch=lambda _: [TAKEN]))
+    error = shut(ctx, lambda: not ctx.client().batch(Batch("http://server.x:8080/")))
+    assert "1 × dns" in str(error)
+
+
+@pytest.mark.parametrize(("containers", "outside"), [(("client",), True), (("client", "istio-proxy"), False)])
+def test_an_outsider_that_somebody_took_into_the_mesh_proves_nothing(
+    monkeypatch: pytest.MonkeyPatch, containers: tuple[str, ...], outside: bool
+) -> None:
+    ctx = asking(monkeypatch, Answering(TAKEN))
+    pod = {"spec": {"containers": [{"name": "client"}], "initContainers": [{"name": one} for one in containers[1:]]}}
+    ctx.kube = cast("Any", SimpleNamespace(get=lambda *_: pod))
+    ctx.adapter = load("istio")
+    with nullcontext() if outside else pytest.raises(EnvironmentProblem, match="outside of the mesh, and has its"):
+        assert ctx.outsider().batch(Batch("http://a:1/")) == [TAKEN]
 
 
 def test_what_is_asked_outside_of_a_gate_is_not_taken_for_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from conformance.adapters import load
 from conformance.certificates import Answer
 from conformance.checks.capture_judges import Tries
 from conformance.checks.identity import Identity, judge_identity
@@ -16,8 +19,11 @@ from conformance.checks.injection import (
     judge_injected,
     judge_left_alone,
     judge_untouched,
+    no_opt_in,
 )
 from conformance.checks.probing_judges import Probes, judge_probes
+from conformance.context import Context
+from conformance.dressing import Dressing
 from reports.model import Verdict
 
 MESHED = Behaviour("ns/server", ("proxy",), "10.0.0.9", ("127.0.0.6",) * 5, tls_answered=True)
@@ -58,6 +64,29 @@ def test_injection_needs_facts_and_behaviour(seen, verdict):
 )
 def test_opt_out_is_judged_beside_a_pod_that_is_injected(pod, beside, verdict):
     assert judge_left_alone(LeftAlone(pod, beside)).verdict is verdict
+
+
+def test_what_the_user_puts_on_every_pod_was_not_added_by_the_mesh() -> None:
+    """Its annotations too, of which the API server says nothing."""
+    made: dict[tuple[str, str], Mapping[str, Any]] = {}
+
+    def apply(item: Mapping[str, Any], *, namespace: str) -> None:
+        within = namespace == "in" and item["kind"] == "Pod"
+        also = {"spec": {**item["spec"], "initContainers": [{"name": "proxy"}]}} if within else {}
+        made[item["kind"], namespace] = {**item, **also}
+
+    ctx = SimpleNamespace(
+        image="i",
+        adapter=load("refmesh"),
+        dressing=Dressing(labels={"team": "net"}, annotations={"example.com/evict": "no"}),
+        render=load("refmesh").render,
+        space=lambda place: place,
+        kube=SimpleNamespace(apply=apply, get=lambda _, kind, __, space: made[kind, space]),
+    )
+    history = no_opt_in(cast("Context", ctx))
+    assert history.without is not None
+    assert history.without["metadata"]["annotations"] == {"example.com/evict": "no"}
+    assert judge_untouched(history).verdict is Verdict.PASS
 
 
 TEMPLATE = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "echo", "ports": [1, 2]}]}}

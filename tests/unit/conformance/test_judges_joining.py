@@ -87,6 +87,7 @@ def test_a_job_is_complete_with_its_proxy(history, verdict):
 PLAIN = Admitted("a pod", "", ("shop",))
 INJECTED = Admitted("a pod", "", ("init", "proxy", "shop"), ("init", "proxy"))
 TURNED_AWAY = Admitted("a pod", "Duplicate value")
+RULED_OUT = Admitted("a pod", 'pods "a" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true')
 UNASKED = Admitted("a pod", 'Internal error occurred: failed calling webhook "inject": context deadline exceeded')
 
 
@@ -106,6 +107,27 @@ def test_the_nodes_network_stays_free(history, verdict):
     assert judge_on_node(history).verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("refusal", "ruled_out"),
+    [
+        (RULED_OUT.refusal, True),
+        ('pods "a" is forbidden: exceeded quota: q, requested: pods=1, used: pods=9, limited: pods=9', True),
+        ('pods "a" is forbidden: failed quota: q: must specify limits.cpu', True),
+        ('pods "a" is forbidden: maximum memory usage per Container is 1Gi, but limit is 2Gi', True),
+        ('pods "a" is forbidden: [minimum cpu usage per Container is 1, maximum …]', True),
+        ('pods "a" is forbidden: unable to validate against any security context constraint: []', True),
+        ('admission webhook "validation.gatekeeper.sh" denied the request: [probes] missing', True),
+        ('admission webhook "validate.kyverno.svc-fail" denied the request: policy', True),
+        ('admission webhook "validation.istio.io" denied the request: port 70000', False),
+        ('Pod "a" is invalid: spec.volumes[3].name: Duplicate value: "x"', False),
+        (UNASKED.refusal, False),
+        ("", False),
+    ],
+)
+def test_who_refused_a_pod(refusal, ruled_out):
+    assert Admitted("a pod", refusal).ruled_out is ruled_out
+
+
 TWICE = replace(INJECTED, containers=("init", "proxy", *INJECTED.containers))
 
 
@@ -118,6 +140,7 @@ TWICE = replace(INJECTED, containers=("init", "proxy", *INJECTED.containers))
         (Again(INJECTED, (INJECTED, TWICE)), FAIL),
         (Again(TURNED_AWAY, ()), OPEN),
         (Again(INJECTED, (INJECTED, UNASKED)), OPEN),  # a slow machine
+        (Again(INJECTED, (INJECTED, RULED_OUT)), OPEN),
     ],
 )
 def test_injection_happens_once(history, verdict):
@@ -199,6 +222,7 @@ EXCLUDED = Excluded(REFUSED, TAKEN, "10.0.0.9", PROXY_ANSWERED, NOBODY, Admitted
         (replace(EXCLUDED, excluded=replace(TAKEN, answered=4, ends={"timeout": 1})), OPEN),
         (replace(EXCLUDED, excluded=NOT_SENT), OPEN),
         (replace(EXCLUDED, impossible=UNASKED), OPEN),  # a webhook that says nothing obeys nobody
+        (replace(EXCLUDED, impossible=RULED_OUT), OPEN),  # the cluster's own rules say nothing of the mesh
     ],
 )
 def test_exemption_is_exact(history, verdict):

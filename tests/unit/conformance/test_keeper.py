@@ -13,7 +13,7 @@ from conformance import keeper
 from conformance.adapters import load
 from conformance.catalogue import ground_of
 from conformance.context import LIMITS
-from fixtures.kube import NotEventually
+from fixtures.kube import ApiProblem, NotEventually
 from reports.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -110,5 +110,26 @@ def test_who_waits_for_a_ground_does_not_wait_for_the_end_of_its_turn():
     try:
         with pytest.raises(EnvironmentProblem, match="cannot get the image i"):
             asked.result(timeout=LIMITS.ground_ready / 4)
+    finally:
+        one.close()
+
+
+class NoNamespaces(NoImage):
+    """A cluster whose policies allow no namespace of ours."""
+
+    def create_namespace(self, *_: object) -> None:
+        raise ApiProblem("no namespace without an owner", status=403, message="denied")
+
+    def patch(self, *_: object) -> None:
+        raise ApiProblem("there is no such namespace", status=404)
+
+
+def test_why_a_ground_cannot_be_created_is_told_where_there_is_not_even_a_namespace():
+    one = keeper.Keeper(cast("Kube", NoNamespaces()), load("none"), run="r", image="i", runner="x")
+    ground = ground_of("wt")
+    one.begin([ground])
+    try:
+        with pytest.raises(ApiProblem, match="without an owner"):
+            one.ensure(ground)
     finally:
         one.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,12 +11,14 @@ import pytest
 
 from conformance import session
 from conformance.adapters import Rendered, load
+from conformance.adapters.base import for_all
 from conformance.checks.levels import levels
 from conformance.context import Context
 from conformance.ground import Ground, Place
 from conformance.intents import Access, AccessRule, Effect, Intent, MeshMtlsMode, Mode
-from conformance.mesh_policies import for_all, in_the_way, marked, withdraw_dead
+from conformance.mesh_policies import in_the_way, marked, withdraw_dead
 from conformance.runner import Options
+from fixtures.kube import ApiProblem
 from fixtures.kube.runner import RUN_LABEL, RUNNER, runner_name
 from reports.errors import EnvironmentProblem
 
@@ -62,6 +65,7 @@ def test_no_name_of_ours_is_a_users(mesh: str):
         ({"selector": {"matchLabels": {}}}, True),
         ({"selector": {"matchLabels": {"app": "shop"}}}, False),
         ({"targetRef": {"kind": "Mesh"}}, True),
+        ({"targetRefs": [{"kind": "GatewayClass", "name": "waypoint"}]}, False),
         ({"targetRef": {"kind": "Dataplane", "labels": {"app": "shop"}}}, False),
     ],
 )
@@ -106,9 +110,9 @@ ALL, SHOP = {"kind": "Mesh"}, {"kind": "Dataplane", "labels": {"app": "shop"}}
 CLIENTS = AccessRule(accounts=(("ns", "client"),))
 
 
-def applied(cluster: Objects, intent: Intent) -> None:
+def applied(cluster: Objects, intent: Intent, mesh: str = "kuma") -> None:
     ground = Ground("g", (Place("in", meshed=True),), ())
-    Context(cast("Any", cluster), load("kuma"), ground, run="r", image="i", alpha=0.01).apply(intent)
+    Context(cast("Any", cluster), load(mesh), ground, run="r", image="i", alpha=0.01).apply(intent)
 
 
 @pytest.mark.parametrize("way", ["allow", "allowWithShadowDeny"])
@@ -174,3 +178,71 @@ def test_the_next_run_withdraws_what_a_dead_one_left_and_nothing_else():
     users = Objects({**made, "metadata": {**gone, "labels": {}}})
     assert withdraw_dead(cast("Any", users), ours("istio")) == []
     assert list(users.items) == ["meshproof"]
+
+
+def authorization(name: str, **spec: Any) -> dict[str, Any]:
+    return {"kind": "AuthorizationPolicy", "metadata": {"name": name, "namespace": "istio-system"}, "spec": spec}
+
+
+def of(**source: list[str]) -> dict[str, Any]:
+    return {"from": [{"source": source}]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "allows", "denies"),
+    [
+        ({"rules": [{}]}, True, False),
+        ({"rules": [of(principals=["*"])]}, True, False),
+        ({"rules": [of(principals=["cluster.local/ns/shop/sa/web"]), of(namespaces=["mp-*"])]}, True, False),
+        ({"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/admin"]}}]}]}, True, True),
+        ({"action": "CUSTOM", "provider": {"name": "p"}, "rules": [{}]}, True, True),
+        ({"rules": [of(principals=["cluster.local/ns/shop/sa/web"])]}, False, False),
+        ({"rules": [of(principals=["*"], namespaces=["shop"])]}, False, False),
+        ({"action": "AUDIT", "rules": [{}]}, False, False),
+        ({"selector": {"matchLabels": {"app": "shop"}}, "rules": [{}]}, False, False),
+        ({}, False, False),  # adds nothing to what is allowed; see below
+    ],
+)
+def test_policies_of_the_users_for_the_whole_of_istio_leave_authorization_open(
+    spec: dict[str, Any], allows: bool, denies: bool
+) -> None:
+    for effect, rival in ((Effect.ALLOW, allows), (Effect.DENY, denies)):
+        cluster = Objects(authorization("theirs", **spec))
+        ends = pytest.raises(EnvironmentProblem, match="istio-system/theirs holds") if rival else nullcontext()
+        with ends:
+            applied(cluster, Access("some", "ns", "web", effect, (CLIENTS,)), "istio")
+        assert set(cluster.items) == {"theirs"} | (set() if rival else {"some"})
+
+
+CERTAIN = authorization("shut", rules=[of(namespaces=["shop"])])
+NOBODY = authorization("shut")
+
+
+@pytest.mark.parametrize(
+    ("policies", "shut"),
+    [
+        ((NOBODY,), True),
+        ((CERTAIN,), True),
+        ((NOBODY, authorization("open", rules=[{}])), False),
+        ((authorization("web", selector={"matchLabels": {"app": "web"}}),), False),
+        ((authorization("none", action="DENY"),), False),
+        ((), False),
+    ],
+)
+def test_a_mesh_that_lets_certain_callers_alone_in_cannot_be_judged(
+    policies: tuple[dict[str, Any], ...], shut: bool
+) -> None:
+    plane = {"metadata": {"name": "istiod"}, "status": {"availableReplicas": 1}}
+    cluster = SimpleNamespace(get=lambda *_: plane, list=lambda *_: policies)
+    said = load("istio").problem(cast("Any", cluster))
+    assert ("AuthorizationPolicy istio-system/shut lets certain callers alone" in said) is shut
+    assert shut or not said
+
+
+def test_who_may_not_look_at_policies_is_told_by_requests() -> None:
+    plane = {"metadata": {"name": "istiod"}, "status": {"availableReplicas": 1}}
+
+    def no_rights(*_: object) -> None:
+        raise ApiProblem("no", status=403)
+
+    assert load("istio").problem(cast("Any", SimpleNamespace(get=lambda *_: plane, list=no_rights))) == ""

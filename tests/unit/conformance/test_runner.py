@@ -18,7 +18,7 @@ import pytest
 
 from conformance.adapters import Rendered, load
 from conformance.catalogue import checks, ground_of
-from conformance.context import Context, NotExpressible, NotInForce
+from conformance.context import Context, NotExpressible, NotInForce, Refused
 from conformance.keeper import Keeper
 from conformance.model import Check, Judgement, failed, inconclusive, passed, proven
 from conformance.runner import OUTSIDE, Options, Runner
@@ -96,11 +96,11 @@ NO_RIGHTS = 'policies.x.io "a" is forbidden: User "ci" cannot patch resource "po
         (lambda _: "thin", inconclusive, Verdict.INCONCLUSIVE),
         (ends_with(NotExpressible("no words")), passed, Verdict.UNSUPPORTED),
         (ends_with(NotInForce("no mark")), passed, Verdict.FAIL),
-        (ends_with(ApiProblem("refused", status=422, message="spec.x: bad")), passed, Verdict.FAIL),
-        (ends_with(ApiProblem("denied", status=403, message='webhook "x" denied it')), passed, Verdict.FAIL),
+        (ends_with(Refused("refused", status=422, message="spec.x: bad")), passed, Verdict.FAIL),
+        (ends_with(ApiProblem("a pod is refused", status=403, message="exceeded quota")), passed, Verdict.INCONCLUSIVE),
         (ends_with(ApiProblem("no rights", status=403, message=NO_RIGHTS)), passed, Verdict.INCONCLUSIVE),
-        (ends_with(ApiProblem("gone", status=404)), passed, Verdict.FAIL),
-        (ends_with(ApiProblem("another's", status=409)), passed, Verdict.FAIL),
+        (ends_with(ApiProblem("a pod is gone", status=404)), passed, Verdict.INCONCLUSIVE),
+        (ends_with(ApiProblem("the quota changed", status=409)), passed, Verdict.INCONCLUSIVE),
         (ends_with(ApiProblem("down", status=503)), passed, Verdict.INCONCLUSIVE),
         (ends_with(ApiProblem("no HTTPRoute", status=404, reason=UNKNOWN_KIND)), passed, Verdict.INCONCLUSIVE),
         (ends_with(EnvironmentProblem("gone")), passed, Verdict.INCONCLUSIVE),
@@ -205,8 +205,12 @@ def test_a_field_that_the_clusters_definitions_lack_is_nothing_a_mesh_failed_at(
     with pytest.raises(NotExpressible, match=f"this cluster's definition of Route has no {re.escape(field)}$"):
         Intents(Rendered(objects=(ROUTE,)), answer).put()
     refused = ApiProblem("refused", status=422, message="spec.retry: Invalid value")
-    with pytest.raises(ApiProblem, match="refused"):
+    with pytest.raises(Refused, match="refused"):
         Intents(Rendered(objects=(ROUTE,)), refused).put()
+    without_rights = ApiProblem("refused", status=403, message=NO_RIGHTS)
+    with pytest.raises(ApiProblem) as caught:
+        Intents(Rendered(objects=(ROUTE,)), without_rights).put()
+    assert caught.value is without_rights
 
 
 LISTED = (
@@ -226,7 +230,7 @@ def test_a_value_that_the_clusters_gateway_api_is_too_old_for_is_nothing_a_mesh_
     route = {**ROUTE, "apiVersion": "gateway.networking.k8s.io/v1"}
     with pytest.raises(NotExpressible, match=f"does not list 303 for {re.escape(told)}$"):
         Intents(Rendered(objects=(route,)), answer).put()
-    with pytest.raises(ApiProblem, match="refused"):  # a mesh's own kind lists what the mesh knows
+    with pytest.raises(Refused, match="refused"):  # a mesh's own kind lists what the mesh knows
         Intents(Rendered(objects=(ROUTE,)), answer).put()
 
 
@@ -476,6 +480,9 @@ def test_a_runner_is_dead_only_if_it_was_here_and_is_gone():
     assert is_dead(f"{host}/{pid}/{int(started) + 1}")  # the process id was given to another
     assert is_dead(f"{host}/999999999/1")
     assert not is_dead("another-machine/1/1")
+    name, _, machine = host.partition("@")
+    assert machine
+    assert not is_dead(f"{name}@00000000/999999999/1")  # of that name, but with processes of its own
     assert not is_dead("")
 
 

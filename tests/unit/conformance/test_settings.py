@@ -60,6 +60,7 @@ def test_the_command_line_wins_and_its_other_keys_are_the_meshs(file):
     assert found.image == "other"
     assert found.pods.labels == {"team": "net", "example.com/team": "mesh"}
     assert found.limits == Limits(in_force=20, request=5)
+    assert found.cluster_domain == "cluster.local"
     assert found.pull_secrets == (("a", "b"), ("c", "d"))
 
 
@@ -71,6 +72,8 @@ def test_the_command_line_wins_and_its_other_keys_are_the_meshs(file):
         ("timeouts.in-force=never", "timeouts.in-force: give a number, as in 30"),
         ("timeouts.in-force=0", "timeouts.in-force: it should be greater than 0"),
         ("timeouts.inforce=3", "timeouts: there is no inforce; known: control, ground-ready, in-force"),
+        ("cluster-domain=Cluster Local", "cluster-domain: 'Cluster Local' is no domain: give it as in cluster.local"),
+        ("cluster-domain=.local", "cluster-domain: '.local' is no domain"),
         ("pods.label.team=x", "there is no setting pods.label"),
         ("pods.labels.app=x", "pods.labels: app is meshproof's own"),
         ("pods.tolerations=[1]", "pods.tolerations.0: give a mapping, as in {key: value}"),

@@ -35,6 +35,7 @@ CLOSED = Down(("Fail", "Fail"), REFUSED, INJECTED)
         (Down(("Ignore",), REFUSED, INJECTED), FAIL),
         (replace(CLOSED, after=PLAIN), FAIL),  # never heals
         (replace(CLOSED, after=REFUSED), FAIL),
+        (replace(CLOSED, after=Admitted("a pod", 'pods "a" is forbidden: exceeded quota: q')), OPEN),
         (replace(CLOSED, during=INJECTED), OPEN),
         (replace(CLOSED, declared=("Fail", "Ignore")), OPEN),
     ],
