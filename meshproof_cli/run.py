@@ -179,12 +179,14 @@ def planned(options: Options, known: Known) -> Plan:
 
 def carry_out(plan: Plan, known: Known, output: Output) -> None:
     """Do what the plan says, print what was found, and end with its exit code."""
+    from chaos.log import NotTakenBack
     from meshproof_cli.execute import execute
     from meshproof_cli.main import product_version
     from meshproof_cli.preflight import check
     from meshproof_cli.stages import Stages
     from reports.console import say
     from reports.data_files import json_text, yaml_text
+    from reports.errors import EnvironmentProblem, ExitCode
     from reports.files import claim_directory, held_directory
     from reports.github import publish
     from reports.table import print_table
@@ -209,5 +211,9 @@ def carry_out(plan: Plan, known: Known, output: Output) -> None:
         # GitHub reads its commands from both streams; JSON and YAML on stdout must stay whole.
         typer.echo(line, err=output is not Output.TABLE)
     if trouble is not None:
+        failed = found.exit_code is ExitCode.NOT_CONFORMANT
+        if failed and isinstance(trouble, EnvironmentProblem) and not isinstance(trouble, NotTakenBack):
+            # Who tries again where the machine is at fault must not do so until a mesh that fails is lucky.
+            trouble.exit_code = found.exit_code
         raise trouble
     raise typer.Exit(int(found.exit_code))

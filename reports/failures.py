@@ -21,7 +21,7 @@ def failed_ids(place: Path) -> tuple[str, ...]:
         if not ids:
             raise UsageProblem(f"nothing failed in {results}", fix="leave --rerun-failed out to judge everything")
         return ids
-    folder = place if place.is_dir() else place.parent
+    folder = place.parent if place.is_file() else place
     files = [folder / "result.json"] if (folder / "result.json").is_file() else sorted(folder.glob("*/result.json"))
     if not files:
         raise UsageProblem(

@@ -15,11 +15,14 @@ import pytest
 from chaos.log import NotTakenBack
 from chaos.settings import Settings
 from fixtures.cluster import Cluster
+from fixtures.kube import NotEventually
 from load.meshing import limited
 from meshproof_cli import ground, judging
 from meshproof_cli.execute import execute, finished, options_of
 from meshproof_cli.ground import Ground
+from meshproof_cli.output import Output
 from meshproof_cli.plan import Known, Options, Plan, Selection
+from meshproof_cli.run import carry_out
 from meshproof_cli.stages import Stages
 from meshproof_cli.suite import Suite
 from reports.data_files import read_results
@@ -104,6 +107,33 @@ def test_a_failed_stage_lets_the_others_go_on(
     assert trouble is error
     assert [one.verdict.value for one in run.results] == ["pass", "not-run", "pass"]
     assert maker.done == ["delete"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "error", "code"),
+    [
+        (Verdict.FAIL, EnvironmentProblem("no room"), ExitCode.NOT_CONFORMANT),
+        (Verdict.FAIL, NotEventually("pods", 60.0, None, 9), ExitCode.NOT_CONFORMANT),
+        (Verdict.FAIL, NotTakenBack("a fault is in force still"), ExitCode.ENVIRONMENT),
+        (Verdict.PASS, EnvironmentProblem("no room"), ExitCode.ENVIRONMENT),
+    ],
+)
+def test_a_mesh_that_failed_has_failed_whatever_the_machine_does_later(
+    maker: Maker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verdict: Verdict,
+    error: EnvironmentProblem,
+    code: ExitCode,
+) -> None:
+    result = replace(passed("WT-01", "check")[0], verdict=verdict)
+    monkeypatch.setattr(judging, "conformance", lambda *_: (result,))
+    monkeypatch.setattr(judging, "latency", failing(error))
+    monkeypatch.setattr("meshproof_cli.preflight.check", lambda _: None)
+    with pytest.raises(EnvironmentProblem) as ended:
+        carry_out(replace(PLAN, options=Options(report_dir=tmp_path / "report")), KNOWN, Output.JSON)
+    assert ended.value is error
+    assert ended.value.exit_code is code
 
 
 @pytest.mark.parametrize("error", [EnvironmentProblem("no cluster"), KeyboardInterrupt()])

@@ -180,6 +180,9 @@ class _Strict:
     def url(self, *_: object) -> str:
         return "http://guarded"
 
+    def host(self, service: str) -> str:
+        return service
+
     def outsider(self) -> Any:
         def batch(asked: Batch) -> list[Record]:
             if asked.count == 1:

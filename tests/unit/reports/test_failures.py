@@ -44,6 +44,11 @@ def test_bundles_name_their_check(tmp_path):
 def test_each_wrong_place_is_one_sentence(tmp_path):
     with pytest.raises(UsageProblem, match="nor a bundle"):
         failed_ids(tmp_path / "nothing")
+    bundle = tmp_path / "bundles" / "CB-01"
+    bundle.mkdir(parents=True)
+    (bundle / "result.json").write_text('{"id": "CB-01"}')
+    with pytest.raises(UsageProblem, match=r"neither a results.json nor a bundle at .*WT-10"):
+        failed_ids(tmp_path / "bundles" / "WT-10")  # mistyped, beside another
     with pytest.raises(UsageProblem, match="nothing failed in"):
         failed_ids(write_json(replace(RUN, results=(result("WT-01", Verdict.PASS),)), tmp_path))
     (tmp_path / "b").mkdir()
