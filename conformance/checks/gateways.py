@@ -15,6 +15,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from conformance.adapters import Manifest
 from conformance.catalogue import check, place
 from conformance.checks.authority import Look, shake
 from conformance.checks.authorization_judges import Access, Attempt, judge_access
@@ -31,6 +32,7 @@ from conformance.intents import AccessRule, Effect, Ingress, Mode, MtlsMode
 from conformance.model import Judgement
 from conformance.shut_gates import asked_anyway
 from fixtures.workloads.traffic import Batch, Record
+from reports.errors import EnvironmentProblem
 
 __all__ = ["ATTEMPTS", "GROUND", "SERVER"]
 
@@ -79,7 +81,8 @@ def entrance(ctx: Context) -> Entrance:
     """Put the gateway into the cluster and wait until a request gets through. Shared by the checks of the ground."""
     space = ctx.space("in")
     intent = Ingress(NAME, space, HOST, SERVER, PORT, SECRET)
-    account = ctx.render(intent).account
+    rendered = ctx.render(intent)
+    _expect_class(ctx, rendered.objects)
     credentials = site(HOST)
     secret = {
         "apiVersion": "v1",
@@ -97,7 +100,17 @@ def entrance(ctx: Context) -> Entrance:
         return bool(found[0]) and all(map(by_application, _ask(ctx, found[0], count=2, timeout=LIMITS.probe)))
 
     ctx.in_force(through, "the gateway that leads to the server", successes=2, timeout=LIMITS.ground_ready)
-    return Entrance(found[0], account, _fingerprint(credentials.leaf))
+    return Entrance(found[0], rendered.account, _fingerprint(credentials.leaf))
+
+
+def _expect_class(ctx: Context, objects: Iterable[Manifest]) -> None:
+    """`EnvironmentProblem` where a gateway is to be of a class that the cluster does not have: nobody would make it."""
+    for item in objects:
+        name = item["spec"]["gatewayClassName"] if item["kind"] == "Gateway" else ""
+        if name and ctx.kube.get(GATEWAY, "GatewayClass", name) is None:
+            raise EnvironmentProblem(
+                f"there is no GatewayClass {name} on this cluster", fix="name the mesh's with --set gateway-class=NAME"
+            )
 
 
 def _address(ctx: Context) -> str:

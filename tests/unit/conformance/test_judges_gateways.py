@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -10,6 +13,7 @@ from conformance.adapters import Unsupported, load
 from conformance.adapters.gateway_api import GatewayApi, GatewayApiSettings
 from conformance.certificates import sans
 from conformance.checks.authorization_judges import Attempt
+from conformance.checks.gateways import _expect_class
 from conformance.checks.gateways_judges import (
     Entered,
     Left,
@@ -18,9 +22,11 @@ from conformance.checks.gateways_judges import (
     judge_left,
     judge_terminated,
 )
+from conformance.context import Context
 from conformance.forgery import site
 from conformance.histories import decode, encode
 from conformance.intents import Ingress
+from reports.errors import EnvironmentProblem
 from reports.model import Verdict
 
 IN = Attempt("the gateway's host", True, 20, 20, 20)
@@ -138,3 +144,19 @@ def test_by_the_gateway_api_alone_the_user_names_the_class():
 
 def test_a_site_has_a_certificate_for_its_name():
     assert sans(site("shop.example").leaf) == ("shop.example",)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_class_that_the_cluster_lacks_is_named_and_no_gateway_waited_for(known: bool) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def get(*what: str) -> dict[str, str] | None:
+        asked.append(what)
+        return {} if known else None
+
+    gateway = {"kind": "Gateway", "spec": {"gatewayClassName": "istio"}}
+    ctx = cast("Context", SimpleNamespace(kube=SimpleNamespace(get=get)))
+    ends = pytest.raises(EnvironmentProblem, match="no GatewayClass istio")
+    with nullcontext() if known else ends:
+        _expect_class(ctx, ({"kind": "HTTPRoute", "spec": {}}, gateway))
+    assert asked == [("gateway.networking.k8s.io/v1", "GatewayClass", "istio")]
