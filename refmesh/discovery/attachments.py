@@ -267,12 +267,15 @@ class Attachments:
     def host_rules(
         self, host: str, port: int, namespace: str, labels: Mapping[str, str] | None = None
     ) -> tuple[Rule, ...] | None:
-        """The rules of the VirtualService for a host; None where it has none for requests."""
+        """The rules of the VirtualService for a host that such clients have at a port; None where there is none.
+
+        What speaks of other clients or ports only changes nothing for these, as in Istio.
+        """
         virtual = self.virtual_service(host, namespace)
-        if virtual is None or not virtual.rules:
+        if virtual is None:
             return None
         held = (rule_for(rule, port, namespace, labels or {}) for rule in virtual.rules_for(MESH))
-        return tuple(self.with_ports(rule, port) for rule in held if rule is not None)
+        return tuple(self.with_ports(rule, port) for rule in held if rule is not None) or None
 
     def with_ports(self, rule: Rule, port: int) -> Rule:
         """A VirtualService may leave out the port of a service that has only one; else that of the request holds."""

@@ -14,7 +14,7 @@ from refmesh.api.http_route import HTTPRoute
 from refmesh.api.reference_grant import ReferenceGrant
 from refmesh.api.virtual_service import VirtualService
 from refmesh.discovery.resource import ResourceType
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, message_of, policy, service
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, message_of, policy, service
 
 ECHO = "echo.shop.svc.cluster.local"
 PARENT = {"group": "", "kind": "Service", "name": "echo"}
@@ -147,8 +147,31 @@ def test_a_match_for_a_gateway_only_says_nothing_to_sidecars() -> None:
     assert parsed.rules_for("mesh") == ()
     assert len(parsed.rules_for("shop/edge")) == 1
     only_edge = virtual_service({"route": [{"destination": {"host": "gone"}}]}, gateways=["edge"])
-    (found,) = routes(MemoryCluster().with_echo().put("VirtualService", only_edge))
-    assert found.route.cluster == f"outbound|80||{ECHO}"
+    for silent in (only_edge, virtual_service(rule, gateways=["edge", "mesh"])):
+        (found,) = routes(MemoryCluster().with_echo().put("VirtualService", silent))
+        assert found.route.cluster == f"outbound|80||{ECHO}"
+
+
+@pytest.mark.parametrize("match", [{"sourceNamespace": "qa"}, {"sourceLabels": {"version": "v2"}}, {"port": 70}])
+def test_rules_for_some_clients_or_one_port_leave_the_others_what_they_had(match: dict[str, Any]) -> None:
+    rule = {"match": [match], "route": [{"destination": {"host": "gone"}}]}
+    outside = {"hosts": ["a.example.com"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]}
+    cluster = MemoryCluster().with_echo().put("ServiceEntry", policy("e", outside))
+    world = cluster.put("VirtualService", virtual_service(rule, hosts=["echo", "a.example.com"])).world()
+    for pod in ("echo-v1", "echo-v2"):
+        found = all_messages(world, ("shop", pod), ResourceType.ROUTE)
+        (service_,), (host, _) = found[f"{ECHO}:80"].virtual_hosts, found["0.0.0.0_80"].virtual_hosts
+        led = [[item.route.cluster for item in one.routes] for one in (service_, host)]
+        if "sourceLabels" in match and pod == "echo-v2":
+            assert led == [["outbound|80||gone.shop.svc.cluster.local"]] * 2
+        else:
+            assert led == [[f"outbound|80||{ECHO}"], ["outbound|80||a.example.com"]]
+
+
+def test_rules_that_match_no_request_are_rules_all_the_same() -> None:
+    rule = {"match": [{"uri": {"exact": "/a"}, "sourceNamespace": "shop"}], **TO_ECHO}
+    cluster = MemoryCluster().with_echo().put("VirtualService", virtual_service(rule))
+    assert [item.match.path for item in routes(cluster)] == ["/a"]
 
 
 def test_an_older_object_for_gateways_alone_stands_in_no_one_s_way() -> None:
