@@ -203,7 +203,7 @@ def application_operations(spec: Mapping[str, Any]) -> tuple[list[Operation], di
                 originals[path] = original
                 operations.append({"op": "replace", "path": f"/spec/{group}/{index}/{kind}", "value": probe})
             for kind in HOOKS:
-                if (moved := rewrite_hook(container, kind)) is None:
+                if (moved := rewrite_hook(container, kind, spec)) is None:
                     continue
                 hook, path, original = moved
                 originals[path] = original

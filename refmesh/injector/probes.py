@@ -19,8 +19,10 @@ __all__ = ["HOOKS", "KINDS", "rewrite", "rewrite_hook"]
 KINDS = {"startupProbe": "startupz", "readinessProbe": "readyz", "livenessProbe": "livez"}
 HOOKS = {"postStart": "poststart", "preStop": "prestop"}
 _NETWORK = ("httpGet", "tcpSocket", "grpc")
-_HOOK_SECONDS = 30
-"""The kubelet waits for a hook as long as the pod's grace period lasts, which is this long by default."""
+_GRACE_SECONDS = 30
+"""A pod's grace period where it names none; the kubelet waits for preStop as long as that lasts, and no longer."""
+_START_SECONDS = 3600
+"""The kubelet waits for postStart without end. The agent does not, lest a hook that hangs hold a thread for ever."""
 
 
 def rewrite(container: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], str, dict[str, Any]] | None:
@@ -51,7 +53,9 @@ def _port_number(container: Mapping[str, Any], port: object) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def rewrite_hook(container: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], str, dict[str, Any]] | None:
+def rewrite_hook(
+    container: Mapping[str, Any], kind: str, spec: Mapping[str, Any]
+) -> tuple[dict[str, Any], str, dict[str, Any]] | None:
     """Return (hook for the kubelet, path at the agent, the application's request), or None where nothing must change.
 
     Hooks by exec and sleep do not use the network, and a request to another host is that host's business. A hook acts
@@ -65,5 +69,13 @@ def rewrite_hook(container: Mapping[str, Any], kind: str) -> tuple[dict[str, Any
     if port is None:
         return None  # the API server rejects such a pod by itself
     path = f"/app-lifecycle/{container.get('name', '')}/{HOOKS[kind]}/{secrets.token_urlsafe(16)}"
-    original = {"httpGet": request | {"port": port}, "timeoutSeconds": _HOOK_SECONDS}
+    original = {"httpGet": request | {"port": port}, "timeoutSeconds": _patience(kind, spec)}
     return {"httpGet": {"path": path, "port": AGENT_PORT, "scheme": "HTTP"}}, path, original
+
+
+def _patience(kind: str, spec: Mapping[str, Any]) -> int:
+    """For how many seconds the agent waits for a hook: no less than the kubelet itself would."""
+    if kind == "postStart":
+        return _START_SECONDS
+    grace = spec.get("terminationGracePeriodSeconds")  # 0 is a grace period, too
+    return grace if isinstance(grace, int) else _GRACE_SECONDS

@@ -17,6 +17,7 @@ from refmesh.install.offline import inject_object
 from tests.unit.refmesh_injector.pods import CLASSIC, CONFIG, ENABLED, PODS, pod
 
 FORMS = st.sampled_from([CONFIG, CLASSIC])
+GRACE = "terminationGracePeriodSeconds"
 
 
 def injected(original, config=CONFIG):
@@ -239,6 +240,18 @@ def test_hooks_over_http_are_led_past_strict_and_others_are_left_alone():
         next(e["value"] for e in result["spec"]["initContainers"][1]["env"] if e["name"] == "REFMESH_PROBES")
     )
     assert known[path] == {"httpGet": web["httpGet"] | {"port": 8080}, "timeoutSeconds": 30}
+
+
+@pytest.mark.parametrize(("grace", "seconds"), [({}, 30), ({GRACE: None}, 30), ({GRACE: 600}, 600), ({GRACE: 0}, 0)])
+def test_hooks_have_as_long_as_the_kubelet_gives_them(grace, seconds):
+    original = pod()
+    slow = {"httpGet": {"port": "http", "path": "/slow"}}
+    original["spec"]["containers"][0]["lifecycle"] = {"preStop": slow, "postStart": slow}
+    original["spec"] |= grace
+    environment = injected(original)["spec"]["initContainers"][1]["env"]
+    known = json.loads(next(entry["value"] for entry in environment if entry["name"] == "REFMESH_PROBES"))
+    waits = {path.split("/")[3]: hook["timeoutSeconds"] for path, hook in known.items() if "lifecycle" in path}
+    assert waits == {"prestop": seconds, "poststart": 3600}
 
 
 def test_nobody_can_guess_where_the_agent_takes_a_pods_hook():
