@@ -23,7 +23,7 @@ __all__ = ["DestinationRule", "Subset", "TrafficPolicy"]
 
 @dataclass(frozen=True)
 class TrafficPolicy:
-    """How traffic to a host, a port or a subset is handled. None inherits from the wider level."""
+    """How traffic to a host, a port or a subset is handled. None in a subset's inherits from the host's."""
 
     balancer: str | None = None
     hashing: ConsistentHash | None = None
@@ -47,7 +47,7 @@ class TrafficPolicy:
         return self.tls_mode not in {None, "DISABLE"}
 
     def over(self, wider: TrafficPolicy) -> TrafficPolicy:
-        """This policy with the gaps filled from a wider one, whole blocks at a time as Istio does."""
+        """This policy with the gaps filled from a wider one for the same port, whole blocks at a time as Istio does."""
         balancing = self if self.balancer is not None else wider
         return TrafficPolicy(
             balancer=balancing.balancer,
@@ -58,7 +58,6 @@ class TrafficPolicy:
             outlier=self.outlier if self.outlier is not None else wider.outlier,
             tls=self.tls if self.tls is not None else wider.tls,
             retry_budget=self.retry_budget if self.retry_budget is not None else wider.retry_budget,
-            ports=self.ports or wider.ports,
         )
 
     def without_upgrade(self) -> TrafficPolicy:
@@ -68,9 +67,8 @@ class TrafficPolicy:
         return replace(self, pool=pool, ports=MappingProxyType(ports))
 
     def for_port(self, port: int) -> TrafficPolicy:
-        """The policy for one port: port settings win over general ones."""
-        special = self.ports.get(port)
-        return special.over(self) if special is not None else self
+        """The policy for one port. Its own settings stand alone: what they leave out has its default, as in Istio."""
+        return self.ports.get(port, self)
 
 
 @dataclass(frozen=True)
@@ -146,10 +144,14 @@ class DestinationRule:
         """The subset of that name."""
         return next((subset for subset in self.subsets if subset.name == name), None)
 
-    def policy_of(self, subset: str) -> TrafficPolicy:
-        """What holds for a subset; "" is the host as a whole."""
-        found = self.subset(subset) if subset else None
-        return found.policy.over(self.policy) if found is not None else self.policy
+    def policy_of(self, subset: str, port: int) -> TrafficPolicy:
+        """What holds for a subset at a port; "" is the host as a whole. The subset's word wins over the host's."""
+        host, found = self.policy.for_port(port), self.subset(subset) if subset else None
+        if found is None:
+            return host
+        own = found.policy.for_port(port)
+        # Settings for a port inherit nothing but the budget, which they cannot have.
+        return replace(own, retry_budget=host.retry_budget) if port in found.policy.ports else own.over(host)
 
 
 def _host(field: Field, namespace: str, domain: str) -> str:

@@ -51,8 +51,7 @@ def without_effect_at_pods(rule: DestinationRule) -> Iterator[str]:
             yield f"{path}.loadBalancer has no effect at {rule.host}: {_OWN_POD}"
         if policy.outlier is not None:
             yield f"{path}.outlierDetection has no effect at {rule.host}: {_OWN_POD}"
-        plain = not (policy.demands_tls or rule.policy.demands_tls)
-        pool = policy.pool or ConnectionPool()
+        plain, pool = not policy.demands_tls, policy.pool or ConnectionPool()
         if plain and replace(pool, tcp_idle_timeout=None, max_connection_duration=None) != ConnectionPool():
             kept = "; of it tcp.idleTimeout and tcp.maxConnectionDuration hold for TCP"
             yield f"{path}.connectionPool has no effect at pods of {rule.host} without a proxy: {_NO_PROXY}{kept}"

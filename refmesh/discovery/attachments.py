@@ -199,7 +199,7 @@ class Attachments:
     def policy_of(self, target: Destination, port: int, namespace: str) -> TrafficPolicy:
         """What holds for the connections of a namespace's clients to a destination; `port` where it names none."""
         rule = self.rule_of_host(target.host, namespace)
-        return (rule.policy_of(target.subset) if rule is not None else TrafficPolicy()).for_port(target.port or port)
+        return rule.policy_of(target.subset, target.port or port) if rule is not None else TrafficPolicy()
 
     def destination_rule(self, service: Service, namespace: str) -> DestinationRule | None:
         """The rule in force for clients of a namespace: their own, else the one that speaks to all."""

@@ -18,7 +18,7 @@ def direct_cluster(
     service: Service, port: ServicePort, rule: DestinationRule | None, identities: tuple[str, ...], domain: str
 ) -> clusters.OutboundCluster:
     """The cluster for the endpoints of a port: over mutual TLS, or as a rule says."""
-    policy = (rule.policy if rule is not None else TrafficPolicy()).for_port(port.port)
+    policy = rule.policy_of("", port.port) if rule is not None else TrafficPolicy()
     host = service.host(domain)
     return clusters.OutboundCluster(host, port.port, "", port.protocol, policy, identities, direct=True)
 

@@ -42,11 +42,9 @@ def special(attachments: Attachments, namespace: str) -> Iterator[OutsideHost]:
 def plans(attachments: Attachments, one: OutsideHost, namespace: str) -> Iterator[Plan]:
     """The clusters of a host at a port; the endpoints of those that do not look them up."""
     number, resolution = one.port.number, one.entry.resolution
-    for subset, labels, whole in variants(attachments.rule_of_host(one.name, namespace)):
-        policy = whole.for_port(number)
-        if resolution == "DNS":
-            # Looked up by the proxy itself: from everywhere the same.
-            policy = replace(policy, locality=None)
+    for subset, labels, found in variants(attachments.rule_of_host(one.name, namespace), number):
+        # What is looked up by the proxy itself is from everywhere the same.
+        policy = replace(found, locality=None) if resolution == "DNS" else found
         name = names.outbound_cluster(number, subset, one.name)
         hosts = tuple(_placed(endpoint, one) for endpoint in _chosen(one, labels))
         looked_up = tuple(host.address for host in hosts) if resolution == "DNS" else ()

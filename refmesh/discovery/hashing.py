@@ -30,17 +30,15 @@ def keys(attachments: Attachments, namespace: str) -> Keys:
         rule = attachments.destination_rule(service, namespace) if service is not None else None
         if service is None or rule is None:
             continue
-        for subset, _, policy in variants(rule):
-            for port in service.ports:
-                hashing = policy.for_port(port.port).hashing
-                if hashing is not None:
-                    found[names.outbound_cluster(port.port, subset, rule.host)] = hashing.key
+        for port in service.ports:
+            for subset, _, policy in variants(rule, port.port):
+                if policy.hashing is not None:
+                    found[names.outbound_cluster(port.port, subset, rule.host)] = policy.hashing.key
     for one in attachments.outside:
         rule = attachments.rule_of_host(one.name, namespace)
-        for subset, _, policy in variants(rule) if rule is not None else ():
-            hashing = policy.for_port(one.port.number).hashing
-            if hashing is not None:
-                found[names.outbound_cluster(one.port.number, subset, one.name)] = hashing.key
+        for subset, _, policy in variants(rule, one.port.number):
+            if policy.hashing is not None:
+                found[names.outbound_cluster(one.port.number, subset, one.name)] = policy.hashing.key
     return tuple(sorted(found.items(), key=lambda item: item[0]))
 
 

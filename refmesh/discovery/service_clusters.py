@@ -29,26 +29,26 @@ def cluster_specs(
     settings: MeshSettings,
 ) -> Iterator[tuple[clusters.OutboundCluster, Mapping[str, str]]]:
     """Each cluster with the labels that its endpoints' pods must have."""
-    for subset, labels, policy in variants(rule):
+    for subset, labels, policy in variants(rule, port.port):
         spec = clusters.OutboundCluster(
             host=service.host(settings.domain),
             port=port.port,
             subset=subset,
             protocol=port.protocol,
-            policy=policy.for_port(port.port),
+            policy=policy,
             identities=identities,
         )
         yield spec, labels
 
 
-def variants(rule: DestinationRule | None) -> Iterator[tuple[str, Mapping[str, str], TrafficPolicy]]:
-    """The host as a whole, then each subset: (name, labels, policy)."""
+def variants(rule: DestinationRule | None, port: int) -> Iterator[tuple[str, Mapping[str, str], TrafficPolicy]]:
+    """A port of the host as a whole, then of each subset: (name, labels, policy)."""
     if rule is None:
         yield "", {}, _NO_POLICY
         return
-    yield "", {}, rule.policy
+    yield "", {}, rule.policy_of("", port)
     for subset in rule.subsets:
-        yield subset.name, subset.labels, rule.policy_of(subset.name)
+        yield subset.name, subset.labels, rule.policy_of(subset.name, port)
 
 
 def upgraded_ports(snapshot: Snapshot, rules: Iterable[DestinationRule], domain: str) -> frozenset[tuple[Key, int]]:
@@ -62,7 +62,7 @@ def upgraded_ports(snapshot: Snapshot, rules: Iterable[DestinationRule], domain:
         if service is None or service.host(domain) != rule.host:
             continue
         for port in service.ports:
-            pools = (policy.for_port(port.port).pool for _, _, policy in variants(rule))
+            pools = (policy.pool for _, _, policy in variants(rule, port.port))
             if port.protocol is Protocol.HTTP and any(pool is not None and pool.upgrade for pool in pools):
                 found.add((service.key, port.port))
     return frozenset(found)

@@ -375,28 +375,42 @@ def test_virtual_service() -> None:
     assert second.destinations[0].weight == 100
 
 
-def test_destination_rule_levels_fill_each_other_s_gaps() -> None:
-    found = read(
-        "DestinationRule",
-        {
-            "host": "echo",
-            "trafficPolicy": {
-                "loadBalancer": {"simple": "RANDOM"},
-                "connectionPool": {"tcp": {"maxConnections": 7}},
-                "portLevelSettings": [{"port": {"number": 80}, "connectionPool": {"tcp": {"maxConnections": 1}}}],
-            },
-            "subsets": [{"name": "v1", "trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 2}}}],
-        },
-    )
-    assert isinstance(found, DestinationRule)
-    subset = found.subset("v1")
-    assert subset is not None
-    merged = subset.policy.over(found.policy)
-    assert merged.balancer == "RANDOM"
-    assert merged.outlier is not None
-    assert merged.outlier.consecutive_5xx == 2
-    pools = [merged.for_port(port).pool for port in (80, 90)]
-    assert [pool.max_connections for pool in pools if pool] == [1, 7]
+def limited(count: int, **more: Any) -> dict[str, Any]:
+    return {"connectionPool": {"tcp": {"maxConnections": count}}, **more}
+
+
+def at_port(number: int, settings: dict[str, Any]) -> dict[str, Any]:
+    return {"portLevelSettings": [{"port": {"number": number}, **settings}]}
+
+
+@pytest.mark.parametrize(
+    ("subset", "port", "expected"),
+    [
+        ({}, 90, ("RANDOM", True, 7, "SIMPLE", True)),
+        # What the settings of a port leave out is at its default, not as the level says for the other ports.
+        ({}, 80, (None, False, 100, "DISABLE", False)),
+        # The settings of a port are the host's word there, over which goes the subset's, for whatever ports that is.
+        (limited(1, tls={"mode": "ISTIO_MUTUAL"}), 80, (None, False, 1, "ISTIO_MUTUAL", False)),
+        (limited(1), 80, (None, False, 1, "DISABLE", False)),
+        (limited(1), 90, ("RANDOM", True, 1, "SIMPLE", True)),
+        ({"outlierDetection": {}, **at_port(90, limited(2))}, 80, (None, True, 100, "DISABLE", False)),
+        # Those of the subset are all that there is, but for the budget, which the settings of a port cannot have.
+        (limited(1, **at_port(90, limited(2))), 90, (None, False, 2, None, True)),
+        (limited(1, **at_port(80, limited(2))), 80, (None, False, 2, None, False)),
+    ],
+)
+def test_levels_of_a_destination_rule_go_over_each_other_as_in_istio(
+    subset: dict[str, Any], port: int, expected: tuple[str | None, bool, int, str | None, bool]
+) -> None:
+    host = limited(7, tls={"mode": "SIMPLE"}, outlierDetection={}, retryBudget={}, loadBalancer={"simple": "RANDOM"})
+    whole = host | at_port(80, limited(100, tls={"mode": "DISABLE"}))
+    subsets = [{"name": "v1", "trafficPolicy": subset}]
+    rule = read("DestinationRule", {"host": "echo", "trafficPolicy": whole, "subsets": subsets})
+    assert isinstance(rule, DestinationRule)
+    found = rule.policy_of("v1", port)
+    assert found.pool is not None
+    limit, budget = found.pool.max_connections, found.retry_budget is not None
+    assert (found.balancer, found.outlier is not None, limit, found.tls_mode, budget) == expected
 
 
 def test_http_route_keeps_only_service_parents_and_names_bad_backends() -> None:

@@ -201,6 +201,10 @@ def test_fields_of_a_rule_that_do_nothing_at_a_headless_service_are_warnings() -
     spec["trafficPolicy"] = {"connectionPool": {"tcp": {"maxConnections": 1}}, "tls": {"mode": "ISTIO_MUTUAL"}}
     only = policy("x", {**spec, "subsets": []})
     assert not judged(cluster.put("DestinationRule", only), "DestinationRule").findings
+    # The settings of a port stand alone: these do not ask for TLS.
+    spec["trafficPolicy"]["portLevelSettings"] = [{**spec["trafficPolicy"], "port": {"number": 80}, "tls": None}]
+    (note,) = judged(cluster.put("DestinationRule", policy("x", {**spec, "subsets": []})), "DestinationRule").notes
+    assert note.message.startswith("spec.trafficPolicy.portLevelSettings[80].connectionPool has no effect at pods of ")
     assert judged(MemoryCluster().with_echo().put("DestinationRule", policy("x", spec)), "DestinationRule").notes == ()
 
 
