@@ -73,7 +73,7 @@ def cors(field: Field) -> Cors | None:
 
 
 def retry(field: Field) -> Retry | None:
-    """Read `retries`; None where there is none. Raises `Invalid`."""
+    """Read `retries`; None where there is none. Without `attempts` none is made, as in Istio. Raises `Invalid`."""
     if not field.present:
         return None
     field.only("attempts", "perTryTimeout", "retryOn", "backoff", "retryRemoteLocalities", "retryIgnorePreviousHosts")
@@ -90,8 +90,8 @@ def retry(field: Field) -> Retry | None:
             raise Invalid(f"{field.path}.retryOn", f"{condition!r} is neither an HTTP status nor one of {known}")
     if statuses:
         conditions.append("retriable-status-codes")
-    attempts = field.get("attempts").integer(2, high=1000)
-    return Retry(
+    attempts = field.get("attempts").integer(0, high=1000)
+    found = Retry(
         attempts,
         field.get("perTryTimeout").duration(),
         ",".join(conditions),
@@ -100,6 +100,7 @@ def retry(field: Field) -> Retry | None:
         other_hosts=field.get("retryIgnorePreviousHosts").boolean(default=True),
         other_places=field.get("retryRemoteLocalities").boolean(),
     )
+    return found if attempts else Retry(0, idle=found != Retry(0))
 
 
 def fault(field: Field) -> Fault | None:

@@ -25,6 +25,7 @@ from refmesh.api.stream_routes import gateway_names, source_labels, target
 __all__ = ["read_rule", "without_effect"]
 
 _NOBODY = "no request is picked: percentage.value is 0, which it is where it is not given"
+_NO_TRIES = "none is made: attempts is 0, which it is where it is not given"
 _UNNAMED = {
     "retriable-headers": "nothing names the headers but the header x-envoy-retriable-header-names of a request",
     "retriable-status-codes": (
@@ -80,6 +81,8 @@ def without_effect(rules: Iterable[Rule]) -> Iterator[str]:
         if rule.retry is not None:
             idle = _idle_retries(rule.retry)
             yield from (f"{path}.retries.retryOn: {word} has no effect: {_UNNAMED[word]}" for word in idle)
+            if rule.retry.idle:
+                yield f"{path}.retries: what it says of tries has no effect: {_NO_TRIES}"
 
 
 def _idle_faults(fault: Fault) -> Iterator[str]:

@@ -109,6 +109,8 @@ class Retry:
     """A try goes to a host that has not failed this request yet, if there is one."""
     other_places: bool = False
     """A try may leave the place whose hosts have failed this request."""
+    idle: bool = False
+    """Whether more is said of tries, of which there is none."""
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,12 @@ RICH_ROUTE = policy(
                 "route": [{"destination": {"host": "echo"}}],
                 "fault": {"abort": {"grpcStatus": "OK", "percentage": {"value": 1}}},
                 "rewrite": {"uriRegexRewrite": {"match": "/(c)", "rewrite": r"\1\0\\"}},
-                "retries": {"backoff": "1ms", "retryIgnorePreviousHosts": False, "retryRemoteLocalities": True},
+                "retries": {
+                    "attempts": 2,
+                    "backoff": "1ms",
+                    "retryIgnorePreviousHosts": False,
+                    "retryRemoteLocalities": True,
+                },
                 "corsPolicy": {"allowOrigins": [{"exact": "a"}], "unmatchedPreflights": "FORWARD"},
             },
             {"route": [{"destination": {"host": "echo"}}]},

@@ -251,11 +251,11 @@ def test_retries_are_safe_by_default_and_as_asked_otherwise() -> None:
     route = shared(cluster, R, f"{HOST}:80").virtual_hosts[0].routes[0].route
     assert route.retry_policy.retry_on == "connect-failure,refused-stream,reset-before-request"
     assert route.timeout.seconds == 0
-    none = policy(
-        "r", {"hosts": ["echo"], "http": [{"route": [{"destination": {"host": "echo"}}], "retries": {"attempts": 0}}]}
-    )
-    route = shared(cluster.put("VirtualService", none), R, f"{HOST}:80").virtual_hosts[0].routes[0].route
-    assert not route.HasField("retry_policy")
+    to_echo = {"route": [{"destination": {"host": "echo"}}]}
+    for asked in ({"attempts": 0}, {"retryOn": "503", "perTryTimeout": "1s"}):
+        none = policy("r", {"hosts": ["echo"], "http": [{**to_echo, "retries": asked}]})
+        route = shared(cluster.put("VirtualService", none), R, f"{HOST}:80").virtual_hosts[0].routes[0].route
+        assert not route.HasField("retry_policy")
 
 
 def test_nothing_is_encoded_twice_and_tables_that_did_not_change_are_the_same_objects() -> None:

@@ -266,6 +266,7 @@ def test_a_virtual_service_aborts_grpc_answers_rewrites_and_retries() -> None:
                 away
                 | {
                     "retries": {
+                        "attempts": 1,
                         "backoff": "2s",
                         "retryIgnorePreviousHosts": False,
                         "retryRemoteLocalities": True,
@@ -314,9 +315,12 @@ def test_a_fault_befalls_so_many_requests_as_in_istio(share: dict[str, Any], del
 def test_what_picks_no_request_or_answer_is_said() -> None:
     rules: list[dict[str, Any]] = [
         {"fault": {"delay": {"fixedDelay": "1s"}, "abort": {"grpcStatus": "OK"}}},
-        {"retries": {"retryOn": "5xx,retriable-headers,retriable-status-codes"}},
-        {"retries": {"retryOn": "retriable-status-codes,503"}},
+        {"retries": {"attempts": 1, "retryOn": "5xx,retriable-headers,retriable-status-codes"}},
+        {"retries": {"attempts": 1, "retryOn": "retriable-status-codes,503"}},
         {"fault": {"delay": {"fixedDelay": "1s", "percent": 1}}},
+        {"retries": {"retryOn": "503"}},
+        {"retries": {"attempts": 0, "perTryTimeout": "1s"}},
+        {"retries": {"attempts": 0}},
     ]
     found = VirtualService.parse(virtual_service(*(TO_ECHO | rule for rule in rules)), "cluster.local").idle
     assert [note.partition(" has no effect: ")[0] for note in found] == [
@@ -324,6 +328,8 @@ def test_what_picks_no_request_or_answer_is_said() -> None:
         "spec.http[0].fault.abort",
         "spec.http[1].retries.retryOn: retriable-headers",
         "spec.http[1].retries.retryOn: retriable-status-codes",
+        "spec.http[4].retries: what it says of tries",
+        "spec.http[5].retries: what it says of tries",
     ]
 
 
