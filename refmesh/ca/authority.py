@@ -30,7 +30,8 @@ __all__ = ["PLUGGED", "ROOT_CONFIG_MAP", "SECRET", "Authority"]
 
 SECRET = "refmesh-ca"  # noqa: S105  (a Secret's name)
 PLUGGED = "cacerts"
-"""A Secret with a user's own authority, by Istio's names: ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem."""
+"""A Secret with a user's own authority, by Istio's names."""
+_PLUGGED_KEYS = ("ca-cert.pem", "ca-key.pem", "root-cert.pem", "cert-chain.pem")
 ROOT_CONFIG_MAP = "refmesh-ca-root-cert"
 """The mesh's roots for whoever wants to verify it; public, so a ConfigMap."""
 ROOT_KEY = "root-cert.pem"
@@ -98,7 +99,8 @@ class Authority:
 async def _load_or_create(kube: Kube, namespace: str, trust_domain: str, policy: LeafPolicy | None) -> Trust:
     secret = await kube.get("v1", "secrets", SECRET, namespace)
     if secret is None:
-        fresh = trusts.initial(await plugged(kube, namespace, policy) or Keyring.create(trust_domain, policy=policy))
+        own = await plugged(kube, namespace, policy) or Trust(Keyring.create(trust_domain, policy=policy))
+        fresh = trusts.initial(own.keyring, own.others)
         try:
             await kube.create("v1", "secrets", _secret(fresh, namespace), namespace)
         except Conflict:
@@ -124,15 +126,15 @@ def read(secret: Mapping[str, Any], policy: LeafPolicy | None) -> Trust:
         ) from error
 
 
-async def plugged(kube: Kube, namespace: str, policy: LeafPolicy | None) -> Keyring | None:
+async def plugged(kube: Kube, namespace: str, policy: LeafPolicy | None) -> Trust | None:
     """The user's own authority, if there is one. Raises `EnvironmentProblem` that says what is wrong with it."""
     secret = await kube.get("v1", "secrets", PLUGGED, namespace)
     if secret is None:
         return None
     data = decoded(secret)
-    data.pop("root-key.pem", None)  # not needed, and not kept
     try:
-        return Keyring.load(data, policy=policy)
+        # the root's key is not needed, and not kept
+        return Trust.load({key: data[key] for key in _PLUGGED_KEYS if key in data}, policy)
     except ValueError as error:
         raise EnvironmentProblem(
             f"Secret {namespace}/{PLUGGED} cannot be the mesh's authority: {error}.",

@@ -108,12 +108,18 @@ class Rotator:
         entries, in_use = await self._followers()
         maximum = trust.keyring.policy.maximum.total_seconds()
         self.waiting = still_waited_for(self._pods(), entries, in_use, trust, now=now, maximum=maximum)
-        return trusts.advance(trust, now) if followed(self.waiting) else None
+        if not followed(self.waiting):
+            return None
+        own = await plugged(self._kube, self._authority.namespace, trust.keyring.policy)
+        return trusts.advance(trust, now, own.roots if own is not None else ())
 
     async def _begin(self, trust: Trust, now: float) -> Trust | None:
         own = await plugged(self._kube, self._authority.namespace, trust.keyring.policy)
-        if own is not None and own.issuer != trust.keyring.issuer:
-            return trusts.begin(trust, own, trust.request, now)
+        if own is not None and own.keyring.issuer != trust.keyring.issuer:
+            known = replace(trust, others=(*trust.others, *own.roots))
+            return trusts.begin(known, own.keyring, trust.request, now)
+        if own is not None and set(own.roots) != set(trust.roots):
+            return trusts.edited(trust, own, now)
         asked = await self._kube.get("v1", "configmaps", REQUEST, self._authority.namespace)
         kind, request = wanted(asked)
         if not request or request == trust.request:

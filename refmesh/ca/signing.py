@@ -110,20 +110,22 @@ class Keyring:
 
     @classmethod
     def load(cls, data: Mapping[str, bytes], *, policy: LeafPolicy | None = None) -> Keyring:
-        """Read what `dump` wrote. Raises ValueError that names the entry that is missing or unreadable."""
+        """Read what `dump` wrote. Raises ValueError that names the entry that is missing or unreadable.
+
+        Of several roots it takes the first that the issuer leads to.
+        """
         missing = [key for key in _SECRET_KEYS if key not in data and key != "root-key.pem"]
         if missing:
             raise ValueError(f"the CA's Secret lacks {', '.join(missing)}")
         try:
-            root = x509.load_pem_x509_certificates(data["root-cert.pem"])[0]
+            roots = x509.load_pem_x509_certificates(data["root-cert.pem"])
             issuer = x509.load_pem_x509_certificates(data["ca-cert.pem"])[0]
             chain = x509.load_pem_x509_certificates(data["cert-chain.pem"]) if data.get("cert-chain.pem") else []
             root_key = _load_key(data["root-key.pem"]) if data.get("root-key.pem") else None
             issuer_key = _load_issuer_key(data["ca-key.pem"])
-            between = [one for one in chain if one not in {root, issuer}]
             if issuer.public_key() != issuer_key.public_key():
                 raise ValueError("ca-key.pem is not the key of ca-cert.pem")
-            verify_chain(issuer, between, root)
+            root, between = _led_to(issuer, chain, roots)
         except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
             raise ValueError(
                 f"the CA's Secret cannot be read: {str(error) or 'its certificates do not belong together'}"
@@ -238,6 +240,22 @@ def check_request(csr_pem: str) -> x509.CertificateSigningRequest:
     else:
         raise BadRequest("the key must be ECDSA P-256/P-384 or RSA")
     return request
+
+
+def _led_to(
+    issuer: x509.Certificate, chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
+) -> tuple[x509.Certificate, list[x509.Certificate]]:
+    """The first of the roots that the issuer leads to, and what is between them. Raises ValueError with a reason."""
+    problem = ValueError("root-cert.pem is empty")
+    for root in roots:
+        between = [one for one in chain if one not in {root, issuer}]
+        try:
+            verify_chain(issuer, between, root)
+        except ValueError as error:
+            problem = error
+        else:
+            return root, between
+    raise problem
 
 
 def verify_chain(issuer: x509.Certificate, between: Sequence[x509.Certificate], root: x509.Certificate) -> None:

@@ -22,7 +22,7 @@ from refmesh.ca.signing import Keyring, LeafPolicy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Phase", "Trust", "advance", "begin", "initial"]
+__all__ = ["Phase", "Trust", "advance", "begin", "edited", "initial"]
 
 _STATE, _NEXT = "rotation.json", "next-"
 
@@ -42,7 +42,7 @@ class Trust:
     keyring: Keyring
     """What signs."""
     others: tuple[bytes, ...] = ()
-    """Roots (PEM) that are trusted beside the one of the keyring."""
+    """Roots (PEM) that are trusted beside the one of the keyring: a plugged-in bundle's, and those that come or go."""
     following: Keyring | None = None
     """What will sign once everybody trusts its root."""
     phase: Phase = Phase.STABLE
@@ -54,9 +54,14 @@ class Trust:
     """When this phase began, epoch seconds."""
 
     @property
-    def bundle(self) -> bytes:
+    def roots(self) -> tuple[bytes, ...]:
         """Every trusted root, PEM, the signing one first."""
-        return b"".join((self.keyring.root_pem, *self.others))
+        return tuple(dict.fromkeys((self.keyring.root_pem, *self.others)))
+
+    @property
+    def bundle(self) -> bytes:
+        """The same in one piece."""
+        return b"".join(self.roots)
 
     def dump(self) -> dict[str, bytes]:
         """Return all of it as the data of a Secret."""
@@ -79,7 +84,7 @@ class Trust:
         pending = {key.removeprefix(_NEXT): value for key, value in data.items() if key.startswith(_NEXT)}
         following = Keyring.load(pending, policy=policy) if pending else None
         roots = x509.load_pem_x509_certificates(data["root-cert.pem"])
-        others = tuple(one.public_bytes(serialization.Encoding.PEM) for one in roots[1:])
+        others = tuple(one.public_bytes(serialization.Encoding.PEM) for one in roots if one != keyring.root)
         try:
             state = json.loads(data.get(_STATE, b"{}"))
             return cls(
@@ -96,10 +101,10 @@ class Trust:
             raise ValueError(f"its {_STATE} cannot be read: {error}") from error
 
 
-def initial(keyring: Keyring) -> Trust:
+def initial(keyring: Keyring, others: tuple[bytes, ...] = ()) -> Trust:
     """A fresh start. The generation is the time, so that it is above any that proxies may remember."""
     now = time.time()
-    return Trust(keyring, generation=int(now), since=now)
+    return Trust(keyring, others, generation=int(now), since=now)
 
 
 def begin(trust: Trust, following: Keyring, request: str, now: float) -> Trust:
@@ -109,13 +114,26 @@ def begin(trust: Trust, following: Keyring, request: str, now: float) -> Trust:
     step = replace(trust, request=request, generation=trust.generation + 1, since=now)
     if following.root_pem == trust.keyring.root_pem:
         return replace(step, keyring=following, phase=Phase.SIGNING, kind="issuer")
-    return replace(step, following=following, others=(following.root_pem,), phase=Phase.DISTRIBUTING, kind="root")
+    others = (following.root_pem, *trust.others)
+    return replace(step, following=following, others=others, phase=Phase.DISTRIBUTING, kind="root")
 
 
-def advance(trust: Trust, now: float) -> Trust:
-    """The next phase; to be called when every workload has followed the present one."""
+def edited(trust: Trust, plugged: Trust, now: float) -> Trust:
+    """Trust the roots of a bundle that was edited.
+
+    Nobody is waited for: the issuer is the same, and leads to a root of the old bundle as it does to one of the new.
+    """
+    step = replace(trust, generation=trust.generation + 1, since=now, kind="bundle")
+    return replace(step, keyring=plugged.keyring, others=plugged.others)
+
+
+def advance(trust: Trust, now: float, lasting: tuple[bytes, ...] = ()) -> Trust:
+    """The next phase; to be called when every workload has followed the present one.
+
+    `lasting`: what is trusted in the end beside the root that signs.
+    """
     step = replace(trust, generation=trust.generation + 1, since=now)
     if trust.phase is Phase.DISTRIBUTING and trust.following is not None:
-        old = trust.keyring.root_pem
-        return replace(step, keyring=trust.following, following=None, others=(old,), phase=Phase.SIGNING)
-    return replace(step, others=(), following=None, phase=Phase.STABLE)
+        others = (trust.keyring.root_pem, *trust.others)
+        return replace(step, keyring=trust.following, following=None, others=others, phase=Phase.SIGNING)
+    return replace(step, others=lasting, following=None, phase=Phase.STABLE)

@@ -23,7 +23,7 @@ from refmesh.errors import EnvironmentProblem
 from refmesh.kubeclient import Conflict, Kube
 from tests.unit.refmesh_ca.helpers import IDENTITY, FakeKube, csr
 
-OLD, NEW = Keyring.create(), Keyring.create()
+OLD, NEW, OTHER = Keyring.create(), Keyring.create(), Keyring.create()
 
 
 def verifies(roots: bytes, keyring: Keyring) -> bool:
@@ -218,11 +218,58 @@ async def test_a_plugged_in_authority_signs_and_its_root_key_is_not_copied():
     assert authority.trust_bundle_pem() == OLD.root_pem
 
 
+def bundle(*keyrings: Keyring) -> dict[str, bytes]:
+    return {"root-cert.pem": b"".join(one.root_pem for one in keyrings)}
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations((OLD, NEW, OTHER))])
+async def test_all_roots_of_a_plugged_in_bundle_are_trusted_and_the_issuers_signs(order):
+    kube = VersionedKube()
+    plug(kube, NEW.dump() | bundle(*order))
+    authority, rotator = await replica(kube, [])
+    again, _ = await replica(kube, [])
+    await rotator.step()
+    for one in (authority, again):
+        assert one.trust.keyring.root == NEW.root
+        assert all(verifies(one.trust_bundle_pem(), keyring) for keyring in order)
+    assert authority.trust.generation == again.trust.generation
+
+
+async def test_an_edit_of_the_bundle_alone_takes_effect_once():
+    kube = VersionedKube()
+    plug(kube, NEW.dump())
+    authority, rotator = await replica(kube, [])
+    for roots in ((NEW, OTHER), (OTHER, NEW, OLD), (NEW,)):
+        before = authority.trust.generation
+        plug(kube, NEW.dump() | bundle(*roots))
+        for _ in range(3):
+            await rotator.step()
+        assert (authority.trust.phase, authority.trust.generation) == (Phase.STABLE, before + 1)
+        assert set(authority.trust.roots) == {one.root_pem for one in roots}
+        assert authority.trust.keyring.root == NEW.root
+
+
+async def test_a_root_that_the_bundle_names_before_and_after_a_rotation_is_trusted_all_along():
+    kube = VersionedKube()
+    plug(kube, OLD.dump() | bundle(OLD, OTHER))
+    authority, rotator = await replica(kube, [])
+    plug(kube, NEW.dump() | bundle(OTHER, NEW))
+    phases = []
+    for trusted in ((OLD, NEW, OTHER), (OLD, NEW, OTHER), (NEW, OTHER)):
+        await rotator.step()
+        phases.append(authority.trust.phase)
+        assert set(authority.trust.roots) == {one.root_pem for one in trusted}
+    assert phases == [Phase.DISTRIBUTING, Phase.SIGNING, Phase.STABLE]
+    await rotator.step()
+    assert authority.trust.phase is Phase.STABLE
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"ca-key.pem": OLD.dump()["ca-key.pem"]}, "ca-key.pem is not the key of ca-cert.pem"),
         ({"root-cert.pem": OLD.root_pem}, "does not lead to root-cert.pem"),
+        ({"root-cert.pem": OLD.root_pem + OTHER.root_pem}, "does not lead to root-cert.pem"),
         ({"ca-cert.pem": b""}, "cannot be read"),
     ],
 )
