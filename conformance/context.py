@@ -86,6 +86,8 @@ class Context(Orders):
         self.applied: list[Mapping[str, Any]] = []
         self._passing: list[Manifest] = []
         self._clients: dict[str, Client] = {}
+        self._outside = False
+        """Whether the outsider is known to be one."""
         self.unanswered = Unanswered()
         """For bundles: how requests of this ground's checks ended that nobody answered."""
         self._heard: Heard | None = None
@@ -140,19 +142,26 @@ class Context(Orders):
             self._heard.hear(client, batch, records)
 
     def outsider(self) -> Client:
-        """The traffic client outside of the mesh. `EnvironmentProblem` where somebody has taken it into the mesh."""
-        name, proxy = self.ground.outsider, self.adapter.proxy
-        if name not in self._clients and proxy is not None:
-            space = self.space(self.ground.workload(name).place)
-            spec = (self.kube.get("v1", "Pod", name, space) or {}).get("spec", {})
-            if proxy.container in {
-                one["name"] for one in (*spec.get("initContainers", ()), *spec.get("containers", ()))
-            }:
-                raise EnvironmentProblem(
-                    f"the pod {space}/{name} is to be outside of the mesh, and has its proxy",
-                    fix="see what opts in namespaces that do not ask for it, such as a policy for all of them",
-                )
-        return self.client(name)
+        """The traffic client outside of the mesh. `EnvironmentProblem` where somebody has taken it into the mesh.
+
+        What injection checks themselves send comes from `client(ground.outsider)`: they say who injected it.
+        """
+        if not self._outside:
+            self._expect_outside()
+            self._outside = True
+        return self.client(self.ground.outsider)
+
+    def _expect_outside(self) -> None:
+        if (proxy := self.adapter.proxy) is None:
+            return
+        name = self.ground.outsider
+        space = self.space(self.ground.workload(name).place)
+        spec = (self.kube.get("v1", "Pod", name, space) or {}).get("spec", {})
+        if proxy.container in {one["name"] for part in ("initContainers", "containers") for one in spec.get(part, ())}:
+            raise EnvironmentProblem(
+                f"the pod {space}/{name} is to be outside of the mesh, and has its proxy",
+                fix="see what opts in namespaces that do not ask for it, such as a policy for all of them",
+            )
 
     def url(self, service: str, port: int = 8080, path: str = "/", scheme: str = "http") -> str:
         """URL of one of the ground's services by its full name; `NotExpressible` where the mesh lacks its port."""

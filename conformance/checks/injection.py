@@ -112,7 +112,7 @@ def observe(ctx: Context, workload: str) -> Behaviour:
     """Look at one echo pod from the API server and, from outside of the mesh, over the network."""
     pod = ctx.pod(workload)
     where = f"{pod.host}:8080"
-    outsider = ctx.outsider()
+    outsider = ctx.client(ctx.ground.outsider)
     asked = outsider.batch(Batch(url=f"http://{where}/", count=5, timeout=LIMITS.probe, fresh=True))
     shaken = outsider.batch(
         to_proxy(ctx, pod, Batch(url=f"tls://{where}", protocol="tls", count=2, timeout=LIMITS.probe))

@@ -259,6 +259,9 @@ def test_an_outsider_that_somebody_took_into_the_mesh_proves_nothing(
     ctx.adapter = load("istio")
     with nullcontext() if outside else pytest.raises(EnvironmentProblem, match="outside of the mesh, and has its"):
         assert ctx.outsider().batch(Batch("http://a:1/")) == [TAKEN]
+    assert ctx.client("outsider").batch(Batch("http://a:1/")) == [TAKEN]  # by which injection is judged all the same
+    with nullcontext() if outside else pytest.raises(EnvironmentProblem):
+        ctx.outsider()  # whoever asked by it before
 
 
 def test_what_is_asked_outside_of_a_gate_is_not_taken_for_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:
