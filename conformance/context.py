@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from conformance.adapters import Adapter, Manifest, Rendered, Unsupported
+from conformance.adapters.pages import has_container
 from conformance.dressing import Dressing
 from conformance.farewell import Farewell
 from conformance.gates import MARK_ROW, Gate, gate_open
@@ -152,12 +153,9 @@ class Context(Orders):
         return self.client(self.ground.outsider)
 
     def _expect_outside(self) -> None:
-        if (proxy := self.adapter.proxy) is None:
-            return
-        name = self.ground.outsider
+        name, proxy = self.ground.outsider, self.adapter.proxy
         space = self.space(self.ground.workload(name).place)
-        spec = (self.kube.get("v1", "Pod", name, space) or {}).get("spec", {})
-        if proxy.container in {one["name"] for part in ("initContainers", "containers") for one in spec.get(part, ())}:
+        if proxy is not None and has_container(self.kube, space, name, proxy.container):
             raise EnvironmentProblem(
                 f"the pod {space}/{name} is to be outside of the mesh, and has its proxy",
                 fix="see what opts in namespaces that do not ask for it, such as a policy for all of them",

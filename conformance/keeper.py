@@ -113,7 +113,6 @@ class Keeper:
 
     def _create(self, ground: Ground) -> None:
         layers = render_ground(ground, self.adapter, run=self.run, image=self.image)
-        problem = READY
         try:
             for layer in layers:
                 self.kube.create_namespace(
@@ -130,11 +129,10 @@ class Keeper:
                 dressed = map(self.dressing.on, layer.objects)
                 self.kube.apply(*self.everywhere, *dressed, namespace=layer.namespace)
         except MeshproofError as error:
-            problem = error.problem
+            with contextlib.suppress(MeshproofError):  # perhaps there is no namespace, and why is what must be told
+                self._say(ground, error.problem)
             raise
-        finally:
-            with contextlib.nullcontext() if problem == READY else contextlib.suppress(MeshproofError):
-                self._say(ground, problem)  # perhaps there is no namespace, and why is the problem to be told
+        self._say(ground, READY)
 
     def _say(self, ground: Ground, state: str) -> None:
         """Tell the other processes of the run how the creation went."""

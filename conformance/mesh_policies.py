@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from conformance.adapters import Rival
-from conformance.adapters.base import for_all
+from conformance.adapters.base import Rival, for_all
 from fixtures.kube import ApiProblem, Kube
 from fixtures.kube.runner import RUN_LABEL, RUNNER, is_dead, runner_name
 from reports.errors import EnvironmentProblem

@@ -28,7 +28,7 @@ from fixtures.kube import ApiProblem
 
 __all__ = ["admitted", "gated"]
 
-_NO_ANSWER = {401, 404, 409, 429}
+_NO_ANSWER = {404, 409, 429}
 """Of what the API server answers where it creates nothing, what says nothing of the pod; 500 does, where a webhook that
 must be asked does not answer."""
 _LABELS: Mapping[str, str] = {}

@@ -300,7 +300,7 @@ def expired(ctx: Context) -> Arms:
     short = ctx.shared(brief, judged=False)
     left = short.credentials.not_after + PAST_SECONDS - _cluster_time(ctx)
     if left < 4 * LIMITS.request:  # else nobody signs anything short, and the judge says so
-        time.sleep(max(0.0, left))
+        time.sleep(max(0.0, left))  # a certificate says itself when it ends: there is nothing to look for before
     late = _cluster_time(ctx) - short.credentials.not_after
     unsound = "" if late > 0 else f"the shortest certificate to be had expires only in {-late:.0f} s"
     return Arms(

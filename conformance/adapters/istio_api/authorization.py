@@ -76,7 +76,7 @@ def _speaks(policy: Manifest) -> bool:
 
 def _of_anybody(rule: Manifest) -> bool:
     """Whether a rule is not of certain other callers alone. Names with a wildcard may be anybody's."""
-    sources = [one.get("source") or {} for one in (rule or {}).get("from") or ()]
+    sources = [one.get("source") or {} for one in rule.get("from") or ()]
     return not sources or any(
         all(any("*" in name for name in one[key]) for key in ("principals", "namespaces") if one.get(key))
         for one in sources
