@@ -6,23 +6,17 @@ answered would prove nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from conformance.model import Judgement, failed, inconclusive, passed, proven
+from fixtures.kube import ruled_out
 from fixtures.workloads.traffic import Record
 from reports.model import Evidence
 
 __all__ = ["Admitted", "Captured", "Excluded", "Tries", "judge_captured", "judge_excluded", "unless_refused"]
 
-
-_RULES = re.compile(
-    r"forbidden: (violates PodSecurity|exceeded quota|failed quota|\[?(maximum|minimum) |unable to validate against)"
-    r'|admission webhook "[^"]*(gatekeeper\.sh|kyverno\.svc)'
-)
-"""How Kubernetes' admission plugins (PodSecurity, ResourceQuota, LimitRanger), OpenShift's, and engines refuse pods."""
 ENDED = ("reset", "eof")
 """How a proxy ends a connection that leads nowhere."""
 
@@ -113,7 +107,7 @@ class Admitted:
     @property
     def ruled_out(self) -> bool:
         """Whether the cluster's own rules refused it, or those of a policy engine: no mesh's word."""
-        return _RULES.search(self.refusal) is not None
+        return ruled_out(self.refusal)
 
     @property
     def unasked(self) -> bool:

@@ -429,14 +429,26 @@ def test_lb_04_begins_with_two_hosts_whatever_lb_05_left() -> None:
     assert (ctx.pods, ctx.named) == (2, 2)
 
 
-@pytest.mark.parametrize(("status", "denied"), [(400, True), (422, True), (500, False), (429, False), (0, False)])
+NO_FILTER = "no such filter"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "denied"),
+    [
+        *((status, NO_FILTER, denied) for status, denied in [(400, True), (422, True), (500, False), (429, False)]),
+        (0, NO_FILTER, False),
+        (422, "ValidatingAdmissionPolicy 'labels' with binding 'labels' denied request: no team", False),
+        (403, 'admission webhook "validation.gatekeeper.sh" denied the request: no team', False),
+    ],
+)
 def test_rt_12_takes_a_server_in_trouble_for_no_refusal(
-    monkeypatch: pytest.MonkeyPatch, status: int, denied: bool
+    monkeypatch: pytest.MonkeyPatch, status: int, message: str, denied: bool
 ) -> None:
-    """A webhook that does not answer is a 500: nobody has looked at the filter."""
+    """A webhook that does not answer is a 500, and policies of the cluster's user are none of the mesh's: nobody has
+    looked at the filter."""
 
     def apply(_: object) -> None:
-        raise ApiProblem("no", status=status, message="no such filter")
+        raise ApiProblem("no", status=status, message=message)
 
     def stood(*_: object) -> None:
         put(cast("Kube", SimpleNamespace(apply=apply)), {"apiVersion": "x/v1", "kind": "Route"})
@@ -444,4 +456,4 @@ def test_rt_12_takes_a_server_in_trouble_for_no_refusal(
     monkeypatch.setattr(routing_status, "STANDING", SimpleNamespace(stood=stood))
     ends = contextlib.nullcontext() if denied else pytest.raises(ApiProblem)
     with ends:
-        assert routing_status.unknown_filter(cast("Context", None)).refused == "no such filter"
+        assert routing_status.unknown_filter(cast("Context", None)).refused == NO_FILTER

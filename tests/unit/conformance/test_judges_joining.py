@@ -118,6 +118,7 @@ def test_the_nodes_network_stays_free(history, verdict):
         ('pods "a" is forbidden: unable to validate against any security context constraint: []', True),
         ('admission webhook "validation.gatekeeper.sh" denied the request: [probes] missing', True),
         ('admission webhook "validate.kyverno.svc-fail" denied the request: policy', True),
+        ("forbidden: ValidatingAdmissionPolicy 'a' with binding 'b' denied request: no", True),
         ('admission webhook "validation.istio.io" denied the request: port 70000', False),
         ('Pod "a" is invalid: spec.volumes[3].name: Duplicate value: "x"', False),
         (UNASKED.refusal, False),

@@ -51,7 +51,21 @@ RBAC = (
         (403, RBAC, False, True),
         (401, "Unauthorized", False, True),
         (403, 'admission webhook "x" denied the request: forbidden: spec.weight', True, False),
-        (403, 'pods "a" is forbidden: exceeded quota: q, requested: pods=1', True, False),
+        (403, 'routes.x.io "a" is forbidden: exceeded quota: q, requested: count/routes.x.io=1', False, False),
+        (
+            403,
+            'routes.x.io "a" is forbidden: unable to create new content in namespace b because it is being terminated',
+            False,
+            False,
+        ),
+        (
+            422,
+            "routes.x.io \"a\" is forbidden: ValidatingAdmissionPolicy 'team' with binding 'all' denied request: no",
+            False,
+            False,
+        ),
+        (403, 'admission webhook "validation.gatekeeper.sh" denied the request: [team] missing', False, False),
+        (400, 'admission webhook "validate.kyverno.svc-fail" denied the request: team', False, False),
         (422, 'Route "a" is invalid: spec.x: User "b" cannot be named', True, False),
         (400, "spec.x: unknown field", True, False),
         (409, "conflict with manager x", False, False),
@@ -65,6 +79,10 @@ def test_what_the_user_may_not_do_is_not_what_the_server_will_not_have(code, mes
 
 def test_forbidden_says_what_to_do():
     assert "kubeconfig" in refusal("GET", "/x", 403, b"{}").fix
+    assert (
+        refusal("GET", "/x", 403, b"is forbidden: exceeded quota: q").fix
+        == "let these rules spare what the run creates"
+    )
 
 
 def status(**fields):
