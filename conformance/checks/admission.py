@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from conformance.catalogue import check
+from conformance.checks.bystanders import containers, own_account, strangers_in
 from conformance.checks.capture_judges import Admitted
 from conformance.checks.injection import changes_pods, differences, tokenless
 from conformance.checks.injection_judges import (
@@ -32,8 +33,9 @@ _NO_ANSWER = {404, 409, 429}
 """Of what the API server answers where it creates nothing, what says nothing of the pod; 500 does, where a webhook that
 must be asked does not answer."""
 _LABELS: Mapping[str, str] = {}
+ACCOUNT = "securityContext"
 AUTHORS = (
-    *("securityContext", "resources", "image", "command", "args", "env", "envFrom", "ports", "lifecycle"),
+    *(ACCOUNT, "resources", "image", "command", "args", "env", "envFrom", "ports", "lifecycle"),
     *("volumeMounts", "workingDir"),
 )
 """Fields of a container that belong to its author; probes are not among them, a mesh must lead those elsewhere."""
@@ -51,11 +53,6 @@ def gated(
     return body
 
 
-def names(pod: Mapping[str, Any]) -> list[str]:
-    """Its containers' names, init containers first."""
-    return [one["name"] for one in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])]
-
-
 def admitted(ctx: Context, what: str, body: Mapping[str, Any], place: str) -> tuple[Admitted, dict[str, Any]]:
     """Create a pod, and what came of it. A refusal of the API server is an outcome like any other."""
     space = ctx.space(place)
@@ -71,8 +68,9 @@ def admitted(ctx: Context, what: str, body: Mapping[str, Any], place: str) -> tu
             raise
         return Admitted(what, str(problem.problem)), {}
     found = ctx.kube.get("v1", "Pod", body["metadata"]["name"], space) or {"spec": {"containers": []}}
-    written = set(names(body))
-    return Admitted(what, "", tuple(names(found)), tuple(one for one in names(found) if one not in written)), found
+    written, others = set(containers(body)), strangers_in(ctx)
+    has = tuple(one for one in containers(found) if one not in others)
+    return Admitted(what, "", has, tuple(one for one in has if one not in written)), found
 
 
 @check(
@@ -160,16 +158,30 @@ def kept(ctx: Context) -> Kept:
     found, pod = admitted(ctx, "the pod", body, "lax")
     if outside.added or not plain or not pod:
         return Kept(None, None)
-    manifest, injected = authored(plain, body), authored(pod, body)
+    manifest, injected = authored(plain, body, pod), authored(pod, body, plain)
     return Kept(manifest, injected, tuple(differences(manifest, injected)), found.added)
 
 
-def authored(pod: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
-    """What the author of a pod said of privileges, resources and programs."""
-    spec = tokenless(pod["spec"])
-    containers = (*spec.get("initContainers", ()), *spec["containers"])
-    own = {one["name"]: {key: one[key] for key in AUTHORS if key in one} for one in containers}
+def authored(pod: Mapping[str, Any], body: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What the author of a pod said of privileges, resources and programs.
+
+    Not what the cluster gives this pod and its `other` one alike, in each namespace by other values.
+    """
+    said, elsewhere, written = (_by_container(one) for one in (pod, other, body))
+
+    def own(name: str) -> dict[str, Any] | None:
+        if name not in said:
+            return None
+        account = own_account(*(one.get(name, {}).get(ACCOUNT) for one in (said, elsewhere, written)))
+        kept = {key: value for key, value in said[name].items() if key in AUTHORS and key != ACCOUNT}
+        return kept | ({} if not account else {ACCOUNT: account})
+
     return {
-        "securityContext": pod["spec"].get("securityContext"),
-        "containers": {name: own.get(name) for name in names(body)},
+        ACCOUNT: own_account(*(one["spec"].get(ACCOUNT) for one in (pod, other, body))),
+        "containers": {name: own(name) for name in containers(body)},
     }
+
+
+def _by_container(pod: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    spec = tokenless(pod["spec"])
+    return {one["name"]: one for one in (*spec.get("initContainers", ()), *spec["containers"])}

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.catalogue import check
-from conformance.checks.injection import OURS, changes_pods
+from conformance.checks.bystanders import OURS, strangers_in
+from conformance.checks.injection import changes_pods
 from conformance.checks.lifecycle import GROUND, outside, refused
 from conformance.checks.lifecycle_judges import Crash, judge_crash
 from conformance.context import LIMITS, Context
@@ -38,10 +39,11 @@ def crash(ctx: Context) -> Crash:
     """Kill every process of the proxy's container under a running application."""
     changes_pods(ctx)
     (pod,) = ctx.pods("fragile")
+    others = OURS | strangers_in(ctx)
     running = [
         one["name"]
         for one in (*pod.object["spec"].get("initContainers", ()), *pod.object["spec"]["containers"])
-        if one["name"] not in OURS and one.get("restartPolicy", "Always") == "Always"
+        if one["name"] not in others and one.get("restartPolicy", "Always") == "Always"
     ]
     started = {
         one["name"] for one in _statuses(pod.object) if "running" in one.get("state", {}) and one["name"] in running

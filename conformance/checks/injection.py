@@ -16,6 +16,7 @@ import yaml
 
 from conformance.adapters import Rendered
 from conformance.catalogue import check, place
+from conformance.checks.bystanders import OURS, containers, mutators, strangers
 from conformance.checks.handshakes import to_proxy
 from conformance.context import LIMITS, Context, NotExpressible, Pod
 from conformance.ground import Ground, Place, Svc, Workload, pod_by_pod
@@ -44,9 +45,6 @@ GROUND = place(
     )
 )
 
-OURS = {"echo", "client", "sniffer"}
-"""Containers of our own workloads; whatever else a pod has, somebody added."""
-
 
 @dataclass(frozen=True)
 class Behaviour:
@@ -54,7 +52,7 @@ class Behaviour:
 
     pod: str
     added: tuple[str, ...]
-    """Containers that its template does not have."""
+    """Containers that its template does not have, and that not every pod of the cluster is given."""
     caller: str
     """Address of the client that asked."""
     peers: tuple[str, ...]
@@ -120,17 +118,15 @@ def observe(ctx: Context, workload: str) -> Behaviour:
     outside = ctx.pod(ctx.ground.outsider)
     return Behaviour(
         pod=f"{pod.namespace}/{pod.name}",
-        added=_added(pod),
+        added=_added(pod, strangers(ctx.adapter.proxy, outside.object)),
         caller=outside.ip,
         peers=tuple(str(one.reply["peer"]).rpartition(":")[0] for one in asked if one.reply is not None),
         tls_answered=any(one.tls is not None and one.tls.get("server_certificate") for one in shaken),
     )
 
 
-def _added(pod: Pod) -> tuple[str, ...]:
-    spec = pod.object["spec"]
-    names = [one["name"] for one in [*spec.get("initContainers", []), *spec["containers"]]]
-    return tuple(name for name in names if name not in OURS)
+def _added(pod: Pod, others: frozenset[str]) -> tuple[str, ...]:
+    return tuple(name for name in containers(pod.object) if name not in OURS | others)
 
 
 def judge_injected(seen: Behaviour | None) -> Judgement:
@@ -216,6 +212,10 @@ class Untouched:
     template: Mapping[str, Any] | None
     without: Mapping[str, Any] | None
     within: Mapping[str, Any] | None
+    proxied: bool = False
+    """Whether the one without an opt-in was given the mesh's proxy."""
+    others: tuple[str, ...] = ()
+    """Who else may have changed the pods."""
 
 
 PLACED_BY_SERVER = ("nodeName", "priority", "preemptionPolicy", "serviceAccount")
@@ -261,10 +261,12 @@ def differences(one: Any, two: Any, path: str = "") -> list[str]:
 
 
 _SERVERS_OWN = re.compile(
-    r"^\.spec\.(priorityClassName|imagePullSecrets|containers\[\d+\]\.(imagePullPolicy|resources))\b"
+    r"^\.spec\.(priorityClassName|imagePullSecrets|nodeSelector|tolerations|securityContext"
+    r"|containers\[\d+\]\.(imagePullPolicy|resources|securityContext))\b|^\.annotations\.openshift\.io/"
 )
 """What the API server's own admission may change of a pod, and not of a template: by a PriorityClass for all, the pull
-secrets of the service account, the plugin AlwaysPullImages, or a LimitRange."""
+secrets of the service account, a LimitRange, AlwaysPullImages, PodNodeSelector, PodTolerationRestriction, or
+OpenShift's security context constraints."""
 
 
 def judge_untouched(history: Untouched) -> Judgement:
@@ -277,8 +279,13 @@ def judge_untouched(history: Untouched) -> Judgement:
     evidence = Evidence(
         "differences from the template", {"without an opt-in": list(changed), "within an opt-in": list(injected)}
     )
-    if by_mesh := [one for one in changed if not _SERVERS_OWN.search(one)]:
+    by_mesh = [one for one in changed if not _SERVERS_OWN.search(one)]
+    if by_mesh and (history.proxied or not history.others):
         return failed(f"without an opt-in the pod was changed: {', '.join(by_mesh[:5])}", evidence)
+    if by_mesh:
+        whose = ", ".join(history.others[:3])
+        return inconclusive(f"without an opt-in the pod was changed, by the mesh or by {whose}: "
+                            f"{', '.join(by_mesh[:5])}", evidence)  # fmt: skip
     if changed:
         what = f"without an opt-in the pod was changed where the cluster may have defaults of its own: {changed[0]}"
         return inconclusive(what, evidence)
@@ -314,10 +321,13 @@ def no_opt_in(ctx: Context) -> Untouched:
     ctx.kube.apply(body, namespace=outside)
     ctx.kube.apply(_opting_in(body, opted_in) if scope is Scope.POD else body, namespace=inside)
     found = ctx.kube.get("v1", "PodTemplate", name, outside)
+    without, proxy = ctx.kube.get("v1", "Pod", name, outside), ctx.adapter.proxy
     return Untouched(
         template=found["template"] if found else None,
-        without=ctx.kube.get("v1", "Pod", name, outside),
+        without=without,
         within=ctx.kube.get("v1", "Pod", name, inside),
+        proxied=proxy is not None and proxy.container in containers(without or {}),
+        others=mutators(ctx),
     )
 
 

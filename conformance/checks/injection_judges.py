@@ -104,6 +104,8 @@ class JobEnd:
     phases: tuple[str, ...]
     waited: float
     """Seconds from the end of the last application's container until the Job was complete, or until it was given up."""
+    beside: tuple[str, ...] = ()
+    """Ordinary containers that somebody else gave its pods: one that goes on keeps the Job from its end."""
 
     @property
     def evidence(self) -> Evidence:
@@ -127,6 +129,9 @@ def judge_job(history: JobEnd) -> Judgement:
         return inconclusive(f"{history.ended} of {history.pods} applications ended", history.evidence)
     if not history.added:
         return failed("no container was added to its pods: the Job is not in the mesh", history.evidence)
+    if not history.complete and history.beside:
+        return inconclusive(f"the Job is not complete: its pods have {', '.join(history.beside)} too, as has every pod",
+                            history.evidence)  # fmt: skip
     if not history.complete:
         return failed(f"{history.waited:.0f} s after its applications ended the Job is not complete",
                       history.evidence)  # fmt: skip

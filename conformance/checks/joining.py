@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from conformance.catalogue import check, place
+from conformance.checks.bystanders import containers, strangers_in
 from conformance.checks.capture_judges import Tries
 from conformance.checks.injection import changes_pods
 from conformance.checks.injection_judges import (
@@ -133,14 +134,9 @@ def _ended(pod: Mapping[str, Any], name: str) -> bool:
     return any(one.get("state", {}).get("terminated", {}).get("exitCode") == 0 for one in _statuses(pod, name))
 
 
-def _added(pods: list[dict[str, Any]]) -> tuple[str, ...]:
-    names = {
-        one["name"]
-        for pod in pods
-        for one in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])
-        if one["name"] not in {"knock", "prepare"}
-    }
-    return tuple(sorted(names))
+def _added(pods: list[dict[str, Any]], others: frozenset[str]) -> tuple[str, ...]:
+    names = {name for pod in pods for name in containers(pod)}
+    return tuple(sorted(names - {"knock", "prepare"} - others))
 
 
 def _start(ctx: Context, job: str, container: str, wanted: int) -> Start:
@@ -156,7 +152,7 @@ def _start(ctx: Context, job: str, container: str, wanted: int) -> Start:
             told = json.loads(ctx.kube.logs(ctx.space("strict"), name, container))
             by = str(json.loads(told["body"]).get("pod", "")) if told["status"] == 200 else ""
             knocks.append(Knock(name, told["status"], told["error"], by))
-    return Start(refused, _added(pods), wanted, tuple(knocks))
+    return Start(refused, _added(pods, strangers_in(ctx)), wanted, tuple(knocks))
 
 
 @check(
@@ -216,4 +212,6 @@ def jobs(ctx: Context) -> JobEnd:
     waited = ctx.now() - at
     pods = _pods_of(ctx, "first")
     phases = tuple(str(pod.get("status", {}).get("phase", "")) for pod in pods)
-    return JobEnd(FIRST, _added(pods), ended(), complete(), phases, waited)
+    others = strangers_in(ctx)
+    beside = {one["name"] for pod in pods for one in pod["spec"]["containers"]} & others
+    return JobEnd(FIRST, _added(pods, others), ended(), complete(), phases, waited, tuple(sorted(beside)))

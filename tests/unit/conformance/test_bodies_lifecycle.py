@@ -126,6 +126,7 @@ def test_lc_04_counts_no_answer_after_its_limit(monkeypatch: pytest.MonkeyPatch)
     pod = Pod("fragile", "strict", "10.0.0.9", {"spec": spec, "status": {"containerStatuses": [status]}})
     later = {"status": {"containerStatuses": [{**status, "restartCount": 1}]}}
     ctx = _Mesh()
+    cast("Any", ctx).adapter = load("refmesh")
     ctx.kube = cast("Any", SimpleNamespace(exec=lambda *_, **__: None, get=lambda *_: later))
     monkeypatch.setattr(crash, "changes_pods", lambda _: None)
     monkeypatch.setattr(ctx, "pods", lambda _: [pod])

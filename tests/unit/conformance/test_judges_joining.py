@@ -167,11 +167,11 @@ def test_the_authors_part_leaves_out_the_mesh_and_probes_and_nothing_else():
     injected = copy.deepcopy(body)
     injected["spec"]["initContainers"] = [{"name": "proxy", "image": "mesh"}]
     injected["spec"]["containers"][0].pop("readinessProbe")
-    assert authored(body, body) == authored(injected, body)
+    assert authored(body, body, body) == authored(injected, body, body)
     injected["spec"]["containers"][0]["volumeMounts"] = [{"name": "kube-api-access-x7k2p"}]
-    assert authored(body, body) == authored(injected, body)
+    assert authored(body, body, body) == authored(injected, body, body)
     injected["spec"]["containers"][0]["resources"]["limits"]["cpu"] = "2"
-    assert differences(authored(body, body), authored(injected, body)) == [
+    assert differences(authored(body, body, body), authored(injected, body, body)) == [
         ".containers.shop.resources.limits.cpu changed"
     ]
 
