@@ -19,6 +19,8 @@ _SECRETS = (
     re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"),
     re.compile(r"(?i)(?<=bearer )[A-Za-z0-9._~+/=-]{16,}"),
     re.compile(r"(?i)(?<=basic )[A-Za-z0-9+/]{8,}={0,2}"),
+    re.compile(r"\b(?:hv[brs]\.|xox[a-z]-|AIza|glpat-)[\w-]{10,}"),
+    re.compile(r"(?i)(?<=accountkey=)[A-Za-z0-9+/]{20,}={0,2}"),
     re.compile(r"\b(?:A[KS]IA[A-Z0-9]{16}|gh[opsur]_[A-Za-z0-9]{36}|github_pat_\w{22})\w{0,200}"),
 )
 _ENCODED = re.compile(r"\b(?:LS0tLS1|MII|MHcC)[A-Za-z0-9+/]{40,}={0,2}")
@@ -38,10 +40,17 @@ _KEY = re.compile(
 )
 """A key that says it of its own value: at its end, for much that has the word earlier only refers to a secret
 (secretName), or anywhere in the way of an environment."""
-_SAID = re.compile(
-    r"(?<![\w.-])([\w.-]{1,64})(\\?[\"']?[ \t]?[:=][ \t]?\\?[\"']?)((?:(?i:bearer|basic)[ \t])?[^\s\"'&,;\\]{3,})"
+_NAMED = re.compile(r"(?<![\w.-])([\w.-]{1,64})\\?[\"']?[ \t]{0,8}[:=][ \t]{0,8}")
+"""In a log: a name before its value, as in password=hunter2, x-api-key: abc, "token":"abc", ?access_token=abc&a=2."""
+_VALUE = re.compile(
+    r"""["](?P<double>(?:\\.|[^"\\\n])+)|'(?P<single>(?:\\.|[^'\\\n])+)"""
+    r"""|\\["'](?P<within>(?:[^\\\n]|\\\\(?:\\.)?)+)"""
+    r"""|(?P<word>(?:(?i:bearer|basic)[ \t])?[^\s"'&,;\\]{3,})"""
 )
-"""In a log: a name and its value, as in password=hunter2, x-api-key: abc, "token":"abc", ?access_token=abc&page=2."""
+"""Such a value: what stands in quotes, also in those of a JSON text within another, up to them or to the end of the
+line; or one word, with the scheme before it."""
+_LINE = re.compile(r"(?i)(?:authorization|cookie)$")
+"""A name whose value, without quotes, goes on to the end of the line: of several words, or several parts."""
 _NAME = re.compile(rf"(?i:{_WORD}|(?:{_BRIEF}|(?<![a-z])pwd)(?![a-z]))|{_SHOUTED}")
 """What `name` or `key` says of the value beside it: anywhere, as in request.headers[x-api-key]."""
 _HOLDS = re.compile(
@@ -72,11 +81,29 @@ def redact_log(text: str) -> str:
 
     Not for what a verdict is reached from: there, a word after a name may be all that a judge goes by.
     """
+    text = redact(text)
+    parts, kept_to = [], 0
+    found = _NAMED.search(text)
+    while found is not None:
+        at = found.end()  # what stands after a name of no secret may begin with a name itself: msg="password=hunter2"
+        if _KEY.search(found[1]) and (hidden := _value(found[1], text, at)) is not None:
+            begin, at = hidden
+            parts += [text[kept_to:begin], REMOVED]
+            kept_to = at
+        found = _NAMED.search(text, at)
+    return "".join((*parts, text[kept_to:]))
 
-    def hide(found: re.Match[str]) -> str:
-        return f"{found[1]}{found[2]}{REMOVED}" if _KEY.search(found[1]) else found[0]
 
-    return _SAID.sub(hide, redact(text))
+def _value(name: str, text: str, at: int) -> tuple[int, int] | None:
+    """From where to where there is something to hide, without quotes, after the name of a secret; None for nothing."""
+    found = _VALUE.match(text, at)
+    if found is None or found.lastgroup is None:
+        return None
+    begin, end = found.span(found.lastgroup)
+    if found.lastgroup == "word" and _LINE.search(name):
+        line = text.find("\n", end)
+        end = len(text) if line < 0 else line
+    return begin, end
 
 
 def _is_key(encoded: str) -> bool:

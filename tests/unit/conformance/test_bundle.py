@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import threading
+import time
 from collections import defaultdict
 from dataclasses import replace
 from http.client import IncompleteRead
@@ -133,9 +134,45 @@ def test_a_log_loses_what_stands_after_a_name_of_a_secret(name, form):
     assert redact_log(log) == log.replace("Bearer hunter2", "hunter2").replace("hunter2", REMOVED)
 
 
+@pytest.mark.parametrize(
+    ("log", "kept"),
+    [
+        ('level=info msg="password=hunter2 rejected"', 'level=info msg="password=# rejected"'),
+        ('{"msg":"token=hunter2 refused"}', '{"msg":"token=# refused"}'),
+        ("env: DB_PASSWORD=hunter2", "env: DB_PASSWORD=#"),
+        ("error: password: hunter2", "error: password: #"),
+        ("warn: api_key=hunter2, gone", "warn: api_key=#, gone"),
+        ("run --from-literal=password=hunter2 now", "run --from-literal=password=# now"),
+        ('{"password":"hunter2 with \\" blanks","user":"x"}', '{"password":"#","user":"x"}'),
+        ('password="hunter2 with blanks" user=x', 'password="#" user=x'),
+        ("password='h2' user=x", "password='#' user=x"),
+        (r'{"said":"{\"token\":\"hunter2 with \\\" blanks\",\"a\":1}"}', r'{"said":"{\"token\":\"#\",\"a\":1}"}'),
+        ('password="hunter2 cut off\nuser=x', 'password="#\nuser=x'),
+        ("password:    hunter2\nuser: x", "password:    #\nuser: x"),
+        ("authorization: ApiKey hunter2 x\nuser: y", "authorization: #\nuser: y"),
+        ('authorization: Digest username="x", response="hunter2"\nuser: y', "authorization: #\nuser: y"),
+        ('{"authorization":"ApiKey hunter2","user":"y"}', '{"authorization":"#","user":"y"}'),
+        ("cookie: theme=dark; sid=hunter2", "cookie: #"),
+        ("AccountName=x;AccountKey=aHVudGVyMg/aHVudGVyMg/==;End=y", "AccountName=x;AccountKey=#;End=y"),
+        ('password="" user=x', 'password="" user=x'),
+    ],
+)
+def test_a_log_loses_a_secret_wherever_its_name_stands(log, kept):
+    assert redact_log(log) == kept.replace("#", REMOVED)
+
+
+@pytest.mark.parametrize("piece", ["a=", 'password="', "password=\\", "a.", "token:", " \t", r"\"password\":\""])
+def test_a_long_line_takes_no_longer_for_what_is_in_it(piece):
+    began = time.process_time()
+    redact_log(piece * (1_000_000 // len(piece)))
+    assert time.process_time() - began < 5  # where each piece looked at the rest of the line, it would be hours
+
+
 def test_keys_of_clouds_and_forges_are_known_by_their_form():
     keys = ("AKIA" + "A1" * 8, "ghp_" + "a1" * 18, "github_pat_" + "a1" * 20)
     assert redact(f"used {' and '.join(keys)}.") == f"used {REMOVED} and {REMOVED} and {REMOVED}."
+    others = ("hvs." + "a1" * 12, "xoxb-" + "a1-" * 8 + "z", "AIza" + "a1" * 17 + "b", "glpat-" + "a1" * 10)
+    assert redact(f"used {' and '.join(others)}.") == f"used {' and '.join([REMOVED] * 4)}."
     kept = "secretName=shop level=info status: 200 path:/token mode=permissive tokens_total 12"
     assert redact_log(kept) == kept
 
