@@ -1,16 +1,20 @@
-"""Policies that a check makes for the whole mesh: beside none of the user's, marked, withdrawn after a dead run."""
+"""Policies that are not a check's own: what others have for the whole mesh, or make in every new namespace.
+
+Those that a check makes for the whole mesh: beside none of the user's, marked, withdrawn after a dead run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from conformance.adapters.base import Rival, for_all
-from fixtures.kube import ApiProblem, Kube
+from conformance.adapters.base import Adapter, Rendered, Rival, for_all
+from conformance.intents import Access, Effect, Mode, MtlsMode, WayOut
+from fixtures.kube import FIELD_MANAGER, ApiProblem, Kube
 from fixtures.kube.runner import RUN_LABEL, RUNNER, is_dead, runner_name
 from reports.errors import EnvironmentProblem
 
-__all__ = ["expect_no_rivals", "in_the_way", "marked", "withdraw_dead"]
+__all__ = ["expect_no_rivals", "expect_own_policies", "in_the_way", "marked", "withdraw_dead"]
 
 Manifest = Mapping[str, Any]
 
@@ -57,6 +61,41 @@ def expect_no_rivals(kube: Kube, rivals: Iterable[Rival]) -> None:
             names = ", ".join(f"{rival.namespace}/{name}" for name in found)
             what = f"{rival.kind} {names} holds for the whole mesh beside those of this check, and undoes them"
             raise EnvironmentProblem(f"{what}: judge this on a mesh without it")
+
+
+def expect_own_policies(kube: Kube, adapter: Adapter, spaces: Iterable[str]) -> None:
+    """`EnvironmentProblem` where others have put policies into namespaces of the run, as engines do into new ones.
+
+    Looked for are the kinds in which the mesh says who may call and be called, and how. Who may not look goes on.
+    """
+    for space in spaces:
+        for version, kind in _kinds(adapter, space):
+            try:
+                there = kube.list(version, kind, space)
+            except ApiProblem:
+                continue
+            if found := sorted(item["metadata"]["name"] for item in there if _of_others(item, adapter.name)):
+                raise EnvironmentProblem(
+                    f"{kind} {', '.join(found)} is in {space}, a namespace of this run, which has not made it",
+                    fix="have what makes it spare the run's namespaces, as by a label (namespaces.labels in --config)",
+                )
+
+
+def _kinds(adapter: Adapter, space: str) -> list[tuple[str, str]]:
+    intents = (
+        Access("any", space, "any", Effect.ALLOW, ()),
+        MtlsMode(space, Mode.STRICT),
+        MtlsMode(space, Mode.STRICT, "any"),
+        WayOut(space, "any", registered_only=True),
+    )
+    rendered = [one for one in map(adapter.render, intents) if isinstance(one, Rendered)]
+    return sorted({(item["apiVersion"], item["kind"]) for one in rendered for item in one.objects})
+
+
+def _of_others(item: Manifest, mesh: str) -> bool:
+    """Whether an object was written by others alone, as far as the API server has kept who did, and not by the mesh."""
+    managers = {str(one.get("manager", "")) for one in item["metadata"].get("managedFields") or ()}
+    return bool(managers) and FIELD_MANAGER not in managers and not any(mesh in one for one in managers)
 
 
 def withdraw_dead(kube: Kube, policies: Iterable[Manifest]) -> list[str]:

@@ -15,8 +15,9 @@ from conformance.catalogue import checks, ground_of
 from conformance.context import Context
 from conformance.dressing import Dressing
 from conformance.farewell import Farewell
-from conformance.ground import nobody_joins
+from conformance.ground import nobody_joins, space_name
 from conformance.keeper import Keeper
+from conformance.mesh_policies import expect_own_policies
 from conformance.model import Check, Judgement, inconclusive
 from conformance.outage import Turns
 from conformance.outcomes import as_result, passed_over, without_verdict
@@ -112,6 +113,8 @@ class Runner:
             try:
                 self.keeper.ensure(ground_of(name))
                 options = self.options
+                meshed = (one.name for one in ground_of(name).places if one.meshed)
+                expect_own_policies(self.kube, self.adapter, (space_name(options.run, name, one) for one in meshed))
                 found = Context(
                     self.kube,
                     self.adapter,

@@ -16,7 +16,7 @@ from conformance.checks.levels import levels
 from conformance.context import Context
 from conformance.ground import Ground, Place
 from conformance.intents import Access, AccessRule, Effect, Intent, MeshMtlsMode, Mode
-from conformance.mesh_policies import in_the_way, marked, withdraw_dead
+from conformance.mesh_policies import expect_own_policies, in_the_way, marked, withdraw_dead
 from conformance.runner import Options
 from fixtures.kube import ApiProblem
 from fixtures.kube.runner import RUN_LABEL, RUNNER, runner_name
@@ -212,6 +212,35 @@ def test_policies_of_the_users_for_the_whole_of_istio_leave_authorization_open(
         with ends:
             applied(cluster, Access("some", "ns", "web", effect, (CLIENTS,)), "istio")
         assert set(cluster.items) == {"theirs"} | (set() if rival else {"some"})
+
+
+def generated(kind: str, name: str, *managers: str, space: str = "mp-r-wt-in") -> dict[str, Any]:
+    fields = [{"manager": one} for one in managers]
+    return {"kind": kind, "metadata": {"name": name, "namespace": space, "managedFields": fields}}
+
+
+@pytest.mark.parametrize("kind", ["AuthorizationPolicy", "PeerAuthentication", "Sidecar"])
+def test_a_policy_that_others_make_in_every_namespace_is_no_failure_of_the_mesh(kind: str) -> None:
+    cluster = cast("Any", Objects(generated(kind, "deny-all", "kyverno"), generated(kind, "ours", "meshproof")))
+    with pytest.raises(EnvironmentProblem, match=f"{kind} deny-all is in mp-r-wt-in") as caught:
+        expect_own_policies(cluster, load("istio"), ["mp-r-other-in", "mp-r-wt-in"])
+    assert "namespaces.labels" in caught.value.fix
+
+
+@pytest.mark.parametrize("mesh", ["istio", "refmesh", "linkerd", "kuma", "cilium", "none"])
+def test_what_the_run_or_its_mesh_made_or_nobody_may_look_at_is_in_nobodys_way(mesh: str) -> None:
+    def no_rights(*_: object) -> None:
+        raise ApiProblem("no", status=403)
+
+    expect_own_policies(cast("Any", SimpleNamespace(list=no_rights)), load(mesh), ["s"])
+    made = [
+        generated("AuthorizationPolicy", "a", "meshproof", "kyverno"),
+        generated("Sidecar", "b", f"{mesh}-cp"),
+        generated("MeshTrafficPermission", "c"),
+        generated("CiliumNetworkPolicy", "d", "kyverno", space="shop"),
+        generated("ConfigMap", "e", "kyverno"),
+    ]
+    expect_own_policies(cast("Any", Objects(*made)), load(mesh), ["mp-r-wt-in"])
 
 
 CERTAIN = authorization("shut", rules=[of(namespaces=["shop"])])

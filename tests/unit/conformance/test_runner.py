@@ -490,3 +490,18 @@ def test_the_real_catalogue_is_wired(tmp_path):
     made = runner(tmp_path)
     assert set(made._by_id) == {one.id for one in checks()}
     assert ground_of("wt").name == "wt"
+
+
+def test_a_ground_into_which_others_put_policies_tells_nothing(tmp_path) -> None:
+    fields = [{"manager": "kyverno"}]
+    asked: list[str] = []
+
+    def list_(_: str, kind: str, space: str) -> list[dict[str, Any]]:
+        asked.append(space)
+        return [{"metadata": {"name": "deny-all", "managedFields": fields}}] if kind == "AuthorizationPolicy" else []
+
+    made = runner(tmp_path)
+    made.adapter, made.kube = load("istio"), cast("Any", SimpleNamespace(get=lambda *_: None, list=list_))
+    found = made.result(made_up())
+    assert (found.verdict, "AuthorizationPolicy deny-all" in found.reason) == (Verdict.INCONCLUSIVE, True)
+    assert set(asked) == {"mp-r-wt-in"}
