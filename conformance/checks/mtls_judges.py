@@ -48,6 +48,8 @@ class Attempt:
     tls_records: int
     plaintext_hits: int
     """How often the marker was seen in clear."""
+    dropped: int = 0
+    """Frames that the capture lost: what they carried, nobody has seen."""
 
     @property
     def refused(self) -> bool:
@@ -80,6 +82,7 @@ class Attempt:
             "packets": self.packets,
             "TLS records": self.tls_records,
             "marker in clear": self.plaintext_hits,
+            "frames lost": self.dropped,
         }
 
 
@@ -143,6 +146,7 @@ def summarise(seen: Mapping[str, Any], *, port: int, meshed: bool, token: str) -
         packets=int(seen.get("packets", 0)),
         tls_records=int(seen.get("tls_records", 0)),
         plaintext_hits=int(seen.get("plaintext_hits", 0)),
+        dropped=int(seen.get("dropped", 0)),
     )
 
 
@@ -179,6 +183,10 @@ def _meshed_in_clear_or_lost(history: Refusal, ports: Sequence[int] | None = Non
         if not one.accepted or one.carried < one.sent:
             lost = f"{one.sent - one.carried} of {one.sent} meshed requests did not reach the server"
             return failed(f"port {one.port}: {lost}", *history.evidence)
+    for one in meshed:
+        if one.dropped:
+            lossy = f"the capture lost {one.dropped} frames, so that it saw none in clear proves nothing"
+            return inconclusive(f"port {one.port}: {lossy}", *history.evidence)
     if bare := [one.port for one in meshed if not one.tls_records]:
         return failed(f"port {bare[0]}: no TLS record crossed the wire", *history.evidence)
     return None

@@ -114,11 +114,23 @@ def test_permissive(attempts, verdict):
     assert judge_permissive(Refusal(attempts, (ASKED,))).verdict is verdict
 
 
+def test_a_capture_that_lost_frames_shows_what_it_saw_and_nothing_else():
+    lossy, bare = replace(meshed(8080), dropped=3), replace(meshed(8080, tls=0), dropped=3)
+    for judge, other in ((judge_strict, strange(8080, answered=0)), (judge_permissive, strange(8080, answered=20))):
+        for one in (lossy, bare):
+            found = judge(replace(STRICT, attempts=(other, one)))
+            assert (found.verdict, "lost 3 frames" in found.reason) == (Verdict.INCONCLUSIVE, True)
+        assert judge(replace(STRICT, attempts=(other, replace(lossy, plaintext_hits=1)))).verdict is Verdict.FAIL
+        assert judge(replace(STRICT, attempts=(replace(other, dropped=3), meshed(8080)))).verdict is Verdict.PASS
+    assert judge_encrypted(Refusal((lossy,), (ASKED,))).verdict is Verdict.INCONCLUSIVE
+
+
 def test_only_the_applications_own_answers_count():
     seen = {
         "packets": 9,
         "tls_records": 2,
         "plaintext_hits": 1,
+        "dropped": 4,
         "records": [
             Record(0, 0.1, status=200, reply={"path": "/mark-1"}),
             Record(0, 0.1, status=200, reply={"path": "/other"}),
@@ -130,4 +142,4 @@ def test_only_the_applications_own_answers_count():
     found = summarise(seen, port=8080, meshed=True, token="mark-1")
     assert (found.sent, found.answered, found.carried) == (5, 2, 1)
     assert found.ends == {"status 200": 1, "status 503": 1, "reset": 1}
-    assert (found.packets, found.tls_records, found.plaintext_hits) == (9, 2, 1)
+    assert (found.packets, found.tls_records, found.plaintext_hits, found.dropped) == (9, 2, 1, 4)
