@@ -92,6 +92,8 @@ class GatewayApiSettings(Settings):
     """Template of what certificates carry: `spiffe://cluster.local/ns/{namespace}/sa/{service_account}`."""
     gateway_class: str = ""
     """GatewayClass of the mesh's ingress; "" if it has none."""
+    controller: str = ""
+    """`controllerName` under which the mesh writes the status of routes, where others write it too; "": nobody else."""
     control_plane: NamespacedName | None = None
     title: str = "a mesh, by the Gateway API alone"
 

@@ -29,6 +29,8 @@ class MeshSettings(Settings):
     """What may be said of every mesh that has identities."""
 
     trust_domain: str = "cluster.local"
+    controller: str = ""
+    """`controllerName` under which the mesh writes the status of routes, where others write it too; "": nobody else."""
 
 
 class Place(NamedTuple):

@@ -16,9 +16,10 @@ from conformance.intents import Backend, RequestMatch, RouteRule, Target
 from conformance.model import Judgement, failed, inconclusive, passed
 from fixtures.workloads.manifests import service
 from fixtures.workloads.traffic import Batch
+from reports.errors import EnvironmentProblem
 from reports.model import JSON, Evidence
 
-__all__ = ["Said", "Statement", "Unknown", "conditions", "judge_status", "judge_unknown"]
+__all__ = ["Said", "Statement", "Unknown", "conditions", "controllers", "judge_status", "judge_unknown"]
 
 GATEWAY = "gateway.networking.k8s.io/"
 LATER = Backend("later", version="v2", service="web-later")
@@ -42,8 +43,8 @@ class Said:
     """Whether it says of which state of the object it speaks."""
 
 
-def conditions(item: Mapping[str, Any]) -> tuple[Said, ...]:
-    """What every controller says of a route."""
+def conditions(item: Mapping[str, Any], controller: str = "") -> tuple[Said, ...]:
+    """What a controller says of a route, "": every one."""
     generation = item["metadata"].get("generation")
     return tuple(
         Said(
@@ -54,8 +55,14 @@ def conditions(item: Mapping[str, Any]) -> tuple[Said, ...]:
             "observedGeneration" in found,
         )
         for parent in item.get("status", {}).get("parents", ())
+        if controller in ("", parent.get("controllerName"))
         for found in parent.get("conditions", ())
     )
+
+
+def controllers(item: Mapping[str, Any]) -> list[str]:
+    """Who says something of a route."""
+    return sorted({str(parent.get("controllerName")) for parent in item.get("status", {}).get("parents", ())})
 
 
 @dataclass(frozen=True)
@@ -132,16 +139,23 @@ def _said(ctx: Context, name: str, enough: Callable[[tuple[Said, ...]], bool]) -
     if not routes:
         raise NotInForce(f"there is no route for {name} that could say anything")
     meta = routes[0]["metadata"]
-    last: tuple[Said, ...] = ()
+    own = str(getattr(getattr(ctx.adapter, "settings", None), "controller", ""))
+    item: Mapping[str, Any] = {"metadata": {}}
 
     def look() -> bool:
-        nonlocal last
-        item = ctx.kube.get(routes[0]["apiVersion"], routes[0]["kind"], meta["name"], meta["namespace"])
-        last = conditions(item or {"metadata": {}})
-        return enough(last)
+        nonlocal item
+        item = ctx.kube.get(routes[0]["apiVersion"], routes[0]["kind"], meta["name"], meta["namespace"]) or item
+        return enough(conditions(item, own))
 
     ctx.watch(look, LIMITS.in_force)
-    return last
+    by = controllers(item)
+    if by and not (own in by if own else len(by) == 1):
+        raise EnvironmentProblem(
+            f"the status of {routes[0]['kind']} {meta['name']} is written by {', '.join(by)}"
+            + (f", and not by {own}" if own else ""),
+            fix="say which of them is the mesh's: --set controller=NAME",
+        )
+    return conditions(item, own)
 
 
 @check(

@@ -16,6 +16,8 @@ class CiliumSettings(Settings):
     """How this Cilium was installed."""
 
     control_plane: NamespacedName = Place("kube-system", "cilium-operator")
+    controller: str = ""
+    """As of other meshes, see `MeshSettings`."""
     ztunnel: bool = False
     """Whether it was installed with `encryption.type=ztunnel`: namespaces are enrolled for mTLS by a label."""
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from conformance.adapters import load
+from conformance.checks import routing_status
 from conformance.checks.routing_status import (
     ACCEPTED,
     RESOLVED,
@@ -18,6 +22,8 @@ from conformance.checks.routing_status import (
     judge_status,
     judge_unknown,
 )
+from conformance.context import Context
+from reports.errors import EnvironmentProblem
 from reports.model import Verdict
 
 YES = Said("Accepted", "True", "Accepted", current=True)
@@ -56,6 +62,38 @@ def test_conditions_are_read_for_every_parent_and_generation():
 def test_the_status_is_compared_with_the_truth(wanted, said, right):
     judged = judge_status([Statement("a route", wanted, said)])
     assert judged.verdict is (Verdict.PASS if right else Verdict.FAIL)
+
+
+def told(*by: str) -> list[dict[str, Any]]:
+    """Each controller says of the route what the first alone has right."""
+    said = {"type": "Accepted", "reason": "Accepted", "observedGeneration": 1}
+    return [{"controllerName": one, "conditions": [{**said, "status": str(one == by[0])}]} for one in by]
+
+
+def said_of(monkeypatch: pytest.MonkeyPatch, parents: list[dict[str, Any]], **settings: str) -> tuple[Said, ...]:
+    route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+             "metadata": {"name": "r", "namespace": "s", "generation": 1}, "status": {"parents": parents}}  # fmt: skip
+    stood = SimpleNamespace(stood=lambda *_: SimpleNamespace(objects=[route]))
+    monkeypatch.setattr(routing_status, "STANDING", stood)
+    ctx = SimpleNamespace(adapter=load("istio", settings), kube=SimpleNamespace(get=lambda *_: route),
+                          watch=lambda probe, _: probe())  # fmt: skip
+    return routing_status._said(cast("Context", ctx), "r", bool)
+
+
+def test_a_controller_that_is_not_the_meshs_says_nothing_for_it(monkeypatch: pytest.MonkeyPatch):
+    assert {load(one, {"controller": "x"}).name for one in ("refmesh", "linkerd", "cilium", "gateway-api")}
+    assert said_of(monkeypatch, told("x.io/mesh")) == (YES,)
+    assert said_of(monkeypatch, told("x.io/mesh", "y.io/other"), controller="x.io/mesh") == (YES,)
+    denied = said_of(monkeypatch, told("y.io/other", "x.io/mesh"), controller="x.io/mesh")
+    assert [one.status for one in denied] == ["False"]
+    assert said_of(monkeypatch, []) == said_of(monkeypatch, [], controller="x.io/mesh") == ()
+
+
+@pytest.mark.parametrize("settings", [{}, {"controller": "z.io/mistyped"}])
+def test_whose_status_it_is_must_be_said_where_several_write_it(monkeypatch: pytest.MonkeyPatch, settings):
+    with pytest.raises(EnvironmentProblem, match=r"is written by x\.io/mesh, y\.io/other") as caught:
+        said_of(monkeypatch, told("x.io/mesh", "y.io/other"), **settings)
+    assert "--set controller=NAME" in caught.value.fix
 
 
 def test_a_status_that_says_of_no_state_is_told_from_one_of_an_older_state():
