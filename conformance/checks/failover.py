@@ -20,8 +20,8 @@ __all__: list[str] = []
 CONSECUTIVE, INTERVAL, EJECTION = 3, 0.5, 4.0
 RATE = 80.0
 MOST_IN_FLIGHT = 8
-BEFORE = 1.0
-"""Seconds of traffic before anything fails."""
+BEFORE = 80
+"""Requests before anything fails, one after the other: a busy machine makes them slower, not fewer."""
 BOUND = 2.0
 """Seconds in which the others must have taken over. Three errors of each host take a sixth of a second, and Envoy tells
 its workers of the health of hosts once a second (`update_merge_window`)."""
@@ -57,19 +57,12 @@ def failover(ctx: Context) -> Failover:
     )
     ctx.gate("placed", marker, CALM)
     near, far = ctx.pods("pool"), ctx.pods("server")
-    steady = Batch(
-        url=ctx.url("placed"),
-        rate=RATE,
-        shed=True,
-        duration=4 * LATEST,
-        concurrency=MOST_IN_FLIGHT,
-        timeout=LIMITS.probe,
-        fields=("pod",),
-    )
+    calm = Batch(url=ctx.url("placed"), count=BEFORE, concurrency=1, timeout=LIMITS.probe, fields=("pod",))
+    steady = replace(calm, count=None, rate=RATE, shed=True, duration=4 * LATEST, concurrency=MOST_IN_FLIGHT)
     own = {pod.name for pod in near}
     seen: list[Record] = []
     with witness(ctx, far[0]) as pulse, ExitStack() as healing:
-        before = ctx.client().batch(replace(steady, duration=BEFORE))
+        before = ctx.client().batch(calm)
         for pod in near:
             healing.callback(ctx.behave, pod, codes="")
             ctx.behave(pod, codes="500:100", lasts=f"{FAILS:g}s")
