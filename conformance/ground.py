@@ -29,6 +29,7 @@ __all__ = [
     "pod_marks",
     "render_ground",
     "render_metadata",
+    "service_of",
     "space_name",
     "unfit",
 ]
@@ -196,7 +197,7 @@ def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> 
         marks = render_metadata(adapter, Inject(Scope.NAMESPACE)) if one.meshed else Rendered()
         asked = [*marks.objects, *(item for item in standing if item["metadata"]["namespace"] == space)]
         objects = [*asked]
-        objects.extend(_service(svc, space, adapter) for svc in _services(ground, adapter) if svc.place == one.name)
+        objects.extend(service_of(svc, space, adapter) for svc in _services(ground, adapter) if svc.place == one.name)
         for workload in (workload for workload in ground.workloads if workload.place == one.name):
             opened = _callable(workload, one, adapter)
             asked.extend(opened)
@@ -287,7 +288,8 @@ def unfit(ground: Ground, adapter: Adapter) -> str:
     return ""
 
 
-def _service(svc: Svc, space: str, adapter: Adapter) -> Manifest:
+def service_of(svc: Svc, space: str, adapter: Adapter) -> Manifest:
+    """A Service as the mesh wants its ports to be named."""
     selector = {"app": svc.app} | ({"version": svc.version} if svc.version else {})
     ports = [(name, PORTS[name]) for name in svc.ports]
     protocols: dict[str, str] = {}

@@ -53,6 +53,9 @@ class Proxy:
     """Whether it takes a handshake for the mesh's own only where the server name is the workload's identity."""
     inbound_port: int | None = None
     """Port of the pod's address to which other proxies bring its traffic; None: to the application's own port."""
+    shakes_there: bool = False
+    """Whether it takes a stranger's handshake at that port alone: where plaintext is let in as well, it may hand on
+    unopened what comes to the application's."""
 
 
 @dataclass(frozen=True)

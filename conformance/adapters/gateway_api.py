@@ -75,6 +75,9 @@ class GatewayApiSettings(Settings):
     opt_out_labels: Pairs = Field(default_factory=dict)
     """With which pods stay out of a namespace that opted in."""
     opt_out_annotations: Pairs = Field(default_factory=dict)
+    app_protocols: Pairs = Field(default_factory=dict)
+    """What ports of Services say in `appProtocol`, by protocol, where the mesh wants other words than `http` and
+    `grpc`; nothing is said of one with an empty text. Linkerd: `http=,grpc=kubernetes.io/h2c`."""
     per_node: bool = False
     """Whether the mesh does its work outside of the pods, so that opting in changes none."""
     proxy: str = ""
@@ -152,7 +155,9 @@ def _(intent: Inject, settings: GatewayApiSettings) -> Rendered | Unsupported:
         labels, annotations = settings.pod_labels, settings.pod_annotations
     if not labels and not annotations and not settings.per_node:
         return Unsupported(f"nobody has said how a {intent.scope} opts in: --set {intent.scope}-labels=KEY=VALUE")
-    return Rendered(labels=labels, annotations=annotations, per_node=settings.per_node)
+    return Rendered(
+        labels=labels, annotations=annotations, per_node=settings.per_node, app_protocols=settings.app_protocols
+    )
 
 
 @render.register

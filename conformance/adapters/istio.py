@@ -46,8 +46,8 @@ class IstioSettings(MeshSettings):
     """Name of the sidecar's container."""
     control_plane_app: str = "istiod"
     """Value of the label `app` of the control plane's pods."""
-    root_certificates: NamespacedName = Place("istio-system", "istio-ca-root-cert")
-    """ConfigMap with the key `root-cert.pem`."""
+    root_certificates: NamespacedName | None = None
+    """ConfigMap with the key `root-cert.pem`; `istio-ca-root-cert` of the control plane's namespace by default."""
     shortest_certificate: int = 10
     """The shortest that is asked of the authority, seconds; it signs any."""
     gateway_class: str = "istio"
@@ -96,7 +96,8 @@ class Istio:
 
     def _authority(self) -> Authority:
         """Istiod's own certificate authority."""
-        plane, roots = self.settings.control_plane, self.settings.root_certificates
+        plane = self.settings.control_plane
+        roots = self.settings.root_certificates or Place(plane.namespace, "istio-ca-root-cert")
         selector = f"app={self.settings.control_plane_app}"
         if self.settings.revision:
             selector += f",istio.io/rev={self.settings.revision}"

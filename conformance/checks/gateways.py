@@ -1,7 +1,7 @@
 """GW: the way in. One gateway, with a listener for HTTP and one where TLS ends, before a strict workload.
 
-It is reached by the Service that carries its name in the label of GEP-1762, or by the address in its status. What
-GW-05 asks, the way out, is beside it in `egress`.
+It is reached by the Service that carries its name in the label of GEP-1762 or is called like it, or by the address in
+its status. What GW-05 asks, the way out, is beside it in `egress`.
 """
 
 from __future__ import annotations
@@ -116,8 +116,11 @@ def _expect_class(ctx: Context, objects: Iterable[Manifest]) -> None:
 def _address(ctx: Context) -> str:
     """Where the gateway is reached from within the cluster, as in a URL; "" while it has no address."""
     space = ctx.space("in")
-    for service in ctx.kube.list("v1", "Service", space, f"{LABEL}={NAME}"):
-        if (address := str(service["spec"].get("clusterIP", ""))) not in {"", "None"}:
+    for service in ctx.kube.list("v1", "Service", space):
+        meta, address = service["metadata"], str(service["spec"].get("clusterIP", ""))
+        # Consul and Kuma give theirs the Gateway's name and not its label; no Service of the ground is called so.
+        is_its = NAME in (meta["name"], meta.get("labels", {}).get(LABEL))
+        if is_its and address not in {"", "None"}:
             return in_url(address)
     gateway = ctx.kube.get(GATEWAY, "Gateway", NAME, space) or {}
     addresses = gateway.get("status", {}).get("addresses") or []

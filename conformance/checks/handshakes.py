@@ -39,8 +39,8 @@ def to_proxy(ctx: Context, pod: Pod, batch: Batch) -> Batch:
 def own_port(ctx: Context) -> int | None:
     """The port of a pod's address at which its proxy must be met, because it leaves the application's ports alone.
 
-    So does one that runs outside of the pod, as ztunnel: it takes the mesh's TLS at a port of its own, and hands on
-    unopened what comes to the application's. A sidecar takes both: None.
+    So does one that runs outside of the pod, as ztunnel, and Consul's where it is permissive: it takes the mesh's TLS
+    at a port of its own, and hands on unopened what comes to the application's. Most sidecars take both: None.
     """
     proxy = ctx.adapter.proxy
-    return proxy.inbound_port if proxy is not None and not proxy.container else None
+    return proxy.inbound_port if proxy is not None and (proxy.shakes_there or not proxy.container) else None

@@ -12,7 +12,7 @@ from conformance.checks.injection import GROUND, STRICT
 from conformance.checks.joining import plaintext, refusing
 from conformance.checks.probing_judges import Probes, is_ready, judge_probes
 from conformance.context import LIMITS, Context, Pod
-from conformance.ground import pod_marks
+from conformance.ground import Svc, pod_marks, service_of
 from conformance.late_pods import has_run, waiting
 from fixtures.kube import NotEventually
 from fixtures.workloads.manifests import echo_deployment
@@ -91,7 +91,9 @@ def probes(ctx: Context) -> Probes:
     """
     space = ctx.space(STRICT.name)
     own = pod_marks(ctx.adapter, STRICT)
-    ctx.kube.apply(*(ctx.dressing.on(one) for one in _probed(space, ctx.image, own)))
+    # Some meshes start no pod that belongs to no Service, or guard none of its ports.
+    served = service_of(Svc("probed", STRICT.name, "probed"), space, ctx.adapter)
+    ctx.kube.apply(*(ctx.dressing.on(one) for one in (served, *_probed(space, ctx.image, own))))
     found, waits = _ready_or_late(ctx, space)
     if not is_ready(found):
         refused = plaintext(ctx, Pod.of(found)) if found and not waits else None

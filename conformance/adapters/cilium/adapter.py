@@ -52,8 +52,12 @@ class Cilium:
         if problem := deployment_problem(kube, self.settings.control_plane, "Cilium", fix):
             return problem
         config = kube.get("v1", "ConfigMap", "cilium-config", self.settings.control_plane.namespace) or {}
-        if config.get("data", {}).get("enable-gateway-api") != "true":
+        said = config.get("data", {})
+        if said.get("enable-gateway-api") != "true":
             return "Cilium was installed without Gateway API support: set gatewayAPI.enabled=true and install it again"
+        if (said.get("enable-ztunnel") == "true") is not self.settings.ztunnel:
+            runs = not self.settings.ztunnel
+            return f"ztunnel {'runs' if runs else 'does not run'} in this Cilium: say --set ztunnel={str(runs).lower()}"
         return ""
 
     def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:  # noqa: ARG002 - one Envoy a node

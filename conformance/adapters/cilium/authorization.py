@@ -75,7 +75,8 @@ def _http(rule: AccessRule) -> list[dict[str, Any]]:
         {
             **({"method": method} if method else {}),
             **({"path": _expression(path)} if path else {}),
-            **({"host": re.escape(host)} if host else {}),
+            # Where clients name the port, as they do if it is not the scheme's own, it is part of what is matched.
+            **({"host": f"{re.escape(host)}(:[0-9]+)?"} if host else {}),
             **header,
         }
         for method in rule.methods or ("",)
@@ -85,4 +86,5 @@ def _http(rule: AccessRule) -> list[dict[str, Any]]:
 
 
 def _expression(path: str) -> str:
-    return re.escape(path[:-1]) + ".*" if path.endswith("*") else re.escape(path)
+    """Matched against the whole `:path`, which a query is a part of (cilium, pkg/envoy/policy)."""
+    return re.escape(path[:-1]) + ".*" if path.endswith("*") else re.escape(path) + r"(\?.*)?"

@@ -32,9 +32,9 @@ Route = WeightedRoute | RouteTimeout | BackendGrant | EachRequest
 Policy = OutlierEjection | ConnectionLimit | RoundRobin | StickyHeader
 
 cannot(render, "which zone a host is in is its node's alone", InLocality, LocalityFailover)
-cannot(render, "retries are not counted against the requests in flight", RetryBudget)
+cannot(render, "only Envoy configuration of one's own counts retries against the requests in flight", RetryBudget)
 cannot(render, "nothing is tried again by default: there is nothing to set aside", NoRetries)
-cannot(render, "requests to a service are not limited by rate", RateLimit)
+cannot(render, "only filters of Envoy's own configuration limit requests to a service by rate", RateLimit)
 
 
 @render.register(WeightedRoute)

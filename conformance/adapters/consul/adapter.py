@@ -24,7 +24,8 @@ class Consul:
 
     name = "consul"
     title = "Consul on Kubernetes"
-    proxy = Proxy("consul-dataplane", ADMIN_PORT, inbound_port=INBOUND_PORT)
+    # A permissive one hands on what comes to the application's own port (consul, agent/xds/listeners.go).
+    proxy = Proxy("consul-dataplane", ADMIN_PORT, inbound_port=INBOUND_PORT, shakes_there=True)
     Settings = ConsulSettings
 
     def __init__(self, settings: ConsulSettings | None = None) -> None:

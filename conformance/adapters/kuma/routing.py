@@ -111,11 +111,13 @@ def _limits(
         spec = {"to": [{"targetRef": dict(target), "default": default}]}
         found.append(policy(settings, "MeshTimeout", name, namespace, spec))
     if retry is not None:
-        http: dict[str, Any] = {"numRetries": retry.attempts, "retryOn": [*map(str, retry.codes)] or ["5xx"]}
+        # Statuses alone are added to Kuma's default, which has all errors of gateways (meshretry, genHttpRetryPolicy).
+        # A try that ran into its own limit is one of those to Envoy, which statuses do not cover.
+        by_word = ["GatewayError"] if retry.per_try else ["ConnectFailure"] if retry.codes else []
+        on = [*by_word, *(map(str, retry.codes) if retry.codes else ("5xx",))]
+        http: dict[str, Any] = {"numRetries": retry.attempts, "retryOn": on}
         if retry.per_try:
             http["perTryTimeout"] = duration(retry.per_try)
-            # A try that ran into its own limit is a gateway's error to Envoy, which the statuses alone do not cover.
-            http["retryOn"].insert(0, "GatewayError")
         found.append(_retry(settings, namespace, name, target, http))
     return found
 

@@ -60,23 +60,24 @@ def _(intent: WeightedRoute | BackendGrant, settings: LinkerdSettings) -> Render
 
 @render.register
 def _(intent: RequestRoute, settings: LinkerdSettings) -> Rendered | Unsupported:
-    """A route's limits are annotations of the whole route."""
+    """A route's retries are annotations of the whole route, its timeout too unless the rules have different ones."""
     for field, what in LACKING.items():
         if any(getattr(rule, field) for rule in intent.rules):
             return Unsupported(f"its proxies know no {what} in a route")
     if intent.protocol == "grpc" and any(rule.retry for rule in intent.rules):
         return Unsupported("gRPC's retries are by gRPC's own statuses")
-    limits = [_limits(rule.timeout, rule.retry) for rule in intent.rules]
+    first = intent.rules[0]
+    alike = all(rule.timeout == first.timeout for rule in intent.rules)
     if any(rule.retry and rule.retry.per_try for rule in intent.rules):
         return Unsupported("the last try of a request has no time limit of its own, all others have")
-    if any(one != limits[0] for one in limits):
-        return Unsupported("a route's timeout and retries are the same for all of its rules")
-    plain = replace(intent, rules=tuple(replace(rule, timeout=0.0, retry=None) for rule in intent.rules))
-    rendered = gateway_api_words.render(plain)
+    if any(rule.retry != first.retry for rule in intent.rules) or not (alike or intent.protocol == "http"):
+        return Unsupported("a route's retries are the same for all of its rules, and a GRPCRoute's timeout too")
+    kept = (replace(rule, timeout=0.0 if alike else rule.timeout, retry=None) for rule in intent.rules)
+    rendered = gateway_api_words.render(replace(intent, rules=tuple(kept)))
     if isinstance(rendered, Unsupported):
         return rendered
-    rendered = _understood(rendered)
-    return replace(rendered, objects=tuple(_annotated(one, limits[0]) for one in rendered.objects))
+    rendered, marks = _understood(rendered), _limits(first.timeout if alike else 0.0, first.retry)
+    return replace(rendered, objects=tuple(_annotated(one, marks) for one in rendered.objects))
 
 
 @render.register

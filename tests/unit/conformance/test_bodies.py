@@ -227,7 +227,7 @@ def test_inj_05_gives_a_probe_of_liveness_the_time_to_fail(
     monkeypatch: pytest.MonkeyPatch, restarts: int, asked: int, takes: float
 ):
     """Readiness may come and go before a kubelet has asked often enough to restart a container."""
-    clock = [0.0]
+    clock, made = [0.0], cast("list[dict[str, Any]]", [])
 
     def pod() -> dict[str, Any]:
         restarted = restarts if clock[0] > 8.0 else 0
@@ -248,7 +248,7 @@ def test_inj_05_gives_a_probe_of_liveness_the_time_to_fail(
         adapter=load("none"),
         image="image",
         dressing=SimpleNamespace(on=lambda one: one),
-        kube=SimpleNamespace(apply=lambda *_: None, get=lambda *_: pod()),
+        kube=SimpleNamespace(apply=lambda *objects: made.extend(objects), get=lambda *_: pod()),
         now=lambda: clock[0],
         behave=lambda *_, **__: None,
         counts_of=lambda *_: [asked],
@@ -259,6 +259,8 @@ def test_inj_05_gives_a_probe_of_liveness_the_time_to_fail(
     monkeypatch.setattr(probing, "_ready_or_late", lambda *_: (pod(), ""))
     assert probing.probes(cast("Context", ctx)).restarts == restarts
     assert clock[0] == takes
+    (served,) = (one for one in made if one["kind"] == "Service")
+    assert served["spec"]["selector"] == {"app": "probed"}, "Consul starts no pod of no Service, Kuma 2 guards none"
 
 
 @pytest.mark.parametrize(("kind", "status"), [("livenessProbe", 200), ("readinessProbe", 503)])

@@ -22,6 +22,9 @@ from conformance.pulse import STEADY
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
 
+ANSWERED = 0.002
+"""Seconds in which a request is answered."""
+
 
 class _Request(NamedTuple):
     at: float
@@ -103,7 +106,7 @@ class _Mesh:
 
     def batch(self, batch: Batch) -> list[Record]:
         with self.start(batch) as job:
-            self.time += batch.duration or 0.0
+            self.time += batch.duration or (batch.count or 0) * ANSWERED
             found: list[Record] = job.records(0)
         return found
 
@@ -111,10 +114,11 @@ class _Mesh:
     def start(self, batch: Batch) -> Iterator[Any]:
         self.time += self.order
         began, sent = self.time, cast("list[Record]", [])
+        pace = 1 / batch.rate if batch.rate else ANSWERED
 
         def records(since: int) -> list[Record]:
-            while began + len(sent) / cast("float", batch.rate) < self.time:
-                at = began + len(sent) / cast("float", batch.rate)
+            while began + len(sent) * pace < self.time and len(sent) != batch.count:
+                at = began + len(sent) * pace
                 last = sent[-1].pod if sent else None
                 sent.append(self.answer(_Request(at, batch.url, last or "")))
             return sent[since:]
@@ -123,7 +127,7 @@ class _Mesh:
 
     def answer(self, asked: _Request) -> Record:
         host = self.pick(asked)
-        return Record(asked.at, 0.001, status=self.status(host, asked), reply={"pod": host})
+        return Record(asked.at, ANSWERED / 2, status=self.status(host, asked), reply={"pod": host})
 
     def status(self, host: str, asked: _Request) -> int:
         """What a host answers, by what the request asks for or else by what it was told."""

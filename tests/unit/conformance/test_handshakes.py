@@ -77,7 +77,8 @@ def test_what_guards_a_port_is_met_at_its_own_where_it_leaves_the_applications_a
     found = handshake(shaking("cilium", 15008, ztunnel=True), POD, 8080)
     assert found == Handshake(8080, answered=True, client_certificate_requested=True, version="TLSv1.3", at=15008)
     assert found.row["port"] == "8080, by the proxy's 15008"
-    for mesh in ("linkerd", "consul", "istio", "refmesh", "none"):
+    assert handshake(shaking("consul", 20000), POD, 8080).at == 20000, "a permissive one hands on what comes to 8080"
+    for mesh in ("linkerd", "istio", "refmesh", "none"):
         found = handshake(shaking(mesh, 8080), POD, 8080)
         assert (found.client_certificate_requested, found.at, found.row["port"]) == (True, None, 8080)
 

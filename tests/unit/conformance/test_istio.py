@@ -35,6 +35,13 @@ def test_without_settings_it_is_istio_as_its_defaults_install_it():
     assert istio.identity("ns", "sa") == "spiffe://cluster.local/ns/ns/sa/sa"
 
 
+def test_the_roots_are_where_the_control_plane_is():
+    found = load("istio", {"control-plane": "mesh/istiod"}).render(CertificateRequest("ns", "sa"))
+    assert isinstance(found, Rendered)
+    assert found.authority is not None
+    assert found.authority.roots == ("mesh", "istio-ca-root-cert", "root-cert.pem")
+
+
 def test_a_revision_is_opted_into_by_its_label():
     istio = load("istio", {"revision": "canary", "control-plane": "istio-system/istiod-canary"})
     assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"istio.io/rev": "canary"})

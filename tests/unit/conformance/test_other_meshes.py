@@ -16,7 +16,7 @@ from conformance.adapters.words import NO_WORDS
 from conformance.catalogue import grounds
 from conformance.checks.authorization_ground import Ask, within
 from conformance.context import Context, NotExpressible
-from conformance.ground import render_ground, unfit
+from conformance.ground import HTTP_AND_GRPC, Svc, render_ground, service_of, unfit
 from conformance.intents import (
     Access,
     AccessRule,
@@ -172,8 +172,16 @@ def test_linkerd_keeps_a_routes_limits_in_annotations():
         "retry.linkerd.io/http": "502,503",
     }
     assert "timeouts" not in route["spec"]["rules"][-1]
-    mixed = RequestRoute(*WEB, (RouteRule(TO_V1, timeout=1.0), RouteRule(TO_V1)))
+    mixed = RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(3)), RouteRule(TO_V1)))
     assert "the same for all" in declared("linkerd", mixed)
+
+
+def test_linkerd_gives_each_rule_its_own_timeout_but_for_grpc():
+    rules = (RouteRule(TO_V1, (RequestMatch(path="/slow"),), timeout=9.0), RouteRule(TO_V1, timeout=1.0))
+    (route,) = objects("linkerd", RequestRoute(*WEB, rules))
+    assert [one["timeouts"]["request"] for one in route["spec"]["rules"]] == ["9s", "1s"]
+    assert "annotations" not in route["metadata"]
+    assert "the same for all" in declared("linkerd", RequestRoute(*WEB, rules, protocol="grpc"))
 
 
 def test_linkerd_is_asked_what_it_says_of_a_filter_that_it_does_not_know():
@@ -271,7 +279,9 @@ def test_kuma_tries_again_what_ran_into_its_own_limit():
     by_try = RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2, (504,), 0.4)),))
     assert retried(by_try) == {"numRetries": 2, "retryOn": ["GatewayError", "504"], "perTryTimeout": "400ms"}
     by_status = RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2, (503,))),))
-    assert retried(by_status) == {"numRetries": 2, "retryOn": ["503"]}
+    assert retried(by_status) == {"numRetries": 2, "retryOn": ["ConnectFailure", "503"]}, (
+        "statuses alone would be added to Kuma's default, which has 502 and 504"
+    )
     assert retried(RequestRoute(*WEB, (RouteRule(TO_V1, retry=Retry(2)),)))["retryOn"] == ["5xx"]
 
 
@@ -338,6 +348,32 @@ def test_cilium_changes_no_pods():
     assert found == Rendered(labels={"io.cilium/mtls-enabled": "true"}, per_node=True)
     assert load("cilium").proxy is None
     assert load("cilium", {"ztunnel": True}).proxy == Proxy("", inbound_port=15008)
+
+
+@pytest.mark.parametrize(
+    ("runs", "told", "said"),
+    [
+        ("true", True, ""),
+        ("false", False, ""),
+        ("true", False, "ztunnel runs in this Cilium: say --set ztunnel=true"),
+        ("false", True, "ztunnel does not run in this Cilium: say --set ztunnel=false"),
+    ],
+)
+def test_cilium_says_whether_ztunnel_runs(runs, told, said):
+    config = {"data": {"enable-gateway-api": "true", "enable-ztunnel": runs}}
+    available = {"status": {"availableReplicas": 1}}
+    kube = SimpleNamespace(get=lambda _, kind, *__: config if kind == "ConfigMap" else available)
+    assert load("cilium", {"ztunnel": told}).problem(cast("Any", kube)) == said
+
+
+def test_by_the_gateway_api_alone_the_user_says_what_a_meshs_services_say_of_their_protocols():
+    """Linkerd's proxies take a port whose protocol they do not know, as `grpc`, for an opaque one."""
+    mesh = load("gateway-api", {"namespace-labels": "a=b", "app-protocols": "http=,grpc=kubernetes.io/h2c"})
+    named = {
+        one["name"]: one.get("appProtocol")
+        for one in service_of(Svc("web", "in", "web", ports=HTTP_AND_GRPC), "ns", mesh)["spec"]["ports"]
+    }
+    assert named == {"http": None, "grpc": "kubernetes.io/h2c"}
 
 
 def test_cilium_puts_a_policy_on_the_cluster_of_the_service_only():
@@ -660,7 +696,16 @@ def test_cilium_matches_paths_by_expressions_that_mean_the_same():
     (policy,) = objects("cilium", allowed(rule))
     (ingress,) = policy["spec"]["ingress"]
     found = ingress["toPorts"][0]["rules"]["http"]
-    assert found == [{"method": "GET", "path": "/a\\.b"}, {"method": "GET", "path": "/c/.*"}]
+    assert found == [{"method": "GET", "path": "/a\\.b(\\?.*)?"}, {"method": "GET", "path": "/c/.*"}]
+    exact = re.compile(found[0]["path"])
+    assert exact.fullmatch("/a.b?page=2"), "Envoy's :path has the query"
+    assert not exact.fullmatch("/a.b/c")
+    assert not exact.fullmatch("/elsewhere?/a.b")
+    (named,) = objects("cilium", allowed(AccessRule(hosts=("shop.example",))))
+    host = named["spec"]["ingress"][0]["toPorts"][0]["rules"]["http"][0]["host"]
+    assert [bool(re.fullmatch(host, one)) for one in ("shop.example", "shop.example:8080", "shop.example.org")] == [
+        True, True, False,
+    ]  # fmt: skip
     (nobody,) = objects("cilium", allowed())
     assert nobody["spec"]["ingress"] == [{}]
     assert "enableDefaultDeny" not in nobody["spec"]

@@ -12,6 +12,7 @@ import pytest
 
 from conformance.adapters import load
 from conformance.catalogue import check_of
+from conformance.checks import gateways
 from conformance.checks.mtls import GROUND
 from conformance.checks.mtls_judges import GRPC, HTTP, TCP
 from conformance.context import Context, NotInForce, Pod
@@ -115,6 +116,10 @@ def test_a_mode_that_never_comes_into_force_is_judged_by_what_becomes_of_plainte
     assert said in judgement.reason
 
 
+FRONT = {"metadata": {"name": "front"}, "spec": {"clusterIP": "10.0.0.7"}}
+"""The Service of a gateway, as Consul and Kuma make it: without the label of GEP-1762."""
+
+
 class _Unmoved(_Ground):
     """A mesh that, after its first few gates, shows the mark of nothing. `answer` says what becomes of a request."""
 
@@ -125,7 +130,7 @@ class _Unmoved(_Ground):
         self.answer = answer
         self.opens = opens
         self.clock = 0.0
-        self.kube = SimpleNamespace(list=lambda *_: [{"spec": {"clusterIP": "10.0.0.7"}}], logs=lambda *_: "started")
+        self.kube = SimpleNamespace(list=lambda *_: [FRONT], logs=lambda *_: "started")
 
     def now(self) -> float:
         self.clock += 0.1
@@ -227,6 +232,22 @@ def test_a_gateway_without_an_address_is_asked_nothing(check: str) -> None:
     ctx.kube = SimpleNamespace(list=lambda *_: [], get=lambda *_: None)
     with pytest.raises(NotInForce, match="no request gets through"):
         check_of(check).collect(cast("Context", ctx))
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "address"),
+    [
+        ("front", {}, "10.0.0.7"),
+        ("front-istio", {"gateway.networking.k8s.io/gateway-name": "front"}, "10.0.0.7"),
+        ("server", {"gateway.networking.k8s.io/gateway-name": "other"}, "10.9.9.9"),
+    ],
+)
+def test_a_gateway_is_reached_by_the_service_of_its_label_or_name(name: str, labels: dict[str, str], address: str):
+    ctx = _Unmoved(_refusing)
+    made = {"metadata": {"name": name, "labels": labels}, "spec": {"clusterIP": "10.0.0.7"}}
+    outside = {"status": {"addresses": [{"value": "10.9.9.9"}]}}
+    ctx.kube = SimpleNamespace(list=lambda *_: [made], get=lambda *_: outside)
+    assert gateways._address(cast("Context", ctx)) == address
 
 
 class _OpenDoor(_Ground):
