@@ -141,7 +141,7 @@ def test_refmesh_and_the_rest_take_the_same_file(
     (tmp_path / "bad").write_text("{")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KUBECONFIG", names)
-    assert located(None, context)[0] == ExistingProvider(None, context)._path
+    assert located(None, context)[0].absolute() == ExistingProvider(None, context)._path
 
 
 def test_a_root_beside_the_kubeconfig_is_found_from_anywhere(loaded: list[tuple[str, str]], tmp_path: Path) -> None:

@@ -99,6 +99,13 @@ def test_the_default_kubeconfig_is_the_environments(kubeconfig: Path, monkeypatc
     assert ExistingProvider().create().name == "one"
 
 
+def test_a_relative_kubeconfig_is_found_from_every_directory(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(kubeconfig.parent)
+    assert ExistingProvider(Path("config")).create().kubeconfig == kubeconfig
+    monkeypatch.setenv("KUBECONFIG", "config:/other")
+    assert ExistingProvider().kubeconfig() == kubeconfig
+
+
 def test_providers_are_known_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert provider("embedded").name == "embedded"
     assert provider("kind").name == "kind"
