@@ -15,7 +15,7 @@ from conformance.dressing import Dressing
 from conformance.endpoints import ready_endpoints, wanted_endpoints
 from conformance.ground import Ground, render_ground, space_name
 from conformance.pace import Pace, pods_at_once
-from conformance.sweeping import delete_space
+from conformance.sweeping import delete_space, spaces_of
 from fixtures.kube import Kube, NotEventually, eventually
 from fixtures.kube.runner import RUN_LABEL, RUNNER
 from fixtures.kube.waits import is_ready
@@ -59,6 +59,8 @@ class Keeper:
         self._closing = threading.Event()
         self._begun: dict[str, Future[None]] = {}
         """By ground: done when its objects are in the cluster; its pods start after that."""
+        self._awaited: set[str] = set()
+        """Namespaces whose pods somebody has waited for."""
 
     def begin(self, grounds: Iterable[Ground]) -> None:
         """Start to create grounds in the background, in this order and at the cluster's pace."""
@@ -166,6 +168,7 @@ class Keeper:
 
     def _await_pods(self, space: str, count: int) -> None:
         """Wait for pods, but not for an image that the cluster cannot get."""
+        self._awaited.add(space)
 
         def look(seconds: float) -> None:
             try:
@@ -203,8 +206,8 @@ class Keeper:
 
     def _ready_pods(self) -> set[str]:
         """The Ready pods of the whole run, by their UID."""
-        spaces = self.kube.list("v1", "Namespace", selector=f"{RUN_LABEL}={self.run}")
-        pods = (pod for space in spaces for pod in self.kube.list("v1", "Pod", space["metadata"]["name"]))
+        spaces = spaces_of(self.kube, self.run, sorted(self._awaited))
+        pods = (pod for space in spaces for pod in self.kube.list("v1", "Pod", space))
         return {str(pod["metadata"].get("uid")) for pod in pods if is_ready(pod)}
 
     def _await_creation(self, ground: Ground) -> None:

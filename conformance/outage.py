@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fixtures.kube import Kube, eventually
+from fixtures.kube.errors import rights_permitting
 from fixtures.kube.runner import RUNNER, is_dead, runner_name
 
 __all__ = ["Turns", "restore", "stopped"]
@@ -73,7 +74,9 @@ def restore(kube: Kube, where: tuple[str, str] | None) -> bool:
     """Put back what a dead run took away in the control plane's namespace. True if there was something to put back."""
     if where is None:
         return False
-    left = [one for one in kube.list(*_KIND, where[0]) if _is_left(one["metadata"].get("annotations") or {})]
+    left: list[dict[str, Any]] = []
+    with rights_permitting():  # who may not look at it has not taken it away either
+        left = [one for one in kube.list(*_KIND, where[0]) if _is_left(one["metadata"].get("annotations") or {})]
     for one in left:
         place = where[0], str(one["metadata"]["name"])
         _put_back(kube, place, int(one["metadata"]["annotations"][UNDO]))

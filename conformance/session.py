@@ -17,7 +17,7 @@ from typing import Any
 from conformance.adapters import Adapter, Rendered
 from conformance.catalogue import ground_of
 from conformance.dressing import Dressing, pull_secrets
-from conformance.ground import Ground
+from conformance.ground import Ground, space_name
 from conformance.intents import MeshMtlsMode, Mode
 from conformance.keeper import Keeper
 from conformance.mesh_policies import withdraw_dead
@@ -29,6 +29,7 @@ from conformance.tally import Tally
 from conformance.usage import as_usage
 from fixtures.interrupts import cleaning_up
 from fixtures.kube import Kube
+from fixtures.kube.errors import rights_permitting
 from reports.data_files import json_text
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
 from reports.files import write_text
@@ -91,6 +92,7 @@ class Session:
         self._runner: Runner | None = None
         self._keeper: Keeper | None = None
         self._wide: list[Ground] = []
+        self._spaces: list[str] = []
         self._facts: Facts | None = None
         self._started = time.time()
         self._clock = time.monotonic()
@@ -116,7 +118,8 @@ class Session:
                 return
             if not self.options.image:  # only now: whoever has no cluster to reach need not wait until it is known
                 self.options = replace(self.options, image=_own_image())
-            sweep_dead(self._kube)
+            with rights_permitting():  # what a killed run left does no harm to this one
+                sweep_dead(self._kube)
             self._give_back(self._kube)
             if problem := self.adapter.problem(self._kube):
                 raise EnvironmentProblem(problem)
@@ -143,6 +146,7 @@ class Session:
         needed = dict.fromkeys(check.ground for check in asked if check.id not in passed_over)
         grounds = [ground_of(name) for name in needed]
         self._wide = [one for one in grounds if one.wide]
+        self._spaces = [space_name(self.options.run, one.name, place.name) for one in grounds for place in one.places]
         if not self._worker:
             self._keeper.begin(one for one in grounds if not one.wide)
         if not self._controller:
@@ -209,7 +213,7 @@ class Session:
             with contextlib.suppress(MeshproofError):
                 self._give_back(kube)
         try:
-            self._stuck = sweep(kube, self.options.run, wait=self._wait)
+            self._stuck = sweep(kube, self.options.run, wait=self._wait, known=self._spaces)
         except MeshproofError as error:
             self._unswept = f"the namespaces of the run {self.options.run} are still there: {error.problem}"
         self._sweep_seconds = time.monotonic() - started

@@ -12,8 +12,9 @@ from typing import Literal
 from chaos.log import NotTakenBack
 from fixtures.cluster import provider
 from fixtures.interrupts import cleaning_up
+from fixtures.kube.facts import facts
 from meshproof_cli import judging
-from meshproof_cli.ground import Ground, clean, facts, prepare
+from meshproof_cli.ground import Ground, clean, prepare
 from meshproof_cli.plan import Known, Plan
 from meshproof_cli.settings import adapter_of
 from meshproof_cli.stages import Stages, one_sentence

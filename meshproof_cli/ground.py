@@ -14,6 +14,7 @@ from conformance.ground import nobody_joins
 from fixtures.cluster import Cluster, Provider, programs, provider
 from fixtures.images import Archive, build_archive, image_reference
 from fixtures.kube import Kube
+from fixtures.kube.errors import rights_permitting
 from fixtures.meshes import MESHES
 from meshproof_cli.plan import NONE, Plan
 from meshproof_cli.refmesh_program import refmesh
@@ -21,7 +22,7 @@ from meshproof_cli.settings import adapter_of
 from meshproof_cli.stages import Stages
 from reports.errors import EnvironmentProblem, UsageProblem
 
-__all__ = ["MESH_NAMESPACE", "Ground", "clean", "facts", "prepare", "program_parts"]
+__all__ = ["MESH_NAMESPACE", "Ground", "clean", "prepare", "program_parts"]
 
 _NAME = re.compile(r"run-(\d+)")
 MESH_NAMESPACE = "refmesh-system"
@@ -149,7 +150,9 @@ def _image(plan: Plan, ground: Ground, building: Future[Archive] | None, progres
 
 
 def _nodes_have(kube: Kube, reference: str) -> bool:
-    nodes = kube.list("v1", "Node")
+    nodes: list[dict[str, Any]] = []
+    with rights_permitting():  # who may not look at nodes cannot know
+        nodes = kube.list("v1", "Node")
     held = [{name for image in node["status"].get("images", []) for name in image.get("names", [])} for node in nodes]
     return bool(held) and all(reference in names for names in held)
 
@@ -194,29 +197,3 @@ def _mesh(plan: Plan, ground: Ground, progress: Callable[[str], None]) -> None:
         raise EnvironmentProblem(problem, fix=f"install {mesh} first, or choose another cluster")
     why = nobody_joins(adapter)
     progress(f"{mesh} {adapter.version(kube)}{f'; no workload opts in: {why}' if why else ''}")
-
-
-def facts(kube: Kube) -> dict[str, str]:
-    """What a reader must know of the cluster to compare runs."""
-    nodes: list[Any] = kube.list("v1", "Node")
-    found = {"Kubernetes": kube.version, "nodes": str(len(nodes))}
-    for title, field in (
-        ("container runtime", "containerRuntimeVersion"),
-        ("kernel", "kernelVersion"),
-        ("node", "osImage"),
-    ):
-        values = sorted({str(node["status"]["nodeInfo"].get(field, "")) for node in nodes} - {""})
-        if values:
-            found[title] = ", ".join(values)
-    cores = sorted({str(node["status"].get("capacity", {}).get("cpu", "")) for node in nodes} - {""})
-    if cores:
-        found["CPUs per node"] = ", ".join(cores)
-    return found | _gateway_api(kube)
-
-
-def _gateway_api(kube: Kube) -> dict[str, str]:
-    """Version and channel of the Gateway API's definitions, where they are on the cluster."""
-    definition = kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "httproutes.gateway.networking.k8s.io")
-    marks = (definition or {}).get("metadata", {}).get("annotations", {})
-    names = (("Gateway API", "bundle-version"), ("Gateway API channel", "channel"))
-    return {title: str(marks[key]) for title, name in names if (key := f"gateway.networking.k8s.io/{name}") in marks}
