@@ -30,6 +30,7 @@ from conformance.usage import as_usage
 from fixtures.interrupts import cleaning_up
 from fixtures.kube import Kube
 from fixtures.kube.errors import rights_permitting
+from fixtures.kube.facts import facts
 from reports.data_files import json_text
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
 from reports.files import write_text
@@ -46,8 +47,8 @@ class Facts:
     """What was found out about the cluster and the mesh."""
 
     cluster: str
-    kubernetes: str
     mesh_version: str
+    environment: Mapping[str, str]
 
 
 def _own_image() -> str:
@@ -123,7 +124,7 @@ class Session:
             self._give_back(self._kube)
             if problem := self.adapter.problem(self._kube):
                 raise EnvironmentProblem(problem)
-            self._facts = Facts(self._kube.host, self._kube.version, self.adapter.version(self._kube))
+            self._facts = Facts(self._kube.host, self.adapter.version(self._kube), facts(self._kube))
 
     def prepare(self, asked: Sequence[Check]) -> None:
         """Create the grounds of the collected checks where results come together; the wide ones when they are due."""
@@ -235,16 +236,16 @@ class Session:
 
     def run(self) -> Run:
         """Everything found out, in the published model."""
-        facts = self._facts or Facts("", "", "")
+        found = self._facts or Facts("", "", {})
         try:
             own = version("meshproof")
         except PackageNotFoundError:
             own = "unknown"
         return Run(
             mesh=self.options.mesh,
-            mesh_version=facts.mesh_version,
-            cluster=facts.cluster,
-            environment={"kubernetes": facts.kubernetes, "image": self.options.image},
+            mesh_version=found.mesh_version,
+            cluster=found.cluster,
+            environment={**found.environment, "image": self.options.image},
             started=self._started,
             seconds=time.monotonic() - self._clock,
             stages=(*self.tally.stages(), Stage("clean-up", self._sweep_seconds, problem=self._left())),

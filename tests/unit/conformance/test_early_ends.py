@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,6 +21,7 @@ from conformance.tally import Tally
 from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, ExitCode
 from reports.files import MARKER
+from reports.gateway_api import Implementation, conformance_report
 from reports.model import Result, Run, Verdict, result_to_json
 from tests.unit.conformance.empty_cluster import Keeper, Kube
 from tests.unit.conformance.pytest_runs import Done, Runs
@@ -235,6 +237,16 @@ def test_no_image_is_made_to_know_its_name(run: Runs, tmp_path: Path, monkeypatc
     done = run("--mesh", "none", "--only", "WT", where=tmp_path)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "this machine has not built an image of the workloads yet (name one" in done.stdout + done.stderr
+
+
+def test_a_run_tells_of_its_cluster_what_the_command_line_tells(suite: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"Kubernetes": "v1.36.0", "Gateway API": "v1.7.0", "Gateway API channel": "standard"}
+    monkeypatch.setattr(session, "facts", lambda _: found)
+    suite()
+    assert suite.written.environment == {**found, "image": "i"}
+    maker = Implementation("acme", "mesh", "https://acme.example", "v1", ("@someone",))
+    report = conformance_report(replace(suite.written, mesh="gateway-api"), maker)
+    assert (report["gatewayAPIVersion"], report["gatewayAPIChannel"]) == ("v1.7.0", "standard")
 
 
 def test_a_failure_says_how_it_is_judged_again(suite: Judged) -> None:
