@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
+
+from fixtures.cluster.kubeconfig import choosing, usual_files
 
 __all__ = ["Ended", "Farewell"]
 
@@ -24,26 +31,30 @@ class Ended:
 
 @dataclass(frozen=True)
 class Farewell:
-    """A command, and the kubeconfig that it finds in KUBECONFIG; None leaves that as it is."""
+    """A command, and the kubeconfig that it finds in KUBECONFIG; None leaves that as it is.
+
+    A `context` is the current one there: the command knows nothing of our flags, and must not reach another cluster.
+    """
 
     command: str
     kubeconfig: Path | None = None
+    context: str = ""
 
     def say(self) -> Ended:
         """Run it, without a shell. A program that is not there, or does not end, has an exit code all the same."""
-        environment = os.environ | ({"KUBECONFIG": str(self.kubeconfig.resolve())} if self.kubeconfig else {})
         try:
-            done = subprocess.run(
-                shlex.split(self.command),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=_SECONDS,
-                check=False,
-            )
+            with self._environment() as environment:
+                done = subprocess.run(
+                    shlex.split(self.command),
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                    timeout=_SECONDS,
+                    check=False,
+                )
         except OSError as error:
             return Ended(127, str(error))
         except subprocess.TimeoutExpired:
@@ -51,3 +62,15 @@ class Farewell:
         except ValueError as error:  # quotes that do not close
             return Ended(2, f"{self.command!r} is no command: {error}")
         return Ended(done.returncode, done.stdout.strip()[-_LAST:])
+
+    @contextlib.contextmanager
+    def _environment(self) -> Iterator[Mapping[str, str]]:
+        """Of the command. The copy of the kubeconfig is for this user's eyes only, and gone when the command is."""
+        if not self.context:
+            yield os.environ | ({"KUBECONFIG": str(self.kubeconfig.resolve())} if self.kubeconfig else {})
+            return
+        chosen = choosing(self.context, [self.kubeconfig] if self.kubeconfig else usual_files())
+        with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig", encoding="utf-8") as file:
+            yaml.safe_dump(chosen, file)
+            file.flush()
+            yield os.environ | {"KUBECONFIG": file.name}

@@ -92,7 +92,7 @@ def open_session(config: pytest.Config) -> Session:
             spared=picked.spared,
             reproduce=_reproduce(config),
             settings=settings,
-            farewell=Farewell(settings.uninstall, config.getoption("mesh_kubeconfig")) if settings.uninstall else None,
+            farewell=_farewell(config, settings) if settings.uninstall else None,
         )
     worker = getattr(config, "workerinput", {}).get("workerid", "")
     distributed = bool(getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None))
@@ -106,6 +106,13 @@ def open_session(config: pytest.Config) -> Session:
         runner=handed.get("runner") or runner_name(),
         wait=not config.getoption("mesh_no_wait"),
         picked=_as_options(config),
+    )
+
+
+def _farewell(config: pytest.Config, settings: RunSettings) -> Farewell:
+    """What takes the mesh off the cluster that is judged."""
+    return Farewell(
+        settings.uninstall, config.getoption("mesh_kubeconfig"), context=config.getoption("mesh_context") or ""
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
+from conformance import opening
 from conformance.adapters import Rendered
 from conformance.checks import uninstalling
 from conformance.checks.injection import Behaviour
@@ -17,6 +20,7 @@ from conformance.checks.uninstalling import account_of, bindings, webhooks
 from conformance.checks.uninstalling_judges import Uninstalled, judge_uninstalled
 from conformance.farewell import Ended, Farewell
 from conformance.histories import decode, encode
+from conformance.settings import RunSettings
 from reports.model import Verdict
 
 BEFORE = Behaviour("in/server-1", ("proxy",), "10.0.0.9", ("10.0.0.5",) * 5, tls_answered=True)
@@ -52,6 +56,47 @@ def test_the_command_finds_the_kubeconfig_of_the_run(tmp_path: Path):
     script.write_text("import os, sys; print(os.environ['KUBECONFIG'], *sys.argv[1:]); sys.exit(3)")
     ended = Farewell(f"{sys.executable} {script} --purge 'a b'", tmp_path / "config").say()
     assert ended == Ended(3, f"{tmp_path / 'config'} --purge a b")
+
+
+SHOW = (
+    "import os, shutil, stat; path = os.environ['KUBECONFIG']; shutil.copy(path, 'seen');"
+    "print(path, oct(stat.S_IMODE(os.stat(path).st_mode)))"
+)
+PROD = {"name": "prod", "context": {"cluster": "prod", "user": "prod"}}
+STAGING = {"name": "staging", "context": {"cluster": "staging", "user": "both"}}
+
+
+def test_the_command_reaches_the_cluster_that_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "kube"
+    folder.mkdir()
+    exec_user = {"exec": {"command": "bin/token"}, "client-key": "/etc/key", "tokenFile": "token"}
+    clusters = [{"name": "staging", "cluster": {"server": "https://s", "certificate-authority": "ca.crt"}}]
+    one = {"current-context": "prod", "contexts": [PROD, STAGING], "clusters": clusters}
+    other = {"contexts": [{"name": "staging", "context": {}}], "users": [{"name": "both", "user": exec_user}]}
+    for name, content in (("one", one), ("other", other)):
+        (folder / name).write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", "kube/one:kube/other")
+    ended = Farewell(shlex.join([sys.executable, "-c", SHOW]), context="staging").say()
+    assert ended.code == 0, ended.said
+    path, mode = ended.said.split()
+    assert (Path(path).exists(), mode) == (False, "0o600")
+    seen = yaml.safe_load(Path("seen").read_text())
+    assert (seen["current-context"], seen["contexts"]) == ("staging", [PROD, STAGING])
+    assert seen["clusters"][0]["cluster"] == {"server": "https://s", "certificate-authority": str(folder / "ca.crt")}
+    command = {"command": str(folder / "bin" / "token")}
+    assert seen["users"][0]["user"] == {
+        "exec": command, "client-key": "/etc/key", "tokenFile": str(folder / "token"),
+    }  # fmt: skip
+    Farewell(shlex.join([sys.executable, "-c", SHOW]), Path("kube/one"), "prod").say()
+    assert yaml.safe_load(Path("seen").read_text())["users"] == []
+
+
+def test_the_command_is_told_the_context_that_the_flags_name(pytestconfig: pytest.Config):
+    flags = {"mesh_kubeconfig": Path("/config"), "mesh_context": "staging"}
+    config: Any = SimpleNamespace(getoption=flags.get, invocation_params=pytestconfig.invocation_params)
+    farewell = opening._farewell(config, RunSettings(uninstall="bye"))
+    assert (farewell.kubeconfig, farewell.context) == (Path("/config"), "staging")
 
 
 @pytest.mark.parametrize("command", ["/no/such/program -y", "refmesh 'uninstall"])
