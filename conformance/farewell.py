@@ -27,6 +27,8 @@ class Ended:
 
     code: int
     said: str
+    started: bool = True
+    """False where there was nothing to run: that says nothing of what it would have done."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,20 @@ class Farewell:
     command: str
     kubeconfig: Path | None = None
     context: str = ""
+    directory: Path | None = None
+    """In which it is run, so that it may name a file there; None: that of this process."""
 
     def say(self) -> Ended:
         """Run it, without a shell. A program that is not there, or does not end, has an exit code all the same."""
         try:
+            words = shlex.split(self.command)
+        except ValueError as error:  # quotes that do not close
+            return Ended(2, f"{self.command!r} is no command: {error}", started=False)
+        try:
             with self._environment() as environment:
                 done = subprocess.run(
-                    shlex.split(self.command),
+                    words,
+                    cwd=self.directory,
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -56,11 +65,9 @@ class Farewell:
                     check=False,
                 )
         except OSError as error:
-            return Ended(127, str(error))
+            return Ended(127, str(error), started=False)
         except subprocess.TimeoutExpired:
             return Ended(124, f"it did not end within {_SECONDS:.0f} s")
-        except ValueError as error:  # quotes that do not close
-            return Ended(2, f"{self.command!r} is no command: {error}")
         return Ended(done.returncode, done.stdout.strip()[-_LAST:])
 
     @contextlib.contextmanager

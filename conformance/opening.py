@@ -112,7 +112,10 @@ def open_session(config: pytest.Config) -> Session:
 def _farewell(config: pytest.Config, settings: RunSettings) -> Farewell:
     """What takes the mesh off the cluster that is judged."""
     return Farewell(
-        settings.uninstall, config.getoption("mesh_kubeconfig"), context=config.getoption("mesh_context") or ""
+        settings.uninstall,
+        config.getoption("mesh_kubeconfig"),
+        context=config.getoption("mesh_context") or "",
+        directory=config.invocation_params.dir / settings.uninstall_in,
     )
 
 

@@ -6,6 +6,7 @@
     namespaces: {labels: {pod-security.kubernetes.io/enforce: privileged}, annotations: {}}
     timeouts: {in-force: 20, ground-ready: 120}
     cluster-domain: cluster.example      # where names of Services do not end in cluster.local
+    uninstall: ./uninstall.sh -y         # for LC-06; run where the suite was started, or in `uninstall-in`
     mesh: {trust-domain: example.org}    # what the mesh's adapter takes
 
 With `--set`, a key of the mesh stands alone: `--set trust-domain=example.org`, `--set pods.labels.team=net`.
@@ -83,6 +84,8 @@ class RunSettings(Settings):
     """The DNS domain of the cluster's Services."""
     uninstall: str = ""
     """Command that takes the mesh off the cluster, for LC-06; it finds the run's kubeconfig in KUBECONFIG."""
+    uninstall_in: str = ""
+    """The directory in which that command is run; without one, where the suite was started."""
     mesh: dict[str, Any] = Field(default_factory=dict)
     """For the adapter, which knows its own keys."""
 

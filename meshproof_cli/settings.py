@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conformance.adapters import Adapter
     from conformance.settings import RunSettings
     from fixtures.kube import Kube
@@ -70,4 +69,6 @@ def setting_flags(options: Options) -> list[str]:
     flags = ["--config", str(options.config.resolve())] if options.config else []
     for assignment in options.assignments:
         flags += ["--set", assignment]
+    if (said := settings_of(options)).uninstall:  # it may name a file where the user is; that program is elsewhere
+        flags += ["--set", f"uninstall-in={Path.cwd() / said.uninstall_in}"]
     return flags

@@ -125,6 +125,8 @@ def uninstalled(ctx: Context) -> Uninstalled:
     if ctx.farewell is None:
         raise NotExpressible("nobody has said how it is uninstalled")
     ended = ctx.farewell.say()
+    if not ended.started:  # and so the mesh is there as before
+        return Uninstalled(before, asking, marks, ended, (), before, marks)
 
     def left() -> tuple[tuple[str, ...], tuple[str, ...]]:
         return webhooks(ctx, namespace), bindings(ctx, account)

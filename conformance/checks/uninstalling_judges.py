@@ -55,6 +55,8 @@ def judge_uninstalled(history: Uninstalled) -> Judgement:
         return inconclusive("no answer came from the pod before", *evidence)
     if not before.added or not before.proxied:
         return failed("there was no proxy before: nothing was taken away", *evidence)
+    if not history.ended.started:
+        return inconclusive(f"the command to uninstall it could not be started: {history.ended.said}", *evidence)
     if history.ended.code:
         said = history.ended.said.splitlines()[-1:] or ["it said nothing"]
         return failed(f"uninstalling ended with exit code {history.ended.code}: {said[0]}", *evidence)

@@ -21,6 +21,8 @@ from conformance.checks.uninstalling_judges import Uninstalled, judge_uninstalle
 from conformance.farewell import Ended, Farewell
 from conformance.histories import decode, encode
 from conformance.settings import RunSettings
+from meshproof_cli.plan import Options
+from meshproof_cli.settings import setting_flags
 from reports.model import Verdict
 
 BEFORE = Behaviour("in/server-1", ("proxy",), "10.0.0.9", ("10.0.0.5",) * 5, tls_answered=True)
@@ -35,6 +37,7 @@ GONE = Uninstalled(BEFORE, ("MutatingWebhookConfiguration m",), ("mesh/label",),
         ({"before": AFTER}, Verdict.FAIL),  # there was no mesh
         ({"before": replace(BEFORE, peers=())}, Verdict.INCONCLUSIVE),
         ({"ended": Ended(1, "no")}, Verdict.FAIL),
+        ({"ended": Ended(127, "no such file", started=False)}, Verdict.INCONCLUSIVE),
         ({"left": ("ClusterRoleBinding m",)}, Verdict.FAIL),
         ({"after": None}, Verdict.FAIL),
         ({"after": None, "waits": "not scheduled: 0/1 nodes are available"}, Verdict.INCONCLUSIVE),
@@ -104,6 +107,26 @@ def test_a_command_that_cannot_be_run_says_so(command: str):
     ended = Farewell(command).say()
     assert ended.code
     assert ended.said
+    assert not ended.started
+
+
+def test_a_command_is_run_where_the_user_is(tmp_path: Path, pytestconfig: pytest.Config):
+    script = tmp_path / "uninstall.sh"
+    script.write_text("#!/bin/sh\npwd\n")
+    script.chmod(0o700)
+    config: Any = SimpleNamespace(getoption=lambda _: None, invocation_params=SimpleNamespace(dir=tmp_path.parent))
+    settings = RunSettings.model_validate({"uninstall": "./uninstall.sh", "uninstall-in": tmp_path.name})
+    assert opening._farewell(config, settings).say() == Ended(0, str(tmp_path))
+    beside = opening._farewell(config, RunSettings(uninstall="./uninstall.sh"))
+    assert beside.directory == tmp_path.parent
+    assert not beside.say().started
+
+
+def test_the_suite_is_told_where_the_user_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    told = setting_flags(Options(assignments=("uninstall=./bye.sh", "uninstall-in=sub")))
+    assert told[-1] == f"uninstall-in={tmp_path / 'sub'}"
+    assert "uninstall-in" not in str(setting_flags(Options()))
 
 
 class Objects:
@@ -186,6 +209,19 @@ WEBHOOK = {"metadata": {"name": "w"}, "webhooks": [{"clientConfig": {"url": "htt
 def test_a_pod_is_created_anew_unless_a_webhook_may_keep_it(
     monkeypatch: pytest.MonkeyPatch, left: dict[str, Any], created: bool
 ):
+    history = collected(monkeypatch, GONE.ended, left)
+    assert (history.before, history.after) == (BEFORE, AFTER if created else None)
+    assert len(history.left) == len(left)
+    assert judge_uninstalled(history).verdict is (Verdict.FAIL if left else Verdict.PASS)
+
+
+def test_nothing_is_waited_for_where_the_command_was_not_started(monkeypatch: pytest.MonkeyPatch):
+    history = collected(monkeypatch, Ended(127, "no such file", started=False), {"MutatingWebhookConfiguration": []})
+    assert history.after == BEFORE
+    assert judge_uninstalled(history).verdict is Verdict.INCONCLUSIVE
+
+
+def collected(monkeypatch: pytest.MonkeyPatch, ended: Ended, left: dict[str, Any]) -> Uninstalled:
     rolled: list[str] = []
     monkeypatch.setattr(uninstalling, "observe", lambda *_: AFTER if rolled else BEFORE)
     monkeypatch.setattr(uninstalling, "roll_out", lambda *_: rolled.append("server"))
@@ -194,9 +230,6 @@ def test_a_pod_is_created_anew_unless_a_webhook_may_keep_it(
     ctx.run = "r"
     ctx.adapter = SimpleNamespace(control_plane=lambda: ("mesh-system", "mesh"), render=lambda _: Rendered())
     ctx.render = ctx.adapter.render
-    ctx.farewell = SimpleNamespace(say=lambda: GONE.ended)
+    ctx.farewell = SimpleNamespace(say=lambda: ended)
     ctx.watch = lambda probe, _: probe()
-    history = uninstalling.uninstalled(ctx)
-    assert (history.before, history.after) == (BEFORE, AFTER if created else None)
-    assert len(history.left) == len(left)
-    assert judge_uninstalled(history).verdict is (Verdict.FAIL if left else Verdict.PASS)
+    return uninstalling.uninstalled(ctx)
