@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import urlsplit
-
 from conformance.catalogue import check, place
 from conformance.checks.injection import changes_pods, observe
 from conformance.checks.lifecycle import roll_out
 from conformance.checks.uninstalling_judges import Uninstalled, judge_uninstalled
+from conformance.checks.webhooks import ADMISSION, answered_by_others, asked, planes
 from conformance.context import LIMITS, Context, NotExpressible
 from conformance.farewell import Ended
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
@@ -28,39 +26,25 @@ GROUND = place(
         services=(Svc("server", "in", "server", ports=HTTP),),
     )
 )
-ADMISSION = "admissionregistration.k8s.io/v1"
 RBAC = "rbac.authorization.k8s.io/v1"
 ANEW = "meshproof.io/uninstalled"
 """Annotation of the pod that is created after the mesh is gone."""
 
 
-def webhooks(ctx: Context, namespace: str) -> tuple[str, ...]:
-    """The webhook configurations that have the API server ask a Service in the control plane's namespace.
+def webhooks(ctx: Context, ours: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The webhook configurations that have the API server ask a Service in the namespace of our control plane.
 
-    One that names a host outside of the cluster says nothing of whose it is, and is not among them.
+    One that names a host outside of the cluster says nothing of whose it is, and is not among them; nor is one that
+    somebody else in that namespace answers.
     """
     found = [
-        (kind, one)
+        (f"{kind} {one['metadata']['name']}", names)
         for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-        for one in ctx.kube.list(ADMISSION, kind)
+        for one in (ctx.kube.list(ADMISSION, kind) if ours else ())
+        if (names := {at[1] for hook in one.get("webhooks") or () if (at := asked(hook)) and at[0] == ours[0][0]})
     ]
-    return tuple(
-        f"{kind} {one['metadata']['name']}"
-        for kind, one in found
-        if any(_asked(hook) == namespace for hook in one.get("webhooks") or ())
-    )
-
-
-def _asked(hook: dict[str, Any]) -> str | None:
-    """The namespace of the Service that a webhook asks, by reference or by its name in DNS; None: another host."""
-    config = hook["clientConfig"]
-    if config.get("service"):
-        return str(config["service"]["namespace"])
-    try:
-        labels = (urlsplit(config.get("url") or "").hostname or "").split(".")
-    except ValueError:  # no URL
-        return None
-    return labels[1] if labels[2:3] == ["svc"] else None
+    others = answered_by_others(ctx, ours) if found else frozenset()
+    return tuple(name for name, services in found if services - others)
 
 
 def account_of(ctx: Context, where: tuple[str, str] | None) -> tuple[str, str] | None:
@@ -116,10 +100,10 @@ def uninstalled(ctx: Context) -> Uninstalled:
     """Run the user's command; then look for what still leads to the mesh, and have an opted-in pod created anew."""
     changes_pods(ctx)
     where = plane_of(ctx.adapter)
-    namespace = where[0] if where is not None else ""
     account = account_of(ctx, where)  # noted before: afterwards nobody says any more which one it was
     before = observe(ctx, "server")
-    asking, marks = webhooks(ctx, namespace), _marks(ctx)
+    ours = planes(ctx, where) if where is not None else ()
+    asking, marks = webhooks(ctx, ours), _marks(ctx)
     if where is None:
         return Uninstalled(before, asking, marks, Ended(0, "there was nothing to do"), (), before, marks)
     if ctx.farewell is None:
@@ -129,7 +113,7 @@ def uninstalled(ctx: Context) -> Uninstalled:
         return Uninstalled(before, asking, marks, ended, (), before, marks)
 
     def left() -> tuple[tuple[str, ...], tuple[str, ...]]:
-        return webhooks(ctx, namespace), bindings(ctx, account)
+        return webhooks(ctx, ours), bindings(ctx, account)
 
     ctx.watch(lambda: not any(left()), LIMITS.ground_ready)
     still_asking, rights = left()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from conformance.checks.capture_judges import Admitted
 from conformance.checks.injection import changes_pods
 from conformance.checks.lifecycle import RATE, marked, steady
 from conformance.checks.lifecycle_judges import Load
+from conformance.checks.webhooks import injecting, planes
 from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
 from conformance.context import LIMITS, Context, NotInForce
 from conformance.ground import HTTP, Ground, Place, Svc, Workload
@@ -58,37 +59,9 @@ class Away:
     fresh: Load
 
 
-def _webhooks(ctx: Context, namespace: str) -> list[Mapping[str, Any]]:
-    """The webhooks for pods that are served from the control plane's namespace."""
-    found = ctx.kube.list("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration")
-    return [
-        hook
-        for one in found
-        for hook in one.get("webhooks") or ()
-        if hook["clientConfig"].get("service", {}).get("namespace") == namespace
-        and any("pods" in rule.get("resources", ()) for rule in hook.get("rules") or ())
-    ]
-
-
 def _declared(ctx: Context, namespace: str) -> tuple[str, ...]:
-    """Their failure policies."""
-    return tuple(str(hook.get("failurePolicy", "Fail")) for hook in _webhooks(ctx, namespace))
-
-
-def planes(ctx: Context, where: tuple[str, str]) -> tuple[tuple[str, str], ...]:
-    """The control plane's Deployment, and those that serve its webhooks for pods where they are others."""
-    namespace = where[0]
-    names = {str(hook["clientConfig"]["service"]["name"]) for hook in _webhooks(ctx, namespace)}
-    selectors = [
-        (ctx.kube.get("v1", "Service", name, namespace) or {}).get("spec", {}).get("selector") for name in names
-    ]
-    serving = {
-        (namespace, str(one["metadata"]["name"]))
-        for one in ctx.kube.list("apps/v1", "Deployment", namespace)
-        for selector in selectors
-        if selector and selector.items() <= (one["spec"]["template"]["metadata"].get("labels") or {}).items()
-    }
-    return where, *sorted(serving - {where})
+    """The failure policies of the webhooks for pods."""
+    return tuple(str(hook.get("failurePolicy", "Fail")) for hook in injecting(ctx, namespace))
 
 
 @contextlib.contextmanager

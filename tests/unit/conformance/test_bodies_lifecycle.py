@@ -201,12 +201,14 @@ def test_lc_03_counts_new_and_kept_connections_each_by_itself_and_what_hangs(mon
 
     monkeypatch.setattr(wide, "stopped", stopped)
     monkeypatch.setattr(wide, "plane_of", lambda _: ("mesh", "plane"))
+    monkeypatch.setattr(wide, "injecting", lambda *_: [])
+    monkeypatch.setattr(wide, "planes", lambda _, where: (where,))
     monkeypatch.setattr(wide, "gated", lambda *_: {})
     monkeypatch.setattr(wide, "admitted", lambda *_: (Admitted("a pod", "", ("proxy",), ("proxy",)), None))
     clock = iter(range(100, 200))
     ctx = SimpleNamespace(
         adapter=None,
-        kube=SimpleNamespace(list=lambda *_: []),
+        kube=None,
         client=lambda: SimpleNamespace(start=start),
         url=lambda _: "http://server",
         now=lambda: float(next(clock)),

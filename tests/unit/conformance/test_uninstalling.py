@@ -135,17 +135,17 @@ class Objects:
     def __init__(self, account: str | None, **by_kind: list[dict[str, Any]]) -> None:
         self.account, self.by_kind = account, by_kind
 
-    def get(self, _: str, __: str, name: str, namespace: str) -> dict[str, Any] | None:
+    def get(self, _: str, __: str, name: str, namespace: str = "") -> dict[str, Any] | None:
         spec = {"serviceAccountName": self.account} if self.account else {}
         found = {"spec": {"template": {"spec": spec}}}
         return found if (namespace, name) == ("mesh-system", "mesh") else None
 
-    def list(self, _: str, kind: str) -> list[dict[str, Any]]:
+    def list(self, _: str, kind: str, __: str = "") -> list[dict[str, Any]]:
         return self.by_kind.get(kind, [])
 
 
 def context(account: str | None = None, **by_kind: list[dict[str, Any]]) -> Any:
-    return SimpleNamespace(kube=Objects(account, **by_kind))
+    return SimpleNamespace(kube=Objects(account, **by_kind), space=lambda place: place)
 
 
 def binding(name: str, *subjects: tuple[str, str, str]) -> dict[str, Any]:
@@ -191,8 +191,8 @@ def test_a_control_plane_without_an_account_of_its_own_has_the_namespaces():
 def test_a_webhook_is_the_meshs_if_it_asks_in_its_namespace(config: dict[str, Any], whose: bool, kind: str):
     found: dict[str, Any] = {kind: [{"metadata": {"name": "w"}, "webhooks": [{"clientConfig": config}]}]}
     ctx = context(**found)
-    assert webhooks(ctx, "mesh-system") == ((f"{kind} w",) if whose else ())
-    assert webhooks(ctx, "") == ()
+    assert webhooks(ctx, (("mesh-system", "mesh"),)) == ((f"{kind} w",) if whose else ())
+    assert webhooks(ctx, ()) == ()
 
 
 WEBHOOK = {"metadata": {"name": "w"}, "webhooks": [{"clientConfig": {"url": "https://mesh.mesh-system.svc"}}]}

@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from conformance.checks.capture_judges import Admitted
 from conformance.checks.lifecycle_judges import Load
-from conformance.checks.wide import planes
 from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
-from conformance.context import Context
 from conformance.outage import UNDO, Turns, restore, stopped
 from fixtures.kube.runner import RUNNER, runner_name
 from reports.model import Verdict
@@ -152,30 +150,6 @@ def test_the_next_run_puts_back_what_a_dead_one_took_and_nothing_else():
     assert not restore(untouched, WHERE)
     assert not restore(dead, None)
     assert (alive.replicas, untouched.replicas) == (0, 1)
-
-
-def test_an_outage_takes_the_injector_too_where_that_is_a_deployment_of_its_own():
-    """Linkerd's is; Istio's webhook is served by the control plane itself."""
-
-    def hook(service: str, resource: str = "pods", namespace: str = "linkerd") -> dict[str, Any]:
-        client = {"service": {"name": service, "namespace": namespace}}
-        return {"webhooks": [{"clientConfig": client, "rules": [{"resources": [resource]}]}]}
-
-    def deployment(name: str) -> dict[str, Any]:
-        return {"metadata": {"name": name}, "spec": {"template": {"metadata": {"labels": {"app": name, "ns": "l5d"}}}}}
-
-    def get(_: str, __: str, name: str, ___: str) -> dict[str, Any]:
-        return {"spec": {"selector": {"app": name}}}
-
-    found = {
-        "MutatingWebhookConfiguration": [
-            hook("injector"), hook("destination"), hook("policy", "servers"), hook("other", namespace="elsewhere"),
-        ],
-        "Deployment": [deployment(name) for name in ("destination", "identity", "injector", "other", "policy")],
-    }  # fmt: skip
-    kube = SimpleNamespace(get=get, list=lambda _, kind, *__: found[kind])
-    where = ("linkerd", "destination")
-    assert planes(cast("Context", SimpleNamespace(kube=kube)), where) == (where, ("linkerd", "injector"))
 
 
 def test_who_must_be_alone_waits_for_all_others():
