@@ -26,6 +26,7 @@ from conformance.pulse import Pulse
 from conformance.putting import NotExpressible, Refused, merge, put, says
 from conformance.settings import CLUSTER_DOMAIN
 from fixtures.kube import Kube, NotEventually, eventually
+from fixtures.workloads.batch import MAX_SECONDS
 from fixtures.workloads.traffic import Batch, Client, Control, Job, Record
 from reports.errors import EnvironmentProblem
 
@@ -370,7 +371,7 @@ class Context(Orders):
                 url=url,
                 protocol="tcp" if url.startswith("tcp:") else "http1",
                 rate=rate,
-                duration=4 * LIMITS.ground_ready,
+                duration=min(4 * LIMITS.ground_ready, MAX_SECONDS),
                 concurrency=4,
                 timeout=LIMITS.probe,
                 fields=(),

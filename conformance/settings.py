@@ -25,6 +25,7 @@ from pydantic import AfterValidator, Field
 
 from conformance.adapters.settings import NamespacedName, Settings, kebab, settle
 from conformance.limits import Limits
+from fixtures.workloads.batch import MAX_SECONDS, MAX_TIMEOUT
 from reports.errors import UsageProblem
 
 __all__ = ["CLUSTER_DOMAIN", "Marks", "Pods", "RunSettings", "read_settings"]
@@ -32,6 +33,8 @@ __all__ = ["CLUSTER_DOMAIN", "Marks", "Pods", "RunSettings", "read_settings"]
 CLUSTER_DOMAIN = "cluster.local"
 _FREE_KEYS = {"labels", "annotations"}
 """Mappings whose keys are the user's own, and may contain dots."""
+_OF_REQUESTS = ("probe", "request")
+"""Limits of single requests, which the traffic client bounds by itself."""
 _OWN_LABELS = ("app", "version", "meshproof.io/")
 
 
@@ -59,6 +62,8 @@ def _known_limits(seconds: dict[str, float]) -> dict[str, float]:
     known = {kebab(one.name) for one in fields(Limits)}
     if strange := sorted(seconds.keys() - known):
         raise ValueError(f"there is no {', '.join(strange)}; known: {', '.join(sorted(known))}")
+    if long := [name for name in _OF_REQUESTS if seconds.get(name, 0) > MAX_TIMEOUT]:
+        raise ValueError(f"{', '.join(long)}: no request of ours waits longer than {MAX_TIMEOUT:g} seconds")
     return seconds
 
 
@@ -76,10 +81,10 @@ class RunSettings(Settings):
     """Secrets of type dockerconfigjson, `namespace/name`."""
     pods: Pods = Pods()
     namespaces: Marks = Marks()
-    timeouts: Annotated[dict[str, Annotated[float, Field(gt=0)]], AfterValidator(_known_limits)] = Field(
-        default_factory=dict
+    timeouts: Annotated[dict[str, Annotated[float, Field(gt=0, le=MAX_SECONDS)]], AfterValidator(_known_limits)] = (
+        Field(default_factory=dict)
     )
-    """Seconds, by the names of `conformance.limits.Limits`."""
+    """Seconds, by the names of `conformance.limits.Limits`; none is longer than the traffic that waits for its end."""
     cluster_domain: Annotated[str, AfterValidator(_domain)] = CLUSTER_DOMAIN
     """The DNS domain of the cluster's Services."""
     uninstall: str = ""

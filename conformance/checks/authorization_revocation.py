@@ -25,6 +25,7 @@ from conformance.checks.mtls_judges import HTTP, TCP
 from conformance.context import LIMITS, Context
 from conformance.intents import AccessRule
 from conformance.model import Judgement, failed, inconclusive, passed
+from fixtures.workloads.batch import MAX_SECONDS
 from fixtures.workloads.traffic import Batch, Job, Record
 from reports.model import Evidence
 
@@ -172,7 +173,7 @@ def _ask_on(ctx: Context, port: int, *, fresh: bool) -> Job:
             url=ctx.url(SERVER, port, "/" if http else "", "http" if http else "tcp"),
             protocol="http1" if http else "tcp",
             rate=RATE,
-            duration=BOUND + 4 * LIMITS.in_force,
+            duration=min(BOUND + 4 * LIMITS.in_force, MAX_SECONDS),
             body="" if http else "line",
             timeout=LIMITS.probe,
             fresh=fresh,

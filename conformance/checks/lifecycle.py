@@ -35,6 +35,7 @@ from conformance.intents import (
     Scope,
     Target,
 )
+from fixtures.workloads.batch import MAX_SECONDS, MAX_TIMEOUT
 from fixtures.workloads.traffic import Batch, Record
 
 __all__ = ["GROUND", "RATE", "marked", "outside", "refused", "roll_out", "steady"]
@@ -79,10 +80,15 @@ BOUND = 10.0
 
 def steady(url: str) -> Batch:
     """Requests that go on until they are stopped, over connections that the client keeps."""
-    longest = 4 * LIMITS.ground_ready  # of two rollouts, and of what they leave behind
+    longest = min(4 * LIMITS.ground_ready, MAX_SECONDS)  # of two rollouts, and of what they leave behind
     return Batch(
         url=url, rate=RATE, shed=True, duration=longest, concurrency=16, timeout=LIMITS.request, fields=("pod",)
     )
+
+
+def long(url: str) -> Batch:
+    """Requests that are under way for long, and still wait as long as others for their answer."""
+    return Batch(url=url, count=4, concurrency=4, timeout=min(LONG + LIMITS.request, MAX_TIMEOUT), fields=("pod",))
 
 
 def outside(ctx: Context, pod: Pod) -> Tries:
@@ -173,15 +179,8 @@ def drain(ctx: Context) -> Drain:
     """Delete the only pod of a server while it works on long requests."""
     (pod,) = ctx.pods("fragile")
     plaintext = refused(ctx, pod)
-    batch = Batch(
-        url=ctx.url("fragile", path=f"/?delay={round(LONG * 1000)}ms"),
-        count=4,
-        concurrency=4,
-        timeout=LONG + LIMITS.request,
-        fields=("pod",),
-    )
     served = ctx.behave(pod)
-    with ctx.client().start(batch) as job:
+    with ctx.client().start(long(ctx.url("fragile", path=f"/?delay={round(LONG * 1000)}ms"))) as job:
         ctx.until(lambda: ctx.behave(pod) >= served + 4, "the pod works on the requests", LIMITS.in_force)
         deleted = ctx.now()
         ctx.kube.delete("v1", "Pod", pod.name, pod.namespace)

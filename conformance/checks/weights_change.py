@@ -14,6 +14,7 @@ from conformance.context import LIMITS, Context
 from conformance.model import Judgement, failed, inconclusive, passed, proven
 from conformance.pulse import excused
 from conformance.shut_gates import asked_anyway
+from fixtures.workloads.batch import MAX_SECONDS
 from fixtures.workloads.traffic import Batch, Job, Record
 from reports.model import Evidence
 
@@ -80,7 +81,7 @@ def _steady(service: str, ctx: Context) -> Batch:
         url=ctx.url(service),
         rate=RATE,
         shed=True,
-        duration=3 * LIMITS.in_force * len(STAGES),
+        duration=min(3 * LIMITS.in_force * len(STAGES), MAX_SECONDS),
         concurrency=16,
         timeout=LIMITS.request,
         fields=("version",),
