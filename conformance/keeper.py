@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from conformance.adapters import Adapter, Manifest
 from conformance.context import LIMITS
 from conformance.dressing import Dressing
 from conformance.endpoints import ready_endpoints, wanted_endpoints
 from conformance.ground import Ground, render_ground, space_name
+from conformance.missing_images import Missing, missing_image
 from conformance.pace import Pace, pods_at_once
 from conformance.sweeping import delete_space, spaces_of
 from fixtures.kube import Kube, NotEventually, eventually
@@ -29,7 +29,6 @@ LOOK_SECONDS = 8.0
 """How often a wait for pods looks whether it is in vain."""
 GLANCE_SECONDS = 2.0
 """How soon a start that nobody waits for any more is given up."""
-NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 
 
 class Keeper:
@@ -61,6 +60,8 @@ class Keeper:
         """By ground: done when its objects are in the cluster; its pods start after that."""
         self._awaited: set[str] = set()
         """Namespaces whose pods somebody has waited for."""
+        self._given_up: set[str] = set()
+        """Images that were waited for in vain: no further ground waits as long again."""
 
     def begin(self, grounds: Iterable[Ground]) -> None:
         """Start to create grounds in the background, in this order and at the cluster's pace."""
@@ -167,21 +168,27 @@ class Keeper:
             eventually(told, timeout=LIMITS.ground_ready, what=f"the endpoints of every service in {space}")
 
     def _await_pods(self, space: str, count: int) -> None:
-        """Wait for pods, but not for an image that the cluster cannot get."""
+        """Wait for pods, but not for an image that the cluster will never get."""
         self._awaited.add(space)
+        missing: Missing | None = None
 
         def look(seconds: float) -> None:
+            nonlocal missing
             try:
                 self.kube.wait_pods_ready(space, count=count, timeout=seconds)
             except NotEventually:
-                if image := _image_that_is_missing(self.kube.list("v1", "Pod", space)):
-                    raise EnvironmentProblem(
-                        f"the cluster cannot get the image {image}",
-                        fix="load its archive into the nodes, or name one that they can pull with --image",
-                    ) from None
+                missing = missing_image(self.kube.list("v1", "Pod", space), self.image)
+                if missing and (missing.in_vain(self.image) or missing.image in self._given_up):
+                    raise missing.problem(self.image) from None
                 raise
 
-        self._patiently(look)
+        try:
+            self._patiently(look)
+        except NotEventually:
+            if missing is None:
+                raise
+            self._given_up.add(missing.image)
+            raise missing.problem(self.image) from None
 
     def _patiently(self, look: Callable[[float], None]) -> None:
         """Look until it is as it should be, for `LIMITS.ground_ready` at most; `look` raises `NotEventually` otherwise.
@@ -240,12 +247,3 @@ class Keeper:
 
 def _pods(ground: Ground) -> int:
     return sum(workload.replicas for workload in ground.workloads)
-
-
-def _image_that_is_missing(pods: Iterable[Mapping[str, Any]]) -> str:
-    for pod in pods:
-        status = pod.get("status", {})
-        for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-            if container.get("state", {}).get("waiting", {}).get("reason") in NO_IMAGE:
-                return str(container.get("image", ""))
-    return ""

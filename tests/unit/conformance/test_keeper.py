@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class SlowCluster:
     """Two namespaces of one run; one of its pods becomes Ready every so many seconds, up to a number."""
 
-    def __init__(self, every: float, most: int) -> None:
+    def __init__(self, every: float, most: int, *waiting: dict[str, Any]) -> None:
         self.now, self.every, self.most = 0.0, every, most
+        self.waiting = [{"name": "c", "image": one["image"], "state": {"waiting": one}} for one in waiting]
 
     def monotonic(self) -> float:
         return self.now
@@ -42,7 +43,7 @@ class SlowCluster:
             assert selector == "meshproof.io/run=r"
             return [{"metadata": {"name": name}} for name in ("mine", "other")]
         if namespace == "mine":
-            return [{"metadata": {"uid": "waiting"}, "status": {}}]
+            return [{"metadata": {"uid": "waiting"}, "status": {"containerStatuses": self.waiting}}]
         ready = {"conditions": [{"type": "Ready", "status": "True"}]}
         return [
             {"metadata": {"uid": str(i)}, "status": ready} for i in range(min(int(self.now / self.every), self.most))
@@ -60,6 +61,7 @@ def awaited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         one._await_pods("mine", count)
         return cluster.now
 
+    cast("Any", wait).again = lambda: made[-1]._await_pods("mine", 1)
     yield wait
     for one in made:
         one.close()
@@ -74,6 +76,50 @@ def test_a_cluster_that_is_stuck_is_given_up_after_the_limit(awaited):
     with pytest.raises(NotEventually):
         awaited(cluster, 9)
     assert LIMITS.ground_ready <= cluster.now <= 20.0 + LIMITS.ground_ready + 2 * keeper.LOOK_SECONDS
+
+
+def pull(image: str, reason: str = "ErrImagePull", message: str = "") -> dict[str, Any]:
+    return {"image": image, "reason": reason, "message": message}
+
+
+GONE = 'failed to resolve reference "i": i: not found'
+LIMITED = 'Back-off pulling image "i": 429 Too Many Requests: toomanyrequests'
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        pull("i", message=GONE),
+        pull("i", message="lookup registry.exmaple.com: no such host"),
+        pull("proxy", "InvalidImageName"),
+        pull("proxy", "ErrImageNeverPull"),
+        pull("meshproof.local/meshproof:1", "ImagePullBackOff"),
+    ],
+    ids=lambda one: one["reason"] + one["message"][:6],
+)
+def test_an_image_that_can_never_be_had_is_not_waited_for(awaited, waiting):
+    cluster = SlowCluster(20.0, 0, pull("proxy"), waiting)
+    with pytest.raises(EnvironmentProblem, match="cannot get the image") as caught:
+        awaited(cluster, 1)
+    assert cluster.now == keeper.LOOK_SECONDS
+    assert ("--image" in caught.value.fix) is (waiting["image"] == "i")
+
+
+def test_a_registry_that_is_asked_too_much_for_now_is_asked_again(awaited):
+    assert awaited(SlowCluster(20.0, 1, pull("i", "ImagePullBackOff", LIMITED)), 1) == 20.0
+    assert awaited(SlowCluster(20.0, 1, pull("proxy", message=GONE)), 1) == 20.0
+
+
+def test_an_image_that_does_not_come_is_named_after_the_limit_and_given_up_sooner_the_next_time(awaited):
+    cluster = SlowCluster(5.0, 0, pull("corp/proxy", message="connection refused"))
+    with pytest.raises(EnvironmentProblem, match=r"the image corp/proxy of the container c.*refused$") as caught:
+        awaited(cluster, 1)
+    assert "--image" not in caught.value.fix
+    given_up_at = cluster.now
+    assert LIMITS.ground_ready <= given_up_at <= LIMITS.ground_ready + keeper.LOOK_SECONDS
+    with pytest.raises(EnvironmentProblem, match="the image corp/proxy"):
+        awaited.again()
+    assert cluster.now == given_up_at + keeper.LOOK_SECONDS
 
 
 class NoImage:
@@ -98,7 +144,7 @@ class NoImage:
     def list(self, _version: str, kind: str, *_: object, **__: object) -> list[dict[str, Any]]:
         if kind == "Node":
             return [{"status": {"allocatable": {"cpu": "2"}}}]
-        waiting = {"image": "i", "state": {"waiting": {"reason": "ErrImagePull"}}}
+        waiting = {"name": "c", "image": "i", "state": {"waiting": {"reason": "ErrImagePull", "message": GONE}}}
         return [{"metadata": {"uid": "u"}, "status": {"containerStatuses": [waiting]}}]
 
 
