@@ -75,6 +75,8 @@ class Sign:
     webhook: str = ""
     group: str = ""
     profile: str = "full"
+    network: bool = False
+    """Whether it is a mesh only with an accepted GatewayClass; without one it is the cluster's network."""
 
 
 SIGNS = (
@@ -90,7 +92,7 @@ SIGNS = (
         group="consul.hashicorp.com",
         profile="mtls",  # a group at a time, and of those whose pods it starts at all
     ),
-    Sign("cilium", r"cilium-operator", ("kube-system", "cilium-operator"), group="cilium.io"),
+    Sign("cilium", r"cilium-operator", ("kube-system", "cilium-operator"), group="cilium.io", network=True),
 )
 ROUTES = "gateway.networking.k8s.io"
 
@@ -114,8 +116,11 @@ def _by(sign: Sign, seen: Seen) -> Iterable[Proposal]:
             because.append(f"kinds of {sign.group}")
         if len(because) < 2:
             continue  # a name alone is no mesh
-        because += [f"GatewayClass {one.name}" for one in seen.classes if sign.mesh in one.controller and one.accepted]
+        classes = [f"GatewayClass {one.name}" for one in seen.classes if sign.mesh in one.controller and one.accepted]
+        because += classes
         problem = "" if one.available else f"the control plane {one.namespace}/{one.name} is not available"
+        if sign.network and not classes:
+            problem = problem or f"no GatewayClass of {sign.mesh} is accepted: it may be the cluster's network only"
         yield Proposal(sign.mesh, tuple(_settings(sign, one, seen)), sign.profile, tuple(because), problem)
 
 

@@ -19,6 +19,9 @@ ISTIO = Seen(
 )
 
 
+CILIUM = "io.cilium/gateway-controller"
+
+
 def shown(namespace: str, name: str, group: str, kind: str = "Any", version: str = "") -> Seen:
     return Seen(groups={group: (kind,)}, deployments=(Deployment(namespace, name, version, True),))
 
@@ -81,6 +84,7 @@ def test_what_cannot_serve_comes_last_and_says_so():
     seen = replace(
         ISTIO,
         groups={**ISTIO.groups, "cilium.io": ()},
+        classes=(GatewayClass("cilium", CILIUM, True),),
         deployments=(
             Deployment("istio-system", "istiod", "", False),
             Deployment("kube-system", "cilium-operator", "", True),
@@ -89,6 +93,21 @@ def test_what_cannot_serve_comes_last_and_says_so():
     first, second = propose(seen)
     assert (first.mesh, second.mesh) == ("cilium", "istio")
     assert "not available" in second.problem
+
+
+def test_a_clusters_network_is_no_mesh_of_its_own():
+    operator = Deployment("kube-system", "cilium-operator", "1.19.0", True)
+    groups = {**ISTIO.groups, "cilium.io": ("CiliumNetworkPolicy",)}
+    seen = replace(ISTIO, groups=groups, deployments=(*ISTIO.deployments, operator))
+    mesh, network = propose(seen)
+    assert (mesh.mesh, mesh.problem) == ("istio", "")
+    assert (network.mesh, network.problem) == (
+        "cilium", "no GatewayClass of cilium is accepted: it may be the cluster's network only"
+    )  # fmt: skip
+    told = replace(seen, classes=(*seen.classes, GatewayClass("cilium", CILIUM, False)))
+    assert [one.mesh for one in propose(told) if not one.problem] == ["istio"]
+    both = replace(seen, classes=(*seen.classes, GatewayClass("cilium", CILIUM, True)))
+    assert [one.mesh for one in propose(both) if not one.problem] == ["istio", "cilium"]
 
 
 def test_signs_speak_of_known_meshes_and_profiles():
