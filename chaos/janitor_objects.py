@@ -8,6 +8,7 @@ from typing import Any
 from chaos.log import LEASE, LOG_NAMESPACE
 from chaos.model import Right
 from fixtures.kube import MANAGED_BY, Kube
+from fixtures.workloads.manifests import LINUX
 
 __all__ = ["MARK", "NAME", "janitor_objects", "remove_rights", "rights_objects"]
 
@@ -58,6 +59,7 @@ def janitor_objects(image: str) -> list[Mapping[str, Any]]:
                     "spec": {
                         "serviceAccountName": NAME,
                         "enableServiceLinks": False,
+                        "nodeSelector": dict(LINUX),
                         "terminationGracePeriodSeconds": 1,
                         "containers": [container],
                     },

@@ -9,6 +9,7 @@ from typing import Any
 from chaos.faults.toxic import API_PORT
 from fixtures.workloads import echo_deployment
 from fixtures.workloads import service as service_manifest
+from fixtures.workloads.manifests import LINUX
 from load.manifests import driver_pod
 from load.meshing import Meshing
 
@@ -146,6 +147,7 @@ def _pod(
             "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
+            "nodeSelector": dict(LINUX),
             "containers": containers,
         },
     }

@@ -1,4 +1,4 @@
-"""Puts what the user and the mesh want on every pod and namespace of a run: labels, tolerations, pull secrets."""
+"""Puts what the user and the mesh want on each pod and namespace of a run: labels, tolerations, nodes, pull secrets."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Dressing:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Manifest, ...] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
     pull_secrets: tuple[str, ...] = ()
     """Names of secrets that are in every namespace of the run."""
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class Dressing:
             labels=settings.pods.labels,
             annotations=settings.pods.annotations,
             tolerations=settings.pods.tolerations,
+            node_selector=settings.pods.node_selector,
             pull_secrets=tuple(one.name for one in settings.pull_secrets),
             namespace_labels=settings.namespaces.labels,
             namespace_annotations=settings.namespaces.annotations,
@@ -60,6 +62,8 @@ class Dressing:
         spec = pod["spec"]
         if self.tolerations:
             spec["tolerations"] = [*spec.get("tolerations", ()), *self.tolerations]
+        if self.node_selector:
+            spec["nodeSelector"] = {**self.node_selector, **spec.get("nodeSelector", {})}
         if self.token:
             spec.pop("automountServiceAccountToken", None)
         if self.pull_secrets:

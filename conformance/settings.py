@@ -2,7 +2,7 @@
 
     image: registry.example.com/meshproof:1.0
     pull-secrets: [ci/registry]          # copied into every namespace of the run
-    pods: {labels: {}, annotations: {}, tolerations: [{key: dedicated, operator: Exists}]}
+    pods: {labels: {}, annotations: {}, tolerations: [{key: dedicated, operator: Exists}], node-selector: {}}
     namespaces: {labels: {pod-security.kubernetes.io/enforce: privileged}, annotations: {}}
     timeouts: {in-force: 20, ground-ready: 120}
     cluster-domain: cluster.example      # where names of Services do not end in cluster.local
@@ -31,7 +31,7 @@ from reports.errors import UsageProblem
 __all__ = ["CLUSTER_DOMAIN", "Marks", "Pods", "RunSettings", "read_settings"]
 
 CLUSTER_DOMAIN = "cluster.local"
-_FREE_KEYS = {"labels", "annotations"}
+_FREE_KEYS = {"labels", "annotations", "node-selector"}
 """Mappings whose keys are the user's own, and may contain dots."""
 _OF_REQUESTS = ("probe", "request")
 """Limits of single requests, which the traffic client bounds by itself."""
@@ -56,6 +56,8 @@ class Pods(Marks):
     """What is put on every pod of the run."""
 
     tolerations: tuple[dict[str, Any], ...] = ()
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    """Labels of the nodes that they may run on, besides that of Linux."""
 
 
 def _known_limits(seconds: dict[str, float]) -> dict[str, float]:

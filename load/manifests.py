@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fixtures.workloads.manifests import LINUX
+
 __all__ = ["driver_pod"]
 
 
@@ -26,6 +28,7 @@ def driver_pod(
         "terminationGracePeriodSeconds": 1,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "nodeSelector": dict(LINUX),
         "containers": [
             {
                 "name": "driver",

@@ -20,6 +20,7 @@ pull-secrets: [ci/registry]
 pods:
   labels: {team: net}
   tolerations: [{key: dedicated, operator: Exists}]
+  node-selector: {kubernetes.io/arch: amd64}
 namespaces:
   labels: {example.com/tier: test}
 timeouts: {in-force: 20}
@@ -53,12 +54,14 @@ def test_the_command_line_wins_and_its_other_keys_are_the_meshs(file):
             "image=other",
             "pods.labels.example.com/team=mesh",
             "timeouts.request=5",
+            "pods.node-selector.example.com/pool=ci",
             "pull-secrets=[a/b, c/d]",
         ],
     )
     assert found.mesh == {"trust-domain": "example.net", "control-plane": "ns/name"}
     assert found.image == "other"
     assert found.pods.labels == {"team": "net", "example.com/team": "mesh"}
+    assert found.pods.node_selector == {"kubernetes.io/arch": "amd64", "example.com/pool": "ci"}
     assert found.limits == Limits(in_force=20, request=5)
     assert found.cluster_domain == "cluster.local"
     assert found.pull_secrets == (("a", "b"), ("c", "d"))
@@ -138,6 +141,7 @@ FULL = Dressing(
     annotations={"note": "x"},
     tolerations=({"key": "dedicated", "operator": "Exists"},),
     pull_secrets=("registry",),
+    node_selector={"kubernetes.io/arch": "amd64", "kubernetes.io/os": "any"},
 )
 
 
@@ -151,6 +155,7 @@ def test_pods_are_dressed_wherever_they_are_written():
         assert found["metadata"]["annotations"] == {"note": "x"}
         assert found["spec"]["tolerations"] == [{"key": "dedicated", "operator": "Exists"}]
         assert found["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+        assert found["spec"]["nodeSelector"] == {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"}
     assert deployment["spec"]["template"]["metadata"]["labels"]["version"] == "v2"
 
 
@@ -227,4 +232,5 @@ def test_experiments_and_measurements_come_dressed_as_checks_do(file):
     assert (where, secret["kind"]) == ("/api/v1/namespaces/space/secrets/registry", "Secret")
     assert pod["metadata"]["labels"]["team"] == "net"
     assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["spec"]["nodeSelector"] == {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"}
     assert pod["spec"]["tolerations"] == [{"key": "dedicated", "operator": "Exists"}]
