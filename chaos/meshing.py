@@ -8,7 +8,7 @@ from pathlib import Path
 from conformance.adapters import Adapter, Rendered, Unsupported, load
 from conformance.dressing import Dressed
 from conformance.ground import Place, namespace_marks, pod_marks, render_metadata
-from conformance.intents import Inject, Intent, Mode, MtlsMode, Scope
+from conformance.intents import Inject, Intent, Mode, MtlsMode, NoInject, Scope
 from conformance.settings import read_settings
 from load.meshing import Meshing, Strict, Wanted
 
@@ -19,12 +19,15 @@ def meshing(mesh: str | Adapter) -> Meshing:
     """How pods get into a mesh and how a namespace is made strict. UsageProblem for a mesh nobody knows."""
     adapter = load(mesh) if isinstance(mesh, str) else mesh
     space, pods = render_metadata(adapter, Inject(Scope.NAMESPACE)), pod_marks(adapter, Place("", meshed=True))
+    out = render_metadata(adapter, NoInject(Scope.POD))
     return Meshing(
         adapter.name,
         namespace_labels=space.labels,
         namespace_annotations=space.annotations,
         pod_labels=pods.labels,
         pod_annotations=pods.annotations,
+        outside_labels=out.labels,
+        outside_annotations=out.annotations,
         strict=lambda namespace: _strict(adapter, namespace),
         called=lambda workload: render_metadata(adapter, Inject(Scope.POD, workload)).objects,
         needs_service=space.needs_service or pods.needs_service,

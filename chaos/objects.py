@@ -13,7 +13,7 @@ from fixtures.workloads.manifests import LINUX
 from load.manifests import driver_pod
 from load.meshing import Meshing
 
-__all__ = ["BETWEEN", "BETWEEN_PORT", "DECOY", "DRIVER", "ECHO", "ECHO_PORT", "inside", "outside", "service"]
+__all__ = ["BETWEEN", "BETWEEN_PORT", "DECOY", "DRIVER", "ECHO", "ECHO_PORT", "PROBER", "inside", "outside", "service"]
 
 Manifest = Mapping[str, Any]
 
@@ -22,6 +22,7 @@ BETWEEN, BETWEEN_PORT = "between", 8081
 RAW_PORT = 9191
 DECOY = "decoy"
 DRIVER = "driver"
+PROBER = "prober"
 
 _SAFE = {
     "allowPrivilegeEscalation": False,
@@ -58,17 +59,17 @@ def inside(namespace: str, image: str, meshing: Meshing) -> list[Manifest]:
     ]
 
 
-def outside(namespace: str, image: str, target: str, identity: str) -> list[Manifest]:
-    """The client without rights, in a namespace that is not in the mesh."""
+def outside(namespace: str, image: str, target: str, identity: str, meshing: Meshing) -> list[Manifest]:
+    """The client without rights, in a namespace that is not in the mesh; the pod says so too where it can."""
     container = {
-        "name": "prober",
+        "name": PROBER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", "chaos.prober", target, "--identity", identity],
         "resources": {"requests": {"cpu": "20m", "memory": "48Mi"}},
         "securityContext": _SAFE,
     }
-    return [_pod("prober", namespace, [container])]
+    return [_pod(PROBER, namespace, [container], meshing.outside_labels, meshing.outside_annotations)]
 
 
 def _toxiproxy(namespace: str, image: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> list[Manifest]:

@@ -15,11 +15,12 @@ from chaos.guard import allow, guard
 from chaos.log import LOG_NAMESPACE, remove
 from chaos.meshing import meshing
 from chaos.model import Attempt
-from chaos.objects import DRIVER, ECHO, ECHO_PORT, inside, outside
+from chaos.objects import DRIVER, ECHO, ECHO_PORT, PROBER, inside, outside
 from chaos.prober import CONTROL_PORT as PROBER_PORT
 from chaos.settings import Settings
 from chaos.wal import append
 from conformance.adapters import Adapter, Unsupported
+from conformance.outside import expect_outside
 from fixtures.kube import Kube
 from load.control import PodControl
 from load.ready import wait_ready
@@ -38,7 +39,7 @@ class Outsider(PodControl):
     what = "safety prober"
 
     def __init__(self, kube: Kube, namespace: str) -> None:
-        super().__init__(kube, namespace, "prober", PROBER_PORT, "/attempts?since=1000000000")
+        super().__init__(kube, namespace, PROBER, PROBER_PORT, "/attempts?since=1000000000")
         self._seen: list[Attempt] = []
 
     def attempts(self) -> tuple[Attempt, ...]:
@@ -119,9 +120,10 @@ def scene(
         report("starting the pods")
         kube.apply(*inside(space, image, mesh), namespace=space)
         forged = f"spiffe://cluster.local/ns/{space}/sa/default" if isinstance(identity, Unsupported) else identity
-        kube.apply(*outside(out, image, f"{ECHO}.{space}:{ECHO_PORT}", forged))
+        kube.apply(*outside(out, image, f"{ECHO}.{space}:{ECHO_PORT}", forged, mesh))
         wait_ready(kube, space, 4, settings.ready_timeout)
         wait_ready(kube, out, 1, settings.ready_timeout)
+        expect_outside(kube, adapter, out, PROBER)
         driver = stack.enter_context(Driver(kube, space, DRIVER))
         outsider = stack.enter_context(Outsider(kube, out))
         wait_ready(kube, LOG_NAMESPACE, 1, settings.ready_timeout)

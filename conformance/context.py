@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from conformance.adapters import Adapter, Manifest, Rendered, Unsupported
-from conformance.adapters.pages import has_container
 from conformance.dressing import Dressing
 from conformance.farewell import Farewell
 from conformance.gates import MARK_ROW, Gate, gate_open
@@ -20,6 +19,7 @@ from conformance.intents import Backend, Intent, Marker, Mode, MtlsMode
 from conformance.limits import LIMITS, Limits
 from conformance.mesh_policies import expect_no_rivals
 from conformance.orders import Orders
+from conformance.outside import expect_outside
 from conformance.pods import Pod, in_url
 from conformance.probes import Heard, Probed, Unanswered
 from conformance.pulse import Pulse
@@ -149,18 +149,10 @@ class Context(Orders):
         What injection checks themselves send comes from `client(ground.outsider)`: they say who injected it.
         """
         if not self._outside:
-            self._expect_outside()
+            name = self.ground.outsider
+            expect_outside(self.kube, self.adapter, self.space(self.ground.workload(name).place), name)
             self._outside = True
         return self.client(self.ground.outsider)
-
-    def _expect_outside(self) -> None:
-        name, proxy = self.ground.outsider, self.adapter.proxy
-        space = self.space(self.ground.workload(name).place)
-        if proxy is not None and has_container(self.kube, space, name, proxy.container):
-            raise EnvironmentProblem(
-                f"the pod {space}/{name} is to be outside of the mesh, and has its proxy",
-                fix="see what opts in namespaces that do not ask for it, such as a policy for all of them",
-            )
 
     def url(self, service: str, port: int = 8080, path: str = "/", scheme: str = "http") -> str:
         """URL of one of the ground's services by its full name; `NotExpressible` where the mesh lacks its port."""

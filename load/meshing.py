@@ -53,6 +53,9 @@ class Meshing:
     namespace_annotations: Mapping[str, str] = field(default_factory=dict)
     pod_labels: Mapping[str, str] = field(default_factory=dict)
     pod_annotations: Mapping[str, str] = field(default_factory=dict)
+    outside_labels: Mapping[str, str] = field(default_factory=dict)
+    outside_annotations: Mapping[str, str] = field(default_factory=dict)
+    """Both of pods that must stay out of the mesh, whatever takes in those of other namespaces."""
     strict: Callable[[str], Strict] = _nothing
     """Given a namespace."""
     called: Callable[[str], tuple[Manifest, ...]] = _free

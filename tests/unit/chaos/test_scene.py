@@ -1,0 +1,49 @@
+"""What the scene looks at before an experiment may begin, on a cluster of nothing."""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chaos import scene as scenes
+from chaos.meshing import meshing
+from chaos.objects import outside
+from chaos.settings import Settings
+from conformance.adapters import load
+from reports.errors import EnvironmentProblem
+
+
+def made(monkeypatch, *sidecars):
+    """A scene in which the client without rights has these containers beside its own."""
+    for name in ("guard", "logged_namespace", "Driver", "Outsider"):
+        monkeypatch.setattr(scenes, name, lambda *_: nullcontext())
+    for name in ("allow", "wait_ready"):
+        monkeypatch.setattr(scenes, name, lambda *_: None)
+    containers = [{"name": name} for name in ("prober", *sidecars)]
+    kube: Any = SimpleNamespace(
+        apply=lambda *_, **__: None, get=lambda *_: {"spec": {"containers": containers}, "metadata": {}}
+    )
+    return scenes.scene(kube, load("istio"), "image", Settings(), lambda _: None)
+
+
+def test_a_client_without_rights_that_somebody_took_into_the_mesh_fails_no_mesh(monkeypatch):
+    with (
+        pytest.raises(EnvironmentProblem, match="prober is to be outside of the mesh"),
+        made(monkeypatch, "istio-proxy"),
+    ):
+        pytest.fail("an experiment could begin")
+    with made(monkeypatch):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("mesh", "field", "mark"),
+    [
+        ("istio", "labels", ("sidecar.istio.io/inject", "false")),
+        ("linkerd", "annotations", ("linkerd.io/inject", "disabled")),
+    ],
+)
+def test_the_client_without_rights_says_that_it_stays_out(mesh, field, mark):
+    (pod,) = outside("out", "image", "echo:80", "", meshing(mesh))
+    assert mark in pod["metadata"][field].items()
