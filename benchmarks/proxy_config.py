@@ -23,8 +23,10 @@ import yaml
 from fixtures.kube import Kube
 from fixtures.workloads import echo_deployment, service
 from fixtures.workloads.pod.certificate import make
-from load.latency import Arm, Plan, run_block
+from load.ground import Arm
+from load.latency import run_block
 from load.manifests import driver_pod
+from load.plan import Plan
 from load.ready import wait_ready
 from load.remote import Driver
 from load.statistics import block_order, bootstrap_interval

@@ -16,8 +16,9 @@ from rich.table import Table
 
 from fixtures.kube import Kube
 from load.comparison import MIN_PAIRS, QUANTILES
-from load.latency import Plan, measure
+from load.latency import measure
 from load.meshing import Wanted, limited
+from load.plan import Plan
 from reports.commands import command
 from reports.console import step
 from reports.errors import ExitCode, UsageProblem

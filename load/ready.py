@@ -8,7 +8,7 @@ from typing import Any
 from fixtures.kube import Kube, NotEventually
 from reports.errors import EnvironmentProblem
 
-__all__ = ["missing_image", "wait_ready"]
+__all__ = ["missing_image", "unscheduled", "wait_ready"]
 
 LOOK_SECONDS = 8.0
 """After so long the pods are looked at for the first time."""
@@ -22,6 +22,15 @@ def missing_image(pods: Iterable[Mapping[str, Any]]) -> str:
         for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
             if container.get("state", {}).get("waiting", {}).get("reason") in IN_VAIN:
                 return str(container.get("image", ""))
+    return ""
+
+
+def unscheduled(pods: Iterable[Mapping[str, Any]]) -> str:
+    """Why the scheduler finds no node for a pod, or ""."""
+    for pod in pods:
+        for condition in pod.get("status", {}).get("conditions", ()):
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                return str(condition.get("message") or condition.get("reason", ""))
     return ""
 
 

@@ -8,7 +8,7 @@ import pytest
 from fixtures.kube import Kube
 from load import Meshing, measure
 from load.comparison import AGAIN, BASE
-from load.latency import SHORT
+from load.plan import SHORT
 from reports.model import Verdict
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("load")]

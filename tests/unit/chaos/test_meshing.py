@@ -13,7 +13,7 @@ from chaos.settings import Settings
 from conformance.adapters import Adapter, Rendered, Unsupported, load
 from conformance.adapters.none import NoMesh
 from conformance.intents import Inject
-from load.latency import _objects
+from load.ground import objects as _objects
 from reports.model import Verdict
 
 

@@ -4,8 +4,10 @@ from typing import Any
 import pytest
 
 from load.comparison import AGAIN, BASE, MESHED, QUANTILES, Block, compare, measurement, null_interval
+from load.ground import Arm
 from load.histograms import encode, histogram
-from load.latency import Arm, Plan, run_block
+from load.latency import run_block
+from load.plan import Plan
 from load.remote import JobFailed
 from reports.model import Result, Verdict, result_from_json, result_to_json
 

@@ -1,0 +1,42 @@
+"""How a latency measurement is made: the numbers of its long and its short form. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["SHORT", "Plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a measurement is made."""
+
+    pairs: int = 20
+    rate: float = 200.0
+    """Requests per second in every arm; at most half of what the slowest arm can take."""
+    block_seconds: float = 1.0
+    users: int = 4
+    warmup_requests: int = 20
+    """Requests at the start of each block that are sent and not counted: caches and connections turn warm."""
+    lag_budget_us: float = 1000.0
+    """A block counts only when the driver's own clock was this late at most, for 90 % of the time."""
+    seed: int = 1
+    ready_timeout: float = 60.0
+    """Seconds for the pods to become ready."""
+    strict_timeout: float = 15.0
+    """Seconds for strict mutual TLS to be in force."""
+    short: bool = False
+    """Marks the short form of the main run in the report."""
+
+    @property
+    def most_pairs(self) -> int:
+        """Pairs measured at the most: one whose blocks do not count is followed by another, within half as many.
+
+        Whether a block counts depends on the driver's lateness, never on the latency that is compared, and on requests
+        that failed: where those are the mesh's, nothing is passed.
+        """
+        return self.pairs + self.pairs // 2
+
+
+SHORT = Plan(pairs=12, block_seconds=0.3, rate=250.0, warmup_requests=15, short=True)
+"""About 25 s with three arms, pods included."""
