@@ -54,7 +54,15 @@ def inside(namespace: str, image: str, meshing: Meshing) -> list[Manifest]:
             "data": {"why": "nobody reads this; a fault here must not be taken for one"},
         },
         *_toxiproxy(namespace, image, labels, annotations),
-        *echo_deployment(ECHO, namespace, image=image, replicas=2, labels=labels, annotations=annotations),
+        *echo_deployment(
+            ECHO,
+            namespace,
+            image=image,
+            replicas=2,
+            labels=labels,
+            annotations=annotations,
+            env={"ECHO_ABRUPT": "1"},  # one that says farewell is no pod that was killed
+        ),
         driver_pod(DRIVER, namespace, image=image, labels=labels, annotations=annotations),
     ]
 

@@ -17,7 +17,11 @@ __all__ = ["PodKill"]
 
 @dataclass(frozen=True)
 class PodKill:
-    """Delete a pod with no grace. Its deployment brings another, so there is nothing to take back."""
+    """Delete a pod with no grace. Its deployment brings another, so there is nothing to take back.
+
+    The kubelet says SIGTERM even so, and waits for a second or two: only a program that ends at once then dies without
+    notice. The scene's echo does.
+    """
 
     namespace: str
     pod: str

@@ -27,15 +27,32 @@ def test_p1_passes_when_the_pod_leaves_quietly():
     assert p1.judge(killed()).verdict is Verdict.PASS
 
 
-def test_p1_forgives_what_was_in_flight_and_no_more():
-    base = replaced(traffic(), INJECTED + 0.4, 2000, pod="echo-2")
-    flying = replaced(base, INJECTED, INJECTED + 0.4, took=0.025)  # three at a time
-    lost = replaced(flying, INJECTED + 0.1, INJECTED + 0.125, took=0.025, error="reset")
-    assert p1.judge(killed(lost)).verdict is Verdict.PASS
-    more = replaced(flying, INJECTED + 0.1, INJECTED + 0.3, took=0.025, error="reset")
-    judgement = p1.judge(killed(more))
-    assert judgement.verdict is Verdict.FAIL
-    assert "in flight" in judgement.reason
+def by_turns(samples, start, end):
+    """The same traffic, half of it served by another pod within [start, end)."""
+    return tuple(
+        replace(s, pod="echo-2") if index % 2 and start <= s.intended < end else s for index, s in enumerate(samples)
+    )
+
+
+def lost(samples, start, end, every):
+    """The same traffic, every so many requests of it lost within [start, end)."""
+    return tuple(
+        sample(s.intended, error="reset") if not index % every and start <= s.intended < end else s
+        for index, s in enumerate(samples)
+    )
+
+
+def test_p1_forgives_what_was_under_way_and_on_its_way_and_no_more():
+    base = by_turns(killed().samples, 0, INJECTED)  # half of the requests were the dead pod's
+    nobody_knew = lost(base, INJECTED, INJECTED + 1.4, every=2)  # Kubernetes dropped it after 0.5 s
+    assert p1.judge(killed(nobody_knew)).verdict is Verdict.PASS
+    for more in (
+        lost(base, INJECTED, INJECTED + 1.4, every=1),  # the other pod's as well
+        lost(base, INJECTED, INJECTED + 2.4, every=2),  # for a second more
+    ):
+        judgement = p1.judge(killed(more))
+        assert judgement.verdict is Verdict.FAIL
+        assert "in flight" in judgement.reason
 
 
 def test_p1_fails_when_the_dead_pod_answers_late():

@@ -1,33 +1,13 @@
-"""The pods of experiments and measurements."""
+"""The objects of the scene, as they are put into a cluster."""
 
-from __future__ import annotations
-
-import json
-from collections.abc import Iterator
-from typing import Any
-
-from chaos.janitor_objects import janitor_objects
-from chaos.objects import inside, outside
-from load.manifests import driver_pod
-from load.meshing import Meshing
+from chaos.meshing import meshing
+from chaos.objects import inside
 
 
-def _specs(item: Any) -> Iterator[dict[str, Any]]:
-    """Whatever has containers in an object."""
-    if isinstance(item, dict):
-        if "containers" in item:
-            yield item
-        for one in item.values():
-            yield from _specs(one)
+def container(objects, name):
+    (found,) = (one for one in objects if one["kind"] == "Deployment" and one["metadata"]["name"] == name)
+    return found["spec"]["template"]["spec"]["containers"][0]
 
 
-def test_pods_are_for_nodes_that_can_run_the_image() -> None:
-    objects = [
-        *inside("in", "i", Meshing("none")),
-        *outside("out", "i", "http://echo", "id"),
-        *janitor_objects("i"),
-        driver_pod("driver", "ns", image="i"),
-    ]
-    specs = [spec for one in objects for spec in _specs(json.loads(json.dumps(one)))]
-    assert len(specs) >= 6
-    assert all(one["nodeSelector"] == {"kubernetes.io/os": "linux"} for one in specs)
+def test_the_echo_that_is_killed_says_no_farewell():
+    assert {"name": "ECHO_ABRUPT", "value": "1"} in container(inside("ours", "i", meshing("istio")), "echo")["env"]

@@ -50,7 +50,7 @@ class Program:
 
 
 class Echo(Program):
-    def __init__(self, linger="0"):
+    def __init__(self, linger="0", **more):
         super().__init__(
             "echo",
             ECHO_PORTS="0,0,0,0,0",
@@ -60,6 +60,7 @@ class Echo(Program):
             POD_NAME="echo-0",
             POD_NAMESPACE="shop",
             POD_IP="10.0.0.7",
+            **more,
         )
         self.http, self.grpc, self.tcp, self.https, self.control = self.ports
 

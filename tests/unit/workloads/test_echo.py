@@ -320,6 +320,18 @@ def head(path):
     return [(":method", "GET"), (":scheme", "http"), (":authority", "h"), (":path", path)]
 
 
+def test_an_abrupt_one_dies_at_sigterm_with_what_is_under_way():
+    with running(Echo(ECHO_ABRUPT="1")) as own:
+        busy = http.client.HTTPConnection("127.0.0.1", own.http, timeout=5)
+        busy.request("GET", "/?delay=20s")
+        assert ask(own.http, "/")[0] == 200  # so the other request is under way too
+        own.terminate()
+        assert own.wait() == 137
+        with pytest.raises(ConnectionError):
+            busy.getresponse()
+        busy.close()
+
+
 def test_sigterm_finishes_requests_and_keeps_no_connection():
     with running(Echo(linger="0.3")) as own:
         idle = http.client.HTTPConnection("127.0.0.1", own.http, timeout=5)
