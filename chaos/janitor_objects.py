@@ -8,7 +8,7 @@ from typing import Any
 from chaos.log import LEASE, LOG_NAMESPACE
 from chaos.model import Right
 from fixtures.kube import MANAGED_BY, Kube
-from fixtures.workloads.manifests import LINUX
+from fixtures.workloads.manifests import LINUX, POD_SECURITY
 
 __all__ = ["MARK", "NAME", "janitor_objects", "remove_rights", "rights_objects"]
 
@@ -60,6 +60,7 @@ def janitor_objects(image: str) -> list[Mapping[str, Any]]:
                         "serviceAccountName": NAME,
                         "enableServiceLinks": False,
                         "nodeSelector": dict(LINUX),
+                        "securityContext": dict(POD_SECURITY),
                         "terminationGracePeriodSeconds": 1,
                         "containers": [container],
                     },

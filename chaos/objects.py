@@ -9,7 +9,7 @@ from typing import Any
 from chaos.faults.toxic import API_PORT
 from fixtures.workloads import echo_deployment
 from fixtures.workloads import service as service_manifest
-from fixtures.workloads.manifests import LINUX
+from fixtures.workloads.manifests import LINUX, POD_SECURITY
 from load.manifests import driver_pod
 from load.meshing import Meshing
 
@@ -157,6 +157,7 @@ def _pod(
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "nodeSelector": dict(LINUX),
+            "securityContext": dict(POD_SECURITY),
             "containers": containers,
         },
     }

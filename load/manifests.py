@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fixtures.workloads.manifests import LINUX
+from fixtures.workloads.manifests import LINUX, POD_SECURITY
 
 __all__ = ["driver_pod"]
 
@@ -29,6 +29,7 @@ def driver_pod(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "nodeSelector": dict(LINUX),
+        "securityContext": dict(POD_SECURITY),
         "containers": [
             {
                 "name": "driver",
