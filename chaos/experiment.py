@@ -41,6 +41,8 @@ class Setup:
     """Instead of the settings' own."""
     hold: float = 1.5
     """Seconds that the fault is held at least after it has landed."""
+    victims: tuple[str, ...] = ()
+    """Pods of the scene that the experiment itself takes away."""
     facts: Mapping[str, JSON] = field(default_factory=dict)
 
 

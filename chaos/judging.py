@@ -42,6 +42,11 @@ def judged(own: Judge) -> Judge:
                 Verdict.INCONCLUSIVE,
                 f"the machine was too busy to blame the mesh (clocks {late * 1000:.0f} ms late): {verdict.reason}",
             )
+        if verdict.verdict is Verdict.FAIL and history.strays:
+            return Judgement(
+                Verdict.INCONCLUSIVE,
+                f"the cluster did something to pods of the experiment ({', '.join(history.strays)}): {verdict.reason}",
+            )
         if verdict.verdict is not Verdict.PASS:
             return verdict
         untested = sorted(name for name, count in safe.refusals.items() if count < MIN_REFUSALS)

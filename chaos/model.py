@@ -156,6 +156,8 @@ class History:
     """Requests that the echo servers saw from the load, retries included; None where it is not known."""
     sent: int = 0
     """Requests of the load to which these arrivals belong: also those before the start and after the end."""
+    strays: tuple[str, ...] = ()
+    """What became of pods of the scene that the experiment had left alone, in words: that was the cluster."""
     facts: Mapping[str, JSON] = field(default_factory=dict)
     """What the experiment noted beside the traffic, such as the name of the pod it killed."""
 

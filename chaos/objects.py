@@ -24,6 +24,9 @@ DECOY = "decoy"
 DRIVER = "driver"
 PROBER = "prober"
 
+KEPT = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+"""By these annotations autoscalers leave a pod where it is: what they take away looks like a loss of the mesh's."""
+
 _SAFE = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -37,7 +40,7 @@ def inside(namespace: str, image: str, meshing: Meshing) -> list[Manifest]:
 
     Some of a mesh's own objects name no namespace: all of it is for this one.
     """
-    labels, annotations = dict(meshing.pod_labels), dict(meshing.pod_annotations)
+    labels, annotations = dict(meshing.pod_labels), {**KEPT, **meshing.pod_annotations}
     return [
         *meshing.strict(namespace).objects,
         *(item for workload in (ECHO, BETWEEN) for item in meshing.called(workload)),
@@ -77,7 +80,8 @@ def outside(namespace: str, image: str, target: str, identity: str, meshing: Mes
         "resources": {"requests": {"cpu": "20m", "memory": "48Mi"}},
         "securityContext": _SAFE,
     }
-    return [_pod(PROBER, namespace, [container], meshing.outside_labels, meshing.outside_annotations)]
+    annotations = {**KEPT, **meshing.outside_annotations}
+    return [_pod(PROBER, namespace, [container], meshing.outside_labels, annotations)]
 
 
 def _toxiproxy(namespace: str, image: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> list[Manifest]:

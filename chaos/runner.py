@@ -18,6 +18,7 @@ from chaos.measures import steady
 from chaos.model import Fault, History, Marks, Sample
 from chaos.scene import Scene
 from chaos.settings import Settings
+from chaos.standing import strays
 from chaos.wal import append
 from fixtures.kube import Kube, NotEventually, eventually
 from load.remote import Job
@@ -103,7 +104,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         timeout=setup.timeout,
         record="requests",
     )
-    served = scene.served()
+    stood, served = scene.standing(), scene.served()
     recorder = Recorder(scene.driver.start(spec))
     landed, landed_at, unasked, held = "", None, "", True
     try:
@@ -141,6 +142,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         pulse=recorder.pulse,
         arrivals=_arrivals(served, scene.served(), recorder.samples),
         sent=len(recorder.samples),
+        strays=strays(stood, scene.standing(), setup.victims),
         facts=setup.facts,
     )
 

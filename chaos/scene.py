@@ -18,6 +18,7 @@ from chaos.model import Attempt
 from chaos.objects import DRIVER, ECHO, ECHO_PORT, PROBER, inside, outside
 from chaos.prober import CONTROL_PORT as PROBER_PORT
 from chaos.settings import Settings
+from chaos.standing import Standing, standing
 from chaos.wal import append
 from conformance.adapters import Adapter, Unsupported
 from conformance.outside import expect_outside
@@ -79,6 +80,11 @@ class Scene:
         found = self.kube.list("v1", "Pod", self.space, f"app={app}")
         alive = [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
         return sorted(alive, key=lambda pod: str(pod["metadata"]["name"]))
+
+    def standing(self) -> dict[str, Standing]:
+        """Every pod of the scene as it is now, by name."""
+        spaces = (self.space, self.outsider.namespace)
+        return standing(pod for space in spaces for pod in self.kube.list("v1", "Pod", space))
 
     def served(self) -> dict[str, int]:
         """How many requests each echo server has answered since it started, by pod; pods that do not say are absent."""

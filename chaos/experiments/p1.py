@@ -89,6 +89,7 @@ def _prepare(scene: Scene) -> Setup:
         awaited="the pod that replaces the dead one",
         observe=look,
         during=2.5,
+        victims=(victim,),
         facts=facts,
     )
 

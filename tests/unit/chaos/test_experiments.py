@@ -124,6 +124,11 @@ def test_n1_says_nothing_without_requests_under_the_fault():
     assert n1.judge(few).verdict is Verdict.INCONCLUSIVE
 
 
+def test_p1_takes_its_victim_away_itself():
+    scene: Any = SimpleNamespace(space="x", pods=lambda _: [{"metadata": {"name": f"echo-{n}"}} for n in (1, 2)])
+    assert EXPERIMENTS["P1"].prepare(scene).victims == ("echo-1",)
+
+
 def returned(after, **more):
     """The control plane was ready a second after the undo, and proxies had news so many seconds after that."""
     return history(**{"ready": UNDONE + 1.0, "recovered": UNDONE + 1.0 + after, "ended": UNDONE + 15, **more})

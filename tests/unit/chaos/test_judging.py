@@ -53,6 +53,16 @@ def test_an_error_while_the_fault_is_taken_back_counts():
     assert judge(history(samples=bad)).verdict is Verdict.FAIL
 
 
+def test_what_the_cluster_does_to_the_experiments_own_pods_fails_no_mesh():
+    bad = replaced(traffic(), INJECTED + 1, INJECTED + 1.005, status=503)
+    judgement = judge(history(samples=bad, strays=("echo-2 was taken away",)))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "echo-2 was taken away" in judgement.reason
+    assert judge(history(strays=("echo-2 was taken away",))).verdict is Verdict.PASS
+    breach = (*refusals(), Attempt(INJECTED + 1, "plaintext", True, True, "HTTP/1.1 200 OK"))
+    assert judge(history(attempts=breach, strays=("echo-2 was taken away",))).verdict is Verdict.FAIL
+
+
 def test_errors_before_the_fault_leave_nothing_to_judge():
     bad = replaced(traffic(), START, START + 0.02, error="refused")
     assert judge(history(samples=bad)).verdict is Verdict.INCONCLUSIVE

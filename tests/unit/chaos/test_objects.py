@@ -49,3 +49,9 @@ def test_every_pod_passes_the_profile_restricted(pod):
 
 def test_the_echo_that_is_killed_says_no_farewell():
     assert {"name": "ECHO_ABRUPT", "value": "1"} in PODS["echo"]["spec"]["containers"][0]["env"]
+
+
+@pytest.mark.parametrize("name", ["between", "driver", "echo", "prober"])
+def test_autoscalers_leave_the_pods_of_the_scene_where_they_are(name):
+    assert PODS[name]["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert PODS[name]["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
