@@ -113,17 +113,20 @@ async def _attack(host: str, port: int, contexts: Mapping[str, ssl.SSLContext | 
 
 async def _serve(port: int, rows: list[Row]) -> asyncio.Server:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = (await reader.readline()).decode("latin-1")
-        while (await reader.readline()).strip():
-            pass
-        parts = urlsplit(line.split(" ")[1] if line.count(" ") >= 2 else "/")
-        since = parse_qs(parts.query).get("since", ["0"])[0]
-        found = parts.path == "/attempts" and since.isdigit()
-        told: object = {"now": time.time(), "attempts": rows[int(since) :]} if found else {"problem": "GET /attempts"}
-        data = json.dumps(told).encode()
-        status = "200 OK" if found else "404 Not Found"
-        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n".encode() + data)
-        await writer.drain()
+        # The connection is kept: whoever asks for the clock again measures no way to the pod.
+        while line := (await reader.readline()).decode("latin-1"):
+            while (await reader.readline()).strip():
+                pass
+            parts = urlsplit(line.split(" ")[1] if line.count(" ") >= 2 else "/")
+            since = parse_qs(parts.query).get("since", ["0"])[0]
+            found = parts.path == "/attempts" and since.isdigit()
+            told: object = (
+                {"now": time.time(), "attempts": rows[int(since) :]} if found else {"problem": "GET /attempts"}
+            )
+            data = json.dumps(told).encode()
+            status = "200 OK" if found else "404 Not Found"
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
+            await writer.drain()
         writer.close()
 
     return await asyncio.start_server(answer, "127.0.0.1", port)

@@ -77,7 +77,8 @@ class Recorder:
         self.samples += told.samples
         if told.state != "running":
             raise EnvironmentProblem(f"the load job ended by itself: {told.state} {told.problem}")
-        return steady(self.samples, time.time(), span, self.job.spec.rate)
+        now = time.time() if told.now is None else told.now  # an answer may be long under way
+        return steady(self.samples, now, span, self.job.spec.rate)
 
     def finish(self) -> None:
         """Stop the load and fetch the rest."""

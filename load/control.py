@@ -6,7 +6,7 @@ import http.client
 import json
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,7 +49,15 @@ class PodControl:
 
     def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
         """One call; raises EnvironmentProblem for anything but a 200."""
-        connection = http.client.HTTPConnection(*self._address, timeout=20)
+        with closing(self._connection()) as connection:
+            return self._exchange(connection, method, path, body)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(*self._address, timeout=20)
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: Mapping[str, object] | None = None
+    ) -> dict[str, Any]:
         try:
             connection.request(method, path, None if body is None else json.dumps(body))
             reply = connection.getresponse()
@@ -58,8 +66,6 @@ class PodControl:
             raise EnvironmentProblem(
                 f"the {self.what} in {self.namespace}/{self.pod} does not answer: {problem}"
             ) from problem
-        finally:
-            connection.close()
         if reply.status != 200 or not isinstance(told, dict):
             why = told.get("problem", "") if isinstance(told, dict) else told
             raise EnvironmentProblem(f"the {self.what} in {self.namespace}/{self.pod} refused {method} {path}: {why}")
@@ -70,11 +76,14 @@ class PodControl:
             forward = self._kube.forward(self.namespace, self.pod, self._port)
             self._address = forward.__enter__()
             self._forward = forward
-        tries = []
-        for _ in range(3):
-            before = time.time()
-            there = float(self.call("GET", self._clock)["now"])
-            after = time.time()
-            tries.append((after - before, (before + after) / 2 - there))
+        with closing(self._connection()) as kept:
+            # The first call also waits for the way to the pod, all of it before the pod looks at its clock.
+            self._exchange(kept, "GET", self._clock)
+            tries = []
+            for _ in range(3):
+                before = time.time()
+                there = float(self._exchange(kept, "GET", self._clock)["now"])
+                after = time.time()
+                tries.append((after - before, (before + after) / 2 - there))
         self.skew = min(tries)[1]
         return True

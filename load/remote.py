@@ -35,6 +35,8 @@ class Progress:
     """latency, service, lag and clock; encoded, present when a histogram job is over."""
     pulse: tuple[tuple[float, float], ...] = ()
     """When the driver meant to wake up, and how late it was; present when a job with records is over."""
+    now: float | None = None
+    """When the driver said so: epoch seconds of the runner's clock; None where it did not tell."""
 
 
 class Driver(PodControl):
@@ -99,4 +101,5 @@ class Job:
             samples=samples,
             histograms=told.get("histograms", {}),
             pulse=tuple((at + skew, late) for at, late in told.get("pulse", ())),
+            now=told["now"] + skew if "now" in told else None,
         )

@@ -1,9 +1,10 @@
 import asyncio
+import json
 import ssl
 
 from cryptography import x509
 
-from chaos.prober import attempt, foreign_certificate
+from chaos.prober import _serve, attempt, foreign_certificate
 
 OPEN = b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"pod": "echo-1"}'
 DENIED = b'HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n{"pod": "?"}'
@@ -69,3 +70,17 @@ def test_the_foreign_certificate_names_the_stolen_identity(tmp_path):
     assert leaf.issuer != leaf.subject
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_cert_chain(path)
+
+
+async def test_its_records_are_asked_for_twice_on_one_connection():
+    async with await _serve(0, [{"at": 1.0}]) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+        for since, rows in ((0, 1), (1, 0)):
+            writer.write(f"GET /attempts?since={since} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            told = json.loads(await reader.readexactly(int(head.rpartition(b":")[2])))
+            assert len(told["attempts"]) == rows
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
