@@ -28,6 +28,7 @@ def meshing(mesh: str | Adapter) -> Meshing:
         pod_annotations=pods.annotations,
         outside_labels=out.labels,
         outside_annotations=out.annotations,
+        proxy=adapter.proxy.container if adapter.proxy is not None else "",
         strict=lambda namespace: _strict(adapter, namespace),
         called=lambda workload: render_metadata(adapter, Inject(Scope.POD, workload)).objects,
         needs_service=space.needs_service or pods.needs_service,

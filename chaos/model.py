@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from load.sample import Sample
+from load.sample import Sample, said_no
 from reports.model import JSON, Verdict
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class Attempt:
 
     @property
     def refused(self) -> bool:
-        """Whether the far side said no. Silence is none: who is too slow to serve may be too slow to refuse."""
-        return self.reached and not self.through and self.detail != SILENCE
+        """Whether the far side said no."""
+        return said_no(reached=self.reached, served=self.through, silent=self.detail == SILENCE)
 
 
 @dataclass(frozen=True)

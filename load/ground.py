@@ -19,12 +19,16 @@ from load.meshing import Meshing
 from load.plan import Plan
 from load.ready import unscheduled, wait_ready
 from load.remote import Driver
+from load.sample import Sample
 from load.spec import LoadSpec
+from load.usage import sidecars
 from reports.errors import EnvironmentProblem
 
 __all__ = ["Arm", "Ground", "ground", "objects", "pinned"]
 
 ECHO_PORT = 8080
+PROBES = 5
+"""Requests by which a way is tried."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,10 @@ class Ground:
     arms: Mapping[str, Arm]
     nodes: Mapping[str, str]
     """On which node driver and echo are, in every arm."""
-    unproven: str = ""
-    """Why strict mutual TLS is not in force; "" where it is, or where there is no mesh."""
+    problem: str = ""
+    """Why the arm with sidecars would carry a wrong name; "" where it does not, or where there is no mesh."""
+    unsupported: bool = False
+    """Whether that is for want of the mesh's own words."""
 
 
 @contextmanager
@@ -63,7 +69,7 @@ def ground(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Callabl
         kube.apply(*objects(plain, image, Meshing(meshing.mesh)))
         wait_ready(kube, plain, 2, plan.ready_timeout)
         nodes = _nodes(kube, plain)
-        spaces = {BASE: plain}
+        spaces, wordless = {BASE: plain}, ""
         if meshing.injects:
             meshed = f"meshproof-load-meshed-{token}"
             strict = meshing.strict(meshed)
@@ -77,13 +83,18 @@ def ground(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Callabl
             pods = (pinned(item, nodes) for item in objects(meshed, image, meshing))
             kube.apply(*strict.objects, *pods, namespace=meshed)
             _ready_there(kube, meshed, nodes, plan)
-            spaces[MESHED] = meshed
+            if bare := _bare(kube, meshed, meshing.proxy):
+                yield Ground({}, nodes, f"pods without the sidecar {meshing.proxy} are not in the mesh: {bare}")
+                return
+            spaces[MESHED], wordless = meshed, strict.problem
         drivers = {name: stack.enter_context(Driver(kube, space, "driver")) for name, space in spaces.items()}
         arms = {name: Arm(name, drivers[name], f"http://echo.{space}:{ECHO_PORT}/") for name, space in spaces.items()}
         arms[AGAIN] = replace(arms[BASE], name=AGAIN)
         for arm in arms.values():
             _reachable(arm, plan)
-        yield Ground(arms, nodes, _strict(arms, plan) if MESHED in arms else "")
+        why = _strict(arms, plan) if MESHED in arms else ""
+        problem = f"mutual TLS between the sidecars is not proven: {wordless or why}" if why else ""
+        yield Ground(arms, nodes, problem, unsupported=bool(wordless))
 
 
 def objects(namespace: str, image: str, meshing: Meshing) -> list[Mapping[str, Any]]:
@@ -135,28 +146,41 @@ def _ready_there(kube: Kube, namespace: str, nodes: Mapping[str, str], plan: Pla
         raise
 
 
-def _probe(driver: Driver, url: str, count: int = 5) -> int:
-    """How many of a few requests got a good answer."""
-    done = driver.start(LoadSpec(url, 100.0, count / 100, users=1, timeout=1.0)).wait()
-    return done.requests - done.errors
+def _bare(kube: Kube, namespace: str, proxy: str) -> str:
+    """The pods of a namespace that lack the mesh's container."""
+    pods = kube.list("v1", "Pod", namespace) if proxy else []
+    return ", ".join(sorted(pod["metadata"]["name"] for pod in pods if proxy not in sidecars(pod)))
+
+
+def _probe(driver: Driver, url: str) -> tuple[Sample, ...]:
+    """What became of a few requests."""
+    return driver.start(LoadSpec(url, 100.0, PROBES / 100, users=1, timeout=1.0, record="requests")).wait().samples
 
 
 def _reachable(arm: Arm, plan: Plan) -> None:
     eventually(
-        lambda: _probe(arm.driver, arm.url) == 5,
+        lambda: sum(one.good for one in _probe(arm.driver, arm.url)) == PROBES,
         timeout=plan.strict_timeout,
         what=f"{arm.url} answers the driver of arm {arm.name}",
     )
 
 
 def _strict(arms: Mapping[str, Arm], plan: Plan) -> str:
-    """Mutual TLS is proven by what is refused: the driver without a sidecar must get nothing from the strict echo."""
+    """Mutual TLS is proven by what is refused: the strict echo must say no to the driver without a sidecar.
+
+    What nobody answers is not refused. Gives what became of the last requests where that is not so.
+    """
+    told: set[str] = set()
+
+    def refused() -> bool:
+        last = _probe(arms[BASE].driver, arms[MESHED].url)
+        told.clear()
+        told.update(one.error or str(one.status) for one in last)
+        return len(last) == PROBES and all(one.refused for one in last)
+
+    what = "the strict echo server refuses a driver without a sidecar"
     try:
-        eventually(
-            lambda: _probe(arms[BASE].driver, arms[MESHED].url) == 0,
-            timeout=plan.strict_timeout,
-            what="the strict echo server refuses a driver without a sidecar",
-        )
+        eventually(refused, timeout=plan.strict_timeout, what=what)
     except NotEventually as problem:
-        return problem.problem
+        return f"{problem.problem}; its requests ended with {', '.join(sorted(told))}" if told else problem.problem
     return ""

@@ -11,7 +11,7 @@ from typing import Any
 
 from fixtures.kube import Kube
 from load.comparison import AGAIN, BASE, MESHED, Block, measurement
-from load.ground import Arm, ground
+from load.ground import Arm, Ground, ground
 from load.meshing import Meshing, limited
 from load.plan import SHORT, Plan
 from load.remote import JobFailed
@@ -44,8 +44,8 @@ def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report
     started = time.time()
     blocks: list[Block] = []
     with ground(kube, meshing, image, plan, report) as ready:
-        if ready.unproven:
-            return _not_strict(ready.unproven, meshing.strict("").problem, started, plan)
+        if ready.problem:
+            return _unmeasured(ready, started, plan)
         arms = ready.arms
         space = arms[MESHED].driver.namespace if MESHED in arms else ""
         before = proxy_usage(kube, space) if space else None
@@ -109,16 +109,16 @@ def _used(before: Usage | None, after: Usage | None) -> dict[str, float]:
     return {"cpu_seconds": after.cpu_seconds - before.cpu_seconds, "memory_bytes": after.memory_bytes}
 
 
-def _not_strict(why: str, wordless: str, started: float, plan: Plan) -> Result:
-    """Without proof of mutual TLS the arm would carry a wrong name; unsupported where the mesh has no words for it."""
+def _unmeasured(ready: Ground, started: float, plan: Plan) -> Result:
+    """Without proof of the mesh and its mutual TLS the arm would carry a wrong name."""
     return Result(
         id="LAT01",
         title="latency that two sidecars add" + (" (short form)" if plan.short else ""),
         kind="measurement",
         group="latency",
         level="extended",
-        verdict=Verdict.UNSUPPORTED if wordless else Verdict.INCONCLUSIVE,
-        reason=f"mutual TLS between the sidecars is not proven: {wordless or why}",
+        verdict=Verdict.UNSUPPORTED if ready.unsupported else Verdict.INCONCLUSIVE,
+        reason=ready.problem,
         proves=("proxy-latency",),
         started=started,
         seconds=time.time() - started,

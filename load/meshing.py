@@ -56,6 +56,8 @@ class Meshing:
     outside_labels: Mapping[str, str] = field(default_factory=dict)
     outside_annotations: Mapping[str, str] = field(default_factory=dict)
     """Both of pods that must stay out of the mesh, whatever takes in those of other namespaces."""
+    proxy: str = ""
+    """Name of the container that the mesh puts into each of its pods; "" where it puts none."""
     strict: Callable[[str], Strict] = _nothing
     """Given a namespace."""
     called: Callable[[str], tuple[Manifest, ...]] = _free

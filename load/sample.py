@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Sample", "served"]
+__all__ = ["Sample", "said_no", "served"]
+
+SILENCE = "timeout"
+"""Error word of a request that nobody answered in time."""
+AWAY = frozenset({"dns", "refused", "unreachable"})
+"""Error words of requests that reached nobody who could have served or refused them."""
 
 
 def served(status: int | None) -> bool:
     """Whether an HTTP status is one of success, or of a redirect."""
     return status is not None and 200 <= status < 400
+
+
+def said_no(*, reached: bool, served: bool, silent: bool) -> bool:
+    """Whether the far side refused. Silence is no refusal: who is too slow to serve may be too slow to refuse."""
+    return reached and not served and not silent
 
 
 @dataclass(frozen=True)
@@ -40,3 +50,8 @@ class Sample:
     def good(self) -> bool:
         """Whether the workload served it: a proxy's own 403 or 404 is no more an answer than its 503."""
         return self.error is None and served(self.status)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the far side said no, by an answer or by breaking off."""
+        return said_no(reached=self.error not in AWAY, served=self.good, silent=self.error == SILENCE)

@@ -34,6 +34,11 @@ def test_a_mesh_with_istios_words_is_made_strict_by_an_object(mesh):
     assert meshing(mesh).strict("ours").annotations == {}
 
 
+@pytest.mark.parametrize(("mesh", "container"), [("istio", "istio-proxy"), ("cilium", ""), ("none", "")])
+def test_the_container_that_a_mesh_puts_into_its_pods_is_known(mesh, container):
+    assert meshing(mesh).proxy == container
+
+
 def names(objects, kind):
     return [one["metadata"]["name"] for one in objects if one["kind"] == kind]
 
