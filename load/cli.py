@@ -18,7 +18,7 @@ from fixtures.kube import Kube
 from load.comparison import MIN_PAIRS, QUANTILES
 from load.latency import measure
 from load.meshing import Wanted, limited
-from load.plan import Plan
+from load.plan import Plan, expect_measurable
 from reports.commands import command
 from reports.console import step
 from reports.errors import ExitCode, UsageProblem
@@ -76,6 +76,7 @@ def latency(
         raise UsageProblem("no mesh is known here", fix="use `meshproof load latency`")
     wanted = _resolve[0](mesh, config, assignments or ())
     plan = replace(Plan(), pairs=pairs, rate=rate, block_seconds=block_seconds, seed=seed)
+    expect_measurable(plan)
     kube = wanted.dressed(Kube.connect(kubeconfig, context))
     used = image or wanted.image
     if not used:

@@ -15,7 +15,6 @@ from load.ground import Arm, Ground, ground
 from load.meshing import Meshing, limited
 from load.plan import SHORT, Plan
 from load.remote import JobFailed
-from load.spec import LoadSpec
 from load.statistics import block_order
 from load.usage import Usage, proxy_usage
 from reports.model import Result, Verdict
@@ -90,10 +89,8 @@ def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report
 
 def run_block(arm: Arm, pair: int, plan: Plan) -> Block:
     """Send one block of requests over an arm and wait for its end; one that has none is a block without figures."""
-    seconds = plan.block_seconds + plan.warmup_requests / plan.rate
-    spec = LoadSpec(arm.url, plan.rate, seconds, users=plan.users, timeout=2.0, warmup=plan.warmup_requests)
     try:
-        done = arm.driver.start(spec).wait()
+        done = arm.driver.start(plan.block(arm.url)).wait()
     except JobFailed as problem:
         return Block(pair, arm.name, 0, 0, 0, "", "", "", "", problem.problem)
     told = done.histograms

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-__all__ = ["SHORT", "Plan"]
+from load.spec import LoadSpec
+from reports.errors import UsageProblem
+
+__all__ = ["MIN_REQUESTS", "SHORT", "Plan", "expect_measurable"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,24 @@ class Plan:
         """
         return self.pairs + self.pairs // 2
 
+    def block(self, url: str) -> LoadSpec:
+        """The requests of one block; UsageProblem where the driver takes no such job."""
+        seconds = self.block_seconds + self.warmup_requests / self.rate
+        return LoadSpec(url, self.rate, seconds, users=self.users, timeout=2.0, warmup=self.warmup_requests)
 
-SHORT = Plan(pairs=12, block_seconds=0.3, rate=250.0, warmup_requests=15, short=True)
-"""About 25 s with three arms, pods included."""
+
+SHORT = Plan(pairs=12, block_seconds=0.4, rate=250.0, warmup_requests=15, short=True)
+"""About 30 s with three arms, pods included."""
+MIN_REQUESTS = 100
+"""Requests of a block below which its p99 is but its slowest request."""
+
+
+def expect_measurable(plan: Plan) -> None:
+    """UsageProblem where the driver cannot send what a plan asks for, or a block of it has no p99."""
+    plan.block("http://echo/")
+    requests = round(plan.rate * plan.block_seconds)
+    if requests < MIN_REQUESTS:
+        raise UsageProblem(
+            f"a block of {requests} requests has no p99: it needs {MIN_REQUESTS}",
+            fix=f"--block-seconds {math.ceil(1000 * MIN_REQUESTS / plan.rate) / 1000:g} or more, or a higher --rate",
+        )

@@ -1,0 +1,42 @@
+from dataclasses import replace
+
+import pytest
+
+from fixtures.kube import Kube
+from load import cli
+from load.meshing import Meshing, Wanted
+from load.plan import MIN_REQUESTS, SHORT, Plan, expect_measurable
+from reports.errors import UsageProblem
+
+
+@pytest.mark.parametrize("plan", [Plan(), SHORT, Plan(rate=1000, block_seconds=0.1)])
+def test_blocks_that_have_a_p99_are_measured(plan):
+    expect_measurable(plan)
+    assert plan.block("http://echo/").count - plan.warmup_requests >= MIN_REQUESTS
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"block_seconds": 0.3}, "a block of 60 requests has no p99"),
+        ({"rate": 99.0}, "a block of 99 requests has no p99"),
+        ({"rate": 6000.0}, "rate is 6000"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_before_there_is_a_cluster(monkeypatch, changes, said):
+    with pytest.raises(UsageProblem, match=said):
+        expect_measurable(replace(Plan(), **changes))
+
+    def connect(*_):
+        pytest.fail("a cluster was asked")
+
+    monkeypatch.setattr(Kube, "connect", connect)
+    monkeypatch.setattr(cli, "_resolve", [lambda *_: Wanted(Meshing("none"))])
+    with pytest.raises(UsageProblem, match=said):
+        cli.latency(**{"rate": 200.0, "block_seconds": 1.0, "assignments": None, **changes})
+
+
+def test_how_long_a_block_must_be_is_said():
+    with pytest.raises(UsageProblem) as raised:
+        expect_measurable(Plan(rate=150, block_seconds=0.5))
+    assert "--block-seconds 0.667 or more" in raised.value.fix
