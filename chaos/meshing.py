@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from chaos.objects import ECHO, inside
 from conformance.adapters import Adapter, Rendered, Unsupported, load
 from conformance.dressing import Dressed
-from conformance.ground import Place, namespace_marks, pod_marks, render_metadata
+from conformance.ground import Place, namespace_marks, one_service, pod_marks, render_metadata
 from conformance.intents import Inject, Intent, Mode, MtlsMode, NoInject, Scope
 from conformance.settings import read_settings
 from load.meshing import Meshing, Strict, Wanted
 
-__all__ = ["meshing", "wanted", "words_for"]
+__all__ = ["meshing", "unfit", "wanted", "words_for"]
 
 
 def meshing(mesh: str | Adapter) -> Meshing:
@@ -41,6 +42,15 @@ def _strict(adapter: Adapter, namespace: str) -> Strict:
         return Strict(problem=rendered.reason)
     labels, annotations = namespace_marks(rendered.merges, namespace)
     return Strict(rendered.objects, labels, annotations)
+
+
+def unfit(adapter: Adapter) -> str:
+    """Why a mesh starts no pods of the scene; "" where it does. As `conformance.ground.unfit` of the checks' pods."""
+    made = inside("", "", meshing(adapter)) if one_service(adapter) else []
+    services = [one for one in made if one["kind"] == "Service" and one["spec"]["selector"] == {"app": ECHO}]
+    if len(services) < 2:
+        return ""
+    return f"the mesh starts pods of exactly one Service only, and {ECHO} of these experiments is in {len(services)}"
 
 
 def words_for(adapter: Adapter, intent: Intent) -> Rendered | str:

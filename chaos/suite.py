@@ -11,6 +11,7 @@ from chaos.experiment import Experiment, NotHere
 from chaos.experiments import EXPERIMENTS
 from chaos.faults import FAULTS
 from chaos.log import NotTakenBack
+from chaos.meshing import unfit
 from chaos.model import Attempt
 from chaos.objects import ECHO, ECHO_PORT
 from chaos.report import result_of, undecided, without_history
@@ -84,6 +85,10 @@ def run(
     if problem := adapter.problem(kube):
         for e in chosen:
             found(without_history(e, Verdict.NOT_RUN, problem, started, 0.0))
+        return tuple(results)
+    if why := unfit(adapter):
+        for e in chosen:
+            found(without_history(e, Verdict.UNSUPPORTED, why, started, 0.0))
         return tuple(results)
     restore(kube)
     try:

@@ -25,6 +25,7 @@ __all__ = [
     "needs_token",
     "nobody_joins",
     "one_port",
+    "one_service",
     "pod_by_pod",
     "pod_marks",
     "render_ground",
@@ -274,9 +275,14 @@ def meshed_at(ground: Ground, place: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.app or one.name for one in found))
 
 
+def one_service(adapter: Adapter) -> bool:
+    """Whether a mesh starts pods of exactly one Service only."""
+    return any(one.one_service for one in _opt_ins(adapter))
+
+
 def unfit(ground: Ground, adapter: Adapter) -> str:
     """Why a mesh starts no pods of a ground; "" where it does. Only one that limits the Services of a pod may not."""
-    if not any(one.one_service for one in _opt_ins(adapter)):
+    if not one_service(adapter):
         return ""
     services = _services(ground, adapter)
     for one in _meshed(ground):

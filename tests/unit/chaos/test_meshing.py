@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chaos import suite
-from chaos.meshing import meshing
+from chaos.meshing import meshing, unfit
 from chaos.model import ATTACKS, Attempt
 from chaos.objects import inside
 from chaos.settings import Settings
@@ -111,3 +111,18 @@ class PerPod(NoMesh):
 
 def test_a_mesh_without_an_opt_in_injects_nothing():
     assert not meshing(PerPod()).injects
+
+
+def test_a_mesh_that_starts_pods_of_one_service_only_is_told_so_before_any_pod_is_started(monkeypatch):
+    consul = load("consul")
+    monkeypatch.setattr(type(consul), "problem", lambda *_: "")
+    monkeypatch.setattr(suite, "restore", lambda _: pytest.fail("something was begun"))
+    kube: Any = None
+    results = suite.run(kube, consul, "image")
+    assert {one.verdict for one in results} == {Verdict.UNSUPPORTED}
+    assert "exactly one Service" in results[0].reason
+
+
+@pytest.mark.parametrize("mesh", ["istio", "linkerd", "kuma", "cilium", "none"])
+def test_other_meshes_start_the_pods_of_the_scene(mesh):
+    assert unfit(load(mesh)) == ""

@@ -21,6 +21,7 @@ from chaos.runner import injected
 from chaos.scene import logged_namespace
 from chaos.settings import Settings
 from chaos.wal import append
+from conformance.adapters import Unsupported
 from fixtures.interrupts import end_like_ctrl_c
 from fixtures.kube import NotEventually
 from fixtures.kube.runner import RUNNER, runner_name
@@ -224,7 +225,7 @@ def test_what_was_found_out_before_a_fault_stayed_is_kept(monkeypatch, stays, ve
             raise NotTakenBack("it is still there")
         raise NotHere("nothing to break")
 
-    adapter: Any = SimpleNamespace(name="refmesh", problem=lambda _: "")
+    adapter: Any = SimpleNamespace(name="refmesh", problem=lambda _: "", render=lambda _: Unsupported("no"))
     monkeypatch.setattr(suite, "EXPERIMENTS", {one.id: one for one in experiments("C1", "C2", "C3")})
     monkeypatch.setattr(suite, "scene", scene)
     monkeypatch.setattr(suite, "restore", lambda _: None)
@@ -249,7 +250,7 @@ def scene_of(monkeypatch, conduct, *ids):
     def scene(*_):
         yield SimpleNamespace(adapter=adapter)
 
-    adapter: Any = SimpleNamespace(name="refmesh", problem=lambda _: "")
+    adapter: Any = SimpleNamespace(name="refmesh", problem=lambda _: "", render=lambda _: Unsupported("no"))
     monkeypatch.setattr(suite, "EXPERIMENTS", {one.id: one for one in experiments(*ids)})
     monkeypatch.setattr(suite, "scene", scene)
     monkeypatch.setattr(suite, "restore", lambda _: None)
