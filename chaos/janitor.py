@@ -11,16 +11,19 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from chaos.incluster import InCluster
 from chaos.log import STALE_SECONDS, read_heartbeat, replay
 from chaos.model import Cluster
 from reports.errors import MeshproofError
 
-__all__ = ["Watchdog", "main", "tend"]
+__all__ = ["LOOKED", "Watchdog", "look", "main", "tend"]
 
 LOOK_SECONDS = 2.0
 """Between two looks at the heartbeat."""
+LOOKED = Path("/looked/last")
+"""There while the last look could be made; what the pod's probes ask for."""
 
 
 @dataclass
@@ -49,17 +52,31 @@ def tend(cluster: Cluster, watchdog: Watchdog, now: float) -> list[str]:
     return [undo.fault for undo in replay(cluster)]
 
 
+def look(cluster: Cluster, watchdog: Watchdog, now: float, looked: Path) -> None:
+    """One look, told in the pod's log. Where it could be made the file `looked` is there after it, and else it is not.
+
+    So the pod is ready only while the janitor sees the log: one that cannot look would undo nothing.
+    """
+    try:
+        for fault in tend(cluster, watchdog, now):
+            print(f"undid {fault}: its runner is dead", flush=True)  # noqa: T201 - the pod's log
+    except MeshproofError as problem:
+        looked.unlink(missing_ok=True)
+        print(problem, file=sys.stderr, flush=True)  # noqa: T201 - the next look tries again
+    else:
+        looked.touch()
+
+
 def main() -> None:
     """Look until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    LOOKED.unlink(missing_ok=True)  # of a forerunner in this pod
     cluster, watchdog = InCluster.connect(), Watchdog(STALE_SECONDS)
-    while not stop.wait(LOOK_SECONDS):
-        try:
-            for fault in tend(cluster, watchdog, time.monotonic()):
-                print(f"undid {fault}: its runner is dead", flush=True)  # noqa: T201 - the pod's log
-        except MeshproofError as problem:
-            print(problem, file=sys.stderr, flush=True)  # noqa: T201 - the next look tries again
+    while True:
+        look(cluster, watchdog, time.monotonic(), LOOKED)
+        if stop.wait(LOOK_SECONDS):
+            return
 
 
 if __name__ == "__main__":

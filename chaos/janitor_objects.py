@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from chaos.janitor import LOOKED
 from chaos.log import LEASE, LOG_NAMESPACE
 from chaos.model import Right
 from fixtures.kube import MANAGED_BY, Kube
@@ -39,6 +40,10 @@ def janitor_objects(image: str) -> list[Mapping[str, Any]]:
             "runAsNonRoot": True,
             "runAsUser": 65532,
         },
+        "volumeMounts": [{"name": "looked", "mountPath": str(LOOKED.parent)}],
+        # Ready is who sees the log; asked often only until then, for each question is a process in the pod.
+        "startupProbe": {**_probe(), "periodSeconds": 1, "failureThreshold": 60},
+        "readinessProbe": {**_probe(), "periodSeconds": 5},
     }
     return [
         {
@@ -63,11 +68,16 @@ def janitor_objects(image: str) -> list[Mapping[str, Any]]:
                         "securityContext": dict(POD_SECURITY),
                         "terminationGracePeriodSeconds": 1,
                         "containers": [container],
+                        "volumes": [{"name": "looked", "emptyDir": {}}],
                     },
                 },
             },
         },
     ]
+
+
+def _probe() -> dict[str, Any]:
+    return {"exec": {"command": ["cat", str(LOOKED)]}, "timeoutSeconds": 5}
 
 
 def rights_objects(rights: Iterable[Right]) -> list[Mapping[str, Any]]:

@@ -95,6 +95,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
     if why := setup.fault.available(kube):
         raise EnvironmentProblem(f"the fault {setup.fault.name} cannot be injected: {why}")
     allow(kube, *setup.fault.rights())
+    scene.expect_guarded()
     longest = settings.steady_timeout + settings.landed_timeout + settings.ready_timeout
     longest += 2 * settings.recover_timeout + 30
     spec = LoadSpec(

@@ -66,6 +66,10 @@ class Scene:
     lax: str = ""
     """Why the mesh could not be told to be strict; "" where it was."""
 
+    def expect_guarded(self) -> None:
+        """EnvironmentProblem where nobody would take a fault back should this runner die."""
+        wait_ready(self.kube, LOG_NAMESPACE, 1, self.settings.ready_timeout)
+
     def reaches(self, url: str) -> bool:
         """Whether the meshed driver gets a good answer from a URL; may be asked while the load is on."""
         spec = LoadSpec(url, 10, 0.1, users=1, timeout=1.0, record="requests")
@@ -132,8 +136,9 @@ def scene(
         expect_outside(kube, adapter, out, PROBER)
         driver = stack.enter_context(Driver(kube, space, DRIVER))
         outsider = stack.enter_context(Outsider(kube, out))
-        wait_ready(kube, LOG_NAMESPACE, 1, settings.ready_timeout)
-        yield Scene(kube, adapter, space, driver, outsider, settings, strict.problem)
+        ready = Scene(kube, adapter, space, driver, outsider, settings, strict.problem)
+        ready.expect_guarded()
+        yield ready
 
 
 @contextmanager

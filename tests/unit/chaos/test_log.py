@@ -6,7 +6,7 @@ import requests
 from chaos.faults import FAULTS
 from chaos.faults.space import Space
 from chaos.incluster import path_of
-from chaos.janitor import Watchdog, tend
+from chaos.janitor import LOOKED, Watchdog, look, tend
 from chaos.janitor_objects import NAME, janitor_objects, rights_objects
 from chaos.log import LOG_NAMESPACE, UNDOS, age, parse_entry, pending, replay
 from chaos.model import Right
@@ -148,6 +148,27 @@ def test_the_janitor_waits_for_the_heartbeat_to_die():
     assert tend(cluster, dog, 29) == []
     assert cluster.calls == []
     assert tend(cluster, dog, 30) == ["scale-to-zero"]
+
+
+def test_the_janitor_is_ready_while_it_sees_the_log(tmp_path, capsys):
+    looked, dog = tmp_path / "looked", Watchdog(30)
+    broken = Memory(entry("undo-1", "scale-to-zero", SCALE), broken=("plane",))
+    look(broken, dog, 0, looked)
+    assert looked.exists()
+    look(broken, dog, 30, looked)
+    assert not looked.exists()
+    assert "no plane" in capsys.readouterr().err
+    look(Memory(), dog, 32, looked)
+    assert looked.exists()
+
+
+def test_the_janitors_pod_is_asked_whether_it_has_looked():
+    (deployment,) = (one for one in janitor_objects("image") if one["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    for probe in ("startupProbe", "readinessProbe"):
+        assert container[probe]["exec"]["command"] == ["cat", str(LOOKED)]
+    assert container["volumeMounts"] == [{"name": pod["volumes"][0]["name"], "mountPath": str(LOOKED.parent)}]
 
 
 def test_age_of_a_heartbeat():

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from chaos import scene as scenes
+from chaos.log import LOG_NAMESPACE
 from chaos.meshing import meshing
 from chaos.objects import outside
 from chaos.settings import Settings
@@ -18,11 +19,14 @@ def made(monkeypatch, *sidecars):
     """A scene in which the client without rights has these containers beside its own."""
     for name in ("guard", "logged_namespace", "Driver", "Outsider"):
         monkeypatch.setattr(scenes, name, lambda *_: nullcontext())
-    for name in ("allow", "wait_ready"):
-        monkeypatch.setattr(scenes, name, lambda *_: None)
+    waited: list[str] = []
+    monkeypatch.setattr(scenes, "allow", lambda *_: None)
+    monkeypatch.setattr(scenes, "wait_ready", lambda _, space, *__: waited.append(space))
     containers = [{"name": name} for name in ("prober", *sidecars)]
     kube: Any = SimpleNamespace(
-        apply=lambda *_, **__: None, get=lambda *_: {"spec": {"containers": containers}, "metadata": {}}
+        apply=lambda *_, **__: None,
+        get=lambda *_: {"spec": {"containers": containers}, "metadata": {}},
+        waited=waited,
     )
     return scenes.scene(kube, load("istio"), "image", Settings(), lambda _: None)
 
@@ -35,6 +39,11 @@ def test_a_client_without_rights_that_somebody_took_into_the_mesh_fails_no_mesh(
         pytest.fail("an experiment could begin")
     with made(monkeypatch):
         pass
+
+
+def test_no_experiment_begins_before_the_janitor_looks(monkeypatch):
+    with made(monkeypatch) as ready:
+        assert ready.kube.waited[-1] == LOG_NAMESPACE
 
 
 @pytest.mark.parametrize(
