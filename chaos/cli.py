@@ -121,7 +121,8 @@ def restore(
     force: Annotated[bool, typer.Option(help="Even while another run is at work.")] = False,
 ) -> None:
     """Take back every fault that a dead run left, and remove its namespaces."""
-    undone = put_back(Kube.connect(kubeconfig, context), force=force)
+    with step("looking for what a dead run left"):  # it takes a while to know that it is dead
+        undone = put_back(Kube.connect(kubeconfig, context), force=force)
     for undo in undone:
         say(f"took back {undo.fault}: {', '.join(f'{k}={v}' for k, v in undo.arguments.items())}")
     say(f"{len(undone)} entries taken back" if undone else "nothing was left to take back")

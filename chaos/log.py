@@ -8,10 +8,8 @@ twice. Read by the runner and by the janitor in its pod, so it imports little.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from chaos.faults import FAULTS
@@ -28,7 +26,7 @@ __all__ = [
     "UNDOS",
     "Entry",
     "NotTakenBack",
-    "age",
+    "heartbeat_of",
     "parse_entry",
     "pending",
     "read_heartbeat",
@@ -40,7 +38,7 @@ LOG_NAMESPACE = "meshproof-chaos"
 LEASE = "runner"
 PENDING = {"meshproof.io/undo": "pending"}
 STALE_SECONDS = 30.0
-"""A heartbeat that has not moved for this long is that of a dead runner."""
+"""A heartbeat that has not moved for this long, by the clock of whoever looks, is that of a dead runner."""
 
 UNDOS: Mapping[str, Callable[[Cluster, Mapping[str, JSON]], None]] = {
     **{name: fault.undo for name, fault in FAULTS.items()},
@@ -134,14 +132,10 @@ def replay(cluster: Cluster) -> list[Undo]:
 
 def read_heartbeat(cluster: Cluster) -> tuple[str, str]:
     """The holder and the time of the last beat; empty texts where there is none."""
-    lease = cluster.get("coordination.k8s.io/v1", "Lease", LEASE, LOG_NAMESPACE)
+    return heartbeat_of(cluster.get("coordination.k8s.io/v1", "Lease", LEASE, LOG_NAMESPACE))
+
+
+def heartbeat_of(lease: Mapping[str, Any] | None) -> tuple[str, str]:
+    """The same of a lease that was read."""
     spec = lease["spec"] if lease else {}
     return str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or "")
-
-
-def age(beat: str) -> float:
-    """Seconds since a heartbeat by this machine's clock; infinite where the text is no time."""
-    try:
-        return time.time() - datetime.fromisoformat(beat).timestamp()
-    except ValueError:
-        return float("inf")

@@ -115,6 +115,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         started = time.time() - settings.steady_span
         _hold_until(started + (setup.before or settings.before))
         report(f"injecting {setup.fault.name}")
+        scene.expect_held()
         injected_at = time.time()
         with injected(kube, setup.fault):
             landed, landed_at, unasked = _landed(kube, setup, settings.landed_timeout)

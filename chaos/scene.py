@@ -19,7 +19,7 @@ from chaos.objects import DRIVER, ECHO, ECHO_PORT, PROBER, inside, outside
 from chaos.prober import CONTROL_PORT as PROBER_PORT
 from chaos.settings import Settings
 from chaos.standing import Standing, standing
-from chaos.wal import append
+from chaos.wal import append, holds
 from conformance.adapters import Adapter, Unsupported
 from conformance.outside import expect_outside
 from fixtures.kube import Kube
@@ -65,10 +65,17 @@ class Scene:
     settings: Settings
     lax: str = ""
     """Why the mesh could not be told to be strict; "" where it was."""
+    holder: str = ""
+    """As whom the lease is held."""
 
     def expect_guarded(self) -> None:
         """EnvironmentProblem where nobody would take a fault back should this runner die."""
         wait_ready(self.kube, LOG_NAMESPACE, 1, self.settings.ready_timeout)
+
+    def expect_held(self) -> None:
+        """EnvironmentProblem where another run holds the lease: while this one stood still it was taken for dead."""
+        if not holds(self.kube, self.holder):
+            raise EnvironmentProblem("another chaos run has taken this cluster over", fix="wait for its end")
 
     def reaches(self, url: str) -> bool:
         """Whether the meshed driver gets a good answer from a URL; may be asked while the load is on."""
@@ -116,10 +123,10 @@ def scene(
 ) -> Iterator[Scene]:
     """Make the scene, and take it away at the end. The janitor and the log stand before anything else does."""
     token = secrets.token_hex(3)
-    space, out = f"{SPACE_PREFIX}{token}", f"{SPACE_PREFIX}{token}-out"
+    space, out, holder = f"{SPACE_PREFIX}{token}", f"{SPACE_PREFIX}{token}-out", f"runner-{token}"
     mesh = meshing(adapter)
     with ExitStack() as stack:
-        stack.enter_context(guard(kube, image, f"runner-{token}"))
+        stack.enter_context(guard(kube, image, holder))
         allow(kube, Space.rights(space, out))
         strict = mesh.strict(space)
         labels = {**mesh.namespace_labels, **strict.labels}
@@ -136,7 +143,7 @@ def scene(
         expect_outside(kube, adapter, out, PROBER)
         driver = stack.enter_context(Driver(kube, space, DRIVER))
         outsider = stack.enter_context(Outsider(kube, out))
-        ready = Scene(kube, adapter, space, driver, outsider, settings, strict.problem)
+        ready = Scene(kube, adapter, space, driver, outsider, settings, strict.problem, holder)
         ready.expect_guarded()
         yield ready
 

@@ -90,6 +90,7 @@ def run(
         for e in chosen:
             found(without_history(e, Verdict.UNSUPPORTED, why, started, 0.0))
         return tuple(results)
+    report("looking for what a dead run left")
     restore(kube)
     try:
         with scene(kube, adapter, image, settings or Settings(), report) as ready:

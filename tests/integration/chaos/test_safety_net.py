@@ -93,9 +93,7 @@ def test_restore_does_what_the_janitor_would(kube, cluster, image, victim):
     process = start_dying(cluster, image, victim)
     with process:
         process.kill()
-    with pytest.raises(EnvironmentProblem, match="at work"):
-        chaos.restore(kube)
-    undone = chaos.restore(kube, force=True)
+    undone = chaos.restore(kube, force=True)  # at once: to know that it is dead would take as long as the janitor takes
     assert [undo.fault for undo in undone] == ["scale-to-zero"]
     assert replicas(kube, victim) == 1
     kube.wait_gone("v1", "Namespace", LOG_NAMESPACE, timeout=60)

@@ -8,7 +8,7 @@ from chaos.faults.space import Space
 from chaos.incluster import path_of
 from chaos.janitor import LOOKED, Watchdog, look, tend
 from chaos.janitor_objects import NAME, janitor_objects, rights_objects
-from chaos.log import LOG_NAMESPACE, UNDOS, age, parse_entry, pending, replay
+from chaos.log import LOG_NAMESPACE, UNDOS, parse_entry, pending, replay
 from chaos.model import Right
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
 
@@ -169,12 +169,6 @@ def test_the_janitors_pod_is_asked_whether_it_has_looked():
     for probe in ("startupProbe", "readinessProbe"):
         assert container[probe]["exec"]["command"] == ["cat", str(LOOKED)]
     assert container["volumeMounts"] == [{"name": pod["volumes"][0]["name"], "mountPath": str(LOOKED.parent)}]
-
-
-def test_age_of_a_heartbeat():
-    assert age("") == float("inf")
-    assert age("yesterday") == float("inf")
-    assert age("2020-01-01T00:00:00.000000Z") > 1e8
 
 
 def test_the_janitor_gets_the_rights_of_the_undo_and_no_others():

@@ -56,3 +56,12 @@ def test_no_experiment_begins_before_the_janitor_looks(monkeypatch):
 def test_the_client_without_rights_says_that_it_stays_out(mesh, field, mark):
     (pod,) = outside("out", "image", "echo:80", "", meshing(mesh))
     assert mark in pod["metadata"][field].items()
+
+
+@pytest.mark.parametrize(("holder", "taken"), [("me", False), ("other", True), ("", True)])
+def test_nothing_is_broken_by_a_run_that_was_overtaken(holder, taken):
+    kube: Any = SimpleNamespace(get=lambda *_: {"spec": {"holderIdentity": holder}})
+    nothing: Any = None
+    ready = scenes.Scene(kube, nothing, "x", nothing, nothing, Settings(), holder="me")
+    with pytest.raises(EnvironmentProblem, match="taken this cluster over") if taken else nullcontext():
+        ready.expect_held()

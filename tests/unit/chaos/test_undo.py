@@ -23,7 +23,7 @@ from chaos.settings import Settings
 from chaos.wal import append
 from conformance.adapters import Unsupported
 from fixtures.interrupts import end_like_ctrl_c
-from fixtures.kube import NotEventually
+from fixtures.kube import ApiProblem, NotEventually
 from fixtures.kube.runner import RUNNER, runner_name
 from reports.errors import EnvironmentProblem
 from reports.model import Result, Verdict
@@ -34,7 +34,7 @@ class Cluster:
 
     def __init__(self):
         self.objects = {}
-        self.away = 0
+        self.away = self.written = 0
 
     def _answer(self):
         if self.away:
@@ -44,10 +44,21 @@ class Cluster:
     def apply(self, *objects):
         self._answer()
         for one in objects:
-            if one["kind"] == "Lease" and ("Namespace", LOG_NAMESPACE) not in self.objects:
-                raise EnvironmentProblem("forbidden: the namespace is being terminated")
             self.objects[one["kind"], one["metadata"]["name"]] = one
         return list(objects)
+
+    def create(self, one):
+        self._answer()
+        if ("Namespace", LOG_NAMESPACE) not in self.objects:
+            raise EnvironmentProblem("forbidden: the namespace is being terminated")
+        if (one["kind"], one["metadata"]["name"]) in self.objects:
+            raise ApiProblem("already exists", status=409)
+        self._write(one)
+
+    def _write(self, one):
+        self.written += 1
+        one = {**one, "metadata": {**one["metadata"], "resourceVersion": str(self.written)}}
+        self.objects[one["kind"], one["metadata"]["name"]] = one
 
     def create_namespace(self, name):
         self.apply({"kind": "Namespace", "metadata": {"name": name}})
@@ -61,8 +72,14 @@ class Cluster:
         return [one for (its, _name), one in self.objects.items() if its == kind]
 
     def patch(self, _, kind, name, body, _namespace=None, subresource=""):
-        assert subresource == "scale"
         self._answer()
+        if kind == "Lease":
+            lease = self.objects[kind, name]
+            if body["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"]:
+                raise ApiProblem("the object has been modified", status=409)
+            self._write({**lease, "spec": body["spec"]})
+            return {}
+        assert subresource == "scale"
         self.objects[kind, name] = {**self.objects[kind, name], "spec": body["spec"]}
         return {}
 
@@ -179,9 +196,15 @@ def test_what_cannot_be_reached_outside_the_api_is_no_bug(cluster, monkeypatch):
         run()
 
 
+def beats(cluster, holder, at="now"):
+    """Another runner's heart, whoever held the lease before."""
+    spec = {"holderIdentity": holder, "renewTime": at}
+    cluster._write({"kind": "Lease", "metadata": {"name": "runner"}, "spec": spec})
+
+
 def test_a_runner_that_was_overtaken_leaves_the_log_and_the_lease_to_the_other(cluster):
     with guard(cluster, "image", "me"):
-        wal._beat(cluster, "other")
+        beats(cluster, "other")
         begun(cluster)
     assert replicas(cluster) == 0
     assert len(pending(cluster)) == 1
@@ -193,11 +216,83 @@ def test_a_runner_that_was_overtaken_beats_no_more(cluster, monkeypatch):
     cluster.create_namespace(LOG_NAMESPACE)
     looks = threading.Semaphore(0)
     with wal.heartbeat(cluster, "me"):
-        wal._beat(cluster, "other")
+        beats(cluster, "other")
         monkeypatch.setattr(cluster, "_answer", looks.release)
         for _ in range(3):
             assert looks.acquire(timeout=20)
         assert wal.holds(cluster, "other")
+
+
+CLAIMS = ["2020-01-01T00:00:00.000000Z", "2099-01-01T00:00:00.000000Z", ""]
+"""Times that another machine's clock may tell."""
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """What stands still is dead within a moment."""
+    monkeypatch.setattr(wal, "STALE_SECONDS", 0.3)
+    monkeypatch.setattr(wal, "LOOK_SECONDS", 0.05)
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_heart_that_stands_still_is_dead_whatever_time_it_claims(cluster, soon, claim):
+    cluster.create_namespace(LOG_NAMESPACE)
+    beats(cluster, "other", claim)
+    begun(cluster)
+    with wal.heartbeat(cluster, "me"):
+        assert wal.holds(cluster, "me")
+    beats(cluster, "other", claim)
+    assert [one.fault for one in restore(cluster)] == ["scale-to-zero"]
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_heart_that_beats_is_alive_whatever_time_it_claims(cluster, monkeypatch, soon, claim):
+    def look():
+        beats(cluster, "other", f"{claim}{cluster.written}")
+
+    cluster.create_namespace(LOG_NAMESPACE)
+    look()
+    begun(cluster)
+    monkeypatch.setattr(cluster, "_answer", look)
+    with (
+        pytest.raises(EnvironmentProblem, match=r"another chaos run \(other\) is at work"),
+        wal.heartbeat(cluster, "me"),
+    ):
+        pytest.fail("two are at work")
+    with pytest.raises(EnvironmentProblem, match=r"\(other\) is at work"):
+        restore(cluster)
+    assert replicas(cluster) == 0
+
+
+@pytest.mark.parametrize("before", [None, "", "dead"])
+def test_of_two_that_begin_at_the_same_moment_one_is_refused(cluster, monkeypatch, soon, before):
+    cluster.create_namespace(LOG_NAMESPACE)
+    if before is not None:
+        beats(cluster, before)
+    real = wal._beat
+
+    def late(*arguments):
+        monkeypatch.setattr(wal, "_beat", real)
+        beats(cluster, "other")
+        real(*arguments)
+
+    monkeypatch.setattr(wal, "_beat", late)
+    with pytest.raises(EnvironmentProblem, match="at the same moment"), wal.heartbeat(cluster, "me"):
+        pytest.fail("two are at work")
+    assert wal.holds(cluster, "other")
+
+
+def test_restoring_leaves_the_ground_of_a_run_that_has_begun_meanwhile(cluster, monkeypatch):
+    begun(cluster)
+
+    def scaled(*_, **__):
+        cluster.create_namespace(LOG_NAMESPACE)
+        beats(cluster, "other")
+
+    monkeypatch.setattr(cluster, "patch", scaled)
+    with pytest.raises(EnvironmentProblem, match=r"\(other\) is at work"):
+        restore(cluster)
+    assert ("Namespace", LOG_NAMESPACE) in cluster.objects
 
 
 def experiments(*ids):

@@ -161,6 +161,17 @@ def test_a_manifest_that_is_none(kube, text):
         kube.apply_yaml(text)
 
 
+def test_what_is_there_already_is_not_created_again(server, kube):
+    path = "POST /api/v1/namespaces/x/pods"
+    server.answers[path] = [(201, {"metadata": {"name": "p"}}), (409, {"reason": "AlreadyExists"})]
+    item = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "x"}}
+    assert kube.create(item) == {"metadata": {"name": "p"}}
+    assert json.loads(server.seen[-1][3]) == item
+    with pytest.raises(ApiProblem) as refused:
+        kube.create(item)
+    assert refused.value.status == 409
+
+
 def test_a_webhooks_refusal_keeps_its_words(server, kube):
     said = 'admission webhook "x" denied the request: spec.weight: must add up to 100'
     server.answers["PATCH /api/v1/namespaces/default/pods/a"] = (400, {"reason": "BadRequest", "message": said})
