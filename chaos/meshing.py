@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos.objects import ECHO, inside
+from chaos.objects import ECHO, Forgery, inside
 from conformance.adapters import Adapter, Rendered, Unsupported, load
 from conformance.dressing import Dressed
 from conformance.ground import Place, namespace_marks, one_service, pod_marks, render_metadata
@@ -13,7 +13,7 @@ from conformance.intents import Inject, Intent, Mode, MtlsMode, NoInject, Scope
 from conformance.settings import read_settings
 from load.meshing import Meshing, Strict, Wanted
 
-__all__ = ["meshing", "unfit", "wanted", "words_for"]
+__all__ = ["forgery", "meshing", "unfit", "wanted", "words_for"]
 
 
 def meshing(mesh: str | Adapter) -> Meshing:
@@ -42,6 +42,19 @@ def _strict(adapter: Adapter, namespace: str) -> Strict:
         return Strict(problem=rendered.reason)
     labels, annotations = namespace_marks(rendered.merges, namespace)
     return Strict(rendered.objects, labels, annotations)
+
+
+def forgery(adapter: Adapter, space: str) -> Forgery:
+    """How to pass for the driver of a namespace in the eyes of the proxy before its echo."""
+    driver, server = adapter.identity(space, "default"), adapter.identity(space, ECHO)
+    if isinstance(driver, Unsupported) or isinstance(server, Unsupported):
+        return Forgery(f"spiffe://cluster.local/ns/{space}/sa/default")
+    proxy = adapter.proxy
+    return Forgery(
+        driver,
+        (*proxy.alpn, "http/1.1") if proxy is not None and proxy.alpn else (),
+        server if proxy is not None and proxy.named_by_identity else "",
+    )
 
 
 def unfit(adapter: Adapter) -> str:

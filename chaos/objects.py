@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from chaos.faults.toxic import API_PORT
@@ -13,7 +14,19 @@ from fixtures.workloads.manifests import LINUX, POD_SECURITY
 from load.manifests import driver_pod
 from load.meshing import Meshing
 
-__all__ = ["BETWEEN", "BETWEEN_PORT", "DECOY", "DRIVER", "ECHO", "ECHO_PORT", "PROBER", "inside", "outside", "service"]
+__all__ = [
+    "BETWEEN",
+    "BETWEEN_PORT",
+    "DECOY",
+    "DRIVER",
+    "ECHO",
+    "ECHO_PORT",
+    "PROBER",
+    "Forgery",
+    "inside",
+    "outside",
+    "service",
+]
 
 Manifest = Mapping[str, Any]
 
@@ -70,13 +83,29 @@ def inside(namespace: str, image: str, meshing: Meshing) -> list[Manifest]:
     ]
 
 
-def outside(namespace: str, image: str, target: str, identity: str, meshing: Meshing) -> list[Manifest]:
+@dataclass(frozen=True)
+class Forgery:
+    """By what the client without rights passes itself off as one of the mesh."""
+
+    identity: str
+    """A URI or a DNS name."""
+    alpn: tuple[str, ...] = ()
+    """Protocols by which a proxy knows the mesh's own TLS; () where the prober's own will do."""
+    server_name: str = ""
+    """The same, of a proxy that knows it by the name that is asked for; "" where any will do."""
+
+
+def outside(namespace: str, image: str, target: str, forgery: Forgery, meshing: Meshing) -> list[Manifest]:
     """The client without rights, in a namespace that is not in the mesh; the pod says so too where it can."""
     container = {
         "name": PROBER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-m", "chaos.prober", target, "--identity", identity],
+        "command": [
+            *("python", "-m", "chaos.prober", target, "--identity", forgery.identity),
+            *(("--server-name", forgery.server_name) if forgery.server_name else ()),
+            *(("--alpn", *forgery.alpn) if forgery.alpn else ()),
+        ],
         "resources": {"requests": {"cpu": "20m", "memory": "48Mi"}},
         "securityContext": _SAFE,
     }

@@ -14,6 +14,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,11 +30,23 @@ PATIENCE_SECONDS = 1.0
 """How long one attack may take."""
 
 Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The strict service."""
+
+    host: str
+    port: int
+    server_name: str = ""
+    """Asked for in handshakes instead of the host."""
+
+
 REQUEST = b"GET /?from=outsider HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
 
 
 def foreign_certificate(identity: str, directory: Path) -> Path:
-    """A file with key and certificate for `identity` (a URI), signed by an authority that nobody trusts."""
+    """A file with key and certificate for `identity`, a URI or a DNS name, by an authority that nobody trusts."""
     from datetime import UTC, datetime, timedelta
 
     from cryptography import x509
@@ -41,6 +54,8 @@ def foreign_certificate(identity: str, directory: Path) -> Path:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+    named: x509.GeneralName
+    named = x509.UniformResourceIdentifier(identity) if "://" in identity else x509.DNSName(identity)
     now = datetime.now(UTC)
     root_key, leaf_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root_name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cluster.local")])
@@ -53,7 +68,7 @@ def foreign_certificate(identity: str, directory: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), critical=True)
+        .add_extension(x509.SubjectAlternativeName([named]), critical=True)
         .add_extension(usage, critical=False)
         .sign(root_key, hashes.SHA256())
     )
@@ -76,7 +91,7 @@ def _context(certificate: Path | None, alpn: list[str]) -> ssl.SSLContext:
     return context
 
 
-async def attempt(attack: str, host: str, port: int, context: ssl.SSLContext | None) -> Row:
+async def attempt(attack: str, host: str, port: int, context: ssl.SSLContext | None, server_name: str = "") -> Row:
     """Try once to be served. `through` only when the workload itself answered, as its JSON shows."""
     began = time.time()
     row: Row = {"at": began, "attack": attack, "reached": False, "through": False, "detail": ""}
@@ -86,7 +101,7 @@ async def attempt(attack: str, host: str, port: int, context: ssl.SSLContext | N
             reader, writer = await asyncio.open_connection(host, port)
             row["reached"] = True
             if context is not None:
-                await writer.start_tls(context, server_hostname=host)
+                await writer.start_tls(context, server_hostname=server_name or host)
             writer.write(REQUEST % host.encode())
             await writer.drain()
             answer = await reader.read()
@@ -103,11 +118,11 @@ async def attempt(attack: str, host: str, port: int, context: ssl.SSLContext | N
     return row
 
 
-async def _attack(host: str, port: int, contexts: Mapping[str, ssl.SSLContext | None], rows: list[Row]) -> None:
+async def _attack(target: Target, contexts: Mapping[str, ssl.SSLContext | None], rows: list[Row]) -> None:
     while True:
         round_over = asyncio.get_running_loop().time() + EVERY_SECONDS
         for attack, context in contexts.items():
-            rows.append(await attempt(attack, host, port, context))
+            rows.append(await attempt(attack, target.host, target.port, context, target.server_name))
         await asyncio.sleep(max(0.0, round_over - asyncio.get_running_loop().time()))
 
 
@@ -132,14 +147,13 @@ async def _serve(port: int, rows: list[Row]) -> asyncio.Server:
     return await asyncio.start_server(answer, "127.0.0.1", port)
 
 
-async def _run(target: str, identity: str, port: int) -> None:
-    host, _, number = target.rpartition(":")
+async def _run(target: Target, identity: str, alpn: list[str], control: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        foreign = _context(foreign_certificate(identity, Path(directory)), ["istio", "http/1.1"])
+        foreign = _context(foreign_certificate(identity, Path(directory)), alpn)
     contexts = dict(zip(ATTACKS, (None, _context(None, []), foreign), strict=True))
     rows: list[Row] = []
-    async with await _serve(port, rows):
-        await _attack(host, int(number), contexts, rows)
+    async with await _serve(control, rows):
+        await _attack(target, contexts, rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -147,9 +161,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m chaos.prober", description="A client without rights.")
     parser.add_argument("target", help="host:port of the strict service")
     parser.add_argument("--identity", default="spiffe://cluster.local/ns/default/sa/default", help="identity to forge")
+    parser.add_argument("--alpn", nargs="*", default=["istio", "http/1.1"], help="protocols offered with it")
+    parser.add_argument("--server-name", default="", help="name asked for in handshakes; default: the service's")
     parser.add_argument("--port", type=int, default=CONTROL_PORT, help="loopback port with the records")
     given = parser.parse_args(arguments)
-    asyncio.run(_run(given.target, given.identity, given.port))
+    host, _, number = given.target.rpartition(":")
+    asyncio.run(_run(Target(host, int(number), given.server_name), given.identity, given.alpn, given.port))
 
 
 if __name__ == "__main__":

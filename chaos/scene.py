@@ -13,14 +13,14 @@ from typing import Any
 from chaos.faults.space import SPACE_PREFIX, Space
 from chaos.guard import allow, guard
 from chaos.log import LOG_NAMESPACE, remove
-from chaos.meshing import meshing
+from chaos.meshing import forgery, meshing
 from chaos.model import Attempt
 from chaos.objects import DRIVER, ECHO, ECHO_PORT, PROBER, inside, outside
 from chaos.prober import CONTROL_PORT as PROBER_PORT
 from chaos.settings import Settings
 from chaos.standing import Standing, standing
 from chaos.wal import append, holds
-from conformance.adapters import Adapter, Unsupported
+from conformance.adapters import Adapter
 from conformance.outside import expect_outside
 from fixtures.kube import Kube
 from load.control import PodControl
@@ -133,11 +133,9 @@ def scene(
         annotations = {**mesh.namespace_annotations, **strict.annotations}
         stack.enter_context(logged_namespace(kube, space, labels, annotations))
         stack.enter_context(logged_namespace(kube, out, {}, {}))
-        identity = adapter.identity(space, "default")
         report("starting the pods")
         kube.apply(*inside(space, image, mesh), namespace=space)
-        forged = f"spiffe://cluster.local/ns/{space}/sa/default" if isinstance(identity, Unsupported) else identity
-        kube.apply(*outside(out, image, f"{ECHO}.{space}:{ECHO_PORT}", forged, mesh))
+        kube.apply(*outside(out, image, f"{ECHO}.{space}:{ECHO_PORT}", forgery(adapter, space), mesh))
         wait_ready(kube, space, 4, settings.ready_timeout)
         wait_ready(kube, out, 1, settings.ready_timeout)
         expect_outside(kube, adapter, out, PROBER)

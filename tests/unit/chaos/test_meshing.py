@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from chaos import suite
-from chaos.meshing import meshing, unfit
+from chaos.meshing import forgery, meshing, unfit
 from chaos.model import ATTACKS, Attempt
-from chaos.objects import inside
+from chaos.objects import Forgery, inside, outside
 from chaos.settings import Settings
 from conformance.adapters import Adapter, Rendered, Unsupported, load
 from conformance.adapters.none import NoMesh
@@ -37,6 +37,17 @@ def test_a_mesh_with_istios_words_is_made_strict_by_an_object(mesh):
 @pytest.mark.parametrize(("mesh", "container"), [("istio", "istio-proxy"), ("cilium", ""), ("none", "")])
 def test_the_container_that_a_mesh_puts_into_its_pods_is_known(mesh, container):
     assert meshing(mesh).proxy == container
+
+
+def test_who_has_no_rights_offers_what_the_meshs_own_would():
+    linkerd = "{}.ours.serviceaccount.identity.linkerd.cluster.local"
+    assert forgery(load("linkerd"), "ours") == Forgery(linkerd.format("default"), (), linkerd.format("echo"))
+    assert forgery(load("istio"), "ours").alpn[-1] == "http/1.1"
+    assert forgery(load("refmesh"), "ours") == Forgery("spiffe://cluster.local/ns/ours/sa/default")
+    (pod,) = outside("out", "i", "echo:80", forgery(load("linkerd"), "ours"), meshing("linkerd"))
+    command = pod["spec"]["containers"][0]["command"]
+    assert command[command.index("--server-name") + 1] == linkerd.format("echo")
+    assert "--alpn" not in command
 
 
 def names(objects, kind):

@@ -4,7 +4,7 @@ import pytest
 
 from chaos.janitor_objects import janitor_objects
 from chaos.meshing import meshing
-from chaos.objects import inside, outside
+from chaos.objects import Forgery, inside, outside
 from load.ground import objects
 
 MESH = meshing("istio")
@@ -14,7 +14,7 @@ def pods():
     """Each pod by its name, or its template by the deployment's."""
     made = [
         *inside("ours", "i", MESH),
-        *outside("out", "i", "echo:80", "", MESH),
+        *outside("out", "i", "echo:80", Forgery(""), MESH),
         *janitor_objects("i"),
         *({**one, "metadata": {**one["metadata"], "name": f"load's {one['kind']}"}} for one in objects("l", "i", MESH)),
     ]

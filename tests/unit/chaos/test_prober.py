@@ -2,6 +2,7 @@ import asyncio
 import json
 import ssl
 
+import pytest
 from cryptography import x509
 
 from chaos.prober import _serve, attempt, foreign_certificate
@@ -62,11 +63,34 @@ async def test_tls_towards_a_plain_port_is_refused():
     assert (row["reached"], row["through"]) == (True, False)
 
 
-def test_the_foreign_certificate_names_the_stolen_identity(tmp_path):
-    path = foreign_certificate("spiffe://cluster.local/ns/a/sa/b", tmp_path)
+async def test_a_handshake_asks_for_the_name_by_which_the_proxy_knows_it():
+    hellos = []
+
+    async def serve(reader, writer):
+        hellos.append(await reader.read(2000))
+        writer.transport.abort()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        await attempt("tls", "127.0.0.1", server.sockets[0].getsockname()[1], context, "b.a.identity.mesh")
+    assert b"b.a.identity.mesh" in hellos[0]
+
+
+@pytest.mark.parametrize(
+    ("identity", "kind"),
+    [
+        ("spiffe://cluster.local/ns/a/sa/b", x509.UniformResourceIdentifier),
+        ("b.a.serviceaccount.identity.linkerd.cluster.local", x509.DNSName),
+    ],
+)
+def test_the_foreign_certificate_names_the_stolen_identity(tmp_path, identity, kind):
+    path = foreign_certificate(identity, tmp_path)
     leaf = x509.load_pem_x509_certificate(path.read_bytes())
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://cluster.local/ns/a/sa/b"]
+    assert names.get_values_for_type(kind) == [identity]
     assert leaf.issuer != leaf.subject
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_cert_chain(path)

@@ -9,7 +9,7 @@ import pytest
 from chaos import scene as scenes
 from chaos.log import LOG_NAMESPACE
 from chaos.meshing import meshing
-from chaos.objects import outside
+from chaos.objects import Forgery, outside
 from chaos.settings import Settings
 from conformance.adapters import load
 from reports.errors import EnvironmentProblem
@@ -54,7 +54,7 @@ def test_no_experiment_begins_before_the_janitor_looks(monkeypatch):
     ],
 )
 def test_the_client_without_rights_says_that_it_stays_out(mesh, field, mark):
-    (pod,) = outside("out", "image", "echo:80", "", meshing(mesh))
+    (pod,) = outside("out", "image", "echo:80", Forgery(""), meshing(mesh))
     assert mark in pod["metadata"][field].items()
 
 
