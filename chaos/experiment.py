@@ -38,7 +38,7 @@ class Setup:
     landed_timeout: float | None = None
     before: float | None = None
     during: float | None = None
-    """Instead of the settings' own."""
+    """All three instead of the settings' own."""
     hold: float = 1.5
     """Seconds that the fault is held at least after it has landed."""
     victims: tuple[str, ...] = ()

@@ -96,12 +96,10 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         raise EnvironmentProblem(f"the fault {setup.fault.name} cannot be injected: {why}")
     allow(kube, *setup.fault.rights())
     scene.expect_guarded()
-    longest = settings.steady_timeout + settings.landed_timeout + settings.ready_timeout
-    longest += 2 * settings.recover_timeout + 30
     spec = LoadSpec(
         setup.url,
         setup.rate or settings.rate,
-        longest,
+        _longest(setup, settings),
         users=setup.users or settings.users,
         timeout=setup.timeout,
         record="requests",
@@ -118,7 +116,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         scene.expect_held()
         injected_at = time.time()
         with injected(kube, setup.fault):
-            landed, landed_at, unasked = _landed(kube, setup, settings.landed_timeout)
+            landed, landed_at, unasked = _landed(kube, setup, _patience(setup, settings))
             if landed:
                 report(f"holding: {landed}")
                 until = max(injected_at + (setup.during or settings.during), time.time() + setup.hold)
@@ -150,6 +148,17 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
     )
 
 
+def _patience(setup: Setup, settings: Settings) -> float:
+    """Seconds for the fault to land."""
+    return setup.landed_timeout or settings.landed_timeout
+
+
+def _longest(setup: Setup, settings: Settings) -> float:
+    """Seconds for which the load must last, whatever the experiment waits for."""
+    waits = settings.steady_timeout + _patience(setup, settings) + settings.ready_timeout
+    return waits + 2 * settings.recover_timeout + 30
+
+
 def _until_steady(recorder: Recorder, span: float, timeout: float) -> None:
     eventually(
         lambda: recorder.steady(span),
@@ -164,7 +173,7 @@ def _landed(kube: Kube, setup: Setup, timeout: float) -> tuple[str, float | None
     try:
         shown = eventually(
             lambda: setup.fault.landed(kube),
-            timeout=setup.landed_timeout or timeout,
+            timeout=timeout,
             interval=0.1,
             what=f"{setup.fault.name} has landed",
         )

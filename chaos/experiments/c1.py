@@ -14,6 +14,8 @@ __all__ = ["EXPERIMENT", "judge"]
 
 CONVERGED_SECONDS = 10.0
 """From the control plane's readiness until proxies have taken news."""
+LANDED_SECONDS = 40.0
+"""For the control plane's pods to be gone: their usual grace period is 30 s, and some use all of it."""
 FRESH_PORT = 8082
 """A port no other service has, so that no listener for it exists before."""
 
@@ -67,6 +69,7 @@ def _prepare(scene: Scene) -> Setup:
         ready=back,
         awaited="the control plane",
         recovered=converged,
+        landed_timeout=LANDED_SECONDS,
         facts={"control plane": f"{namespace}/{deployment}"},
     )
 
