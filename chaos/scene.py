@@ -77,9 +77,13 @@ class Scene:
         if not holds(self.kube, self.holder):
             raise EnvironmentProblem("another chaos run has taken this cluster over", fix="wait for its end")
 
-    def reaches(self, url: str) -> bool:
-        """Whether the meshed driver gets a good answer from a URL; may be asked while the load is on."""
-        spec = LoadSpec(url, 10, 0.1, users=1, timeout=1.0, record="requests")
+    def reaches(self, url: str, host: str = "") -> bool:
+        """Whether the meshed driver gets a good answer from a URL; may be asked while the load is on.
+
+        With `host` it asks for that, wherever the URL leads: a name that was unknown a moment ago may stay so for long.
+        """
+        headers = {"Host": host} if host else {}
+        spec = LoadSpec(url, 10, 0.1, users=1, headers=headers, timeout=1.0, record="requests")
         try:
             samples = self.driver.start(spec).wait().samples
         except EnvironmentProblem:

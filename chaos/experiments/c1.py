@@ -8,6 +8,7 @@ from chaos.judging import judged, no_added_errors, unrecovered
 from chaos.model import History, Judgement
 from chaos.objects import ECHO, ECHO_PORT, service
 from chaos.scene import Scene
+from conformance.pods import in_url
 from reports.model import Verdict
 
 __all__ = ["EXPERIMENT", "judge"]
@@ -56,12 +57,12 @@ def _prepare(scene: Scene) -> Setup:
     def converged() -> bool:
         """Whether proxies take news again: a service made after the outage is routed to under strict mutual TLS.
 
-        To a proxy that has not heard of it, its address is a stranger's, and plaintext there is refused.
+        To a proxy that has not heard of it, its address is a stranger's, and plaintext there is refused. It is called
+        by that, for a name server may remember for half a minute that there was no such name.
         """
         if not made:
-            scene.kube.apply(fresh)
-            made.append(ECHO)
-        return scene.reaches(f"http://{ECHO}-after.{scene.space}:{FRESH_PORT}/")
+            made.append(in_url(scene.kube.apply(fresh)[0]["spec"]["clusterIP"]))
+        return scene.reaches(f"http://{made[0]}:{FRESH_PORT}/", host=f"{ECHO}-after.{scene.space}:{FRESH_PORT}")
 
     return Setup(
         fault=ScaleToZero(namespace, deployment),

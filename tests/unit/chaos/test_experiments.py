@@ -1,12 +1,14 @@
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from chaos.experiment import NotHere
 from chaos.experiments import EXPERIMENTS, c1, n1, p1
 from chaos.model import Marks
+from chaos.scene import Scene
+from chaos.settings import Settings
 from conformance.adapters import Unsupported
 from conformance.adapters.none import NoMesh
 from conformance.intents import RouteTimeout
@@ -154,6 +156,26 @@ def test_c1_waits_for_a_control_plane_that_starts_slowly_and_blames_no_mesh_for_
     )
     assert late.verdict is Verdict.INCONCLUSIVE
     assert "the control plane was not ready within 60 s" in late.reason
+
+
+def test_c1_does_not_wait_for_a_name_that_was_unknown_before():
+    asked, applied = [], []
+
+    def apply(item):
+        applied.append(item["metadata"]["name"])
+        return [{**item, "spec": {**item["spec"], "clusterIP": "fd00::7"}}]
+
+    def start(spec):
+        asked.append((spec.url, dict(spec.headers)))
+        return SimpleNamespace(wait=lambda: SimpleNamespace(samples=[sample(0.0)] * (len(asked) > 1)))
+
+    kube: Any = SimpleNamespace(apply=apply)
+    adapter: Any = SimpleNamespace(control_plane=lambda: ("mesh", "plane"))
+    driver, nobody = cast("Any", SimpleNamespace(start=start)), cast("Any", None)
+    setup = EXPERIMENTS["C1"].prepare(Scene(kube, adapter, "x", driver, nobody, Settings()))
+    assert [setup.recovered(), setup.recovered()] == [False, True]
+    assert applied == ["echo-after"]
+    assert set(map(str, asked)) == {str(("http://[fd00::7]:8082/", {"Host": "echo-after.x:8082"}))}
 
 
 class Adapter(NoMesh):
