@@ -144,7 +144,7 @@ def _as_sites(sites: dict[str, list[Rule]]) -> tuple[Site, ...]:
 def _add_sites(
     sites: dict[str, list[Rule]], attachments: Attachments, namespace: str, gateway: IstioGateway, server: Server
 ) -> None:
-    """Each host with the rules of the VirtualServices for it, the oldest first."""
+    """Each host that is routed here, with the rules of the VirtualServices for it, the oldest first."""
     if server.redirect:
         for host in server.hosts:
             sites.setdefault(host.name, []).append(_TO_HTTPS)
@@ -152,6 +152,9 @@ def _add_sites(
     for item in _speaking(attachments, namespace):
         held = [rule_for(rule, server.port, "", {}) for rule in item.rules_for(gateway.name)]
         rules = [attachments.with_ports(rule, server.port) for rule in held if rule is not None]
+        if not rules:
+            # A site without rules would answer 404 in place of one that covers its host.
+            continue
         for name in dict.fromkeys(common_hosts(item, server.hosts)):
             sites.setdefault(name, []).extend(rules)
 

@@ -14,7 +14,7 @@ from refmesh.config.ingress import wanted_certificates
 from refmesh.discovery.resource import ResourceType
 from refmesh.ingress.objects import classic_objects
 from refmesh.injector.containers import Config
-from tests.unit.refmesh_discovery.helpers import all_messages, endpoint_slice, pod
+from tests.unit.refmesh_discovery.helpers import all_messages, endpoint_slice, pod, policy
 from tests.unit.refmesh_ingress.classic_doors import DOOR, WEB, hosts, istio_gateway, ports, secure, virtual, with_door
 from tests.unit.refmesh_ingress.doorways import key_pair
 
@@ -32,6 +32,29 @@ def test_hosts_are_those_that_both_speak_of() -> None:
     names = ("a.example.com", "own.org", "far.org", "other.org")
     cluster = with_door(("IstioGateway", istio_gateway(limited)), ("VirtualService", virtual(*names)))
     assert hosts(ports(cluster)) == {80: {"a.example.com", "own.org"}}
+
+
+@pytest.mark.parametrize(
+    "bystander",
+    [
+        virtual("api.a.com", name="other", gateways=()),
+        virtual("api.a.com", name="other", gateways=("mesh",)),
+        virtual("api.a.com", name="other", gateways=("far/front",)),
+        virtual("api.a.com", name="other", gateways=("front", "mesh"), match=[{"gateways": ["mesh"]}]),
+        policy(
+            "other",
+            {
+                "hosts": ["api.a.com"],
+                "gateways": ["front"],
+                "tls": [{"match": [{"sniHosts": ["api.a.com"]}], "route": [{"destination": {"host": "echo"}}]}],
+            },
+        ),
+    ],
+)
+def test_who_says_nothing_of_requests_at_a_gateway_takes_no_host_there_from_others(bystander: dict[str, Any]) -> None:
+    mine = ("VirtualService", virtual("*.a.com"))
+    cluster = with_door(("IstioGateway", istio_gateway()), mine, ("VirtualService", bystander))
+    assert hosts(ports(cluster)) == {80: {"*.a.com"}}
 
 
 def test_a_match_for_another_gateway_or_port_or_client_does_not_hold() -> None:
