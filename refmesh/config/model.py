@@ -129,6 +129,8 @@ class Pod:
     """The proxy is the pod's whole purpose: a gateway. Nothing in it speaks the mesh's mTLS as a server."""
     node: str = ""
     """Name of the Node that it runs on."""
+    on_node: bool = False
+    """It has the Node's address, as others may, and no proxy."""
 
     @property
     def key(self) -> Key:

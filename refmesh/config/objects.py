@@ -112,10 +112,11 @@ def slice_of(obj: Any) -> Slice | None:
 
 
 def pod(obj: Any) -> Pod | None:
-    """A pod with its own address, or None for one that is finished or lives in the host's network."""
+    """A pod, or None for one that is finished. One in its Node's network is never meshed, but Services may have it."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    if status.get("phase") in _FINISHED or spec.get("hostNetwork"):
+    if status.get("phase") in _FINISHED:
         return None
+    on_node = bool(spec.get("hostNetwork"))
     namespace, name = key_of(obj)
     containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
     application = [container for container in containers if container.get("name") != PROXY_CONTAINER]
@@ -132,10 +133,11 @@ def pod(obj: Any) -> Pod | None:
         labels=labels_of(obj),
         service_account=sys.intern(spec.get("serviceAccountName") or "default"),
         ports=tuple(ports),
-        meshed=len(application) < len(containers),
-        router=not application and bool(containers),
+        meshed=len(application) < len(containers) and not on_node,
+        router=not application and bool(containers) and not on_node,
         peer=sys.intern(peer_of(namespace, workload_name(obj["metadata"]), labels_of(obj))),
         node=sys.intern(spec.get("nodeName") or ""),
+        on_node=on_node,
     )
 
 

@@ -71,7 +71,8 @@ class Gate:
                 while True:
                     wake.clear()
                     world = self._hub.world
-                    if world is not None and (pod := world.snapshot.pods.get(key)) is not None:
+                    pod = world.snapshot.pods.get(key) if world is not None else None
+                    if pod is not None and not pod.on_node:
                         return pod
                     await wake.wait()
         except TimeoutError:

@@ -97,6 +97,21 @@ def test_an_endpoint_whose_pod_is_gone_is_left_out_at_once() -> None:
     assert addresses(shared(cluster, E, CLUSTER)) == [("10.1.0.2", 8080)]
 
 
+def test_a_pod_in_its_node_s_network_is_an_endpoint_in_plaintext_and_nothing_of_the_mesh_s() -> None:
+    own = pod("on-node", "192.168.0.5", version="v2")
+    own["spec"]["hostNetwork"] = True
+    cluster = MemoryCluster().put("Service", service("echo")).put("Pod", own)
+    cluster.put("EndpointSlice", endpoint_slice("echo", [own]))
+    cluster.put(
+        "DestinationRule", policy("subsets", {"host": "echo", "subsets": [{"name": "v2", "labels": {"version": "v2"}}]})
+    )
+    for subset in ("", "v2"):
+        found = shared(cluster, E, names.outbound_cluster(80, subset, HOST))
+        assert addresses(found) == [("192.168.0.5", 8080)]
+        assert "envoy.transport_socket_match" not in found.endpoints[0].lb_endpoints[0].metadata.filter_metadata
+    assert b"sa/echo" not in cluster.world().shared[C][CLUSTER].wire
+
+
 def test_a_reused_address_never_gets_another_pod_s_traffic() -> None:
     cluster = MemoryCluster().with_echo().put("Pod", pod("echo-v1", "10.1.0.77"))
     assert addresses(shared(cluster, E, CLUSTER)) == [("10.1.0.2", 8080)]

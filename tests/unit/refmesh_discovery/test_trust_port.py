@@ -24,7 +24,7 @@ from refmesh.discovery import ads, gate
 from refmesh.discovery.credentials import RenewedCredentials
 from refmesh.discovery.settings import MeshSettings
 from refmesh.errors import EnvironmentProblem
-from tests.unit.refmesh_discovery.helpers import MemoryCluster
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, pod
 
 NAME = "refmesh.refmesh-system.svc"
 NODE = "sidecar~10.1.0.1~echo-v1.shop~shop.svc.cluster.local"
@@ -42,7 +42,9 @@ class Serving:
     def __init__(self) -> None:
         self.authority = authority()
         self.hub = ads.Hub()
-        self.hub.publish(MemoryCluster().with_echo().world())
+        on_node = pod("on-node", "192.168.0.5")
+        on_node["spec"]["hostNetwork"] = True
+        self.hub.publish(MemoryCluster().with_echo().put("Pod", on_node).world())
         self.service = ads.DiscoveryService(self.hub, MeshSettings())
         self.replicas = Replicas(self.authority, list, name=NAME)
         self.server: Any = None
@@ -106,6 +108,7 @@ async def test_the_end_does_not_wait_for_those_who_wait_for_news(serving: Servin
     [
         ("spiffe://cluster.local/ns/shop/sa/other", Question(NODE, 9), grpc.StatusCode.PERMISSION_DENIED),
         (ECHO, Question("sidecar~10.1.0.1~nobody.shop~x", 9), grpc.StatusCode.NOT_FOUND),
+        (ECHO, Question("sidecar~192.168.0.5~on-node.shop~x", 9), grpc.StatusCode.NOT_FOUND),
         (ECHO, Question("", 9), grpc.StatusCode.INVALID_ARGUMENT),
     ],
 )
