@@ -9,7 +9,7 @@ from typing import Any
 
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.gateway import GROUP
-from refmesh.api.header_values import HEADER_NAME, literal
+from refmesh.api.header_values import HEADER_NAME, countable, literal, query_name
 from refmesh.api.meta import Meta
 from refmesh.api.routing import (
     NO_CHANGE,
@@ -151,7 +151,7 @@ def named_values(field: Field, *, header: bool) -> tuple[NamedMatch, ...]:
             raise Invalid(f"{item.path}.name", "is not a header name")
         kind = _VALUES[item.get("type").choice(*_VALUES, default="Exact")]
         value = item.get("value").regex() if kind == "regex" else item.get("value").text()
-        key = name.lower() if header else name
+        key = name.lower() if header else query_name(name, f"{item.path}.name")
         # Gateway API: of entries with the same name only the first counts.
         found.setdefault(key, NamedMatch(key, TextMatch(kind, value)))  # type: ignore[arg-type]
     return tuple(found.values())
@@ -279,7 +279,8 @@ def _header_filter(field: Field) -> HeaderChange:
         items = [item.only("name", "value") for item in field.get(key).each()]
         return tuple((_name(item.get("name")), literal(item.get("value").text(""))) for item in items)
 
-    return HeaderChange(pairs("set"), pairs("add"), tuple(_name(item) for item in field.get("remove").each()))
+    remove = tuple(_name(item) for item in field.get("remove").each())
+    return countable(HeaderChange(pairs("set"), pairs("add"), remove), field.path)
 
 
 def _name(field: Field) -> str:

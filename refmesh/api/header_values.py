@@ -8,18 +8,40 @@ from __future__ import annotations
 import re
 
 from refmesh.api.commands import OF_REQUESTS, commands
-from refmesh.api.fields import Field, Invalid
+from refmesh.api.fields import Field, Invalid, encodable
+from refmesh.api.routing import HeaderChange
 
-__all__ = ["HEADER_NAME", "format_string", "literal"]
+__all__ = ["HEADER_NAME", "countable", "format_string", "literal", "query_name"]
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 """A token (RFC 9110, section 5.6.2) that is no longer than anybody needs."""
 
 _LONGEST = 16384
 """Envoy's own limit for the value of a header, in bytes."""
+_LONGEST_QUERY_NAME = 1024
+"""The same for the name of a query parameter."""
+_MOST_CHANGES = 1000
+"""And for how many headers a route, or one of its destinations, sets and adds on the way there, or on the way back."""
 _HEADERS = frozenset({"REQ", "RESP"})
 _PLAIN = OF_REQUESTS | {"UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT"}
 _HEADER = re.compile(r"\([A-Za-z0-9:_.-]+(\?[A-Za-z0-9:_.-]+)?\)")
+
+
+def query_name(name: str, path: str) -> str:
+    """The name of a query parameter that a match at `path` asks for. Raises `Invalid` for one that Envoy refuses."""
+    if not name or not encodable(name):
+        raise Invalid(path, "needs a name that can be sent")
+    if len(name.encode()) > _LONGEST_QUERY_NAME:
+        raise Invalid(path, f"has a name of {len(name.encode())} bytes, at most {_LONGEST_QUERY_NAME}")
+    return name
+
+
+def countable(change: HeaderChange, path: str) -> HeaderChange:
+    """The change that stands at `path`. Raises `Invalid` where Envoy refuses a route for how much it changes."""
+    count = len(change.set) + len(change.add)
+    if count > _MOST_CHANGES:
+        raise Invalid(path, f"sets and adds {count} headers, at most {_MOST_CHANGES}")
+    return change
 
 
 def literal(text: str) -> str:

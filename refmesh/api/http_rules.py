@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from refmesh.api import http_actions
 from refmesh.api.fields import Field, Invalid
-from refmesh.api.header_values import HEADER_NAME, format_string
+from refmesh.api.header_values import HEADER_NAME, countable, format_string, query_name
 from refmesh.api.routing import (
     Destination,
     Fault,
@@ -177,11 +177,9 @@ def _match(item: Field, namespace: str) -> Match:
 def _named(name: str, value: Field, *, header: bool) -> NamedMatch:
     if header and not HEADER_NAME.fullmatch(name):
         raise Invalid(value.path, "is not a header name")
-    if not name:
-        raise Invalid(value.path, "needs a name")
     # An empty object asks for presence only.
     found = http_actions.text_match(value) or TextMatch("present")
-    return NamedMatch(name.lower() if header else name, found)
+    return NamedMatch(name.lower() if header else query_name(name, value.path), found)
 
 
 def _headers(field: Field) -> tuple[HeaderChange, HeaderChange]:
@@ -197,7 +195,7 @@ def _change(field: Field) -> HeaderChange:
         return tuple((_header_name(name, value), format_string(value)) for name, value in entries.items())
 
     remove = tuple(_header_name(item.text(), item) for item in field.get("remove").each())
-    return HeaderChange(pairs("set"), pairs("add"), remove)
+    return countable(HeaderChange(pairs("set"), pairs("add"), remove), field.path)
 
 
 def _header_name(name: str, field: Field) -> str:

@@ -18,6 +18,7 @@ ODD = [
     "%PROTOCOL:5%", "%START_TIME:3%", "%REQ(x):12%", "%REQ(x):99999999999999999999999%", "%REQ(x):\u0664%",
     "\\1", "/a?b", "/a#b", ":method", "Host", "x-ok", "x y", "", "0", "https", "1s",
 ]  # fmt: skip
+PARAMETERS = [*ODD, "q" * 1024, "q" * 1025, "é" * 513]
 REGEXES = [
     "a", ".*", "^/a$", "(a)\\1", "(?=a)", "(?!a)b", "(?<=a)b", "(?<!a)b", "(?P<n>a)", "(?P<n>a)(?P=n)", "(?>a)", "a++",
     "a*+",     "a{2000}", "a{1,2000}", "[a++]", "\\++", "[(?=]", "\\(?=a", "(?i)a", "(?x)a", "(?:a|b)", "a{2}", "a{2,}",
@@ -29,6 +30,10 @@ REGEXES = [
 PATHS = ["/a.pem", "/a b/é.pem", "a.pem", "/", "/a/../b", "/a~b", "/" + "a" * 1024, "", "system", "/x\ny"]
 
 
+MANY = {f"x-{number}": "1" for number in range(1001)}
+MOST = {name: MANY[name] for name in list(MANY)[1:]}
+
+
 DURATIONS = ["0s", "1ns", "1ms", "1s", "8000h"]
 
 
@@ -38,6 +43,9 @@ def text_match(dice: random.Random) -> dict[str, str]:
 
 
 def headers(dice: random.Random) -> dict[str, Any]:
+    """A header now and then, and seldom as many as Envoy takes, or one more."""
+    if dice.random() < 0.01:
+        return dice.choice([MANY, MOST])
     return {dice.choice(ODD): dice.choice(ODD)} if dice.random() < 0.3 else {}
 
 
@@ -48,7 +56,7 @@ def virtual_service(dice: random.Random, host: str) -> dict[str, Any]:
                 "uri": text_match(dice),
                 "scheme": text_match(dice) if dice.random() < 0.2 else None,
                 "headers": {dice.choice(ODD): text_match(dice)} if dice.random() < 0.4 else {},
-                "queryParams": {dice.choice(ODD): text_match(dice)} if dice.random() < 0.4 else {},
+                "queryParams": {dice.choice(PARAMETERS): text_match(dice)} if dice.random() < 0.4 else {},
             }
         ],
         "headers": {"request": {"set": headers(dice), "add": headers(dice)}, "response": {"set": headers(dice)}},
@@ -56,7 +64,7 @@ def virtual_service(dice: random.Random, host: str) -> dict[str, Any]:
     if dice.random() < 0.3:
         rule["redirect"] = {"uri": dice.choice(ODD), "authority": dice.choice(ODD), "scheme": dice.choice(ODD)}
     else:
-        rule["route"] = [{"destination": {"host": host}}]
+        rule["route"] = [{"destination": {"host": host}, "headers": {"response": {"add": headers(dice)}}}]
         if dice.random() < 0.5:
             pattern = {"match": dice.choice(REGEXES), "rewrite": dice.choice(ODD)}
             rule["rewrite"] = {"authority": dice.choice(ODD)}
@@ -73,7 +81,7 @@ def virtual_service(dice: random.Random, host: str) -> dict[str, Any]:
 
 def http_route(dice: random.Random, host: str) -> dict[str, Any]:
     kind = dice.choice(["Exact", "PathPrefix", "RegularExpression"])
-    named = {"name": dice.choice(ODD), "type": "RegularExpression", "value": dice.choice(REGEXES)}
+    named = {"name": dice.choice(PARAMETERS), "type": "RegularExpression", "value": dice.choice(REGEXES)}
     change = dice.choice(
         [
             {"type": "ReplaceFullPath", "replaceFullPath": dice.choice(ODD)},

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.api.fields import Field, Invalid
-from refmesh.api.header_values import format_string, literal
+from refmesh.api.header_values import countable, format_string, literal, query_name
+from refmesh.api.routing import HeaderChange
 
 
 def read(text: str) -> str:
@@ -55,6 +56,22 @@ def test_commands_of_the_request_are_taken(text):
 def test_anything_else_is_refused(text, says):
     with pytest.raises(Invalid, match=re.escape(says)):
         read(text)
+
+
+@pytest.mark.parametrize("name", ["q" * 1025, "é" * 513, "", "\ud800"])
+def test_a_query_parameter_has_a_name_that_envoy_takes(name):
+    with pytest.raises(Invalid, match=r"has a name of 102|needs a name"):
+        query_name(name, "spec.queryParams")
+    assert query_name("é" * 512, "spec.queryParams")
+
+
+@pytest.mark.parametrize(("number", "added"), [(1001, 0), (0, 1001), (500, 501)])
+def test_more_headers_than_envoy_changes_are_refused(number, added):
+    headers = [(f"x-{index}", "1") for index in range(1001)]
+    with pytest.raises(Invalid, match="sets and adds 1001 headers, at most 1000"):
+        countable(HeaderChange(tuple(headers[:number]), tuple(headers[:added])), "spec.headers")
+    removed = tuple(name for name, _ in headers)
+    assert countable(HeaderChange((), tuple(headers[1:]), removed), "spec.headers").remove == removed
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
