@@ -19,7 +19,7 @@ from refmesh.config.model import Pod, Snapshot
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.doors import Chain, GatewayPort, Site, roots_name, secret_name
 from refmesh.discovery.outbound import shares
-from refmesh.discovery.rules import rule_for
+from refmesh.discovery.rules import catch_alls_last, reachable, rule_for
 from refmesh.ingress.names import usable_port
 
 __all__ = ["classic_ports", "common_hosts", "ports_taken"]
@@ -138,7 +138,12 @@ def _guarded(sites: dict[str, list[Rule]], names: tuple[str, ...], others: set[s
 
 
 def _as_sites(sites: dict[str, list[Rule]]) -> tuple[Site, ...]:
-    return tuple(Site(name or "*", tuple(rules)) for name, rules in sorted(sites.items()))
+    return tuple(Site(name or "*", _in_order(rules)) for name, rules in sorted(sites.items()))
+
+
+def _in_order(rules: list[Rule]) -> tuple[Rule, ...]:
+    """A host that a server leads to HTTPS is led there whatever others say; else each finds what it asks for."""
+    return (_TO_HTTPS,) if _TO_HTTPS in rules else catch_alls_last(rules)
 
 
 def _add_sites(
@@ -151,7 +156,7 @@ def _add_sites(
         return
     for item in _speaking(attachments, namespace):
         held = [rule_for(rule, server.port, "", {}) for rule in item.rules_for(gateway.name)]
-        rules = [attachments.with_ports(rule, server.port) for rule in held if rule is not None]
+        rules = [attachments.with_ports(rule, server.port) for rule in reachable(filter(None, held))]
         if not rules:
             # A site without rules would answer 404 in place of one that covers its host.
             continue

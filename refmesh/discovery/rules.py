@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from refmesh.api.gateway_route import GatewayRoute
-from refmesh.api.routing import Destination, Match, Rule
+from refmesh.api.routing import Destination, Match, Rule, TextMatch
 from refmesh.config.model import Snapshot
 from refmesh.config.references import backend_problem
 
-__all__ = ["merged_rules", "resolved", "rule_for", "with_targets"]
+__all__ = ["catch_alls_last", "merged_rules", "reachable", "resolved", "rule_for", "with_targets"]
+
+_EVERY_PATH = {TextMatch("prefix", "/", ignore) for ignore in (False, True)} | {TextMatch("regex", ".*")}
 
 
 def resolved(snapshot: Snapshot, route: GatewayRoute) -> GatewayRoute:
@@ -43,6 +45,37 @@ def rule_for(rule: Rule, port: int, namespace: str, labels: Mapping[str, str]) -
         and all(labels.get(name) == value for name, value in match.source_labels)
     )
     return replace(rule, matches=held) if held else None
+
+
+def reachable(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules up to the first match that holds for every request: nothing of that object is asked after it."""
+    found = list[Rule]()
+    for rule in rules:
+        place = next((place for place, match in enumerate(rule.matches) if _holds_always(match)), None)
+        if place is not None or not rule.matches:
+            end = rule if place is None else replace(rule, matches=rule.matches[: place + 1])
+            return (*found, end)
+        found.append(rule)
+    return tuple(found)
+
+
+def catch_alls_last(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules of several objects for one host, as they come, but whatever holds for every request behind all else."""
+    found, last = list[Rule](), list[Rule]()
+    for rule in rules:
+        asking = tuple(match for match in rule.matches if not _holds_always(match))
+        if asking:
+            found.append(replace(rule, matches=asking))
+        if len(asking) < len(rule.matches) or not rule.matches:
+            last.append(replace(rule, matches=tuple(match for match in rule.matches if _holds_always(match))))
+    return (*found, *last)
+
+
+def _holds_always(match: Match) -> bool:
+    """Whether a match, of those that hold for such a client and port, asks nothing of the request."""
+    path = match.path
+    everywhere = path is None or path in _EVERY_PATH
+    return everywhere and not (match.method or match.authority or match.scheme or match.headers or match.query)
 
 
 def merged_rules(routes: Iterable[GatewayRoute]) -> list[Rule]:

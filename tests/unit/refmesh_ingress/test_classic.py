@@ -57,6 +57,34 @@ def test_who_says_nothing_of_requests_at_a_gateway_takes_no_host_there_from_othe
     assert hosts(ports(cluster)) == {80: {"*.a.com"}}
 
 
+def test_what_holds_for_every_request_stands_behind_what_younger_ones_ask_for() -> None:
+    def rules(name: str, created: str, *matches: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+        route = [{"destination": {"host": "echo", "port": {"number": 80}}}]
+        http = [{"name": f"{name}{place}", "match": match, "route": route} for place, match in enumerate(matches)]
+        return "VirtualService", policy(
+            name, {"hosts": ["a.com"], "gateways": ["front"], "http": http}, created=f"2026-0{created}-01T00:00:00Z"
+        )
+
+    cluster = with_door(
+        ("IstioGateway", istio_gateway()),
+        # What follows its own catch-all is asked for by nobody.
+        rules("old", "1", [{"uri": {"prefix": "/old"}}, {"uri": {"regex": ".*"}}], [{"uri": {"prefix": "/never"}}]),
+        rules("young", "2", [{"uri": {"prefix": "/"}, "method": {"exact": "GET"}}], [{"uri": {"prefix": "/api"}}]),
+        rules("last", "3", [], [{"uri": {"prefix": "/unheard"}}]),
+    )
+    ((site,),) = (chain.sites for port in ports(cluster) for chain in port.chains)
+    found = [(rule.name, [match.path and match.path.value for match in rule.matches]) for rule in site.rules]
+    assert found == [("old0", ["/old"]), ("young0", ["/"]), ("young1", ["/api"]), ("old0", [".*"]), ("last0", [])]
+
+
+def test_a_host_led_to_https_by_one_server_is_led_there_whatever_is_routed_by_another() -> None:
+    led = istio_gateway({**WEB, "tls": {"httpsRedirect": True}}, name="led", created="2026-02-01T00:00:00Z")
+    mine = virtual("*", match=[{"uri": {"prefix": "/api"}}])
+    cluster = with_door(("IstioGateway", istio_gateway()), ("IstioGateway", led), ("VirtualService", mine))
+    ((site,),) = (chain.sites for port in ports(cluster) for chain in port.chains)
+    assert [rule.redirect is not None for rule in site.rules] == [True]
+
+
 def test_a_match_for_another_gateway_or_port_or_client_does_not_hold() -> None:
     for match, count in (
         ({"gateways": ["front"]}, 1),
