@@ -68,7 +68,8 @@ def cors(field: Field) -> Cors | None:
         exposed=texts("exposeHeaders"),
         max_age=field.get("maxAge").duration(),
         credentials=field.get("allowCredentials").boolean(),
-        forward_unmatched=unmatched == "FORWARD",
+        # As in Istio: only who asks for it has them answered here.
+        forward_unmatched=unmatched != "IGNORE",
     )
 
 

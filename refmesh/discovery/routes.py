@@ -150,6 +150,6 @@ def _cors(cors: Cors) -> Any:
         expose_headers=",".join(cors.exposed),
         max_age=str(int(cors.max_age.total_seconds())) if cors.max_age is not None else "",
         allow_credentials=BoolValue(value=cors.credentials),
-        # A preflight from an origin that is not allowed is answered here: the application never hears of it.
+        # Where it is not forwarded, a preflight of another origin is answered here: the application never hears of it.
         forward_not_matching_preflights=BoolValue(value=cors.forward_unmatched),
     )

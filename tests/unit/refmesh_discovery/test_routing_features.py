@@ -111,6 +111,21 @@ def test_a_wildcard_origin_stands_for_hosts_only(text: str, origin: str, holds: 
     assert bool(re.fullmatch(found.origins[0].value, origin)) is holds
 
 
+@pytest.mark.parametrize(
+    ("said", "forwarded"), [(None, True), ("UNSPECIFIED", True), ("FORWARD", True), ("IGNORE", False)]
+)
+def test_preflights_of_other_origins_reach_the_application_unless_they_are_to_be_ignored(
+    said: str | None, forwarded: bool
+) -> None:
+    cors = {"allowOrigins": [{"exact": "https://a"}], "unmatchedPreflights": said}
+    (route,) = routes(
+        MemoryCluster().with_echo().put("VirtualService", virtual_service(TO_ECHO | {"corsPolicy": cors}))
+    )
+    found = CorsPolicy()
+    assert route.typed_per_filter_config["envoy.filters.http.cors"].Unpack(found)
+    assert found.forward_not_matching_preflights.value is forwarded
+
+
 def test_matches_by_port_namespace_and_labels_reach_the_right_clients_only() -> None:
     def to(host: str, **match: Any) -> dict[str, Any]:
         return {"name": host, "match": [match], "route": [{"destination": {"host": host}}]}
