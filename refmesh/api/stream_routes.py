@@ -79,13 +79,21 @@ def target(field: Field, namespace: str, domain: str) -> Destination:
 
 def gateway_names(field: Field, namespace: str) -> tuple[str, ...]:
     """The `gateways` of an object or match as namespace/name, and `mesh`; empty where there are none."""
-    found = []
-    for item in field.get("gateways").each():
-        name = item.text()
-        if name.count("/") > 1:
-            raise Invalid(item.path, "must be the name of a Gateway, or namespace/name")
-        found.append(name if name == MESH or "/" in name else f"{namespace}/{name}")
-    return tuple(found)
+    return tuple(_gateway_name(item, namespace) for item in field.get("gateways").each())
+
+
+def _gateway_name(item: Field, namespace: str) -> str:
+    """As in Istio `name`, `./name` and `namespace/name`, and like a host `name.namespace` with whatever follows."""
+    written = item.text()
+    if written == MESH:
+        return MESH
+    if written.count("/") > 1:
+        raise Invalid(item.path, "must be the name of a Gateway, or namespace/name")
+    if "/" in written:
+        space, _, name = written.partition("/")
+        return f"{namespace if space == '.' else space}/{name}"
+    name, _, rest = written.partition(".")
+    return f"{rest.partition('.')[0] or namespace}/{name}"
 
 
 def source_labels(field: Field) -> tuple[tuple[str, str], ...]:

@@ -98,6 +98,26 @@ def test_a_match_for_another_gateway_or_port_or_client_does_not_hold() -> None:
         assert sum(len(site.rules) for site in port.chains[0].sites) == count
 
 
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("front", True),
+        ("./front", True),
+        ("shop/front", True),
+        ("front.shop", True),
+        ("front.shop.svc", True),
+        ("front.shop.svc.cluster.local", True),
+        ("front.far", False),
+        ("far/front", False),
+        ("./front.shop", False),
+    ],
+)
+def test_a_gateway_may_be_called_as_in_istio(name: str, found: bool) -> None:
+    mine = virtual("a.com", gateways=(name, "mesh"), match=[{"gateways": [name]}])
+    cluster = with_door(("IstioGateway", istio_gateway()), ("VirtualService", mine))
+    assert hosts(ports(cluster)) == {80: {"a.com"} if found else set()}
+
+
 def test_a_secret_is_beside_the_workload_and_only_it_gets_the_key() -> None:
     cluster = with_door(
         ("IstioGateway", istio_gateway(secure("cert", "a.com"), secure("cert", "*"), secure("none", "b.com"))),
