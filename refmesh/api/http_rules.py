@@ -35,6 +35,8 @@ _UNNAMED = {
 }
 """Why what is tried again for answers that nobody has named is not."""
 
+_HOST_HEADERS = {"host", ":authority"}
+
 
 def read_rule(item: Field, namespace: str, domain: str) -> Rule:
     """Read an entry of `http`. Raises `Invalid`."""
@@ -184,18 +186,30 @@ def _named(name: str, value: Field, *, header: bool) -> NamedMatch:
 
 def _headers(field: Field) -> tuple[HeaderChange, HeaderChange]:
     field.only("request", "response")
-    return _change(field.get("request")), _change(field.get("response"))
+    return _change(field.get("request"), request=True), _change(field.get("response"), request=False)
 
 
-def _change(field: Field) -> HeaderChange:
+def _change(field: Field, *, request: bool) -> HeaderChange:
     field.only("set", "add", "remove")
+    hosts = list[str]()
 
     def pairs(key: str) -> tuple[tuple[str, str], ...]:
         entries = field.get(key).entries()
+        if request:
+            hosts.extend(_host(entries.pop(name)) for name in list(entries) if name.lower() in _HOST_HEADERS)
         return tuple((_header_name(name, value), format_string(value)) for name, value in entries.items())
 
     remove = tuple(_header_name(item.text(), item) for item in field.get("remove").each())
-    return countable(HeaderChange(pairs("set"), pairs("add"), remove), field.path)
+    change = HeaderChange(pairs("set"), pairs("add"), remove, next(filter(None, hosts), ""))
+    return countable(change, field.path)
+
+
+def _host(value: Field) -> str:
+    """A host that stands among the headers. There is one only, so that it is set where it would be added too."""
+    text = value.text("")
+    if "%" in text:
+        raise Invalid(value.path, "is the host, which is taken literally: it has no percent sign")
+    return text
 
 
 def _header_name(name: str, field: Field) -> str:

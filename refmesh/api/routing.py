@@ -76,6 +76,8 @@ class HeaderChange:
     set: tuple[tuple[str, str], ...] = ()
     add: tuple[tuple[str, str], ...] = ()
     remove: tuple[str, ...] = ()
+    host: str = ""
+    """Of requests: the name that they ask for from here on, unless a rewrite gives one; "" leaves it."""
 
 
 NO_CHANGE = HeaderChange()

@@ -103,6 +103,8 @@ def forward(rule: Rule, live: Sequence[Destination], match: Match, host: str, po
     )
     if (rewrite := rewritten(rule).rewrite) is not None:
         apply_rewrite(action, rewrite, match)
+    if rule.request_headers.host and not action.host_rewrite_literal:
+        action.host_rewrite_literal = rule.request_headers.host
     return action
 
 
@@ -123,6 +125,7 @@ def _weighted(live: Sequence[Destination], host: str, port: int) -> Any:
             WeightedCluster.ClusterWeight(
                 name=cluster_name(destination, host, port),
                 weight=uint32(portion),
+                host_rewrite_literal=destination.request_headers.host or None,
                 request_headers_to_add=header_options(destination.request_headers),
                 request_headers_to_remove=destination.request_headers.remove,
                 response_headers_to_add=header_options(destination.response_headers),

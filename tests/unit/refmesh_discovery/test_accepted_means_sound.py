@@ -46,7 +46,7 @@ def headers(dice: random.Random) -> dict[str, Any]:
     """A header now and then, and seldom as many as Envoy takes, or one more."""
     if dice.random() < 0.01:
         return dice.choice([MANY, MOST])
-    return {dice.choice(ODD): dice.choice(ODD)} if dice.random() < 0.3 else {}
+    return {dice.choice([*ODD, ":authority"]): dice.choice(ODD)} if dice.random() < 0.3 else {}
 
 
 def virtual_service(dice: random.Random, host: str) -> dict[str, Any]:
@@ -64,7 +64,8 @@ def virtual_service(dice: random.Random, host: str) -> dict[str, Any]:
     if dice.random() < 0.3:
         rule["redirect"] = {"uri": dice.choice(ODD), "authority": dice.choice(ODD), "scheme": dice.choice(ODD)}
     else:
-        rule["route"] = [{"destination": {"host": host}, "headers": {"response": {"add": headers(dice)}}}]
+        changes = {"request": {"set": headers(dice)}, "response": {"add": headers(dice)}}
+        rule["route"] = [{"destination": {"host": host}, "headers": changes}]
         if dice.random() < 0.5:
             pattern = {"match": dice.choice(REGEXES), "rewrite": dice.choice(ODD)}
             rule["rewrite"] = {"authority": dice.choice(ODD)}

@@ -126,6 +126,10 @@ def test_preflights_of_other_origins_reach_the_application_unless_they_are_to_be
     assert found.forward_not_matching_preflights.value is forwarded
 
 
+def http(*rules: dict[str, Any]) -> Any:
+    return routes(MemoryCluster().with_echo().put("VirtualService", virtual_service(*rules)))
+
+
 def test_matches_by_port_namespace_and_labels_reach_the_right_clients_only() -> None:
     def to(host: str, **match: Any) -> dict[str, Any]:
         return {"name": host, "match": [match], "route": [{"destination": {"host": host}}]}
@@ -235,6 +239,9 @@ def test_a_tls_route_for_every_name_takes_no_plaintext() -> None:
         (TO_A | {"delegate": {"name": "x"}}, r"spec\.http\[0\]\.delegate: cannot stand beside route"),
         ({"route": [{"destination": {"host": "a"}}], "mirrorPercentage": {"value": 5}}, "mirrorPercentage"),
         ({"route": [{"destination": {"host": "a"}}], "corsPolicy": {"allowOrigins": [{}]}}, "allowOrigins"),
+        (TO_A | {"headers": {"request": {"set": {"Host": "%REQ(x)%"}}}}, r"set\['Host'\]: is the host, which is taken"),
+        (TO_A | {"headers": {"request": {"remove": ["host"]}}}, r"remove\[0\]: 'host' is not a header name that can"),
+        (TO_A | {"headers": {"response": {"set": {"Host": "a"}}}}, r"set\['Host'\]: 'Host' is not a header name that"),
         (TO_A | {"fault": {"abort": {}}}, r"abort: needs exactly one of httpStatus and grpcStatus"),
         (TO_A | {"fault": {"abort": {"httpStatus": 503, "grpcStatus": "OK"}}}, r"abort: needs exactly one of"),
         (TO_A | {"fault": {"abort": {"grpcStatus": "14"}}}, r"grpcStatus: must be one of OK, CANCELLED"),
@@ -302,6 +309,34 @@ def test_a_virtual_service_aborts_grpc_answers_rewrites_and_retries() -> None:
     assert policy_.retry_back_off.base_interval.seconds == 2
     assert not policy_.retry_host_predicate
     assert policy_.retry_priority.name == "envoy.retry_priorities.previous_priorities"
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "host"),
+    [
+        ({"set": {"Host": "a"}}, {}, "a"),
+        ({"set": {":authority": "a", "x-a": "1"}}, {}, "a"),
+        ({"add": {"host": "b"}}, {}, "b"),
+        ({"add": {"host": "b"}, "set": {"Host": "a"}}, {"rewrite": {"uri": "/"}}, "a"),
+        ({"set": {"Host": "a"}}, {"rewrite": {"authority": "c"}}, "c"),
+        ({"set": {"host": ""}}, {}, ""),
+    ],
+)
+def test_a_host_among_the_headers_is_what_is_asked_for(change: Any, more: dict[str, Any], host: str) -> None:
+    (found,) = http(TO_ECHO | {"headers": {"request": change}} | more)
+    assert found.route.host_rewrite_literal == host
+    added = [(item.header.key, item.header.value) for item in found.request_headers_to_add]
+    assert added == ([("x-a", "1")] if "x-a" in change.get("set", {}) else [])
+
+
+def test_a_destination_may_have_a_host_of_its_own() -> None:
+    route = [
+        {"destination": {"host": "a"}, "weight": 1, "headers": {"request": {"set": {"Host": "a.example.com"}}}},
+        {"destination": {"host": "b"}, "weight": 1},
+    ]
+    both, one = http({"route": route}), http({"route": route[:1]})
+    assert [item.host_rewrite_literal for item in both[0].route.weighted_clusters.clusters] == ["a.example.com", ""]
+    assert [item.host_rewrite_literal for item in one[0].route.weighted_clusters.clusters] == ["a.example.com"]
 
 
 @pytest.mark.parametrize(
