@@ -33,22 +33,31 @@ _BY_NAME = {
     "tls": Protocol.TCP,
     "https": Protocol.TCP,
     "kubernetes.io/wss": Protocol.TCP,
-    # Protocols in which the server may speak first must not wait for the client's first bytes.
+    # Protocols in which the server may speak first must not wait for the client's first bytes. None of these is HTTP.
     "mysql": Protocol.TCP,
     "mongo": Protocol.TCP,
     "redis": Protocol.TCP,
     "postgres": Protocol.TCP,
+    "postgresql": Protocol.TCP,
+    "mongodb": Protocol.TCP,
+    "amqp": Protocol.TCP,
+    "smtp": Protocol.TCP,
+    "ssh": Protocol.TCP,
+    "ftp": Protocol.TCP,
+    "imap": Protocol.TCP,
+    "pop3": Protocol.TCP,
 }
+_WELL_KNOWN = frozenset({25, 53, 3306, 27017})
+"""Of SMTP, DNS, MySQL and MongoDB: unless it is said, nobody speaks HTTP there, and a server may speak first."""
 
 
-def protocol_of(name: str, app_protocol: str = "") -> Protocol:
-    """What a port speaks: its appProtocol decides, then its name up to the first dash."""
-    if app_protocol:
-        return _BY_NAME.get(app_protocol.lower(), Protocol.TCP)
-    lower = name.lower()
-    if lower.startswith("grpc-web"):
+def protocol_of(name: str, app_protocol: str = "", port: int = 0) -> Protocol:
+    """What a port speaks: its appProtocol decides, where it has none its name, of either what is before a dash."""
+    word = (app_protocol or name).lower()
+    if word.startswith("grpc-web"):
         return Protocol.HTTP
-    return _BY_NAME.get(lower.partition("-")[0], Protocol.AUTO)
+    unsaid = Protocol.TCP if port in _WELL_KNOWN else Protocol.AUTO
+    return _BY_NAME.get(word.partition("-")[0], unsaid)
 
 
 def service(obj: Any) -> Service | None:
@@ -63,7 +72,7 @@ def service(obj: Any) -> Service | None:
             name=port.get("name") or "",
             port=port["port"],
             target=port.get("targetPort") or port["port"],
-            protocol=protocol_of(port.get("name") or "", port.get("appProtocol") or ""),
+            protocol=protocol_of(port.get("name") or "", port.get("appProtocol") or "", port["port"]),
         )
         for port in spec.get("ports") or []
         if port.get("protocol", "TCP") == "TCP"

@@ -163,8 +163,8 @@ def _everybody_is_a_consumer(sound: Callable[..., str]) -> Callable[..., str]:
 def _one_backend_a_connection(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Balance gRPC by connection, as the bytes that it is below."""
 
-    def protocol_of(name: str, app_protocol: str = "") -> Any:
-        found = sound(name, app_protocol)
+    def protocol_of(*words: Any, **port: int) -> Any:
+        found = sound(*words, **port)
         return type(found).TCP if found is type(found).HTTP2 else found
 
     return protocol_of

@@ -93,7 +93,7 @@ def inbound_of(
             found[number] = port.protocol if known in {None, port.protocol} else Protocol.AUTO
     for declared in pod.ports:
         # Without a Service the container's own name for the port is the only word on its protocol.
-        found.setdefault(declared.port, protocol_of(declared.name))
+        found.setdefault(declared.port, protocol_of(declared.name, port=declared.port))
     workload = policies.of_workload(pod)
     for number in workload.ports if workload is not None else ():
         found.setdefault(number, Protocol.TCP)

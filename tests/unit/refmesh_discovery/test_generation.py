@@ -55,11 +55,31 @@ def shared(cluster: MemoryCluster, kind: ResourceType, name: str, namespace: str
         ("web", "", Protocol.AUTO),
         ("tcp", "http", Protocol.HTTP),
         ("x", "kubernetes.io/h2c", Protocol.HTTP2),
-        ("http", "example.com/custom", Protocol.TCP),
+        ("http", "example.com/custom", Protocol.AUTO),
+        ("tcp", "http-web", Protocol.HTTP),
+        ("tcp", "grpc-foo", Protocol.HTTP2),
+        ("tcp", "grpc-web", Protocol.HTTP),
+        ("http", "https-web", Protocol.TCP),
+        ("", "postgresql", Protocol.TCP),
+        ("smtp-in", "", Protocol.TCP),
     ],
 )
 def test_protocol_of_a_port(name: str, app_protocol: str, expected: Protocol) -> None:
     assert protocol_of(name, app_protocol) is expected
+
+
+def test_ports_on_which_servers_speak_first_wait_for_no_client_unless_they_are_said_to_speak_otherwise() -> None:
+    for number in (25, 53, 3306, 27017):
+        assert protocol_of("", port=number) is protocol_of("db", "example.com/custom", number) is Protocol.TCP
+        assert protocol_of("http-db", port=number) is Protocol.HTTP
+    cluster = MemoryCluster().put("Service", service("db", ports={"": (3306, 3306)}))
+    (port,) = cluster.snapshot().services["shop", "db"].ports
+    assert port.protocol is Protocol.TCP
+    own = pod("alone", app="alone", ports=(3306, 3307))
+    world = cluster.put("Pod", own).world()
+    routes = world.own(world.snapshot.pods["shop", "alone"])[R]
+    assert [name for name in routes if "3306" in name] == []
+    assert [name for name in routes if "3307" in name]
 
 
 def test_every_name_that_is_used_exists() -> None:
