@@ -48,7 +48,7 @@ def _addressed(snapshot: Snapshot, service: Service) -> frozenset[str]:
     found = set()
     for piece in snapshot.slices.get(service.key, {}).values():
         for endpoint in piece.endpoints:
-            pod = snapshot.pods.get((service.namespace, endpoint.pod)) if endpoint.pod else None
+            pod = snapshot.pod_at(service.namespace, endpoint)
             if pod is not None and in_mesh(pod):
                 found.add(pod.service_account)
     return frozenset(found) if found else _NOBODY

@@ -72,7 +72,7 @@ def backends(
         for endpoint in piece.endpoints:
             if not usable(endpoint):
                 continue
-            pod = snapshot.pods.get((service.namespace, endpoint.pod)) if endpoint.pod else None
+            pod = snapshot.pod_at(service.namespace, endpoint)
             if endpoint.pod and (pod is None or pod.address != endpoint.address):
                 continue
             found[endpoint.address, number] = Backend(endpoint.address, number, _mtls(policies, pod, number), pod)

@@ -132,6 +132,30 @@ def test_a_pod_in_its_node_s_network_is_an_endpoint_in_plaintext_and_nothing_of_
     assert b"sa/echo" not in cluster.world().shared[C][CLUSTER].wire
 
 
+def test_an_address_that_somebody_wrote_is_the_pod_there_in_the_same_namespace_if_there_is_one() -> None:
+    there = pod("there", "10.1.0.5", account="there")
+    elsewhere, on_node = (
+        pod("elsewhere", "10.1.0.6", "far", account="far"),
+        pod("on-node", "192.168.0.5", account="node"),
+    )
+    on_node["spec"]["hostNetwork"] = True
+    by_hand = endpoint_slice("echo", [there, elsewhere, on_node])
+    for item in by_hand["endpoints"]:
+        del item["targetRef"]
+    cluster = MemoryCluster().put("Service", service("echo")).put("Pod", there, elsewhere, on_node)
+    cluster.put("EndpointSlice", by_hand)
+    found = shared(cluster, E, CLUSTER).endpoints[0].lb_endpoints
+    marked = {
+        one.endpoint.address.socket_address.address: "envoy.transport_socket_match" in one.metadata.filter_metadata
+        for one in found
+    }
+    assert marked == {"10.1.0.5": True, "10.1.0.6": False, "192.168.0.5": False}
+    wire = cluster.world().shared[C][CLUSTER].wire
+    assert [name for name in (b"sa/there", b"sa/far", b"sa/node") if name in wire] == [b"sa/there"]
+    # Where the pod is gone the address stays: nobody says that it was a pod's.
+    assert len(addresses(shared(cluster.drop("Pod", "there"), E, CLUSTER))) == 3
+
+
 def test_a_reused_address_never_gets_another_pod_s_traffic() -> None:
     cluster = MemoryCluster().with_echo().put("Pod", pod("echo-v1", "10.1.0.77"))
     assert addresses(shared(cluster, E, CLUSTER)) == [("10.1.0.2", 8080)]
