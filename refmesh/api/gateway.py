@@ -12,9 +12,11 @@ from refmesh.api.fields import Field, Invalid
 from refmesh.api.label_selector import EVERYTHING, LabelSelector
 from refmesh.api.meta import Meta
 
-__all__ = ["GROUP", "CertificateRef", "Gateway", "GatewayClass", "GatewayListener"]
+__all__ = ["GATEWAY_LABEL", "GROUP", "CertificateRef", "Gateway", "GatewayClass", "GatewayListener"]
 
 GROUP = "gateway.networking.k8s.io"
+GATEWAY_LABEL = f"{GROUP}/gateway-name"
+"""On the pods that are made for a Gateway: its name, as far as a label can carry it (`refmesh.ingress.names`)."""
 _OF_REQUESTS = ("HTTPRoute", "GRPCRoute")
 _KINDS = {"HTTP": _OF_REQUESTS, "HTTPS": _OF_REQUESTS, "TLS": ("TLSRoute",), "TCP": ("TCPRoute",)}
 """By protocol of a listener: the kinds of routes that may attach."""

@@ -1,22 +1,34 @@
-"""Which workloads a policy speaks for: those with certain labels, those behind a Service, or its whole scope."""
+"""Which workloads a policy speaks for: those with certain labels, those behind a Service, or its whole scope.
+
+What stands in for a policy that names Gateways, which refmesh cannot read, speaks for their proxies alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from refmesh.api.fields import Field, Invalid
+from refmesh.api.gateway import GATEWAY_LABEL
 
 __all__ = ["EVERYTHING", "Selection"]
+
+_LONGEST_LABEL = 63
+_NO_LABELS: tuple[Any, ...] = (None, {"matchLabels": None}, {"matchLabels": {}})
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Without labels and Services: the namespace, in the root namespace the mesh."""
+    """Without labels and targets: the namespace, in the root namespace the mesh."""
 
     labels: tuple[tuple[str, str], ...] = ()
     services: tuple[str, ...] = ()
     """Names of Services in the policy's namespace."""
+    gateways: tuple[str, ...] = ()
+    """Names of Gateways there."""
+    elsewhere: bool = False
+    """It names what no workload is behind: without Services and Gateways it speaks for nobody."""
 
     @classmethod
     def read(cls, spec: Field) -> Selection:
@@ -39,12 +51,13 @@ class Selection:
         try:
             return cls.read(Field(known, "spec"))
         except Invalid:
-            return cls()
+            return _of_other_targets(known) or cls()
 
-    def picks(self, labels: Mapping[str, str], services: Iterable[str]) -> bool:
-        """Whether a pod with these labels, behind these Services, is meant."""
-        if self.services:
-            return not set(self.services).isdisjoint(services)
+    def picks(self, labels: Mapping[str, str], services: Iterable[str], *, near: bool = True) -> bool:
+        """Whether a pod with these labels, behind these Services, is meant. `near`: it is in the policy's namespace."""
+        if self.services or self.gateways or self.elsewhere:
+            behind = not set(self.services).isdisjoint(services)
+            return near and (behind or any(_opens(name, labels.get(GATEWAY_LABEL, "")) for name in self.gateways))
         return all(labels.get(key) == value for key, value in self.labels)
 
 
@@ -63,3 +76,24 @@ def _service(item: Field) -> str:
     if item.get("namespace").text(""):
         raise Invalid(f"{item.path}.namespace", "is not supported: a policy speaks for its own namespace")
     return item.get("name").text()
+
+
+def _of_other_targets(known: Mapping[str, Any]) -> Selection | None:
+    """The selection by targets of which not all are Services; None where it cannot be read what they are."""
+    single, several = known["targetRef"], known["targetRefs"] or []
+    if known["selector"] not in _NO_LABELS or not isinstance(several, list):
+        return None
+    found: dict[str, list[str]] = {}
+    for item in [*([single] if single is not None else []), *several]:
+        kind, name = (item.get("kind"), item.get("name")) if isinstance(item, dict) else (None, None)
+        if not isinstance(kind, str) or not kind or not isinstance(name, str) or not name:
+            return None
+        if kind == "Service" and (item.get("group") not in {None, "", "core"} or item.get("namespace")):
+            return None  # which one is meant is anybody's guess
+        found.setdefault(kind, []).append(name)
+    return Selection((), tuple(sorted(found.get("Service", ()))), tuple(sorted(found.get("Gateway", ()))), bool(found))
+
+
+def _opens(name: str, label: str) -> bool:
+    """Whether a pod with this label of Gateways may be one of the Gateway's; a long name shows in none as a whole."""
+    return label == name or (label.startswith("g-") and (len(name) > _LONGEST_LABEL or not name[0].isalpha()))

@@ -70,7 +70,6 @@ class AuthorizationPolicies:
         found: dict[Action, list[AuthorizationPolicy]] = {action: [] for action in Action}
         for policy in candidates:
             # A Service of the root namespace is not the one of the same name elsewhere.
-            near = services if policy.meta.namespace == pod.namespace else ()
-            if policy.selection.picks(pod.labels, near):
+            if policy.selection.picks(pod.labels, services, near=policy.meta.namespace == pod.namespace):
                 found[policy.action].append(policy)
         return Authorization(tuple(found[Action.DENY]), tuple(found[Action.ALLOW]), tuple(found[Action.AUDIT]))

@@ -71,7 +71,7 @@ class TokenRules:
                 rule.jwks or self.keys.get(rule.jwks_uri, ""),
             )
             for item in candidates
-            if item.selection.picks(pod.labels, services if item.meta.namespace == pod.namespace else ())
+            if item.selection.picks(pod.labels, services, near=item.meta.namespace == pod.namespace)
             for index, rule in enumerate(item.rules)
         )
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from refmesh.api.gateway import Gateway
+from refmesh.api.gateway import GATEWAY_LABEL, Gateway
 from refmesh.api.ports import RESERVED_PORTS
 
 __all__ = ["CLASS_LABEL", "GATEWAY_LABEL", "bound_port", "label_value", "usable_port", "workload_name"]
 
-GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"
 CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
 _LONGEST = 63
 _FIRST_FREE = 1024

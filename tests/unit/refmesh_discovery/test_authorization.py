@@ -15,9 +15,13 @@ from refmesh.api.authorization_policy import Action, AuthorizationPolicy, Rule
 from refmesh.api.fields import Invalid
 from refmesh.api.kinds import KINDS, stand_in
 from refmesh.api.selection import Selection
+from refmesh.config.model import Pod
+from refmesh.discovery.authorization import AuthorizationPolicies
+from refmesh.discovery.jwt import TokenRules
 from refmesh.discovery.matchers import namespace_identity, principal_identity, request_principal
 from refmesh.discovery.resource import ResourceType
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, metadata, policy
+from tests.unit.refmesh_ingress.doorways import router_pod
 
 KIND = next(kind for kind in KINDS if kind.name == "AuthorizationPolicy")
 
@@ -106,6 +110,54 @@ def test_a_selector_that_cannot_be_read_means_the_whole_scope() -> None:
         policy("p", {"selector": {"matchLabels": {"a": "b"}, "matchExpressions": []}}), "", ""
     )
     assert kept.selection == Selection((("a", "b"),))
+
+
+GATEWAY = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "front"}
+CLASS = {"group": "gateway.networking.k8s.io", "kind": "GatewayClass", "name": "refmesh"}
+LONG = "long" * 20
+
+
+@pytest.mark.parametrize(
+    ("targets", "closed"),
+    [
+        ({"targetRefs": [GATEWAY]}, {"front-1"}),
+        ({"targetRef": GATEWAY, "selector": {}}, {"front-1"}),
+        ({"targetRefs": [CLASS]}, set()),
+        ({"targetRefs": [GATEWAY, {"kind": "Service", "name": "echo"}]}, {"front-1", "echo-v1", "echo-v2"}),
+        ({"targetRefs": [CLASS, {"kind": "Service", "name": "other"}]}, set()),
+        ({"targetRefs": [{**GATEWAY, "name": LONG}]}, {"long-1"}),
+        # Where it cannot be read whom it means, nobody gets in.
+        (
+            {"targetRefs": [GATEWAY], "selector": {"matchLabels": {"a": "b"}}},
+            {"front-1", "long-1", "echo-v1", "echo-v2"},
+        ),
+        ({"targetRefs": [{"kind": "Gateway"}]}, {"front-1", "long-1", "echo-v1", "echo-v2"}),
+        (
+            {"targetRefs": [{"kind": "Service", "name": "echo", "namespace": "x"}]},
+            {"front-1", "long-1", "echo-v1", "echo-v2"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["AuthorizationPolicy", "RequestAuthentication"])
+def test_a_policy_for_gateways_closes_their_proxies_and_no_sidecar(
+    kind: str, targets: dict[str, Any], closed: set[str]
+) -> None:
+    cluster = MemoryCluster().with_echo().put(kind, policy("p", targets))
+    cluster.put("Pod", router_pod(), router_pod("long-1", "10.1.9.2", f"g-{LONG[:51]}-00000000"))
+    far = router_pod("front-2", "10.1.9.3")
+    far["metadata"]["namespace"] = "far"
+    snapshot = cluster.put("Pod", far).snapshot()
+    assert len(snapshot.rejected) == 1
+
+    def asked(pod: Pod) -> bool:
+        if kind == "RequestAuthentication":
+            return bool(TokenRules.collect(snapshot, "shop").of(pod, snapshot))
+        # In the root namespace too its Gateways are its own.
+        policies = AuthorizationPolicies.collect(snapshot.authorization_policies.values(), "shop")
+        return bool(policies.of(pod, snapshot).all)
+
+    whole = len(closed) == 4
+    assert {pod.name for pod in snapshot.pods.values() if asked(pod)} == closed | ({"front-2"} if whole else set())
 
 
 WORDS = (
