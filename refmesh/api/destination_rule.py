@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -71,6 +71,9 @@ class TrafficPolicy:
         return self.ports.get(port, self)
 
 
+_NO_POLICY = TrafficPolicy()
+
+
 @dataclass(frozen=True)
 class Subset:
     """The endpoints of a host whose pods have these labels."""
@@ -90,6 +93,8 @@ class DestinationRule:
     subsets: tuple[Subset, ...] = ()
     exported: frozenset[str] = EVERYWHERE
     """The namespaces for whose clients it is; only beside its host, or in the root namespace, for those of others."""
+    parts: tuple[DestinationRule, ...] = ()
+    """Those that it was merged from, the oldest first; empty where it is one object."""
 
     @property
     def private(self) -> bool:
@@ -138,7 +143,22 @@ class DestinationRule:
     def without_upgrade(self) -> DestinationRule:
         """The same, but for the wish that requests go on as HTTP/2."""
         subsets = tuple(replace(subset, policy=subset.policy.without_upgrade()) for subset in self.subsets)
-        return replace(self, policy=self.policy.without_upgrade(), subsets=subsets)
+        parts = tuple(part.without_upgrade() for part in self.parts)
+        return replace(self, policy=self.policy.without_upgrade(), subsets=subsets, parts=parts)
+
+    def merged(self, younger: Iterable[DestinationRule]) -> DestinationRule:
+        """This rule with what younger ones add to it, as in Istio: subsets, and a policy where there is none before."""
+        policy, subsets, parts = self.policy, {subset.name: subset for subset in self.subsets}, [self]
+        for rule in younger:
+            new = {subset.name: subset for subset in rule.subsets if subset.name not in subsets}
+            adds_policy = policy == _NO_POLICY != rule.policy
+            if new or adds_policy:
+                policy = rule.policy if adds_policy else policy
+                subsets |= new
+                parts.append(rule)
+        if len(parts) == 1:
+            return self
+        return replace(self, policy=policy, subsets=tuple(subsets.values()), parts=tuple(parts))
 
     def subset(self, name: str) -> Subset | None:
         """The subset of that name."""

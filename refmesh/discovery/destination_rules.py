@@ -39,14 +39,12 @@ def by_scope(
     found: dict[tuple[str, str], tuple[DestinationRule, ...]] = {}
     mesh_wide: dict[str, DestinationRule] = {}
     lent: list[tuple[bool, str, DestinationRule]] = []
-    for written in sorted(snapshot.destination_rules.values(), key=lambda item: item.meta.age_key):
-        rule = replace(written, host=outside.get(written.host, written.host))
-        own, owner = rule.meta.namespace, _owner(rule, settings)
+    for merged in _merged(snapshot, outside):
+        own, owner = merged.meta.namespace, _owner(merged, settings)
         lends = own in {owner, settings.root_namespace}
-        wide = lends and not rule.private
-        if owner and owner != own and not wide:
-            # What servers are spoken to in is not for their clients to say.
-            rule = rule.without_upgrade()
+        wide = lends and not merged.private
+        # What servers are spoken to in is not for their clients to say.
+        rule = merged if wide or owner in {"", own} else merged.without_upgrade()
         if lends:
             lent.extend((own != owner, namespace, rule) for namespace in sorted(rule.exported - {own}))
         if wide and own != owner:
@@ -65,6 +63,15 @@ def by_scope(
     for host, rule in mesh_wide.items():
         found.setdefault((EVERYBODY, host), (rule,))
     return found
+
+
+def _merged(snapshot: Snapshot, outside: Mapping[str, str]) -> list[DestinationRule]:
+    """The rules, the oldest first. Those of a namespace for one host and the same clients are one, as in Istio."""
+    found: dict[tuple[str, str, frozenset[str]], list[DestinationRule]] = {}
+    for written in sorted(snapshot.destination_rules.values(), key=lambda item: item.meta.age_key):
+        rule = replace(written, host=outside.get(written.host, written.host))
+        found.setdefault((rule.meta.namespace, rule.host, rule.exported), []).append(rule)
+    return [oldest.merged(younger) for oldest, *younger in found.values()]
 
 
 def _owner(rule: DestinationRule, settings: MeshSettings) -> str:

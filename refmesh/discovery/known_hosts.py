@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 
-from refmesh.api.destination_rule import DestinationRule
+from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
 from refmesh.api.hostnames import covers
 from refmesh.api.meta import Meta
 from refmesh.api.routing import Destination
@@ -31,8 +31,10 @@ class KnownHosts:
         self._outside = attachments.outside_by_name
         self._entries = {(one.name, one.port.number): one.entry.meta for one in attachments.outside}
         rules = (rule for found in attachments.destination_rules.values() for rule in found)
-        self._in_force = {rule.meta: rule for rule in rules}
+        self._in_force = {part.meta: (part, rule) for rule in rules for part in rule.parts or (rule,)}
         self._subsets: dict[tuple[str, str], frozenset[str]] = {}
+        self._said: dict[Meta, tuple[dict[str, Meta], Meta]] = {}
+        """Of merged rules: whose each subset is, and whose the policy."""
 
     def service(self, host: str) -> Service | None:
         """The Service of a full name."""
@@ -84,10 +86,11 @@ class KnownHosts:
 
     def rule_in_force(self, written: DestinationRule) -> tuple[DestinationRule, DestinationRule | None, bool]:
         """A DestinationRule as it was understood, the one that is in force instead, and whether it is itself."""
-        if (found := self._in_force.get(written.meta)) is not None:
-            if not found.private or found.host not in self._outside or self.hearing(found):
+        if written.meta in self._in_force:
+            found, whole = self._in_force[written.meta]
+            if not whole.private or whole.host not in self._outside or self.hearing(whole):
                 return found, None, True
-            followed = (self._attachments.rule_of_host(found.host, name) for name in sorted(found.exported))
+            followed = (self._attachments.rule_of_host(whole.host, name) for name in sorted(whole.exported))
             return found, next(filter(None, followed), None), False
         rule = replace(written, host=self._called.get(written.host, written.host))
         # Where it has no say, nobody stands in its way, and what others keep to themselves is not for it to learn.
@@ -98,11 +101,31 @@ class KnownHosts:
 
     def hearing(self, rule: DestinationRule) -> set[str]:
         """The namespaces whose clients follow a rule that is not for everybody."""
-        scopes = self._attachments.destination_rules
+        scopes, rule = self._attachments.destination_rules, self._whole(rule)
         found = {name for name in rule.exported if rule in scopes.get((name, rule.host), ())}
         if rule.host not in self._outside:
             return found
         return {name for name in found if self._attachments.rule_of_host(rule.host, name) is rule}
+
+    def overruled(self, rule: DestinationRule) -> Iterator[str]:
+        """What a rule in force says that others of its namespace, which it was merged with, say instead."""
+        whole = self._whole(rule)
+        if not whole.parts:
+            return
+        if whole.meta not in self._said:
+            parts = whole.parts[::-1]
+            first = {subset.name: part.meta for part in parts for subset in part.subsets}
+            self._said[whole.meta] = first, next(part.meta for part in whole.parts if part.policy == whole.policy)
+        by_subset, of_policy = self._said[whole.meta]
+        if rule.policy != TrafficPolicy() and of_policy != rule.meta:
+            yield f"trafficPolicy has no effect: {of_policy.title}, which is older, has one"
+        for subset in rule.subsets:
+            if (other := by_subset[subset.name]) != rule.meta:
+                yield f"subset {subset.name} has no effect: {other.title}, which is older, has one of that name"
+
+    def _whole(self, rule: DestinationRule) -> DestinationRule:
+        """What a rule was merged into, if it was."""
+        return self._in_force[rule.meta][1] if rule.meta in self._in_force else rule
 
     def problem(self, target: Destination, namespaces: Iterable[str]) -> Finding | None:
         """Why a destination cannot be reached by clients of any of these namespaces."""

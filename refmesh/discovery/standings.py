@@ -148,6 +148,8 @@ class Standings:
         pods = without_effect_at_pods(rule) if service is not None and service.headless else ()
         for note in (*without_effect(rule, self._hosts.outside_of(rule.host)), *pods):
             yield Finding("NoEffect", note, "WARNING")
+        for note in self._hosts.overruled(rule):
+            yield Finding("NoEffect", note, "WARNING")
         if (written.policy, written.subsets) != (rule.policy, rule.subsets):
             word = "only a rule beside the Service may have it, or one of the root namespace for everybody"
             yield Finding("NoEffect", f"h2UpgradePolicy has no effect: {word}", "WARNING")

@@ -12,6 +12,7 @@ from refmesh.api.kinds import KINDS
 from refmesh.config.model import ABSENT
 from refmesh.config.standing import CONDITIONS, Finding, Standing, wanted_istio_status, without_standing
 from refmesh.discovery import known_hosts
+from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.standings import Standings, inputs
 from tests.unit.refmesh_discovery.helpers import MemoryCluster, metadata, pod, policy, service
 from tests.unit.refmesh_discovery.test_generation import headless
@@ -336,6 +337,37 @@ def test_a_rule_without_a_say_learns_nothing_of_private_rules_where_it_has_none(
     (problem,) = judged(cluster, "DestinationRule").blocked
     assert (problem.reason, "secret" in problem.message) == ("Conflicted", False)
     assert "namespace far" in problem.message
+
+
+def test_rules_of_a_namespace_for_one_host_are_one_and_each_is_told_what_of_it_counts() -> None:
+    def rule(name: str, month: int, *subsets: str, **spec: Any) -> dict[str, Any]:
+        listed = [{"name": one, "labels": {"version": one, "by": name}} for one in subsets]
+        return policy(name, {"host": "echo", "subsets": listed, **spec}, created=f"2026-0{month}-01T00:00:00Z")
+
+    limited: dict[str, Any] = {"trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 5}}}}
+    open_: dict[str, Any] = {"trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 9}}}}
+    cluster = MemoryCluster().with_echo()
+    cluster.put("DestinationRule", rule("a", 1, "v1"), rule("b", 2, "v2", **limited), rule("c", 3, "v1", "v3", **open_))
+    cluster.put("DestinationRule", rule("d", 4, "v1"), rule("e", 5, "v4", exportTo=["."]))
+    found = cluster.world().attachments.rule_of_host("echo.shop.svc.cluster.local", "")
+    assert found is not None
+    assert [(one.name, one.labels["by"]) for one in found.subsets] == [("v1", "a"), ("v2", "b"), ("v3", "c")]
+    assert found.policy.pool is not None
+    assert found.policy.pool.max_connections == 5
+    clusters = cluster.world().shared[ResourceType.CLUSTER]
+    assert {f"outbound|80|v{n}|echo.shop.svc.cluster.local" in clusters for n in (1, 2, 3)} == {True}
+    for name in "ab":
+        assert judged(cluster, "DestinationRule", name) == Standing(refers=True)
+    assert [one.message for one in judged(cluster, "DestinationRule", "c").notes] == [
+        "trafficPolicy has no effect: DestinationRule shop/b, which is older, has one",
+        "subset v1 has no effect: DestinationRule shop/a, which is older, has one of that name",
+    ]
+    (why,) = judged(cluster, "DestinationRule", "d").blocked
+    assert (why.reason, why.message.partition(" speaks")[0]) == ("Conflicted", "DestinationRule shop/a")
+    # Of those that count one is as good as another: without the oldest the next begins.
+    found = cluster.drop("DestinationRule", "a").world().attachments.rule_of_host("echo.shop.svc.cluster.local", "")
+    assert found is not None
+    assert [(one.name, one.labels["by"]) for one in found.subsets] == [("v2", "b"), ("v1", "c"), ("v3", "c")]
 
 
 def test_a_subset_counts_where_the_virtual_service_speaks() -> None:
