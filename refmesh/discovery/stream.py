@@ -101,6 +101,8 @@ class ProxyState:
         self._shared: Tables = MappingProxyType({})
         self._own: Tables = MappingProxyType({})
         self._nonce = 0
+        self._unfollowed: set[str] = set()
+        """Clusters sent before anything was said of endpoints: a proxy that connects again asks type by type."""
 
     # ---------------------------------------------------------------------------------------------------------- input
     def offer(self, shared: Tables, own: Tables) -> None:
@@ -129,6 +131,10 @@ class ProxyState:
             # The first request without names asks for everything, as older clients do.
             subscription.wildcard = not added
             subscription.known = dict(request.initial_resource_versions)
+            if subscription.kind is ResourceType.ENDPOINT:
+                # It may have the endpoints of these already, and waits for them all the same.
+                subscription.forced |= self._unfollowed.intersection(added)
+                self._unfollowed.clear()
         if _WILDCARD in added:
             added.remove(_WILDCARD)
             if not subscription.wildcard:
@@ -154,8 +160,13 @@ class ProxyState:
                 found.append(response)
                 if kind is ResourceType.CLUSTER:
                     # An updated cluster waits for its endpoints anew, even if they did not change.
-                    wanted = self._subscriptions[ResourceType.ENDPOINT]
-                    wanted.forced |= {item.name for item in response.resources} & wanted.names
+                    wanted, sent = (
+                        self._subscriptions[ResourceType.ENDPOINT],
+                        {item.name for item in response.resources},
+                    )
+                    wanted.forced |= sent & wanted.names
+                    if not wanted.started:
+                        self._unfollowed |= sent
         if (removal := self._removal(now)) is not None:
             found.append(removal)
         return found

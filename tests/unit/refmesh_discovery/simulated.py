@@ -59,22 +59,21 @@ class SimulatedProxy:
         self.violations: list[str] = []
 
     # ----------------------------------------------------------------------------------------------------- connection
-    def connect(self) -> list[DeltaDiscoveryRequest]:
+    def connect(self) -> None:
+        """Ask for each type. The server may answer one question before it reads the next."""
         self.warming.clear()
         self.held_ack.clear()
         self.answers.clear()
-        first = []
         for kind in ResourceType:
             names = sorted(self.subscribed.get(kind, ()))
             if kind in {C, L} or names:
-                first.append(
+                self.answers.append(
                     DeltaDiscoveryRequest(
                         type_url=kind.value,
                         resource_names_subscribe=names,
                         initial_resource_versions=self.has[kind],
                     )
                 )
-        return first
 
     # ------------------------------------------------------------------------------------------------------- messages
     def receive(self, response: Response) -> None:

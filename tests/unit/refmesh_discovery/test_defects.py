@@ -293,8 +293,7 @@ def test_a_proxy_that_rejected_a_cluster_gets_no_other_with_the_defect_alone(sul
         defects.switch_on("never-heals-after-rejection")
     server, proxy = ProxyState(), SimulatedProxy()
     server.offer(first := Toy(clusters={"a": 0}, bad=frozenset({"a"})).tables(), {})
-    for request in proxy.connect():
-        server.request(request)
+    proxy.connect()
     exchange(server, proxy, 0.0)
     server.offer(Toy(clusters={"b": 0}).tables(first), {})
     exchange(server, proxy, 1.0)

@@ -55,8 +55,7 @@ def play(script: list[tuple[str, object]], last: Both) -> SimulatedProxy:
     server, proxy, now = ProxyState(), SimulatedProxy(), 0.0
     tables, own = Toy().tables(), Toy().tables()
     server.offer(tables, own)
-    for request in proxy.connect():
-        server.request(request)
+    proxy.connect()
     for kind, value in [*script, ("world", last)]:
         now += 0.01
         if isinstance(value, tuple):
@@ -69,8 +68,7 @@ def play(script: list[tuple[str, object]], last: Both) -> SimulatedProxy:
         else:
             server = ProxyState()
             server.offer(tables, own)
-            for request in proxy.connect():
-                server.request(request)
+            proxy.connect()
     exchange(server, proxy, now)
     assert server.in_step
     assert server.responses(now) == []
@@ -112,8 +110,7 @@ def test_a_rejection_is_reported_and_the_next_version_sent() -> None:
     bad = Toy(clusters={"a": 1, "b": 1}, bad=frozenset({"a"}))
     tables = bad.tables()
     server.offer(tables, {})
-    for request in proxy.connect():
-        server.request(request)
+    proxy.connect()
     exchange(server, proxy, 0.0)
     assert proxy.has[C] == {"b": "1"}
     assert server.status()["CDS"]["rejected"] == "bad ['a']"
@@ -174,6 +171,19 @@ def test_an_unknown_type_is_ignored() -> None:
     server = ProxyState()
     assert server.request(DeltaDiscoveryRequest(type_url="type.googleapis.com/nobody")) is None
     assert server.responses(0.0) == []
+
+
+def test_a_cluster_that_changed_while_a_proxy_was_away_gets_its_endpoints_though_it_has_them() -> None:
+    tables = Toy(clusters={"a": 2, "b": 1}).tables()
+    server = ProxyState()
+    server.offer(tables, {})
+    server.request(DeltaDiscoveryRequest(type_url=C.value, initial_resource_versions={"a": "1", "b": "1"}))
+    assert [[item.name for item in one.resources] for one in server.responses(0.0)] == [["a"]]
+    has = {name: item.version for name, item in tables[E].items()}
+    again = DeltaDiscoveryRequest(type_url=E.value, resource_names_subscribe=["a", "b"], initial_resource_versions=has)
+    server.request(again)
+    assert [(one.kind, [item.name for item in one.resources]) for one in server.responses(0.1)] == [(E, ["a"])]
+    assert server.responses(0.2) == []
 
 
 def test_after_a_reconnect_only_the_difference_is_sent() -> None:
