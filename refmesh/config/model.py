@@ -80,6 +80,10 @@ class Service:
     selector: tuple[tuple[str, str], ...]
     external: tuple[str, ...] = ()
     """Addresses or names at which the cluster's load balancer serves it."""
+    distribution: str = ""
+    """Its `trafficDistribution`: which endpoints clients prefer."""
+    node_local: bool = False
+    """Clients call the endpoints on their own Node only."""
 
     @property
     def key(self) -> Key:

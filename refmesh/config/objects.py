@@ -84,6 +84,8 @@ def service(obj: Any) -> Service | None:
         ports=tuple(ports),
         selector=tuple(sorted((spec.get("selector") or {}).items())),
         external=_external(obj.get("status") or {}),
+        distribution=spec.get("trafficDistribution") or "",
+        node_local=spec.get("internalTrafficPolicy") == "Local",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, takewhile
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from refmesh.api.destination_rule import TrafficPolicy
 from refmesh.api.locality import REGION, SUBZONE, ZONE, Locality, LocalitySetting
-from refmesh.config.model import Pod, Snapshot
+from refmesh.config.model import Pod, Service, Snapshot
 from refmesh.discovery.endpoints import Address, Backend, lb_endpoints
 from refmesh.discovery.packing import uint32
 
@@ -38,8 +38,15 @@ __all__ = [
     "weights",
 ]
 
-_PLAIN = LocalitySetting()
+_PLAIN, _ALIKE = LocalitySetting(), LocalitySetting(enabled=False)
 _HOSTNAME = "kubernetes.io/hostname"
+_SAME_ZONE = LocalitySetting(priority=(REGION, ZONE))
+_PREFERRED = {
+    "PreferClose": _SAME_ZONE,
+    "PreferSameZone": _SAME_ZONE,
+    "PreferSameNode": LocalitySetting(priority=(REGION, ZONE, SUBZONE, _HOSTNAME)),
+}
+"""What a Service's `trafficDistribution` means, as in Istio."""
 _PARTS = 1000
 """Into so many parts a share is divided between places that one pattern means."""
 
@@ -65,6 +72,8 @@ class Host(NamedTuple):
     address: Address
     locality: Locality
     labels: tuple[str, ...] = ()
+    node: str = ""
+    """Its Node, where that counts."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +82,27 @@ class Plan:
 
     setting: LocalitySetting
     hosts: tuple[Host, ...]
+    node_local: bool = False
+    """Nobody sees the hosts of other Nodes."""
 
     @property
     def keys(self) -> frozenset[str]:
         """The labels of a client that count."""
-        return frozenset(entry for entry in self.setting.priority if "=" not in entry)
+        found = (entry for entry in self.setting.priority if "=" not in entry)
+        return frozenset((*found, _HOSTNAME) if self.node_local else found)
 
     def reduced(self, view: Viewpoint) -> Viewpoint:
         """What of a viewpoint counts here: the place itself only where no labels are asked for."""
-        if not self.setting.priority:
-            return Viewpoint(view.locality)
-        keys = self.keys
-        return Viewpoint(NOWHERE.locality, tuple(label for label in view.labels if label[0] in keys))
+        by_place, keys = self.setting.enabled and not self.setting.priority, self.keys
+        labels = tuple(label for label in view.labels if label[0] in keys)
+        return Viewpoint(view.locality if by_place else NOWHERE.locality, labels)
+
+    def reached(self, view: Viewpoint) -> Plan:
+        """The plan with the hosts that are there for a client."""
+        if not self.node_local:
+            return self
+        node = dict(view.labels).get(_HOSTNAME)
+        return replace(self, hosts=tuple(host for host in self.hosts if node and host.node == node))
 
 
 @dataclass(frozen=True)
@@ -99,17 +117,20 @@ NOWHERE = Viewpoint(Locality())
 """Of a client whose place is unknown."""
 
 
-def in_force(policy: TrafficPolicy) -> LocalitySetting | None:
-    """What holds for a cluster; None where places mean nothing.
+def in_force(policy: TrafficPolicy, distribution: str = "") -> LocalitySetting | None:
+    """What holds for a cluster; None where places mean nothing. `distribution`: what its Service says.
 
-    As in Istio failover needs outlier detection, without which no host ever counts as gone, and is then the default.
+    As in Istio failover needs outlier detection, without which no host ever counts as gone, and is then the default;
+    but what a Service says holds without, unless a rule says otherwise.
     """
+    if policy.locality is None and distribution in _PREFERRED:
+        return _PREFERRED[distribution]
     setting = policy.locality or _PLAIN
     return setting if setting.enabled and (setting.distribute or policy.outlier is not None) else None
 
 
-def plan_of(policy: TrafficPolicy, snapshot: Snapshot, backends: Iterable[Backend]) -> Plan | None:
-    """The plan of a cluster with these backends; None where it looks the same from everywhere."""
+def plan_of(policy: TrafficPolicy, snapshot: Snapshot, backends: Iterable[Backend], service: Service) -> Plan | None:
+    """The plan of a Service's cluster with these backends; None where it looks the same from everywhere."""
 
     def placed(backend: Backend) -> Placed:
         pod = backend.pod
@@ -117,15 +138,21 @@ def plan_of(policy: TrafficPolicy, snapshot: Snapshot, backends: Iterable[Backen
             return Placed(backend.listed, NOWHERE.locality, {})
         return Placed(backend.listed, snapshot.locality(pod), pod.labels, pod.node)
 
-    return plan_of_hosts(policy, map(placed, backends))
+    return plan_of_hosts(policy, map(placed, backends), service.distribution, node_local=service.node_local)
 
 
-def plan_of_hosts(policy: TrafficPolicy, hosts: Iterable[Placed]) -> Plan | None:
+def plan_of_hosts(
+    policy: TrafficPolicy, hosts: Iterable[Placed], distribution: str = "", *, node_local: bool = False
+) -> Plan | None:
     """The plan of a cluster with these hosts; None where it looks the same from everywhere."""
-    setting = in_force(policy)
-    if setting is None:
+    setting = in_force(policy, distribution)
+    if setting is None and not node_local:
         return None
+    setting = setting or _ALIKE
     keys = [entry.partition("=")[0] for entry in setting.priority]
+    if node_local:
+        here = (Host(one.address, one.locality, tuple(map(one.label, keys)), one.node) for one in hosts)
+        return Plan(setting, tuple(here), node_local)
     found = tuple(Host(one.address, one.locality, tuple(map(one.label, keys))) for one in hosts)
     by_place = setting.distribute or len({host.locality for host in found}) > 1
     return Plan(setting, found) if by_place or setting.priority else None
@@ -161,7 +188,7 @@ def _wanted(entry: str, own: Mapping[str, str]) -> str:
 
 def levels(plan: Plan, view: Viewpoint) -> tuple[tuple[Host, ...], ...]:
     """The hosts by priority, without gaps, as Envoy demands. No level is empty."""
-    if plan.setting.distribute:
+    if plan.setting.distribute or not plan.setting.enabled:
         return (plan.hosts,) if plan.hosts else ()
     found: dict[int, list[Host]] = {}
     for host in plan.hosts:
@@ -189,6 +216,7 @@ def weights(plan: Plan, view: Viewpoint) -> Mapping[Locality, int]:
 
 def assignment(name: str, plan: Plan, view: Viewpoint) -> Any:
     """The load assignment of a cluster for the proxies of one viewpoint."""
+    plan = plan.reached(view)
     weighted = weights(plan, view) if plan.setting.distribute else None
     parts = []
     for priority, hosts in enumerate(levels(plan, view)):

@@ -293,7 +293,7 @@ class Generator:
                 partial(clusters.outbound_cluster, spec, self._settings),
             )
             chosen = [one for one in backends if not labels or endpoints.in_subset(one, labels)]
-            plan = locality.plan_of(spec.policy, snapshot, chosen)
+            plan = locality.plan_of(spec.policy, snapshot, chosen, service)
             self._views.put(scope, name, plan)
             addresses = tuple(one.listed for one in chosen)
             make = partial(endpoints.assignment, name, addresses)

@@ -207,6 +207,47 @@ def test_nobody_prefers_anybody(traffic: dict[str, Any]) -> None:
     assert world.endpoints(world.snapshot.pods["shop", "client"]) is None
 
 
+def asking(cluster: MemoryCluster, **spec: Any) -> MemoryCluster:
+    """The same with a Service that asks for something."""
+    made = service("echo")
+    made["spec"] |= spec
+    return cluster.put("Service", made)
+
+
+@pytest.mark.parametrize("word", ["PreferClose", "PreferSameZone", "PreferSameNode"])
+def test_a_service_s_distribution_needs_no_ejection_and_a_rule_s_word_goes_over_it(word: str) -> None:
+    cluster = asking(zoned({}), trafficDistribution=word)
+    assert seen(cluster, "client") == [[NEAR], [FAR]]
+    assert seen(cluster, "far") == [[FAR], [NEAR]]
+    assert seen(cluster, "lost") == [[FAR, NEAR]]
+    setting: dict[str, Any] = {"enabled": False}
+    assert seen(
+        asking(zoned({"loadBalancer": {"localityLbSetting": setting}}), trafficDistribution=word), "client"
+    ) == [[FAR, NEAR]]
+    assert seen(asking(zoned({}), trafficDistribution="Somehow"), "client") == [[FAR, NEAR]]
+
+
+@pytest.mark.parametrize(("word", "expected"), [("PreferSameZone", [[FAR, NEAR]]), ("PreferSameNode", [[NEAR], [FAR]])])
+def test_the_same_node_is_closer_than_the_same_zone(word: str, expected: list[list[str]]) -> None:
+    cluster = asking(zoned({}), trafficDistribution=word)
+    cluster.put("Node", {"metadata": {"name": "node-b", "labels": {REGION: "r", ZONE: "a", SUBZONE: "s"}}})
+    assert seen(cluster, "client") == expected
+
+
+@pytest.mark.parametrize(
+    "traffic",
+    [{}, EJECTS, {"loadBalancer": {"localityLbSetting": {"distribute": [{"from": "r/a", "to": {"r/b": 100}}]}}}],
+)
+def test_a_node_local_service_has_the_endpoints_of_the_client_s_node_only(traffic: dict[str, Any]) -> None:
+    cluster = asking(zoned(traffic), internalTrafficPolicy="Local")
+    shared = "distribute" in str(traffic)  # all that is left is elsewhere than the shares go
+    assert seen(cluster, "client") == ([] if shared else [[NEAR]])
+    assert seen(cluster, "far") == [[FAR]]
+    assert seen(cluster, "gate", "other") == seen(cluster, "client")
+    assert seen(cluster, "lost") == []
+    assert seen(asking(zoned(traffic), internalTrafficPolicy="Cluster"), "far") != [[FAR]]
+
+
 def test_labels_decide_where_they_are_named() -> None:
     setting = {"failoverPriority": [REGION, "version=v2", "app"]}
     cluster = zoned({**EJECTS, "loadBalancer": {"localityLbSetting": setting}})
