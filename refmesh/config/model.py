@@ -50,13 +50,20 @@ class Protocol(StrEnum):
 
     HTTP = "http"
     HTTP2 = "http2"
+    GRPC_WEB = "grpc-web"
+    """What browsers speak: proxies make gRPC of it, which is what the application hears."""
     TCP = "tcp"
     AUTO = "auto"
 
     @property
     def is_http(self) -> bool:
         """Whether requests on this port can be routed one by one."""
-        return self in {Protocol.HTTP, Protocol.HTTP2}
+        return self is Protocol.HTTP or self.is_http2
+
+    @property
+    def is_http2(self) -> bool:
+        """Whether requests go on to the application as HTTP/2, whatever they came as."""
+        return self in {Protocol.HTTP2, Protocol.GRPC_WEB}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ _BY_NAME = {
     "http2": Protocol.HTTP2,
     "h2c": Protocol.HTTP2,
     "grpc": Protocol.HTTP2,
-    "grpc-web": Protocol.HTTP,
     "kubernetes.io/h2c": Protocol.HTTP2,
     "kubernetes.io/ws": Protocol.HTTP,
     "tcp": Protocol.TCP,
@@ -55,7 +54,7 @@ def protocol_of(name: str, app_protocol: str = "", port: int = 0) -> Protocol:
     """What a port speaks: its appProtocol decides, where it has none its name, of either what is before a dash."""
     word = (app_protocol or name).lower()
     if word.startswith("grpc-web"):
-        return Protocol.HTTP
+        return Protocol.GRPC_WEB
     unsaid = Protocol.TCP if port in _WELL_KNOWN else Protocol.AUTO
     return _BY_NAME.get(word.partition("-")[0], unsaid)
 

@@ -228,11 +228,14 @@ def external_cluster(spec: ExternalCluster, settings: MeshSettings) -> Any:
     return cluster
 
 
-def inbound_cluster(name: str, settings: MeshSettings, *, http1: bool = False) -> Any:
+def inbound_cluster(
+    name: str, settings: MeshSettings, *, http1: bool = False, protocol: Protocol = Protocol.AUTO
+) -> Any:
     """The hop from proxy to application: the address that the client asked for, from a source that is not captured.
 
-    `http1`: the application is spoken to in HTTP/1.1, whatever requests came as.
+    Whatever they came as, requests go on in HTTP/1.1 with `http1`, and in HTTP/2 where `protocol` is gRPC-Web.
     """
+    spoken = protocol if protocol is Protocol.GRPC_WEB else Protocol.AUTO
     return Cluster(
         name=name,
         type=Cluster.ORIGINAL_DST,
@@ -240,9 +243,7 @@ def inbound_cluster(name: str, settings: MeshSettings, *, http1: bool = False) -
         connect_timeout=duration(_CONNECT_SECONDS),
         circuit_breakers=circuit_breakers(ConnectionPool()),
         upstream_bind_config=BindConfig(source_address=SocketAddress(address=LAST_HOP_SOURCE, port_value=0)),
-        typed_extension_protocol_options={
-            HTTP_OPTIONS: http_options(Protocol.AUTO, http1=http1, write_b3=settings.write_b3)
-        },
+        typed_extension_protocol_options={HTTP_OPTIONS: http_options(spoken, http1=http1, write_b3=settings.write_b3)},
     )
 
 

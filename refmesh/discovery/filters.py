@@ -13,6 +13,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
+from envoy.extensions.filters.http.grpc_web.v3.grpc_web_pb2 import GrpcWeb
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
 from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
@@ -28,6 +29,7 @@ from envoy.type.v3.hash_policy_pb2 import HashPolicy
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue
 
+from refmesh.config.model import Protocol
 from refmesh.discovery import counting, guards, names, tls, tracing
 from refmesh.discovery.access_logs import access_log
 from refmesh.discovery.guards import Guard
@@ -88,7 +90,12 @@ def _discovered(route: str) -> Any:
 
 
 def http_outbound(
-    settings: MeshSettings, route: str, inline: RouteConfiguration | None = None, *, peer: str = ""
+    settings: MeshSettings,
+    route: str,
+    inline: RouteConfiguration | None = None,
+    *,
+    peer: str = "",
+    protocol: Protocol = Protocol.AUTO,
 ) -> Any:
     """Requests of the application, routed by the named route configuration or by the one given inline.
 
@@ -100,7 +107,7 @@ def http_outbound(
         settings,
         "outbound",
         "outbound",
-        [counting.announce_peer(), cors, fault],
+        [counting.announce_peer(), cors, fault, *_translating(protocol)],
         counting.requests("source", peer=peer),
     )
     if inline is not None:
@@ -144,13 +151,27 @@ def peer_header(verified: bool) -> Any:
     return HttpConnectionManager.SANITIZE_SET if verified else HttpConnectionManager.SANITIZE
 
 
-def http_inbound(settings: MeshSettings, port: int, guard: Guard, *, verified: bool, target: str = "") -> Any:
+def _translating(protocol: Protocol) -> list[Any]:
+    """Makes gRPC of gRPC-Web on ports that are said to get it; other requests pass as they are."""
+    web = HttpFilter(name="envoy.filters.http.grpc_web", typed_config=pack(GrpcWeb()))
+    return [web] if protocol is Protocol.GRPC_WEB else []
+
+
+def http_inbound(
+    settings: MeshSettings,
+    port: int,
+    guard: Guard,
+    *,
+    verified: bool,
+    target: str = "",
+    protocol: Protocol = Protocol.AUTO,
+) -> Any:
     """Requests to the application. `verified`: the connection showed a client certificate.
 
     `target` names the service that they are counted for.
     """
     counters = counting.requests("destination", target)
-    manager = _connection_manager(settings, "inbound", f"inbound_{port}", [], counters)
+    manager = _connection_manager(settings, "inbound", f"inbound_{port}", _translating(protocol), counters)
     manager.rds.CopyFrom(_discovered(names.inbound_route(port)))
     guards.protect(manager, guard)
     # First, so that nobody else judges by a header that anybody may send, and refusals are counted for their client.

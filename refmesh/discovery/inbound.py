@@ -211,7 +211,10 @@ class _ChainBuilder:
         target = self.port.host or names.INBOUND_PASSTHROUGH
         guard = guards.Guard(self.inbound.authorization, self.inbound.tokens)
         if http:
-            network = [filters.http_inbound(self.settings, number, guard, verified=secure, target=target)]
+            protocol = self.port.protocol
+            network = [
+                filters.http_inbound(self.settings, number, guard, verified=secure, target=target, protocol=protocol)
+            ]
         else:
             guarding = guards.network_filters(guard.authorization, self.settings.trust_domain)
             network = [*guarding, filters.tcp(self.settings, "inbound", cluster, target=target)]

@@ -98,10 +98,12 @@ def outbound_listener(spec: OutboundListener, settings: MeshSettings) -> Any:
     )
     if spec.direct:
         cluster = names.PASSTHROUGH if spec.plain else names.direct_cluster(spec.service_port, spec.host)
-        http = filters.http_outbound(settings, "", routes.single_cluster(cluster, cluster), peer=spec.peer)
+        http = filters.http_outbound(
+            settings, "", routes.single_cluster(cluster, cluster), peer=spec.peer, protocol=spec.protocol
+        )
     else:
         cluster = names.outbound_cluster(spec.port, "", spec.host)
-        http = filters.http_outbound(settings, names.route_name(spec.host, spec.port))
+        http = filters.http_outbound(settings, names.route_name(spec.host, spec.port), protocol=spec.protocol)
     tcp = _tcp(spec, cluster, settings)
     if spec.protocol.is_http:
         listener.filter_chains.append(FilterChain(name="http", filters=[http]))

@@ -16,7 +16,7 @@ from refmesh.api.authorization_policy import AuthorizationPolicy
 from refmesh.api.conditions import Attribute, Condition
 from refmesh.api.gateway import Gateway
 from refmesh.config.ingress import OpenGateway, open_gateway, own_gateways
-from refmesh.config.model import Key, Pod, Protocol, Snapshot
+from refmesh.config.model import Key, Pod, Snapshot
 from refmesh.config.references import service_of
 from refmesh.discovery import clusters, doors, gateways, hashing, tls
 from refmesh.discovery.attachments import Attachments
@@ -119,7 +119,7 @@ class Routers:
         for host, number in sorted(targets):
             service = snapshot.services.get(service_of(host))
             port = service.port(number) if service is not None else None
-            if service is None or port is None or port.protocol is Protocol.HTTP2:
+            if service is None or port is None or port.protocol.is_http2:
                 continue
             rule = attachments.destination_rule(service, namespace)
             identities = known_identities(snapshot, service, self._settings)

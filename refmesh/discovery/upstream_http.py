@@ -30,9 +30,11 @@ _NO_POOL = ConnectionPool()
 def spoken(protocol: Protocol, pool: ConnectionPool | None) -> Protocol:
     """What is spoken to a port by what it is said to speak and what a rule wants.
 
-    HTTP2: always that. Anything else: what a request came as, unless the client's side says otherwise.
+    HTTP2, gRPC too: always that. Anything else: what a request came as, unless the client's side says otherwise.
     """
     wanted = pool or _NO_POOL
+    if protocol is Protocol.GRPC_WEB:
+        return Protocol.HTTP2  # what clients speak is not what becomes of it
     if protocol is Protocol.HTTP2 and wanted.client_protocol:
         return Protocol.HTTP
     return Protocol.HTTP2 if wanted.upgrade and protocol is not Protocol.TCP else protocol

@@ -335,7 +335,9 @@ class Generator:
         for port in spec.ports:
             name = names.inbound_cluster(port.number)
             own_clusters[name] = encode(
-                ResourceType.CLUSTER, name, clusters.inbound_cluster(name, self._settings, http1=port.http1)
+                ResourceType.CLUSTER,
+                name,
+                clusters.inbound_cluster(name, self._settings, http1=port.http1, protocol=port.protocol),
             )
         own_routes = {
             name: encode(ResourceType.ROUTE, name, table)
