@@ -47,6 +47,11 @@ def test_every_pod_passes_the_profile_restricted(pod):
         assert own["runAsUser"] != 0
 
 
+@pytest.mark.parametrize("pod", PODS.values(), ids=list(PODS))
+def test_every_pod_is_for_nodes_that_can_run_the_image(pod):
+    assert pod["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux"}
+
+
 def test_the_echo_that_is_killed_says_no_farewell():
     assert {"name": "ECHO_ABRUPT", "value": "1"} in PODS["echo"]["spec"]["containers"][0]["env"]
 
