@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,9 +57,32 @@ def test_the_product_is_that_of_the_plan(stages: list[list[list[str]]]) -> None:
     copied = {line[1] for line in packages if line[0] == "COPY"}
     assert copied - {"requirements.lock", "pyproject.toml"} == set(IN_PODS)
     run = " ".join(words(packages, "RUN"))
-    removed = re.search(r"site-packages && rm -r ((?:(?:fixtures|reports)/[\w.-]+ )+)", run)
+    removed = re.search(r"site-packages && rm -rf ((?:(?:fixtures|reports)/[\w.-]+ )+)", run)
     assert removed is not None
     assert set(removed[1].split()) == {str(folder.relative_to(PACKAGES)) for folder in _ON_THE_RUNNER}
+
+
+def test_what_the_package_never_held_is_no_error_to_remove(stages: list[list[list[str]]], tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["*"]
+    places = [one.relative_to(PACKAGES) for one in _ON_THE_RUNNER]
+    left_out = []
+    for place in places:
+        files = (
+            [ROOT / place] if (ROOT / place).is_file() else [one for one in (ROOT / place).rglob("*") if one.is_file()]
+        )
+        packed = [one for one in files if any(one.match(pattern) for pattern in ["*.py", *patterns])]
+        for file in packed:
+            copy = tmp_path / file.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.touch()
+        left_out += [] if packed else [place]
+    assert left_out  # else this test proves nothing
+    run = " ".join(words(stages[1], "RUN"))
+    (command,) = re.findall(r"rm -\w+ fixtures/.*?/image/bin/meshproof", run)
+    ended = subprocess.run(command.replace("/image/", f"{tmp_path}/"), shell=True, cwd=tmp_path, check=False)
+    assert ended.returncode == 0
+    assert not [place for place in places if (tmp_path / place).exists()]
 
 
 def test_packages_are_installed_by_hash_from_the_lock_file(stages: list[list[list[str]]]) -> None:
