@@ -53,22 +53,27 @@ class Ground:
         return [*flags, "--context", cluster.context] if cluster.context else flags
 
 
-def program_parts(kind_of_cluster: str) -> list[str]:
-    """The programs that must be on this machine before a run starts."""
-    if kind_of_cluster == "embedded":
+def program_parts(plan: Plan) -> list[str]:
+    """The programs that must be on this machine before a run starts: what nothing of it uses need not be had."""
+    parts: list[str] = []
+    if plan.provider == "embedded":
         from fixtures.cluster.embedded.provider import EMBEDDED_PARTS
 
-        return [*EMBEDDED_PARTS, "toxiproxy", "gateway-api"]
-    return ["kind", "toxiproxy", "gateway-api"] if kind_of_cluster == "kind" else ["toxiproxy", "gateway-api"]
-
-
-def _mesh_parts(plan: Plan) -> list[str]:
-    return [MESHES[plan.options.mesh].part] if plan.create and plan.options.mesh in MESHES else []
+        parts += EMBEDDED_PARTS
+    elif plan.provider == "kind":
+        parts.append("kind")
+    if plan.build_image:
+        parts.append("toxiproxy")
+    if plan.create or plan.installs_mesh:
+        parts.append("gateway-api")
+    if plan.create and plan.options.mesh in MESHES:
+        parts.append(MESHES[plan.options.mesh].part)
+    return parts
 
 
 def prepare(plan: Plan, stages: Stages, ground: Ground) -> None:
     """Make the cluster, bring the image into it, install the mesh. Raises a `MeshproofError` where one cannot be."""
-    missing = programs.missing([*program_parts(plan.provider), *_mesh_parts(plan)])
+    missing = programs.missing(program_parts(plan))
     if missing:
         with stages.stage("programs") as shown:
             programs.ensure(missing, shown.update)

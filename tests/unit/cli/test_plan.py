@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproof_cli.execute import finished, options_of
+from meshproof_cli.ground import program_parts
 from meshproof_cli.plan import Known, Options, Plan, make_plan, select
 from reports.choice import choose
 from reports.errors import EnvironmentProblem, UsageProblem
@@ -134,6 +135,21 @@ def test_a_kubeconfig_means_an_existing_cluster() -> None:
     there = plan(kubeconfig=Path("x"), mesh="other")
     assert (there.provider, there.create) == ("existing", False)
     assert dict(there.lines())["mesh"] == "expect other to be installed"
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ({"context": "c", "mesh": "other", "image": "i"}, []),
+        ({"context": "c", "image": "i", "install": False}, []),
+        ({"context": "c", "image": "i"}, ["gateway-api"]),
+        ({"context": "c", "mesh": "other"}, ["toxiproxy"]),
+        ({"cluster": "kind", "image": "i"}, ["kind", "gateway-api"]),
+        ({"cluster": "kind"}, ["kind", "toxiproxy", "gateway-api"]),
+    ],
+)
+def test_only_programs_that_the_run_uses_are_fetched(options: dict[str, object], parts: list[str]) -> None:
+    assert program_parts(plan(**options)) == parts
 
 
 def test_a_mesh_that_was_there_is_disturbed_on_demand_only() -> None:
