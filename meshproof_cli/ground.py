@@ -8,14 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from conformance.ground import nobody_joins
-from fixtures.cluster import Cluster, Provider, programs, provider
+from fixtures.cluster import Cluster, Provider, programs
 from fixtures.images import Archive, build_archive, image_reference
 from fixtures.kube import Kube
-from fixtures.kube.errors import rights_permitting
 from fixtures.meshes import MESHES
+from meshproof_cli.images import loader, nodes_have
 from meshproof_cli.plan import NONE, Plan
 from meshproof_cli.refmesh_program import refmesh
 from meshproof_cli.settings import adapter_of
@@ -139,40 +138,19 @@ def _runs(pid: int) -> bool:
 
 
 def _image(plan: Plan, ground: Ground, building: Future[Archive] | None, progress: Callable[[str], None]) -> str:
-    _, kube = ground.ready
+    cluster, kube = ground.ready
     if building is None:
         progress(plan.options.image or "")
         return plan.options.image or ""
-    if not plan.create and _nodes_have(kube, image_reference()):
+    if not plan.create and nodes_have(kube, image_reference()):
         progress("on every node already")
         return image_reference()
     archive = building.result()
     progress("loading")
-    loader, name = _loader(plan, ground)
-    loader.load(name, archive.path)
+    maker, name = (ground.provider, cluster.name) if plan.create else loader(cluster, ground.provider)
+    maker.load(name, archive.path)
     progress(f"{archive.path.stat().st_size / 1e6:.0f} MB")
     return archive.reference
-
-
-def _nodes_have(kube: Kube, reference: str) -> bool:
-    nodes: list[dict[str, Any]] = []
-    with rights_permitting():  # who may not look at nodes cannot know
-        nodes = kube.list("v1", "Node")
-    held = [{name for image in node["status"].get("images", []) for name in image.get("names", [])} for node in nodes]
-    return bool(held) and all(reference in names for names in held)
-
-
-def _loader(plan: Plan, ground: Ground) -> tuple[Provider, str]:
-    """Who can load an image, under which name: for an existing cluster that is one of ours, who made it."""
-    cluster, _ = ground.ready
-    if plan.create:
-        return ground.provider, cluster.name
-    for name in ("embedded", "kind"):
-        maker = provider(name)
-        for known in maker.list():
-            if known.kubeconfig.resolve() == cluster.kubeconfig.resolve():
-                return maker, known.name
-    return ground.provider, cluster.name
 
 
 def _mesh(plan: Plan, ground: Ground, progress: Callable[[str], None]) -> None:

@@ -136,7 +136,14 @@ class Plan:
             if self.create
             else f"use the existing cluster{where}{context}"
         )
-        image = "build or take from the cache, and load" if self.build_image else f"use {options.image}"
+        if not self.build_image:
+            image = f"use {options.image}"
+        elif self.create:
+            image = "build or take from the cache, and load"
+        else:
+            image = (
+                "what its nodes have; else build and load it, which takes a cluster that meshproof or kind made here"
+            )
         if options.mesh == NONE:
             mesh = "install nothing: the negative control"
         elif self.create and options.mesh != REFMESH:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from fixtures.cluster.existing import ExistingProvider
 from fixtures.paths import cache_dir, state_dir
+from meshproof_cli.images import expect_a_way
 from meshproof_cli.plan import Plan
 from meshproof_cli.refmesh_program import defects
 from meshproof_cli.settings import existing_cluster
@@ -19,12 +21,12 @@ _ROOM = {"embedded": 2_000, "kind": 4_000, "existing": 200}
 
 
 def check(plan: Plan) -> None:
-    """Raise the first problem there is: an unknown defect, no room, a machine or a kubeconfig that will not do."""
+    """Raise the first problem there is: an unknown defect, no room, a machine or a cluster that will not do."""
     check_words(plan)
     for place in (cache_dir(), state_dir()):
         _room(place, _ROOM[plan.provider])
     if plan.provider == "existing":
-        existing_cluster(plan.options.kubeconfig, plan.options.context).close()
+        _existing(plan)
     elif plan.provider == "kind":
         from fixtures.cluster.kind.provider import check as engine_check
 
@@ -33,6 +35,16 @@ def check(plan: Plan) -> None:
         from fixtures.cluster.embedded.preflight import check as machine_check
 
         machine_check()
+
+
+def _existing(plan: Plan) -> None:
+    place = plan.options.kubeconfig, plan.options.context
+    kube = existing_cluster(*place)
+    try:
+        if plan.build_image:
+            expect_a_way(kube, ExistingProvider(*place).create())
+    finally:
+        kube.close()
 
 
 def check_words(plan: Plan) -> None:

@@ -135,6 +135,8 @@ def test_a_kubeconfig_means_an_existing_cluster() -> None:
     there = plan(kubeconfig=Path("x"), mesh="other")
     assert (there.provider, there.create) == ("existing", False)
     assert dict(there.lines())["mesh"] == "expect other to be installed"
+    assert dict(there.lines())["image"].endswith("which takes a cluster that meshproof or kind made here")
+    assert dict(plan().lines())["image"] == "build or take from the cache, and load"
 
 
 @pytest.mark.parametrize(

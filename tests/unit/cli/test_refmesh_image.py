@@ -1,21 +1,24 @@
-"""`refmesh install` without --image: an image of ours in clusters of ours and kind's, and a clear word elsewhere."""
+"""`refmesh install` or a run without --image: our image in clusters of ours and kind's, a clear word elsewhere."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from fixtures.cluster import Cluster, programs
+from fixtures.cluster import Cluster, owners, programs
 from fixtures.cluster.existing import ExistingProvider
 from fixtures.images import Archive
-from meshproof_cli import refmesh_image
+from meshproof_cli import images, preflight, refmesh_image
+from meshproof_cli.plan import Options, Plan, Selection
 from refmesh import cli
 from refmesh.cli import app
 from refmesh.errors import EnvironmentProblem
@@ -54,8 +57,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, s
 
         return type(maker, (), {"load": load} | {key: staticmethod(value) for key, value in methods.items()})
 
-    monkeypatch.setattr(refmesh_image, "EmbeddedProvider", made("embedded", list=lambda: [Cluster("dev", "e", own)]))
-    monkeypatch.setattr(refmesh_image, "KindProvider", made("kind", names=lambda: {"box"}, settings=lambda _: box))
+    monkeypatch.setattr(owners, "EmbeddedProvider", made("embedded", list=lambda: [Cluster("dev", "e", own)]))
+    monkeypatch.setattr(owners, "KindProvider", made("kind", names=lambda: {"box"}, settings=lambda _: box))
     monkeypatch.setattr(refmesh_image, "build_archive", lambda: Archive(tmp_path / "a.tar", "ours:1"))
     monkeypatch.setattr(refmesh_image, "known_reference", lambda: "ours:1")
     return found
@@ -76,6 +79,41 @@ def test_another_cluster_gets_none_even_under_a_name_that_kind_uses(
     assert not refmesh_image.image_for(other, None, load=True)
     assert refmesh_image.image_for(other, None, load=False) == "ours:1"
     assert not loaded
+
+
+def holding(*nodes: list[str]) -> Any:
+    return SimpleNamespace(list=lambda *_: [{"status": {"images": [{"names": names}]}} for names in nodes])
+
+
+@pytest.mark.parametrize("name", ["a-name-of-my-own", "kind-box"])
+def test_a_run_loads_into_any_cluster_that_was_made_here(
+    name: str, loaded: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    box = {"server": "https://127.0.0.1:1", "root": "Ym94"} if name == "kind-box" else {}
+    there = ExistingProvider(kubeconfig(tmp_path, name, **box)).create()
+    images.expect_a_way(holding([]), there)
+    maker, own_name = images.loader(there, ExistingProvider())
+    assert (type(maker).__name__, own_name) in {("embedded", "dev"), ("kind", "box")}
+
+
+def test_a_run_on_another_cluster_ends_before_anything_is_built(
+    loaded: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = kubeconfig(tmp_path, "theirs", server="https://192.0.2.1:6443", root="b3RoZXI=")
+    nodes = [["registry.example/a:1"], ["meshproof.local/meshproof:1"]]
+    kube = SimpleNamespace(list=lambda *words: holding(*nodes).list(*words), close=lambda: None)
+    monkeypatch.setattr(preflight, "existing_cluster", lambda *_: kube)
+    options = Options(kubeconfig=theirs)
+    plan = Plan(options, Selection((), (), ()), "existing", create=False, build_image=True, workers=1)
+    with pytest.raises(UsageProblem, match="cluster 'theirs': neither meshproof nor kind made it") as refused:
+        preflight.check(plan)
+    assert "--image" in refused.value.fix
+    nodes[0].append("meshproof.local/meshproof:1")
+    preflight.check(plan)
+    nodes.clear()  # as of a user who may not list them
+    preflight.check(replace(plan, options=replace(options, image="i"), build_image=False))
+    with pytest.raises(UsageProblem):
+        preflight.check(plan)
 
 
 def test_the_command_says_how_to_get_an_image_to_a_cluster_of_somebody_s(

@@ -169,6 +169,18 @@ def test_the_commands_find_the_provider_of_a_cluster(asked: list[tuple[str, ...]
     ]  # fmt: skip
 
 
+def test_an_image_is_loaded_into_a_cluster_of_kind_s_that_others_made(
+    asked: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = Fake("kind", [], asked)
+    monkeypatch.setattr(theirs, "names", lambda: {"theirs"})
+    monkeypatch.setattr(cli, "KindProvider", lambda: theirs)
+    run("load", "theirs", "image.tar")
+    assert asked == [("load", "theirs", "image.tar")]
+    with pytest.raises(UsageProblem, match="there is no cluster 'nobody-s'"):
+        run("load", "nobody-s", "image.tar")
+
+
 def test_clusters_are_listed_in_every_form(asked: list[tuple[str, ...]]) -> None:
     rows = [
         {"name": "one", "provider": "embedded", "kubeconfig": "/state/one"},

@@ -17,7 +17,7 @@ from conformance.outcomes import as_result
 from conformance.runner import Runner
 from conformance.sweeping import sweep
 from fixtures.kube import ApiProblem
-from meshproof_cli.ground import _nodes_have
+from meshproof_cli.images import nodes_have
 from reports.data_files import read_results
 from reports.model import Verdict
 from tests.unit.conformance import empty_cluster
@@ -64,7 +64,7 @@ def test_the_namespaces_that_the_run_has_made_are_removed_though_nobody_may_look
 def test_what_a_killed_run_may_have_left_keeps_nobody_from_judging() -> None:
     cluster: Any = Tenancy()
     assert not restore(cluster, ("mesh-system", "mesh"))
-    assert not _nodes_have(cluster, "image")
+    assert not nodes_have(cluster, "image")
 
 
 def test_the_suite_judges_and_sweeps(run: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
