@@ -29,7 +29,7 @@ from reports.model import Result, Run, result_to_json
 
 __all__ = ["Output", "app"]
 
-app = typer.Typer(help="Break a mesh under load, and put it back.", no_args_is_help=True)
+app = typer.Typer(help="Break a mesh under load, and put it back.", no_args_is_help=True, add_completion=False)
 
 Kubeconfig = Annotated[Path | None, typer.Option(help="Cluster to use; default as kubectl.")]
 Context = Annotated[str | None, typer.Option(help="Context in the kubeconfig.")]

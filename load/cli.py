@@ -26,7 +26,7 @@ from reports.model import Result, Verdict, result_to_json
 
 __all__ = ["Output", "app", "use_meshes"]
 
-app = typer.Typer(help="Measure what the proxies cost in latency.", no_args_is_help=True)
+app = typer.Typer(help="Measure what the proxies cost in latency.", no_args_is_help=True, add_completion=False)
 
 Resolve = Callable[[str, Path | None, Sequence[str]], Wanted]
 """From a mesh's name and the user's settings to what they ask for."""

@@ -11,7 +11,11 @@ from reports.errors import UsageProblem
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List the checks, profiles, experiments, faults or meshes there are.", no_args_is_help=True)
+app = typer.Typer(
+    help="List the checks, profiles, experiments, faults or meshes there are.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 _Output = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
 

@@ -16,7 +16,7 @@ from reports.errors import UsageProblem
 
 __all__ = ["app", "skeleton"]
 
-app = typer.Typer(help="Start an adapter for a mesh of your own.", no_args_is_help=True)
+app = typer.Typer(help="Start an adapter for a mesh of your own.", no_args_is_help=True, add_completion=False)
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILES = {

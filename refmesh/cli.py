@@ -67,11 +67,14 @@ class Capture(StrEnum):
     NODE = "node"
 
 
+PROGRAM = os.environ.get("REFMESH_PROGRAM") or "refmesh"
+"""What the user typed to get here. A program that starts us under a name of its own completes that itself."""
+
 app = typer.Typer(
     name="refmesh",
     help="A small, complete service mesh: install it, look after it, learn from it.",
     no_args_is_help=True,
-    add_completion=True,
+    add_completion=PROGRAM == "refmesh",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -432,7 +435,7 @@ bug_report_cli.mount(app, _run)
 def main() -> NoReturn:
     """Run the command line; a user's mistake ends in one sentence and exit code 2 or 3, never in a traceback."""
     try:
-        app(standalone_mode=True)
+        app(standalone_mode=True, prog_name=PROGRAM)  # else `python -m refmesh`, which is no word that completes
     except RefmeshError as error:
         _say(f"refmesh: {error}")
         # what the API server refuses is a matter of the surroundings

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from chaos.log import NotTakenBack
@@ -341,6 +343,25 @@ def test_refmesh_gets_its_arguments_untouched(monkeypatch: pytest.MonkeyPatch, t
         main.main(["refmesh", "install", "--help", "--set", "a=b", "-o", "json"])
     assert seen.command == module_command("refmesh", "install", "--help", "--set", "a=b", "-o", "json")
     assert seen.environment["REFMESH_GATEWAY_API_CRDS"] == str(tmp_path)
+    assert seen.environment["REFMESH_PROGRAM"] == "meshproof refmesh"
+
+
+@pytest.mark.parametrize(("started_as", "usage"), [("", "refmesh"), ("meshproof refmesh", "meshproof refmesh")])
+def test_refmesh_calls_itself_what_the_user_did(started_as: str, usage: str) -> None:
+    """Completion of `python -m refmesh` would take python's own away."""
+    done = subprocess.run(
+        module_command("refmesh", "--help"), capture_output=True, text=True, check=True,
+        env=module_environment([("REFMESH_PROGRAM", started_as), ("COLUMNS", "100")]),
+    )  # fmt: skip
+    assert f"Usage: {usage} [OPTIONS]" in done.stdout
+    assert ("--install-completion" in done.stdout) == (usage == "refmesh")
+
+
+def test_only_the_whole_program_offers_to_install_its_completion() -> None:
+    """A part of it would write a script for a program that there is not."""
+    for one in lazy.LAZY.values():
+        command = typer.main.get_command(import_module(one.module).app)
+        assert "install_completion" not in {parameter.name for parameter in command.params}, one.module
 
 
 def test_stages_keep_what_went_wrong() -> None:
@@ -437,6 +458,9 @@ def test_a_report_replaces_nothing_of_others(tmp_path: Path, capsys: pytest.Capt
         ("conformance --features grpc", {"grpc mtls", "grpc routing"}),
         ("conformance --exempt webs", {"websocket"}),
         ("report x --format j", {"json", "junit"}),
+        ("refmesh inst", {"install"}),
+        ("refmesh proxy-config ", {"cluster", "listener"}),
+        ("refmesh install --prof", {"--profile"}),
     ],
 )
 def test_a_shell_is_offered_values(typed: str, offered: set[str]) -> None:
