@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -73,11 +74,14 @@ class Farewell:
     @contextlib.contextmanager
     def _environment(self) -> Iterator[Mapping[str, str]]:
         """Of the command. The copy of the kubeconfig is for this user's eyes only, and gone when the command is."""
+        found = dict(os.environ)
+        # Ours last: `refmesh` is found where nobody has activated our environment, and `python` stays the user's.
+        found["PATH"] = os.pathsep.join([found.get("PATH", os.defpath), str(Path(sys.executable).parent)])
         if not self.context:
-            yield os.environ | ({"KUBECONFIG": str(self.kubeconfig.resolve())} if self.kubeconfig else {})
+            yield found | ({"KUBECONFIG": str(self.kubeconfig.resolve())} if self.kubeconfig else {})
             return
         chosen = choosing(self.context, [self.kubeconfig] if self.kubeconfig else usual_files())
         with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig", encoding="utf-8") as file:
             yaml.safe_dump(chosen, file)
             file.flush()
-            yield os.environ | {"KUBECONFIG": file.name}
+            yield found | {"KUBECONFIG": file.name}

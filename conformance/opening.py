@@ -21,6 +21,7 @@ from conformance.session import RESULTS, Session
 from conformance.settings import RunSettings, read_settings
 from conformance.usage import as_usage
 from fixtures.kube.runner import runner_name
+from reports.commands import program
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.failures import failed_ids
 from reports.files import mark_directory, one_sentence
@@ -176,7 +177,7 @@ def _as_options(config: pytest.Config) -> dict[str, JSON]:
 
 
 def _reproduce(config: pytest.Config) -> str:
-    words = ["pytest", "--pyargs", "conformance", "--mesh-name", config.getoption("mesh_name")]
+    words = [program("pytest"), "--pyargs", "conformance", "--mesh-name", config.getoption("mesh_name")]
     for name in ("kubeconfig", "context", "image"):
         value = config.getoption(f"mesh_{name}")
         if value:

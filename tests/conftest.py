@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,9 @@ settings.register_profile("meshproof", deadline=None)
 # For the nights: what is found is printed and kept in .hypothesis, where the next ordinary run meets it first.
 settings.register_profile("fuzz", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("meshproof")
+
+# As where the environment is active: what is printed to be pasted has its programs by their names.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 FUZZ_ROUNDS, FUZZ_SECONDS = 30, 15.0
 """How often a property is tried anew by the profile `fuzz`, and after how long no round begins any more.

@@ -122,6 +122,19 @@ def test_a_command_is_run_where_the_user_is(tmp_path: Path, pytestconfig: pytest
     assert not beside.say().started
 
 
+def test_a_program_of_ours_is_found_behind_all_of_the_user_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder, names in ((ours, ("both", "mesh")), (theirs, ("both",))):
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text(f"#!/bin/sh\necho {folder.name}\n")
+            (folder / name).chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(ours / "python"))
+    monkeypatch.setenv("PATH", f"{theirs}:/usr/bin:/bin")
+    assert Farewell("mesh uninstall -y").say() == Ended(0, "ours")
+    assert Farewell("both").say() == Ended(0, "theirs")
+
+
 def test_the_suite_is_told_where_the_user_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     told = setting_flags(Options(assignments=("uninstall=./bye.sh", "uninstall-in=sub")))
