@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from fixtures.cluster.existing import ExistingProvider
+from fixtures.images.build import check as image_check
 from fixtures.paths import cache_dir, state_dir
 from meshproof_cli.images import expect_a_way
 from meshproof_cli.plan import Plan
@@ -38,6 +39,8 @@ def check(plan: Plan) -> None:
 
 
 def _existing(plan: Plan) -> None:
+    if plan.build_image:
+        image_check()
     place = plan.options.kubeconfig, plan.options.context
     kube = existing_cluster(*place)
     try:

@@ -110,6 +110,9 @@ def test_a_run_on_another_cluster_ends_before_anything_is_built(
     assert "--image" in refused.value.fix
     nodes[0].append("meshproof.local/meshproof:1")
     preflight.check(plan)
+    monkeypatch.setattr(preflight, "image_check", lambda: pytest.fail("nothing is built of an image that is named"))
+    preflight.check(replace(plan, options=replace(options, image="i"), build_image=False))
+    monkeypatch.setattr(preflight, "image_check", lambda: None)
     nodes.clear()  # as of a user who may not list them
     preflight.check(replace(plan, options=replace(options, image="i"), build_image=False))
     with pytest.raises(UsageProblem):

@@ -6,8 +6,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from fixtures.images import product
+from fixtures.images.build import check
 from fixtures.images.layout import PACKAGES
 from fixtures.images.product import IN_PODS, product_plan, product_version
+from reports.errors import EnvironmentProblem
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,14 @@ def test_the_key_changes_with_the_source_and_not_with_its_date(tmp_path: Path, m
     assert product_plan(("some_product",)).content() == first
     module.write_text("one = 2\n")
     assert product_plan(("some_product",)).content() != first
+
+
+def test_no_other_system_s_programs_become_an_image() -> None:
+    check(platform="linux")
+    with pytest.raises(EnvironmentProblem, match="takes Linux, and this is darwin") as refused:
+        check(platform="darwin")
+    assert "--kubeconfig" in refused.value.fix
+    assert "--image" in refused.value.fix
 
 
 def test_the_key_changes_with_the_version(monkeypatch: pytest.MonkeyPatch) -> None:

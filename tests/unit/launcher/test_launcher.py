@@ -246,6 +246,15 @@ def test_what_has_no_wheel_for_a_machine_gets_a_compiler(clone: Clone):
     )
 
 
+def test_where_no_embedded_cluster_can_be_nobody_is_told_what_it_needs(clone: Clone):
+    (clone.play / "uname").write_text("#!/bin/sh\necho Darwin arm64\n")
+    (clone.play / "uname").chmod(0o755)
+    code, _, err = clone.run(PATH=f"{clone.play}:{os.environ['PATH']}")
+    assert code == 7
+    assert "Install the locked packages" in err
+    assert "conntrack" not in err
+
+
 @pytest.mark.parametrize("shell", [name for name in ("sh", "dash", "bash") if shutil.which(name)])
 def test_posix_shells_read_it(shell: str):
     done = subprocess.run([shell, "-n", ROOT / "meshproof"], capture_output=True, text=True, check=False)
