@@ -9,7 +9,7 @@ import yaml
 from fixtures.kube import Kube
 from fixtures.kube.rest import open_api
 from fixtures.proxies import OWN, exempt_own_clusters
-from reports.errors import EnvironmentProblem
+from reports.errors import EnvironmentProblem, UsageProblem
 
 
 def kubeconfig(path, server="https://127.0.0.1:1", **cluster):
@@ -28,8 +28,8 @@ def kubeconfig(path, server="https://127.0.0.1:1", **cluster):
     return path
 
 
-def problem(*args, **options):
-    with pytest.raises(EnvironmentProblem) as caught:
+def problem(*args, kind=EnvironmentProblem, **options):
+    with pytest.raises(kind) as caught:
         Kube.connect(*args, **options)
     assert "\n" not in caught.value.problem
     assert caught.value.fix
@@ -37,18 +37,18 @@ def problem(*args, **options):
 
 
 def test_missing_file(tmp_path):
-    assert "does not exist" in problem(tmp_path / "none")
+    assert "does not exist" in problem(tmp_path / "none", kind=UsageProblem)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "just words", "clusters: 5", "apiVersion: v1\nkind: Config\n"])
 def test_broken_file(tmp_path, text):
     path = tmp_path / "broken"
     path.write_text(text)
-    assert str(path) in problem(path)
+    assert str(path) in problem(path, kind=UsageProblem)
 
 
 def test_unknown_context(tmp_path):
-    assert "with context elsewhere" in problem(kubeconfig(tmp_path / "k"), context="elsewhere")
+    assert "with context elsewhere" in problem(kubeconfig(tmp_path / "k"), context="elsewhere", kind=UsageProblem)
 
 
 def test_nobody_listens(tmp_path):
