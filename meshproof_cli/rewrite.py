@@ -49,6 +49,7 @@ def report(
     The format gateway-api is the Gateway API's own ConformanceReport, of a run with --mesh gateway-api.
     """
     from reports.data_files import read_results
+    from reports.gateway_api import Implementation, conformance_report, version_found, write_conformance_report
 
     wanted = formats or ["html"]
     for name in wanted:
@@ -56,6 +57,9 @@ def report(
     if results.is_dir():
         results /= "results.json"
     run = read_results(results)
+    maker = Implementation(organization, project, url, mesh_version or version_found(run), tuple(contact or ()))
+    if "gateway-api" in wanted:
+        conformance_report(run, maker, mode)  # what is refused must not leave a directory behind
     target = results.absolute().parent
     if directory is not None and directory.resolve() != target.resolve():
         target = claim_directory(directory, "--directory")
@@ -64,9 +68,6 @@ def report(
 
         print_table(run)
     if "gateway-api" in wanted:
-        from reports.gateway_api import Implementation, version_found, write_conformance_report
-
-        maker = Implementation(organization, project, url, mesh_version or version_found(run), tuple(contact or ()))
         typer.echo(write_conformance_report(run, target, maker, mode))
     for path in write(run, target, [name for name in wanted if name not in OTHERS]).values():
         typer.echo(path)

@@ -158,10 +158,12 @@ def test_files_are_named_as_upstream_wants_them(tmp_path):
 def test_the_command(tmp_path, capsys):
     source = str(write_json(run(WT_05=PASS), tmp_path))
     who = ("--organization", "acme", "--project", "mesh", "--url", "https://a.example", "--contact", "@me")
-    for flags, code in ((who, 0), (who[:-2], 2)):
+    new = tmp_path / "new"
+    for flags, code in ((who, 0), ((*who[:-2], "-d", str(new)), 2)):
         with pytest.raises(SystemExit) as ended:
             main.main(["report", source, "-f", "gateway-api", *flags])
         assert ended.value.code == code
     out, err = capsys.readouterr()
     assert out.strip().endswith("standard-2.14-default-report.yaml")
     assert "needs a contact" in err
+    assert not new.exists()
