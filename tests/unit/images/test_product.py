@@ -4,10 +4,12 @@ import os
 from pathlib import Path, PurePosixPath
 
 import pytest
+from typer.testing import CliRunner
 
-from fixtures.images import product
-from fixtures.images.build import check
+from fixtures.images import cli, product
+from fixtures.images.build import Archive, check
 from fixtures.images.layout import PACKAGES
+from fixtures.images.oci import architecture
 from fixtures.images.product import IN_PODS, product_plan, product_version
 from reports.errors import EnvironmentProblem
 
@@ -54,6 +56,17 @@ def test_no_other_system_s_programs_become_an_image() -> None:
         check(platform="darwin")
     assert "--kubeconfig" in refused.value.fix
     assert "--image" in refused.value.fix
+
+
+def test_an_image_comes_with_what_pushes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = Archive(tmp_path / "a b.tar", "meshproof.local/meshproof:1")
+    monkeypatch.setattr(cli, "build_archive", lambda: built)
+    done = CliRunner().invoke(cli.app, ["product"])
+    assert done.stdout == f"{built.path} {built.reference}\n"
+    assert f"linux/{architecture()}" in done.stderr
+    there = "YOUR-REGISTRY/meshproof:1"
+    recipe = f"docker load -i '{built.path}' && docker tag {built.reference} {there} && docker push {there}"
+    assert recipe in " ".join(done.stderr.split())
 
 
 def test_the_key_changes_with_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
