@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from fixtures import cluster as clusters
 from fixtures.cluster import MANAGED_BY, Cluster, checked_name, cli, default_provider, provider
+from fixtures.cluster.embedded.provider import EMBEDDED_PARTS
 from fixtures.cluster.existing import ExistingProvider, agree, kubeconfig_context, owned, require_owned
 from reports.errors import UsageProblem
 
@@ -181,6 +182,19 @@ def test_an_image_is_loaded_into_a_cluster_of_kind_s_that_others_made(
         run("load", "nobody-s", "image.tar")
 
 
+@pytest.mark.parametrize("flags", [(), ("--kind",), ("--image",)])
+def test_what_a_cluster_needs_is_had_beforehand(
+    flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    had: list[str] = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cli, "ensure", had.extend)
+    monkeypatch.setattr("fixtures.images.build_archive", lambda: had.append("image"))
+    assert run("prefetch", *flags) == f"{tmp_path / 'meshproof'}\n"
+    programs = ["kind"] if "--kind" in flags else [*EMBEDDED_PARTS]
+    assert had == [*programs, "gateway-api", *(["image"] if "--image" in flags else [])]
+
+
 def test_clusters_are_listed_in_every_form(asked: list[tuple[str, ...]]) -> None:
     rows = [
         {"name": "one", "provider": "embedded", "kubeconfig": "/state/one"},
@@ -205,7 +219,9 @@ def test_a_name_is_taken_once(asked: list[tuple[str, ...]]) -> None:
     assert asked == []
 
 
-@pytest.mark.parametrize("command", ["create", "list", "kubeconfig", "load", "logs", "delete", "build-node-image"])
+@pytest.mark.parametrize(
+    "command", ["create", "list", "kubeconfig", "load", "logs", "delete", "prefetch", "build-node-image"]
+)
 def test_every_command_has_help_with_examples(command: str) -> None:
     assert "Examples" in run(command, "--help")
 
