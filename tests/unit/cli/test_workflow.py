@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,35 @@ def test_an_untouched_form_and_a_schedule_judge_everything(workflow: dict[str, A
     options = Options(context="c", mesh=inputs["mesh"]["default"], profile=profile, disruptive=True)
     assert not inputs["only"]["default"]
     assert set(planned(options, known).selection.ids) == {*known.titles} - known.last
+
+
+GH = """#!/bin/sh
+case "$1 $2" in
+  "repo view") echo main ;;
+  "run list") echo 12; echo 11 ;;
+  "run download") [ "$3" = "$HAS_REPORT" ] || exit 1; mkdir -p baseline/r && echo "$3" >baseline/r/results.json ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("has", "told"), [("11", "worse than 11"), ("none", "There is no earlier report of main")])
+def test_a_run_is_compared_with_the_last_that_has_a_report(
+    workflow: dict[str, Any], tmp_path: Path, has: str, told: str
+) -> None:
+    """A run that broke before it judged anything has none."""
+    programs = {
+        "gh": GH,
+        "meshproof": '#!/bin/sh\n[ "$3" = meshproof-report ] && echo "worse than $(cat "$2")"; exit 1\n',
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o700)
+    summary = tmp_path / "summary"
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_STEP_SUMMARY": str(summary), "HAS_REPORT": has, "GH_REPO": "o/r",
+        "WORKFLOW": "judge your mesh",
+    }  # fmt: skip
+    script = step(workflow, "Compare with the last report of the default branch")
+    ended = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, check=False)
+    assert ended.returncode == 0
+    assert told in summary.read_text()
