@@ -21,18 +21,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from refmesh.agent import admin
+from refmesh.agent.pages import Place, get
 from refmesh.agent.scrape import METRICS_PATH, Scraper
 from refmesh.agent.settings import AGENT_PORT, INBOUND_SOURCE, log
 from refmesh.ca import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["QUIT_PATH", "ProbeServer", "perform"]
 
 QUIT_PATH = "/quitquitquit"
 
 _MAX_HEADER_BYTES = 8192
+_MAX_BODY_BYTES = 10 << 10
+_FRAMING = ("connection", "content-length", "transfer-encoding", "trailer")
 _MAX_AT_ONCE = 32
 _MAX_OF_ONE_ADDRESS = 16
 _HEAD_SECONDS = 2.0
@@ -50,33 +53,46 @@ def perform(probe: dict[str, Any], pod_ip: str, *, source: str = INBOUND_SOURCE)
     address = (spec.get("host") or pod_ip, int(spec["port"]))
     timeout = float(probe.get("timeoutSeconds") or 1)
     try:
+        if kind == "httpGet":
+            return _http(spec, address, time.monotonic() + timeout, source)
         with socket.create_connection(address, timeout=timeout, source_address=(source, 0)) as connection:
-            if kind == "tcpSocket":
-                return 200, "connected"
-            if kind == "grpc":
-                return _grpc(connection, spec)
-            return _http(connection, spec, f"{address[0]}:{address[1]}")
+            return (200, "connected") if kind == "tcpSocket" else _grpc(connection, spec)
     except (OSError, ValueError) as error:
         return 503, f"{kind} on port {address[1]}: {error}"
 
 
-def _http(connection: socket.socket, spec: dict[str, Any], host: str) -> tuple[int, str]:
-    headers = {"Host": host, "User-Agent": "kube-probe/refmesh", "Accept": "*/*"}
-    for header in spec.get("httpHeaders") or ():
-        name = next((known for known in headers if known.lower() == header["name"].lower()), header["name"])
-        headers[name] = header["value"]
-    lines = [f"GET {spec.get('path') or '/'} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    request = "\r\n".join([*lines, "Connection: close", "", ""]).encode()
-    if str(spec.get("scheme", "HTTP")).upper() == "HTTPS":
-        import ssl  # 5 MB that only pods with https probes pay
+def _http(spec: dict[str, Any], address: tuple[str, int], deadline: float, source: str) -> tuple[int, str]:
+    place = Place(*address, str(spec.get("path") or "/"), str(spec.get("scheme", "HTTP")).upper() == "HTTPS")
+    host, headers = _headers((str(one["name"]), str(one.get("value") or "")) for one in spec.get("httpHeaders") or ())
+    with get(place, headers, deadline, host=host, source=source) as reply:
+        # A body that breaks off is a failure, however it began; more of it than the kubelet would read does not matter.
+        size = 0
+        for piece in reply.body:
+            size += len(piece)
+            if size > _MAX_BODY_BYTES:
+                break
+        return reply.status, f"the application answered {reply.status}"
 
-        # As the kubelet does: a probe asks whether something answers, not who.
-        context = ssl._create_unverified_context()  # noqa: S323, SLF001
-        with context.wrap_socket(connection) as secure:
-            status, _ = admin.exchange(secure, request, limit=16384)
-    else:
-        status, _ = admin.exchange(connection, request, limit=16384)
-    return status, f"the application answered {status}"
+
+def _headers(given: Iterable[tuple[str, str]]) -> tuple[str, list[tuple[str, str]]]:
+    """What a request calls its host, empty if it does not say so, and its other headers, as the kubelet sends them.
+
+    Names may be repeated. Of Host and User-Agent there can be one; an empty value takes a header out that is there by
+    default. Those about the request's own framing are not the user's.
+    """
+    by_name = dict[str, list[tuple[str, str]]]()
+    for name, value in given:
+        by_name.setdefault(name.lower(), []).append((name, value))
+    host = by_name.pop("host", [("", "")])[0][1]
+    for name in _FRAMING:
+        by_name.pop(name, None)
+    agent = by_name.setdefault("user-agent", [("User-Agent", "kube-probe/refmesh")])
+    del agent[1:]
+    accept = by_name.setdefault("accept", [("Accept", "*/*")])
+    for one in (agent, accept):
+        if not one[0][1]:
+            one.clear()
+    return host, [header for one in by_name.values() for header in one]
 
 
 def _grpc(connection: socket.socket, spec: dict[str, Any]) -> tuple[int, str]:

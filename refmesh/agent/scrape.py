@@ -6,24 +6,21 @@ orders. What is read is passed on piece by piece, with limits on time and size.
 
 from __future__ import annotations
 
-import io
 import json
-import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from refmesh.agent.admin import chunk_size
 from refmesh.agent.exposition import Translation, Workload
+from refmesh.agent.pages import PIECE, Place, get
 from refmesh.agent.settings import ADMIN_PORT, INBOUND_SOURCE, log
 from refmesh.agent.statistics import OF_CLUSTERS
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable, Iterator
-    from io import BufferedIOBase
 
-    from _typeshed import WriteableBuffer
-
+    from refmesh.agent.pages import Reply
     from refmesh.agent.settings import Settings
 
 __all__ = ["METRICS_PATH", "Scraper"]
@@ -35,8 +32,6 @@ _SILENT_SECONDS = 2.0
 """Until the first byte of an answer: who says nothing must not cost a scraper with five seconds the proxy's metrics."""
 _MAX_BYTES = 32 << 20
 _MAX_LINE = 1 << 20
-_PIECE = 32 << 10
-_MOST_HEADERS = 200
 _CLUSTER = "|".join(OF_CLUSTERS).replace(".", "%5C.")
 _FILTER = (
     rf"^(istio%5C.|cluster%5C..*%5C.({_CLUSTER})$|cluster_manager%5C.|listener_manager%5C.|control_plane%5C."
@@ -119,14 +114,10 @@ def _get(
     address: tuple[str, int], source: str, path: str, deadline: float, *, silent: float = _SECONDS
 ) -> Iterator[str]:
     """The lines of a page, whose first byte comes within `silent` seconds. Raises OSError or ValueError."""
-    bind = (source, 0) if source else None
-    with socket.create_connection(address, timeout=silent, source_address=bind) as connection:
-        head = (
-            f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
-        )
-        connection.sendall(head.encode("ascii"))
+    headers = [("Accept", "text/plain")]
+    with get(Place(*address, path), headers, deadline, source=source, silent=silent) as reply:
         rest = b""
-        for piece in _body(connection, deadline, silent):
+        for piece in _body(reply):
             *lines, rest = (rest + piece).split(b"\n")
             if len(rest) > _MAX_LINE:
                 raise ValueError("a line is longer than a megabyte")
@@ -136,76 +127,16 @@ def _get(
             yield rest.decode("utf-8", "replace")
 
 
-class _Timed(io.RawIOBase):
-    """A connection that is read up to a moment, however little comes at a time, if it does not stay silent."""
-
-    def __init__(self, connection: socket.socket, deadline: float, silent: float) -> None:
-        self._connection, self._deadline, self._silent = connection, deadline, silent
-        self._heard = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("it took too long")
-        self._connection.settimeout(remaining if self._heard else min(remaining, self._silent))
-        count = self._connection.recv_into(buffer)
-        self._heard = True
-        return count
-
-
-def _body(connection: socket.socket, deadline: float, silent: float = _SECONDS) -> Iterator[bytes]:
-    """The body of a reply, as it comes. Raises OSError or ValueError."""
-    with io.BufferedReader(_Timed(connection, deadline, silent)) as reply:
-        status = reply.readline(8192).split(b" ", 2)
-        if len(status) < 2 or not status[0].startswith(b"HTTP/1.") or status[1][:3] != b"200":
-            raise ValueError(f"the answer was {b' '.join(status[:2])[:80]!r}")
-        chunked, left = _framing(reply)
-        total = 0
-        for piece in _chunks(reply) if chunked else _plain(reply, left):
-            total += len(piece)
-            if total > _MAX_BYTES:
-                raise ValueError(f"more than {_MAX_BYTES >> 20} MB")
-            yield piece
-
-
-def _framing(reply: BufferedIOBase) -> tuple[bool, int]:
-    """Read the headers: whether a body in chunks follows, and its length, negative where none is given."""
-    chunked, left = False, -1
-    for _ in range(_MOST_HEADERS):
-        line = reply.readline(8192).strip().lower()
-        if not line:
-            return chunked, left
-        name, _, value = line.partition(b":")
-        chunked = chunked or (name == b"transfer-encoding" and b"chunked" in value)
-        if name == b"content-length":
-            if not value.strip().isdigit():
-                raise ValueError("the length of the answer is no number")
-            left = int(value)
-    raise ValueError(f"more than {_MOST_HEADERS} headers")
-
-
-def _plain(reply: BufferedIOBase, left: int) -> Iterator[bytes]:
-    """A body of `left` bytes, or for a negative number up to the connection's end."""
-    while left and (piece := reply.read1(min(_PIECE, left) if left > 0 else _PIECE)):
-        left -= len(piece) if left > 0 else 0
+def _body(reply: Reply) -> Iterator[bytes]:
+    """The body of a reply that is a page, as it comes. Raises OSError or ValueError."""
+    if reply.status != 200:
+        raise ValueError(f"the answer was {reply.status}")
+    total = 0
+    for piece in reply.body:
+        total += len(piece)
+        if total > _MAX_BYTES:
+            raise ValueError(f"more than {_MAX_BYTES >> 20} MB")
         yield piece
-    if left > 0:
-        raise ValueError("the reply broke off")
-
-
-def _chunks(reply: BufferedIOBase) -> Iterator[bytes]:
-    """A body in HTTP/1.1's chunks, which may be larger than what is held here at a time."""
-    while left := chunk_size(reply.readline(1024)):
-        while left:
-            piece = reply.read1(min(_PIECE, left))
-            if not piece:
-                raise ValueError("the reply broke off")
-            left -= len(piece)
-            yield piece
-        reply.readline(8)
 
 
 def _gathered(lines: Iterable[str]) -> Iterator[bytes]:
@@ -214,7 +145,7 @@ def _gathered(lines: Iterable[str]) -> Iterator[bytes]:
     for line in lines:
         held.append(line)
         size += len(line)
-        if size >= _PIECE:
+        if size >= PIECE:
             yield ("\n".join(held) + "\n").encode()
             held, size = [], 0
     if held:

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from refmesh.agent.admin import _unchunk, exchange
 from refmesh.agent.grpc import MAX_MESSAGE_BYTES, CallFailed, Session, frame, unary, unframe
+from refmesh.agent.pages import replied
 from refmesh.agent.probes import _request_line
-from refmesh.agent.scrape import _body
 
 METHOD = "/a.B/C"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
@@ -42,6 +42,11 @@ def hearing(*pieces: bytes) -> Iterator[socket.socket]:
             far.sendall(piece)
         far.shutdown(socket.SHUT_WR)
         yield near
+
+
+def body(connection: socket.socket, deadline: float) -> Iterator[bytes]:
+    with replied(connection, deadline) as reply:
+        yield from reply.body
 
 
 def cut(whole: bytes, places: Sequence[int]) -> list[bytes]:
@@ -69,7 +74,7 @@ def chunked(pieces: Sequence[bytes]) -> bytes:
 @example(CHUNKED + b"-1\r\n" + b"x" * 100 + b"\r\n0\r\n\r\n")
 def test_any_page_is_read_or_refused(text: bytes) -> None:
     with hearing(text) as connection, contextlib.suppress(ValueError, OSError):
-        found = b"".join(_body(connection, time.monotonic() + 20))
+        found = b"".join(body(connection, time.monotonic() + 20))
         assert found in text or b"chunked" in text.lower()
         assert b"-1\r\n" not in text.partition(CHUNKED)[2]
 
@@ -78,16 +83,16 @@ def test_any_page_is_read_or_refused(text: bytes) -> None:
 def test_a_page_in_chunks_is_read_by_both_readers(pieces: list[bytes]) -> None:
     whole = b"".join(pieces)
     with hearing(CHUNKED, chunked(pieces)) as connection:
-        assert b"".join(_body(connection, time.monotonic() + 20)) == whole
+        assert b"".join(body(connection, time.monotonic() + 20)) == whole
     with hearing(CHUNKED, chunked(pieces)) as connection:
         assert exchange(connection, b"GET / HTTP/1.1\r\n\r\n") == (200, whole)
 
 
 def test_a_page_has_its_time_for_headers_too() -> None:
     with hearing(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 9999) as connection, pytest.raises(ValueError, match="headers"):
-        next(_body(connection, time.monotonic() + 20))
+        next(body(connection, time.monotonic() + 20))
     with hearing(b"HTTP/1.1 200 OK\r\n\r\nbody") as connection, pytest.raises(TimeoutError):
-        next(_body(connection, time.monotonic() - 1))
+        next(body(connection, time.monotonic() - 1))
 
 
 @given(TEXTS, st.integers(0, 64))

@@ -21,7 +21,7 @@ import grpc
 import pytest
 
 from refmesh.agent import admin
-from refmesh.agent.probes import QUIT_PATH, ProbeServer, perform
+from refmesh.agent.probes import QUIT_PATH, ProbeServer, _headers, perform
 from refmesh.agent.settings import INBOUND_SOURCE
 from refmesh.agent.sockets import open_sockets
 from refmesh.ca import wire
@@ -30,10 +30,26 @@ from refmesh.ca.signing import Keyring
 LOOPBACK = "127.0.0.1"
 
 
+ONWARD = {
+    "/moved": "/ok",
+    "/moved/and/sick": "../../no",
+    "/absolute": "http://127.0.0.1:{port}/ok?a=1",
+    "/elsewhere": "http://example.com/ok",
+    "/circle": "/circle",
+    "/nowhere": "http://127.0.0.1:x/",
+    "/agent": "http://127.0.0.1:15020/healthz/ready",
+}
+
+
 class App(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        healthy = self.path == "/ok" and self.headers["Host"] != "sick"
-        self.send_response(200 if healthy else 500)
+        if self.path in ONWARD:
+            self.send_response(302)
+            self.send_header("Location", ONWARD[self.path].format(port=self.connection.getsockname()[1]))
+        else:
+            needs = self.path == "/headers" and self.headers.get_all("x-tenant") != ["a", "b"]
+            healthy = self.path in {"/ok", "/ok?a=1", "/headers"} and self.headers["Host"] != "sick" and not needs
+            self.send_response(200 if healthy else 500)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -80,6 +96,64 @@ def test_http_probes_pass_the_applications_own_answer_on(app_port):
     assert perform({"httpGet": {"port": app_port, "path": "/no"}}, LOOPBACK)[0] == 500
     sick = {"httpGet": {"port": app_port, "path": "/ok", "httpHeaders": [{"name": "host", "value": "sick"}]}}
     assert perform(sick, LOOPBACK)[0] == 500
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("ok", 200),
+        ("ok?a=1#top", 200),
+        ("/moved", 200),
+        ("/absolute", 200),
+        ("/moved/and/sick", 500),
+        ("/circle", 503),
+        ("/nowhere", 503),
+        # what the kubelet does not follow either; without a Location it takes it for a success
+        ("/elsewhere", 302),
+        ("/agent", 302),
+    ],
+)
+def test_http_probes_ask_as_the_kubelet_would(app_port, path, status):
+    assert perform({"httpGet": {"port": app_port, "path": path}}, LOOPBACK)[0] == status
+
+
+def test_http_probes_send_the_headers_that_the_pod_names(app_port):
+    tenants = [{"name": "X-Tenant", "value": value} for value in ("a", "b")]
+    probe = {"port": app_port, "path": "/headers", "httpHeaders": tenants}
+    assert perform({"httpGet": probe}, LOOPBACK)[0] == 200
+    given = [("host", "shop"), ("Host", "b"), ("Content-Length", "9"), ("user-agent", ""), ("Accept", "text/html")]
+    assert _headers(given) == ("shop", [("Accept", "text/html")])
+    assert _headers([]) == ("", [("User-Agent", "kube-probe/refmesh"), ("Accept", "*/*")])
+    # a redirect keeps the name that the pod gave, unless it gives another
+    sick = [{"name": "Host", "value": "sick"}]
+    assert perform({"httpGet": {"port": app_port, "path": "/moved", "httpHeaders": sick}}, LOOPBACK)[0] == 500
+    assert perform({"httpGet": {"port": app_port, "path": "/absolute", "httpHeaders": sick}}, LOOPBACK)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 200),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", 204),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 20_000, 200),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", 503),
+    ],
+)
+def test_an_answer_ends_where_it_says_though_the_connection_stays(reply, status):
+    with socket.create_server((LOOPBACK, 0)) as server, contextlib.ExitStack() as kept:
+
+        def serve() -> None:
+            connection = kept.enter_context(server.accept()[0])
+            connection.recv(4096)
+            connection.sendall(reply)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        # one that goes on waiting is a failure of this probe, and would be at any other timeout
+        probe = {"httpGet": {"port": server.getsockname()[1]}, "timeoutSeconds": 2 if status < 300 else 0.1}
+        assert perform(probe, LOOPBACK)[0] == status
+        thread.join()
 
 
 def test_tcp_probes_connect(app_port, closed_port):

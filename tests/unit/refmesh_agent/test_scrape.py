@@ -12,8 +12,9 @@ import pytest
 
 from refmesh.agent import scrape as scrape_module
 from refmesh.agent.exposition import Workload
+from refmesh.agent.pages import _Timed
 from refmesh.agent.probes import ProbeServer
-from refmesh.agent.scrape import Scraper, _Timed
+from refmesh.agent.scrape import Scraper
 
 PAGES = {
     "/stats/prometheus": "# TYPE envoy_server_live gauge\nenvoy_server_live{} 1\n",
