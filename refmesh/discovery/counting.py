@@ -5,8 +5,8 @@ loggers carry only what differs from request to request (`PEER`, `TARGET`, codes
 everything that can be read out of these, is added by the agent when somebody scrapes (`refmesh.agent.exposition`).
 
 Who the peer is: a client's proxy reads it from the endpoint that it chose; a server's proxy reads the identity from the
-verified certificate, and the workload from a header that is believed over mutual TLS only. The client's proxy replaces
-that header whatever the application wrote into it, and the server's takes it out.
+verified certificate, and the workload from a header that is believed over mutual TLS only, of requests that are let in.
+The client's proxy replaces that header whatever the application wrote into it, and the server's takes it out.
 """
 
 from __future__ import annotations

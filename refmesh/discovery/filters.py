@@ -171,11 +171,15 @@ def http_inbound(
     `target` names the service that they are counted for.
     """
     counters = counting.requests("destination", target)
-    manager = _connection_manager(settings, "inbound", f"inbound_{port}", _translating(protocol), counters)
+    # After the guards: each workload that is named becomes statistics, which a client that is refused may not make.
+    # The certificate tells of whom a refusal was, and the client's own proxy counts it with both ends.
+    own = [*_translating(protocol), *([counting.learn_peer()] if verified else [])]
+    manager = _connection_manager(settings, "inbound", f"inbound_{port}", own, counters)
     manager.rds.CopyFrom(_discovered(names.inbound_route(port)))
     guards.protect(manager, guard)
-    # First, so that nobody else judges by a header that anybody may send, and refusals are counted for their client.
-    guards.first(manager, counting.learn_peer() if verified else counting.forget_peer())
+    if not verified:
+        # First, so that nobody else judges by a header that anybody may send.
+        guards.first(manager, counting.forget_peer())
     manager.forward_client_cert_details = peer_header(verified)
     if verified:
         details = HttpConnectionManager.SetCurrentClientCertDetails(subject=BoolValue(value=True), uri=True, dns=True)

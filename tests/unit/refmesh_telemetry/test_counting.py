@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation
 
-from refmesh.discovery import counting
+from refmesh.discovery import counting, guards
 from refmesh.discovery.counting import PEER_HEADER
 from refmesh.telemetry.traffic import edges, read
 from tests.unit.refmesh_telemetry.proxies import CLIENT, HOST, SERVER, Hop, running_hop, samples, scrape
@@ -122,6 +124,30 @@ def test_the_graph_is_drawn_of_requests_and_connections(hop: Hop) -> None:
     (edge,) = (edge for edge in edges([reading.cells], 1) if edge.source == ("shop", "page"))
     assert (edge.destination, edge.rate, edge.connections, edge.success) == (("shop", "reviews"), 4, 1, 0.75)
     assert edge.secure == 4 / 5  # the connection had no certificate
+
+
+def test_a_client_that_is_refused_makes_no_statistics_of_what_it_calls_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a filter without rules of its route lets nothing through
+    monkeypatch.setattr(guards, "route_rules", lambda *_: {})
+    # a client's proxy that says what its application wants
+    lying = counting.announce_peer()
+    config = HeaderMutation.FromString(lying.typed_config.value)
+    config.mutations.request_mutations[0].append.header.value = "%REQ(x-wanted)%"
+    lying.typed_config.value = config.SerializeToString()
+    monkeypatch.setattr(counting, "announce_peer", lambda: lying)
+    with running_hop(tmp_path) as hop:
+        for version in range(3):
+            assert hop.ask(headers={"x-wanted": f"any;shop;any;v{version}"}) == 403
+        found = samples(settled(hop, "istio_requests_total", server=True, expected=2), "istio_requests_total")
+        (refused,) = [s for s in found if s.labels["connection_security_policy"] == "mutual_tls"]
+        assert refused.value == 3
+        assert refused.labels["source_principal"] == CLIENT
+        assert refused.labels["source_workload_namespace"] == "shop"
+        assert refused.labels["source_workload"] == "unknown"
+        with urllib.request.urlopen(f"http://127.0.0.1:{hop.admin}/stats?filter=requests_total", timeout=5) as page:
+            assert b"any;shop" not in page.read()
 
 
 def test_a_second_counter_of_the_same_requests_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
