@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from refmesh.agent import admin
+from refmesh.agent.accepting import accept_in_thread
 from refmesh.agent.pages import Place, get
 from refmesh.agent.scrape import METRICS_PATH, Scraper
 from refmesh.agent.settings import AGENT_PORT, INBOUND_SOURCE, log
@@ -181,15 +182,18 @@ class ProbeServer:
     def start(self) -> int:
         """Listen and return the port."""
         listener = socket.create_server(("", self.port), backlog=64)
-        threading.Thread(target=self._accept, args=(listener,), name="probes", daemon=True).start()
-        return int(listener.getsockname()[1])
-
-    def _accept(self, listener: socket.socket) -> None:
         room = Room()
-        while True:
-            connection, (address, *_) = listener.accept()
-            room.enter(connection, address)
-            threading.Thread(target=self._serve, args=(connection, room), name="probe", daemon=True).start()
+
+        def take(connection: socket.socket, address: tuple[str, int]) -> None:
+            room.enter(connection, address[0])
+            try:
+                threading.Thread(target=self._serve, args=(connection, room), name="probe", daemon=True).start()
+            except RuntimeError:
+                room.leave(connection)
+                raise
+
+        accept_in_thread(listener, "probes", take)
+        return int(listener.getsockname()[1])
 
     def _serve(self, connection: socket.socket, room: Room) -> None:
         try:

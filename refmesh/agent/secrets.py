@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from refmesh.agent import files, grpc
+from refmesh.agent.accepting import accept_in_thread
 from refmesh.agent.settings import log
 from refmesh.ca import wire
 
@@ -105,7 +106,7 @@ class SecretServer:
         # The volume belongs to this container alone; the key still is nobody else's business.
         os.chmod(self.path, 0o600)  # noqa: PTH101
         listener.listen(8)
-        threading.Thread(target=self._accept, args=(listener,), name="sds", daemon=True).start()
+        accept_in_thread(listener, "sds", self._take)
 
     def publish(self, identity: Identity) -> None:
         """Hand out this identity from now on, and push it to everyone who has an older one."""
@@ -115,12 +116,10 @@ class SecretServer:
             for (session, stream), state in list(self._streams.items()):
                 self._answer(session, stream, state)
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            connection, _ = listener.accept()
-            methods = (METHOD, files.METHOD)
-            session = grpc.Session(connection, self._on_message, methods=methods, on_closed=self._on_closed)
-            threading.Thread(target=session.serve, name="sds-session", daemon=True).start()
+    def _take(self, connection: socket.socket, _address: str) -> None:
+        methods = (METHOD, files.METHOD)
+        session = grpc.Session(connection, self._on_message, methods=methods, on_closed=self._on_closed)
+        threading.Thread(target=session.serve, name="sds-session", daemon=True).start()
 
     def _on_message(self, session: grpc.Session, stream: int, message: bytes) -> None:
         if session.method(stream) == files.METHOD:

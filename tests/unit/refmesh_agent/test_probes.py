@@ -19,9 +19,12 @@ from typing import Any
 
 import grpc
 import pytest
+from hyperframe.frame import SettingsFrame
 
 from refmesh.agent import admin
+from refmesh.agent.accepting import accept_in_thread
 from refmesh.agent.probes import QUIT_PATH, ProbeServer, _headers, perform
+from refmesh.agent.secrets import SecretServer
 from refmesh.agent.settings import INBOUND_SOURCE
 from refmesh.agent.sockets import open_sockets
 from refmesh.ca import wire
@@ -254,6 +257,62 @@ def test_the_pod_itself_may_end_a_classic_sidecar_and_nobody_else(agent_port):
     # a native sidecar ends by itself: nothing to do is no mistake
     assert post(agent_port, QUIT_PATH) == 200
     assert get(agent_port, "/app-health/app/readyz") == 200
+
+
+@pytest.fixture
+def few_threads(monkeypatch) -> list[str]:
+    """Threads that cannot be started, by name: each time costs one of these."""
+    refused: list[str] = []
+    sound = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name in refused:
+            refused.remove(thread.name)
+            raise RuntimeError("can't start new thread")
+        sound(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    return refused
+
+
+def test_a_moment_without_threads_ends_neither_probes_nor_secrets(agent_port, few_threads, tmp_path):
+    secrets = SecretServer(str(tmp_path / "sds"))
+    secrets.start()
+    for _ in range(3):
+        few_threads.extend(["probe", "sds-session"])
+        with socket.create_connection((LOOPBACK, agent_port), timeout=5) as probe:
+            assert probe.recv(1) == b""
+        with socket.socket(socket.AF_UNIX) as sds:
+            sds.settimeout(5)
+            sds.connect(secrets.path)
+            assert sds.recv(1) == b""
+    assert not few_threads
+    assert get(agent_port, "/app-health/app/readyz") == 200
+    with socket.socket(socket.AF_UNIX) as sds:
+        sds.settimeout(5)
+        sds.connect(secrets.path)
+        sds.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
+        assert sds.recv(9)
+
+
+def test_a_connection_without_a_thread_takes_no_room(few_threads):
+    port = ProbeServer({}, LOOPBACK, port=0).start()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr("refmesh.agent.accepting._PAUSE_SECONDS", 0)
+        for _ in range(70):
+            few_threads.append("probe")
+            with socket.create_connection((LOOPBACK, port), timeout=5) as connection:
+                assert connection.recv(1) == b""
+    assert get(port, "/") == 404
+
+
+def test_without_its_listener_the_agent_ends(monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(os, "kill", lambda *_: ended.set())
+    lost = socket.create_server((LOOPBACK, 0))
+    lost.close()
+    accept_in_thread(lost, "probes", lambda *_: None)
+    assert ended.wait(5)
 
 
 SOCKETS = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
