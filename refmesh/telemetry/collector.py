@@ -121,8 +121,10 @@ class Collector:
     async def _read(self, session: aiohttp.ClientSession, room: asyncio.Semaphore, pod: Pod, *, first: bool) -> None:
         async with room:
             try:
-                async with session.get(f"http://{pod.address}:{self._port}{_PATH}") as reply:
-                    reply.raise_for_status()
+                # A pod is not to choose whom the control plane asks.
+                async with session.get(f"http://{pod.address}:{self._port}{_PATH}", allow_redirects=False) as reply:
+                    if reply.status != 200:
+                        raise ValueError(f"the answer was {reply.status}")
                     body = await _limited(reply)
                 # within the try: anything may answer at the port, and one page that is no good is no other's matter
                 reading = read(body.decode("utf-8", "replace").splitlines())

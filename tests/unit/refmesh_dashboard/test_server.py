@@ -115,6 +115,26 @@ async def test_a_page_that_is_no_good_is_told_and_ends_nothing() -> None:
         assert collector.edges()
 
 
+async def test_a_pod_cannot_send_the_control_plane_elsewhere() -> None:
+    asked = []
+
+    async def onward(_: web.Request) -> web.Response:
+        raise web.HTTPFound("/elsewhere")
+
+    async def elsewhere(_: web.Request) -> web.Response:
+        asked.append("elsewhere")
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/stats/prometheus", onward)
+    app.router.add_get("/elsewhere", elsewhere)
+    async with TestServer(app, host="127.0.0.1") as server:
+        collector = Collector(lambda: [a_pod("page")], port=server.port or 0)
+        await collector.round()
+        assert collector.unreachable == {("shop", "page"): "the answer was 302"}
+        assert not asked
+
+
 async def test_a_page_that_nobody_thought_of_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def odd(lines: list[str]) -> Reading:
         if lines == ["odd"]:
