@@ -24,6 +24,8 @@ __all__ = ["Enroller", "EnrolmentFailed", "Identity", "read_result", "renewal_de
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _END = b"-----END CERTIFICATE-----\n"
+_LOOK_SECONDS = 30.0
+"""How often the clock is looked at while there is nothing to do."""
 
 
 class EnrolmentFailed(Exception):
@@ -103,15 +105,26 @@ class Enroller:
                 keep_roots(self._roots_path, identity.roots_pem)
             except (EnrolmentFailed, OSError) as failure:
                 log(f"no certificate yet: {failure}")
-                wait = retry_delay(failures, random.random())
+                moment = time.time() + retry_delay(failures, random.random())
                 failures += 1
             else:
                 self._publish(identity)
                 self.generation = identity.generation
                 failures = 0
-                wait = renewal_delay(identity.not_after, time.time(), random.random())
-            if self._now.wait(wait):
-                self._now.clear()
+                now = time.time()
+                moment = now + renewal_delay(identity.not_after, now, random.random())
+            self._wait(moment)
+
+    def _wait(self, moment: float) -> None:
+        """Wait until then by the clock that certificates go by, or until told to renew.
+
+        A wait alone would not see the hours for which the machine was suspended; a clock set back would make it longer.
+        """
+        left = moment - time.time()
+        end = time.monotonic() + left
+        while left > 0 and not self._now.wait(min(left, _LOOK_SECONDS)):
+            left = min(moment - time.time(), end - time.monotonic())
+        self._now.clear()
 
 
 def keep_roots(path: str, roots: bytes) -> None:

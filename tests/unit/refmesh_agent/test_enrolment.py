@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,58 @@ def test_a_child_that_cannot_be_started_ends_no_renewal(monkeypatch):
         enrolment.Enroller(publish, "", child(1))._run()
     assert published == [1, 2]
     assert not refusals
+
+
+class Clocks:
+    """The time of day and that of the process, which stands still while the machine is suspended."""
+
+    def __init__(self) -> None:
+        self.day, self.process, self.waits = 1e9, 50.0, list[float]()
+        self.jumps: dict[int, float] = {}
+        """By wait: how much further the time of day is after it."""
+
+    def time(self) -> float:
+        return self.day
+
+    def monotonic(self) -> float:
+        return self.process
+
+    def wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        self.process += seconds
+        self.day += seconds + self.jumps.get(len(self.waits), 0.0)
+        return False
+
+    def clear(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("jumps", "waited"),
+    [
+        ({}, 43_200.0),
+        # suspended for a day: renewed at the next look
+        ({3: 86_400.0}, 90.0),
+        # a clock that is set back makes it no longer
+        ({3: -86_400.0}, 43_200.0),
+    ],
+)
+def test_certificates_are_renewed_by_the_clock_that_they_go_by(monkeypatch, jumps, waited):
+    clocks = Clocks()
+    clocks.jumps = jumps
+    monkeypatch.setattr(enrolment, "time", clocks)
+    enroller = enrolment.Enroller(lambda _: None, "", -1)
+    monkeypatch.setattr(enroller, "_now", clocks)
+    enroller._wait(clocks.day + 43_200)
+    assert sum(clocks.waits) == pytest.approx(waited)
+    assert max(clocks.waits) <= 30
+
+
+def test_who_is_told_to_renew_waits_no_longer():
+    enroller = enrolment.Enroller(lambda _: None, "", -1)
+    enroller.renew()
+    enroller._wait(time.time() + 1000)
+    assert not enroller._now.is_set()
 
 
 def test_a_child_that_cannot_be_started_leaves_no_pipe_open(monkeypatch):
