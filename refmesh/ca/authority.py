@@ -107,18 +107,33 @@ async def _load_or_create(kube: Kube, namespace: str, trust_domain: str, policy:
             secret = await kube.get("v1", "secrets", SECRET, namespace)
         else:
             return fresh
-    if secret is None:
-        raise EnvironmentProblem(
-            f"Secret {namespace}/{SECRET} vanished while it was read.",
-            fix="Make sure that nothing else manages this Secret, then restart the control plane.",
-        )
-    return read(secret, policy)
+    while secret is not None:
+        trust = read(secret, policy)
+        if not trust.keyring.expired(time.time()):
+            return trust
+        # No port could be served with it, and so nobody would be there to follow a rotation.
+        revived = trusts.revived(trust, await plugged(kube, namespace, policy), trust_domain, time.time())
+        if revived is None:
+            raise EnvironmentProblem(
+                f"The mesh's issuing certificate in Secret {namespace}/{SECRET} has expired.",
+                fix=f"Put a new one into Secret {PLUGGED} there, or delete {SECRET} for new keys.",
+            )
+        try:
+            await replace_secret(kube, secret, revived, namespace)
+        except Conflict:
+            secret = await kube.get("v1", "secrets", SECRET, namespace)
+        else:
+            return revived
+    raise EnvironmentProblem(
+        f"Secret {namespace}/{SECRET} vanished while it was read.",
+        fix="Make sure that nothing else manages this Secret, then restart the control plane.",
+    )
 
 
 def read(secret: Mapping[str, Any], policy: LeafPolicy | None) -> Trust:
-    """The keys in a Secret. Raises `EnvironmentProblem` with a reason."""
+    """The keys in refmesh's own Secret, which may have expired. Raises `EnvironmentProblem` with a reason."""
     try:
-        return Trust.load(decoded(secret), policy)
+        return Trust.load(decoded(secret), policy, dated=False)
     except ValueError as error:
         name = "/".join(str((secret.get("metadata") or {}).get(key, "")) for key in ("namespace", "name"))
         raise EnvironmentProblem(

@@ -1,8 +1,8 @@
 """Keeps every replica's authority in step with the Secret, and moves rotations on. The thin edge around `trust`.
 
 A rotation is asked for by ConfigMap `refmesh-ca-rotation` (`kind`: root or issuer; `id`: any text that was not used
-before), or by new content of the plugged-in Secret. Whichever replica finds that all workloads have followed writes
-the next phase; the API server lets only one of them win.
+before), by new content of the plugged-in Secret, or by an issuer of refmesh's own whose end is near. Whichever replica
+finds that all workloads have followed writes the next phase; the API server lets only one of them win.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 REQUEST = "refmesh-ca-rotation"
 """ConfigMap that asks for a rotation."""
+_ENDING = (
+    "the issuing certificate, or one above it, ends soon ({:%Y-%m-%d} at the latest), and nothing here can renew it"
+)
 _IDLE_SECONDS, _BUSY_SECONDS = 2.0, 0.5
 
 
@@ -98,6 +101,12 @@ class Rotator:
 
     async def _next(self, trust: Trust) -> Trust | None:
         now = time.time()
+        if trust.keyring.expired(now):
+            self.waiting = []
+            own = await plugged(self._kube, self._authority.namespace, trust.keyring.policy)
+            revived = trusts.revived(trust, own, self._authority.trust_domain, now)
+            self._say("" if revived else "the issuing certificate has expired: put a new one into Secret cacerts")
+            return revived
         if trust.phase is Phase.STABLE:
             self.waiting = []
             return await self._begin(trust, now)
@@ -115,22 +124,21 @@ class Rotator:
 
     async def _begin(self, trust: Trust, now: float) -> Trust | None:
         own = await plugged(self._kube, self._authority.namespace, trust.keyring.policy)
-        if own is not None and own.keyring.issuer != trust.keyring.issuer:
-            known = replace(trust, others=(*trust.others, *own.roots))
-            return trusts.begin(known, own.keyring, trust.request, now)
-        if own is not None and set(own.roots) != set(trust.roots):
-            return trusts.edited(trust, own, now)
+        following = trusts.due(trust, own, self._authority.trust_domain, now)
+        if following is not None:
+            return following
         asked = await self._kube.get("v1", "configmaps", REQUEST, self._authority.namespace)
         kind, request = wanted(asked)
         if not request or request == trust.request:
-            self._say("")
+            ends = trust.keyring.issuer.not_valid_after_utc
+            self._say(_ENDING.format(ends) if trust.keyring.ending(now) else "")
             return None
         try:
-            following = self._made(trust, kind, given=own is not None)
+            keyring = self._made(trust, kind, given=own is not None)
         except ValueError as error:
             self._say(f"rotation {request!r} cannot be done: {error}")
             return None
-        return trusts.begin(trust, following, request, now)
+        return trusts.begin(trust, keyring, request, now)
 
     def _made(self, trust: Trust, kind: str, *, given: bool) -> Keyring:
         if kind == "issuer":

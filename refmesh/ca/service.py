@@ -18,7 +18,7 @@ import grpc.aio
 from prometheus_client import Counter, Histogram
 
 from refmesh.ca import messages, wire
-from refmesh.ca.signing import BadRequest
+from refmesh.ca.signing import BadRequest, IssuerExpired
 from refmesh.ca.tokens import Unauthenticated, identity_of_token
 from refmesh.errors import EnvironmentProblem
 from refmesh.kubeclient import KubeError
@@ -95,8 +95,13 @@ def _credentials(authority: Authority, names: Sequence[str]) -> grpc.ServerCrede
         nonlocal issued_at, signed_by
         if loop.time() - issued_at < RENEW_SERVER_SECONDS and signed_by == authority.trust.generation:
             return None
-        issued_at, signed_by = loop.time(), authority.trust.generation
-        return replacement(configuration())
+        generation = authority.trust.generation
+        try:
+            fresh = configuration()
+        except IssuerExpired:
+            return None  # tried again at the next connection
+        issued_at, signed_by = loop.time(), generation
+        return replacement(fresh)
 
     return grpc.dynamic_ssl_server_credentials(configuration(), fetch, require_client_authentication=False)
 
@@ -138,6 +143,10 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
             except (BadRequest, wire.Malformed) as error:
                 _SIGNED.labels("invalid").inc()
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            except IssuerExpired as error:
+                _SIGNED.labels("expired").inc()
+                log.warning("nothing was signed: %s", error)
+                await context.abort(grpc.StatusCode.UNAVAILABLE, error.problem)
             except (KubeError, aiohttp.ClientError, TimeoutError) as error:
                 _SIGNED.labels("unavailable").inc()
                 log.warning("the API server could not review a token: %s", error)

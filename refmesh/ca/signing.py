@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from refmesh.errors import EnvironmentProblem
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadRequest",
+    "IssuerExpired",
     "Keyring",
     "LeafPolicy",
     "check_request",
@@ -37,6 +40,8 @@ BACKDATE = timedelta(minutes=2)
 """Leaves are valid from a little before they are signed: clocks of nodes differ."""
 ROOT_LIFETIME = timedelta(days=3650)
 ISSUER_LIFETIME = timedelta(days=1825)
+RENEWAL_MARGIN = timedelta(days=30)
+"""How long before its end an issuer is replaced. The control plane's own certificates last as long."""
 MAX_CSR_BYTES = 16 * 1024
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 4096
 
@@ -45,6 +50,10 @@ _SECRET_KEYS = ("root-cert.pem", "root-key.pem", "ca-cert.pem", "ca-key.pem")
 
 class BadRequest(ValueError):
     """The signing request cannot be honoured; the message says why, without internals, and may go to the caller."""
+
+
+class IssuerExpired(EnvironmentProblem):
+    """Nothing can be signed before there is another issuing certificate."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +117,28 @@ class Keyring:
         issuer, key = _new_issuer(self._root, self._root_key, trust_domain, datetime.now(UTC))
         return Keyring(root=self._root, root_key=self._root_key, issuer=issuer, issuer_key=key, policy=self.policy)
 
+    def expired(self, now: float) -> bool:
+        """Whether nothing that it signs is valid any more."""
+        return now >= self._ends
+
+    def ending(self, now: float) -> bool:
+        """Whether it is time for a new issuing certificate."""
+        return now >= self._ends - RENEWAL_MARGIN.total_seconds()
+
+    def renewable(self, now: float) -> bool:
+        """Whether it is time, and the root's key is here and the root lasts longer."""
+        lasts = self._root.not_valid_after_utc - self._issuer.not_valid_after_utc
+        return self.ending(now) and self._root_key is not None and lasts > RENEWAL_MARGIN
+
+    @property
+    def _ends(self) -> float:
+        return min(one.not_valid_after_utc for one in (self._issuer, *self._between)).timestamp()
+
     @classmethod
-    def load(cls, data: Mapping[str, bytes], *, policy: LeafPolicy | None = None) -> Keyring:
+    def load(cls, data: Mapping[str, bytes], *, policy: LeafPolicy | None = None, dated: bool = True) -> Keyring:
         """Read what `dump` wrote. Raises ValueError that names the entry that is missing or unreadable.
 
-        Of several roots it takes the first that the issuer leads to.
+        Of several roots it takes the first that the issuer leads to. Unless `dated`, one that has expired is read, too.
         """
         missing = [key for key in _SECRET_KEYS if key not in data and key != "root-key.pem"]
         if missing:
@@ -125,7 +151,7 @@ class Keyring:
             issuer_key = _load_issuer_key(data["ca-key.pem"])
             if issuer.public_key() != issuer_key.public_key():
                 raise ValueError("ca-key.pem is not the key of ca-cert.pem")
-            root, between = _led_to(issuer, chain, roots)
+            root, between = _led_to(issuer, chain, roots, dated=dated)
         except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
             raise ValueError(
                 f"the CA's Secret cannot be read: {str(error) or 'its certificates do not belong together'}"
@@ -187,6 +213,11 @@ class Keyring:
     ) -> x509.Certificate:
         if not isinstance(public_key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
             raise BadRequest("the key must be ECDSA P-256/P-384 or RSA")
+        if self.expired(now.timestamp()):
+            raise IssuerExpired(
+                f"The mesh's issuing certificate {self.issuer_mark} has expired.",
+                fix="Put a new one into Secret cacerts in refmesh's namespace.",
+            )
         return (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
@@ -243,14 +274,18 @@ def check_request(csr_pem: str) -> x509.CertificateSigningRequest:
 
 
 def _led_to(
-    issuer: x509.Certificate, chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
+    issuer: x509.Certificate,
+    chain: Sequence[x509.Certificate],
+    roots: Sequence[x509.Certificate],
+    *,
+    dated: bool = True,
 ) -> tuple[x509.Certificate, list[x509.Certificate]]:
     """The first of the roots that the issuer leads to, and what is between them. Raises ValueError with a reason."""
     problem = ValueError("root-cert.pem is empty")
     for root in roots:
         between = [one for one in chain if one not in {root, issuer}]
         try:
-            verify_chain(issuer, between, root)
+            verify_chain(issuer, between, root, dated=dated)
         except ValueError as error:
             problem = error
         else:
@@ -258,12 +293,17 @@ def _led_to(
     raise problem
 
 
-def verify_chain(issuer: x509.Certificate, between: Sequence[x509.Certificate], root: x509.Certificate) -> None:
-    """Check that the issuer leads to the root, by certificates that may sign. Raises ValueError with a reason."""
+def verify_chain(
+    issuer: x509.Certificate, between: Sequence[x509.Certificate], root: x509.Certificate, *, dated: bool = True
+) -> None:
+    """Check that the issuer leads to the root, by certificates that may sign. Raises ValueError with a reason.
+
+    `dated`: and that they are valid now.
+    """
     left, now = list(between), datetime.now(UTC)
     current = issuer
     for _ in range(len(left) + 1):
-        if not current.not_valid_before_utc <= now <= current.not_valid_after_utc:
+        if dated and not current.not_valid_before_utc <= now <= current.not_valid_after_utc:
             raise ValueError(f"certificate {current.subject.rfc4514_string() or '(no name)'} is not valid now")
         try:
             constraints = current.extensions.get_extension_for_class(x509.BasicConstraints).value

@@ -22,7 +22,7 @@ from refmesh.ca.signing import Keyring, LeafPolicy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Phase", "Trust", "advance", "begin", "edited", "initial"]
+__all__ = ["Phase", "Trust", "advance", "begin", "due", "edited", "initial", "revived"]
 
 _STATE, _NEXT = "rotation.json", "next-"
 
@@ -78,11 +78,11 @@ class Trust:
         return data | {_STATE: json.dumps(state).encode()}
 
     @classmethod
-    def load(cls, data: Mapping[str, bytes], policy: LeafPolicy | None = None) -> Trust:
-        """Read what `dump` wrote, or a plain set of keys. Raises ValueError with a reason."""
-        keyring = Keyring.load(data, policy=policy)
+    def load(cls, data: Mapping[str, bytes], policy: LeafPolicy | None = None, *, dated: bool = True) -> Trust:
+        """Read what `dump` wrote, or a plain set of keys; unless `dated`, also expired ones. Raises ValueError."""
+        keyring = Keyring.load(data, policy=policy, dated=dated)
         pending = {key.removeprefix(_NEXT): value for key, value in data.items() if key.startswith(_NEXT)}
-        following = Keyring.load(pending, policy=policy) if pending else None
+        following = Keyring.load(pending, policy=policy, dated=dated) if pending else None
         roots = x509.load_pem_x509_certificates(data["root-cert.pem"])
         others = tuple(one.public_bytes(serialization.Encoding.PEM) for one in roots if one != keyring.root)
         try:
@@ -125,6 +125,31 @@ def edited(trust: Trust, plugged: Trust, now: float) -> Trust:
     """
     step = replace(trust, generation=trust.generation + 1, since=now, kind="bundle")
     return replace(step, keyring=plugged.keyring, others=plugged.others)
+
+
+def due(trust: Trust, plugged: Trust | None, trust_domain: str, now: float) -> Trust | None:
+    """The start of what nobody has to ask for: what is plugged in by now, or a new issuer before the old one ends."""
+    if plugged is None:
+        renewable = trust.keyring.renewable(now)
+        return begin(trust, trust.keyring.renewed_issuer(trust_domain), trust.request, now) if renewable else None
+    if plugged.keyring.issuer != trust.keyring.issuer:
+        known = replace(trust, others=(*trust.others, *plugged.roots))
+        return begin(known, plugged.keyring, trust.request, now)
+    return edited(trust, plugged, now) if set(plugged.roots) != set(trust.roots) else None
+
+
+def revived(trust: Trust, plugged: Trust | None, trust_domain: str, now: float) -> Trust | None:
+    """What can sign in place of an issuer that has expired; None if there is nothing.
+
+    Nobody is waited for: whatever the issuer signed has expired as well.
+    """
+    found: Trust | None = trust
+    while found is not None and found.keyring.expired(now):
+        stable = found.phase is Phase.STABLE
+        found = (
+            due(found, plugged, trust_domain, now) if stable else advance(found, now, plugged.roots if plugged else ())
+        )
+    return found
 
 
 def advance(trust: Trust, now: float, lasting: tuple[bytes, ...] = ()) -> Trust:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import grpc
 
 from refmesh.ca.service import replacement
+from refmesh.errors import RefmeshError
 
 __all__ = ["Issuer", "RenewedCredentials"]
 
-_RENEW_SECONDS = 12 * 3600.0
+log = logging.getLogger(__name__)
+
+_RENEW_SECONDS, _RETRY_SECONDS = 12 * 3600.0, 60.0
 
 
 class Issuer(Protocol):
@@ -55,10 +59,16 @@ class RenewedCredentials:
         return replacement(fresh) if fresh is not None else None
 
     async def _renew(self) -> None:
+        wait = _RENEW_SECONDS
         while True:
-            await asyncio.sleep(_RENEW_SECONDS)
-            self.renew()
+            await asyncio.sleep(wait)
+            wait = _RENEW_SECONDS if self.renew() else _RETRY_SECONDS
 
-    def renew(self) -> None:
-        """Make them anew: the next handshake gets them."""
-        self._fresh = self._make()
+    def renew(self) -> bool:
+        """Make them anew: the next handshake gets them. False if that cannot be done now; what is there goes on."""
+        try:
+            self._fresh = self._make()
+        except (RefmeshError, ValueError) as error:
+            log.warning("the discovery port's certificate cannot be renewed: %s", error)
+            return False
+        return True

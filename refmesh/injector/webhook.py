@@ -22,7 +22,7 @@ from prometheus_client import Counter, Histogram
 
 from refmesh.config import admission
 from refmesh.config.model import Snapshot
-from refmesh.errors import EnvironmentProblem
+from refmesh.errors import EnvironmentProblem, RefmeshError
 from refmesh.injector.patch import BadPod, Config, Skip, patch, warnings
 from refmesh.injector.policy import CONFIGURATION, NAMESPACE_LABEL, VALIDATOR
 from refmesh.injector.templates import Templates
@@ -220,10 +220,16 @@ def _load(context: ssl.SSLContext, authority: Authority, names: Sequence[str]) -
 
 
 async def _keep_certificate(context: ssl.SSLContext, authority: Authority, names: Sequence[str]) -> None:
-    known = authority.trust.generation
+    known, wait = authority.trust.generation, _RENEW_SECONDS
     while True:
-        known = await authority.changed(known, _RENEW_SECONDS)
-        _load(context, authority, names)
+        known = await authority.changed(known, wait)
+        try:
+            _load(context, authority, names)
+        except (RefmeshError, ValueError, OSError) as error:
+            log.warning("the webhook's certificate cannot be renewed: %s", error)
+            wait = _CHECK_SECONDS
+        else:
+            wait = _RENEW_SECONDS
 
 
 async def _keep_bundle(kube: Kube, authority: Authority) -> None:

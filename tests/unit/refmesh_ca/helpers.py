@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from refmesh.ca import signing
+from refmesh.ca.signing import Keyring
 from refmesh.kubeclient import Conflict
 
 IDENTITY = "spiffe://cluster.local/ns/shop/sa/cart"
@@ -21,6 +25,24 @@ def csr(key: Any = None, uri: str | None = None) -> str:
             x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=True
         )
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def aged(age: timedelta, monkeypatch: pytest.MonkeyPatch) -> Keyring:
+    """What was made so long ago."""
+
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) - age
+
+    with monkeypatch.context() as then:
+        then.setattr(signing, "datetime", Then)
+        return Keyring.create()
+
+
+def without_root_key(keyring: Keyring) -> dict[str, bytes]:
+    """As a Secret that is plugged in has it."""
+    return {key: value for key, value in keyring.dump().items() if key != "root-key.pem"}
 
 
 class FakeKube:
