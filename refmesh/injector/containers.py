@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from refmesh.agent.awaiting import COMMAND
 from refmesh.agent.settings import PROXY_UID, READY_PORT, RUN_DIR, TOKEN_PATH
+from refmesh.injector import resources
 from refmesh.injector.policy import INIT, PROXY, ROOTS
 from refmesh.injector.templates import NONE, Templates
 
@@ -81,7 +82,7 @@ def init_container(config: Config, annotations: Mapping[str, str]) -> dict[str, 
         "name": INIT,
         "image": config.image,
         "imagePullPolicy": config.pull_policy,
-        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+        "resources": resources.of_init(annotations),
     }
     env = [_env(name, value) for name, value in settings(annotations).items()]
     if config.by_node:
@@ -196,7 +197,7 @@ def proxy_container(
         "imagePullPolicy": config.pull_policy,
         "command": agent_command(),
         "env": env,
-        "resources": {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "512Mi"}},
+        "resources": resources.of_proxy(annotations),
         "securityContext": _security(),
         "lifecycle": hooks(),
         **health(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from refmesh.agent.capture import ports, ports_or_all, ranges, ranges_or_all
 from refmesh.agent.settings import PROXY_UID
 from refmesh.api.workload import owner_name, peer_of
-from refmesh.injector import policy, scrape
+from refmesh.injector import policy, resources, scrape
 from refmesh.injector.containers import (
     CLASSIC,
     INIT,
@@ -159,6 +159,7 @@ def _checked(annotations: Mapping[str, str]) -> Mapping[str, str]:
         if not (value.isascii() and value.isdecimal() and len(value) < 7):
             raise BadPod(f"annotation {name}: {value!r} is not a whole number below 1000000")
     try:
+        resources.of_proxy(annotations)
         scrape.merged(annotations)
     except ValueError as error:
         raise BadPod(str(error)) from error
