@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from refmesh.agent import admin
 from refmesh.agent.accepting import accept_in_thread
 from refmesh.agent.pages import Place, get
-from refmesh.agent.scrape import METRICS_PATH, Scraper
+from refmesh.agent.scrape import METRICS_PATH, PATIENCE_HEADER, Scraper
 from refmesh.agent.settings import AGENT_PORT, INBOUND_SOURCE, log
 from refmesh.ca import wire
 
@@ -198,12 +198,12 @@ class ProbeServer:
     def _serve(self, connection: socket.socket, room: Room) -> None:
         try:
             with connection:
-                method, path = _request_line(connection, time.monotonic() + _HEAD_SECONDS)
+                method, path, headers = _head(connection, time.monotonic() + _HEAD_SECONDS)
                 room.heard(connection)
                 connection.settimeout(_ANSWER_SECONDS)
                 page, _, query = path.partition("?")
                 if self.scraper is not None and (method, page) == ("GET", METRICS_PATH):
-                    self.scraper.send(connection, query)
+                    self.scraper.send(connection, query, headers.get(PATIENCE_HEADER, ""))
                     return
                 quits = (method, path) == ("POST", QUIT_PATH)
                 status, text = self._may_quit(connection) if quits else self._answer(method, path)
@@ -243,8 +243,8 @@ class ProbeServer:
         return status, text
 
 
-def _request_line(connection: socket.socket, deadline: float) -> tuple[str, str]:
-    """Read one request's head and return its method and path. Raises ValueError or OSError."""
+def _head(connection: socket.socket, deadline: float) -> tuple[str, str, dict[str, str]]:
+    """Read one request's head and return its method, path and headers. Raises ValueError or OSError."""
     head = b""
     while b"\r\n\r\n" not in head:
         # The whole head has this long, not each piece of it; 0 would mean not to wait, with another error.
@@ -253,5 +253,7 @@ def _request_line(connection: socket.socket, deadline: float) -> tuple[str, str]
         head += chunk
         if not chunk or len(head) > _MAX_HEADER_BYTES:
             raise ValueError("not an HTTP request")
-    method, path, _ = head.split(b"\r\n", 1)[0].decode("ascii", "replace").split(" ", 2)
-    return method, path
+    first, *lines = head.partition(b"\r\n\r\n")[0].decode("ascii", "replace").split("\r\n")
+    method, path, _ = first.split(" ", 2)
+    headers = (line.partition(":") for line in lines)
+    return method, path, {name.lower(): value.strip() for name, _, value in headers}

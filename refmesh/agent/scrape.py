@@ -7,6 +7,7 @@ orders. What is read is passed on piece by piece, with limits on time and size.
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
     from refmesh.agent.pages import Reply
     from refmesh.agent.settings import Settings
 
-__all__ = ["METRICS_PATH", "Scraper"]
+__all__ = ["METRICS_PATH", "PATIENCE_HEADER", "Scraper"]
 
 METRICS_PATH = "/stats/prometheus"
+PATIENCE_HEADER = "x-prometheus-scrape-timeout-seconds"
+"""In how many seconds the scraper gives up, by its own word."""
 _SECONDS = 8.0
 """Less than the ten seconds after which Prometheus gives up by default."""
 _SILENT_SECONDS = 2.0
-"""Until the first byte of an answer: who says nothing must not cost a scraper with five seconds the proxy's metrics."""
+"""Until the first byte of an answer, where the scraper's patience is not known: who says nothing must not cost one with
+five seconds the proxy's metrics."""
+_MARGIN_SECONDS = 0.5
+"""For the way of what was read to the scraper."""
+_MOST_SECONDS = 60.0
 _MAX_BYTES = 32 << 20
 _MAX_LINE = 1 << 20
 _CLUSTER = "|".join(OF_CLUSTERS).replace(".", "%5C.")
@@ -66,15 +73,16 @@ class Scraper:
         port, path = int(app.get("port", 0)), str(app.get("path", ""))
         return cls(own, settings.identity, settings.pod_ip, port, path, not_after)
 
-    def send(self, connection: socket.socket, query: str = "") -> None:
+    def send(self, connection: socket.socket, query: str = "", patience: str = "") -> None:
         """Answer one request; for the query `graph` with the few metrics that a service graph is drawn from.
 
-        Raises OSError when the caller goes away.
+        `patience`: what the caller says of it. Raises OSError when the caller goes away.
         """
+        seconds, silent = limits(patience)
         # In pieces, so that the caller can tell a scrape that broke off from a whole one.
         head = b"HTTP/1.1 200 .\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
         try:
-            pieces = _gathered(self._all(time.monotonic() + _SECONDS, graph=query == "graph"))
+            pieces = _gathered(self._all(time.monotonic() + seconds, silent, graph=query == "graph"))
             first = next(pieces)
         except (OSError, ValueError) as error:
             log(f"no metrics: {error}")
@@ -86,7 +94,7 @@ class Scraper:
             first = next(pieces, b"")
         connection.sendall(b"0\r\n\r\n")
 
-    def _all(self, deadline: float, *, graph: bool) -> Iterator[str]:
+    def _all(self, deadline: float, silent: float, *, graph: bool) -> Iterator[str]:
         translation = Translation(self.own, self.identity)
         wanted = (_GRAPH_FILTER if graph else _FILTER).replace("|", "%7C").replace("^", "%5E")
         yield from translation.lines(_get(("127.0.0.1", self.admin_port), "", _PAGE + wanted, deadline))
@@ -99,7 +107,7 @@ class Scraper:
         up = 1
         try:
             application = (self.pod_ip, self.app_port)
-            for line in _get(application, self.source, self.app_path, deadline, silent=_SILENT_SECONDS):
+            for line in _get(application, self.source, self.app_path, deadline, silent=silent):
                 # The end marker of OpenMetrics would end the whole.
                 if line != "# EOF":
                     yield line
@@ -108,6 +116,18 @@ class Scraper:
             up = 0
         yield "# TYPE refmesh_agent_application_up gauge"
         yield f"refmesh_agent_application_up {up}"
+
+
+def limits(patience: str) -> tuple[float, float]:
+    """In how many seconds a scrape ends, and in how many of them the application has to begin to answer."""
+    try:
+        seconds = float(patience)
+    except ValueError:
+        return _SECONDS, _SILENT_SECONDS
+    if not 0 < seconds < math.inf:
+        return _SECONDS, _SILENT_SECONDS
+    seconds = min(max(seconds - _MARGIN_SECONDS, seconds / 2), _MOST_SECONDS)
+    return seconds, seconds
 
 
 def _get(

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from refmesh.agent.admin import _unchunk, exchange
 from refmesh.agent.grpc import MAX_MESSAGE_BYTES, CallFailed, Session, frame, unary, unframe
 from refmesh.agent.pages import replied
-from refmesh.agent.probes import _request_line
+from refmesh.agent.probes import _head
 
 METHOD = "/a.B/C"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
@@ -116,7 +116,7 @@ def test_any_chunks_come_to_an_end(text: bytes) -> None:
 @given(TEXTS)
 def test_any_request_has_a_method_and_a_path_or_is_none(text: bytes) -> None:
     with hearing(text) as connection, contextlib.suppress(ValueError, OSError):
-        method, path = _request_line(connection, time.monotonic() + 20)
+        method, path, _ = _head(connection, time.monotonic() + 20)
         assert text.startswith(f"{method} ".encode()) or not text.isascii()
         assert " " not in method + path
         assert b"\r\n\r\n" in text
@@ -124,7 +124,7 @@ def test_any_request_has_a_method_and_a_path_or_is_none(text: bytes) -> None:
 
 def test_a_head_without_end_is_refused() -> None:
     with hearing(b"GET /" + b"x" * 20_000) as connection, pytest.raises(ValueError, match="not an HTTP request"):
-        _request_line(connection, time.monotonic() + 20)
+        _head(connection, time.monotonic() + 20)
 
 
 # ----------------------------------------------------------------------------------------------------------------- gRPC

@@ -35,6 +35,12 @@ class Pages(http.server.BaseHTTPRequestHandler):
         if path == "/endless":
             self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (2 << 20))
             return
+        if path == "/moved":
+            self.send_response(301)
+            self.send_header("Location", "/metrics")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if path == "/short":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello")
             self.close_connection = True
@@ -61,14 +67,14 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
-def scrape(admin_port: int, app_port: int = 0, path: str = "/metrics") -> tuple[int, str]:
+def scrape(admin_port: int, app_port: int = 0, path: str = "/metrics", headers: str = "") -> tuple[int, str]:
     """Over the agent's real port, as Prometheus would."""
     scraper = Scraper(
         Workload("page", "shop"), "", "127.0.0.1", app_port, path, admin_port=admin_port, source="127.0.0.1"
     )
     server = ProbeServer({}, "127.0.0.1", scraper, port=0)
     with socket.create_connection(("127.0.0.1", server.start()), timeout=10) as connection:
-        connection.sendall(b"GET /stats/prometheus HTTP/1.1\r\n\r\n")
+        connection.sendall(f"GET /stats/prometheus HTTP/1.1\r\n{headers}\r\n".encode())
         reply = http.client.HTTPResponse(connection)
         reply.begin()
         return reply.status, reply.read().decode()
@@ -108,6 +114,28 @@ def test_a_busy_envoy_is_given_the_time_that_a_silent_application_is_not(
     _, text = scrape(port, port)
     assert "envoy_server_live{} 1" in text
     assert "refmesh_agent_application_up 0" in text
+
+
+def test_an_application_has_the_time_that_the_scraper_has(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrape_module, "_SILENT_SECONDS", 0.3)
+    monkeypatch.setitem(SLOW, "/metrics", 1.0)
+    for patience, up in (("3", 1), ("0.8", 0), ("nan", 0), ("-1", 0), ("soon", 0)):
+        _, text = scrape(port, port, headers=f"X-Prometheus-Scrape-Timeout-Seconds: {patience}\r\n")
+        assert "envoy_server_live{} 1" in text
+        assert f"refmesh_agent_application_up {up}" in text, patience
+
+
+@pytest.mark.parametrize(
+    ("patience", "seconds"), [("10", (9.5, 9.5)), ("1", (0.5, 0.5)), ("0.5", (0.25, 0.25)), ("1e9", (60, 60))]
+)
+def test_a_scrape_ends_before_its_scraper_gives_up(patience: str, seconds: tuple[float, float]) -> None:
+    assert scrape_module.limits(patience) == seconds
+
+
+def test_metrics_that_have_moved_are_found(port: int) -> None:
+    _, text = scrape(port, port, "/moved")
+    assert "orders_total 7" in text
+    assert "refmesh_agent_application_up 1" in text
 
 
 def test_without_envoy_there_are_no_metrics_and_the_answer_says_so() -> None:
