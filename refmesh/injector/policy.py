@@ -54,7 +54,7 @@ def opt_out_values() -> tuple[str, ...]:
 
 
 def decide(namespace_labels: Mapping[str, str], pod: Mapping[str, Any]) -> Decision:
-    """Decide about one pod: what cannot be injected is not; then the pod's own word; then its namespace's."""
+    """Decide about one pod: what cannot be injected is not; who is kept out stays out; who asks comes in."""
     metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
     if on_node_network(spec):
         return Decision(inject=False, reason="it uses the node's network, which must not be captured")
@@ -64,6 +64,10 @@ def decide(namespace_labels: Mapping[str, str], pod: Mapping[str, Any]) -> Decis
     word = (metadata.get("labels") or {}).get(POD_LABEL) or (metadata.get("annotations") or {}).get(POD_LABEL)
     if word in opt_out_values():
         return Decision(inject=False, reason=f"it says {POD_LABEL}={word}")
+    if namespace_stays_out(namespace_labels):
+        return Decision(
+            inject=False, reason=f"its namespace says {NAMESPACE_LABEL}={namespace_labels[NAMESPACE_LABEL]}"
+        )
     if word == "true":
         return Decision(inject=True, reason=f"it says {POD_LABEL}=true")
     if namespace_opts_in(namespace_labels):
@@ -79,6 +83,11 @@ def on_node_network(spec: Mapping[str, Any]) -> bool:
 def namespace_opts_in(labels: Mapping[str, str]) -> bool:
     """Whether a namespace asks for its pods to be in the mesh."""
     return labels.get(NAMESPACE_LABEL) == "enabled"
+
+
+def namespace_stays_out(labels: Mapping[str, str]) -> bool:
+    """Whether a namespace keeps its pods out of the mesh, whatever they say: with any other value, as in Istio."""
+    return NAMESPACE_LABEL in labels and not namespace_opts_in(labels)
 
 
 def is_native(annotations: Mapping[str, str], default: bool) -> bool:

@@ -305,7 +305,8 @@ def webhooks(failure_policy: str = "Fail") -> Object:
     """
     outside = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": _SYSTEM_NAMESPACES}
     opted_in = {"key": policy.NAMESPACE_LABEL, "operator": "In", "values": ["enabled"]}
-    not_opted_in = {"key": policy.NAMESPACE_LABEL, "operator": "NotIn", "values": ["enabled"]}
+    # A namespace that says anything else keeps its pods out, whatever they say; as in Istio.
+    says_nothing = {"key": policy.NAMESPACE_LABEL, "operator": "DoesNotExist"}
     out = policy.opt_out_values()
     stays = [{"key": policy.POD_LABEL, "operator": "NotIn", "values": list(out)}] if out else []
     wants = [{"key": policy.POD_LABEL, "operator": "In", "values": ["true"]}]
@@ -315,7 +316,7 @@ def webhooks(failure_policy: str = "Fail") -> Object:
         "metadata": _metadata(policy.CONFIGURATION),
         "webhooks": [
             _webhook("namespace.injector.refmesh.io", [opted_in, outside], stays, failure_policy),
-            _webhook("pod.injector.refmesh.io", [not_opted_in, outside], wants, failure_policy),
+            _webhook("pod.injector.refmesh.io", [says_nothing, outside], wants, failure_policy),
         ],
     }
 

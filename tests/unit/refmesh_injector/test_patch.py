@@ -165,10 +165,10 @@ def test_a_named_port_is_resolved_for_the_agent():
         ({}, None, False),
         ({}, "true", True),
         ({"istio-injection": "disabled"}, None, False),
-        ({"istio-injection": "disabled"}, "true", True),
+        ({"istio-injection": "disabled"}, "true", False),
     ],
 )
-def test_the_pods_label_wins_over_the_namespaces(namespace, label, inject):
+def test_the_pods_label_wins_unless_its_namespace_keeps_its_pods_out(namespace, label, inject):
     original = pod()
     if label:
         original["metadata"]["labels"]["sidecar.istio.io/inject"] = label

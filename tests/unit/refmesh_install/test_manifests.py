@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -75,11 +76,13 @@ def test_without_gateways_no_workload_is_made_and_no_secret_is_read_elsewhere():
 
 
 def matches(expressions: list[dict[str, Any]], labels: dict[str, str]) -> bool:
-    """Label selection as the API server does it, for In and NotIn."""
-    return all(
-        (labels.get(e["key"]) in e["values"]) if e["operator"] == "In" else (labels.get(e["key"]) not in e["values"])
-        for e in expressions
-    )
+    """Label selection as the API server does it."""
+    judges: dict[str, Callable[[str | None, list[str]], bool]] = {
+        "In": lambda value, values: value in values,
+        "NotIn": lambda value, values: value not in values,
+        "DoesNotExist": lambda value, _: value is None,
+    }
+    return all(judges[e["operator"]](labels.get(e["key"]), e.get("values", [])) for e in expressions)
 
 
 def called(namespace: str, namespace_labels: dict[str, str], pod_labels: dict[str, str]) -> int:
@@ -101,6 +104,13 @@ def test_selectors_and_policy_agree(namespace_labels, word):
     labels = {"sidecar.istio.io/inject": word} if word else {}
     decision = policy.decide(namespace_labels, {"metadata": {"labels": labels}, "spec": {"containers": []}})
     assert called("shop", namespace_labels, labels) == int(decision.inject)
+
+
+@pytest.mark.parametrize("value", ["disabled", "false", ""])
+def test_a_namespace_that_stays_out_keeps_its_pods_out(value):
+    wants = {"sidecar.istio.io/inject": "true"}
+    assert called("shop", {}, wants) == 1
+    assert called("shop", {"istio-injection": value}, wants) == 0
 
 
 @pytest.mark.parametrize("namespace", ["kube-system", "kube-public", "kube-node-lease", "refmesh-system"])
