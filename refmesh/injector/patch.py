@@ -124,6 +124,7 @@ def warnings(pod: Mapping[str, Any], templates: Templates = NONE) -> list[str]:
     ]
     return [
         *(f"annotation {PROXY_CONFIG}: refmesh's proxies do not follow {field}" for field in untaken(annotations)),
+        *([unreadable] if (unreadable := scrape.unreadable(annotations)) else []),
         *([f"the injector's templates, or an edit of them, cannot be read: {unread}"] if unread else []),
         *(f"template {name} is broken and was left out: {templates.bad[name]}" for name in missing),
         *(
@@ -160,7 +161,6 @@ def _checked(annotations: Mapping[str, str]) -> Mapping[str, str]:
             raise BadPod(f"annotation {name}: {value!r} is not a whole number below 1000000")
     try:
         resources.of_proxy(annotations)
-        scrape.merged(annotations)
     except ValueError as error:
         raise BadPod(str(error)) from error
     level = annotations.get("proxy.refmesh.io/logLevel") or "warning"

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from refmesh.api.workload import owner_name, workload_name
+from refmesh.injector.patch import Skip, patch, warnings
 from refmesh.injector.scrape import merged
+from tests.unit.refmesh_injector.pods import CONFIG, ENABLED, pod
 
 OURS = {"prometheus.io/scrape": "true", "prometheus.io/port": "15020", "prometheus.io/path": "/stats/prometheus"}
 
@@ -30,10 +32,23 @@ def test_opting_out_leaves_all_as_it_is(name: str) -> None:
     assert merged({name: "false"}) == ({}, {})
 
 
-@pytest.mark.parametrize(("name", "value"), [("port", "http"), ("port", "0"), ("path", "metrics"), ("path", "/a b")])
-def test_what_cannot_be_scraped_is_refused_by_name(name: str, value: str) -> None:
-    with pytest.raises(ValueError, match=f"prometheus.io/{name}"):
-        merged({"prometheus.io/scrape": "true", f"prometheus.io/{name}": value})
+@pytest.mark.parametrize(("path", "asked"), [("metrics", "/metrics"), ("?format=p", "/?format=p"), ("/a b", "/a b")])
+def test_a_path_is_one_without_its_slash_too(path: str, asked: str) -> None:
+    _, environment = merged({"prometheus.io/scrape": "true", "prometheus.io/path": path})
+    assert json.loads(environment["REFMESH_APP_METRICS"]) == {"port": 80, "path": asked}
+
+
+@pytest.mark.parametrize("port", ["http", "0", "65536", "9" * 5000, "\u0663"])
+def test_a_port_that_cannot_be_asked_is_told_and_all_is_left_as_it_is(port: str) -> None:
+    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": port}
+    assert merged(annotations) == ({}, {})
+    original = pod()
+    original["metadata"]["annotations"] = annotations
+    assert not isinstance(patch(original, ENABLED, CONFIG), Skip)
+    (warning,) = warnings(original)
+    assert "prometheus.io/port" in warning
+    original["metadata"]["annotations"] = annotations | {"prometheus.istio.io/merge-metrics": "false"}
+    assert not warnings(original)
 
 
 def owned(kind: str, name: str, **labels: str) -> dict[str, object]:
