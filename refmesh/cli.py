@@ -261,7 +261,10 @@ def inject(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Inject the pods of a file without the webhook, and print the result."""
+    """Inject the pods of a file without the webhook, and print the result.
+
+    What is printed has the mesh's roots of this moment: after a rotation of the root, inject the file again.
+    """
     try:
         text = read_input() if file == "-" else Path(file).read_text(encoding="utf-8")
         documents = [document for document in yaml.safe_load_all(text) if document is not None]

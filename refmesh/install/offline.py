@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import hmac
+import json
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from refmesh.api.workload import owner_name
 from refmesh.errors import UsageProblem
 from refmesh.injector.operations import apply_operations
 from refmesh.injector.patch import Config, Skip, patch, warnings
@@ -60,6 +64,21 @@ def _to_nobody(_warning: str) -> None:
     return
 
 
+def _owner(obj: dict[str, Any]) -> str:
+    """The workload that pods made of this template belong to, as the webhook would read it from such a pod."""
+    made_by = {"kind": obj["kind"], "name": (obj.get("metadata") or {}).get("name"), "controller": True}
+    return owner_name({"ownerReferences": [made_by]})
+
+
+def _derived(obj: dict[str, Any], config: Config) -> Callable[[str], str]:
+    """Secrets of hooks that are the same each time, so that an unchanged file does not roll workloads out again.
+
+    Who has the very file and the mesh's roots can derive them, as who has the result can read them.
+    """
+    key = json.dumps([obj, config.root_pem], sort_keys=True, default=str).encode()
+    return lambda place: hmac.new(key, place.encode(), hashlib.sha256).hexdigest()[:32]
+
+
 def inject_object(obj: dict[str, Any], config: Config, warn: Callable[[str], None] = _to_nobody) -> dict[str, Any]:
     """Return the object with its pod (template) injected; others, and pods that opt out, come back unchanged.
 
@@ -76,7 +95,8 @@ def inject_object(obj: dict[str, Any], config: Config, warn: Callable[[str], Non
         pod = pod.get(key) if isinstance(pod, dict) else None
     if not isinstance(pod, dict):
         return obj
-    operations = patch(pod, {NAMESPACE_LABEL: "enabled"}, config)
+    owner = _owner(obj) if path else ""
+    operations = patch(pod, {NAMESPACE_LABEL: "enabled"}, config, owner=owner, secret=_derived(obj, config))
     if not isinstance(operations, Skip):
         for warning in warnings(pod, config.templates):
             warn(f"{obj['kind']} {(obj.get('metadata') or {}).get('name') or '(no name)'}: {warning}")

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from refmesh.injector import policy, webhook
 from refmesh.injector.operations import apply_operations
 from refmesh.injector.patch import BadPod, Skip, patch, warnings
+from refmesh.injector.probes import at_random
+from refmesh.install import offline
 from refmesh.install.offline import inject_object
 from tests.unit.refmesh_injector.pods import CLASSIC, CONFIG, ENABLED, PODS, pod
 
@@ -267,8 +269,56 @@ def test_nobody_can_guess_where_the_agent_takes_a_pods_hook():
 
 @given(PODS, FORMS)
 def test_offline_injection_gives_what_the_webhook_gives(original, config):
-    with mock.patch("secrets.token_urlsafe", return_value="a-secret"):
+    with (
+        mock.patch("secrets.token_urlsafe", return_value="a-secret"),
+        mock.patch.object(offline, "_derived", return_value=at_random),
+    ):
         compare_offline_with_webhook(original, config)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "owner"),
+    [
+        ("Deployment", ("template",), {"kind": "ReplicaSet", "name": "web-5d4f"}),
+        ("StatefulSet", ("template",), {"kind": "StatefulSet", "name": "web"}),
+        ("CronJob", ("jobTemplate", "spec", "template"), {"kind": "Job", "name": "web-29381440"}),
+    ],
+)
+def test_pods_of_a_file_are_of_the_workload_that_the_webhook_would_find(kind, path, owner):
+    made = pod()
+    made["metadata"] |= {"ownerReferences": [owner | {"controller": True}], "labels": {"pod-template-hash": "5d4f"}}
+    template = pod()
+    template["metadata"] = {"labels": {"pod-template-hash": "5d4f"}}
+    spec = template
+    for key in reversed(path):
+        spec = {key: spec}
+    result = offline.inject_object({"kind": kind, "metadata": {"name": "web"}, "spec": spec}, CONFIG)["spec"]
+    for key in path:
+        result = result[key]
+    peers = [
+        next(one["value"] for one in own_containers(each)[1]["env"] if one["name"] == "REFMESH_PEER")
+        for each in (injected(made), result)
+    ]
+    assert peers == ["web;;;", "web;;;"]
+
+
+def test_a_file_is_injected_the_same_way_each_time():
+    original = pod()
+    original["spec"]["containers"][0]["lifecycle"] = {
+        kind: {"httpGet": {"port": "http", "path": "/x"}} for kind in ("postStart", "preStop")
+    }
+
+    def hooks(name="web", config=CONFIG):
+        workload = {"kind": "Deployment", "metadata": {"name": name}, "spec": {"template": copy.deepcopy(original)}}
+        result = offline.inject_object(workload, config)
+        found = result["spec"]["template"]["spec"]["containers"][0]["lifecycle"].values()
+        return [hook["httpGet"]["path"].rpartition("/")[2] for hook in found]
+
+    assert hooks() == hooks()
+    # whoever does not know the file and the mesh can still not guess them
+    every = [*hooks(), *hooks("other"), *hooks(config=replace(CONFIG, root_pem="other"))]
+    assert len(set(every)) == len(every)
+    assert min(map(len, every)) >= 32
 
 
 def compare_offline_with_webhook(original, config):
