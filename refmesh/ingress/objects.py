@@ -7,7 +7,7 @@ Gateways select a workload that is there already: `classic_objects`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from refmesh.agent.scrape import METRICS_PATH
 from refmesh.agent.settings import AGENT_PORT, PROXY_UID
@@ -18,12 +18,16 @@ from refmesh.ingress.names import CLASS_LABEL, GATEWAY_LABEL, bound_port, label_
 from refmesh.injector.containers import Config, proxy_container, volumes
 from refmesh.injector.policy import POD_LABEL
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = ["CLASSIC", "Object", "classic_objects", "gateway_objects"]
 
 Object = dict[str, Any]
 CLASSIC = "istio-ingressgateway"
 """The name that Istio's users know."""
 
+_THREADS = "proxy.refmesh.io/concurrency"
 _MANAGED = {"app.kubernetes.io/managed-by": "refmesh", "app.kubernetes.io/part-of": "refmesh"}
 
 
@@ -116,6 +120,13 @@ def _service(workload: _Workload) -> Object:
     }
 
 
+def _asked(annotations: Mapping[str, str]) -> dict[str, str]:
+    """What a Gateway asks of its proxy: worker threads, of which one uses one core."""
+    threads = annotations.get(_THREADS) or ""
+    usable = threads.isascii() and threads.isdecimal() and 0 < len(threads) < 4 and int(threads) > 0
+    return {_THREADS: threads} if usable else {}
+
+
 def _deployment(workload: _Workload, config: Config) -> Object:
     annotations = {
         **workload.annotations,
@@ -124,7 +135,7 @@ def _deployment(workload: _Workload, config: Config) -> Object:
         "prometheus.io/path": METRICS_PATH,
     }
     environment = {"REFMESH_PROXY_TYPE": "router", "REFMESH_PEER": peer_of("", workload.name, {"app": workload.app})}
-    proxy = proxy_container(config, {}, workload.app, workload.name, {}, environment)
+    proxy = proxy_container(config, _asked(workload.annotations), workload.app, workload.name, {}, environment)
     proxy["lifecycle"] = {"preStop": {"exec": {"command": ["python", "-m", "refmesh.agent.hooks", "retire"]}}}
     proxy["readinessProbe"] |= {"periodSeconds": 1}
     proxy["resources"] = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}

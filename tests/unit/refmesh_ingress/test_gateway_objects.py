@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,14 @@ def test_everything_goes_with_its_gateway() -> None:
         assert obj["metadata"]["ownerReferences"][0]["uid"] == "uid-front"
         assert obj["metadata"]["labels"]["team"] == "red"
         assert obj["metadata"]["annotations"] == {"cloud": "small"}
+
+
+@pytest.mark.parametrize(("said", "given"), [("4", "4"), ("many", None), ("0", None), ("-1", None), ("9" * 9, None)])
+def test_a_gateway_says_how_many_cores_its_proxy_may_use(said: str, given: str | None) -> None:
+    made = objects(infrastructure={"annotations": {"proxy.refmesh.io/concurrency": said}})
+    (proxy,) = made["Deployment"]["spec"]["template"]["spec"]["containers"]
+    environment = {item["name"]: item.get("value") for item in proxy["env"]}
+    assert environment.get("REFMESH_CONCURRENCY") == given
 
 
 def test_the_service_opens_the_ports_that_can_be_opened() -> None:
