@@ -13,7 +13,7 @@ from cryptography import x509
 from refmesh.api.kinds import KINDS, Kind
 from refmesh.config.conditions import conditions_of
 from refmesh.config.standing import ACCEPTED, PASSED, RESOLVED
-from refmesh.injector.policy import CONFIGURATION, PROXY
+from refmesh.injector.policy import CONFIGURATION, PROXY, ROOTS
 from refmesh.injector.templates import CONFIG_MAP, of_config_map
 from refmesh.install import addons, nodes, proxies
 from refmesh.install.crds import crds
@@ -34,6 +34,7 @@ __all__ = [
     "judge_objects",
     "judge_prometheus",
     "judge_rejections",
+    "judge_roots",
     "judge_secret",
     "judge_templates",
     "judge_webhooks",
@@ -79,7 +80,10 @@ async def check(kube: Kube) -> list[Finding]:
         routes if routes.ok else Finding(routes.name, ok=True, detail="not installed: Gateway API is not used")
     )
     findings.append(judge_objects(await _objects(kube)))
-    findings.append(await _proxies(kube))
+    injected = await kube.list("v1", "pods", selector="security.istio.io/tlsMode=istio")
+    running = [pod for pod in injected if (pod.get("status") or {}).get("phase") == "Running"]
+    findings.append(_proxies(running))
+    findings.extend(judge_roots(running, secret))
     findings.append(await _configurations(kube))
     if plane.argument("--capture") == "node":
         agents = await kube.list("v1", "pods", NODE_NAMESPACE, f"app={nodes.APP}")
@@ -210,9 +214,42 @@ async def _kind(kube: Kube, name: str) -> Finding:
     return Finding(name, ok=True, detail=f"served as {', '.join(served)}")
 
 
-async def _proxies(kube: Kube) -> Finding:
-    injected = await kube.list("v1", "pods", selector="security.istio.io/tlsMode=istio")
-    running = [pod for pod in injected if (pod.get("status") or {}).get("phase") == "Running"]
+def judge_roots(running: Sequence[Mapping[str, Any]], secret: Mapping[str, Any] | None) -> list[Finding]:
+    """Say which pods live on roots that they were told since: a restart of their node takes those away.
+
+    They are well until then, so that this is no fault of the mesh; where there are none, nothing is said.
+    """
+    encoded = ((secret or {}).get("data") or {}).get("root-cert.pem", "")
+    try:
+        current = _blocks(base64.b64decode(encoded).decode())
+    except ValueError:
+        return []  # as judge_secret says
+    named = [
+        f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        for pod in running
+        if (known := _told(pod)) and current and not current & _blocks(known)
+    ]
+    if not named:
+        return []
+    some = ", ".join(named[:_MOST_NAMES]) + (" and others" if len(named) > _MOST_NAMES else "")
+    what = "do not have the present root in their specification and would not come back if their node restarted"
+    return [Finding("roots", ok=True, detail=f"{len(named)} pods {what}; restart their workloads: {some}")]
+
+
+def _told(pod: Mapping[str, Any]) -> str:
+    """The roots that the injector wrote into a pod."""
+    spec = pod.get("spec") or {}
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    variables = (one for each in containers if each.get("name") == PROXY for one in each.get("env") or ())
+    return next((str(one.get("value") or "") for one in variables if one.get("name") == ROOTS), "")
+
+
+def _blocks(pem: str) -> set[str]:
+    """The certificates of a bundle, however they are spaced."""
+    return {"".join(block.split()) for block in pem.split("-----END CERTIFICATE-----") if block.strip()}
+
+
+def _proxies(running: Sequence[Mapping[str, Any]]) -> Finding:
     ready = [pod for pod in running if _proxy_ready(pod)]
     detail = f"{len(ready)} of {len(running)} running injected pods have a ready proxy"
     return Finding("proxies", ok=len(ready) == len(running), detail=detail)

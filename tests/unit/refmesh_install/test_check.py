@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import yaml
 from refmesh.ca.signing import ISSUER_LIFETIME, Keyring
 from refmesh.errors import EnvironmentProblem, UsageProblem
 from refmesh.install import check, gateway_api, proxies
-from refmesh.install.check import judge_objects, judge_rejections, judge_secret, judge_webhooks
+from refmesh.install.check import judge_objects, judge_rejections, judge_roots, judge_secret, judge_webhooks
 from refmesh.install.installer import new_enough, sidecar_form
 from refmesh.install.offline import inject_object
 from refmesh.kubeclient import Kube
@@ -45,6 +46,23 @@ def test_webhooks_must_trust_the_cas_root():
     assert not judge_webhooks(None, SECRET).ok
     assert not judge_webhooks(hooks(), SECRET).ok
     assert not judge_webhooks(hooks(ROOT), None).ok
+
+
+def test_pods_that_a_restart_of_their_node_would_end_are_named():
+    old, new = Keyring.create().root_pem.decode(), base64.b64decode(ROOT).decode()
+
+    def told(name: str, roots: str) -> dict[str, Any]:
+        workload = {"kind": "Pod", **pod(), "metadata": {"namespace": "shop", "name": name}}
+        return inject_object(workload, replace(CONFIG, root_pem=roots))
+
+    assert judge_roots([told("a", new), told("b", old + new), told("c", new.replace("\n", "\r\n"))], SECRET) == []
+    (finding,) = judge_roots([told("a", new), told("b", old), *[told(f"b{n}", old) for n in range(5)]], SECRET)
+    assert finding.ok  # they are well until then
+    assert finding.detail.startswith("6 pods")
+    assert "restart their workloads: shop/b, shop/b0, shop/b1, shop/b2, shop/b3 and others" in finding.detail
+    for damaged in (None, {}, {"data": {"root-cert.pem": "!"}}):
+        assert judge_roots([told("b", old)], damaged) == []
+    assert judge_roots([pod()], SECRET) == []
 
 
 def judged_object(name: str, generation: int = 1, **conditions: str) -> tuple[str, dict[str, Any]]:
