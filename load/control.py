@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from types import TracebackType
 from typing import Any, Self
 
 from fixtures.kube import Kube, eventually
+from fixtures.workloads.clocks import ahead
 from reports.errors import EnvironmentProblem
 
 __all__ = ["PodControl"]
@@ -79,11 +79,5 @@ class PodControl:
         with closing(self._connection()) as kept:
             # The first call also waits for the way to the pod, all of it before the pod looks at its clock.
             self._exchange(kept, "GET", self._clock)
-            tries = []
-            for _ in range(3):
-                before = time.time()
-                there = float(self._exchange(kept, "GET", self._clock)["now"])
-                after = time.time()
-                tries.append((after - before, (before + after) / 2 - there))
-        self.skew = min(tries)[1]
+            self.skew = -ahead(lambda: float(self._exchange(kept, "GET", self._clock)["now"]))
         return True
