@@ -32,9 +32,18 @@ _BRIEF = "(?<!by)(?<!com)pass"
 _SHOUTED = r"(?:(?<![A-Z])(?:PASS|PWD)(?![A-Z])|_KEY(?![A-Z]))"
 """What says it too in the names of an environment: DB_PASS, FERNET_KEY."""
 _ASSIGNED = re.compile(
-    rf"((?:(?i:{_WORD}s?|{_BRIEF})|{_SHOUTED})(?:_[A-Z0-9_]{{1,40}}|_?[0-9]{{1,4}})?[\"']?[ \t]*[=:][ \t]*[\"']?)"
-    r"(?![\s{\[]|(?i:true|false|null)\b)[^\s\"',;&}]+"
+    rf"((?:(?i:{_WORD}s?|{_BRIEF})|{_SHOUTED})(?:_[A-Z0-9_]{{1,40}}|_?[0-9]{{1,4}})?\\?[\"']?[ \t]*[=:][ \t]*)"
+    r"(?:(\")(?:\\.|[^\"\\\n])+|(')(?:\\.|[^'\\\n])+|(\\[\"'])(?:[^\\\n]|\\\\(?:\\.)?)+"
+    r"|(?![\s{\[\"']|(?i:true|false|null)\b)[^\s\"',;&}]+)"
 )
+"""A value in quotes, also in those of a JSON text within another, goes on to the next one or to the end of the line."""
+_LINE = re.compile(r"(?i)((?:authorization|cookie)[ \t]*[=:][ \t]*)(?![\s{\[\"'])[^\n]+")
+"""Headers whose value has several words or parts."""
+_TOKENS = re.compile(
+    r"\b(?:(?:hv[brs]\.|xox[a-z]-|AIza|glpat-)[\w-]{10,}|A[KS]IA[A-Z0-9]{16}|gh[opsur]_[A-Za-z0-9]{36}|github_pat_\w{22,})"
+    r"|(?i:(?<=accountkey=))[A-Za-z0-9+/]{20,}={0,2}"
+)
+"""Of Vault, Slack, Google, GitLab, Amazon, GitHub and Azure."""
 _USER = re.compile(r"(://[^\s/:@\"']*:)[^\s/\"']+@")
 """Of an address: postgres://shop:hunter2@db/shop."""
 _FLAG = r"--?[\w.-]{0,60}(?i:passw(?:or)?d|passphrase|token|secret|credentials?|key)"
@@ -69,7 +78,9 @@ def clean_text(text: str) -> str:
     text = _JWT.sub(GONE, text)
     text = _SCHEME.sub(lambda found: f"{found[1]} {GONE}", text)
     text = _USER.sub(lambda found: f"{found[1]}{GONE}@", text)
-    text = _ASSIGNED.sub(lambda found: f"{found[1]}{GONE}", text)
+    text = _TOKENS.sub(GONE, text)
+    text = _LINE.sub(lambda found: f"{found[1]}{GONE}", text)
+    text = _ASSIGNED.sub(lambda found: f"{found[1]}{found[2] or found[3] or found[4] or ''}{GONE}", text)
     text = _FLAGGED.sub(lambda found: f"{found[1]}{GONE}", text)
     return _ENCODED.sub(lambda found: GONE if _holds_key(found[0]) else found[0], text)
 

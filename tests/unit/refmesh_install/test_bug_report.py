@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from refmesh.install.bug_report import Report, _part, write
 from refmesh.install.redaction import FOREIGN, GONE, clean, clean_text
-from tests.secret_names import SPOKEN
+from tests.secret_names import LOGS, SPOKEN
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -112,6 +112,17 @@ def test_a_secret_is_known_by_the_common_names(name: str) -> None:
     for planted in ({"name": "refmesh-proxy", "env": [variable]}, {name: SHORT}, f"{name}={SHORT} MODE=fast"):
         assert SHORT not in json.dumps(clean(planted)), planted
     assert clean(f"{name}={SHORT} MODE=fast").endswith("MODE=fast")
+
+
+@pytest.mark.parametrize(("log", "kept"), LOGS)
+def test_a_log_loses_a_secret_wherever_its_name_stands(log: str, kept: str) -> None:
+    assert clean_text(log) == kept.replace("#", GONE)
+
+
+def test_keys_of_clouds_and_forges_are_known_by_their_form() -> None:
+    keys = ("AKIA" + "A1" * 8, "ghp_" + "a1" * 18, "github_pat_" + "a1" * 20)
+    others = ("hvs." + "a1" * 12, "xoxb-" + "a1-" * 8 + "z", "AIza" + "a1" * 17 + "b", "glpat-" + "a1" * 10)
+    assert clean_text(f"used {' and '.join(keys + others)}.") == f"used {' and '.join([GONE] * 7)}."
 
 
 def test_an_argument_is_known_by_its_flag_in_quotes_too() -> None:
