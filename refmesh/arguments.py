@@ -10,6 +10,7 @@ from pathlib import Path
 from refmesh.ca.signing import LeafPolicy
 from refmesh.dashboard.server import PORT
 from refmesh.discovery.observation import Observation
+from refmesh.injector.containers import secret_names
 
 __all__ = ["address", "leaf_policy", "observation", "parse"]
 
@@ -40,6 +41,9 @@ def parse(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--namespace", default=os.environ.get("POD_NAMESPACE", "refmesh-system"))
     parser.add_argument("--trust-domain", default="cluster.local")
     parser.add_argument("--image", default=os.environ.get("REFMESH_IMAGE", ""), help="image of the sidecars")
+    parser.add_argument(
+        "--image-pull-secrets", type=secret_names, default=(), help="with which pods of the mesh pull that, as a,b"
+    )
     parser.add_argument("--access-log", choices=("on", "off"), default="on", help="access logs of the sidecars")
     parser.add_argument("--access-log-encoding", choices=("JSON", "TEXT"), default="JSON")
     parser.add_argument("--access-log-format", default="", help="in Envoy's words; refmesh's own otherwise")

@@ -19,6 +19,7 @@ import yaml
 
 from refmesh import bug_report_cli, ca_cli, defects
 from refmesh.errors import RefmeshError, UsageProblem
+from refmesh.injector.containers import secret_names
 from refmesh.injector.patch import BadPod, Config
 from refmesh.injector.templates import CONFIG_MAP, of_config_map
 from refmesh.install import dashboard as page
@@ -315,6 +316,7 @@ async def _config(
         trust_domain=domain or Config.trust_domain,
         native=form != Sidecar.CLASSIC,
         by_node=(capture or (found.argument("--capture") if found else "")) == Capture.NODE,
+        pull_secrets=secret_names(found.argument("--image-pull-secrets") if found else ""),
         templates=of_config_map(stored),
     )
 

@@ -18,6 +18,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -153,6 +154,7 @@ class ControlPlane:
                 image=options.image,
                 native=options.sidecar == "native",
                 by_node=options.capture == "node",
+                pull_secrets=options.image_pull_secrets,
                 templates=lambda: self._templates.templates,
                 others=lambda: self._store.now("service_entries", "destination_rules", "services"),
                 **shared,
@@ -241,9 +243,10 @@ class ControlPlane:
         if self._authority is None:
             raise RuntimeError("the CA is not there yet")
         options = self._options
-        return webhook.proxy_config(
+        shared = webhook.proxy_config(
             self._authority, namespace=options.namespace, trust_domain=options.trust_domain, image=options.image
         )
+        return replace(shared, pull_secrets=options.image_pull_secrets)
 
     def _meshed(self) -> list[str]:
         world = self._hub.world

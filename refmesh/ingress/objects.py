@@ -15,7 +15,7 @@ from refmesh.api.gateway import GROUP
 from refmesh.api.workload import peer_of
 from refmesh.config.ingress import OpenGateway
 from refmesh.ingress.names import CLASS_LABEL, GATEWAY_LABEL, bound_port, label_value, workload_name
-from refmesh.injector.containers import Config, proxy_container, volumes
+from refmesh.injector.containers import Config, proxy_container, pulling, volumes
 from refmesh.injector.policy import POD_LABEL
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ def _deployment(workload: _Workload, config: Config) -> Object:
                         "runAsGroup": PROXY_UID,
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
+                    **pulling(config.pull_secrets),
                     "containers": [proxy],
                     "volumes": volumes(),
                 },

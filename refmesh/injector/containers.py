@@ -16,7 +16,7 @@ from refmesh.injector.policy import INIT, PROXY, ROOTS
 from refmesh.injector.templates import NONE, Templates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "CLASSIC",
@@ -26,6 +26,8 @@ __all__ = [
     "agent_command",
     "init_container",
     "proxy_container",
+    "pulling",
+    "secret_names",
     "settings",
     "volumes",
 ]
@@ -68,6 +70,8 @@ class Config:
     """Whether proxies are native sidecars, unless a pod wants it otherwise."""
     by_node: bool = False
     """Whether an agent on each node captures the pods' traffic, rather than a container of theirs with NET_ADMIN."""
+    pull_secrets: tuple[str, ...] = ()
+    """Names of Secrets, of each pod's own namespace, with which the image is pulled."""
     templates: Templates = NONE
     """What is merged over injected pods."""
 
@@ -226,6 +230,16 @@ def volumes() -> list[dict[str, Any]]:
         {"name": "refmesh-run", "emptyDir": {"medium": "Memory"}},
         {"name": "refmesh-token", "projected": {"sources": [token]}},
     ]
+
+
+def secret_names(text: str) -> tuple[str, ...]:
+    """Return the names of Secrets of `a,b`."""
+    return tuple(filter(None, text.split(",")))
+
+
+def pulling(names: Sequence[str]) -> dict[str, Any]:
+    """Return what a pod says of the Secrets with which its images are pulled."""
+    return {"imagePullSecrets": [{"name": name} for name in names]} if names else {}
 
 
 def _env(name: str, value: str) -> dict[str, Any]:

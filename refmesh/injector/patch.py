@@ -110,6 +110,7 @@ def patch(
         *own_operations,
         *placed(spec, init, proxy, native=native),
         *_append("/spec/volumes", spec.get("volumes"), [*volumes(), *wanted]),
+        *_pulling(config, spec),
     ]
     if not templates and own is None:
         return operations
@@ -247,6 +248,13 @@ def init_operations(existing: Sequence[Any] | None, items: Sequence[Any]) -> lis
     if not existing:
         return [add(path, list(items))]
     return [add(f"{path}/0", item) for item in reversed(items)]
+
+
+def _pulling(config: Config, spec: Mapping[str, Any]) -> list[Operation]:
+    """What the pod lacks of the Secrets with which the proxy's image is pulled; those of its account it has by now."""
+    there = spec.get("imagePullSecrets") or ()
+    missing = [{"name": name} for name in config.pull_secrets if {"name": name} not in there]
+    return _append("/spec/imagePullSecrets", there, missing) if missing else []
 
 
 def _append(path: str, existing: Sequence[Any] | None, items: Sequence[Any]) -> list[Operation]:

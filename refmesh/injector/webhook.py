@@ -87,6 +87,7 @@ async def start(
     image: str,
     native: bool = True,
     by_node: bool = False,
+    pull_secrets: Sequence[str] = (),
     templates: Callable[[], Templates] = Templates,
     others: Callable[[], Snapshot] = Snapshot,
 ) -> Service:
@@ -97,7 +98,8 @@ async def start(
 
     def config() -> Config:
         shared = proxy_config(authority, namespace=namespace, trust_domain=trust_domain, image=image)
-        return replace(shared, native=native, by_node=by_node, templates=templates())
+        secrets = tuple(pull_secrets)
+        return replace(shared, native=native, by_node=by_node, pull_secrets=secrets, templates=templates())
 
     leaving = asyncio.Event()
 

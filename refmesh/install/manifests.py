@@ -9,6 +9,7 @@ from refmesh.config import admission
 from refmesh.config.ingress import CONTROLLER
 from refmesh.config.kept_keys import CONFIG_MAP
 from refmesh.injector import policy
+from refmesh.injector.containers import pulling
 from refmesh.injector.templates import CONFIG_MAP as INJECTOR_TEMPLATES
 from refmesh.install import templates
 from refmesh.install.options import NAMESPACE, NODE_NAMESPACE, seconds
@@ -209,6 +210,7 @@ def deployment(
         options.trust_domain,
         "--image",
         image,
+        *(["--image-pull-secrets", options.image_pull_secrets] if options.image_pull_secrets else []),
         "--log-level",
         options.log_level,
         "--outbound-traffic-policy",
@@ -289,6 +291,7 @@ def deployment(
                     "serviceAccountName": DEPLOYMENT,
                     "terminationGracePeriodSeconds": 10,
                     "securityContext": pod_security(),
+                    **pulling(options.pull_secrets),
                     "containers": [container],
                     "volumes": [{"name": "tmp", "emptyDir": {}}],
                 },

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from refmesh.errors import EnvironmentProblem
+from refmesh.injector.containers import pulling
 from refmesh.injector.patch import TLS_MODE_LABEL
 from refmesh.injector.policy import POD_LABEL
 from refmesh.install.apply import apply, delete, is_mine, plural_of, wait_gone
@@ -62,7 +63,7 @@ def node_objects(image: str, options: Options) -> list[Object]:
     """Everything that the agents need, each after what it needs, the DaemonSet last; nothing if they are not wanted."""
     if options.capture != "node":
         return []
-    return [namespace(NODE_NAMESPACE, "privileged"), *_rbac(), _quota(), _daemon_set(image, options.log_level)]
+    return [namespace(NODE_NAMESPACE, "privileged"), *_rbac(), _quota(), _daemon_set(image, options)]
 
 
 def cluster_wide() -> list[Object]:
@@ -106,13 +107,13 @@ def _quota() -> Object:
     }
 
 
-def _daemon_set(image: str, log_level: str) -> Object:
+def _daemon_set(image: str, options: Options) -> Object:
     page = {"path": "/ready", "port": _PORT}
     container = {
         "name": CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-m", "refmesh.node", "--http-port", str(_PORT), "--log-level", log_level],
+        "command": ["python", "-m", "refmesh.node", "--http-port", str(_PORT), "--log-level", options.log_level],
         "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
         "ports": [{"name": "http-monitoring", "containerPort": _PORT}],
         "readinessProbe": {"httpGet": page, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 5},
@@ -154,6 +155,7 @@ def _daemon_set(image: str, log_level: str) -> Object:
             "tolerations": [{"operator": "Exists"}],
             "priorityClassName": _PRIORITY,
             "terminationGracePeriodSeconds": 10,
+            **pulling(options.pull_secrets),
             "containers": [container],
             "volumes": [{"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
         },

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from refmesh.api.log_format import format_problem
 from refmesh.errors import UsageProblem
+from refmesh.injector.containers import secret_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ _CHOICES = {
     "addons_prometheus": ("on", "off"),
 }
 _WORDS = {"true": "on", "false": "off"}
+_NAME = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 _IMAGE = r"[a-z0-9](?:[a-zA-Z0-9._:/@-]{0,510}[a-zA-Z0-9])?"
 
 
@@ -84,9 +86,17 @@ class Options:
     """on: a Prometheus that scrapes control plane, proxies and gateways. In no profile: it is an image of its own, and
     whether the nodes can have that is known only when they try."""
     addons_prometheus_image: str = "prom/prometheus:v3.14.0"
+    image_pull_secrets: str = ""
+    """Names of Secrets, joined by commas, with which refmesh's own images are pulled: by the control plane, agents,
+    gateways and injected pods. Each is looked for in the pod's own namespace."""
     failure_policy: str = "Fail"
     """What becomes of pods that opted in while no injector answers: Fail refuses them, Ignore lets them in as they
     are, without a proxy."""
+
+    @property
+    def pull_secrets(self) -> tuple[str, ...]:
+        """Their names, one by one."""
+        return secret_names(self.image_pull_secrets)
 
 
 _BY_PROFILE = {
@@ -130,7 +140,7 @@ def parse(profile: str | None, settings: Sequence[str]) -> Options:
         )
     _check_gateways(options)
     _check_observation(options)
-    _check_addons(options, values)
+    _check_images(options, values)
     for key in ("certificate_ttl", "max_certificate_ttl"):
         value = getattr(options, key)
         if not _MIN_TTL <= seconds(value) <= _MAX_TTL:
@@ -173,8 +183,13 @@ def _check_observation(options: Options) -> None:
         )
 
 
-def _check_addons(options: Options, given: Mapping[str, str]) -> None:
-    """Raises `UsageProblem` for an image that is none, or that nothing would run."""
+def _check_images(options: Options, given: Mapping[str, str]) -> None:
+    """Raises `UsageProblem` for an image that is none, or that nothing would run, and for Secrets that cannot be."""
+    for name in options.pull_secrets:
+        if not re.fullmatch(_NAME, name):
+            raise UsageProblem(
+                f"image_pull_secrets: {name!r} is no name of a Secret.", fix="Give names without namespaces, as a,b."
+            )
     image = options.addons_prometheus_image
     if not re.fullmatch(_IMAGE, image):
         raise UsageProblem(f"addons.prometheus.image={image!r} is no image.", fix="Give a name such as prometheus:v3.")

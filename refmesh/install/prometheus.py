@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from refmesh.injector.containers import pulling
 from refmesh.injector.policy import POD_LABEL
 from refmesh.install.manifests import DEPLOYMENT as CONTROL_PLANE
 from refmesh.install.manifests import LABELS, MONITORING_PORT, container_security, pod_security
 from refmesh.install.options import NAMESPACE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from refmesh.install.options import Options
 
 __all__ = ["APP", "NAME", "PORT", "deployment", "objects", "scrape_config"]
@@ -40,7 +43,12 @@ _ANNOTATION = f"{_POD}annotation_prometheus_io_"
 def objects(options: Options) -> list[Object]:
     """Everything that the add-on consists of, each after what it needs; the Deployment comes last."""
     config = yaml.safe_dump(scrape_config(), sort_keys=False)
-    return [*_rbac(), _config_map(config), _service(), deployment(options.addons_prometheus_image, config)]
+    return [
+        *_rbac(),
+        _config_map(config),
+        _service(),
+        deployment(options.addons_prometheus_image, config, options.pull_secrets),
+    ]
 
 
 def scrape_config() -> Object:
@@ -144,7 +152,7 @@ def _service() -> Object:
     }
 
 
-def deployment(image: str, config: str) -> Object:
+def deployment(image: str, config: str, pull_secrets: Sequence[str] = ()) -> Object:
     """Return the workload: one replica, whose metrics last as long as its pod; it fits the restricted profile."""
     probe = {"path": "/-/ready", "port": PORT}
     container = {
@@ -192,6 +200,7 @@ def deployment(image: str, config: str) -> Object:
                     "serviceAccountName": NAME,
                     "terminationGracePeriodSeconds": 30,
                     "securityContext": pod_security(),
+                    **pulling(pull_secrets),
                     "containers": [container],
                     "volumes": [
                         {"name": "config", "configMap": {"name": NAME}},

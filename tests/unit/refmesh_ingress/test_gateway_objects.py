@@ -38,6 +38,14 @@ def test_the_pod_fits_the_restricted_profile_and_is_not_injected() -> None:
     assert environment["SERVICE_ACCOUNT"] == spec["serviceAccountName"] == "front-refmesh"
 
 
+def test_the_image_is_pulled_with_the_secrets_of_the_mesh() -> None:
+    config = Config("mesh:1", "ROOT", pull_secrets=("a", "b"))
+    made = {obj["kind"]: obj for obj in gateway_objects(opened(with_gateway(listener("a", 80)))[1], config)}
+    spec = made["Deployment"]["spec"]["template"]["spec"]
+    assert spec["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
+    assert "imagePullSecrets" not in objects(listener("a", 80))["Deployment"]["spec"]["template"]["spec"]
+
+
 def test_everything_goes_with_its_gateway() -> None:
     made = objects(infrastructure={"labels": {"team": "red"}, "annotations": {"cloud": "small"}})
     for obj in made.values():

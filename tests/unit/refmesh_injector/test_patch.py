@@ -145,6 +145,15 @@ def test_where_the_node_captures_no_container_of_the_pod_has_capabilities(config
     assert "volumeMounts" not in init
 
 
+def test_the_secrets_for_the_proxys_image_are_added_to_those_of_the_pod():
+    config = replace(CONFIG, pull_secrets=("mesh", "own"))
+    original = pod()
+    assert "imagePullSecrets" not in injected(original)["spec"]
+    assert injected(original, config)["spec"]["imagePullSecrets"] == [{"name": "mesh"}, {"name": "own"}]
+    original["spec"]["imagePullSecrets"] = [{"name": "own"}]
+    assert injected(original, config)["spec"]["imagePullSecrets"] == [{"name": "own"}, {"name": "mesh"}]
+
+
 def test_the_token_is_for_the_ca_alone():
     token = next(v for v in injected(pod())["spec"]["volumes"] if v["name"] == "refmesh-token")
     assert token["projected"]["sources"][0]["serviceAccountToken"]["audience"] == "istio-ca"

@@ -12,8 +12,10 @@ from refmesh.discovery.observation import Observation
 from refmesh.errors import UsageProblem
 from refmesh.injector import policy
 from refmesh.install import manifests, options
+from refmesh.install.addons import addon_objects
 from refmesh.install.apply import path_of
 from refmesh.install.crds import crds
+from refmesh.install.nodes import node_objects
 from refmesh.install.options import Options
 
 OBJECTS = manifests.control_plane("mesh:1", Options())
@@ -167,6 +169,7 @@ def test_profiles_and_settings():
         ("trace_sampling=1e2", "1e2"),
         ("trace_collector=otel", "otel"),
         ("trace_collector=a b:1", "a b:1"),
+        ("image_pull_secrets=ok,ci/registry", "ci/registry"),
     ],
 )
 def test_a_bad_setting_is_named(setting, named):
@@ -195,6 +198,18 @@ def test_the_form_of_sidecars_reaches_the_control_plane(given, form):
     deployment = manifests.deployment("mesh:1", options.parse(None, given))
     args = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     assert arguments.parse(args[2:]).sidecar == form
+
+
+def test_all_that_pulls_an_image_is_told_with_which_secrets():
+    chosen = options.parse(None, ["image_pull_secrets=mesh,own", "capture=node", "addons.prometheus=true"])
+    made = [*manifests.control_plane("mesh:1", chosen), *node_objects("mesh:1", chosen), *addon_objects(chosen)]
+    pods = [one["spec"]["template"]["spec"] for one in made if one["kind"] in {"Deployment", "DaemonSet"}]
+    assert [one["imagePullSecrets"] for one in pods] == [[{"name": "mesh"}, {"name": "own"}]] * 3
+    args = manifests.deployment("mesh:1", chosen)["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments.parse(args[2:]).image_pull_secrets == ("mesh", "own")
+    plain = manifests.deployment("mesh:1", Options())["spec"]["template"]["spec"]
+    assert "imagePullSecrets" not in plain
+    assert arguments.parse(plain["containers"][0]["args"][2:]).image_pull_secrets == ()
 
 
 def test_pods_are_refused_or_let_in_without_an_injector_as_the_user_says():
