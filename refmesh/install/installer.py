@@ -330,6 +330,12 @@ async def preflight(kube: Kube) -> str:
             f"Istio is installed on this cluster ({others[0]}) and reads the same labels and kinds.",
             fix="Uninstall it first, or choose another cluster.",
         )
+    own = await kube.get("v1", "services", "kubernetes", "default") or {}
+    if (own.get("spec") or {}).get("ipFamilies") == ["IPv6"]:
+        raise EnvironmentProblem(
+            "Services of this cluster have IPv6 addresses, and refmesh's proxies speak IPv4 alone.",
+            fix="Choose a cluster whose first family is IPv4.",
+        )
     return version
 
 
