@@ -36,7 +36,8 @@ _SILENT_SECONDS = 2.0
 five seconds the proxy's metrics."""
 _MARGIN_SECONDS = 0.5
 """For the way of what was read to the scraper."""
-_MOST_SECONDS = 60.0
+_MOST_SECONDS = 15.0
+"""Anybody may say so, and each who waits holds a thread of the agent's."""
 _MAX_BYTES = 32 << 20
 _MAX_LINE = 1 << 20
 _CLUSTER = "|".join(OF_CLUSTERS).replace(".", "%5C.")

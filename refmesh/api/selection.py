@@ -15,6 +15,14 @@ from refmesh.api.gateway import GATEWAY_LABEL
 __all__ = ["EVERYTHING", "Selection"]
 
 _LONGEST_LABEL = 63
+_LONGEST_PREFIX = 51
+"""Of a name that a label does not hold as it is: see `refmesh.ingress.names`."""
+_UNREAD = {
+    ("gateway.networking.k8s.io", "Gateway"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
+    ("networking.istio.io", "ServiceEntry"),
+}
+"""Targets that mean what is no sidecar. Any other may be a Service, misspelt: then nobody knows whom it is for."""
 _NO_LABELS: tuple[Any, ...] = (None, {"matchLabels": None}, {"matchLabels": {}})
 
 
@@ -88,12 +96,17 @@ def _of_other_targets(known: Mapping[str, Any]) -> Selection | None:
         kind, name = (item.get("kind"), item.get("name")) if isinstance(item, dict) else (None, None)
         if not isinstance(kind, str) or not kind or not isinstance(name, str) or not name:
             return None
-        if kind == "Service" and (item.get("group") not in {None, "", "core"} or item.get("namespace")):
+        group = item.get("group")
+        if kind == "Service" and (group not in {None, "", "core"} or item.get("namespace")):
             return None  # which one is meant is anybody's guess
+        if kind != "Service" and (group, kind) not in _UNREAD:
+            return None
         found.setdefault(kind, []).append(name)
     return Selection((), tuple(sorted(found.get("Service", ()))), tuple(sorted(found.get("Gateway", ()))), bool(found))
 
 
 def _opens(name: str, label: str) -> bool:
     """Whether a pod with this label of Gateways may be one of the Gateway's; a long name shows in none as a whole."""
-    return label == name or (label.startswith("g-") and (len(name) > _LONGEST_LABEL or not name[0].isalpha()))
+    if len(name) <= _LONGEST_LABEL and name[0].isalpha():
+        return label == name
+    return label.startswith(f"g-{name[:_LONGEST_PREFIX]}".rstrip("-") + "-")

@@ -20,7 +20,7 @@ from refmesh.ca.authority import SECRET, plugged, publish_roots, read, replace_s
 from refmesh.ca.ledger import Ledger, laggards
 from refmesh.ca.signing import Keyring
 from refmesh.ca.trust import Phase
-from refmesh.errors import RefmeshError
+from refmesh.errors import EnvironmentProblem, RefmeshError
 from refmesh.kubeclient import Conflict
 
 if TYPE_CHECKING:
@@ -103,9 +103,13 @@ class Rotator:
         now = time.time()
         if trust.keyring.expired(now):
             self.waiting = []
-            own = await plugged(self._kube, self._authority.namespace, trust.keyring.policy)
+            own, why = None, ""
+            try:
+                own = await plugged(self._kube, self._authority.namespace, trust.keyring.policy)
+            except EnvironmentProblem as problem:  # mostly the one that has expired, still there
+                why = f" ({problem.problem})"
             revived = trusts.revived(trust, own, self._authority.trust_domain, now)
-            self._say("" if revived else "the issuing certificate has expired: put a new one into Secret cacerts")
+            self._say("" if revived else f"the issuing certificate has expired: put a new one into Secret cacerts{why}")
             return revived
         if trust.phase is Phase.STABLE:
             self.waiting = []

@@ -69,12 +69,12 @@ def _as_written(sound: Callable[..., Any]) -> Callable[..., None]:
 
 
 def _squeezed(
-    sound: Callable[..., tuple[list[Any], Any]],
-) -> Callable[..., tuple[list[Any], Any]]:
+    sound: Callable[[Mapping[str, Any]], tuple[list[Any], Any]],
+) -> Callable[[Mapping[str, Any]], tuple[list[Any], Any]]:
     """Set a limit on the processor for each application, whatever its author said."""
 
-    def application_operations(spec: Mapping[str, Any], *more: Any) -> tuple[list[Any], Any]:
-        operations, probes = sound(spec, *more)
+    def application_operations(spec: Mapping[str, Any]) -> tuple[list[Any], Any]:
+        operations, probes = sound(spec)
         for index, container in enumerate(spec.get("containers") or ()):
             found = container.get("resources") or {}
             limits = {**(found.get("limits") or {}), "cpu": "1"}

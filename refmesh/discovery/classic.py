@@ -143,7 +143,7 @@ def _as_sites(sites: dict[str, list[Rule]]) -> tuple[Site, ...]:
 
 def _in_order(rules: list[Rule]) -> tuple[Rule, ...]:
     """A host that a server leads to HTTPS is led there whatever others say; else each finds what it asks for."""
-    return (_TO_HTTPS,) if _TO_HTTPS in rules else catch_alls_last(rules)
+    return (_TO_HTTPS,) if any(rule is _TO_HTTPS for rule in rules) else catch_alls_last(rules)
 
 
 def _add_sites(

@@ -99,7 +99,12 @@ def outbound_listener(spec: OutboundListener, settings: MeshSettings) -> Any:
     if spec.direct:
         cluster = names.PASSTHROUGH if spec.plain else names.direct_cluster(spec.service_port, spec.host)
         http = filters.http_outbound(
-            settings, "", routes.single_cluster(cluster, cluster), peer=spec.peer, protocol=spec.protocol
+            settings,
+            "",
+            routes.single_cluster(cluster, cluster),
+            peer=spec.peer,
+            # Who has no proxy gets what the client sends, as it is.
+            protocol=Protocol.AUTO if spec.plain else spec.protocol,
         )
     else:
         cluster = names.outbound_cluster(spec.port, "", spec.host)

@@ -25,7 +25,7 @@ from refmesh.injector.containers import (
 )
 from refmesh.injector.custom import based, split, whole
 from refmesh.injector.operations import Operation, add
-from refmesh.injector.probes import HOOKS, KINDS, at_random, rewrite, rewrite_hook
+from refmesh.injector.probes import HOOKS, KINDS, rewrite, rewrite_hook
 from refmesh.injector.proxy_config import PROXY_CONFIG, own_words, untaken
 from refmesh.injector.templates import ANNOTATION, FILE, NONE, Templates
 from refmesh.injector.user_volumes import user_volumes
@@ -65,13 +65,11 @@ def patch(
     config: Config,
     *,
     owner: str = "",
-    secret: Callable[[str], str] = at_random,
 ) -> list[Operation] | Skip:
     """Return the operations that make a pod part of the mesh. Raises `BadPod`.
 
     Of the application's containers only probes and hooks over the network change, and what templates say of them.
-    `owner`: the workload that the pod will belong to, where its metadata does not say it yet. `secret` makes what
-    nobody can guess of the path of a hook.
+    `owner`: the workload that the pod will belong to, where its metadata does not say it yet.
     """
     decision = policy.decide(namespace_labels, pod)
     if not decision.inject:
@@ -90,7 +88,7 @@ def patch(
         raise BadPod(f"annotations traffic.sidecar.istio.io/*: together they are above {LONGEST_SETTINGS} letters")
     native = _is_native(annotations, spec, config)
     wanted, mounts = _user_volumes(annotations, spec)
-    own_operations, probes = application_operations(spec, secret)
+    own_operations, probes = application_operations(spec)
     account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     init = init_container(config, annotations)
     scraping, environment = scrape.merged(annotations)
@@ -201,9 +199,7 @@ def _user_volumes(
         raise BadPod(str(error)) from error
 
 
-def application_operations(
-    spec: Mapping[str, Any], secret: Callable[[str], str] = at_random
-) -> tuple[list[Operation], dict[str, Any]]:
+def application_operations(spec: Mapping[str, Any]) -> tuple[list[Operation], dict[str, Any]]:
     """Return what changes in the application's own containers, and their probes and hooks by the agent's paths."""
     operations, originals = list[Operation](), dict[str, Any]()
     # Sidecars of the user's own are init containers and may have probes as well.
@@ -216,7 +212,7 @@ def application_operations(
                 originals[path] = original
                 operations.append({"op": "replace", "path": f"/spec/{group}/{index}/{kind}", "value": probe})
             for kind in HOOKS:
-                if (moved := rewrite_hook(container, kind, spec, secret)) is None:
+                if (moved := rewrite_hook(container, kind, spec)) is None:
                     continue
                 hook, path, original = moved
                 originals[path] = original

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from refmesh.agent.settings import AGENT_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["HOOKS", "KINDS", "at_random", "rewrite", "rewrite_hook"]
+__all__ = ["HOOKS", "KINDS", "rewrite", "rewrite_hook"]
 
 KINDS = {"startupProbe": "startupz", "readinessProbe": "readyz", "livenessProbe": "livez"}
 HOOKS = {"postStart": "poststart", "preStop": "prestop"}
@@ -53,19 +53,13 @@ def _port_number(container: Mapping[str, Any], port: object) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def at_random(_place: str) -> str:
-    """Return a secret that nobody can guess, another one each time."""
-    return secrets.token_urlsafe(16)
-
-
 def rewrite_hook(
-    container: Mapping[str, Any], kind: str, spec: Mapping[str, Any], secret: Callable[[str], str] = at_random
+    container: Mapping[str, Any], kind: str, spec: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str, dict[str, Any]] | None:
     """Return (hook for the kubelet, path at the agent, the application's request), or None where nothing must change.
 
     Hooks by exec and sleep do not use the network, and a request to another host is that host's business. A hook acts
-    where a probe only asks, and anybody reaches the agent's port whatever policies say: no one can guess the path, of
-    which `secret` makes the last part.
+    where a probe only asks, and anybody reaches the agent's port whatever policies say: no one can guess the path.
     """
     hook = (container.get("lifecycle") or {}).get(kind)
     request = hook.get("httpGet") if isinstance(hook, dict) else None
@@ -74,8 +68,7 @@ def rewrite_hook(
     port = _port_number(container, request.get("port"))
     if port is None:
         return None  # the API server rejects such a pod by itself
-    place = f"{container.get('name', '')}/{HOOKS[kind]}"
-    path = f"/app-lifecycle/{place}/{secret(place)}"
+    path = f"/app-lifecycle/{container.get('name', '')}/{HOOKS[kind]}/{secrets.token_urlsafe(16)}"
     original = {"httpGet": request | {"port": port}, "timeoutSeconds": _patience(kind, spec)}
     return {"httpGet": {"path": path, "port": AGENT_PORT, "scheme": "HTTP"}}, path, original
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import hmac
-import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
@@ -70,15 +68,6 @@ def _owner(obj: dict[str, Any]) -> str:
     return owner_name({"ownerReferences": [made_by]})
 
 
-def _derived(obj: dict[str, Any], config: Config) -> Callable[[str], str]:
-    """Secrets of hooks that are the same each time, so that an unchanged file does not roll workloads out again.
-
-    Who has the very file and the mesh's roots can derive them, as who has the result can read them.
-    """
-    key = json.dumps([obj, config.root_pem], sort_keys=True, default=str).encode()
-    return lambda place: hmac.new(key, place.encode(), hashlib.sha256).hexdigest()[:32]
-
-
 def inject_object(obj: dict[str, Any], config: Config, warn: Callable[[str], None] = _to_nobody) -> dict[str, Any]:
     """Return the object with its pod (template) injected; others, and pods that opt out, come back unchanged.
 
@@ -96,7 +85,11 @@ def inject_object(obj: dict[str, Any], config: Config, warn: Callable[[str], Non
     if not isinstance(pod, dict):
         return obj
     owner = _owner(obj) if path else ""
-    operations = patch(pod, {NAMESPACE_LABEL: "enabled"}, config, owner=owner, secret=_derived(obj, config))
+    if config.pull_secrets and not (pod.get("spec") or {}).get("imagePullSecrets"):
+        # Where a pod names some, it does not get those of its account any more: the application's own may be there.
+        warn(f"{obj['kind']}: the pod's service account needs {' and '.join(config.pull_secrets)} in imagePullSecrets")
+        config = replace(config, pull_secrets=())
+    operations = patch(pod, {NAMESPACE_LABEL: "enabled"}, config, owner=owner)
     if not isinstance(operations, Skip):
         for warning in warnings(pod, config.templates):
             warn(f"{obj['kind']} {(obj.get('metadata') or {}).get('name') or '(no name)'}: {warning}")

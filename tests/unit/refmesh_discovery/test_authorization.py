@@ -131,6 +131,9 @@ LONG = "long" * 20
             {"targetRefs": [GATEWAY], "selector": {"matchLabels": {"a": "b"}}},
             {"front-1", "long-1", "echo-v1", "echo-v2"},
         ),
+        ({"targetRefs": [{"kind": "service", "name": "echo"}]}, {"front-1", "long-1", "echo-v1", "echo-v2"}),
+        ({"targetRefs": [{**GATEWAY, "group": "x"}]}, {"front-1", "long-1", "echo-v1", "echo-v2"}),
+        ({"targetRefs": [{**GATEWAY, "name": f"1{LONG}"}]}, set()),
         ({"targetRefs": [{"kind": "Gateway"}]}, {"front-1", "long-1", "echo-v1", "echo-v2"}),
         (
             {"targetRefs": [{"kind": "Service", "name": "echo", "namespace": "x"}]},

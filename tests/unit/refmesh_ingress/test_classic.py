@@ -85,6 +85,16 @@ def test_a_host_led_to_https_by_one_server_is_led_there_whatever_is_routed_by_an
     assert [rule.redirect is not None for rule in site.rules] == [True]
 
 
+def test_a_route_that_leads_to_https_itself_leaves_the_others_of_its_host_alone() -> None:
+    """As certificates are asked for: the challenge's path to its solver, all else to HTTPS."""
+    rest = virtual("a.com", name="rest")
+    rest["spec"]["http"] = [{"redirect": {"scheme": "https"}}]
+    solver = virtual("a.com", match=[{"uri": {"prefix": "/.well-known/acme-challenge/"}}])
+    cluster = with_door(("IstioGateway", istio_gateway()), ("VirtualService", rest), ("VirtualService", solver))
+    ((site,),) = (chain.sites for port in ports(cluster) for chain in port.chains)
+    assert [rule.redirect is not None for rule in site.rules] == [False, True]
+
+
 def test_a_match_for_another_gateway_or_port_or_client_does_not_hold() -> None:
     for match, count in (
         ({"gateways": ["front"]}, 1),
