@@ -17,7 +17,6 @@ from refmesh.injector.containers import volumes
 from refmesh.injector.operations import Operation, add, apply_operations
 from refmesh.injector.overlay import merged
 from refmesh.injector.policy import INIT, PROXY, is_complete
-from refmesh.injector.resources import fitted
 
 __all__ = ["based", "split", "whole"]
 
@@ -102,10 +101,6 @@ def whole(
         result = merged(result, {"spec": _addressed(spec, result["spec"])})
     metadata = result["metadata"]
     _check_whole(result["spec"])
-    for container in (
-        one for group in _GROUPS for one in result["spec"].get(group) or () if one["name"] in {INIT, PROXY}
-    ):
-        container["resources"] = fitted(container.get("resources"))
     return [
         *([add("/metadata", {})] if bare else []),
         add("/metadata/labels", metadata["labels"]),

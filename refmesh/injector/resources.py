@@ -1,6 +1,7 @@
 """What the mesh's two containers ask of a node and may use: defaults, and Istio's annotations about the proxy's. Pure.
 
-There is a limit on everything, for a namespace whose quota counts limits refuses pods with a container that has none.
+By default neither has a limit on CPU, against which a LimitRange may stand; where a quota counts such limits, the
+annotation gives both containers one.
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["fitted", "of_init", "of_proxy"]
+__all__ = ["of_init", "of_proxy"]
 
-_CPU_LIMIT = "2"
-"""Above what a sidecar's proxy uses with its one worker thread; Istio's. More threads have as many."""
-_PROXY = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"cpu": _CPU_LIMIT, "memory": "512Mi"}}
-_INIT = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": _CPU_LIMIT, "memory": "64Mi"}}
+_PROXY = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "512Mi"}}
+_INIT = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
 _ANNOTATIONS = {
     "sidecar.istio.io/proxyCPU": ("requests", "cpu"),
     "sidecar.istio.io/proxyMemory": ("requests", "memory"),
@@ -36,9 +35,6 @@ def of_proxy(annotations: Mapping[str, str]) -> dict[str, Any]:
     A default gives way to what the pod says of the other end. Raises ValueError that names the annotation.
     """
     found = {kind: dict(values) for kind, values in _PROXY.items()}
-    threads = annotations.get("proxy.refmesh.io/concurrency") or "1"
-    if _above(threads, _CPU_LIMIT):
-        found["limits"]["cpu"] = threads
     said = dict[tuple[str, str], str]()
     for name, (kind, what) in _ANNOTATIONS.items():
         if not (value := annotations.get(name)):
@@ -48,8 +44,8 @@ def of_proxy(annotations: Mapping[str, str]) -> dict[str, Any]:
         found[kind][what] = value
         said[kind, what] = name
     for what in ("cpu", "memory"):
-        request, limit = found["requests"][what], found["limits"][what]
-        if not _above(request, limit):
+        request, limit = found["requests"][what], found["limits"].get(what)
+        if limit is None or not _above(request, limit):
             continue
         if ("limits", what) not in said:
             found["limits"][what] = request
@@ -62,24 +58,13 @@ def of_proxy(annotations: Mapping[str, str]) -> dict[str, Any]:
 
 
 def of_init(annotations: Mapping[str, str]) -> dict[str, Any]:
-    """Return the same for the container that captures: its own, but no more CPU than the proxy may use."""
-    limit = of_proxy(annotations)["limits"]["cpu"]
-    if _above(limit, _CPU_LIMIT):
-        limit = _CPU_LIMIT
-    request = _INIT["requests"]["cpu"]
-    requests = _INIT["requests"] | {"cpu": limit if _above(request, limit) else request}
-    return {"requests": requests, "limits": _INIT["limits"] | {"cpu": limit}}
-
-
-def fitted(resources: object) -> object:
-    """Return resources of which others said a part, with the default limit out of the way of a larger request."""
-    if not isinstance(resources, Mapping):
-        return resources
-    requests, limits = resources.get("requests"), resources.get("limits")
-    if not isinstance(requests, Mapping) or not isinstance(limits, Mapping) or limits.get("cpu") != _CPU_LIMIT:
-        return resources
-    request = requests.get("cpu")
-    return {**resources, "limits": {**limits, "cpu": request}} if _above(str(request), _CPU_LIMIT) else resources
+    """Return the same for the container that captures: its own, and the proxy's limit on CPU if there is one."""
+    found = {kind: dict(values) for kind, values in _INIT.items()}
+    if limit := of_proxy(annotations)["limits"].get("cpu"):
+        found["limits"]["cpu"] = limit
+        if _above(found["requests"]["cpu"], limit):
+            found["requests"]["cpu"] = limit
+    return found
 
 
 def _above(one: str, other: str) -> bool:

@@ -8,10 +8,10 @@ import pytest
 
 from refmesh.injector.operations import apply_operations
 from refmesh.injector.patch import BadPod, Skip, patch
-from refmesh.injector.resources import _amount, fitted, of_init, of_proxy
+from refmesh.injector.resources import _amount, of_init
 from tests.unit.refmesh_injector.pods import CLASSIC, CONFIG, ENABLED, pod
 
-DEFAULT = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"cpu": "2", "memory": "512Mi"}}
+DEFAULT = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "512Mi"}}
 
 
 def said(**words: str) -> dict[str, str]:
@@ -30,8 +30,8 @@ def injected(annotations: dict[str, str], config: Any = CONFIG, **spec: Any) -> 
 
 
 @pytest.mark.parametrize("config", [CONFIG, CLASSIC])
-def test_a_quota_that_counts_requests_and_limits_finds_all_of_them(config: Any) -> None:
-    found = injected({}, config)
+def test_a_quota_that_counts_limits_of_cpu_finds_them_where_they_are_asked_for(config: Any) -> None:
+    found = injected(said(CPULimit="1"), config)
     for name in ("refmesh-init", "refmesh-proxy"):
         assert found[name].keys() == {"requests", "limits"}
         assert all(found[name][kind].keys() == {"cpu", "memory"} for kind in found[name])
@@ -45,7 +45,7 @@ def test_a_quota_that_counts_requests_and_limits_finds_all_of_them(config: Any) 
         ({"CPU": "100m", "Memory": "128Mi"}, {"cpu": "100m", "memory": "128Mi"}, {}),
         ({"CPULimit": "500m", "MemoryLimit": "1Gi"}, {}, {"cpu": "500m", "memory": "1Gi"}),
         # a default gives way to what the pod says of the other end
-        ({"CPU": "4", "Memory": "1Gi"}, {"cpu": "4", "memory": "1Gi"}, {"cpu": "4", "memory": "1Gi"}),
+        ({"CPU": "4", "Memory": "1Gi"}, {"cpu": "4", "memory": "1Gi"}, {"memory": "1Gi"}),
         ({"CPULimit": "5m", "MemoryLimit": "32Mi"}, {"cpu": "5m", "memory": "32Mi"}, {"cpu": "5m", "memory": "32Mi"}),
         ({"CPU": "1000m", "CPULimit": "1"}, {"cpu": "1000m"}, {"cpu": "1"}),
     ],
@@ -55,16 +55,9 @@ def test_istios_annotations_are_followed(words: dict[str, str], requests: Any, l
     assert injected(said(**words))["refmesh-proxy"] == expected
 
 
-def test_each_worker_thread_has_a_core() -> None:
-    threads = {"proxy.refmesh.io/concurrency": "4"}
-    assert injected(threads)["refmesh-proxy"]["limits"]["cpu"] == "4"
-    assert injected(threads | said(CPULimit="3"))["refmesh-proxy"]["limits"]["cpu"] == "3"
-    assert injected({"proxy.istio.io/config": "concurrency: 4"})["refmesh-proxy"]["limits"]["cpu"] == "4"
-
-
-def test_what_captures_may_use_no_more_than_the_proxy() -> None:
+def test_what_captures_may_use_what_the_proxy_may() -> None:
     assert of_init(said(CPULimit="5m"))["limits"]["cpu"] == of_init(said(CPULimit="5m"))["requests"]["cpu"] == "5m"
-    assert of_init(said(CPULimit="9"))["limits"]["cpu"] == of_init(said(CPU="9"))["limits"]["cpu"] == "2"
+    assert of_init({}) == {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
 
 
 @pytest.mark.parametrize(
@@ -89,13 +82,3 @@ def test_what_cannot_be_is_refused_in_a_sentence(words: dict[str, str], message:
 def test_quantities_are_read_as_kubernetes_does(text: str, amount: float) -> None:
     assert float(_amount(text) or 0) == amount
     assert _amount(f"{text}x") is None
-
-
-def test_a_request_of_a_template_or_the_pods_own_is_not_above_the_default_limit() -> None:
-    own = {"name": "refmesh-proxy", "image": "auto", "resources": {"requests": {"cpu": "3"}}}
-    containers = [{"name": "app", "image": "app:1"}, own]
-    found = injected({}, containers=containers)["refmesh-proxy"]
-    assert found["limits"] == {"cpu": "3", "memory": "512Mi"}
-    for other in (None, {}, {"limits": {"cpu": "2"}}, {"limits": {"cpu": "1"}, "requests": {"cpu": "3"}}, DEFAULT):
-        assert fitted(other) == other
-    assert of_proxy({}) == DEFAULT

@@ -71,7 +71,7 @@ def test_defaults_reach_the_proxy_wherever_it_is(config, group):
     result = injected(pod(), config)
     assert "refmesh-proxy" in [one["name"] for one in result["spec"][group]]
     proxy = container(result, "refmesh-proxy")
-    assert proxy["resources"] == {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
+    assert proxy["resources"] == {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "1Gi"}}
     assert {"name": "EXTRA", "value": "1"} in proxy["env"]
     assert proxy["command"] == ["python", "-m", "refmesh.agent"]
     assert result["spec"]["terminationGracePeriodSeconds"] == 60
