@@ -9,6 +9,7 @@ from chaos.model import Undo
 from chaos.wal import alive
 from conformance.sweeping import sweep_dead
 from fixtures.kube import MANAGED_BY, Kube
+from fixtures.kube.errors import rights_permitting
 from reports.errors import EnvironmentProblem
 
 __all__ = ["restore"]
@@ -28,12 +29,23 @@ def restore(kube: Kube, *, force: bool = False) -> list[Undo]:
     now = read_heartbeat(kube)
     if now[0] and now != heartbeat_of(lease) and not force:
         raise _at_work(now[0])  # it has begun meanwhile, and what follows would take its ground away
-    remove_rights(kube)
-    for space in kube.list("v1", "Namespace", selector=MANAGED_BY):
-        name = space["metadata"]["name"]
-        if name == LOG_NAMESPACE or name.startswith(SPACE_PREFIX):
+    with rights_permitting():  # who may not look for them has left none
+        remove_rights(kube)
+    names = [LOG_NAMESPACE]
+    with rights_permitting():
+        found = kube.list("v1", "Namespace", selector=MANAGED_BY)
+        names = [name for one in found if _is_ours(name := str(one["metadata"]["name"]))]
+    with rights_permitting():
+        for name in names:
             kube.delete("v1", "Namespace", name)
-    return undone + [Space.plan(name) for name in sweep_dead(kube)]
+    swept: list[str] = []
+    with rights_permitting():
+        swept = sweep_dead(kube)
+    return undone + [Space.plan(name) for name in swept]
+
+
+def _is_ours(name: str) -> bool:
+    return name == LOG_NAMESPACE or name.startswith(SPACE_PREFIX)
 
 
 def _at_work(holder: str) -> EnvironmentProblem:

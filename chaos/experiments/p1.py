@@ -51,8 +51,10 @@ def _judged(history: History, killed: JSON, listed: float) -> Judgement:
     blind, rest = _blind(history, killed, listed + SPREAD_SECONDS), disturbed(history)
     told = f"{rest.errors} of {rest.requests} requests failed, {flying} were in flight at a time at most"
     told += f" and {blind} sent to the pod before proxies could know"
-    if rest.errors > flying + blind:
-        return Judgement(Verdict.FAIL, told)
+    # What was lost after that is no one's but the mesh's, however much might have been lost before.
+    late = sum(not s.good and s.start >= injected + listed + SPREAD_SECONDS for s in history.samples)
+    if late > flying or rest.errors > flying + blind:
+        return Judgement(Verdict.FAIL, f"{told}, {late} failed later" if late else told)
     return Judgement(Verdict.PASS, f"{told}; the last trace of the dead pod was {last:.1f} s after the kill")
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.adapters import Adapter
 from conformance.adapters.base import Proxy
+from conformance.checks.hooks import ADMISSION, asked, changes_new_pods, selects
 from conformance.context import Context
 from fixtures.kube import ApiProblem
 
@@ -43,23 +43,27 @@ def strangers_in(ctx: Context) -> frozenset[str]:
     return strangers(ctx.adapter.proxy, ctx.kube.get("v1", "Pod", one.name, ctx.space(one.place)) or {})
 
 
-def mutators(ctx: Context) -> tuple[str, ...]:
-    """Webhook configurations that may change pods and do not ask a Service in the control plane's namespace."""
+def mutators(ctx: Context, space: str, pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """Webhook configurations that may change such a pod there, and ask nobody in the control plane's namespace."""
     try:
-        found = ctx.kube.list("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration")
+        found = ctx.kube.list(ADMISSION, "MutatingWebhookConfiguration")
     except ApiProblem as problem:
         if not problem.without_rights:
             raise
         return (UNLISTED,)
-    return tuple(one["metadata"]["name"] for one in found if any(_strange(ctx.adapter, hook) for hook in
-                                                                 one.get("webhooks") or ()))  # fmt: skip
+    where = ctx.adapter.control_plane()
+    of_space = (ctx.kube.get("v1", "Namespace", space) or {}).get("metadata", {}).get("labels") or {}
+    of_pod = pod.get("metadata", {}).get("labels") or {}
 
+    def strange(hook: Mapping[str, Any]) -> bool:
+        return (
+            changes_new_pods(hook)
+            and selects(hook.get("namespaceSelector"), of_space)
+            and selects(hook.get("objectSelector"), of_pod)
+            and (where is None or (asked(hook) or ("",))[0] != where[0])
+        )
 
-def _strange(adapter: Adapter, hook: Mapping[str, Any]) -> bool:
-    asks_for = {resource for rule in hook.get("rules") or () for resource in rule.get("resources") or ()}
-    where = adapter.control_plane()
-    asked = (hook["clientConfig"].get("service") or {}).get("namespace")
-    return not {"pods", "*", "*/*"}.isdisjoint(asks_for) and (where is None or asked != where[0])
+    return tuple(one["metadata"]["name"] for one in found if any(map(strange, one.get("webhooks") or ())))
 
 
 def own_account(

@@ -327,7 +327,7 @@ def no_opt_in(ctx: Context) -> Untouched:
         without=without,
         within=ctx.kube.get("v1", "Pod", name, inside),
         proxied=proxy is not None and proxy.container in containers(without or {}),
-        others=mutators(ctx),
+        others=mutators(ctx, outside, body),
     )
 
 

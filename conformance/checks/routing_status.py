@@ -149,13 +149,22 @@ def _said(ctx: Context, name: str, enough: Callable[[tuple[Said, ...]], bool]) -
 
     ctx.watch(look, LIMITS.in_force)
     by = controllers(item)
-    if by and not (own in by if own else len(by) == 1):
+    silent = bool(own) and own not in by and _is_known(ctx, own, routes[0])
+    if by and not silent and not (own in by if own else len(by) == 1):
         raise EnvironmentProblem(
             f"the status of {routes[0]['kind']} {meta['name']} is written by {', '.join(by)}"
             + (f", and not by {own}" if own else ""),
             fix="say which of them is the mesh's: --set controller=NAME",
         )
     return conditions(item, own)
+
+
+def _is_known(ctx: Context, controller: str, route: Mapping[str, Any]) -> bool:
+    """Whether the cluster has a controller of that name, which then has said nothing of this route."""
+    classes = ctx.kube.list(f"{GATEWAY}v1", "GatewayClass")
+    others = ctx.kube.list(route["apiVersion"], route["kind"], route["metadata"]["namespace"])
+    named = {one.get("spec", {}).get("controllerName") for one in classes}
+    return controller in named | {name for one in others for name in controllers(one)}
 
 
 @check(

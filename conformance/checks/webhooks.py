@@ -8,45 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
+from conformance.checks.hooks import ADMISSION, asked, changes_new_pods, selects
 from conformance.checks.injection import changes_pods
 from conformance.context import Context, NotExpressible
 
 __all__ = ["ADMISSION", "answered_by_others", "asked", "injecting", "planes", "selects"]
-
-ADMISSION = "admissionregistration.k8s.io/v1"
-
-
-def asked(hook: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Namespace and name of the Service that a webhook asks, by reference or by its name in DNS; None: another host."""
-    config = hook["clientConfig"]
-    if config.get("service"):
-        return str(config["service"]["namespace"]), str(config["service"]["name"])
-    try:
-        labels = (urlsplit(config.get("url") or "").hostname or "").split(".")
-    except ValueError:  # no URL
-        return None
-    return (labels[1], labels[0]) if labels[2:3] == ["svc"] else None
-
-
-def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
-    """Whether a label selector of Kubernetes selects what has these labels; none selects everything."""
-    wanted = selector or {}
-    return (wanted.get("matchLabels") or {}).items() <= labels.items() and all(
-        _meets(one, labels) for one in wanted.get("matchExpressions") or ()
-    )
-
-
-def _meets(wanted: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    value, values = labels.get(wanted["key"]), wanted.get("values") or ()
-    # What is not there is in no list; so NotIn holds for it.
-    return {
-        "In": value is not None and value in values,
-        "NotIn": value not in values,
-        "Exists": value is not None,
-        "DoesNotExist": value is None,
-    }[wanted["operator"]]
 
 
 def injecting(ctx: Context, namespace: str) -> list[Mapping[str, Any]]:
@@ -66,7 +33,7 @@ def injecting(ctx: Context, namespace: str) -> list[Mapping[str, Any]]:
         for one in ctx.kube.list(ADMISSION, "MutatingWebhookConfiguration")
         for hook in one.get("webhooks") or ()
         if (asked(hook) or ("",))[0] == namespace
-        and any("pods" in rule.get("resources", ()) for rule in hook.get("rules") or ())
+        and changes_new_pods(hook)
         and selects(hook.get("namespaceSelector"), space.get("labels") or {})
         and selects(hook.get("objectSelector"), pod.get("labels") or {})
     ]

@@ -51,6 +51,7 @@ def test_p1_forgives_what_was_under_way_and_on_its_way_and_no_more():
     for more in (
         lost(base, INJECTED, INJECTED + 1.4, every=1),  # the other pod's as well
         lost(base, INJECTED, INJECTED + 2.4, every=2),  # for a second more
+        lost(base, INJECTED + 1.6, INJECTED + 4.9, every=8),  # fewer than might have been, but once it was known
     ):
         judgement = p1.judge(killed(more))
         assert judgement.verdict is Verdict.FAIL

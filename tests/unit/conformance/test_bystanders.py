@@ -120,22 +120,29 @@ def test_inj_06_does_not_know_whose_container_keeps_a_job() -> None:
     assert judge_job(replace(job, beside=("fluent-bit",), complete=True, phases=("Succeeded",) * 3)).verdict is PASS
 
 
-def configuration(name: str, resource: str, **config: Any) -> dict[str, Any]:
-    hook = {"rules": [{"resources": [resource]}], "clientConfig": config}
-    return {"metadata": {"name": name}, "webhooks": [hook]}
+def configuration(name: str, resource: str, group: str = "", does: str = "CREATE", **config: Any) -> dict[str, Any]:
+    rule = {"apiGroups": [group], "operations": [does], "resources": [resource]}
+    selectors = {key: config.pop(key) for key in ("namespaceSelector", "objectSelector") if key in config}
+    return {"metadata": {"name": name}, "webhooks": [{"rules": [rule], "clientConfig": config, **selectors}]}
 
 
 def test_who_else_may_change_pods() -> None:
     plane = cast("Any", REFMESH.control_plane())[0]
     found = [
-        configuration("refmesh", "pods", service={"namespace": plane}),
-        configuration("certificates", "certificates", service={"namespace": "x"}),
-        configuration("kyverno", "*/*", service={"namespace": "kyverno"}),
+        configuration("refmesh", "pods", service={"namespace": plane, "name": "refmesh"}),
+        configuration("certificates", "certificates", service={"namespace": "x", "name": "y"}),
+        configuration("kyverno", "*/*", "*", "*", service={"namespace": "kyverno", "name": "kyverno"}),
+        configuration("remote", "pods", url=f"https://refmesh.{plane}.svc/inject"),
+        configuration("issuers", "*", "cert-manager.io", url="https://127.0.0.1:1/mutate"),
+        configuration("deletions", "pods", does="DELETE", url="https://127.0.0.1:1/mutate"),
+        configuration("opted", "pods", url="https://127.0.0.1:1/m", namespaceSelector={"matchLabels": {"in": "yes"}}),
+        configuration("marked", "pods", url="https://127.0.0.1:1/m", objectSelector={"matchLabels": {"a": "b"}}),
         configuration("identity", "pods", url="https://127.0.0.1:1/mutate"),
         {"metadata": {"name": "none"}},
     ]
-    ctx = SimpleNamespace(adapter=REFMESH, kube=SimpleNamespace(list=lambda *_: found))
-    assert mutators(cast("Context", ctx)) == ("kyverno", "identity")
+    kube = SimpleNamespace(list=lambda *_: found, get=lambda *_: {"metadata": {"labels": {"team": "x"}}})
+    ctx = SimpleNamespace(adapter=REFMESH, kube=kube)
+    assert mutators(cast("Context", ctx), "out", pod("echo")) == ("kyverno", "identity")
 
 
 @pytest.mark.parametrize(
@@ -147,10 +154,10 @@ def test_who_else_may_change_pods_is_not_known_to_everybody(message: str, known:
 
     ctx = cast("Context", SimpleNamespace(adapter=REFMESH, kube=SimpleNamespace(list=refuse)))
     if known:
-        assert mutators(ctx) == (UNLISTED,)
+        assert mutators(ctx, "out", {}) == (UNLISTED,)
         return
     with pytest.raises(ApiProblem):
-        mutators(ctx)
+        mutators(ctx, "out", {})
 
 
 def test_inj_04_blames_the_mesh_for_its_proxy_and_where_nobody_else_can_have_done_it() -> None:

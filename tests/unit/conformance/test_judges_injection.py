@@ -81,7 +81,9 @@ def test_what_the_user_puts_on_every_pod_was_not_added_by_the_mesh() -> None:
         dressing=Dressing(labels={"team": "net"}, annotations={"example.com/evict": "no"}),
         render=load("refmesh").render,
         space=lambda place: place,
-        kube=SimpleNamespace(apply=apply, get=lambda _, kind, __, space: made[kind, space], list=lambda *_: []),
+        kube=SimpleNamespace(
+            apply=apply, get=lambda _, kind, __, space="": made.get((kind, space)), list=lambda *_: []
+        ),
     )
     history = no_opt_in(cast("Context", ctx))
     assert history.without is not None

@@ -70,13 +70,16 @@ def told(*by: str) -> list[dict[str, Any]]:
     return [{"controllerName": one, "conditions": [{**said, "status": str(one == by[0])}]} for one in by]
 
 
-def said_of(monkeypatch: pytest.MonkeyPatch, parents: list[dict[str, Any]], **settings: str) -> tuple[Said, ...]:
+def said_of(
+    monkeypatch: pytest.MonkeyPatch, parents: list[dict[str, Any]], classes: tuple[str, ...] = (), **settings: str
+) -> tuple[Said, ...]:
     route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
              "metadata": {"name": "r", "namespace": "s", "generation": 1}, "status": {"parents": parents}}  # fmt: skip
     stood = SimpleNamespace(stood=lambda *_: SimpleNamespace(objects=[route]))
     monkeypatch.setattr(routing_status, "STANDING", stood)
-    ctx = SimpleNamespace(adapter=load("istio", settings), kube=SimpleNamespace(get=lambda *_: route),
-                          watch=lambda probe, _: probe())  # fmt: skip
+    there = {"GatewayClass": [{"spec": {"controllerName": one}} for one in classes], "HTTPRoute": [route]}
+    kube = SimpleNamespace(get=lambda *_: route, list=lambda _, kind, *__: there[kind])
+    ctx = SimpleNamespace(adapter=load("istio", settings), kube=kube, watch=lambda probe, _: probe())
     return routing_status._said(cast("Context", ctx), "r", bool)
 
 
@@ -87,6 +90,11 @@ def test_a_controller_that_is_not_the_meshs_says_nothing_for_it(monkeypatch: pyt
     denied = said_of(monkeypatch, told("y.io/other", "x.io/mesh"), controller="x.io/mesh")
     assert [one.status for one in denied] == ["False"]
     assert said_of(monkeypatch, []) == said_of(monkeypatch, [], controller="x.io/mesh") == ()
+
+
+def test_a_mesh_that_says_nothing_is_not_excused_by_what_another_says(monkeypatch: pytest.MonkeyPatch):
+    others = told("y.io/other")
+    assert said_of(monkeypatch, others, classes=("y.io/other", "x.io/mesh"), controller="x.io/mesh") == ()
 
 
 @pytest.mark.parametrize("settings", [{}, {"controller": "z.io/mistyped"}])

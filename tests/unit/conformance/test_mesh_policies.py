@@ -230,7 +230,7 @@ def test_a_policy_that_others_make_in_every_namespace_is_no_failure_of_the_mesh(
 @pytest.mark.parametrize("mesh", ["istio", "refmesh", "linkerd", "kuma", "cilium", "none"])
 def test_what_the_run_or_its_mesh_made_or_nobody_may_look_at_is_in_nobodys_way(mesh: str) -> None:
     def no_rights(*_: object) -> None:
-        raise ApiProblem("no", status=403)
+        raise ApiProblem("no", status=403, message='forbidden: User "ci" cannot list resource')
 
     expect_own_policies(cast("Any", SimpleNamespace(list=no_rights)), load(mesh), ["s"])
     made = [

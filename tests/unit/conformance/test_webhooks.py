@@ -45,7 +45,9 @@ class Cluster:
 def hook(service: str, rev: str = "canary", *, resource: str = "pods", kind: str = "Mutating", namespace: str = "mesh"):
     asks = {
         "clientConfig": {"service": {"name": service, "namespace": namespace}},
-        "rules": [{"resources": [resource]}],
+        "rules": [
+            {"apiGroups": ["" if resource == "pods" else "x"], "operations": ["CREATE"], "resources": [resource]}
+        ],
         "namespaceSelector": {"matchLabels": {"istio.io/rev": rev}} if rev else None,
         "objectSelector": {"matchExpressions": [{"key": "inject", "operator": "NotIn", "values": ["false"]}]},
     }
