@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from fixtures.kube.containers import statuses_of
 
 __all__ = ["has_run", "waiting"]
 
@@ -13,7 +15,7 @@ _NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidIm
 def has_run(pod: Mapping[str, Any], container: str) -> bool:
     """Whether a container of the pod runs, or has run before."""
     return any("running" in one.get("state", {}) or one.get("restartCount", 0) or "terminated" in one.get("state", {})
-               for one in _statuses(pod) if one["name"] == container)  # fmt: skip
+               for one in statuses_of(pod) if one["name"] == container)  # fmt: skip
 
 
 def waiting(pod: Mapping[str, Any]) -> str:
@@ -26,7 +28,7 @@ def waiting(pod: Mapping[str, Any]) -> str:
     if scheduled["status"] != "True":
         return f"not scheduled: {scheduled.get('message') or scheduled.get('reason') or 'no reason is given'}"
     has_network = conditions.get("PodReadyToStartContainers", {}).get("status") == "True"
-    for one in _statuses(pod):
+    for one in statuses_of(pod):
         if (found := one.get("state", {}).get("waiting")) is None:
             continue
         reason = found.get("reason", "")
@@ -34,9 +36,3 @@ def waiting(pod: Mapping[str, Any]) -> str:
             said = " ".join(str(found[key]) for key in ("reason", "message") if found.get(key))
             return f"container {one['name']} waits: {said}"
     return ""
-
-
-def _statuses(pod: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    status = pod.get("status", {})
-    yield from status.get("initContainerStatuses", ())
-    yield from status.get("containerStatuses", ())

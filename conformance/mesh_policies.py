@@ -69,8 +69,9 @@ def expect_own_policies(kube: Kube, adapter: Adapter, spaces: Iterable[str]) -> 
 
     Looked for are the kinds in which the mesh says who may call and be called, and how. Who may not look goes on.
     """
+    kinds = _kinds(adapter)
     for space in spaces:
-        for version, kind in _kinds(adapter, space):
+        for version, kind in kinds:
             try:
                 there = kube.list(version, kind, space)
             except ApiProblem as problem:
@@ -84,23 +85,19 @@ def expect_own_policies(kube: Kube, adapter: Adapter, spaces: Iterable[str]) -> 
                 )
 
 
-def _kinds(adapter: Adapter, space: str) -> list[tuple[str, str]]:
+def _kinds(adapter: Adapter) -> list[tuple[str, str]]:
+    """The kinds in which a mesh says who may call whom, with which mTLS, and who gets out; of any namespace."""
     intents = (
-        Access("any", space, "any", Effect.ALLOW, ()),
-        MtlsMode(space, Mode.STRICT),
-        MtlsMode(space, Mode.STRICT, "any"),
-        WayOut(space, "any", registered_only=True),
+        Access("any", "any", "any", Effect.ALLOW, ()),
+        MtlsMode("any", Mode.STRICT),
+        MtlsMode("any", Mode.STRICT, "any"),
+        WayOut("any", "any", registered_only=True),
     )
-    found = set()
+    found: set[tuple[str, str]] = set()
     for intent in intents:
-        # Of an adapter that cannot render one, its own check will tell.
-        with contextlib.suppress(Exception):
-            rendered = adapter.render(intent)
-            found |= (
-                {(item["apiVersion"], item["kind"]) for item in rendered.objects}
-                if isinstance(rendered, Rendered)
-                else set()
-            )
+        with contextlib.suppress(Exception):  # of an adapter that cannot render one its own check will tell
+            if isinstance(rendered := adapter.render(intent), Rendered):
+                found.update((str(item["apiVersion"]), str(item["kind"])) for item in rendered.objects)
     return sorted(found)
 
 

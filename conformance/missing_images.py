@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fixtures.kube.containers import statuses_of
 from reports.errors import EnvironmentProblem
 
 __all__ = ["Missing", "missing_image"]
@@ -56,8 +57,7 @@ def missing_image(pods: Iterable[Mapping[str, Any]], own: str) -> Missing | None
     found = [
         Missing(one["name"], str(one.get("image", "")), waits["reason"], " ".join(waits.get("message", "").split()))
         for pod in pods
-        for kind in ("initContainerStatuses", "containerStatuses")
-        for one in pod.get("status", {}).get(kind, ())
+        for one in statuses_of(pod)
         if (waits := one.get("state", {}).get("waiting") or {}).get("reason") in IN_VAIN | FAILED_PULL
     ]
     return next((one for one in found if one.in_vain(own)), found[0] if found else None)

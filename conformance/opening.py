@@ -184,10 +184,7 @@ def _reproduce(config: pytest.Config) -> str:
             words += [f"--mesh-{name}", str(value)]
     if (file := _settings_file(config)) is not None:
         words += ["--mesh-config", str(file)]
-    for name in (
-        "features",
-        "exempt",
-    ):  # what they excuse is excused the next time too
+    for name in ("features", "exempt"):  # what they excuse is excused the next time too
         if value := config.getoption(f"mesh_{name}"):
             words += [f"--mesh-{name}", value]
     if (alpha := config.getoption("mesh_alpha")) != Options.alpha:

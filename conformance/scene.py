@@ -19,6 +19,7 @@ from conformance.ground import render_ground
 from conformance.late_pods import has_run
 from conformance.planes import plane_of
 from conformance.redaction import redact, redact_log, redacted
+from fixtures.kube.containers import containers_of, statuses_of
 from reports.errors import EnvironmentProblem, MeshproofError
 from reports.model import plain
 
@@ -147,12 +148,8 @@ def _logs(
     missing: list[str] = []
     name = pod["metadata"]["name"]
     status = pod.get("status", {})
-    restarted = {
-        one["name"]
-        for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
-        if one.get("restartCount", 0)
-    }
-    for container in (*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]):
+    restarted = {one["name"] for one in statuses_of(pod) if one.get("restartCount", 0)}
+    for container in containers_of(pod):
         called = container["name"]
         if status.get("phase") == "Pending" and not has_run(pod, called):
             missing.append(f"log of {space}/{name} {called}: it has not started")

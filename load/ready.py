@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fixtures.kube import Kube, NotEventually
+from fixtures.kube.containers import statuses_of
 from reports.errors import EnvironmentProblem
 
 __all__ = ["missing_image", "unscheduled", "wait_ready"]
@@ -18,8 +19,7 @@ IN_VAIN = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "Er
 def missing_image(pods: Iterable[Mapping[str, Any]]) -> str:
     """The image that a pod waits for in vain, or ""."""
     for pod in pods:
-        status = pod.get("status", {})
-        for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+        for container in statuses_of(pod):
             if container.get("state", {}).get("waiting", {}).get("reason") in IN_VAIN:
                 return str(container.get("image", ""))
     return ""

@@ -18,7 +18,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -243,10 +242,13 @@ class ControlPlane:
         if self._authority is None:
             raise RuntimeError("the CA is not there yet")
         options = self._options
-        shared = webhook.proxy_config(
-            self._authority, namespace=options.namespace, trust_domain=options.trust_domain, image=options.image
+        return webhook.proxy_config(
+            self._authority,
+            namespace=options.namespace,
+            trust_domain=options.trust_domain,
+            image=options.image,
+            pull_secrets=options.image_pull_secrets,
         )
-        return replace(shared, pull_secrets=options.image_pull_secrets)
 
     def _meshed(self) -> list[str]:
         world = self._hub.world

@@ -48,21 +48,22 @@ def _judged(history: History, killed: JSON, listed: float) -> Judgement:
     if last > WITHIN_SECONDS:
         return Judgement(Verdict.FAIL, f"a request was sent to the dead pod, or lost, {last:.1f} s after the kill")
     flying = max(1, most_in_flight(history.samples, injected, injected + listed))
-    blind, rest = _blind(history, killed, listed + SPREAD_SECONDS), disturbed(history)
+    known = injected + listed + SPREAD_SECONDS
+    blind, rest = _blind(history, killed, known), disturbed(history)
     told = f"{rest.errors} of {rest.requests} requests failed, {flying} were in flight at a time at most"
     told += f" and {blind} sent to the pod before proxies could know"
     # What was lost after that is no one's but the mesh's, however much might have been lost before.
-    late = sum(not s.good and s.start >= injected + listed + SPREAD_SECONDS for s in history.samples)
+    late = sum(not s.good and s.start >= known for s in history.samples)
     if late > flying or rest.errors > flying + blind:
         return Judgement(Verdict.FAIL, f"{told}, {late} failed later" if late else told)
     return Judgement(Verdict.PASS, f"{told}; the last trace of the dead pod was {last:.1f} s after the kill")
 
 
-def _blind(history: History, killed: JSON, seconds: float) -> int:
-    """How many requests went to the dead pod within so many seconds of the kill, by its share before."""
+def _blind(history: History, killed: JSON, known: float) -> int:
+    """How many requests went to the dead pod before that moment, by its share of those before the kill."""
     injected = history.marks.injected
     base = [s.pod == killed for s in history.samples if s.good and s.intended < injected]
-    sent = sum(injected <= s.start < injected + seconds for s in history.samples)
+    sent = sum(injected <= s.start < known for s in history.samples)
     return math.ceil(sent * sum(base) / len(base)) if base else 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from http.client import HTTPException
 
 from fixtures.kube import ApiProblem, ForwardProblem, Kube
+from fixtures.kube.containers import containers_of
 from fixtures.proxies import open_here
 
 __all__ = ["ENVOY", "UNREAD", "dump_pages", "has_container"]
@@ -21,8 +22,7 @@ UNREAD = "not to be had: "
 
 def has_container(kube: Kube, namespace: str, pod: str, container: str) -> bool:
     """Whether a pod has the container, as a native sidecar or as one beside the application's."""
-    spec = (kube.get("v1", "Pod", pod, namespace) or {}).get("spec", {})
-    return any(one["name"] == container for one in (*spec.get("initContainers", ()), *spec.get("containers", ())))
+    return any(one["name"] == container for one in containers_of(kube.get("v1", "Pod", pod, namespace) or {}))
 
 
 def dump_pages(

@@ -26,6 +26,7 @@ from conformance.context import Context
 from conformance.ground import pod_marks, render_metadata
 from conformance.intents import Inject, Scope
 from fixtures.kube import ApiProblem
+from fixtures.kube.containers import containers_of
 
 __all__ = ["admitted", "gated"]
 
@@ -183,5 +184,4 @@ def authored(pod: Mapping[str, Any], body: Mapping[str, Any], other: Mapping[str
 
 
 def _by_container(pod: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    spec = tokenless(pod["spec"])
-    return {one["name"]: one for one in (*spec.get("initContainers", ()), *spec["containers"])}
+    return {one["name"]: one for one in containers_of({"spec": tokenless(pod["spec"])})}

@@ -12,6 +12,7 @@ from conformance.adapters.base import Proxy
 from conformance.checks.hooks import ADMISSION, asked, changes_new_pods, selects
 from conformance.context import Context
 from fixtures.kube import ApiProblem
+from fixtures.kube.containers import containers_of
 
 __all__ = ["OURS", "containers", "mutators", "own_account", "strangers", "strangers_in"]
 
@@ -24,8 +25,7 @@ BY_NAMESPACE = ("seLinuxOptions", "runAsUser", "runAsGroup", "fsGroup", "supplem
 
 def containers(pod: Mapping[str, Any]) -> list[str]:
     """Names of a pod's containers, init containers first."""
-    spec = pod.get("spec", {})
-    return [one["name"] for one in (*spec.get("initContainers", ()), *spec.get("containers", ()))]
+    return [one["name"] for one in containers_of(pod)]
 
 
 def strangers(proxy: Proxy | None, outsider: Mapping[str, Any]) -> frozenset[str]:

@@ -12,6 +12,7 @@ from conformance.checks.injection import changes_pods
 from conformance.checks.lifecycle import GROUND, outside, refused
 from conformance.checks.lifecycle_judges import Crash, judge_crash
 from conformance.context import LIMITS, Context
+from fixtures.kube.containers import containers_of, statuses_of
 from fixtures.workloads.traffic import Batch
 from reports.errors import EnvironmentProblem
 
@@ -42,11 +43,11 @@ def crash(ctx: Context) -> Crash:
     others = OURS | strangers_in(ctx)
     running = [
         one["name"]
-        for one in (*pod.object["spec"].get("initContainers", ()), *pod.object["spec"]["containers"])
+        for one in containers_of(pod.object)
         if one["name"] not in others and one.get("restartPolicy", "Always") == "Always"
     ]
     started = {
-        one["name"] for one in _statuses(pod.object) if "running" in one.get("state", {}) and one["name"] in running
+        one["name"] for one in statuses_of(pod.object) if "running" in one.get("state", {}) and one["name"] in running
     }
     if not started:
         return Crash((), 0, 0, None, BACK, ())
@@ -90,10 +91,5 @@ def crash(ctx: Context) -> Crash:
     )
 
 
-def _statuses(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    status = pod.get("status", {})
-    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-
-
 def _restarts(pod: Mapping[str, Any]) -> dict[str, int]:
-    return {one["name"]: int(one.get("restartCount", 0)) for one in _statuses(pod)}
+    return {one["name"]: int(one.get("restartCount", 0)) for one in statuses_of(pod)}

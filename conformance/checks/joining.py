@@ -26,6 +26,7 @@ from conformance.checks.mtls import GATE
 from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Ground, Place, Svc, Workload, pod_marks
 from conformance.intents import Mode, MtlsMode
+from fixtures.kube.containers import statuses_of
 from fixtures.workloads.manifests import knock_job
 from fixtures.workloads.traffic import Batch
 
@@ -125,9 +126,7 @@ def _pods_of(ctx: Context, job: str) -> list[dict[str, Any]]:
 
 
 def _statuses(pod: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    status = pod.get("status", {})
-    every = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-    return [one for one in every if one["name"] == name]
+    return [one for one in statuses_of(pod) if one["name"] == name]
 
 
 def _ended(pod: Mapping[str, Any], name: str) -> bool:

@@ -15,6 +15,7 @@ from conformance.context import LIMITS, Context, Pod
 from conformance.ground import Svc, pod_marks, service_of
 from conformance.late_pods import has_run, waiting
 from fixtures.kube import NotEventually
+from fixtures.kube.containers import statuses_of
 from fixtures.workloads.manifests import echo_deployment
 
 __all__: list[str] = []
@@ -104,9 +105,7 @@ def probes(ctx: Context) -> Probes:
         return ctx.kube.get("v1", "Pod", pod.name, pod.namespace) or {}
 
     def restarts() -> int:
-        status = now().get("status", {})
-        statuses = [*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ())]
-        return sum(int(one.get("restartCount", 0)) for one in statuses)
+        return sum(int(one.get("restartCount", 0)) for one in statuses_of(now()))
 
     def turns(ready: bool) -> bool:
         try:

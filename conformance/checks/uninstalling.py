@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from conformance.catalogue import check, place
+from conformance.checks.hooks import ADMISSION, asked
 from conformance.checks.injection import changes_pods, observe
 from conformance.checks.lifecycle import roll_out
 from conformance.checks.uninstalling_judges import Uninstalled, judge_uninstalled
-from conformance.checks.webhooks import ADMISSION, answered_by_others, asked, planes
+from conformance.checks.webhooks import answered_by_others, planes
 from conformance.context import LIMITS, Context, NotExpressible
 from conformance.farewell import Ended
 from conformance.ground import HTTP, Ground, Place, Svc, Workload

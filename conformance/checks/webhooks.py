@@ -13,7 +13,7 @@ from conformance.checks.hooks import ADMISSION, asked, changes_new_pods, selects
 from conformance.checks.injection import changes_pods
 from conformance.context import Context, NotExpressible
 
-__all__ = ["ADMISSION", "answered_by_others", "asked", "injecting", "planes", "selects"]
+__all__ = ["answered_by_others", "injecting", "planes"]
 
 
 def injecting(ctx: Context, namespace: str) -> list[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""A few HTTP/1.1 requests on a blocking socket: Envoy's admin port, and an application's own probes."""
+"""A few HTTP/1.1 requests on a blocking socket to Envoy's admin port. It imports little: each hook is a process."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from refmesh.api.load_balancer import ConsistentHash, Warmup
 from refmesh.api.locality import LocalitySetting
 from refmesh.api.meta import Meta, short_host
 
-__all__ = ["DestinationRule", "Subset", "TrafficPolicy"]
+__all__ = ["NO_POLICY", "DestinationRule", "Subset", "TrafficPolicy"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class TrafficPolicy:
         return self.ports.get(port, self)
 
 
-_NO_POLICY = TrafficPolicy()
+NO_POLICY = TrafficPolicy()
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class DestinationRule:
         policy, subsets, parts = self.policy, {subset.name: subset for subset in self.subsets}, [self]
         for rule in younger:
             new = {subset.name: subset for subset in rule.subsets if subset.name not in subsets}
-            adds_policy = policy == _NO_POLICY != rule.policy
+            adds_policy = policy == NO_POLICY != rule.policy
             if new or adds_policy:
                 policy = rule.policy if adds_policy else policy
                 subsets |= new

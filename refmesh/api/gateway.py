@@ -12,11 +12,21 @@ from refmesh.api.fields import Field, Invalid
 from refmesh.api.label_selector import EVERYTHING, LabelSelector
 from refmesh.api.meta import Meta
 
-__all__ = ["GATEWAY_LABEL", "GROUP", "CertificateRef", "Gateway", "GatewayClass", "GatewayListener"]
+__all__ = [
+    "GATEWAY_LABEL",
+    "GROUP",
+    "CertificateRef",
+    "Gateway",
+    "GatewayClass",
+    "GatewayListener",
+    "cut",
+    "fits",
+]
 
 GROUP = "gateway.networking.k8s.io"
 GATEWAY_LABEL = f"{GROUP}/gateway-name"
-"""On the pods that are made for a Gateway: its name, as far as a label can carry it (`refmesh.ingress.names`)."""
+"""On the pods that are made for a Gateway: its name, as far as a label can carry it."""
+_LONGEST = 63
 _OF_REQUESTS = ("HTTPRoute", "GRPCRoute")
 _KINDS = {"HTTP": _OF_REQUESTS, "HTTPS": _OF_REQUESTS, "TLS": ("TLSRoute",), "TCP": ("TCPRoute",)}
 """By protocol of a listener: the kinds of routes that may attach."""
@@ -104,6 +114,16 @@ class Gateway:
     def problem(self) -> str:
         """What is wrong with the first listener that cannot be opened; empty where all can."""
         return next((f"spec.listeners: {item.name} {item.problem}" for item in self.listeners if item.problem), "")
+
+
+def fits(name: str) -> bool:
+    """Whether a label, and the name of a Service, which begins with a letter, can carry this name."""
+    return len(name) <= _LONGEST and name[0].isalpha()
+
+
+def cut(name: str) -> str:
+    """How one begins that does not fit; what follows tells it from others that begin so."""
+    return f"g-{name[: _LONGEST - 12]}".rstrip("-") + "-"
 
 
 def _pairs(field: Field) -> tuple[tuple[str, str], ...]:

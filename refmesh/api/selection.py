@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmesh.api.fields import Field, Invalid
-from refmesh.api.gateway import GATEWAY_LABEL
+from refmesh.api.gateway import GATEWAY_LABEL, cut, fits
 
 __all__ = ["EVERYTHING", "Selection"]
 
-_LONGEST_LABEL = 63
-_LONGEST_PREFIX = 51
-"""Of a name that a label does not hold as it is: see `refmesh.ingress.names`."""
 _UNREAD = {
     ("gateway.networking.k8s.io", "Gateway"),
     ("gateway.networking.k8s.io", "GatewayClass"),
@@ -107,6 +104,4 @@ def _of_other_targets(known: Mapping[str, Any]) -> Selection | None:
 
 def _opens(name: str, label: str) -> bool:
     """Whether a pod with this label of Gateways may be one of the Gateway's; a long name shows in none as a whole."""
-    if len(name) <= _LONGEST_LABEL and name[0].isalpha():
-        return label == name
-    return label.startswith(f"g-{name[:_LONGEST_PREFIX]}".rstrip("-") + "-")
+    return label == name if fits(name) else label.startswith(cut(name))

@@ -39,7 +39,7 @@ class Attachments:
     routes: Mapping[tuple[str, Key], tuple[GatewayRoute, ...]]
     """Routes of Gateway API by scope and Service, GRPCRoutes before HTTPRoutes, each kind the oldest first."""
     destination_rules: Mapping[tuple[str, str], tuple[DestinationRule, ...]]
-    """By scope and host: the oldest; where that is private, behind it the oldest that is not, if there is one."""
+    """By scope and host: the oldest, merged; where it is private, behind it the oldest that is not, if there is one."""
     delegation: Delegation
     """What became of VirtualServices without hosts."""
 

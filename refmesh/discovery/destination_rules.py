@@ -32,7 +32,7 @@ def scopes_of(rule: DestinationRule, settings: MeshSettings) -> tuple[str, ...]:
 def by_scope(
     snapshot: Snapshot, settings: MeshSettings, outside: Mapping[str, str]
 ) -> dict[tuple[str, str], tuple[DestinationRule, ...]]:
-    """By scope and host: the oldest rule; where that is private, behind it the oldest that is not, if there is one.
+    """By scope and host: the oldest, merged; where it is private, behind it the oldest that is not, if there is one.
 
     `outside`: hosts of ServiceEntries by the names that rules may call them.
     """

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 
-from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
+from refmesh.api.destination_rule import NO_POLICY, DestinationRule
 from refmesh.api.hostnames import covers
 from refmesh.api.meta import Meta
 from refmesh.api.routing import Destination
@@ -117,7 +117,7 @@ class KnownHosts:
             first = {subset.name: part.meta for part in parts for subset in part.subsets}
             self._said[whole.meta] = first, next(part.meta for part in whole.parts if part.policy == whole.policy)
         by_subset, of_policy = self._said[whole.meta]
-        if rule.policy != TrafficPolicy() and of_policy != rule.meta:
+        if rule.policy != NO_POLICY and of_policy != rule.meta:
             yield f"trafficPolicy has no effect: {of_policy.title}, which is older, has one"
         for subset in rule.subsets:
             if (other := by_subset[subset.name]) != rule.meta:

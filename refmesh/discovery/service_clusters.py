@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
+from refmesh.api.destination_rule import NO_POLICY, DestinationRule, TrafficPolicy
 from refmesh.config.model import Key, Protocol, Service, ServicePort, Snapshot
 from refmesh.config.references import service_of
 from refmesh.discovery import clusters
@@ -12,8 +12,6 @@ from refmesh.discovery.accounts import accounts
 from refmesh.discovery.settings import MeshSettings
 
 __all__ = ["cluster_specs", "known_identities", "upgraded_ports", "variants"]
-
-_NO_POLICY = TrafficPolicy()
 
 
 def known_identities(snapshot: Snapshot, service: Service, settings: MeshSettings) -> tuple[str, ...]:
@@ -44,7 +42,7 @@ def cluster_specs(
 def variants(rule: DestinationRule | None, port: int) -> Iterator[tuple[str, Mapping[str, str], TrafficPolicy]]:
     """A port of the host as a whole, then of each subset: (name, labels, policy)."""
     if rule is None:
-        yield "", {}, _NO_POLICY
+        yield "", {}, NO_POLICY
         return
     yield "", {}, rule.policy_of("", port)
     for subset in rule.subsets:

@@ -160,10 +160,8 @@ class ProxyState:
                 found.append(response)
                 if kind is ResourceType.CLUSTER:
                     # An updated cluster waits for its endpoints anew, even if they did not change.
-                    wanted, sent = (
-                        self._subscriptions[ResourceType.ENDPOINT],
-                        {item.name for item in response.resources},
-                    )
+                    wanted = self._subscriptions[ResourceType.ENDPOINT]
+                    sent = {item.name for item in response.resources}
                     wanted.forced |= sent & wanted.names
                     if not wanted.started:
                         self._unfollowed |= sent

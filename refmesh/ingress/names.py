@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from refmesh.api.gateway import GATEWAY_LABEL, Gateway
+from refmesh.api.gateway import GATEWAY_LABEL, Gateway, cut, fits
 from refmesh.api.ports import RESERVED_PORTS
 
 __all__ = ["CLASS_LABEL", "GATEWAY_LABEL", "bound_port", "label_value", "usable_port", "workload_name"]
 
 CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
-_LONGEST = 63
 _FIRST_FREE = 1024
 _SHIFTED = range(62000, 62000 + _FIRST_FREE)
 
@@ -26,11 +25,10 @@ def label_value(gateway: Gateway) -> str:
 
 
 def _short(name: str, gateway: Gateway) -> str:
-    if len(name) <= _LONGEST and name[0].isalpha():
+    if fits(name):
         return name
-    # A Service's name begins with a letter.
     digest = blake2b(f"{gateway.meta.name} {gateway.class_name}".encode(), digest_size=4).hexdigest()
-    return f"g-{name[: _LONGEST - 12]}".rstrip("-") + f"-{digest}"
+    return f"{cut(name)}{digest}"
 
 
 def bound_port(port: int) -> int:

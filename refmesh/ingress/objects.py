@@ -15,7 +15,7 @@ from refmesh.api.gateway import GROUP
 from refmesh.api.workload import peer_of
 from refmesh.config.ingress import OpenGateway
 from refmesh.ingress.names import CLASS_LABEL, GATEWAY_LABEL, bound_port, label_value, workload_name
-from refmesh.injector.containers import Config, proxy_container, pulling, volumes
+from refmesh.injector.containers import CONCURRENCY, Config, proxy_container, pulling, volumes
 from refmesh.injector.policy import POD_LABEL
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ Object = dict[str, Any]
 CLASSIC = "istio-ingressgateway"
 """The name that Istio's users know."""
 
-_THREADS = "proxy.refmesh.io/concurrency"
 _MANAGED = {"app.kubernetes.io/managed-by": "refmesh", "app.kubernetes.io/part-of": "refmesh"}
 
 
@@ -121,10 +120,10 @@ def _service(workload: _Workload) -> Object:
 
 
 def _asked(annotations: Mapping[str, str]) -> dict[str, str]:
-    """What a Gateway asks of its proxy: worker threads, of which one uses one core."""
-    threads = annotations.get(_THREADS) or ""
+    """What a Gateway asks of its proxy."""
+    threads = annotations.get(CONCURRENCY) or ""
     usable = threads.isascii() and threads.isdecimal() and 0 < len(threads) < 4 and int(threads) > 0
-    return {_THREADS: threads} if usable else {}
+    return {CONCURRENCY: threads} if usable else {}
 
 
 def _deployment(workload: _Workload, config: Config) -> Object:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLASSIC",
+    "CONCURRENCY",
     "INIT",
     "LONGEST_SETTINGS",
     "Config",
@@ -48,8 +49,10 @@ _INCLUDES = {
     "traffic.sidecar.istio.io/includeOutboundPorts": "REFMESH_INCLUDE_OUTBOUND_PORTS",
     "traffic.sidecar.istio.io/includeOutboundIPRanges": "REFMESH_INCLUDE_OUTBOUND_RANGES",
 }
+CONCURRENCY = "proxy.refmesh.io/concurrency"
+"""Annotation: the worker threads of a proxy, of which one uses one core."""
 _TUNING = {
-    "proxy.refmesh.io/concurrency": "REFMESH_CONCURRENCY",
+    CONCURRENCY: "REFMESH_CONCURRENCY",
     "proxy.refmesh.io/drainSeconds": "REFMESH_DRAIN_SECONDS",
     "proxy.refmesh.io/logLevel": "REFMESH_LOG_LEVEL",
     "proxy.refmesh.io/certificateSeconds": "REFMESH_CERTIFICATE_SECONDS",

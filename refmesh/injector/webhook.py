@@ -87,7 +87,7 @@ async def start(
     image: str,
     native: bool = True,
     by_node: bool = False,
-    pull_secrets: Sequence[str] = (),
+    pull_secrets: tuple[str, ...] = (),
     templates: Callable[[], Templates] = Templates,
     others: Callable[[], Snapshot] = Snapshot,
 ) -> Service:
@@ -97,9 +97,10 @@ async def start(
     """
 
     def config() -> Config:
-        shared = proxy_config(authority, namespace=namespace, trust_domain=trust_domain, image=image)
-        secrets = tuple(pull_secrets)
-        return replace(shared, native=native, by_node=by_node, pull_secrets=secrets, templates=templates())
+        shared = proxy_config(
+            authority, namespace=namespace, trust_domain=trust_domain, image=image, pull_secrets=pull_secrets
+        )
+        return replace(shared, native=native, by_node=by_node, templates=templates())
 
     leaving = asyncio.Event()
 
@@ -133,13 +134,16 @@ async def start(
     return Service(runner, int(runner.addresses[0][1]), tasks, leaving)
 
 
-def proxy_config(authority: Authority, *, namespace: str, trust_domain: str, image: str) -> Config:
+def proxy_config(
+    authority: Authority, *, namespace: str, trust_domain: str, image: str, pull_secrets: tuple[str, ...] = ()
+) -> Config:
     """What every proxy of the mesh is told, with the roots of this moment."""
     return Config(
         image=image,
         root_pem=authority.trust_bundle_pem().decode(),
         control_plane=f"refmesh.{namespace}.svc",
         trust_domain=trust_domain,
+        pull_secrets=pull_secrets,
     )
 
 

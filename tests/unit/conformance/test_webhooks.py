@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from conformance.adapters import load
+from conformance.checks.hooks import selects
 from conformance.checks.uninstalling import webhooks
-from conformance.checks.webhooks import injecting, planes, selects
+from conformance.checks.webhooks import injecting, planes
 
 CANARY = {"istio.io/rev": "canary", "kubernetes.io/metadata.name": "mp-in"}
 
