@@ -1,8 +1,8 @@
 """Our checks beside the official Gateway API suite's tests of the same features, on one cluster, one after the other.
 
 Both are timed as they time themselves: from the moment when the ground (namespaces and pods) stands to the verdict.
-What a ground gets for several of our checks at once, such as all routes, is added to each of them in equal parts. The
-ratio says how many times longer the official test takes. Ours judge more in that time: the official suite asks a case
+What a ground gets for all of its checks at once, such as all routes, is added to each of them in equal parts. The ratio
+says how many times longer the official test takes. Ours judge more in that time: the official suite asks a case
 again until it is answered as wanted, ours wait for a mark of their own configuration and then judge every answer.
 
     meshproof cluster create bench && meshproof refmesh install …
@@ -90,7 +90,7 @@ def our_seconds(cluster: str, image: str, scratch: Path) -> dict[str, float]:
     for ground, ids in grounds.items():
         found = _our_run(cluster, image, scratch / "ours" / ground, ids)
         stages = {one["name"]: one["seconds"] for one in found["stages"]}
-        shared = stages.get(f"{PREPARING} {ground}", 0.0) / len(ids)
+        shared = stages.get(f"{PREPARING} {ground}", 0.0) / sum(one.ground == ground for one in checks())
         seconds |= {one["id"]: one["seconds"] + shared for one in found["results"] if one["id"] in ids}
     return seconds
 

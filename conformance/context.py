@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from conformance.adapters import Adapter, Manifest, Rendered, Unsupported
 from conformance.dressing import Dressing
 from conformance.farewell import Farewell
-from conformance.gates import MARK_ROW, Gate, gate_open
+from conformance.gates import MARK_ROW, Gate, Look, gates_open
 from conformance.ground import Ground, meshed_at, one_port, space_name
 from conformance.intents import Backend, Intent, Marker, Mode, MtlsMode
 from conformance.limits import LIMITS, Limits
@@ -242,6 +242,15 @@ class Context(Orders):
         from one backend too, and that would look like the mark. How likely chance is to make one, `MARK_ROW` says.
         """
         how = how or Gate()
+        look = self.look(service, marker, how)
+        self.in_force(
+            lambda: all(gates_open(self.client(how.client).batches, [look])),
+            f"the mark of the configuration for {service} ({MARK_ROW} answers of {marker.backend.name})",
+            timeout=how.timeout,
+        )
+
+    def look(self, service: str, marker: Marker, how: Gate) -> Look:
+        """What a gate asks. `NotExpressible` where the mesh lacks the service's port."""
         ordinary = Batch(
             url=self.url(service, how.port, how.ordinary),
             protocol=how.protocol,
@@ -251,16 +260,7 @@ class Context(Orders):
             fields=("pod", "version"),
         )
         marked = replace(ordinary, url=self.url(service, how.port, how.path), headers={marker.header: marker.value})
-
-        def shows() -> bool:
-            ask = self.client(how.client).batch
-            return gate_open(ask, ordinary if how.ordinary else None, marked, marker.backend)
-
-        self.in_force(
-            shows,
-            f"the mark of the configuration for {service} ({MARK_ROW} answers of {marker.backend.name})",
-            timeout=how.timeout,
-        )
+        return Look(ordinary if how.ordinary else None, marked, marker.backend)
 
     def in_force(
         self, probe: Callable[[], bool], what: str, *, successes: int = 1, timeout: float | None = None

@@ -36,6 +36,8 @@ __all__ = [
 
 FEWEST, MOST = 40, 400
 """Samples between two looks at a sequential test."""
+_LAST_BIT = 2.0**-60
+"""What is smaller than this part of a sum changes nothing of it."""
 
 
 class Decision(StrEnum):
@@ -58,12 +60,21 @@ def _log_pmf(k: int, n: int, p: float) -> float:
 
 def tail_at_most(k: int, n: int, p: float) -> float:
     """P(X <= k) for X binomial(n, p)."""
-    return min(1.0, math.fsum(math.exp(_log_pmf(i, n, p)) for i in range(k + 1)))
+    if k >= n:
+        return 1.0
+    if k >= n * p:  # the greater part, which loses nothing as the rest of a whole
+        return 1.0 - tail_at_most(n - k - 1, n, 1.0 - p)
+    total, term = 0.0, math.exp(_log_pmf(k, n, p)) if k >= 0 else 0.0
+    while k >= 0 and term > total * _LAST_BIT:
+        total += term
+        term *= k / (n - k + 1) * (1.0 - p) / p
+        k -= 1
+    return total
 
 
 def tail_at_least(k: int, n: int, p: float) -> float:
     """P(X >= k) for X binomial(n, p)."""
-    return min(1.0, math.fsum(math.exp(_log_pmf(i, n, p)) for i in range(max(k, 0), n + 1)))
+    return tail_at_most(n - k, n, 1.0 - p)
 
 
 def binomial_two_sided(k: int, n: int, p: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,10 +16,10 @@ from reports.model import Evidence
 if TYPE_CHECKING:
     from conformance.context import Context
 
-__all__ = ["TIMES", "Asked", "Case", "Pairs", "ask", "judge_cases", "table"]
+__all__ = ["TIMES", "Asked", "Case", "Pairs", "Question", "ask", "judge_cases", "table"]
 
 Pairs = tuple[tuple[str, str], ...]
-AT_ONCE = 4
+AT_ONCE = 12
 """Requests of a case that are under way together."""
 TIMES = 12
 """Requests of each case: three pods behind a service answer alike by chance with a probability of 3^-11 and less."""
@@ -150,15 +150,26 @@ class Asked:
         return answered and self.wrong.total() == len(self.answers)
 
 
-def ask(ctx: Context, service: str, words: str, cases: Iterable[Case], *, client: str = "") -> tuple[Asked, ...]:
-    """Send every case `TIMES` times, a case after the other.
+@dataclass(frozen=True)
+class Question:
+    """Cases that are asked of one service."""
 
-    Over connections that the cases share: a mesh that decides once for each connection answers the next case wrongly.
+    service: str
+    words: str
+    """How its route was written, see `Asked.words`."""
+    cases: Sequence[Case]
+
+
+def ask(ctx: Context, *questions: Question, client: str = "") -> tuple[Asked, ...]:
+    """Send every case `TIMES` times, a case after the other, all in one order.
+
+    Over connections that the cases of a service share: a mesh that decides once for each connection answers the next
+    case wrongly.
     """
-    every = tuple(cases)
+    every = [(one, case) for one in questions for case in one.cases]
     batches = [
         Batch(
-            url=ctx.url(service, case.port, case.path),
+            url=ctx.url(one.service, case.port, case.path),
             protocol=case.protocol,
             method=case.method,
             headers=dict(case.headers),
@@ -166,10 +177,10 @@ def ask(ctx: Context, service: str, words: str, cases: Iterable[Case], *, client
             concurrency=AT_ONCE,
             timeout=LIMITS.request,
         )
-        for case in every
+        for one, case in every
     ]
     answers = ctx.client(client).batches(batches)
-    return tuple(Asked(words, case, tuple(found)) for case, found in zip(every, answers, strict=True))
+    return tuple(Asked(one.words, case, tuple(found)) for (one, case), found in zip(every, answers, strict=True))
 
 
 def table(history: Sequence[Asked]) -> Evidence:

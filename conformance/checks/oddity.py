@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from conformance.catalogue import check
-from conformance.checks.cases import Asked, Case, ask, judge_cases, table
+from conformance.checks.cases import Asked, Case, Question, ask, judge_cases, table
 from conformance.checks.standing import expressible
 from conformance.checks.wide import GROUND
 from conformance.context import Context, NotInForce
@@ -81,7 +81,7 @@ def _stands(ctx: Context, by: Literal["version", "service"]) -> Odd:
                 ctx.apply(RequestRoute(space, f"beside-{by}", 8080, (plain,), later, by))
                 found.append((f"beside-{by}{ALONE}", _held(ctx, f"beside-{by}", later)))
                 return Odd(tuple(found), ())
-        return Odd(tuple(found), ask(ctx, f"odd-{by}", by, CASES))
+        return Odd(tuple(found), ask(ctx, Question(f"odd-{by}", by, CASES)))
     finally:
         ctx.remove(*ctx.applied[before:])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conformance.catalogue import check
-from conformance.checks.cases import Asked, Case, ask, judge_cases
+from conformance.checks.cases import Asked, Case, Question, ask, judge_cases
 from conformance.checks.routing_ground import DEPOT, GROUND, STANDING, TO_V1, V3
 from conformance.checks.standing import Route
 from conformance.context import Context
@@ -46,4 +46,4 @@ GRANT_CASES = (
 def grants(ctx: Context) -> Sequence[Asked]:
     """Two services over the same pods: routes of this namespace may use one of them."""
     STANDING.hold(ctx, "granted")
-    return ask(ctx, "granted", "service", GRANT_CASES)
+    return ask(ctx, Question("granted", "service", GRANT_CASES))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from conformance.catalogue import place
-from conformance.checks.cases import Asked, Case, ask
+from conformance.checks.cases import Asked, Case, Question, ask
 from conformance.checks.standing import Route, Standing
 from conformance.context import Context
 from conformance.gates import Gate
@@ -81,8 +81,8 @@ def offer(
 
 def both(ctx: Context, name: str, cases: Sequence[Case], *, more: Sequence[Case] = ()) -> tuple[Asked, ...]:
     """Ask the cases of a route that stands twice; `more` only where it is by service."""
-    found: tuple[Asked, ...] = ()
-    for held in STANDING.hold(ctx, f"{name}-version", f"{name}-service"):
-        words = held.rpartition("-")[2]
-        found += ask(ctx, held, words, [*cases, *(more if words == "service" else ())])
-    return found
+    questions = (
+        Question(held, words := held.rpartition("-")[2], [*cases, *(more if words == "service" else ())])
+        for held in STANDING.hold(ctx, f"{name}-version", f"{name}-service")
+    )
+    return ask(ctx, *questions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.catalogue import check
-from conformance.checks.cases import Asked, Case, Pairs, ask, judge_cases
+from conformance.checks.cases import Asked, Case, Pairs, Question, ask, judge_cases
 from conformance.checks.routing_ground import GROUND, STANDING, TO_V1, TO_V2, V3, both, offer
 from conformance.checks.standing import Route
 from conformance.context import Context
@@ -76,4 +76,4 @@ def protocols(ctx: Context) -> tuple[Asked, ...]:
     """Several messages over one WebSocket, several streams over one HTTP/2 connection, calls by method and metadata."""
     spoken = both(ctx, "speak", SPEAK_CASES)
     held = STANDING.hold(ctx, "calls")
-    return (*spoken, *(one for name in held for one in ask(ctx, name, "service", CALL_CASES)))
+    return spoken + ask(ctx, *(Question(name, "service", CALL_CASES) for name in held))

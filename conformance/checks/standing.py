@@ -10,14 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from conformance.adapters import Manifest
 from conformance.context import LIMITS, LOOK_SECONDS, Context, NotExpressible
-from conformance.gates import Gate
+from conformance.gates import Gate, Look, gates_open
 from conformance.intents import Backend, Intent, Marker
-from reports.errors import MeshproofError
+from reports.errors import EnvironmentProblem, MeshproofError
 
 __all__ = ["Route", "Standing", "Stood", "expressible"]
 
@@ -96,12 +97,33 @@ class Standing:
 
         Returns their names. Raises why a route was refused, or does not come into force.
         """
+        at_sight = self._open(ctx, names) if len(names) > 1 else frozenset[str]()
 
         def held(name: str) -> str:
-            self._await(ctx, self.routes[name], self.stood(ctx, name))
+            stood = self.stood(ctx, name)
+            if name not in at_sight:
+                self._await(ctx, self.routes[name], stood)
             return name
 
         return expressible(names, held)
+
+    def _open(self, ctx: Context, names: Iterable[str]) -> frozenset[str]:
+        """The routes that one look at all together finds in force: most have been for long when they are asked for.
+
+        What goes wrong here is found again, and told, by whoever waits for the route itself.
+        """
+        clients: dict[str, dict[str, Look]] = {}
+        for name in names:
+            route = self.routes[name]
+            with suppress(MeshproofError, NotExpressible):
+                look = ctx.look(route.service, self.stood(ctx, name).marker, route.gate)
+                clients.setdefault(route.gate.client, {})[name] = look
+        found = set[str]()
+        for client, looks in clients.items():
+            with suppress(EnvironmentProblem):
+                opened = gates_open(ctx.client(client).batches, tuple(looks.values()))
+                found |= {name for name, is_open in zip(looks, opened, strict=True) if is_open}
+        return frozenset(found)
 
     @staticmethod
     def _await(ctx: Context, route: Route, stood: Stood) -> None:

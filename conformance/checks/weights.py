@@ -75,7 +75,7 @@ GROUND = place(
 NOBODY = Backend("none", version="none", service="web-none")
 """A service that selects no pod."""
 VERSIONS = tuple(Backend(version, version=version, service=f"web-{version}") for version in ("v1", "v2", "v3"))
-BATCH, WORKERS = 400, 8
+BATCH, WORKERS = 400, 32
 LATE = "error: timeout"
 _WIRES = {"http": "http1", "grpc": "grpc"}
 DELTA = 0.05

@@ -12,7 +12,7 @@ from conformance import context
 from conformance.adapters import load
 from conformance.catalogue import ground_of
 from conformance.context import LIMITS, LOOKS, Context, NotInForce
-from conformance.gates import FIRST, MARK_ROW, Gate, gate_open
+from conformance.gates import FIRST, MARK_ROW, Gate, Look, gates_open
 from conformance.intents import Backend, Marker
 from conformance.model import inconclusive
 from conformance.probes import LOOKS_KEPT, MOST_ROWS, Heard
@@ -77,7 +77,7 @@ def test_a_mark_is_a_row_that_ordinary_requests_do_not_show(
     ordinary: list[Record], marked: list[Record], opens: bool
 ) -> None:
     mesh = Answers(ordinary, marked)
-    assert gate_open(mesh, ORDINARY, MARKED, V3) is opens
+    assert gates_open(mesh, [LOOK]) == (opens,)
 
 
 class Answers:
@@ -87,7 +87,10 @@ class Answers:
         self.left = {False: list(ordinary), True: list(marked)}
         self.asked = {False: 0, True: 0}
 
-    def __call__(self, batch: Batch) -> list[Record]:
+    def __call__(self, batches: Sequence[Batch]) -> list[list[Record]]:
+        return [self.answer(one) for one in batches]
+
+    def answer(self, batch: Batch) -> list[Record]:
         count, left = cast("int", batch.count), self.left[bool(batch.headers)]
         self.asked[bool(batch.headers)] += count
         given, left[:count] = left[:count], []
@@ -96,13 +99,14 @@ class Answers:
 
 ORDINARY = Batch("http://a:1/")
 MARKED = replace(ORDINARY, headers={"mark": "1"})
+LOOK = Look(ORDINARY, MARKED, V3)
 
 
 @pytest.mark.parametrize(
     ("ordinary", "marked", "asked"),
     [
         pytest.param(["v1"] * 30, ["v1"] * 30, (FIRST, FIRST), id="not in force"),
-        pytest.param(["v3"] * 30, ["v3"] * 30, (MARK_ROW, 0), id="no other endpoint is known"),
+        pytest.param(["v3"] * 30, ["v3"] * 30, (MARK_ROW, FIRST), id="no other endpoint is known"),
         pytest.param(["v3"] * 29 + ["v1"], ["v3"] * 30, (MARK_ROW, MARK_ROW), id="one of others, the last"),
         pytest.param(["v1"] * 30, ["v3"] * 30, (FIRST, MARK_ROW), id="in force"),
     ],
@@ -111,14 +115,44 @@ def test_a_look_asks_no_more_than_it_takes_to_know(
     ordinary: list[str], marked: list[str], asked: tuple[int, int]
 ) -> None:
     mesh = Answers(answers(*ordinary), answers(*marked))
-    gate_open(mesh, ORDINARY, MARKED, V3)
+    gates_open(mesh, [LOOK])
     assert (mesh.asked[False], mesh.asked[True]) == asked
 
 
 def test_without_ordinary_requests_the_mark_alone_counts() -> None:
     mesh = Answers([], answers(*["v3"] * MARK_ROW))
-    assert gate_open(mesh, None, MARKED, V3)
+    assert gates_open(mesh, [Look(None, MARKED, V3)]) == (True,)
     assert not mesh.asked[False]
+
+
+def test_several_gates_are_looked_at_in_as_few_orders_as_one() -> None:
+    meshes = {
+        "open": Answers(answers("v1"), answers(*["v3"] * MARK_ROW)),
+        "shut": Answers(answers("v1"), answers("v1", "v3", "v3")),
+        "late": Answers(answers(*["v3"] * FIRST, "v1"), answers(*["v3"] * MARK_ROW)),
+        "mark alone": Answers([], answers(*["v3"] * MARK_ROW)),
+    }
+    orders: list[list[tuple[str, int | None]]] = []
+
+    def ask(batches: Sequence[Batch]) -> list[list[Record]]:
+        orders.append([(one.url.removeprefix("http://"), one.count) for one in batches])
+        return [meshes[one.url.removeprefix("http://")].answer(one) for one in batches]
+
+    looks = [
+        Look(
+            None if name == "mark alone" else replace(ORDINARY, url=f"http://{name}"),
+            replace(MARKED, url=f"http://{name}"),
+            V3,
+        )
+        for name in meshes
+    ]
+    assert gates_open(ask, looks) == (True, False, True, True)
+    rest = MARK_ROW - FIRST
+    assert orders == [
+        [(name, FIRST) for name in ("open", "shut", "late", "open", "shut", "late", "mark alone")],
+        [("late", rest)],
+        [(name, rest) for name in ("open", "late", "mark alone")],
+    ]
 
 
 # -- what a gate that stays shut has to show ---------------------------------------------------------------------------
