@@ -163,7 +163,7 @@ def measure(kube: Kube, image: str, plan: Plan) -> dict[str, Any]:
         kube.apply(*minimal_objects(plain, image))
         arms: dict[str, Arm] = {}
         for name, space in ((GENERATED, meshed), (MINIMAL, plain)):
-            wait_ready(kube, space, 2, plan.ready_timeout)
+            wait_ready(kube, space, 2, plan.ready_timeout, image)
             driver = stack.enter_context(Driver(kube, space, "driver"))
             arms[name] = Arm(name, driver, f"http://echo.{space}:{ECHO}/")
             run_block(arms[name], 0, plan)  # connections and caches turn warm

@@ -67,10 +67,12 @@ class Scene:
     """Why the mesh could not be told to be strict; "" where it was."""
     holder: str = ""
     """As whom the lease is held."""
+    image: str = ""
+    """Of its pods, and of the janitor's."""
 
     def expect_guarded(self) -> None:
         """EnvironmentProblem where nobody would take a fault back should this runner die."""
-        wait_ready(self.kube, LOG_NAMESPACE, 1, self.settings.ready_timeout)
+        wait_ready(self.kube, LOG_NAMESPACE, 1, self.settings.ready_timeout, self.image)
 
     def expect_held(self) -> None:
         """EnvironmentProblem where another run holds the lease: while this one stood still it was taken for dead."""
@@ -140,12 +142,12 @@ def scene(
         report("starting the pods")
         kube.apply(*inside(space, image, mesh), namespace=space)
         kube.apply(*outside(out, image, f"{ECHO}.{space}:{ECHO_PORT}", forgery(adapter, space), mesh))
-        wait_ready(kube, space, 4, settings.ready_timeout)
-        wait_ready(kube, out, 1, settings.ready_timeout)
+        wait_ready(kube, space, 4, settings.ready_timeout, image)
+        wait_ready(kube, out, 1, settings.ready_timeout, image)
         expect_outside(kube, adapter, out, PROBER)
         driver = stack.enter_context(Driver(kube, space, DRIVER))
         outsider = stack.enter_context(Outsider(kube, out))
-        ready = Scene(kube, adapter, space, driver, outsider, settings, strict.problem, holder)
+        ready = Scene(kube, adapter, space, driver, outsider, settings, strict.problem, holder, image)
         ready.expect_guarded()
         yield ready
 

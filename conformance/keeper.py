@@ -13,10 +13,10 @@ from conformance.context import LIMITS
 from conformance.dressing import Dressing
 from conformance.endpoints import ready_endpoints, wanted_endpoints
 from conformance.ground import Ground, render_ground, space_name
-from conformance.missing_images import Missing, missing_image
 from conformance.pace import Pace, pods_at_once
 from conformance.sweeping import delete_space, spaces_of
 from fixtures.kube import Kube, NotEventually, eventually
+from fixtures.kube.missing_images import Missing, missing_image
 from fixtures.kube.runner import RUN_LABEL, RUNNER
 from fixtures.kube.waits import is_ready
 from reports.errors import EnvironmentProblem, MeshproofError

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fixtures.kube.containers import statuses_of
+from fixtures.kube.missing_images import NO_IMAGE
 
 __all__ = ["has_run", "waiting"]
-
-_NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"}
 
 
 def has_run(pod: Mapping[str, Any], container: str) -> bool:
@@ -32,7 +31,8 @@ def waiting(pod: Mapping[str, Any]) -> str:
         if (found := one.get("state", {}).get("waiting")) is None:
             continue
         reason = found.get("reason", "")
-        if reason in _NO_IMAGE or (reason == "ContainerCreating" and has_network):
+        # Whether it may still come is of no matter here: the mesh is not asked for images either way.
+        if reason in NO_IMAGE or (reason == "ContainerCreating" and has_network):
             said = " ".join(str(found[key]) for key in ("reason", "message") if found.get(key))
             return f"container {one['name']} waits: {said}"
     return ""

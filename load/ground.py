@@ -67,7 +67,7 @@ def ground(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Callabl
         labels, annotations = {RUN_LABEL: f"load-{token}"}, {RUNNER: runner_name()}
         plain = stack.enter_context(kube.namespace(f"meshproof-load-plain-{token}", labels, annotations))
         kube.apply(*objects(plain, image, Meshing(meshing.mesh)))
-        wait_ready(kube, plain, 2, plan.ready_timeout)
+        wait_ready(kube, plain, 2, plan.ready_timeout, image)
         nodes = _nodes(kube, plain)
         spaces, wordless = {BASE: plain}, ""
         if meshing.injects:
@@ -82,7 +82,7 @@ def ground(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Callabl
             )
             pods = (pinned(item, nodes) for item in objects(meshed, image, meshing))
             kube.apply(*strict.objects, *pods, namespace=meshed)
-            _ready_there(kube, meshed, nodes, plan)
+            _ready_there(kube, meshed, nodes, plan, image)
             if bare := _bare(kube, meshed, meshing.proxy):
                 yield Ground({}, nodes, f"pods without the sidecar {meshing.proxy} are not in the mesh: {bare}")
                 return
@@ -132,10 +132,10 @@ def pinned(item: Mapping[str, Any], nodes: Mapping[str, str]) -> Mapping[str, An
     return changed
 
 
-def _ready_there(kube: Kube, namespace: str, nodes: Mapping[str, str], plan: Plan) -> None:
+def _ready_there(kube: Kube, namespace: str, nodes: Mapping[str, str], plan: Plan, image: str) -> None:
     """Wait for the pods that are pinned; EnvironmentProblem with the scheduler's reason where there is no room."""
     try:
-        wait_ready(kube, namespace, 2, plan.ready_timeout)
+        wait_ready(kube, namespace, 2, plan.ready_timeout, image)
     except NotEventually:
         if why := unscheduled(kube.list("v1", "Pod", namespace)):
             raise EnvironmentProblem(

@@ -1,4 +1,4 @@
-"""Waiting for pods, with an early and plain word when they can never become ready."""
+"""Waiting for pods, with a plain word when they do not become ready, and an early one when they never can."""
 
 from __future__ import annotations
 
@@ -6,23 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fixtures.kube import Kube, NotEventually
-from fixtures.kube.containers import statuses_of
-from reports.errors import EnvironmentProblem
+from fixtures.kube.missing_images import missing_image
 
-__all__ = ["missing_image", "unscheduled", "wait_ready"]
+__all__ = ["unscheduled", "wait_ready"]
 
 LOOK_SECONDS = 8.0
-"""After so long the pods are looked at for the first time."""
-IN_VAIN = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
-
-
-def missing_image(pods: Iterable[Mapping[str, Any]]) -> str:
-    """The image that a pod waits for in vain, or ""."""
-    for pod in pods:
-        for container in statuses_of(pod):
-            if container.get("state", {}).get("waiting", {}).get("reason") in IN_VAIN:
-                return str(container.get("image", ""))
-    return ""
+"""How often a wait for pods looks whether it is in vain."""
 
 
 def unscheduled(pods: Iterable[Mapping[str, Any]]) -> str:
@@ -34,19 +23,23 @@ def unscheduled(pods: Iterable[Mapping[str, Any]]) -> str:
     return ""
 
 
-def wait_ready(kube: Kube, namespace: str, count: int, timeout: float) -> None:
-    """Wait until exactly `count` pods of a namespace are ready.
+def wait_ready(kube: Kube, namespace: str, count: int, timeout: float, image: str) -> None:
+    """Wait until exactly `count` pods of a namespace are ready, whose own image is `image`.
 
-    Raises EnvironmentProblem: soon and naming the image where one is missing, otherwise after `timeout` seconds.
+    Raises EnvironmentProblem: soon where an image can never be had, otherwise after `timeout` seconds. It names the
+    image where one is missing; a pull that failed is tried again by the kubelet, and waited for.
     """
-    try:
-        kube.wait_pods_ready(namespace, count=count, timeout=min(LOOK_SECONDS, timeout))
-    except NotEventually:
-        if image := missing_image(kube.list("v1", "Pod", namespace)):
-            raise EnvironmentProblem(
-                f"the cluster cannot get the image {image}",
-                fix="load it with `meshproof cluster load`, or name one the cluster can pull with --image",
-            ) from None
-        if timeout <= LOOK_SECONDS:
-            raise
-        kube.wait_pods_ready(namespace, count=count, timeout=timeout - LOOK_SECONDS)
+    left = timeout
+    while True:
+        look = min(left, LOOK_SECONDS)
+        left -= look
+        try:
+            kube.wait_pods_ready(namespace, count=count, timeout=look)
+        except NotEventually as late:
+            missing = missing_image(kube.list("v1", "Pod", namespace), image)
+            if missing and (left <= 0 or missing.in_vain(image)):
+                raise missing.problem(image) from None
+            if left <= 0:
+                raise NotEventually(late.what, timeout, late.last, late.attempts) from late
+        else:
+            return

@@ -43,7 +43,7 @@ class SlowCluster:
             assert selector == "meshproof.io/run=r"
             return [{"metadata": {"name": name}} for name in ("mine", "other")]
         if namespace == "mine":
-            return [{"metadata": {"uid": "waiting"}, "status": {"containerStatuses": self.waiting}}]
+            return [{"metadata": {"name": "p", "uid": "waiting"}, "status": {"containerStatuses": self.waiting}}]
         ready = {"conditions": [{"type": "Ready", "status": "True"}]}
         return [
             {"metadata": {"uid": str(i)}, "status": ready} for i in range(min(int(self.now / self.every), self.most))
@@ -112,8 +112,11 @@ def test_a_registry_that_is_asked_too_much_for_now_is_asked_again(awaited):
 
 def test_an_image_that_does_not_come_is_named_after_the_limit_and_given_up_sooner_the_next_time(awaited):
     cluster = SlowCluster(5.0, 0, pull("corp/proxy", message="connection refused"))
-    with pytest.raises(EnvironmentProblem, match=r"the image corp/proxy of the container c.*refused$") as caught:
+    with pytest.raises(
+        EnvironmentProblem, match=r"the image corp/proxy for the container c of the pod p,.*refused\n"
+    ) as caught:
         awaited(cluster, 1)
+    assert "nodes can pull it" in caught.value.fix
     assert "--image" not in caught.value.fix
     given_up_at = cluster.now
     assert LIMITS.ground_ready <= given_up_at <= LIMITS.ground_ready + keeper.LOOK_SECONDS
@@ -145,7 +148,7 @@ class NoImage:
         if kind == "Node":
             return [{"status": {"allocatable": {"cpu": "2"}}}]
         waiting = {"name": "c", "image": "i", "state": {"waiting": {"reason": "ErrImagePull", "message": GONE}}}
-        return [{"metadata": {"uid": "u"}, "status": {"containerStatuses": [waiting]}}]
+        return [{"metadata": {"name": "p", "uid": "u"}, "status": {"containerStatuses": [waiting]}}]
 
 
 def test_who_waits_for_a_ground_does_not_wait_for_the_end_of_its_turn():
