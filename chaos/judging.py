@@ -47,6 +47,8 @@ def judged(own: Judge) -> Judge:
                 Verdict.INCONCLUSIVE,
                 f"the cluster did something to pods of the experiment ({', '.join(history.strays)}): {verdict.reason}",
             )
+        if verdict.verdict is Verdict.FAIL and history.crashes:
+            return Judgement(Verdict.FAIL, f"{verdict.reason}; meanwhile {', '.join(history.crashes)}")
         if verdict.verdict is not Verdict.PASS:
             return verdict
         untested = sorted(name for name, count in safe.refusals.items() if count < MIN_REFUSALS)

@@ -157,7 +157,9 @@ class History:
     sent: int = 0
     """Requests of the load to which these arrivals belong: also those before the start and after the end."""
     strays: tuple[str, ...] = ()
-    """What became of pods of the scene that the experiment had left alone, in words: that was the cluster."""
+    """What became of pods that the experiment had left alone, in words: not the mesh's doing, or nobody knows whose."""
+    crashes: tuple[str, ...] = ()
+    """What containers of such pods ended by themselves, in words: that excuses nobody."""
     facts: Mapping[str, JSON] = field(default_factory=dict)
     """What the experiment noted beside the traffic, such as the name of the pod it killed."""
 

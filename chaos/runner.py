@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from chaos.experiment import Setup
+from chaos.fates import fates, fresh
 from chaos.guard import afterwards, allow
 from chaos.interrupts import uninterrupted
 from chaos.log import Entry, NotTakenBack, remove
@@ -18,7 +19,6 @@ from chaos.measures import steady
 from chaos.model import Fault, History, Marks, Sample
 from chaos.scene import Scene
 from chaos.settings import Settings
-from chaos.standing import strays
 from chaos.wal import append
 from fixtures.kube import Kube, NotEventually, eventually
 from load.remote import Job
@@ -104,7 +104,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         timeout=setup.timeout,
         record="requests",
     )
-    stood, served = scene.standing(), scene.served()
+    stood, told, served = scene.standing(), scene.events(), scene.served()
     recorder = Recorder(scene.driver.start(spec))
     landed, landed_at, unasked, held = "", None, "", True
     try:
@@ -132,6 +132,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
             recorder.finish()
         raise
     recorder.finish()
+    became = fates(stood, scene.standing(), fresh(told, scene.events()), setup.victims)
     return History(
         samples=tuple(sorted((s for s in recorder.samples if started <= s.intended < ended), key=lambda s: s.intended)),
         attempts=tuple(a for a in scene.outsider.attempts() if started <= a.at <= ended),
@@ -143,7 +144,8 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         pulse=recorder.pulse,
         arrivals=_arrivals(served, scene.served(), recorder.samples),
         sent=len(recorder.samples),
-        strays=strays(stood, scene.standing(), setup.victims),
+        strays=became.strays,
+        crashes=became.crashes,
         facts=setup.facts,
     )
 

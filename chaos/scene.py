@@ -22,7 +22,7 @@ from chaos.standing import Standing, standing
 from chaos.wal import append, holds
 from conformance.adapters import Adapter
 from conformance.outside import expect_outside
-from fixtures.kube import Kube
+from fixtures.kube import ApiProblem, Kube
 from load.control import PodControl
 from load.ready import wait_ready
 from load.remote import Driver
@@ -100,8 +100,18 @@ class Scene:
 
     def standing(self) -> dict[str, Standing]:
         """Every pod of the scene as it is now, by name."""
+        return standing(self._all("Pod"))
+
+    def events(self) -> list[dict[str, Any]] | None:
+        """The events of the scene so far; None where they cannot be read."""
+        try:
+            return self._all("Event")
+        except ApiProblem:
+            return None
+
+    def _all(self, kind: str) -> list[dict[str, Any]]:
         spaces = (self.space, self.outsider.namespace)
-        return standing(pod for space in spaces for pod in self.kube.list("v1", "Pod", space))
+        return [item for space in spaces for item in self.kube.list("v1", kind, space)]
 
     def served(self) -> dict[str, int]:
         """How many requests each echo server has answered since it started, by pod; pods that do not say are absent."""

@@ -63,6 +63,17 @@ def test_what_the_cluster_does_to_the_experiments_own_pods_fails_no_mesh():
     assert judge(history(attempts=breach, strays=("echo-2 was taken away",))).verdict is Verdict.FAIL
 
 
+def test_a_container_that_ended_meanwhile_is_told_and_excuses_nobody():
+    bad = replaced(traffic(), INJECTED + 1, INJECTED + 1.005, status=503)
+    how = ("container proxy of echo-2 ended: OOMKilled, exit code 137",)
+    judgement = judge(history(samples=bad, crashes=how))
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.reason == f"1 of 600 requests failed from the fault on; meanwhile {how[0]}"
+    assert judge(history(crashes=how)).verdict is Verdict.PASS
+    excused = judge(history(samples=bad, crashes=how, strays=("echo-1 was taken away (Evicted)",)))
+    assert excused.verdict is Verdict.INCONCLUSIVE
+
+
 def test_errors_before_the_fault_leave_nothing_to_judge():
     bad = replaced(traffic(), START, START + 0.02, error="refused")
     assert judge(history(samples=bad)).verdict is Verdict.INCONCLUSIVE

@@ -12,6 +12,7 @@ from chaos.meshing import meshing
 from chaos.objects import Forgery, outside
 from chaos.settings import Settings
 from conformance.adapters import load
+from fixtures.kube import ApiProblem
 from reports.errors import EnvironmentProblem
 
 
@@ -65,3 +66,15 @@ def test_nothing_is_broken_by_a_run_that_was_overtaken(holder, taken):
     ready = scenes.Scene(kube, nothing, "x", nothing, nothing, Settings(), holder="me")
     with pytest.raises(EnvironmentProblem, match="taken this cluster over") if taken else nullcontext():
         ready.expect_held()
+
+
+def test_events_are_those_of_both_namespaces_or_unknown():
+    def refuse(*_):
+        raise ApiProblem("events are not for you", status=403)
+
+    nothing: Any = SimpleNamespace(namespace="out")
+    kube: Any = SimpleNamespace(list=lambda _, kind, space: [{kind: space}])
+    ready = scenes.Scene(kube, nothing, "in", nothing, nothing, Settings())
+    assert ready.events() == [{"Event": "in"}, {"Event": "out"}]
+    kube.list = refuse
+    assert ready.events() is None
