@@ -108,16 +108,17 @@ def test_a_name_kind_does_not_take_is_a_usage_problem() -> None:
 
 @pytest.fixture
 def kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...]]:
-    """An engine that answers, and a kind that knows the cluster `theirs`; the calls that were made of it."""
+    """An engine that answers and has nodes of the cluster `theirs`; the calls that were made of kind."""
     calls: list[tuple[str, ...]] = []
 
     def run(self: KindProvider, *arguments: str, what: str) -> str:
         calls.append(arguments)
         if arguments[0] == "create":
             raise EnvironmentProblem(f"{what} failed: node(s) already exist for a cluster with the name")
-        return "theirs\n"
+        return ""
 
     monkeypatch.setattr(engine, "docker_answers", lambda: True)
+    monkeypatch.setattr(engine, "run", lambda *_, **__: "theirs\ntheirs\n")
     monkeypatch.setattr(KindProvider, "_kind", run)
     monkeypatch.setattr(KindProvider, "_node_image", lambda _: None)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -133,6 +134,27 @@ def test_a_cluster_of_somebody_else_is_refused_and_left_alone(kind: list[tuple[s
 def test_without_clusters_of_ours_kind_is_not_even_asked(kind: list[tuple[str, ...]]) -> None:
     assert KindProvider().list() == []
     assert kind == []
+
+
+def test_to_list_clusters_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A preflight asks who made the cluster of a kubeconfig, where kind may never have been used."""
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> str:
+        asked.append(command)
+        return "theirs\nours\nours\n"
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("fixtures.cluster.kind.provider.program", lambda name: pytest.fail(f"{name} was fetched"))
+    monkeypatch.setattr(engine, "docker_answers", lambda: True)
+    monkeypatch.setattr(engine, "run", run)
+    kept = tmp_path / "meshproof" / "kind" / "ours.kubeconfig"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert KindProvider().names() == {"theirs", "ours"}
+    assert [one.name for one in KindProvider().list()] == ["ours"]
+    label = "io.x-k8s.kind.cluster"
+    assert asked[0] == ["docker", "ps", "-a", "--filter", f"label={label}", "--format", '{{.Label "' + label + '"}}']
 
 
 def test_a_config_that_is_no_text_is_named(kind: list[tuple[str, ...]], tmp_path: Path) -> None:
