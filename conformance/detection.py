@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Deployment", "GatewayClass", "Proposal", "Seen", "propose"]
+__all__ = ["Deployment", "GatewayClass", "Proposal", "Seen", "mesh_named", "propose"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class Deployment:
     name: str
     version: str
     available: bool
+    states: tuple[str, ...] = ()
+    """What it says of its mesh's settings, `key=value` each, where they are not the usual ones."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,12 @@ SIGNS = (
     Sign("cilium", r"cilium-operator", ("kube-system", "cilium-operator"), group="cilium.io", network=True),
 )
 ROUTES = "gateway.networking.k8s.io"
+ISTIOS_GATEWAYS = "istio.io/gateway-controller"
+
+
+def mesh_named(deployment: str) -> str:
+    """The mesh whose control plane would be called like this Deployment; "" where none would."""
+    return next((sign.mesh for sign in SIGNS if re.fullmatch(sign.deployment, deployment)), "")
 
 
 def propose(seen: Seen) -> tuple[Proposal, ...]:
@@ -118,6 +126,8 @@ def _by(sign: Sign, seen: Seen) -> Iterable[Proposal]:
             continue  # a name alone is no mesh
         classes = [f"GatewayClass {one.name}" for one in seen.classes if sign.mesh in one.controller and one.accepted]
         because += classes
+        if one.states:
+            because.append(f"it is installed with {', '.join(one.states)}")
         problem = "" if one.available else f"the control plane {one.namespace}/{one.name} is not available"
         if sign.network and not classes:
             problem = problem or f"no GatewayClass of {sign.mesh} is accepted: it may be the cluster's network only"
@@ -133,6 +143,10 @@ def _settings(sign: Sign, one: Deployment, seen: Seen) -> Iterable[str]:
         yield f"control-plane={one.namespace}/{one.name}"
     if sign.mesh == "istio" and one.name.startswith("istiod-"):
         yield f"revision={one.name.removeprefix('istiod-')}"
+    classes = [found.name for found in seen.classes if found.controller == ISTIOS_GATEWAYS and found.accepted]
+    if sign.mesh == "istio" and len(classes) == 1 and classes != ["istio"]:
+        yield f"gateway-class={classes[0]}"
     old = one.version.lstrip("v").startswith("2.") or "MeshIdentity" not in seen.groups.get("kuma.io", ())
     if sign.mesh == "kuma" and old:
         yield "version=2"
+    yield from one.states

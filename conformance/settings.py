@@ -28,7 +28,7 @@ from conformance.limits import Limits
 from fixtures.workloads.batch import MAX_SECONDS, MAX_TIMEOUT
 from reports.errors import UsageProblem
 
-__all__ = ["CLUSTER_DOMAIN", "Marks", "Pods", "RunSettings", "read_settings"]
+__all__ = ["CLUSTER_DOMAIN", "Marks", "Pods", "RunSettings", "read_settings", "unsaid"]
 
 CLUSTER_DOMAIN = "cluster.local"
 _FREE_KEYS = {"labels", "annotations", "node-selector"}
@@ -104,13 +104,34 @@ class RunSettings(Settings):
 
 def read_settings(file: Path | None, assignments: Sequence[str]) -> RunSettings:
     """The settings of a run. `UsageProblem` has one sentence for each thing that is wrong."""
+    found = _found(file, assignments)
+    return settle(RunSettings, found, "the run" if file is None else f"the run in {file}")
+
+
+def unsaid(proposed: Sequence[str], file: Path | None, assignments: Sequence[str]) -> tuple[str, ...]:
+    """Those of the proposed assignments about whose keys neither the file nor an assignment of the user's says a thing.
+
+    `UsageProblem` where the file or an assignment cannot be read.
+    """
+    said = _found(file, assignments)
+    return tuple(one for one in proposed if not _has(said, _path(one.partition("=")[0])))
+
+
+def _has(found: Any, path: Sequence[str]) -> bool:
+    if not path:
+        return True
+    return isinstance(found, dict) and path[0] in found and _has(found[path[0]], path[1:])
+
+
+def _found(file: Path | None, assignments: Sequence[str]) -> dict[str, Any]:
+    """What the user says, not yet looked at."""
     found: dict[str, Any] = _file(file) if file is not None else {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not (key.strip() and equals):
             raise UsageProblem(f"--set {assignment} is no key=value", fix="as in --set trust-domain=example.org")
         _put(found, _path(key.strip()), _value(text))
-    return settle(RunSettings, found, "the run" if file is None else f"the run in {file}")
+    return found
 
 
 def _file(file: Path) -> dict[str, Any]:

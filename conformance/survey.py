@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from conformance.adapters.installed import version_of
-from conformance.detection import Deployment, GatewayClass, Proposal, Seen, propose
+from conformance.detection import Deployment, GatewayClass, Proposal, Seen, mesh_named, propose
+from conformance.installation import stated
 from fixtures.kube import Kube
-from reports.errors import EnvironmentProblem
+from reports.errors import EnvironmentProblem, MeshproofError
 
 __all__ = ["look", "only_mesh"]
 
@@ -31,7 +33,7 @@ def look(kube: Kube) -> Seen:
         groups={group: tuple(sorted(kinds)) for group, kinds in sorted(groups.items())},
         webhooks=tuple(sorted(one["metadata"]["name"] for one in hooks)),
         classes=tuple(map(_class, kube.list(f"{GROUP}/v1", "GatewayClass"))),
-        deployments=tuple(map(_deployment, kube.list("apps/v1", "Deployment"))),
+        deployments=tuple(_deployment(kube, one) for one in kube.list("apps/v1", "Deployment")),
         gateway_api=bundle,
     )
 
@@ -53,7 +55,24 @@ def _class(item: Mapping[str, Any]) -> GatewayClass:
     return GatewayClass(item["metadata"]["name"], item["spec"]["controllerName"], accepted, tuple(supported))
 
 
-def _deployment(item: Mapping[str, Any]) -> Deployment:
+def _deployment(kube: Kube, item: Mapping[str, Any]) -> Deployment:
     meta = item["metadata"]
     available = bool(item.get("status", {}).get("availableReplicas"))
-    return Deployment(meta["namespace"], meta["name"], version_of(item), available)
+    mesh = mesh_named(meta["name"])
+    states = stated(mesh, item, _beside(kube, mesh, meta["namespace"], meta["name"])) if mesh else ()
+    return Deployment(meta["namespace"], meta["name"], version_of(item), available, states)
+
+
+def _beside(kube: Kube, mesh: str, namespace: str, name: str) -> tuple[Mapping[str, Any], ...]:
+    """The objects that configure a mesh, beside its control plane; none where the user may not read them."""
+    configs = {"cilium": "cilium-config", "istio": name.replace("istiod", "istio", 1)}
+    with suppress(MeshproofError):
+        if mesh in configs:
+            found = kube.get("v1", "ConfigMap", configs[mesh], namespace)
+            return () if found is None else (found,)
+        if mesh == "kuma":
+            kinds = (("Mesh", None), ("MeshIdentity", namespace))
+            return tuple(
+                {**one, "kind": kind} for kind, where in kinds for one in kube.list("kuma.io/v1alpha1", kind, where)
+            )
+    return ()

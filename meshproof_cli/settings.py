@@ -29,10 +29,11 @@ def settings_of(options: Options) -> RunSettings:
 
 
 def found_mesh(options: Options) -> Options:
-    """The options with the mesh that the cluster has in place of `auto`; what the user sets wins over what was found.
+    """The options with the mesh that the cluster has in place of `auto`, and its settings where the user says none.
 
     `UsageProblem` without an existing cluster, `EnvironmentProblem` unless it has exactly one mesh.
     """
+    from conformance.settings import unsaid
     from conformance.survey import only_mesh
 
     if not options.existing:
@@ -45,7 +46,8 @@ def found_mesh(options: Options) -> Options:
         found = only_mesh(kube)
     finally:
         kube.close()
-    return replace(options, mesh=found.mesh, assignments=(*found.settings, *options.assignments))
+    settings = unsaid(found.settings, options.config, options.assignments)
+    return replace(options, mesh=found.mesh, assignments=(*settings, *options.assignments))
 
 
 def existing_cluster(kubeconfig: Path | None, context: str | None) -> Kube:

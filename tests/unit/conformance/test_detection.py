@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from conformance.adapters import load
-from conformance.detection import SIGNS, Deployment, GatewayClass, Seen, propose
+from conformance.detection import SIGNS, Deployment, GatewayClass, Proposal, Seen, propose
 from conformance.profiles import PROFILES
 from conformance.survey import look, only_mesh
+from meshproof_cli.features import app
+from meshproof_cli.plan import Options
+from meshproof_cli.settings import found_mesh, settings_of
 from reports.errors import EnvironmentProblem
 
 ISTIO = Seen(
@@ -20,6 +27,13 @@ ISTIO = Seen(
 
 
 CILIUM = "io.cilium/gateway-controller"
+OPERATOR = Deployment("kube-system", "cilium-operator", "1.19.0", True)
+CILIUM_ALONE = Seen(
+    groups={"cilium.io": ("CiliumNode",), "gateway.networking.k8s.io": ("HTTPRoute",)},
+    classes=(GatewayClass("cilium", CILIUM, True),),
+    deployments=(OPERATOR,),
+    gateway_api="v1.4.0",
+)
 
 
 def shown(namespace: str, name: str, group: str, kind: str = "Any", version: str = "") -> Seen:
@@ -62,6 +76,20 @@ def test_every_mesh_shows(mesh, seen, settings):
     assert load(mesh, dict(one.split("=", 1) for one in settings)).name == mesh
 
 
+def test_what_an_installation_says_of_itself_is_proposed():
+    seen = replace(CILIUM_ALONE, deployments=(replace(OPERATOR, states=("ztunnel=true",)),))
+    found = only(seen)
+    assert found.flags == ("--mesh", "cilium", "--set", "ztunnel=true", "--profile", "full")
+    assert found.because[-1] == "it is installed with ztunnel=true"
+
+
+def test_the_class_of_istios_gateways_may_have_another_name():
+    others = (GatewayClass("istio-waypoint", "istio.io/mesh-controller", True), GatewayClass("eg", "eg.example", True))
+    mine = GatewayClass("mine", "istio.io/gateway-controller", True)
+    assert only(replace(ISTIO, classes=(mine, *others))).settings == ("gateway-class=mine",)
+    assert only(replace(ISTIO, classes=(mine, replace(mine, name="second")))).settings == ()
+
+
 def test_a_name_alone_is_no_mesh():
     assert propose(Seen(deployments=(Deployment("shop", "istiod", "", True),))) == ()
 
@@ -96,9 +124,8 @@ def test_what_cannot_serve_comes_last_and_says_so():
 
 
 def test_a_clusters_network_is_no_mesh_of_its_own():
-    operator = Deployment("kube-system", "cilium-operator", "1.19.0", True)
     groups = {**ISTIO.groups, "cilium.io": ("CiliumNetworkPolicy",)}
-    seen = replace(ISTIO, groups=groups, deployments=(*ISTIO.deployments, operator))
+    seen = replace(ISTIO, groups=groups, deployments=(*ISTIO.deployments, OPERATOR))
     mesh, network = propose(seen)
     assert (mesh.mesh, mesh.problem) == ("istio", "")
     assert (network.mesh, network.problem) == (
@@ -124,8 +151,11 @@ class Cluster:
     def __init__(self, **found) -> None:
         self.found = found
 
-    def list(self, _: str, kind: str):
+    def list(self, _: str, kind: str, *__: object):
         return self.found.get(kind, [])
+
+    def get(self, _: str, kind: str, name: str, *__: object):
+        return next((one for one in self.list("", kind) if one["metadata"]["name"] == name), None)
 
 
 CLUSTER = Cluster(
@@ -168,6 +198,87 @@ def test_a_clusters_own_words_become_facts():
     found = only_mesh(CLUSTER)  # type: ignore[arg-type]
     assert found.mesh == "kuma"
     assert "GatewayClass k" in found.because
+
+
+def deployed(namespace: str, name: str, image: str = "i:1.0") -> dict[str, object]:
+    return {
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"template": {"spec": {"containers": [{"image": image}]}}},
+        "status": {"availableReplicas": 1},
+    }
+
+
+def accepted(name: str, controller: str) -> dict[str, object]:
+    status = {"conditions": [{"type": "Accepted", "status": "True"}]}
+    return {"metadata": {"name": name}, "spec": {"controllerName": controller}, "status": status}
+
+
+def defined(*names: str) -> list[dict[str, object]]:
+    pairs = (name.split("/") for name in names)
+    return [{"metadata": {"name": kind}, "spec": {"group": group, "names": {"kind": kind}}} for group, kind in pairs]
+
+
+class OnCilium(Cluster):
+    """Cilium with ztunnel, as its `cilium-config` says."""
+
+    def __init__(self, **config: str) -> None:
+        super().__init__(
+            CustomResourceDefinition=defined("cilium.io/CiliumNode", "gateway.networking.k8s.io/HTTPRoute"),
+            Deployment=[deployed("kube-system", "cilium-operator")],
+            GatewayClass=[accepted("cilium", CILIUM)],
+            ConfigMap=[
+                {"metadata": {"name": "cilium-config"}, "data": {one.replace("_", "-"): v for one, v in config.items()}}
+            ],
+        )
+
+
+ZTUNNEL = {"enable_gateway_api": "true", "enable_ztunnel": "true"}
+
+
+def test_where_cilium_runs_ztunnel_its_adapter_is_told():
+    cluster = OnCilium(**ZTUNNEL)
+    found = only_mesh(cluster)  # type: ignore[arg-type]
+    assert found.settings == ("ztunnel=true",)
+    assert load("cilium", {"ztunnel": "true"}).problem(cluster) == ""  # type: ignore[arg-type]
+
+
+def features(monkeypatch, cluster: Cluster, *words: str) -> str:
+    monkeypatch.setattr("meshproof_cli.features.existing_cluster", lambda *_: cluster)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_every_form_of_output_has_the_settings(monkeypatch):
+    cluster = OnCilium(**ZTUNNEL)
+    assert "meshproof conformance --mesh cilium --set ztunnel=true" in features(monkeypatch, cluster)
+    for form, read in (("json", json.loads), ("yaml", yaml.safe_load)):
+        (proposal,) = read(features(monkeypatch, cluster, "-o", form))["proposals"]
+        assert proposal["settings"] == ["ztunnel=true"]
+        assert proposal["flags"][2:4] == ["--set", "ztunnel=true"]
+
+
+class Guarded(OnCilium):
+    """Where the user may read no ConfigMap."""
+
+    def get(self, *_: object):
+        raise EnvironmentProblem("forbidden")
+
+
+def test_what_may_not_be_read_is_not_proposed():
+    assert only_mesh(Guarded(**ZTUNNEL)).settings == ()  # type: ignore[arg-type]
+
+
+def test_what_the_user_says_wins_over_what_was_found(monkeypatch, tmp_path):
+    found = Proposal("istio", ("revision=new", "trust-domain=found", "cluster-domain=found"), "full", ())
+    monkeypatch.setattr("conformance.survey.only_mesh", lambda _: found)
+    monkeypatch.setattr("meshproof_cli.settings.existing_cluster", lambda *_: SimpleNamespace(close=lambda: None))
+    config = tmp_path / "meshproof.yaml"
+    config.write_text("cluster-domain: said.example\nmesh: {trust-domain: said}\n")
+    options = found_mesh(Options(mesh="auto", cluster="existing", config=config, assignments=("revision=old",)))
+    assert (options.mesh, options.assignments) == ("istio", ("revision=old",))
+    assert settings_of(options).mesh == {"trust-domain": "said", "revision": "old"}
+    assert found_mesh(Options(cluster="existing")).assignments == found.settings
 
 
 def test_no_mesh_is_said_in_one_sentence():

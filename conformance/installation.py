@@ -1,0 +1,119 @@
+"""What an installation says of itself, as settings of its mesh's adapter: only what is certain, and not usual. Pure.
+
+It is read from what the mesh's own chart or program writes, so what somebody has installed in another way says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import yaml
+
+__all__ = ["USUAL", "stated"]
+
+Object = Mapping[str, Any]
+Pairs = Iterator[tuple[str, str]]
+
+USUAL: Mapping[str, str] = {
+    "cluster-domain": "cluster.local",
+    "datacenter": "dc1",
+    "mirrored": "false",
+    "trust-domain": "cluster.local",
+    "zone": "default",
+    "ztunnel": "false",
+}
+"""What the settings are unless somebody says otherwise."""
+
+
+def stated(mesh: str, deployment: Object, beside: Sequence[Object] = ()) -> tuple[str, ...]:
+    """`key=value` each, of a control plane's Deployment and of the objects beside it that configure the mesh."""
+    read = _READERS.get(mesh)
+    found = read(deployment, beside) if read is not None else ()
+    return tuple(f"{key}={value}" for key, value in found if value not in ("", USUAL[key]))
+
+
+def _refmesh(deployment: Object, _: Sequence[Object]) -> Pairs:
+    yield "trust-domain", _flag(deployment, "--trust-domain")
+
+
+def _istio(deployment: Object, beside: Sequence[Object]) -> Pairs:
+    yield "cluster-domain", _flag(deployment, "--domain")
+    if not _variable(deployment, "SHARED_MESH_CONFIG"):  # a second configuration, merged into the first
+        yield "trust-domain", str(_mapping(_data(beside).get("mesh", "")).get("trustDomain") or "")
+
+
+def _linkerd(deployment: Object, _: Sequence[Object]) -> Pairs:
+    yield "cluster-domain", _flag(deployment, "-cluster-domain")
+    yield "trust-domain", _flag(deployment, "-identity-trust-domain")
+
+
+def _kuma(deployment: Object, beside: Sequence[Object]) -> Pairs:
+    yield "zone", _variable(deployment, "KUMA_MULTIZONE_ZONE_NAME")
+    if [one["metadata"]["name"] for one in beside if one.get("kind") == "Mesh"] != ["default"]:
+        return  # which of several meshes is meant, only the user knows
+    specs = [one.get("spec") or {} for one in beside if one.get("kind") == "MeshIdentity"]
+    # One without a selector of workloads only spreads trust; a domain may be a template.
+    naming = [one for one in specs if (one.get("selector") or {}).get("dataplane") is not None]
+    domains = {str((one.get("spiffeID") or {}).get("trustDomain") or "{{") for one in naming}
+    if len(domains) == 1 and "{{" not in (domain := domains.pop()):
+        yield "trust-domain", domain
+
+
+def _consul(deployment: Object, _: Sequence[Object]) -> Pairs:
+    yield "datacenter", _variable(deployment, "CONSUL_DATACENTER")
+    named_alike = not _flag(deployment, "-k8s-namespace-mirroring-prefix")
+    if named_alike and _flag(deployment, "-enable-namespaces") == "true":
+        yield "mirrored", _flag(deployment, "-enable-k8s-namespace-mirroring")
+
+
+def _cilium(_: Object, beside: Sequence[Object]) -> Pairs:
+    yield "ztunnel", _data(beside).get("enable-ztunnel", "")
+
+
+_READERS: Mapping[str, Callable[[Object, Sequence[Object]], Pairs]] = {
+    "refmesh": _refmesh,
+    "istio": _istio,
+    "linkerd": _linkerd,
+    "kuma": _kuma,
+    "consul": _consul,
+    "cilium": _cilium,
+}
+
+
+def _containers(deployment: Object) -> Iterable[Object]:
+    return deployment["spec"]["template"]["spec"].get("containers") or ()
+
+
+def _flag(deployment: Object, name: str) -> str:
+    """The value of a flag, given as one word or two, be it within a shell's command."""
+    lines = [*(line for one in _containers(deployment) for key in ("command", "args") for line in one.get(key) or ())]
+    words = [word.strip("\"'") for line in lines for word in str(line).split()]
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        if word == name or word.startswith(f"{name}="):
+            return _literal(following if word == name else word.partition("=")[2].strip("\"'"))
+    return ""
+
+
+def _variable(deployment: Object, name: str) -> str:
+    """The value of an environment variable that has one in the Deployment itself."""
+    given = [item for one in _containers(deployment) for item in one.get("env") or () if item.get("name") == name]
+    return _literal(str(given[0].get("value") or "")) if given else ""
+
+
+def _literal(value: str) -> str:
+    return "" if "$" in value else value
+
+
+def _data(beside: Sequence[Object]) -> Mapping[str, str]:
+    """What the ConfigMap among them holds."""
+    return next((one["data"] for one in beside if one.get("data")), {})
+
+
+def _mapping(text: str) -> Mapping[str, Any]:
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return found if isinstance(found, dict) else {}

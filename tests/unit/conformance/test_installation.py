@@ -1,0 +1,86 @@
+"""What installations say of themselves, as their charts write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from conformance.adapters import load
+from conformance.installation import USUAL, stated
+from conformance.settings import RunSettings, read_settings
+
+
+def plane(*containers: dict[str, Any]) -> dict[str, Any]:
+    return {"spec": {"template": {"spec": {"containers": list(containers)}}}}
+
+
+def told(*arguments: str, **env: str) -> dict[str, Any]:
+    return plane({"name": "proxy"}, {"args": arguments, "env": [{"name": k, "value": v} for k, v in env.items()]})
+
+
+def shell(*lines: str) -> dict[str, Any]:
+    """As Consul's chart starts its injector."""
+    return plane({"command": ["/bin/sh", "-ec", "consul-k8s-control-plane inject-connect \\\n" + " \\\n".join(lines)]})
+
+
+def config(**data: str) -> dict[str, Any]:
+    return {"kind": "ConfigMap", "data": {key.replace("_", "-"): value for key, value in data.items()}}
+
+
+def mesh(name: str) -> dict[str, Any]:
+    return {"kind": "Mesh", "metadata": {"name": name}}
+
+
+def names(domain: str | None, *, workloads: bool = True) -> dict[str, Any]:
+    spiffe = {"spiffeID": {"trustDomain": domain}} if domain else {}
+    return {"kind": "MeshIdentity", "spec": {**spiffe, "selector": {"dataplane": {}} if workloads else None}}
+
+
+OF_TRUST = ("trust-domain=t.example",)
+NAMESPACES, MIRRORING = "-enable-namespaces=true", "-enable-k8s-namespace-mirroring=true"
+DOMAIN = ("-cluster-domain=c.example", '-identity-trust-domain="t.example"')
+
+
+@pytest.mark.parametrize(
+    ("name", "deployment", "beside", "said"),
+    [
+        ("cilium", told(), [config(enable_ztunnel="true")], ("ztunnel=true",)),
+        ("cilium", told(), [config(enable_ztunnel="false")], ()),
+        ("cilium", told(), [], ()),
+        ("refmesh", told("--trust-domain", "t.example"), [], OF_TRUST),
+        ("istio", told("discovery", "--domain", "c.example"), [], ("cluster-domain=c.example",)),
+        ("istio", told("--domain", "cluster.local"), [config(mesh="trustDomain: t.example")], OF_TRUST),
+        ("istio", told(), [config(mesh="trustDomain: cluster.local")], ()),
+        ("istio", told(), [config(mesh="a: [")], ()),
+        ("istio", told(SHARED_MESH_CONFIG="user"), [config(mesh="trustDomain: t.example")], ()),
+        ("linkerd", told("destination", *DOMAIN), [], ("cluster-domain=c.example", "trust-domain=t.example")),
+        ("consul", told(CONSUL_DATACENTER="dc2"), [], ("datacenter=dc2",)),
+        ("consul", told(CONSUL_DATACENTER="$(DC)"), [], ()),
+        ("consul", shell(NAMESPACES, MIRRORING), [], ("mirrored=true",)),
+        ("consul", shell(NAMESPACES, MIRRORING, "-k8s-namespace-mirroring-prefix=k8s-"), [], ()),
+        ("consul", shell(MIRRORING), [], ()),
+        ("kuma", told(KUMA_MULTIZONE_ZONE_NAME="east"), [], ("zone=east",)),
+        ("kuma", told(), [mesh("default"), names("t.example"), names("x", workloads=False)], OF_TRUST),
+        ("kuma", told(), [mesh("default"), names(None)], ()),
+        ("kuma", told(), [mesh("default"), names("{{ .Mesh }}.example")], ()),
+        ("kuma", told(), [mesh("default"), names("t.example"), names("other.example")], ()),
+        ("kuma", told(), [mesh("default"), mesh("other"), names("t.example")], ()),
+        ("theirs", told("--trust-domain", "t.example"), [], ()),
+    ],
+)  # fmt: skip
+def test_an_installation_says_what_is_not_usual(
+    name: str, deployment: dict[str, Any], beside: list[dict[str, Any]], said: tuple[str, ...]
+) -> None:
+    assert stated(name, deployment, beside) == said
+    if said:  # and the adapter takes it
+        assert load(name, read_settings(None, said).mesh).name == name
+
+
+def test_the_usual_is_what_the_adapters_take_for_granted() -> None:
+    assert RunSettings().cluster_domain == USUAL["cluster-domain"]
+    for name in ("cilium", "consul", "istio", "kuma", "linkerd", "refmesh"):
+        settings = load(name).settings.model_dump(by_alias=True)  # type: ignore[attr-defined]
+        for key, value in USUAL.items():
+            # An empty trust domain is one that the adapter makes up, or asks for.
+            assert str(settings.get(key) or value).lower() == value
