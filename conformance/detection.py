@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Deployment", "GatewayClass", "Proposal", "Seen", "mesh_named", "propose"]
+__all__ = ["Deployment", "GatewayClass", "Proposal", "Seen", "instead", "mesh_named", "propose"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Proposal:
     because: tuple[str, ...]
     problem: str = ""
     """Why it cannot be judged right now."""
+    instead_of: str = ""
+    """The meshes in whose place it can be judged, if the user wants that; "" where it is what was looked for."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -109,9 +111,38 @@ def propose(seen: Seen) -> tuple[Proposal, ...]:
     """The meshes that a cluster seems to have, the likeliest first; by the Gateway API alone where none is known."""
     found = [proposal for sign in SIGNS for proposal in _by(sign, seen)]
     if not found and "HTTPRoute" in seen.groups.get(ROUTES, ()):
-        because = (f"the cluster knows HTTPRoute (Gateway API {seen.gateway_api or 'of unknown version'})",)
-        found.append(Proposal("gateway-api", (), "routing", because))
+        found.append(Proposal("gateway-api", (), "routing", (_knows_routes(seen),)))
     return tuple(sorted(found, key=lambda one: bool(one.problem)))
+
+
+def instead(seen: Seen, found: Sequence[Proposal]) -> tuple[Proposal, ...]:
+    """By the Gateway API alone, where the adapter of no mesh that was found can judge it: a choice of the user's.
+
+    There must be somebody who may serve the routes, and whose word is an accepted GatewayClass. What keeps a mesh from
+    being judged keeps its routes from it too (nobody serves, or nobody is let in): its own class may be a leftover.
+    """
+    if not found or not all(one.problem for one in found) or "HTTPRoute" not in seen.groups.get(ROUTES, ()):
+        return ()
+    meshes = tuple(dict.fromkeys(one.mesh for one in found))
+    classes = [one for one in seen.classes if one.accepted and not any(mesh in one.controller for mesh in meshes)]
+    if not classes:
+        return ()
+    because = (
+        _knows_routes(seen),
+        *map(_may_serve, classes),
+        *(f"{one.mesh} cannot be judged by its own adapter: {one.problem}" for one in found),
+    )
+    return (Proposal("gateway-api", (), "routing", because, instead_of=", ".join(meshes)),)
+
+
+def _knows_routes(seen: Seen) -> str:
+    return f"the cluster knows HTTPRoute (Gateway API {seen.gateway_api or 'of unknown version'})"
+
+
+def _may_serve(one: GatewayClass) -> str:
+    """What a GatewayClass says of routes that have a Service as their parent: the feature `Mesh`."""
+    said = "serves a mesh" if "Mesh" in one.features else "is accepted, and does not say whether it serves a mesh"
+    return f"GatewayClass {one.name} of {one.controller} {said}"
 
 
 def _by(sign: Sign, seen: Seen) -> Iterable[Proposal]:

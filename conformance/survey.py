@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+from conformance.adapters import load
 from conformance.adapters.installed import version_of
-from conformance.detection import Deployment, GatewayClass, Proposal, Seen, mesh_named, propose
+from conformance.detection import Deployment, GatewayClass, Proposal, Seen, instead, mesh_named, propose
 from conformance.installation import stated
+from conformance.settings import read_settings
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem, MeshproofError
 
-__all__ = ["look", "only_mesh"]
+__all__ = ["look", "only_mesh", "proposals", "remains"]
 
 GROUP = "gateway.networking.k8s.io"
 BUNDLE = f"{GROUP}/bundle-version"
@@ -40,12 +44,45 @@ def look(kube: Kube) -> Seen:
 
 def only_mesh(kube: Kube) -> Proposal:
     """The mesh that `--mesh auto` means. `EnvironmentProblem` unless there is exactly one that can be judged."""
-    ready = [one for one in propose(look(kube)) if not one.problem]
+    seen = look(kube)
+    found = propose(seen)
+    ready = [one for one in found if not one.problem]
     if len(ready) == 1:
         return ready[0]
-    names = ", ".join(one.mesh for one in ready)
-    problem = f"the cluster has several meshes: {names}" if ready else "the cluster has no mesh that is known here"
-    raise EnvironmentProblem(problem, fix="name one with --mesh; `meshproof features` says what was found")
+    fix = "name one with --mesh; `meshproof features` says what was found"
+    if ready:
+        raise EnvironmentProblem(f"the cluster has several meshes: {', '.join(one.mesh for one in ready)}", fix=fix)
+    if not found:
+        raise EnvironmentProblem("the cluster has no mesh that is known here", fix=fix)
+    why = "; ".join(f"{one.mesh}: {one.problem}" for one in found)
+    raise EnvironmentProblem(f"the cluster has no mesh that can be judged: {why}", fix=f"{fix}{_words(seen, found)}")
+
+
+def proposals(kube: Kube, seen: Seen) -> tuple[Proposal, ...]:
+    """What there is to judge, those first that their adapters can judge; then what can be judged where none can."""
+    asked = [replace(one, problem=one.problem or _problem(kube, one)) for one in propose(seen)]
+    found = sorted(asked, key=lambda one: bool(one.problem))
+    return (*found, *instead(seen, found))
+
+
+def remains(kube: Kube, mesh: str, problem: str) -> str:
+    """What can be judged where a mesh has a problem, to follow what else may be done; "" where nobody can tell."""
+    with suppress(MeshproofError):
+        seen = look(kube)
+        return _words(seen, [replace(one, problem=problem) if one.mesh == mesh else one for one in propose(seen)])
+    return ""
+
+
+def _words(seen: Seen, found: Sequence[Proposal]) -> str:
+    said = (f"; or choose what can be judged instead: {shlex.join(one.flags)}" for one in instead(seen, found))
+    return "".join(said)
+
+
+def _problem(kube: Kube, proposal: Proposal) -> str:
+    """What the adapter says that keeps it from judging; "" where the user may not read what it looks at."""
+    with suppress(MeshproofError):
+        return load(proposal.mesh, read_settings(None, proposal.settings).mesh).problem(kube)
+    return ""
 
 
 def _class(item: Mapping[str, Any]) -> GatewayClass:

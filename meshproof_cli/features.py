@@ -32,16 +32,16 @@ def features(
 
     What you then say with --mesh, --set, --config and --profile wins over any proposal.
     """
-    from conformance.detection import propose
-    from conformance.survey import look
+    from conformance.survey import look, proposals
 
-    seen = look(existing_cluster(kubeconfig, context))
-    proposals = propose(seen)
+    kube = existing_cluster(kubeconfig, context)
+    seen = look(kube)
+    proposed = proposals(kube, seen)
     if output is Output.TABLE:
-        for line in told(seen, proposals):
+        for line in told(seen, proposed):
             typer.echo(line)
         return
-    found = {"seen": asdict(seen), "proposals": [{**asdict(one), "flags": one.flags} for one in proposals]}
+    found = {"seen": asdict(seen), "proposals": [{**asdict(one), "flags": one.flags} for one in proposed]}
     text = json.dumps(found, indent=2, ensure_ascii=False)
     if output is Output.YAML:
         import yaml
@@ -63,4 +63,6 @@ def told(seen: Seen, proposals: Sequence[Proposal]) -> Iterator[str]:
         yield f"{proposal.mesh}: {'; '.join(proposal.because)}"
         if proposal.problem:
             yield f"  but {proposal.problem}"
+        if proposal.instead_of:
+            yield f"  instead of {proposal.instead_of}, if you choose so; --mesh auto does not"
         yield f"  meshproof conformance {shlex.join(proposal.flags)}"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from conformance.ground import nobody_joins
+from conformance.survey import remains
 from fixtures.cluster import Cluster, Provider, programs
 from fixtures.images import Archive, build_archive, image_reference
 from fixtures.kube import Kube
@@ -177,6 +178,7 @@ def _mesh(plan: Plan, ground: Ground, progress: Callable[[str], None]) -> None:
             fix="`meshproof refmesh uninstall` first, or leave --defect out",
         )
     if problem := adapter.problem(kube):
-        raise EnvironmentProblem(problem, fix=f"install {mesh} first, or choose another cluster")
+        fix = f"install {mesh} first, or choose another cluster{remains(kube, mesh, problem)}"
+        raise EnvironmentProblem(problem, fix=fix)
     why = nobody_joins(adapter)
     progress(f"{mesh} {adapter.version(kube)}{f'; no workload opts in: {why}' if why else ''}")

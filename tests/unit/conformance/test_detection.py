@@ -9,11 +9,12 @@ import yaml
 from typer.testing import CliRunner
 
 from conformance.adapters import load
-from conformance.detection import SIGNS, Deployment, GatewayClass, Proposal, Seen, propose
+from conformance.detection import SIGNS, Deployment, GatewayClass, Proposal, Seen, instead, propose
 from conformance.profiles import PROFILES
 from conformance.survey import look, only_mesh
 from meshproof_cli.features import app
-from meshproof_cli.plan import Options
+from meshproof_cli.ground import _mesh
+from meshproof_cli.plan import Options, Plan, Selection
 from meshproof_cli.settings import found_mesh, settings_of
 from reports.errors import EnvironmentProblem
 
@@ -256,6 +257,81 @@ def test_every_form_of_output_has_the_settings(monkeypatch):
         (proposal,) = read(features(monkeypatch, cluster, "-o", form))["proposals"]
         assert proposal["settings"] == ["ztunnel=true"]
         assert proposal["flags"][2:4] == ["--set", "ztunnel=true"]
+
+
+OTHER = GatewayClass("other", "other.example/gateways", True)
+NETWORK_ONLY = "no GatewayClass of cilium is accepted: it may be the cluster's network only"
+
+
+def by_routes(seen: Seen, *problems: str):
+    """What can be judged instead, where the meshes that were found have these problems too."""
+    found = [replace(one, problem=one.problem or why) for one, why in zip(propose(seen), problems, strict=True)]
+    return instead(seen, found)
+
+
+def test_where_no_adapter_can_judge_the_gateway_api_is_proposed_with_its_reason():
+    (found,) = by_routes(replace(CILIUM_ALONE, classes=(OTHER,)), "")
+    assert found.flags == ("--mesh", "gateway-api", "--profile", "routing")
+    assert (found.instead_of, found.problem) == ("cilium", "")
+    assert found.because == (
+        "the cluster knows HTTPRoute (Gateway API v1.4.0)",
+        "GatewayClass other of other.example/gateways is accepted, and does not say whether it serves a mesh",
+        f"cilium cannot be judged by its own adapter: {NETWORK_ONLY}",
+    )
+    (found,) = by_routes(replace(CILIUM_ALONE, classes=(replace(OTHER, features=("Gateway", "Mesh")),)), "")
+    assert "GatewayClass other of other.example/gateways serves a mesh" in found.because
+
+
+STOPPED = replace(OPERATOR, available=False)
+DENIED = "a policy lets nobody in"
+
+
+@pytest.mark.parametrize(
+    ("seen", "problems"),
+    [
+        (Seen(), ()),
+        (CILIUM_ALONE, ("",)),  # can be judged
+        (replace(CILIUM_ALONE, classes=()), ("",)),  # nobody to serve routes
+        (replace(CILIUM_ALONE, classes=(replace(OTHER, accepted=False),)), ("",)),
+        (replace(CILIUM_ALONE, deployments=(STOPPED,)), ("",)),  # its class was accepted when it still ran
+        (CILIUM_ALONE, ("Gateway API is off",)),
+        (replace(CILIUM_ALONE, groups={"cilium.io": ()}, classes=(OTHER,)), ("",)),  # no routes
+        (ISTIO, (DENIED,)),  # which holds for its routes too
+        (replace(ISTIO, classes=(OTHER,)), ("",)),
+    ],
+)
+def test_nothing_is_proposed_instead_of_what_can_be_judged_or_where_nobody_serves(seen, problems):
+    assert by_routes(seen, *problems) == ()
+
+
+def test_features_asks_the_adapter_and_names_what_remains(monkeypatch):
+    cluster = OnCilium(enable_gateway_api="false")
+    cluster.found["GatewayClass"].append(accepted("other", "other.example/gateways"))
+    told = features(monkeypatch, cluster)
+    assert "  but Cilium was installed without Gateway API support" in told
+    assert "  instead of cilium, if you choose so; --mesh auto does not" in told
+    assert told.rstrip().endswith("meshproof conformance --mesh gateway-api --profile routing")
+    first, second = json.loads(features(monkeypatch, cluster, "-o", "json"))["proposals"]
+    assert (first["mesh"], second["mesh"], second["instead_of"]) == ("cilium", "gateway-api", "cilium")
+
+
+@pytest.mark.parametrize("mesh", ["cilium", "istio"])
+def test_a_run_that_a_problem_ends_names_what_remains(monkeypatch, mesh):
+    cluster = OnCilium(enable_gateway_api="false")
+    cluster.found["GatewayClass"].append(accepted("other", "other.example/gateways"))
+    here = SimpleNamespace(ready=(None, cluster))
+    with pytest.raises(EnvironmentProblem) as raised:
+        _mesh(Plan(Options(mesh=mesh), Selection((), (), ()), "existing", False, False, 1), here, print)  # type: ignore[arg-type]
+    # On a cluster that has another mesh than the user says, what can be judged is that one's matter.
+    assert ("instead: --mesh gateway-api --profile routing" in raised.value.fix) is (mesh == "cilium")
+
+
+def test_auto_takes_no_other_mesh_in_place_of_one_with_a_problem():
+    cluster = OnCilium()
+    cluster.found["GatewayClass"] = [accepted("other", "other.example/gateways")]
+    with pytest.raises(EnvironmentProblem, match="no mesh that can be judged: cilium: no GatewayClass") as raised:
+        only_mesh(cluster)  # type: ignore[arg-type]
+    assert raised.value.fix.endswith("instead: --mesh gateway-api --profile routing")
 
 
 class Guarded(OnCilium):
