@@ -44,6 +44,7 @@ class Keeper:
         runner: str,
         dressing: Dressing = Dressing(),  # noqa: B008 - frozen
         everywhere: tuple[Manifest, ...] = (),
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.kube = kube
         self.adapter = adapter
@@ -53,6 +54,8 @@ class Keeper:
         self.dressing = dressing
         self.everywhere = everywhere
         """Objects of the user's that every namespace of the run gets: pull secrets."""
+        self.tell = tell
+        """Called with a line of progress, by any thread."""
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="ground")
         self._pace: Pace | None = None
         self._closing = threading.Event()
@@ -62,6 +65,8 @@ class Keeper:
         """Namespaces whose pods somebody has waited for."""
         self._given_up: set[str] = set()
         """Images that were waited for in vain: no further ground waits as long again."""
+        self._told: set[str] = set()
+        """Images of which it was told that pods wait for them."""
 
     def begin(self, grounds: Iterable[Ground]) -> None:
         """Start to create grounds in the background, in this order and at the cluster's pace."""
@@ -95,16 +100,28 @@ class Keeper:
                 pace.give_up()
 
     def _started(self, ground: Ground) -> bool:
-        deadline = time.monotonic() + LIMITS.ground_ready
+        now = time.monotonic()
+        deadline, look = now + LIMITS.ground_ready, now + LOOK_SECONDS
         for space, count in self._expected(ground):
             ready = False
             while not ready and not self._closing.is_set() and time.monotonic() < deadline:
                 with contextlib.suppress(MeshproofError):
                     self.kube.wait_pods_ready(space, count=count, timeout=GLANCE_SECONDS)
                     ready = True
+                if not ready and time.monotonic() >= look:
+                    look = time.monotonic() + LOOK_SECONDS
+                    self._tell_missing(ground, space)
             if not ready:
                 return False
         return True
+
+    def _tell_missing(self, ground: Ground, space: str) -> None:
+        """Say once of each image that pods wait for it."""
+        with contextlib.suppress(MeshproofError):
+            missing = missing_image(self.kube.list("v1", "Pod", space), self.image)
+            if missing is not None and missing.image not in self._told:
+                self._told.add(missing.image)
+                self.tell(missing.line(ground.name))
 
     def _expected(self, ground: Ground) -> list[tuple[str, int]]:
         """The ground's namespaces with pods, and how many."""

@@ -107,7 +107,15 @@ def open_session(config: pytest.Config) -> Session:
         runner=handed.get("runner") or runner_name(),
         wait=not config.getoption("mesh_no_wait"),
         picked=_as_options(config),
+        tell=lambda line: _tell(config, line),
     )
+
+
+def _tell(config: pytest.Config, line: str) -> None:
+    """A line of progress, past what pytest captures; the outcome of an item under way is still told with its name."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:  # as in a worker of xdist's
+        terminal.write_line(line)
 
 
 def _farewell(config: pytest.Config, settings: RunSettings) -> Farewell:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -79,9 +79,11 @@ class Session:
         runner: str,
         wait: bool,
         picked: Mapping[str, JSON],
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.pid = os.getpid()
         self.adapter = adapter
+        self._tell = tell
         self.options = options
         self._where = (kubeconfig, context)
         self._worker = worker
@@ -142,6 +144,7 @@ class Session:
             runner=self._runner_name,
             dressing=Dressing.of(settings, self.adapter),
             everywhere=secrets_of_user,
+            tell=self._tell,
         )
         passed_over = {*self.options.excused, *self.options.spared}
         needed = dict.fromkeys(check.ground for check in asked if check.id not in passed_over)

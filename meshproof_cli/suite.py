@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from conformance.outcomes import is_unreached
+from fixtures.kube.missing_images import WAITING
 from meshproof_cli.processes import Child, child_command, module_environment, watched
 from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
@@ -22,6 +23,8 @@ __all__ = ["BrokenOff", "Interrupted", "Suite", "judge"]
 OUTCOME = re.compile(
     r"\b(PASSED|FAILED|SKIPPED|ERROR)\b.*?\[([A-Z]+-\d+)[\]@]|\[([A-Z]+-\d+)[\]@].*?\b(PASSED|FAILED|SKIPPED)"
 )
+WAITS = re.compile(rf"\S+: {WAITING} ")
+"""How a line begins by which the suite tells that pods of a ground wait."""
 _PYTEST_RAN = (0, 1)
 _PYTEST_INTERRUPTED = 2
 _PYTEST_USAGE = 4
@@ -91,9 +94,8 @@ def judge(suite: Suite, report: Callable[[str], None], cancel: threading.Event |
             try:
                 with watched(child, suite.limit, cancel) as late:
                     for line in lines:
-                        if found := OUTCOME.search(line):
-                            done.add(found[2] or found[3])
-                            report(f"{len(done)} of {len(suite.ids)} checks, {found[2] or found[3]} done")
+                        if said := _progress(line, done):
+                            report(f"{len(done)} of {len(suite.ids)} checks, {said}")
             except BaseException:
                 child.tell_to_end()
                 try:
@@ -120,6 +122,16 @@ def judge(suite: Suite, report: Callable[[str], None], cancel: threading.Event |
         problem = f"the conformance suite has no result of {', '.join(missing)}"
         raise BrokenOff(problem, _reached(run.results), fix=f"see {log}")
     return run
+
+
+def _progress(line: str, done: set[str]) -> str:
+    """What a line of the suite's says of how far it is, "" where nothing; a check that it ends is put among `done`."""
+    if WAITS.match(line):
+        return line.strip()
+    if found := OUTCOME.search(line):
+        done.add(found[2] or found[3])
+        return f"{found[2] or found[3]} done"
+    return ""
 
 
 def _lines(child: Child, kept: TextIO) -> Iterator[str]:

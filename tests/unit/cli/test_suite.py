@@ -34,6 +34,9 @@ def results(found: dict[str, str]) -> str:
     return json_text(Run("m", "1", "c", {}, 0.0, 1.0, (), made, {}, "0"))
 
 
+BOTH = results({"WT-01": "", "WT-02": ""})
+
+
 @pytest.fixture
 def suite(tmp_path: Path) -> Suite:
     return Suite("m", (), "i", ("WT-01", "WT-02"), tmp_path)
@@ -67,6 +70,16 @@ def test_what_is_missing_breaks_off(
         judge(suite, lambda _: None)
     assert said in caught.value.problem
     assert [one.id for one in caught.value.results] == [name for name, why in found.items() if not why]
+
+
+def test_what_pods_wait_for_is_told_beside_what_is_done(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = "rt: waiting for the image i (ErrImagePull: 429)"
+    lines = ["[gw0] PASSED test_mesh.py::test[WT-01]", waits, "E   rt: waiting for the image i"]
+    child = f"import pathlib; print({chr(10).join(lines)!r}); pathlib.Path('results.json').write_text({BOTH!r})"
+    monkeypatch.setattr(Suite, "command", property(lambda _: [sys.executable, "-c", child]))
+    told: list[str] = []
+    judge(suite, told.append)
+    assert told == ["1 of 2 checks, WT-01 done", f"1 of 2 checks, {waits}"]
 
 
 def test_an_end_after_the_first_failure_is_none_where_it_was_asked_for(

@@ -18,6 +18,8 @@ from conformance.model import Check, Judgement, failed, passed
 from conformance.outcomes import as_result
 from conformance.runner import Options, Runner
 from conformance.tally import Tally
+from fixtures.kube.missing_images import Missing
+from meshproof_cli.suite import OUTCOME, WAITS
 from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, ExitCode
 from reports.files import MARKER
@@ -73,6 +75,21 @@ def suite(run: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judged:
     for name, value in there.items():
         monkeypatch.setattr(type(load("linkerd")), name, value)
     return Judged(run, tmp_path, monkeypatch)
+
+
+def test_a_line_of_progress_passes_what_pytest_captures(suite: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Missing("p", "c", "i", "ErrImagePull", "429 Too Many Requests").line("wt")
+
+    class Waits(Keeper):
+        def __init__(self, *_: object, **given: Any) -> None:
+            super().__init__()
+            suite.bodies["WT-01"] = lambda: given["tell"](line) or passed("fine")
+
+    monkeypatch.setattr(session, "Keeper", Waits)
+    lines = suite("-vv").stdout.splitlines()  # once more than quiet
+    assert [WAITS.match(one) is not None for one in lines].count(True) == 1
+    # And the check under way still has its outcome on the line with its name.
+    assert [found[2] or found[3] for one in lines if (found := OUTCOME.search(one))] == list(ABC)
 
 
 def ended(said: str) -> Body:

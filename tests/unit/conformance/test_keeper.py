@@ -14,6 +14,7 @@ from conformance.adapters import load
 from conformance.catalogue import ground_of
 from conformance.context import LIMITS
 from fixtures.kube import ApiProblem, NotEventually
+from fixtures.kube.missing_images import Missing
 from reports.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -161,6 +162,24 @@ def test_who_waits_for_a_ground_does_not_wait_for_the_end_of_its_turn():
             asked.result(timeout=LIMITS.ground_ready / 4)
     finally:
         one.close()
+
+
+def test_while_pods_wait_for_an_image_that_is_said_once(monkeypatch):
+    monkeypatch.setattr(keeper, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(LIMITS, "ground_ready", 0.2)
+    told: list[str] = []
+    one = keeper.Keeper(cast("Kube", NoImage()), load("none"), run="r", image="i", runner="x", tell=told.append)
+    assert one._started(ground_of("wt")) is False
+    assert one._started(ground_of("rt")) is False  # of the same image
+    one.close()
+    assert told == [f"wt: waiting for the image i (ErrImagePull: {GONE})"]
+
+
+def test_what_is_said_of_an_image_fits_a_line():
+    missing = Missing("p", "c", "i", "ErrImagePull", "a word " * 100)
+    assert len(missing.line("wt")) < 200
+    silent = Missing("p", "c", "i", "ErrImageNeverPull", "")
+    assert silent.line("wt") == "wt: waiting for the image i (ErrImageNeverPull)"
 
 
 class NoNamespaces(NoImage):
