@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, takewhile
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ __all__ = [
 
 _PLAIN, _ALIKE = LocalitySetting(), LocalitySetting(enabled=False)
 _HOSTNAME = "kubernetes.io/hostname"
+_PLACES = frozenset({REGION, ZONE, SUBZONE})
 _SAME_ZONE = LocalitySetting(priority=(REGION, ZONE))
 _PREFERRED = {
     "PreferClose": _SAME_ZONE,
@@ -85,24 +87,57 @@ class Plan:
     node_local: bool = False
     """Nobody sees the hosts of other Nodes."""
 
-    @property
+    @cached_property
     def keys(self) -> frozenset[str]:
         """The labels of a client that count."""
         found = (entry for entry in self.setting.priority if "=" not in entry)
         return frozenset((*found, _HOSTNAME) if self.node_local else found)
 
+    @property
+    def within_places(self) -> bool:
+        """Whether clients of one place may see it differently: by their Nodes, or by labels of their own."""
+        return not self.keys <= _PLACES
+
+    @cached_property
+    def _values(self) -> tuple[frozenset[str], ...]:
+        """The hosts' values of each label that the setting asks for."""
+        return tuple(map(frozenset, zip(*(host.labels for host in self.hosts), strict=True)))
+
+    @cached_property
+    def _on_nodes(self) -> Mapping[str, Plan]:
+        """The plan with the hosts of each Node that has any."""
+        found: dict[str, list[Host]] = {}
+        for host in self.hosts:
+            if host.node:
+                found.setdefault(host.node, []).append(host)
+        return {node: Plan(self.setting, tuple(hosts)) for node, hosts in found.items()}
+
     def reduced(self, view: Viewpoint) -> Viewpoint:
         """What of a viewpoint counts here: the place itself only where no labels are asked for."""
-        by_place, keys = self.setting.enabled and not self.setting.priority, self.keys
+        if self.node_local and view.node not in self._on_nodes:
+            return NOWHERE
+        by_place, keys = self.setting.enabled and not self.setting.priority, self._telling(view)
         labels = tuple(label for label in view.labels if label[0] in keys)
         return Viewpoint(view.locality if by_place else NOWHERE.locality, labels)
 
+    def _telling(self, view: Viewpoint) -> set[str]:
+        """The labels of this client that count, up to the first of which no host has its value.
+
+        Nothing counts after that one, nor what its value is: Nodes without a host all see the same.
+        """
+        own, found = dict(view.labels), {_HOSTNAME} if self.node_local else set[str]()
+        for entry, values in zip(self.setting.priority, self._values, strict=False):
+            absent = _wanted(entry, own) not in values
+            # To hosts without the label a client without it is close, and one with another value is not.
+            if "=" not in entry and (not absent or "" in values):
+                found.add(entry)
+            if absent:
+                break
+        return found
+
     def reached(self, view: Viewpoint) -> Plan:
         """The plan with the hosts that are there for a client."""
-        if not self.node_local:
-            return self
-        node = dict(view.labels).get(_HOSTNAME)
-        return replace(self, hosts=tuple(host for host in self.hosts if node and host.node == node))
+        return self._on_nodes.get(view.node, Plan(self.setting, ())) if self.node_local else self
 
 
 @dataclass(frozen=True)
@@ -111,6 +146,11 @@ class Viewpoint:
 
     locality: Locality
     labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def node(self) -> str:
+        """The Node, where it counts and is known."""
+        return dict(self.labels).get(_HOSTNAME, "")
 
 
 NOWHERE = Viewpoint(Locality())

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from refmesh.discovery.difference import changes
+from refmesh.discovery.difference import changes, difference
 from refmesh.discovery.resource import Encoded, ResourceType, Table
 from refmesh.discovery.world import Tables
 
@@ -276,8 +276,8 @@ def _difference(subscription: _Subscription, table: Table, own: Table) -> tuple[
         changed = {name: item for name, item in wanted.items() if known.get(name) != item.version}
         gone = {name for name in known if name not in wanted}
         return changed, gone
-    for old, new in ((subscription.table, table), (subscription.own, own)):
-        different, leavers = changes(old, new)
+    for old, new, between in ((subscription.table, table, changes), (subscription.own, own, difference)):
+        different, leavers = between(old, new)
         if new is table and own:
             # A resource of the proxy's own stands in front of the shared one of its name.
             different = {name: item for name, item in different.items() if name not in own}
