@@ -25,6 +25,7 @@ from refmesh.api.sidecar import Sidecar
 from refmesh.api.stream_route import TCPRoute, TLSRoute
 from refmesh.api.telemetry import Telemetry
 from refmesh.api.virtual_service import VirtualService
+from refmesh.config.addresses import by_address
 
 __all__ = [
     "ABSENT",
@@ -261,16 +262,11 @@ class Snapshot:
             found.setdefault(service.namespace, []).append(service)
         return {namespace: tuple(sorted(services, key=lambda s: s.name)) for namespace, services in found.items()}
 
-    @cached_property
-    def _by_address(self) -> Mapping[Key, Pod]:
-        """Pods by namespace and address, but for those that share their Node's."""
-        return {(pod.namespace, pod.address): pod for pod in self.pods.values() if pod.address and not pod.on_node}
-
     def pod_at(self, namespace: str, endpoint: Endpoint) -> Pod | None:
         """The pod that an endpoint in a namespace names, or, where somebody wrote just an address, the one there."""
         if endpoint.pod:
             return self.pods.get((namespace, endpoint.pod))
-        return self._by_address.get((namespace, endpoint.address))
+        return by_address(self.pods).get((namespace, endpoint.address))
 
     def locality(self, pod: Pod) -> Locality:
         """Where a pod is: on its Node, unless its own label says otherwise."""

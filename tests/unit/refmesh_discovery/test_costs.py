@@ -9,10 +9,21 @@ from typing import Any
 import pytest
 from envoy.config.listener.v3.listener_components_pb2 import FilterChainMatch
 
+from refmesh.config import addresses
 from refmesh.discovery import attachments, chains
+from refmesh.discovery.accounts import Departures
 from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.endpoints import backends
 from refmesh.discovery.resource import ResourceType
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, message_of, pod, policy, service
+from tests.unit.refmesh_discovery.helpers import (
+    MemoryCluster,
+    all_messages,
+    endpoint_slice,
+    message_of,
+    pod,
+    policy,
+    service,
+)
 
 MANY = 40
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
@@ -141,3 +152,30 @@ def test_pods_that_are_asked_for_the_same_labels_share_what_is_worked_out(monkey
         (host,) = (one for one in table.virtual_hosts if one.name == "a.example.com")
         assert host.routes[0].route.timeout.seconds == 3
     assert asked() <= MANY + 10
+
+
+def test_pods_are_listed_by_address_once_for_every_change_of_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = counting(monkeypatch, addresses, "_indexed")
+    cluster = MemoryCluster().with_echo()
+    departures = Departures(clock=lambda: 0.0)
+
+    def found() -> list[bool]:
+        """The backends of a Service whose endpoints name no pods, by whether these serve mutual TLS."""
+        snapshot = departures.noted(cluster.snapshot())
+        world = cluster.generator.build(snapshot)
+        echo = snapshot.services["shop", "echo"]
+        return [one.mtls for one in backends(snapshot, world.policies, echo, echo.ports[0])]
+
+    written = endpoint_slice("echo", [pod("echo-v1", "10.1.0.1"), pod("echo-v2", "10.1.0.2")])
+    for endpoint in written["endpoints"]:
+        del endpoint["targetRef"]
+    cluster.put("EndpointSlice", written)
+    assert found() == [True, True]
+    cluster.put("EndpointSlice", written | {"endpoints": written["endpoints"][1:]})
+    assert found() == [True]
+    cluster.put("EndpointSlice", written)
+    assert found() == [True, True]
+    assert listed() == 1
+    cluster.put("Pod", pod("echo-v1", "10.1.0.1", meshed=False))
+    assert found() == [False, True]
+    assert listed() == 1
