@@ -239,9 +239,12 @@ def levels(plan: Plan, view: Viewpoint) -> tuple[tuple[Host, ...], ...]:
 def weights(plan: Plan, view: Viewpoint) -> Mapping[Locality, int]:
     """With `distribute`: the weights of places; one that is not named gets nothing.
 
-    A client of whose place nothing is said spreads requests over all hosts alike.
+    A client of whose place nothing is said spreads requests over all hosts by their own weights.
     """
-    left = Counter(host.locality for host in plan.hosts)
+    left = Counter[Locality]()
+    for host in plan.hosts:
+        # Envoy chooses the place first: what a host's weight is beside those in other places is told here or nowhere.
+        left[host.locality] += host.address.weight or 1
     chosen = next((one for one in plan.setting.distribute if view.locality.within(one.origin)), None)
     if chosen is None:
         return left

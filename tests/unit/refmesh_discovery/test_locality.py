@@ -132,6 +132,15 @@ def test_shares_of_places() -> None:
     assert {part.locality.region for part in assignment("c", plan, HERE).endpoints} == {"r1"}
 
 
+def test_a_place_weighs_what_its_hosts_weigh() -> None:
+    setting = LocalitySetting(distribute=(Distribution(Locality("r1"), ((Locality("r1"), 80), (Locality("r2"), 20))),))
+    hosts = [(("r1", "a"), 90), (("r1", "b"), 0), (("r1", "b"), 9), (("r2", "a"), 5)]
+    plan = Plan(setting, tuple(Host(Address("", n, weight=w), Locality(*place)) for n, (place, w) in enumerate(hosts)))
+    here, near, far = Locality("r1", "a"), Locality("r1", "b"), Locality("r2", "a")
+    assert weights(plan, HERE) == {here: 72_000, near: 8_000, far: 20_000}
+    assert weights(plan, NOWHERE) == {here: 90, near: 10, far: 5}
+
+
 # -- from objects to what proxies get ----------------------------------------------------------------------------------
 
 ZONES = {"a": ("near", "client", "twin"), "b": ("far",)}
