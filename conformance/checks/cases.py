@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["TIMES", "Asked", "Case", "Pairs", "Question", "ask", "judge_cases", "table"]
 
 Pairs = tuple[tuple[str, str], ...]
-AT_ONCE = 12
-"""Requests of a case that are under way together."""
 TIMES = 12
-"""Requests of each case: three pods behind a service answer alike by chance with a probability of 3^-11 and less."""
+"""Requests of each case, all at once: three pods behind a service answer alike by chance with a probability of 3^-11
+and less."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -174,7 +173,7 @@ def ask(ctx: Context, *questions: Question, client: str = "") -> tuple[Asked, ..
             method=case.method,
             headers=dict(case.headers),
             count=TIMES,
-            concurrency=AT_ONCE,
+            concurrency=TIMES,
             timeout=LIMITS.request,
         )
         for one, case in every
