@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from refmesh.config.latest import Latest
+
 if TYPE_CHECKING:
     from refmesh.config.model import Key, Pod
 
 __all__ = ["by_address"]
 
-_latest: tuple[Mapping[Key, Pod], Mapping[Key, Pod]] = ({}, {})
+_latest = Latest["Mapping[Key, Pod]", "Mapping[Key, Pod]"]()
 
 
 def by_address(pods: Mapping[Key, Pod]) -> Mapping[Key, Pod]:
@@ -19,10 +21,7 @@ def by_address(pods: Mapping[Key, Pod]) -> Mapping[Key, Pod]:
     Kept until it is asked of other pods: every cluster has endpoints that name none, those of the API server, and most
     snapshots have the very pods of the one before.
     """
-    global _latest  # noqa: PLW0603 - a memory of one
-    if _latest[0] is not pods:
-        _latest = pods, _indexed(pods)
-    return _latest[1]
+    return _latest.made(pods, _indexed)
 
 
 def _indexed(pods: Mapping[Key, Pod]) -> Mapping[Key, Pod]:

@@ -13,6 +13,7 @@ from typing import Any
 from refmesh.api.expressions import MOST_IN_OBJECT, Budget
 from refmesh.api.routing import NO_CHANGE, Match, NamedMatch, Rule, TextMatch
 from refmesh.api.virtual_service import VirtualService
+from refmesh.config.latest import Latest
 from refmesh.config.model import Key
 from refmesh.config.standing import Finding
 
@@ -27,8 +28,8 @@ _ENTRY = 16
 """What each entry of a list takes beside its texts."""
 _MOST_PROBLEMS = 16
 """So many are told of an object; the others are counted."""
-_latest: tuple[Mapping[Key, VirtualService], Delegation] | None = None
-"""What was made last, and of what: most changes of a cluster touch no VirtualService."""
+_latest = Latest[Mapping[Key, VirtualService], "Delegation"]()
+"""Most changes of a cluster touch no VirtualService."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,7 @@ class _Conflict(ValueError):
 
 def delegated(written: Mapping[Key, VirtualService]) -> Delegation:
     """Put the rules of delegates in their places."""
-    global _latest  # noqa: PLW0603 - a memory of one, by identity
-    if _latest is None or _latest[0] is not written:
-        _latest = written, _delegated(written)
-    return _latest[1]
+    return _latest.made(written, _delegated)
 
 
 def _delegated(written: Mapping[Key, VirtualService]) -> Delegation:
