@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from conformance.adapters import load
 from conformance.detection import SIGNS, Deployment, GatewayClass, Proposal, Seen, instead, propose
 from conformance.profiles import PROFILES
 from conformance.survey import look, only_mesh
+from fixtures.kube import Kube
 from meshproof_cli.features import app
 from meshproof_cli.ground import _mesh
 from meshproof_cli.plan import Options, Plan, Selection
@@ -159,6 +161,11 @@ class Cluster:
         return next((one for one in self.list("", kind) if one["metadata"]["name"] == name), None)
 
 
+def kube(cluster: Cluster) -> Kube:
+    """As those that ask it take it."""
+    return cast("Kube", cluster)
+
+
 CLUSTER = Cluster(
     CustomResourceDefinition=[
         {
@@ -192,11 +199,11 @@ CLUSTER = Cluster(
 
 
 def test_a_clusters_own_words_become_facts():
-    seen = look(CLUSTER)  # type: ignore[arg-type]
+    seen = look(kube(CLUSTER))
     assert seen.gateway_api == "v1.7.0"
     assert seen.classes == (GatewayClass("k", "gateways.kuma.io/controller", True, ("HTTPRoute",)),)
     assert seen.deployments == (Deployment("kuma-system", "kuma-control-plane", "3.0.1", True),)
-    found = only_mesh(CLUSTER)  # type: ignore[arg-type]
+    found = only_mesh(kube(CLUSTER))
     assert found.mesh == "kuma"
     assert "GatewayClass k" in found.because
 
@@ -238,9 +245,9 @@ ZTUNNEL = {"enable_gateway_api": "true", "enable_ztunnel": "true"}
 
 def test_where_cilium_runs_ztunnel_its_adapter_is_told():
     cluster = OnCilium(**ZTUNNEL)
-    found = only_mesh(cluster)  # type: ignore[arg-type]
+    found = only_mesh(kube(cluster))
     assert found.settings == ("ztunnel=true",)
-    assert load("cilium", {"ztunnel": "true"}).problem(cluster) == ""  # type: ignore[arg-type]
+    assert load("cilium", {"ztunnel": "true"}).problem(kube(cluster)) == ""
 
 
 def features(monkeypatch, cluster: Cluster, *words: str) -> str:
@@ -319,9 +326,9 @@ def test_features_asks_the_adapter_and_names_what_remains(monkeypatch):
 def test_a_run_that_a_problem_ends_names_what_remains(monkeypatch, mesh):
     cluster = OnCilium(enable_gateway_api="false")
     cluster.found["GatewayClass"].append(accepted("other", "other.example/gateways"))
-    here = SimpleNamespace(ready=(None, cluster))
+    here = cast("Any", SimpleNamespace(ready=(None, cluster)))
     with pytest.raises(EnvironmentProblem) as raised:
-        _mesh(Plan(Options(mesh=mesh), Selection((), (), ()), "existing", False, False, 1), here, print)  # type: ignore[arg-type]
+        _mesh(Plan(Options(mesh=mesh), Selection((), (), ()), "existing", False, False, 1), here, print)
     # On a cluster that has another mesh than the user says, what can be judged is that one's matter.
     assert ("instead: --mesh gateway-api --profile routing" in raised.value.fix) is (mesh == "cilium")
 
@@ -330,7 +337,7 @@ def test_auto_takes_no_other_mesh_in_place_of_one_with_a_problem():
     cluster = OnCilium()
     cluster.found["GatewayClass"] = [accepted("other", "other.example/gateways")]
     with pytest.raises(EnvironmentProblem, match="no mesh that can be judged: cilium: no GatewayClass") as raised:
-        only_mesh(cluster)  # type: ignore[arg-type]
+        only_mesh(kube(cluster))
     assert raised.value.fix.endswith("instead: --mesh gateway-api --profile routing")
 
 
@@ -342,7 +349,7 @@ class Guarded(OnCilium):
 
 
 def test_what_may_not_be_read_is_not_proposed():
-    assert only_mesh(Guarded(**ZTUNNEL)).settings == ()  # type: ignore[arg-type]
+    assert only_mesh(kube(Guarded(**ZTUNNEL))).settings == ()
 
 
 def test_what_the_user_says_wins_over_what_was_found(monkeypatch, tmp_path):
@@ -359,4 +366,4 @@ def test_what_the_user_says_wins_over_what_was_found(monkeypatch, tmp_path):
 
 def test_no_mesh_is_said_in_one_sentence():
     with pytest.raises(EnvironmentProblem, match="no mesh that is known here"):
-        only_mesh(Cluster())  # type: ignore[arg-type]
+        only_mesh(kube(Cluster()))
