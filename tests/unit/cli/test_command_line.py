@@ -392,8 +392,10 @@ def test_progress_is_read_from_pytest(line: str, found: str | None) -> None:
 
 
 def test_a_tethered_child_ends_with_its_parent(tmp_path: Path) -> None:
+    # Python looks for signals before and after a sleep: one that comes in between is only seen when the sleep is over.
     (tmp_path / "sleeper.py").write_text(
-        "import pathlib, time, os\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(60)\n"
+        "import pathlib, time, os\npathlib.Path('pid').write_text(str(os.getpid()))\n"
+        "for _ in range(600):\n    time.sleep(0.1)\n"
     )
     parent = (
         "import subprocess, sys, time, pathlib, os\n"
