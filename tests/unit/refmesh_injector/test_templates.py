@@ -3,7 +3,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -268,9 +267,9 @@ def test_a_bad_file_is_refused_by_its_field(text, message):
 
 
 def test_the_readmes_example_is_read():
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^  ```yml\n(.*?)^  ```$", readme, re.MULTILINE | re.DOTALL)
-    found = parse(textwrap.dedent(block))
+    readme = (Path(__file__).parents[3] / "refmesh" / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yml\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    found = parse(block)
     assert (set(found.named), found.defaults) == ({"house", "debug"}, ("sidecar", "house"))
 
 
