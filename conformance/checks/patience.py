@@ -7,19 +7,20 @@ from dataclasses import dataclass, replace
 
 from conformance.catalogue import check
 from conformance.checks.resilience_ground import GROUND, PER_TRY, RETRIES, STANDING, TIMEOUT
-from conformance.checks.retries import Attempts, Trial, judge_attempts, tried
+from conformance.checks.retries import Attempts, Trial, attempts, judge_attempts, tried
 from conformance.context import LIMITS, Context
 from conformance.model import Judgement, failed, inconclusive, passed
 from conformance.pulse import excused
 from fixtures.workloads.traffic import Batch, Record
-from reports.model import JSON, Evidence
+from reports.model import JSON, Evidence, Verdict
 
 __all__ = ["SLOW", "Timed", "Tries", "judge_timeout", "judge_tries"]
 
 SLOW = 4.0
 """Seconds that the server takes for a request that must be cut short: far beyond the limit, within the client's own."""
-EARLY = 0.05
-"""A limit may come this much early, in seconds: clocks of the loop count in milliseconds, the limit starts earlier."""
+EARLY, LATEST = 0.05, 1.5
+"""A limit may come this much early, in seconds: clocks of the loop count in milliseconds, the limit starts earlier. The
+fastest of what it ends may take so many times the limit: a machine only makes later, and the pulse tells of that."""
 BEATS = 10.0
 """Requests a second that watch the machine."""
 QUICK_COUNT, SLOW_COUNT = 30, 4
@@ -34,6 +35,14 @@ class Timed:
     slow_seconds: float
     quick: tuple[Record, ...]
     slow: tuple[Record, ...]
+    stall: float = 0.0
+    """The longest that a request of the pulse took, seconds."""
+
+    @property
+    def fastest(self) -> float:
+        """The least that a slow request took; 0 beyond the server's own time: a stall ended it then, and no limit."""
+        least = min(record.seconds for record in self.slow)
+        return least if least < self.slow_seconds else 0.0
 
     @property
     def rows(self) -> list[dict[str, JSON]]:
@@ -49,6 +58,13 @@ class Timed:
             }
             for takes, records in ((0.0, self.quick), (self.slow_seconds, self.slow))
         ]
+
+
+def _overdue(reason: str, took: float, limit: float, stall: float, *evidence: Evidence) -> Judgement | None:
+    """The failure where a limit ended nothing in time, by the fastest; no verdict where stalls may have added that."""
+    excess = took - LATEST * limit
+    # A stall before the limit's clock starts, and one when it has run out.
+    return excused(failed(reason, *evidence), stall, excess / 2) if excess > 0 else None
 
 
 def judge_timeout(history: Sequence[Timed]) -> Judgement:
@@ -74,6 +90,10 @@ def judge_timeout(history: Sequence[Timed]) -> Judgement:
             elif not record.ok or not record.version:
                 return failed(f"by {one.words}: a quick request ended in {record.error or record.status} after "
                               f"{record.seconds:.2f} s", evidence)  # fmt: skip
+    last = max(history, key=lambda one: one.fastest)
+    reason = f"by {last.words}: cut short after {last.fastest:.2f} s at the earliest, the limit is {last.limit:g} s"
+    if overdue := _overdue(reason, last.fastest, last.limit, last.stall, evidence):
+        return overdue
     if late or stalled:
         return inconclusive(f"the machine was too slow: {stalled} quick requests and {late} refusals took too long",
                             evidence)  # fmt: skip
@@ -92,22 +112,26 @@ def judge_timeout(history: Sequence[Timed]) -> Judgement:
 )
 def timeout(ctx: Context) -> list[Timed]:
     """Requests that take the server longer than the limit, and requests that do not."""
+    names = STANDING.hold(ctx, "timeout-version", "timeout-service")
     found = []
-    for held in STANDING.hold(ctx, "timeout-version", "timeout-service"):
-        quick = Batch(url=ctx.url(held), count=QUICK_COUNT, timeout=LIMITS.request, fields=("version",))
-        slow = Batch(
-            url=ctx.url(held, path=f"/?delay={round(1000 * SLOW)}ms"),
-            count=SLOW_COUNT,
-            concurrency=SLOW_COUNT,
-            timeout=LIMITS.request,
-            fields=("version",),
-        )
-        client = ctx.client()
-        with client.start(slow) as job:
-            served = client.batch(quick)
-            cut = job.wait(LIMITS.request + LIMITS.control)
-        found.append(Timed(held.rpartition("-")[2], TIMEOUT, SLOW, tuple(served), tuple(cut)))
-    return found
+    client, begin = ctx.client(), ctx.now()
+    with ctx.pulse(client, ctx.url("plain"), BEATS) as pulse:
+        for held in names:
+            quick = Batch(url=ctx.url(held), count=QUICK_COUNT, timeout=LIMITS.request, fields=("version",))
+            slow = Batch(
+                url=ctx.url(held, path=f"/?delay={round(1000 * SLOW)}ms"),
+                count=SLOW_COUNT,
+                concurrency=SLOW_COUNT,
+                timeout=LIMITS.request,
+                fields=("version",),
+            )
+            with client.start(slow) as job:
+                served = client.batch(quick)
+                cut = job.wait(LIMITS.request + LIMITS.control)
+            found.append(Timed(held.rpartition("-")[2], TIMEOUT, SLOW, tuple(served), tuple(cut)))
+        end = ctx.now()
+        stall = pulse(end).stall(begin + 2 / BEATS, end)
+    return [replace(one, stall=stall) for one in found]
 
 
 @dataclass(frozen=True)
@@ -131,12 +155,29 @@ class Tries:
         gave_up = one.record.status == 504 and one.record.reply is None
         return waited or (gave_up and one.record.seconds < one.least * self.limit - EARLY)
 
+    @property
+    def slowest(self) -> tuple[float, str]:
+        """Seconds of a try that hangs, by the fastest request of its case, and the case: of the slowest case."""
+        cases: dict[str, list[float]] = {}
+        for one in self.attempts:
+            # Where the client is to get an answer, the last try has one in time.
+            if hanging := one.least - (one.status == 200):
+                cases.setdefault(f"{one.case} by {one.words}", []).append(one.record.seconds / hanging)
+        return max(((min(each), case) for case, each in cases.items()), default=(0.0, ""))
+
 
 def judge_tries(history: Tries) -> Judgement:
-    """As for attempts; where the pulse itself was slow, tries were rightly ended that a quick machine would not end."""
-    proof = any(map(history.proves, history.attempts))
-    judgement = replace(judge_attempts(history.attempts), whatever_the_machine=proof)
-    return excused(judgement, history.stall, history.limit / 2)
+    """As for attempts, and each try ends at its limit.
+
+    Where the pulse itself was slow, tries were rightly ended that a quick machine would not end.
+    """
+    judgement = judge_attempts(history.attempts)
+    if judgement.verdict is Verdict.FAIL:
+        proof = any(map(history.proves, history.attempts))
+        return excused(replace(judgement, whatever_the_machine=proof), history.stall, history.limit / 2)
+    took, case = history.slowest
+    reason = f"{case}: a try took {took:.2f} s at the least, its limit is {history.limit:g} s"
+    return _overdue(reason, took, history.limit, history.stall, attempts(history.attempts)) or judgement
 
 
 @check(

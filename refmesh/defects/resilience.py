@@ -84,6 +84,16 @@ def _patient_tries(sound: Callable[..., Any]) -> Callable[..., Any]:
     return lambda retry: sound(replace(retry, per_try_timeout=None))
 
 
+def _slow_tries(sound: Callable[..., Any]) -> Callable[..., Any]:
+    """Give each attempt three times its time limit."""
+
+    def retry_policy(retry: Any) -> Any:
+        limit = retry.per_try_timeout
+        return sound(retry if limit is None else replace(retry, per_try_timeout=3 * limit))
+
+    return retry_policy
+
+
 def _back_at_once(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Let an ejected host back when it has served a little more than half of its time."""
 
@@ -174,6 +184,13 @@ DEFECTS = (
         "resilience",
         "refmesh.discovery.route_action:_retry_policy",
         _patient_tries,
+    ),
+    Defect(
+        "per-try-limit-times-3",
+        "A single attempt may take three times its time limit.",
+        "resilience",
+        "refmesh.discovery.route_action:_retry_policy",
+        _slow_tries,
     ),
     Defect(
         "ejection-too-short",

@@ -78,13 +78,16 @@ def _beginning_is_enough(sound: Callable[..., Any]) -> Callable[..., Any]:
     return lambda match: sound(replace(match, kind="prefix") if match.kind == "exact" else match)
 
 
-def _thousandfold(sound: Callable[..., Any]) -> Callable[..., Any]:
-    """Read milliseconds as seconds."""
+def _so_many_times(factor: int) -> Callable[..., Callable[..., Any]]:
+    """Lengthen time limits: by a thousand, as who reads milliseconds as seconds, or as who counts each try anew."""
 
-    def time_limit(rule: Any) -> Any:
-        return sound(replace(rule, timeout=rule.timeout * 1000) if rule.timeout is not None else rule)
+    def make(sound: Callable[..., Any]) -> Callable[..., Any]:
+        def time_limit(rule: Any) -> Any:
+            return sound(replace(rule, timeout=rule.timeout * factor) if rule.timeout is not None else rule)
 
-    return time_limit
+        return time_limit
+
+    return make
 
 
 def _tries_all_failures(sound: Callable[..., Any]) -> Callable[..., Any]:
@@ -315,7 +318,14 @@ DEFECTS = (
         "Time limits of requests are a thousand times too long.",
         "resilience",
         f"{_ACTION}:time_limit",
-        _thousandfold,
+        _so_many_times(1000),
+    ),
+    Defect(
+        "timeout-times-3",
+        "Time limits of requests are three times too long.",
+        "resilience",
+        f"{_ACTION}:time_limit",
+        _so_many_times(3),
     ),
     Defect(
         "posts-retried",

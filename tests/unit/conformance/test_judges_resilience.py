@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -96,6 +97,22 @@ def test_time_limits():
     assert timed(answer(504, 1.01, ours=False), answer(504, 0.01, ours=False)) is Verdict.FAIL
 
 
+def late_limit(*seconds: float, stall: float = 0.0) -> Verdict:
+    slow = tuple(answer(504, one, ours=False) for one in seconds)
+    quick = Timed("service", 1.0, 4.0, (answer(),), (answer(504, 1.01, ours=False),), stall)
+    return judge_timeout([quick, replace(quick, words="version", slow=slow)]).verdict
+
+
+def test_a_limit_that_ends_even_the_fastest_request_far_too_late_is_none_unless_a_stall_did_it():
+    assert late_limit(1.4, 1.4) is Verdict.PASS
+    assert late_limit(1.01, 3.01) is Verdict.PASS  # the machine makes some later, and none earlier
+    assert late_limit(3.01, 3.9) is Verdict.FAIL  # three times the limit, or the limit for each of three tries
+    assert late_limit(3.01, 3.9, stall=0.7) is Verdict.FAIL  # that long no stall made it
+    assert late_limit(3.01, 3.9, stall=0.8) is Verdict.INCONCLUSIVE
+    assert late_limit(3.01, 3.9, stall=math.inf) is Verdict.INCONCLUSIVE
+    assert late_limit(4.2, 4.2) is Verdict.INCONCLUSIVE
+
+
 def tries(counted: int, stall: float, seconds: float = 0.01) -> Verdict:
     one = Attempts("version", "first try hangs", "GET /", 200, 2, 2, answer(seconds=seconds), counted)
     return judge_tries(Tries(0.4, (one,), stall)).verdict
@@ -108,7 +125,8 @@ def test_limits_of_single_tries():
     assert tries(2, 0.5) is Verdict.PASS
     assert tries(1, 0.7, seconds=4.0) is Verdict.FAIL  # that long no stall made it
     assert tries(1, 3.9, seconds=4.0) is Verdict.INCONCLUSIVE
-    assert tries(2, 0.7, seconds=4.0) is Verdict.PASS
+    assert tries(2, 0.7, seconds=4.0) is Verdict.FAIL  # nor that
+    assert tries(2, 3.9, seconds=4.0) is Verdict.INCONCLUSIVE
 
 
 def given_up(counted: int, seconds: float, stall: float = 0.5) -> Verdict:
@@ -123,6 +141,21 @@ def test_a_mesh_that_gives_up_before_the_tries_are_over_fails_on_any_machine():
     assert given_up(2, 1.21) is Verdict.INCONCLUSIVE  # so long three tries take, and one may not have come
     assert given_up(2, 1.21, stall=0.01) is Verdict.FAIL
     assert given_up(3, 1.21) is Verdict.PASS
+
+
+def tried_on(case: str, status: int, counted: int, *seconds: float, stall: float = 0.01) -> Verdict:
+    found = (answer(status, one, ours=status == 200) for one in seconds)
+    one = tuple(Attempts("service", case, "GET /", status, counted, counted, record, counted) for record in found)
+    return judge_tries(Tries(0.4, one, stall)).verdict
+
+
+def test_a_try_that_ends_far_beyond_its_limit_fails_by_the_fastest_of_its_case():
+    assert tried_on("first try hangs", 200, 2, 0.42, 3.2) is Verdict.PASS
+    assert tried_on("first try hangs", 200, 2, 1.21, 3.2) is Verdict.FAIL
+    assert tried_on("first try hangs", 200, 2, 1.21, 3.2, stall=0.4) is Verdict.INCONCLUSIVE
+    assert tried_on("every try hangs", 504, 3, 1.3, 3.7) is Verdict.PASS
+    assert tried_on("every try hangs", 504, 3, 3.65, 3.7) is Verdict.FAIL
+    assert tried_on("no try hangs", 200, 1, 1.21) is Verdict.PASS  # no limit is about that
 
 
 def aborted(share: float, total: int = 4000, *, status: int = 418, others: dict[str, int] | None = None, seed: int = 1):
