@@ -20,6 +20,7 @@ from conformance.intents import (
     Inject,
     InLocality,
     Intent,
+    LenientPaths,
     LocalityFailover,
     LogAccesses,
     MeshMtlsMode,
@@ -117,7 +118,9 @@ cannot(render, "the Gateway API has no words for mTLS modes of workloads", MtlsM
 cannot(render, "the Gateway API has no words for circuit breaking", OutlierEjection, ConnectionLimit)
 cannot(render, "the Gateway API has no words for retry budgets and rate limits in a mesh", RetryBudget, RateLimit)
 cannot(render, "the Gateway API has no words for what a mesh does by default", NoRetries)
-cannot(render, "the Gateway API has no words for who may call whom", Access, TokenIssuer, UnreadableAccess)
+cannot(
+    render, "the Gateway API has no words for who may call whom", Access, LenientPaths, TokenIssuer, UnreadableAccess
+)
 cannot(
     render,
     "the Gateway API has no words for how requests are spread over endpoints",

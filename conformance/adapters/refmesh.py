@@ -8,6 +8,7 @@ from conformance.intents import (
     CertificateRequest,
     Ingress,
     Intent,
+    LenientPaths,
     MeshMtlsMode,
     RotateRoot,
     ShortCertificates,
@@ -67,6 +68,8 @@ class Refmesh:
             return Rendered(annotations={"proxy.refmesh.io/certificateSeconds": str(intent.seconds)})
         if isinstance(intent, RotateRoot):
             return Rendered(objects=(_rotation(intent.request),))
+        if isinstance(intent, LenientPaths):
+            return Rendered()  # that is how it compares them, wherever a policy names one
         if isinstance(intent, MeshMtlsMode):
             return istio_api.security.mesh_mode(SYSTEM, intent.mode)
         if isinstance(intent, Ingress):

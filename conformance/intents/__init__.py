@@ -4,7 +4,7 @@ Adapters turn intents into objects; see `conformance.adapters`.
 """
 
 from .authority import MeshMtlsMode, RotateRoot
-from .authorization import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
+from .authorization import Access, AccessRule, Effect, LenientPaths, TokenIssuer, UnreadableAccess
 from .balancing import EachRequest, InLocality, LocalityFailover, RoundRobin, StickyHeader
 from .base import Backend, Intent, Marker
 from .gateway import Ingress, OutsideHost, WayOut
@@ -43,6 +43,7 @@ __all__ = [
     "Ingress",
     "Inject",
     "Intent",
+    "LenientPaths",
     "LocalityFailover",
     "LogAccesses",
     "Marker",

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from .base import Intent
 
-__all__ = ["Access", "AccessRule", "Effect", "TokenIssuer", "UnreadableAccess"]
+__all__ = ["Access", "AccessRule", "Effect", "LenientPaths", "TokenIssuer", "UnreadableAccess"]
 
 
 class Effect(StrEnum):
@@ -48,6 +48,17 @@ class Access(Intent):
     effect: Effect
     rules: tuple[AccessRule, ...]
     """Any of them; without one, nothing matches."""
+
+
+@dataclass(frozen=True)
+class LenientPaths(Intent):
+    """Policies of a workload compare paths as lenient servers read them, beyond what RFC 3986 calls equal.
+
+    Slashes in a row are one, backslashes and escaped ones of both kinds are slashes, and parameters no part of a name.
+    """
+
+    namespace: str
+    workload: str
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,16 @@ def _no(sound: Callable[[], bool]) -> Callable[[], bool]:
     return lambda: False
 
 
+def _paths_as_sent(sound: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Leave dot segments and escaped letters as they come."""
+
+    def canonical_paths(manager: Any) -> None:
+        sound(manager)
+        manager.normalize_path.value = False
+
+    return canonical_paths
+
+
 def _slashes_as_sent(sound: Callable[[], Any]) -> Callable[[], Any]:
     """Compare and forward escaped slashes as they come."""
 
@@ -161,6 +171,13 @@ DEFECTS = (
         "authorization",
         "refmesh.discovery.rbac:rules_of",
         _no_rule_is_any_rule,
+    ),
+    Defect(
+        "dot-segments-kept",
+        "Paths are compared with the dot segments and escaped letters that they are sent with.",
+        "authorization",
+        "refmesh.discovery.guards:canonical_paths",
+        _paths_as_sent,
     ),
     Defect(
         "slashes-not-merged",

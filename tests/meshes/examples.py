@@ -17,6 +17,7 @@ from conformance.intents import (
     Inject,
     InLocality,
     Intent,
+    LenientPaths,
     LocalityFailover,
     LogAccesses,
     Marker,
@@ -134,6 +135,7 @@ EXAMPLES: tuple[Intent, ...] = (
     OwnMtls(),
     ShortCertificates(30),
     Access("nobody", NAMESPACE, "web", Effect.ALLOW, ()),
+    LenientPaths(NAMESPACE, "web"),
     UnreadableAccess("unreadable", NAMESPACE, "web"),
     TokenIssuer("tokens", NAMESPACE, "web", "https://issuer.example.com", "web", '{"keys": []}'),
 )  # fmt: skip

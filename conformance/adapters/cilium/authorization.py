@@ -7,13 +7,14 @@ from typing import Any
 
 from conformance.adapters.base import Rendered, Unsupported
 from conformance.adapters.words import cannot, manifest
-from conformance.intents import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
+from conformance.intents import Access, AccessRule, Effect, LenientPaths, TokenIssuer, UnreadableAccess
 from fixtures.workloads.manifests import PORTS
 
 from .base import CiliumSettings, render
 
 cannot(render, "requests' tokens are not looked at", TokenIssuer)
 cannot(render, "a policy has no conditions that could be unknown", UnreadableAccess)
+cannot(render, "denials are by caller and port, not by path", LenientPaths)
 
 NAMESPACE, ACCOUNT = "k8s:io.kubernetes.pod.namespace", "k8s:io.cilium.k8s.policy.serviceaccount"
 

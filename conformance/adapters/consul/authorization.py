@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.adapters.base import Manifest, Rendered, Unsupported
 from conformance.adapters.words import cannot
-from conformance.intents import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
+from conformance.intents import Access, AccessRule, Effect, LenientPaths, TokenIssuer, UnreadableAccess
 
 from .base import ConsulSettings, intentions, render, spoken
 
@@ -15,6 +15,7 @@ NOTHING_ELSE: Manifest = {"action": "deny", "http": {"pathPrefix": "/"}}
 
 cannot(render, "whose tokens hold is in a JWTProvider, which this adapter does not write yet", TokenIssuer)
 cannot(render, "an intention has no conditions that could be unknown", UnreadableAccess)
+cannot(render, "a denial of a path cannot stand beside the allowances of a service's one entry", LenientPaths)
 
 
 @render.register

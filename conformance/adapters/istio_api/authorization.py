@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.adapters.base import Manifest, Rendered, Rival, Unsupported, for_all
-from conformance.intents import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
+from conformance.adapters.words import cannot
+from conformance.intents import Access, AccessRule, Effect, LenientPaths, TokenIssuer, UnreadableAccess
 from fixtures.kube import ApiProblem, Kube
 
 from .base import manifest, render
@@ -13,6 +14,8 @@ from .base import manifest, render
 VERSION = "security.istio.io/v1"
 TRUST_DOMAIN = "cluster.local"
 """In a policy it stands for the mesh's own trust domain, whatever that is called."""
+
+cannot(render, "slashes are merged and unescaped by its mesh config alone, parameters are part of a name", LenientPaths)
 
 
 def _policy(intent: Access | UnreadableAccess, spec: dict[str, Any]) -> Rendered:

@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.adapters.base import Manifest, Rendered, Rival, Unsupported
 from conformance.adapters.words import cannot
-from conformance.intents import Access, AccessRule, Effect, Mode, TokenIssuer, UnreadableAccess
+from conformance.intents import Access, AccessRule, Effect, LenientPaths, Mode, TokenIssuer, UnreadableAccess
 from fixtures.workloads.manifests import PORTS
 
 from .base import KumaSettings, dataplanes, policy, render, spiffe, standing
@@ -19,6 +19,7 @@ ALLOWANCES = ("allow", "allowWithShadowDeny")
 
 cannot(render, "requests' tokens are not looked at", TokenIssuer)
 cannot(render, "a permission has no conditions that could be unknown", UnreadableAccess)
+cannot(render, "permissions are by identity and port, not by path", LenientPaths)
 
 
 @render.register

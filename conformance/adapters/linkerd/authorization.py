@@ -16,13 +16,14 @@ from conformance.adapters.base import Manifest, Rendered, Unsupported
 from conformance.adapters.gateway_api_words import base as gateway_api
 from conformance.adapters.gateway_api_words.filters import exact
 from conformance.adapters.words import cannot, manifest
-from conformance.intents import Access, AccessRule, Effect, TokenIssuer, UnreadableAccess
+from conformance.intents import Access, AccessRule, Effect, LenientPaths, TokenIssuer, UnreadableAccess
 from fixtures.workloads.manifests import PORTS, PROBE_PATH
 
 from .base import POLICY, LinkerdSettings, render
 
 cannot(render, "requests' tokens are not looked at", TokenIssuer)
 cannot(render, "a policy has no conditions that could be unknown", UnreadableAccess)
+cannot(render, "there are allowances only: no path can be denied, however it is written", LenientPaths)
 
 _ANYBODY = AccessRule()
 _EVERYWHERE = {"networks": [{"cidr": "0.0.0.0/0"}, {"cidr": "::/0"}]}

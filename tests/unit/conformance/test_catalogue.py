@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from conformance import catalogue
-from conformance.adapters import load
+from conformance.adapters import Rendered, Unsupported, load
 from conformance.catalogue import check, checks, ground_of, grounds, place, select
 from conformance.ground import render_ground
+from conformance.intents import LenientPaths
 from conformance.model import passed
 from conformance.profiles import CAPABILITIES, PROFILES
 from reports.errors import UsageProblem
@@ -34,6 +35,14 @@ def test_profiles_are_parts_of_the_catalogue_and_each_check_has_a_level_and_a_ca
     assert set.union(*(parts[name] for name, _ in CAPABILITIES.values())) == every
     for part in PROFILES:
         assert set(part.ids) <= every
+
+
+def test_paths_that_rfc_3986_does_not_make_equal_are_no_part_of_the_core_and_have_a_feature_of_their_own():
+    core, beyond = catalogue.check_of("AZ-10"), catalogue.check_of("AZ-13")
+    assert (core.level, beyond.level) == ("core", "extended")
+    assert [one.id for one in checks() if "lenient paths" in one.proves] == ["AZ-13"]
+    assert isinstance(load("refmesh").render(LenientPaths("ns", "web")), Rendered)
+    assert isinstance(load("istio").render(LenientPaths("ns", "web")), Unsupported)  # its mesh config chooses
 
 
 def test_each_check_says_where_what_it_demands_is_specified():
