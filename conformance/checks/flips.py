@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from conformance.catalogue import check
@@ -35,11 +36,16 @@ class Flips:
     turns: tuple[tuple[str, str], ...]
     """Mode, and `refused`, `taken`, `late` or `mixed`."""
     loads: tuple[Load, ...]
+    asked: tuple[int, ...] = ()
+    """By turn: how many meshed requests were sent in it, of the kind that had fewer."""
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
         """For the report."""
-        rows: list[Any] = [{"mode": mode, "plaintext": seen} for mode, seen in self.turns]
+        rows: list[Any] = [
+            {"mode": mode, "plaintext": seen, "meshed requests of each kind, at least": asked}
+            for (mode, seen), asked in zip_longest(self.turns, self.asked)
+        ]
         loads: list[Any] = [one.row for one in self.loads]
         return Evidence("turns", rows), Evidence("meshed traffic", loads)
 
@@ -56,6 +62,9 @@ def judge_flips(history: Flips) -> Judgement:
             return failed(f"{mode} was asked for, and plaintext was {seen}", *history.evidence)
     if (found := trouble(history.loads, history.evidence)) is not None:
         return found
+    if unasked := history.asked.count(0):
+        return inconclusive(f"the requests did not span the turns: in {unasked} of {len(history.turns)} none was sent "
+                            "of one kind", *history.evidence)  # fmt: skip
     sent = sum(one.sent for one in history.loads)
     return passed(f"{len(history.turns)} turns in force, {sent} meshed requests, no error", *history.evidence)
 
@@ -106,14 +115,19 @@ def flips(ctx: Context) -> Flips:
         ctx.watch(partial(shows, wanted), PATIENCE * LIMITS.in_force)
         return wanted
 
+    begun: list[float] = []
     try:
         with client.start(fresh) as one, client.start(kept) as other:
             for mode in TURNS:
+                begun.append(ctx.now())
                 wanted = turn(mode)
                 seen.append((mode.value, plaintext()))
                 if seen[-1][1] != wanted:
                     break  # a mesh that does not turn once is not asked five times more
-            loads = (load("new connections", one.records()), load("kept connections", other.records(), KEPT))
+            turns = tuple(pairwise((*begun, ctx.now())))
+            kinds = one.finish(), other.finish()
     finally:
         turn(Mode.PERMISSIVE)  # as the ground's other checks found it and need it
-    return Flips(tuple(seen), loads)
+    loads = load("new connections", kinds[0]), load("kept connections", kinds[1], KEPT)
+    asked = (min(sum(begin <= each.sent < end for each in kind) for kind in kinds) for begin, end in turns)
+    return Flips(tuple(seen), loads, tuple(asked))

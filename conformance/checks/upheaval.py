@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -41,7 +41,7 @@ from conformance.outage import stopped
 from conformance.planes import plane_of
 from conformance.putting import put
 from fixtures.workloads.manifests import PORTS
-from fixtures.workloads.traffic import Batch, Job
+from fixtures.workloads.traffic import Batch
 
 __all__ = ["ATTEMPTS", "BACK_SECONDS", "GROUND", "served"]
 
@@ -78,18 +78,22 @@ def _client(ctx: Context) -> Pod:
 
 
 @contextlib.contextmanager
-def _under_load(ctx: Context, seconds: float) -> Iterator[tuple[Job, Job]]:
-    """Lines on new and requests on kept connections while the block runs."""
+def _under_load(ctx: Context, seconds: float) -> Iterator[Callable[[], tuple[Load, Load]]]:
+    """Lines on new and requests on kept connections while the block runs.
+
+    What is yielded tells what became of all that were due until it is called: what hangs is waited for.
+    """
     fresh = replace(_fresh(ctx), count=None, rate=RATE, shed=True, duration=seconds, concurrency=8)
     kept = replace(fresh, url=ctx.url("server"), protocol="http1", fresh=False, concurrency=KEPT)
     client = ctx.client()
     with client.start(fresh) as one, client.start(kept) as other:
-        yield one, other
+        began = ctx.now()
 
+        def loads() -> tuple[Load, Load]:
+            due = int(RATE * (ctx.now() - began))
+            return load("new connections", one.finish(), due=due), load("kept connections", other.finish(), KEPT, due)
 
-def _loads(jobs: tuple[Job, Job]) -> tuple[Load, Load]:
-    fresh, kept = jobs
-    return load("new connections", fresh.records()), load("kept connections", kept.records(), KEPT)
+        yield loads
 
 
 def _fresh(ctx: Context) -> Batch:
@@ -138,10 +142,9 @@ def renewal(ctx: Context) -> Renewal:
             return seen.error != "timeout"  # nothing that shows no certificate will show a new one
         return seen.at > shown[0].not_after + 1.0
 
-    with _under_load(ctx, 3.0 * LIFETIME) as jobs:
+    with _under_load(ctx, 3.0 * LIFETIME) as loads:
         ctx.watch(over, 2.0 * LIFETIME)
-        loads = _loads(jobs)
-    return Renewal(LIFETIME, tuple(shown), loads)
+        return Renewal(LIFETIME, tuple(shown), loads())
 
 
 # -- rotation ----------------------------------------------------------------------------------------------------------
@@ -195,7 +198,7 @@ def rotation(ctx: Context) -> Rotation:
         seen.append(_roots(ctx))
         return not before or (bool(seen[-1]) and not set(seen[-1]) & set(before))
 
-    with _under_load(ctx, 2 * ROTATION_SECONDS) as jobs:
+    with _under_load(ctx, 2 * ROTATION_SECONDS) as under_load:
         try:
             for one in wish.objects:
                 put(ctx.kube, one)
@@ -204,7 +207,7 @@ def rotation(ctx: Context) -> Rotation:
             ctx.watch(
                 lambda: time.monotonic() > started + seconds + 2.0, 3.0
             )  # what drops the old root last, errs last
-            loads = _loads(jobs)
+            loads = under_load()
         finally:
             ctx.remove(*wish.objects)
     both = any(set(one) > set(before) for one in seen)

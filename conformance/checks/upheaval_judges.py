@@ -9,6 +9,7 @@ from typing import Any
 
 from conformance.checks.mtls_judges import by_application
 from conformance.checks.peers_judges import Arm
+from conformance.checks.wide_judges import SHARE
 from conformance.model import Judgement, failed, inconclusive, passed, proven
 from fixtures.workloads.traffic import Record
 from reports.model import Evidence
@@ -46,12 +47,15 @@ class Load:
     example: str = ""
     queued: int = 0
     """Requests that ran out of time after they had waited in the client's own queue for most of it."""
+    due: int = 0
+    """As many were due; the client leaves out what falls due while all of its workers wait. 0 where nobody counted."""
 
     @property
     def row(self) -> dict[str, Any]:
         """One line of the report's table."""
         return {
             "requests": self.name,
+            "due": self.due or None,
             "sent": self.sent,
             "failed": self.failed,
             "late from the client's own queue": self.queued,
@@ -81,12 +85,20 @@ def trouble(loads: Sequence[Load], evidence: Sequence[Evidence]) -> Judgement | 
     return None
 
 
-def load(name: str, records: Sequence[Record], kept: int = 0) -> Load:
-    """Records in numbers. `kept`: how many connections the client keeps, 0 if it keeps none."""
+def too_few(loads: Sequence[Load], evidence: Sequence[Evidence]) -> Judgement | None:
+    """That some may have hung unseen: so few were sent of what was due. None where enough were."""
+    for one in loads:
+        if one.sent < SHARE * one.due:
+            return inconclusive(f"only {one.sent} of {one.due} requests were sent on {one.name}", *evidence)
+    return None
+
+
+def load(name: str, records: Sequence[Record], kept: int = 0, due: int = 0) -> Load:
+    """Records in numbers. `kept`: how many connections the client keeps, 0 if it keeps none; `due`: see `Load`."""
     queued = sum(one.queued for one in records)
     bad = [one for one in records if not by_application(one) and not one.queued]
     example = next((f"{one.error or one.status} {one.detail}".strip() for one in bad), "")
-    return Load(name, len(records), len(bad), sum(one.fresh for one in records), kept, example, queued)
+    return Load(name, len(records), len(bad), sum(one.fresh for one in records), kept, example, queued, due)
 
 
 @dataclass(frozen=True)
@@ -135,6 +147,8 @@ def judge_renewal(history: Renewal) -> Judgement:
     first, last = history.shown[0], history.shown[-1]
     if last.at < first.not_after:
         return inconclusive("the first certificate had not expired when the look at it ended", *history.evidence)
+    if (unseen := too_few(history.loads, history.evidence)) is not None:
+        return unseen
     serials = len({one.serial for one in history.shown})
     sent = sum(one.sent for one in history.loads)
     return passed(f"{serials} certificates in turn, each before the expiry of the last; {sent} requests, no error",
@@ -196,6 +210,8 @@ def judge_rotation(history: Rotation) -> Judgement:
         return failed("a certificate below the new root is refused", *history.evidence)
     if history.new.late:
         return inconclusive(f"{history.new.shown}: some requests ran into a timeout", *history.evidence)
+    if (unseen := too_few(history.loads, history.evidence)) is not None:
+        return unseen
     sent = sum(one.sent for one in history.loads)
     return passed(f"a new root within {history.seconds:.1f} s, the old one is refused; {sent} requests, no error",
                   *history.evidence)  # fmt: skip

@@ -10,7 +10,7 @@ from conformance.checks.lifecycle_judges import Load, unless_sound
 from conformance.model import Judgement, failed, inconclusive, passed
 from reports.model import Evidence
 
-__all__ = ["Down", "Upgrade", "judge_down", "judge_upgrade"]
+__all__ = ["SHARE", "Down", "Upgrade", "judge_down", "judge_upgrade"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def judge_down(history: Down) -> Judgement:
 FEWEST = 20
 """Requests without which nothing is told."""
 SHARE = 0.9
-"""Of the requests that were due while the control plane was away, the share without which one may have hung unseen."""
+"""Of the requests that were due, the share without which some may have hung unseen."""
 
 
 @dataclass(frozen=True)

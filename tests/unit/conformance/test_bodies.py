@@ -53,6 +53,9 @@ class _Deaf:
     def url(self, service: str, port: int = 8080, path: str = "/", scheme: str = "http") -> str:
         return f"{scheme}://{service}:{port}{path}"
 
+    def now(self) -> float:
+        return 0.0
+
     def apply(self, intent: MtlsMode) -> None:
         self.applied.append(intent.mode)
 
@@ -62,7 +65,7 @@ class _Deaf:
     def client(self) -> Any:
         @contextlib.contextmanager
         def start(_: Batch) -> Iterator[Any]:
-            yield SimpleNamespace(records=lambda: [Record(0.0, 0.1, status=200, reply={"pod": "a"})])
+            yield SimpleNamespace(finish=lambda: [Record(0.0, 0.1, status=200, reply={"pod": "a"})])
 
         return SimpleNamespace(start=start)
 

@@ -54,6 +54,9 @@ RENEWED = Renewal(15, (Shown(0.0, "a", 10.0), Shown(6.0, "b", 20.0), Shown(11.0,
         (replace(RENEWED, shown=RENEWED.shown[:2], loads=(FAILING, KEPT)), Verdict.FAIL),
         (replace(RENEWED, loads=(QUIET, LOST)), Verdict.FAIL),
         (replace(RENEWED, loads=(replace(QUIET, sent=0),)), Verdict.INCONCLUSIVE),
+        (replace(RENEWED, loads=(QUIET, replace(KEPT, due=120))), Verdict.INCONCLUSIVE),  # a sixth was left out
+        (replace(RENEWED, loads=(QUIET, replace(KEPT, due=110))), Verdict.PASS),
+        (replace(RENEWED, loads=(replace(QUIET, due=120), LOST)), Verdict.FAIL),
     ],
 )
 def test_renewal(history, verdict):
@@ -79,6 +82,8 @@ ROTATED = Rotation(("r1",), ("r2",), True, 3.0, (QUIET, KEPT), REFUSED, SERVED)
         (replace(ROTATED, new=replace(SERVED, answered=0, ends={"timeout": 20})), Verdict.FAIL),
         (replace(ROTATED, old=None, new=None), Verdict.INCONCLUSIVE),
         (replace(ROTATED, loads=()), Verdict.INCONCLUSIVE),
+        (replace(ROTATED, loads=(replace(QUIET, due=120), KEPT)), Verdict.INCONCLUSIVE),
+        (replace(ROTATED, after=("r1",), loads=(replace(QUIET, due=120), KEPT)), Verdict.FAIL),
     ],
 )
 def test_rotation(history, verdict):
@@ -186,6 +191,9 @@ TURNED = Flips((("strict", "refused"), ("permissive", "taken")), (QUIET, KEPT))
         (replace(TURNED, loads=(replace(QUIET, queued=14), LOST)), Verdict.FAIL),
         (replace(TURNED, loads=(FAILING, KEPT)), Verdict.FAIL),
         (replace(TURNED, loads=(QUIET, LOST)), Verdict.FAIL),
+        (replace(TURNED, asked=(90, 12)), Verdict.PASS),
+        (replace(TURNED, asked=(90, 0)), Verdict.INCONCLUSIVE),  # no turn but the first met a request
+        (replace(TURNED, asked=(90, 0), loads=(QUIET, LOST)), Verdict.FAIL),
     ],
 )
 def test_flips(history, verdict):
