@@ -119,8 +119,9 @@ def moving(ctx: Context) -> Moving:
             _seen(ctx, job, EACH, seen)
             declare(ctx, "moving", weights, "version")
         since = _seen(ctx, job, EACH, seen)
-    late = [one for one in seen if one.sent > since]
-    early = [one for one in seen if one.sent <= since]
+        whole = job.finish()
+    late = [one for one in whole if one.sent > since]
+    early = [one for one in whole if one.sent <= since]
     return Moving(len(STAGES), tuple(map(_said, early)), tuple(map(_said, late)))
 
 
@@ -167,8 +168,9 @@ def entered(ctx: Context) -> Entered:
             _seen(ctx, job, EACH, seen)
             declare(ctx, service, {"v1": 0, "v2": 100}, "version")
             since = _seen(ctx, job, EACH // 3, seen)
-        early += [one for one in seen if one.sent <= since]
-        late += [one for one in seen if one.sent > since]
+            whole = job.finish()
+        early += [one for one in whole if one.sent <= since]
+        late += [one for one in whole if one.sent > since]
     return Entered(len(FRESH), tuple(map(_said, early)), tuple(map(_said, late)))
 
 
@@ -238,9 +240,9 @@ def turned(ctx: Context) -> Turned:
         def watched() -> Turned:
             ctx.watch(settled, CONVERGES + 1.0)
             done = settled()
+            answers = tuple((one.sent, _said(one)) for one in job.finish())
             ended = ctx.now()
-            stall = pulse(ended).stall(applied, ended)
-            return Turned(applied, tuple((one.sent, _said(one)) for one in seen), done, stall=stall)
+            return Turned(applied, answers, done, stall=pulse(ended).stall(applied, ended))
 
         return asked_anyway(partial(declare, ctx, "turned", {"v1": 0, "v2": 100}, "version"), watched, judge_turned)
 

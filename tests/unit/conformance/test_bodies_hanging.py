@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import count
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from conformance.adapters import Rendered
-from conformance.checks import upheaval
+from conformance.checks import upheaval, weights_change
 from conformance.checks.authority import Look
 from conformance.checks.flips import KEPT, TURNS, flips, judge_flips
 from conformance.checks.peers_judges import Arm
 from conformance.checks.upheaval_judges import judge_renewal, judge_rotation
+from conformance.checks.weights_change import (
+    entered,
+    judge_entered,
+    judge_moving,
+    judge_turned,
+    moving,
+    turned,
+)
 from conformance.context import Context
 from conformance.intents import Mode, MtlsMode
+from conformance.model import Judgement
+from conformance.pulse import STEADY
 from fixtures.workloads.traffic import Batch, Record
 from reports.model import Verdict
 
@@ -92,6 +103,10 @@ class _Mesh:
         while not probe() and self.time < end:
             self.time += 0.1
 
+    def until(self, probe: Callable[[], bool], what: str, timeout: float) -> None:
+        self.watch(probe, timeout)
+        assert probe(), what
+
     def client(self) -> Any:
         @contextlib.contextmanager
         def start(batch: Batch) -> Iterator[_Job]:
@@ -159,3 +174,48 @@ def test_id_02_counts_what_hangs_and_what_was_due(made: Callable[[], _Mesh], ver
 def test_id_03_counts_what_hangs_and_what_was_due(made: Callable[[], _Mesh], verdict: Verdict) -> None:
     found = upheaval.rotation(cast("Context", made()))
     assert judge_rotation(found).verdict is verdict
+
+
+class _Split(_Mesh):
+    """A service whose requests its versions get in turns; from `hangs` on one of forty hangs."""
+
+    def __init__(self, hangs: float | None = None) -> None:
+        super().__init__(hangs)
+        self.turns = count()
+        self.versions: list[str] = ["v1", "v2", "v3"]
+
+    def answer(self, batch: Batch, at: float) -> Record:
+        turn = next(self.turns)
+        if self.hangs is not None and at >= BEGIN + self.hangs and turn % 40 == 0:
+            return Record(at, batch.timeout, error="timeout")
+        return Record(at, TAKES, 200, reply={"version": self.versions[turn % len(self.versions)]})
+
+
+@pytest.fixture
+def weighted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights are in force as soon as they are declared, and each new service begins without any."""
+
+    def declare(ctx: Any, _service: str, weights: Mapping[str, int], *_: object) -> None:
+        ctx.versions = [name for name, weight in weights.items() if weight]
+
+    def steady(service: str, ctx: Any) -> Batch:
+        ctx.versions = ctx.versions if service in {"moving", "turned"} else ["v1", "v2", "v3"]
+        return started(service, ctx)
+
+    started = weights_change._steady
+    monkeypatch.setattr(weights_change, "declare", declare)
+    monkeypatch.setattr(weights_change, "_steady", steady)
+    monkeypatch.setattr(weights_change, "witness", lambda *_: contextlib.nullcontext(lambda _: STEADY))
+
+
+@pytest.mark.usefixtures("weighted")
+@pytest.mark.parametrize(
+    ("collect", "judge"), [(moving, judge_moving), (entered, judge_entered), (turned, judge_turned)]
+)
+@pytest.mark.parametrize(("hangs", "verdict"), [(None, Verdict.PASS), (1.2, Verdict.FAIL)])
+def test_wt_03_07_and_10_count_what_hangs(
+    collect: Callable[[Context], Any], judge: Callable[[Any], Judgement], hangs: float | None, verdict: Verdict
+) -> None:
+    judged = judge(collect(cast("Context", _Split(hangs))))
+    assert judged.verdict is verdict
+    assert hangs is None or "requests failed" in judged.reason

@@ -177,11 +177,14 @@ class _Unmoved(_Ground):
     def client(self, _: str = "") -> Any:
         @contextlib.contextmanager
         def start(batch: Batch) -> Iterator[Any]:
-            def records(_: int = 0) -> list[Record]:
-                self.clock += 1.0
-                return self._batch(replace(batch, count=100, rate=None, duration=None))
+            ended: list[Record] = []
 
-            yield SimpleNamespace(records=records, wait=lambda _: self._batch(batch))
+            def records(since: int = 0) -> list[Record]:
+                self.clock += 1.0
+                ended.extend(self._batch(replace(batch, count=100, rate=None, duration=None)))
+                return ended[since:]
+
+            yield SimpleNamespace(records=records, finish=records, wait=lambda _: self._batch(batch))
 
         return SimpleNamespace(batch=self._batch, start=start)
 
