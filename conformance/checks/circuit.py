@@ -98,12 +98,9 @@ def episode(ctx: Context) -> Episode:
 def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
     seen: list[Record] = []
 
-    def records() -> list[Record]:
-        seen.extend(job.records(len(seen)))
-        return seen
-
     def answers(since: float = 0.0, *, failing: bool | None = None) -> int:
-        of_pod = [one for one in records() if one.pod == pod.name and one.start >= since]
+        seen.extend(job.records(len(seen)))
+        of_pod = [one for one in seen if one.pod == pod.name and one.start >= since]
         return sum(failing is None or (one.status == 500) is failing for one in of_pod)
 
     ctx.until(lambda: answers() >= 5, "the host that will fail serves", LIMITS.in_force)
@@ -114,6 +111,7 @@ def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
     ejected = ctx.now()
     # Beyond the ejection time, so that the history covers all of it even where the host was never ejected.
     ctx.watch(lambda: answers(ejected + EJECTION) >= 3, LATEST + 1.0)
+    whole = job.finish()
     return Episode(
         host=pod.name,
         hosts=tuple(one.name for name in ("steady", "faulty") for one in ctx.pods(name)),
@@ -125,7 +123,7 @@ def _fail_and_return(ctx: Context, job: Job, pod: Pod) -> Episode:
         healed=healed,
         ended=ctx.now(),
         arrivals=ctx.arrivals(pod),
-        answers=tuple(map(Answer.of, records())),
+        answers=tuple(map(Answer.of, whole)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from types import SimpleNamespace
@@ -12,8 +13,15 @@ from typing import Any, cast
 import pytest
 
 from conformance.adapters import Rendered
-from conformance.checks import upheaval, weights_change
+from conformance.arrivals import Arrivals
+from conformance.checks import circuit, upheaval, weights_change
 from conformance.checks.authority import Look
+from conformance.checks.ejection_judges import (
+    judge_ejected,
+    judge_healthy_unaffected,
+    judge_nothing_while_ejected,
+    judge_returns,
+)
 from conformance.checks.flips import KEPT, TURNS, flips, judge_flips
 from conformance.checks.peers_judges import Arm
 from conformance.checks.upheaval_judges import judge_renewal, judge_rotation
@@ -25,7 +33,7 @@ from conformance.checks.weights_change import (
     moving,
     turned,
 )
-from conformance.context import Context
+from conformance.context import Context, Pod
 from conformance.intents import Mode, MtlsMode
 from conformance.model import Judgement
 from conformance.pulse import STEADY
@@ -83,7 +91,7 @@ class _Mesh:
     def space(self, place: str) -> str:
         return place
 
-    def url(self, service: str, *_: object) -> str:
+    def url(self, service: str, *_: object, **__: object) -> str:
         return f"http://{service}/"
 
     def pod(self, name: str) -> str:
@@ -219,3 +227,54 @@ def test_wt_03_07_and_10_count_what_hangs(
     judged = judge(collect(cast("Context", _Split(hangs))))
     assert judged.verdict is verdict
     assert hangs is None or "requests failed" in judged.reason
+
+
+class _Hosts(_Split):
+    """Three hosts that get requests in turns, but for one that is ejected; from `hangs` on one of forty hangs."""
+
+    def __init__(self, hangs: float | None = None) -> None:
+        super().__init__(hangs)
+        self.fails = self.back = 0.0
+        self.picks = count()
+        self.came: list[float] = []
+        self.errors = 0
+
+    def answer(self, batch: Batch, at: float) -> Record:
+        found = super().answer(batch, at)
+        hosts = "abc" if at >= self.back else "ab"
+        host = hosts[next(self.picks) % len(hosts)]
+        if found.error or host != "c":
+            return replace(found, reply=found.reply and {"pod": host})
+        self.came.append(at)
+        failing = at < self.fails
+        self.errors += failing
+        if failing and self.errors == circuit.CONSECUTIVE:
+            self.back = at + circuit.EJECTION + 0.2
+        return replace(found, status=500 if failing else 200, reply={"pod": host})
+
+    def behave(self, _: object, *, codes: str, lasts: str = "0s") -> None:
+        self.fails = self.time + float(lasts[:-1]) if codes else 0.0
+
+    def pods(self, workload: str) -> list[Pod]:
+        return [Pod(name, "in", "10.0.0.9", {}) for name in {"steady": "ab", "faulty": "c"}[workload]]
+
+    def pod(self, name: str) -> Any:
+        return self.pods(name)[0]
+
+    def arrivals(self, _: object) -> Arrivals:
+        return Arrivals(self.time, self.time, 60.0, tuple(self.time - at for at in self.came))
+
+    def apply(self, *_: object) -> None: ...
+
+    def marker(self, _: object) -> None: ...
+
+    def gate(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("hangs", [None, 2.5])
+def test_cb_02_and_07_count_what_hangs(monkeypatch: pytest.MonkeyPatch, hangs: float | None) -> None:
+    monkeypatch.setattr(circuit, "witness", lambda *_: contextlib.nullcontext(lambda _: STEADY))
+    found = circuit.episode(cast("Context", _Hosts(hangs)))
+    assert judge_ejected(found).verdict is judge_returns(found).verdict is Verdict.PASS
+    for judge in (judge_nothing_while_ejected, judge_healthy_unaffected):
+        assert judge(found).verdict is (Verdict.FAIL if hangs else Verdict.PASS)
