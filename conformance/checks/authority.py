@@ -31,7 +31,7 @@ from conformance.checks.authority_judges import (
 from conformance.checks.handshakes import account_of, to_proxy
 from conformance.checks.injection import GROUND
 from conformance.checks.key_origins import origins
-from conformance.checks.peers import authority_of, identity_of
+from conformance.checks.peers import authority_of, by_nodes, identity_of
 from conformance.context import LIMITS, Context, Pod
 from fixtures.workloads.traffic import Batch
 
@@ -49,7 +49,7 @@ class Look:
     """A handshake from outside of the mesh."""
 
     at: float
-    """When it began, epoch seconds."""
+    """When it began, epoch seconds by the clock of a node, as what it is compared with."""
     certificate: x509.Certificate | None
     """What the other side showed."""
     error: str
@@ -73,7 +73,8 @@ def _bare(address: str, sni: str = "") -> Batch:
 def _shake(ctx: Context, batch: Batch) -> Look:
     record = ctx.outsider().batch(batch)[0]
     pem = str((record.tls or {}).get("server_certificate") or "")
-    return Look(record.start, x509.load_pem_x509_certificate(pem.encode()) if pem else None, record.error or "")
+    shown = x509.load_pem_x509_certificate(pem.encode()) if pem else None
+    return Look(by_nodes(ctx, record.start), shown, record.error or "")
 
 
 def fingerprint(key: Any) -> str:

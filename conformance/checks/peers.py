@@ -37,7 +37,7 @@ from conformance.intents import CertificateRequest, OwnMtls, PeerHeader
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Record
 
-__all__ = ["authority_of", "obtain"]
+__all__ = ["authority_of", "by_nodes", "obtain"]
 
 DETECTION = 15.0
 """Seconds in which a proxy has given up to find out the protocol of a connection: Linkerd's takes 10."""
@@ -103,7 +103,7 @@ def brief(ctx: Context) -> Brief:
         credentials = obtain(ctx, pod, times * authority.shortest) if authority else None
         credentials = credentials or forge(identity_of(ctx, pod))
         young = shown(ctx, "a certificate before its expiry", credentials, welcome=True)
-        if _cluster_time(ctx) < credentials.not_after or times == LONGEST:
+        if by_nodes(ctx, ctx.now()) < credentials.not_after or times == LONGEST:
             return Brief(credentials, young)
         times *= 2
 
@@ -132,10 +132,9 @@ def shown(ctx: Context, name: str, credentials: Credentials | None, *, welcome: 
     return counted(ctx, pod, name, lambda: ctx.outsider().batch(to_proxy(ctx, pod, batch)), welcome=welcome)
 
 
-def _cluster_time(ctx: Context) -> float:
-    """Epoch seconds by the clock of a node. Authority and proxies go by theirs, and the runner's own may be off."""
-    ask = Batch(url=f"http://{ctx.pod('ports').host}:{HTTP}/", timeout=LIMITS.probe)
-    return ctx.outsider().batch(ask)[0].start
+def by_nodes(ctx: Context, at: float) -> float:
+    """A moment of the runner's by the clock of a node: authority and proxies go by theirs, and ours may be off."""
+    return at + ctx.outsider().ahead
 
 
 def _client(ctx: Context) -> Pod:
@@ -298,10 +297,10 @@ def forged_header(ctx: Context) -> Headers:
 def expired(ctx: Context) -> Arms:
     """Show the strict server a certificate before and after its expiry, and a fresh one beside it."""
     short = ctx.shared(brief, judged=False)
-    left = short.credentials.not_after + PAST_SECONDS - _cluster_time(ctx)
+    left = short.credentials.not_after + PAST_SECONDS - by_nodes(ctx, ctx.now())
     if left < 4 * LIMITS.request:  # else nobody signs anything short, and the judge says so
         time.sleep(max(0.0, left))  # a certificate says itself when it ends: there is nothing to look for before
-    late = _cluster_time(ctx) - short.credentials.not_after
+    late = by_nodes(ctx, ctx.now()) - short.credentials.not_after
     unsound = "" if late > 0 else f"the shortest certificate to be had expires only in {-late:.0f} s"
     return Arms(
         (

@@ -19,7 +19,7 @@ from conformance.catalogue import check, place
 from conformance.certificates import Credentials
 from conformance.checks.authority import look, shake
 from conformance.checks.mtls_judges import by_application
-from conformance.checks.peers import authority_of, counted, obtain
+from conformance.checks.peers import authority_of, by_nodes, counted, obtain
 from conformance.checks.peers_judges import Arm
 from conformance.checks.upheaval_judges import (
     Load,
@@ -264,11 +264,11 @@ def outage(ctx: Context) -> Outage:
         during = load("new connections without an authority", records)
         lost = (one.start + one.seconds for one in records if not by_application(one))
         asked = min(lost, default=ctx.now()) - ordered
-        valid_for = max(known, _end(look(ctx, server).certificate)) - ctx.now()
+        valid_for = max(known, _end(look(ctx, server).certificate)) - by_nodes(ctx, ctx.now())
         if down:
             ctx.watch(lambda: ctx.now() > gone + LIFETIME + 2.0, LIFETIME + 5.0)
         after = counted(ctx, server, "expired certificates", lambda: ctx.client().batch(fresh), welcome=False)
-        expired = over((known, _end(look(ctx, server).certificate)), ctx.now())
+        expired = over((known, _end(look(ctx, server).certificate)), by_nodes(ctx, ctx.now()))
 
     ctx.watch(partial(served, ctx, fresh), BACK_SECONDS)
     back = load("new connections, the authority is back", ctx.client().batch(fresh))

@@ -103,7 +103,7 @@ def load(name: str, records: Sequence[Record], kept: int = 0, due: int = 0) -> L
 
 @dataclass(frozen=True)
 class Shown:
-    """What a workload's handshake showed at one moment (epoch seconds)."""
+    """What a workload's handshake showed at one moment (epoch seconds, by the clock of a node)."""
 
     at: float
     serial: str

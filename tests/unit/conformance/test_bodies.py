@@ -16,7 +16,6 @@ from conformance.adapters import Rendered, load
 from conformance.certificates import token_for
 from conformance.checks import circuit, joining, peers, probing, routing, routing_copies, routing_status
 from conformance.checks.admission import kept
-from conformance.checks.authority import look
 from conformance.checks.balancing import _scale
 from conformance.checks.capture_judges import Tries
 from conformance.checks.cases import Asked, Case
@@ -29,7 +28,6 @@ from conformance.checks.peers_judges import OLD
 from conformance.checks.wide import rolled_out
 from conformance.checks.witness import witness
 from conformance.context import Context, NotExpressible, Pod
-from conformance.forgery import forge
 from conformance.intents import Mode, MtlsMode
 from conformance.pulse import STEADY, Pulse
 from conformance.putting import put
@@ -147,14 +145,6 @@ def test_cb_07_keeps_requests_under_way_so_that_no_healthy_host_is_idle(monkeypa
     delay = float(urlsplit(started[0].url).query.removeprefix("delay=").removesuffix("ms")) / 1000
     assert started[0].rate is not None
     assert 2 <= started[0].rate * delay <= started[0].concurrency / 4
-
-
-def test_id_02_dates_a_certificate_by_the_beginning_of_the_handshake_that_showed_it() -> None:
-    slow = Record(100.0, 2.9, tls={"server_certificate": forge("spiffe://a").chain})
-    ctx = SimpleNamespace(adapter=SimpleNamespace(proxy=None), outsider=lambda: SimpleNamespace(batch=lambda _: [slow]))
-    seen = look(cast("Context", ctx), Pod("server", "in", "10.0.0.9", {}))
-    assert seen.at == 100.0
-    assert seen.certificate is not None
 
 
 @pytest.mark.parametrize("newer", [True, False])

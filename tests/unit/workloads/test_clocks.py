@@ -48,6 +48,7 @@ def test_records_are_by_the_runners_clock(skewed, echo) -> None:
     with skewed.start(one) as job:
         found = [*skewed.batch(one), *skewed.batches([one])[0], *job.wait(10)]
     assert len(found) == 6
+    assert skewed.ahead == 1000.0
     assert all(began - 1001 < record.start < time.time() - 999 for record in found)
 
 
@@ -56,6 +57,7 @@ def test_a_client_on_this_machine_is_asked_and_agrees(client_program, client, ec
     assert abs(control.order("GET", "/time")["time"] - time.time()) < 5
     assert abs(control.ahead()) < 0.1
     control.close()
+    assert abs(client.ahead) < 0.1
     began = time.time()
     (record,) = client.batch(Batch(f"http://127.0.0.1:{echo.http}/"))
     assert began - 0.1 < record.start < time.time() + 0.1
