@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from conformance.catalogue import check
 from conformance.checks.bystanders import OURS, strangers_in
+from conformance.checks.capture_judges import Tries
 from conformance.checks.injection import changes_pods
-from conformance.checks.lifecycle import GROUND, outside, refused
+from conformance.checks.lifecycle import GROUND, refused, steady
 from conformance.checks.lifecycle_judges import Crash, judge_crash
 from conformance.context import LIMITS, Context
 from fixtures.kube.containers import containers_of, statuses_of
@@ -20,6 +23,8 @@ __all__: list[str] = []
 
 BACK = 40.0
 """Seconds in which a crashed proxy must be back: a kubelet waits ten before the second restart of a container."""
+TRIES, WAITING = 20.0, 64
+"""Tries of plaintext a second, and how many may wait: nearly all do where a mesh answers them by nothing at all."""
 KILL = (
     ("python", "-c", "import os; os.kill(-1, 9)"),
     ("sh", "-c", "kill -9 -1"),
@@ -53,13 +58,6 @@ def crash(ctx: Context) -> Crash:
         return Crash((), 0, 0, None, BACK, ())
     before = _restarts(pod.object)
     refused(ctx, pod)
-    at = ctx.now()
-    for container in sorted(started):
-        for command in KILL:
-            # An image without the program refuses, and a container that is gone already cannot be told anything more.
-            with contextlib.suppress(EnvironmentProblem):
-                ctx.kube.exec(pod.namespace, pod.name, command, container=container)
-    tries = [outside(ctx, pod)]
     batch = Batch(url=ctx.url("fragile"), count=3, timeout=LIMITS.probe, fresh=True)
 
     def now() -> Mapping[str, int]:
@@ -70,7 +68,6 @@ def crash(ctx: Context) -> Crash:
 
     def again() -> bool:
         nonlocal missed, back
-        tries.append(outside(ctx, pod))
         restarted = any(now().get(name, 0) > before.get(name, 0) for name in started)
         answered = all(one.ok for one in ctx.client().batch(batch))
         missed += not answered
@@ -78,7 +75,26 @@ def crash(ctx: Context) -> Crash:
             back = ctx.now() - at
         return back is not None
 
-    ctx.watch(again, BACK)
+    plain = replace(
+        steady(f"http://{pod.host}:8080/"),
+        rate=TRIES,
+        concurrency=WAITING,
+        timeout=LIMITS.probe,
+        fresh=True,
+        fields=("pod", "peer"),
+    )
+    # From before the crash on: where orders take long, the proxy may be back when the last of them has been answered.
+    with ctx.outsider().start(plain) as job:
+        at = ctx.now()
+        for container in sorted(started):
+            for command in KILL:
+                # An image without the program refuses, and a container that is gone cannot be told anything more.
+                with contextlib.suppress(EnvironmentProblem):
+                    ctx.kube.exec(pod.namespace, pod.name, command, container=container)
+        ctx.watch(again, BACK)
+        ended = ctx.now()
+        tries = job.finish()
+    sent = sorted(one.sent for one in tries if at < one.sent < ended)
     later = now()
     return Crash(
         added=tuple(sorted(started)),
@@ -86,8 +102,9 @@ def crash(ctx: Context) -> Crash:
         own_restarts=sum(count - before.get(name, 0) for name, count in later.items() if name in OURS),
         back=back,
         limit=BACK,
-        plaintext=tuple(tries),
+        plaintext=(Tries.of(f"plaintext to {pod.name}", tries),),
         missed=missed,
+        unwatched=max(two - one for one, two in pairwise((at, *sent, ended))),
     )
 
 

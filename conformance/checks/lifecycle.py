@@ -38,7 +38,7 @@ from conformance.intents import (
 from fixtures.workloads.batch import MAX_SECONDS, MAX_TIMEOUT
 from fixtures.workloads.traffic import Batch, Record
 
-__all__ = ["GROUND", "RATE", "marked", "outside", "refused", "roll_out", "steady"]
+__all__ = ["GROUND", "RATE", "marked", "refused", "roll_out", "steady"]
 
 
 def _strict(spaces: Mapping[str, str]) -> tuple[MtlsMode, ...]:

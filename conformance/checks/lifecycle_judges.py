@@ -6,6 +6,7 @@ server takes no plaintext, or that its pods have a proxy.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -169,6 +170,10 @@ def judge_drain(history: Drain) -> Judgement:
                   "answered", *history.evidence)  # fmt: skip
 
 
+GLANCE = 0.5
+"""Seconds for which a proxy is away at the least: its kubelet has to notice, and it has to start."""
+
+
 @dataclass(frozen=True)
 class Crash:
     """A proxy is killed under a running application."""
@@ -186,6 +191,8 @@ class Crash:
     """From outside of the mesh, again and again meanwhile."""
     missed: int = 0
     """How many times a meshed client was not answered meanwhile."""
+    unwatched: float = math.inf
+    """The longest time without a try of plaintext, seconds, from just before the crash until the server was back."""
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -195,6 +202,7 @@ class Crash:
             "restarts of those": self.restarts,
             "restarts of the application": self.own_restarts,
             "looks without an answer": self.missed,
+            "longest without a try of plaintext s": round(self.unwatched, 2) if self.unwatched < math.inf else None,
             "answered again after s": None if self.back is None else round(self.back, 2),
         }
         return Evidence("the crash", facts), Evidence("plaintext from outside", [one.row for one in self.plaintext])
@@ -216,6 +224,9 @@ def judge_crash(history: Crash) -> Judgement:
         return failed(f"reached again after {history.back:.1f} s, which is later than {history.limit:g} s", *evidence)
     if history.own_restarts:
         return failed(f"the application was restarted {history.own_restarts} times", *evidence)
+    if not history.missed and history.unwatched > GLANCE:
+        return inconclusive("perhaps nothing was tried while the proxy was down: it was back before the first look",
+                            *evidence)  # fmt: skip
     return passed(f"reached again after {history.back:.1f} s; plaintext was refused all along", *evidence)
 
 

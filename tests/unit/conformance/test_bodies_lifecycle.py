@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +15,7 @@ from conformance.adapters import Unsupported, load
 from conformance.checks import crash, lifecycle, wide
 from conformance.checks.capture_judges import Admitted
 from conformance.checks.injection import Behaviour
-from conformance.checks.lifecycle_judges import judge_deleted
+from conformance.checks.lifecycle_judges import judge_crash, judge_deleted
 from conformance.context import Context, Pod
 from conformance.intents import Intent, Marker, RequestRoute, RoundRobin
 from fixtures.workloads.traffic import Batch, Record
@@ -119,20 +121,85 @@ def test_lc_05_goes_on_when_the_pod_of_each_stage_has_answered(monkeypatch: pyte
     assert (found.unasked, found.left, found.load.errors) == ([], (), ("timeout",))
 
 
-def test_lc_04_counts_no_answer_after_its_limit(monkeypatch: pytest.MonkeyPatch):
-    looks = iter([[Record(0.0, 0.1, error="refused")] * 3, [answer("fragile")] * 3])
-    status = {"name": "proxy", "state": {"running": {}}, "restartCount": 0}
-    spec = {"containers": [{"name": "echo"}, {"name": "proxy"}]}
-    pod = Pod("fragile", "strict", "10.0.0.9", {"spec": spec, "status": {"containerStatuses": [status]}})
-    later = {"status": {"containerStatuses": [{**status, "restartCount": 1}]}}
-    ctx = _Mesh()
-    cast("Any", ctx).adapter = load("refmesh")
-    ctx.kube = cast("Any", SimpleNamespace(exec=lambda *_, **__: None, get=lambda *_: later))
+class _Proxy(_Mesh):
+    """A proxy that is away for a second from the first order to end it on, and open or shut meanwhile."""
+
+    def __init__(self, order: float, *, opens: bool = False, silent: float = 0.0) -> None:
+        super().__init__()
+        self.order, self.opens, self.time, self.killed = order, opens, 100.0, math.inf
+        self.adapter, self.kube = load("refmesh"), self
+        self.silent = silent
+        """Seconds from that order on in which no plaintext is sent."""
+
+    def now(self) -> float:
+        return self.time
+
+    def down(self, at: float) -> bool:
+        return 0.0 <= at - self.killed < 1.0
+
+    def pods(self, _: str) -> list[Pod]:
+        status = {"name": "proxy", "state": {"running": {}}, "restartCount": 0}
+        spec = {"containers": [{"name": "echo"}, {"name": "proxy"}]}
+        return [Pod("fragile", "strict", "10.0.0.9", {"spec": spec, "status": {"containerStatuses": [status]}})]
+
+    def exec(self, *_: object, **__: object) -> None:
+        self.killed = min(self.killed, self.time)
+        self.time += self.order
+
+    def get(self, *_: object) -> dict[str, Any]:
+        restarts = int(self.time >= self.killed + 1.0)
+        return {"status": {"containerStatuses": [{"name": "proxy", "restartCount": restarts}]}}
+
+    def watch(self, probe: Callable[[], bool], timeout: float) -> None:
+        end = self.time + timeout
+        while not probe() and self.time < end:
+            self.time += 0.3
+
+    def client(self) -> Any:
+        def batch(_: Batch) -> list[Record]:
+            return [Record(self.time, 0.1, error="refused") if self.down(self.time) else answer("fragile")]
+
+        return SimpleNamespace(batch=batch)
+
+    def outsider(self) -> Any:
+        began = self.time
+
+        def finish() -> list[Record]:
+            moments = (began + k / crash.TRIES for k in range(int((self.time - began) * crash.TRIES)))
+            sent = [at for at in moments if not 0.0 <= at - self.killed < self.silent]
+            taken, reset = answer("fragile"), Record(0.0, 0.1, error="reset")
+            return [replace(taken if self.opens and self.down(at) else reset, start=at) for at in sent]
+
+        job = contextlib.nullcontext(SimpleNamespace(finish=finish))
+        return SimpleNamespace(batch=lambda _: [Record(0.0, 0.1, error="reset")] * 3, start=lambda _: job)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "missed", "verdict"),
+    [
+        (_Proxy(0.02), 4, Verdict.PASS),
+        (_Proxy(0.02, opens=True), 4, Verdict.FAIL),
+        (_Proxy(2.0), 0, Verdict.PASS),
+        (_Proxy(2.0, opens=True), 0, Verdict.FAIL),
+        (_Proxy(2.0, opens=True, silent=1.2), 0, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_lc_04_tries_plaintext_while_the_proxy_is_down_however_long_orders_take(
+    monkeypatch: pytest.MonkeyPatch, mesh: _Proxy, missed: int, verdict: Verdict
+):
     monkeypatch.setattr(crash, "changes_pods", lambda _: None)
-    monkeypatch.setattr(ctx, "pods", lambda _: [pod])
-    monkeypatch.setattr(ctx, "client", lambda: SimpleNamespace(batch=lambda _: next(looks)))
+    found = crash.crash(cast("Context", mesh))
+    assert judge_crash(found).verdict is verdict
+    assert (found.missed, found.restarts, found.own_restarts) == (missed, 1, 0)
+
+
+def test_lc_04_counts_no_answer_after_its_limit(monkeypatch: pytest.MonkeyPatch):
+    ctx = _Proxy(0.02)
+    monkeypatch.setattr(crash, "changes_pods", lambda _: None)
+    monkeypatch.setattr(
+        ctx, "get", lambda *_: {"status": {"containerStatuses": [{"name": "proxy", "restartCount": 1}]}}
+    )
     monkeypatch.setattr(ctx, "watch", lambda probe, _: probe())  # one look, and the time is over
-    cast("Any", ctx).now = lambda: 0.0
     found = crash.crash(cast("Context", ctx))
     assert (found.back, found.missed, found.restarts) == (None, 1, 1)
 

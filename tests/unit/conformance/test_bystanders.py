@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from dataclasses import replace
 from types import SimpleNamespace
@@ -106,7 +107,8 @@ def test_lc_04_kills_nobody_but_the_proxy(monkeypatch: pytest.MonkeyPatch) -> No
     )
     ctx = Context(cast("Any", kube), REFMESH, lifecycle.GROUND, run="r", image="i", alpha=1e-5)
     monkeypatch.setattr(crash, "refused", lambda *_: None)
-    monkeypatch.setattr(crash, "outside", lambda *_: None)
+    job = contextlib.nullcontext(SimpleNamespace(finish=list))
+    monkeypatch.setattr(ctx, "outsider", lambda: SimpleNamespace(start=lambda _: job))
     monkeypatch.setattr(ctx, "pods", lambda _: [Pod("fragile", "strict", "10.0.0.9", there)])
     monkeypatch.setattr(ctx, "watch", lambda *_: None)
     assert crash.crash(ctx).added == (PROXY,)

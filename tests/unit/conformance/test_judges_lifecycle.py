@@ -75,7 +75,7 @@ def test_what_is_under_way_is_answered(history, verdict):
     assert judge_drain(history).verdict is verdict
 
 
-CRASH = Crash(("proxy",), 1, 0, 2.5, 40.0, (REFUSED, REFUSED))
+CRASH = Crash(("proxy",), 1, 0, 2.5, 40.0, (REFUSED, REFUSED), missed=2)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,10 @@ CRASH = Crash(("proxy",), 1, 0, 2.5, 40.0, (REFUSED, REFUSED))
         (replace(CRASH, restarts=0), OPEN),
         (replace(CRASH, restarts=0, missed=1), OPEN),  # answered again, and nothing was restarted
         (replace(CRASH, restarts=0, missed=9, back=None), FAIL),  # what never starts is not told of
+        (replace(CRASH, missed=0), OPEN),  # back before anybody looked
+        (replace(CRASH, missed=0, unwatched=3.0), OPEN),  # the orders took long, and nobody tried meanwhile
+        (replace(CRASH, missed=0, unwatched=0.06), PASS),  # its clients were kept waiting until it was back
+        (replace(CRASH, missed=0, plaintext=(TAKEN,)), FAIL),
     ],
 )
 def test_a_crash_heals_and_fails_closed(history, verdict):
