@@ -243,6 +243,19 @@ def test_ejection_begins_at_the_threshold_and_ends_at_the_maximum(history, below
     assert judge_maximum(history).verdict is maximum
 
 
+@pytest.mark.parametrize(
+    ("errors", "serving", "said"),
+    [
+        (SIX, ("c", "d"), "4 errors in a row of each host ejected nobody, 5 did"),
+        (SIX, ("a", "b"), "4 errors in a row of each host ejected nobody, at most 6 did"),
+        ({**SIX, "b": 6}, ("c", "d"), "4 errors in a row of each host ejected nobody, 5 did"),
+    ],
+)
+def test_cb_09_says_no_more_than_it_saw(errors, serving, said):
+    judged = judge_below(replace(THRESHOLD, beyond=phase(errors, serving)))
+    assert (judged.verdict, judged.reason) == (PASS, said)
+
+
 def test_what_is_judged_of_a_phase_is_what_was_sent_late_enough_and_chance_is_told():
     assert all(one.start > 101.4 for one in THRESHOLD.below.last)
     (rate,) = judge_below(THRESHOLD).error_rates
