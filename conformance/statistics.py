@@ -21,7 +21,6 @@ __all__ = [
     "Proportion",
     "Sprt",
     "acceptance_region",
-    "binomial_two_sided",
     "fixed_samples",
     "missed",
     "never_seen_samples",
@@ -77,22 +76,6 @@ def tail_at_least(k: int, n: int, p: float) -> float:
     return tail_at_most(n - k, n, 1.0 - p)
 
 
-def binomial_two_sided(k: int, n: int, p: float) -> float:
-    """The exact two-sided p-value: the probability of every outcome that is no likelier than the one seen.
-
-    Raises `ValueError` where `k` of `n` is not a count.
-    """
-    if not 0 <= k <= n:
-        raise ValueError(f"{k} of {n} is not a count")
-    if n == 0:
-        return 1.0
-    seen = _log_pmf(k, n, p)
-    # Outcomes of equal probability differ in the last bits of lgamma; scipy allows the same relative 1e-7.
-    bound = seen + 1e-7
-    logs = (_log_pmf(i, n, p) for i in range(n + 1))
-    return min(1.0, math.fsum(math.exp(one) for one in logs if one <= bound))
-
-
 def never_seen_samples(share: float, beta: float) -> int:
     """How many samples it takes for something with this `share` to be seen at least once but for `beta`."""
     if not 0 < share < 1 or not 0 < beta < 1:
@@ -144,18 +127,28 @@ class Sprt:
         within = ([max(low, 0.0)] if self.declared > 0 else []) + ([min(high, 1.0)] if self.declared < 1 else [])
         return tuple(within)
 
-    def decide(self, k: int, n: int) -> Decision:
-        """What `k` of `n` says so far."""
+    @property
+    def limit(self) -> float:
+        """From where on `against` rejects."""
+        return math.log(2 / self.alpha)
+
+    def against(self, k: int, n: int) -> float:
+        """How many times as likely `k` of `n` is where the share is off by delta as where it is the declared one.
+
+        The logarithm of that ratio, on the side where it is greater. Raises `ValueError` where `k` of `n` is no count.
+        """
         if not 0 <= k <= n:
             raise ValueError(f"{k} of {n} is not a count")
         if (k > 0 and self.declared <= 0.0) or (k < n and self.declared >= 1.0):
-            return Decision.REJECT  # impossible under what was declared
-        ratios = [self._log_ratio(k, n, other) for other in self.alternatives]
-        if any(ratio >= math.log(2 / self.alpha) for ratio in ratios):
+            return math.inf  # impossible under what was declared
+        return max(self._log_ratio(k, n, other) for other in self.alternatives)
+
+    def decide(self, k: int, n: int) -> Decision:
+        """What `k` of `n` says so far."""
+        against = self.against(k, n)
+        if against >= self.limit:
             return Decision.REJECT
-        if all(ratio <= math.log(self.beta) for ratio in ratios):
-            return Decision.ACCEPT
-        return Decision.GO_ON
+        return Decision.ACCEPT if against <= math.log(self.beta) else Decision.GO_ON
 
     def _log_ratio(self, k: int, n: int, other: float) -> float:
         hits = k * _step(other, self.declared) if k else 0.0
@@ -250,7 +243,8 @@ class Proportion:
     seen: int
     total: int
     decision: Decision
-    p_value: float
+    against: float
+    """See `Sprt.against`; of two shares it is the same for both."""
     interval: tuple[float, float] = field(default=(0.0, 1.0))
 
     @property
@@ -271,6 +265,7 @@ def shares_decision(
     tests = share_tests(weights, delta=delta, alpha=alpha, beta=beta)
     whole, total = sum(weights.values()), sum(counts.get(name, 0) for name in weights)
     decisions = {name: test.decide(counts.get(name, 0), total) for name, test in tests.items()}
+    against = {name: test.against(counts.get(name, 0), total) for name, test in tests.items()}
     overall = overall_decision(decisions.values())
     proportions = tuple(
         Proportion(
@@ -279,7 +274,7 @@ def shares_decision(
             counts.get(name, 0),
             total,
             decisions.get(name, overall),
-            binomial_two_sided(counts.get(name, 0), total, weight / whole),
+            against.get(name, max(against.values())),
             wilson_interval(counts.get(name, 0), total),
         )
         for name, weight in weights.items()

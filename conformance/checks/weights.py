@@ -7,6 +7,7 @@ plan. The route's own marker shows that it is in force before the first judged r
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -242,8 +243,9 @@ def judge_split(history: Split) -> Judgement:
         history.counts, history.shares, history.late, delta=history.delta, alpha=history.alpha, beta=history.beta
     )
     if off:
-        worst = min(one.p_value for one in proportions)
-        return failed(f"{said} (exact two-sided p = {worst:.1e})", history.evidence, error_rates=rates)
+        seen, enough = (one / math.log(10) for one in (max(one.against for one in proportions), tests[0].limit))
+        return failed(f"{said} (10^{seen:.1f} times as likely with shares off by at most {100 * history.delta:g} "
+                      f"points; 10^{enough:.1f} decides)", history.evidence, error_rates=rates)  # fmt: skip
     if history.late:
         return inconclusive(
             f"{history.late} of {total} requests ran into a timeout: they may have been any backend's",

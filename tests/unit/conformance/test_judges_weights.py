@@ -39,6 +39,13 @@ def test_five_points_off_are_found(seed):
     assert judge_split(split(TWO, answers({"v1": 95, "v2": 5}, total, seed))).verdict is Verdict.FAIL
 
 
+def test_a_share_that_is_off_is_told_by_the_ratio_that_decided():
+    """By no p-value: the sample ended because of what was seen."""
+    judged = judge_split(split(TWO, ["v1"] * 800 + ["v2"] * 200))
+    # (0.85 / 0.9)^800 * (0.15 / 0.1)^200, and 2 / 1e-5
+    assert judged.reason.endswith("(10^15.4 times as likely with shares off by at most 5 points; 10^5.3 decides)")
+
+
 def test_plain_kubernetes_fails():
     thirds = answers({"v1": 1, "v2": 1, "v3": 1}, 1000)
     assert judge_split(split(TWO, thirds)).verdict is Verdict.FAIL

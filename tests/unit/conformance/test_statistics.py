@@ -14,7 +14,6 @@ from conformance.statistics import (
     Decision,
     Sprt,
     acceptance_region,
-    binomial_two_sided,
     fixed_samples,
     missed,
     never_seen_samples,
@@ -29,13 +28,6 @@ from conformance.statistics import (
 shares = st.floats(0.01, 0.99)
 
 
-@given(st.integers(0, 400), st.integers(0, 400), shares)
-def test_two_sided_test_equals_scipys(a, b, p):
-    k, n = min(a, b), max(a, b)
-    expected = stats.binomtest(k, n, p).pvalue if n else 1.0
-    assert binomial_two_sided(k, n, p) == pytest.approx(expected, rel=1e-6, abs=1e-12)
-
-
 @given(st.integers(0, 300), st.integers(1, 300), shares)
 def test_tails_equal_scipys(a, n, p):
     k = min(a, n)
@@ -46,7 +38,7 @@ def test_tails_equal_scipys(a, n, p):
 @pytest.mark.parametrize(("k", "n"), [(-1, 3), (4, 3)])
 def test_a_count_outside_its_total_is_refused(k, n):
     with pytest.raises(ValueError, match="not a count"):
-        binomial_two_sided(k, n, 0.5)
+        Sprt(0.5, 0.05, 1e-5, 1e-3).decide(k, n)
 
 
 @pytest.mark.parametrize("declared", [0.9, 0.7, 0.5, 0.2])
@@ -83,6 +75,7 @@ def test_sprt_agrees_with_its_likelihood_ratios(p, a, b):
     for other in test.alternatives:
         here, there = stats.binom.logpmf(k, n, p), stats.binom.logpmf(k, n, other)
         ratios.append(there - here)
+    assert test.against(k, n) == pytest.approx(max(ratios), rel=1e-6, abs=1e-6)
     if any(abs(ratio - edge) < 1e-6 for ratio in ratios for edge in (math.log(2e5), math.log(1e-3))):
         return
     if any(ratio >= math.log(2e5) for ratio in ratios):
@@ -151,6 +144,9 @@ def test_three_shares_divide_alpha():
     )
     assert [test.alpha for test in tests] == [pytest.approx(1e-5)] * 3
     assert decision is Decision.GO_ON  # the 70 % share needs more samples than the others
+    assert [one.against for one in proportions] == [
+        test.against(one.seen, 1000) for one, test in zip(proportions, tests, strict=True)
+    ]
     assert proportions[0].text == "a: declared 70.0 %, seen 70.0 % (700 of 1000)"
     with pytest.raises(ValueError, match="positive"):
         shares_decision({}, {"a": 0}, delta=0.05, alpha=1e-5, beta=1e-3)
