@@ -1,4 +1,4 @@
-"""Which pod has an address, for endpoints that name none."""
+"""Whose an address is, for endpoints that name no pod."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from refmesh.config.latest import Latest
 
 if TYPE_CHECKING:
-    from refmesh.config.model import Key, Pod
+    from refmesh.config.model import Key, Pod, Service
 
-__all__ = ["by_address"]
+__all__ = ["by_address", "of_pods", "of_services"]
 
 _latest = Latest["Mapping[Key, Pod]", "Mapping[Key, Pod]"]()
+_latest_of_pods = Latest["Mapping[Key, Pod]", "frozenset[str]"]()
+_latest_of_services = Latest["Mapping[Key, Service]", "frozenset[str]"]()
 
 
 def by_address(pods: Mapping[Key, Pod]) -> Mapping[Key, Pod]:
@@ -22,6 +24,18 @@ def by_address(pods: Mapping[Key, Pod]) -> Mapping[Key, Pod]:
     snapshots have the very pods of the one before.
     """
     return _latest.made(pods, _indexed)
+
+
+def of_pods(pods: Mapping[Key, Pod]) -> frozenset[str]:
+    """The addresses of pods of all namespaces, but for those that share their Node's. Kept as above."""
+    return _latest_of_pods.made(pods, lambda found: frozenset(address for _, address in by_address(found)))
+
+
+def of_services(services: Mapping[Key, Service]) -> frozenset[str]:
+    """The addresses at which Services are called. Kept until it is asked of other Services."""
+    return _latest_of_services.made(
+        services, lambda found: frozenset(address for service in found.values() for address in service.addresses)
+    )
 
 
 def _indexed(pods: Mapping[Key, Pod]) -> Mapping[Key, Pod]:

@@ -92,6 +92,8 @@ class Service:
     """Its `trafficDistribution`: which endpoints clients prefer."""
     node_local: bool = False
     """Clients call the endpoints on their own Node only."""
+    created: str = ""
+    """RFC 3339 UTC, so that older sorts first as text."""
 
     @property
     def key(self) -> Key:

@@ -85,6 +85,7 @@ def service(obj: Any) -> Service | None:
         external=_external(obj.get("status") or {}),
         distribution=spec.get("trafficDistribution") or "",
         node_local=spec.get("internalTrafficPolicy") == "Local",
+        created=(obj.get("metadata") or {}).get("creationTimestamp") or "",
     )
 
 

@@ -6,12 +6,32 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from refmesh.api.destination_rule import DestinationRule, TrafficPolicy
+from refmesh.config.addresses import of_pods, of_services
 from refmesh.config.model import Key, Service, ServicePort, Snapshot
 from refmesh.discovery import clusters, endpoints, outbound
 from refmesh.discovery.limits import StreamHandling
 from refmesh.discovery.variants import Recipe
 
-__all__ = ["direct_cluster", "direct_listeners", "is_direct", "sharing_pods"]
+__all__ = ["direct_cluster", "direct_listeners", "headless_services", "is_direct", "sharing_addresses"]
+
+
+def headless_services(snapshot: Snapshot) -> list[Service]:
+    """All of them, the oldest first: whose word counts before that of others where they share an endpoint."""
+    return sorted((one for one in snapshot.services.values() if one.headless), key=lambda one: (one.created, one.key))
+
+
+def sharing_addresses(snapshot: Snapshot, keys: Iterable[Key]) -> list[Service]:
+    """Those that have an endpoint's address in common with one of these, and so a say in its listener."""
+    asked = [snapshot.services[key] for key in keys if key in snapshot.services]
+    addresses = frozenset[str]().union(*(_addresses(snapshot, service) for service in asked if service.headless))
+    if not addresses:
+        return []
+    return [one for one in headless_services(snapshot) if not addresses.isdisjoint(_addresses(snapshot, one))]
+
+
+def _addresses(snapshot: Snapshot, service: Service) -> Iterator[str]:
+    slices = snapshot.slices.get(service.key, {}).values()
+    return (endpoint.address for piece in slices for endpoint in piece.endpoints)
 
 
 def direct_cluster(
@@ -23,32 +43,44 @@ def direct_cluster(
     return clusters.OutboundCluster(host, port.port, "", port.protocol, policy, identities, direct=True)
 
 
-def direct_listeners(cluster: clusters.OutboundCluster, backends: Iterable[endpoints.Backend]) -> Iterator[Recipe]:
-    """A listener for each endpoint. One without a proxy is reached as any address is, unless a rule asks for TLS."""
-    for backend in backends:
-        spec = outbound.OutboundListener(
-            backend.address,
-            backend.port,
-            cluster.protocol,
-            cluster.host,
-            direct=True,
-            service_port=cluster.port,
-            plain=not (backend.mtls or cluster.policy.demands_tls),
-            peer=backend.peer,
-            handling=StreamHandling.of(cluster.policy),
-        )
-        yield Recipe(spec.name, spec, partial(outbound.outbound_listener, spec), closing=spec.plain)
+def direct_listeners(
+    snapshot: Snapshot, found: Iterable[tuple[clusters.OutboundCluster, tuple[endpoints.Backend, ...]]]
+) -> Iterator[Recipe]:
+    """A listener for each endpoint. One without a proxy is reached as any address is, unless a rule asks for TLS.
+
+    Those of pods come first. An endpoint that is no pod of its Service's namespace is an address that somebody wrote,
+    which may be anybody's: at one of a Service that Service's listener stands, and to another namespace's pod nobody
+    else's rule has TLS spoken.
+    """
+    by_hand = []
+    for cluster, backends in found:
+        for backend in backends:
+            if backend.pod is None:
+                by_hand.append((cluster, backend))
+            else:
+                yield _listener(cluster, backend)
+    for cluster, backend in by_hand:
+        if backend.address in of_services(snapshot.services):
+            continue
+        if not (cluster.policy.demands_tls and backend.address in of_pods(snapshot.pods)):
+            yield _listener(cluster, backend)
+
+
+def _listener(cluster: clusters.OutboundCluster, backend: endpoints.Backend) -> Recipe:
+    spec = outbound.OutboundListener(
+        backend.address,
+        backend.port,
+        cluster.protocol,
+        cluster.host,
+        direct=True,
+        service_port=cluster.port,
+        plain=not (backend.mtls or cluster.policy.demands_tls),
+        peer=backend.peer,
+        handling=StreamHandling.of(cluster.policy),
+    )
+    return Recipe(spec.name, spec, partial(outbound.outbound_listener, spec), closing=spec.plain)
 
 
 def is_direct(recipe: Recipe) -> bool:
     """Whether a listener is one of these."""
     return isinstance(recipe.inputs, outbound.OutboundListener) and recipe.inputs.direct
-
-
-def sharing_pods(snapshot: Snapshot, keys: Iterable[Key]) -> Iterator[Service]:
-    """The headless Services that may have a pod in common with one of these, which have a say in its listener."""
-    services = [snapshot.services[key] for key in keys if key in snapshot.services]
-    for namespace in sorted({service.namespace for service in services if not service.addresses}):
-        for service in snapshot.services_of_namespace.get(namespace, ()):
-            if not service.addresses:
-                yield service

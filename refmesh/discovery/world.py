@@ -8,7 +8,7 @@ namespaces with routes or policies of their own, and the few resources that belo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -206,12 +206,11 @@ class Generator:
             identities = known_identities(snapshot, service, self._settings)
             for port in service.ports:
                 rule = attachments.destination_rule(service, "")
-                if not service.addresses:
-                    self._add_direct(found, snapshot, policies, service, port, rule, identities, "")
                 for recipe in service_listeners.recipes(attachments, service, port):
                     self._variants.put(listeners, recipe)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, "")
                 self._add_route(found, service, port, attachments.rules(service, port, ""), "")
+        self._add_direct(found, attachments, policies, direct.headless_services(snapshot), "")
         self._outside.add_shared(found, attachments, self._keys)
         return self._memory.published("", found)
 
@@ -237,11 +236,8 @@ class Generator:
                         self._variants.put(found[ResourceType.LISTENER], recipe, namespace)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, namespace)
                 self._add_route(found, service, port, attachments.rules(service, port, namespace), namespace)
-        for service in direct.sharing_pods(snapshot, attachments.services_with_rules(namespace)):
-            identities = known_identities(snapshot, service, self._settings)
-            for port in service.ports:
-                rule = attachments.destination_rule(service, namespace)
-                self._add_direct(found, snapshot, policies, service, port, rule, identities, namespace)
+        sharing = direct.sharing_addresses(snapshot, attachments.services_with_rules(namespace))
+        self._add_direct(found, attachments, policies, sharing, namespace)
         self._outside.add_special(found, attachments, self._keys, namespace)
         return self._memory.published(namespace, found)
 
@@ -252,22 +248,26 @@ class Generator:
     def _add_direct(
         self,
         found: dict[ResourceType, dict[str, Encoded]],
-        snapshot: Snapshot,
+        attachments: Attachments,
         policies: MtlsPolicies,
-        service: Service,
-        port: ServicePort,
-        rule: DestinationRule | None,
-        identities: tuple[str, ...],
+        services: Iterable[Service],
         scope: str,
     ) -> None:
-        cluster = direct.direct_cluster(service, port, rule, identities, self._settings.domain)
-        make = partial(clusters.outbound_cluster, cluster, self._settings)
-        found[ResourceType.CLUSTER][cluster.name] = self._memory.encoded(
-            ResourceType.CLUSTER, cluster.name, scope, cluster, make
-        )
-        for recipe in direct.direct_listeners(cluster, endpoints.backends(snapshot, policies, service, port)):
+        snapshot, reached = attachments.snapshot, []
+        for service in services:
+            identities = known_identities(snapshot, service, self._settings)
+            for port in service.ports:
+                rule = attachments.destination_rule(service, scope)
+                cluster = direct.direct_cluster(service, port, rule, identities, self._settings.domain)
+                make = partial(clusters.outbound_cluster, cluster, self._settings)
+                found[ResourceType.CLUSTER][cluster.name] = self._memory.encoded(
+                    ResourceType.CLUSTER, cluster.name, scope, cluster, make
+                )
+                reached.append((cluster, endpoints.backends(snapshot, policies, service, port)))
+        for recipe in direct.direct_listeners(snapshot, reached):
             # What a ServiceEntry says of an address stands above a listener that only lets it be reached.
-            if scope and recipe.closing and not direct.is_direct(self._variants.shared()[recipe.name]):
+            everybodys = self._variants.shared().get(recipe.name)
+            if scope and recipe.closing and everybodys is not None and not direct.is_direct(everybodys):
                 continue
             self._variants.put(found[ResourceType.LISTENER], recipe, scope)
 
