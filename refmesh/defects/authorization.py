@@ -60,12 +60,15 @@ def _slashes_as_sent(sound: Callable[[], Any]) -> Callable[[], Any]:
     return escaped_slashes
 
 
-def _host_in_its_case(sound: Callable[[str], Any]) -> Callable[[str], Any]:
+def _host_in_its_case(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Compare hosts letter by letter."""
 
-    def host(value: str) -> Any:
-        found = sound(value)
-        found.string_match.ignore_case = False
+    def host(value: str, *, loose: bool) -> Any:
+        found = sound(value, loose=loose)
+        matcher = found.string_match
+        if matcher.HasField("safe_regex"):
+            matcher.safe_regex.regex = matcher.safe_regex.regex.removeprefix("(?i)")
+        matcher.ignore_case = False
         return found
 
     return host
@@ -145,11 +148,11 @@ def _matches_nobody(sound: Callable[[str, str], Any]) -> Callable[[str, str], An
     return lambda value, trust_domain: sound(value, f"not-{trust_domain}")
 
 
-def _any_port(sound: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+def _any_port(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Take a condition on the port for one that always holds."""
 
-    def permission(item: Any, value: str) -> Any:
-        found = sound(item, value)
+    def permission(item: Any, value: str, *, loose: bool) -> Any:
+        found = sound(item, value, loose=loose)
         if found.WhichOneof("rule") == "destination_port":
             found.any = True
         return found

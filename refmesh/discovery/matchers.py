@@ -39,6 +39,7 @@ CLAIMS = "payload"
 """Where the JWT filter puts the claims, within its own metadata."""
 
 _TEMPLATE = re.compile(r"(\{\*\*?\})")
+_PORT = re.compile(r"(?=:[0-9]*\*?\Z)")
 
 
 def exact(value: str) -> Any:
@@ -106,11 +107,19 @@ def header(name: str, value: str, *, loose: bool) -> Any:
     return HeaderMatcher(name=name, string_match=pattern(f"{before}{quoted(value)}{after}"))
 
 
-def host(value: str) -> Any:
-    """The Host header, in any case."""
+def host(value: str, *, loose: bool) -> Any:
+    """The Host header, in any case.
+
+    Strictly, it must be as it is written, with the port if it has one. Loosely, a dot after the name and, where the
+    value has no port, a port change nothing: whoever is asked is the same, and gateways route by the name alone.
+    """
     matcher = text(value)
-    if value != "*":
-        matcher.ignore_case = True
+    if value == "*":
+        return HeaderMatcher(name=":authority", string_match=matcher)
+    matcher.ignore_case = True
+    if loose:
+        name, *port = _PORT.split(value, maxsplit=1)
+        matcher = pattern(rf"(?i){quoted(name)}\.?{quoted(port[0]) if port else '(?::.*)?'}")
     return HeaderMatcher(name=":authority", string_match=matcher)
 
 

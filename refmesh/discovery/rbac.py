@@ -101,9 +101,9 @@ class _Builder:
                     continue
                 return None
             if item.any_of:
-                either = [_permission(item, value) for value in item.any_of]
+                either = [_permission(item, value, loose=self._loose) for value in item.any_of]
                 found.append(Permission(or_rules=Permission.Set(rules=either)))
-            found.extend(Permission(not_rule=_permission(item, value)) for value in item.none_of)
+            found.extend(Permission(not_rule=_permission(item, value, loose=not self._loose)) for value in item.none_of)
         return Permission(and_rules=Permission.Set(rules=found)) if found else Permission(any=True)
 
     def principal(self, conditions: Sequence[Condition]) -> Any:
@@ -156,9 +156,9 @@ def _claims(keys: Sequence[str], value: str) -> Iterator[Any]:
         yield matchers.claim(keys, matchers.text(value), listed=listed)
 
 
-def _permission(item: Condition, value: str) -> Any:
+def _permission(item: Condition, value: str, *, loose: bool) -> Any:
     if item.attribute is Attribute.HOST:
-        return Permission(header=matchers.host(value))
+        return Permission(header=matchers.host(value, loose=loose))
     if item.attribute is Attribute.METHOD:
         return Permission(header=matchers.method(value))
     if item.attribute is Attribute.PATH:

@@ -79,6 +79,10 @@ POLICIES: dict[str, Objects] = {
     "deny admin": [rules(to(paths=["/admin", "/admin/*"]), action="DENY")],
     "hosts": [rules(to(hosts=["shop.example", "*.internal"]))],
     "deny host": [rules(to(hosts=["shop.example"]), action="DENY")],
+    "deny hosts": [rules(to(hosts=["shop.example", "*.internal", "admin.*", "[::1]", "a:81"]), action="DENY")],
+    "not hosts": [rules(to(notHosts=["shop.example", "*.internal", "admin.*", "[::1]", "a:81"]))],
+    "hosts at any port": [rules(to(hosts=["shop.example", "shop.example:*", "*.internal", "*.internal:80"]))],
+    "deny hosts at any port": [rules(to(hosts=["shop.example", "shop.example:*", "b:*"]), action="DENY")],
     "this port": [rules(to(ports=["8080"]))],
     "header": [rules(when("request.headers[x-role]", values=["admin"]))],
     "not header": [rules(when("request.headers[x-role]", notValues=["guest"]))],
@@ -241,6 +245,46 @@ def test_hosts_match_in_any_case(proxy: Guarded, host: str, allowed: bool) -> No
     assert proxy.allows("hosts", host=host) is allowed
     if host.lower() == "shop.example":
         assert not proxy.allows("deny host", host=host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "shop.example",
+        "shop.example:80",
+        "Shop.Example:8080",
+        "shop.example.",
+        "shop.example.:80",
+        "shop.example:",
+        "x.internal:80",
+        "X.Internal.",
+        "admin.example:80",
+        "[::1]:80",
+        "a:81",
+        "A.:81",
+    ],
+)
+@pytest.mark.parametrize("name", ["deny hosts", "not hosts"])
+def test_a_host_is_kept_out_with_any_port_and_with_a_dot_behind_its_name(proxy: Guarded, name: str, host: str) -> None:
+    assert not proxy.allows(name, host=host)
+
+
+@pytest.mark.parametrize("host", ["shop.example.org", "myshop.example:80", "shopxexample", "internal:80", "a", "a:82"])
+@pytest.mark.parametrize("name", ["deny hosts", "not hosts"])
+def test_other_hosts_get_through(proxy: Guarded, name: str, host: str) -> None:
+    assert proxy.allows(name, host=host)
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [("shop.example", True), ("shop.example:80", True), ("x.internal:80", True), ("x.internal:81", False)],
+)
+def test_hosts_with_ports_of_their_own_hold_as_istio_documents_them(proxy: Guarded, host: str, *, named: bool) -> None:
+    assert proxy.allows("hosts at any port", host=host) is named
+    assert proxy.allows("deny hosts at any port", host=host) is not host.startswith("shop")
+    # A name alone lets in no other port than the one that goes without saying.
+    assert proxy.allows("hosts", host=host) is (":" not in host)
+    assert not proxy.allows("deny hosts at any port", host="b:80")
 
 
 @pytest.mark.parametrize(
