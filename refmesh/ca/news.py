@@ -6,6 +6,7 @@ pod in the question, as for a discovery stream.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -36,6 +37,8 @@ class News:
         self, authority: Authority, admit: Callable[[str, Any], Awaitable[str]], proxies: Callable[[], int]
     ) -> None:
         self._authority, self._admit, self._proxies = authority, admit, proxies
+        self._held: dict[str, asyncio.Task[int]] = {}
+        """The question of each pod."""
 
     def handler(self) -> Any:
         """The gRPC handler."""
@@ -49,5 +52,13 @@ class News:
             question = Question("", 0)  # nobody's
         pod = await self._admit(question.node, context)
         self._authority.ledger.confirm(pod, question.known)
-        generation = await self._authority.changed(question.known, HELD_SECONDS)
-        return Hint(generation, int(1000 * self._proxies() / _ENROLMENTS_PER_SECOND)).encode()
+        if (older := self._held.get(pod)) is not None:
+            older.cancel()  # answered now: a pod has one question
+        held = self._held[pod] = asyncio.create_task(self._authority.changed(question.known, HELD_SECONDS))
+        try:
+            await asyncio.wait([held])
+        finally:
+            held.cancel()
+            if self._held.get(pod) is held:
+                del self._held[pod]
+        return Hint(self._authority.trust.generation, int(1000 * self._proxies() / _ENROLMENTS_PER_SECOND)).encode()

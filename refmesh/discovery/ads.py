@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _SHUTDOWN_SECONDS = 0.5
+_MOST_OF_A_POD = 3
+"""Streams of one pod at a time: a proxy has one, and those that it has left are not known to have gone at once. Each
+keeps what it was sent until its peer has read it."""
 _OPTIONS = [
     # A proxy that vanished without a word is noticed within 40 s.
     ("grpc.keepalive_time_ms", 30_000),
@@ -50,6 +53,8 @@ class DiscoveryService:
         self._hub = hub
         self.gate = Gate(hub, settings, authenticate=authenticate)
         """Lets in whom this serves."""
+        self._open: dict[Key, list[tuple[ProxyState, str]]] = {}
+        """The streams of each pod, the newest last: what its proxy has, and where from."""
 
     def handler(self) -> Any:
         """The gRPC handler. Responses are assembled from bytes that are encoded once for all proxies."""
@@ -65,10 +70,15 @@ class DiscoveryService:
         if first is None:
             return
         pod = await self.gate.admit(first.node.id, context)
+        of_pod = self._open.setdefault(pod.key, [])
+        if len(of_pod) >= _MOST_OF_A_POD:
+            metrics.REFUSED.labels("streams").inc()
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "this pod has too many streams")
         state, wake = ProxyState(), asyncio.Event()
         self._note(pod.key, state, first)
         stop_listening = self._hub.listen(wake)
-        self._hub.streams[pod.key] = (state, context.peer())
+        stream = self._hub.streams[pod.key] = (state, context.peer())
+        of_pod.append(stream)
         metrics.CONNECTED.set(len(self._hub.streams))
         reader = asyncio.create_task(self._read(pod.key, state, requests, wake))
         try:
@@ -76,9 +86,11 @@ class DiscoveryService:
         finally:
             stop_listening()
             reader.cancel()
-            current = self._hub.streams.get(pod.key)
-            if current is not None and current[0] is state:
-                del self._hub.streams[pod.key]
+            of_pod[:] = [one for one in of_pod if one is not stream]
+            if of_pod:
+                self._hub.streams[pod.key] = of_pod[-1]
+            else:
+                del self._open[pod.key], self._hub.streams[pod.key]
             metrics.CONNECTED.set(len(self._hub.streams))
 
     async def _push(

@@ -177,6 +177,69 @@ async def test_a_stream_that_ends_is_forgotten(serving: Serving) -> None:
             await asyncio.sleep(0.005)
 
 
+async def test_of_two_streams_of_a_pod_the_newest_is_shown_and_each_goes_on(serving: Serving) -> None:
+    credentials = serving.authority.client(IDENTITY)
+    async with serving.stream(credentials) as older:
+        await older.write(first(C))
+        await older.read()
+        (before,) = serving.hub.streams.values()
+        async with serving.stream(credentials) as newer:
+            await newer.write(first(C))
+            assert (await newer.read()).resources
+            assert serving.hub.streams["shop", "echo-v1"] != before
+        async with asyncio.timeout(20):
+            while serving.hub.streams["shop", "echo-v1"] != before:  # noqa: ASYNC110 - the hub wakes nobody here
+                await asyncio.sleep(0.005)
+        await older.write(first(L))
+        assert (await older.read()).type_url == L.value
+
+
+class Ended(Exception):
+    """A stream was ended by the server."""
+
+
+class Unread:
+    """The server's end of a stream whose peer reads nothing."""
+
+    def __init__(self) -> None:
+        self.written = asyncio.Event()
+
+    def peer(self) -> str:
+        return "ipv4:10.1.0.1:1"
+
+    async def write(self, _: Any) -> None:
+        self.written.set()
+        await asyncio.Event().wait()
+
+    async def abort(self, code: grpc.StatusCode, _: str) -> None:
+        raise Ended(code)
+
+
+async def requests() -> AsyncIterator[Any]:
+    yield first(C)
+    await asyncio.Event().wait()
+
+
+async def test_a_pod_that_reads_nothing_has_a_few_streams_at_most() -> None:
+    hub = ads.Hub()
+    hub.publish(MemoryCluster().with_echo().world())
+    service = ads.DiscoveryService(hub, MeshSettings(), authenticate=False)
+    held = []
+    for _ in range(ads._MOST_OF_A_POD):
+        context = Unread()
+        held.append(asyncio.create_task(service._stream(requests(), context)))
+        await context.written.wait()
+    with pytest.raises(Ended, match="RESOURCE_EXHAUSTED"):
+        async with asyncio.timeout(20):
+            await service._stream(requests(), Unread())
+    assert not any(stream.done() for stream in held)
+    for stream in held:
+        stream.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
+    assert not hub.streams
+    assert not service._open
+
+
 @pytest.mark.parametrize(
     ("node", "expected"),
     [

@@ -95,6 +95,17 @@ async def test_a_pod_hears_of_new_trust_and_speaks_for_itself(serving: Serving) 
     assert serving.authority.ledger.in_use() == {"shop/echo-v1": known}
 
 
+async def test_a_pod_has_one_question_and_the_older_is_answered(serving: Serving) -> None:
+    known = serving.authority.trust.generation
+    older = await serving.waiting(known)
+    newer = asyncio.create_task(serving.ask(ECHO, Question(NODE, known).encode()))
+    async with asyncio.timeout(20):  # a question lasts up to 55 seconds
+        assert await older == Hint(known, 2500)
+    assert not newer.done()
+    serving.authority.adopt(replace(serving.authority.trust, generation=known + 1))
+    assert await newer == Hint(known + 1, 2500)
+
+
 async def test_the_end_does_not_wait_for_those_who_wait_for_news(serving: Serving) -> None:
     asking = await serving.waiting(serving.authority.trust.generation)
     async with asyncio.timeout(40):  # a question lasts up to 55 seconds
