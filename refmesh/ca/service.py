@@ -1,7 +1,8 @@
 """The signing service: gRPC over TLS, one method, a token in, a certificate chain out.
 
 Everything an unauthenticated peer can send is bounded: message and header size by gRPC options, the token's and the
-CSR's length before they are parsed, and how many are under way. Signing (about 0.2 ms) runs on the loop.
+CSR's length before they are parsed, and how many are under way, in all and from one address. Signing (about 0.2 ms)
+runs on the loop.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter as Counted
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -24,7 +26,7 @@ from refmesh.errors import EnvironmentProblem
 from refmesh.kubeclient import KubeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from refmesh.ca.authority import Authority
     from refmesh.kubeclient import Kube
@@ -42,6 +44,8 @@ _MAX_AT_ONCE = 200
 What counts is here as a whole: gRPC's own limit counts streams from their headers on, and would let whoever opens some
 and sends nothing keep everybody out.
 """
+_MAX_OF_AN_ADDRESS = 16
+"""Of these, from one address: a pod needs one at a time, but some networks show all pods of a Node as one."""
 RENEW_SERVER_SECONDS = 12 * 3600.0
 _HANDSHAKES_SECONDS = 0.05
 _OPTIONS = (
@@ -116,12 +120,17 @@ def replacement(configuration: Any) -> Any:
     return configuration
 
 
+class _Crowded(Exception):
+    """There is no place for this request now."""
+
+
 class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
     """Routes the one method there is."""
 
     def __init__(self, authority: Authority, kube: Kube, trust_domain: str) -> None:
         self._authority, self._kube, self._trust_domain = authority, kube, trust_domain
-        self._under_way = 0
+        self._under_way = Counted[str]()
+        """Requests by the address that they come from."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Return the handler of the called method; None makes gRPC answer UNIMPLEMENTED."""
@@ -130,13 +139,13 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
         return grpc.unary_unary_rpc_method_handler(self._create_certificate)
 
     async def _create_certificate(self, request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-        if self._under_way >= _MAX_AT_ONCE:
-            _SIGNED.labels("too many").inc()
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are under way; come again")
-        self._under_way += 1
+        token, address = bearer_token(context.invocation_metadata()), context.peer().rpartition(":")[0]
         with _SECONDS.time():
             try:
-                identity, answer = await self._answer(request, bearer_token(context.invocation_metadata()))
+                identity, answer = await self._answer(request, token, address)
+            except _Crowded:
+                _SIGNED.labels("too many").inc()
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are under way; come again")
             except Unauthenticated as error:
                 _SIGNED.labels("unauthenticated").inc()
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
@@ -151,15 +160,25 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
                 _SIGNED.labels("unavailable").inc()
                 log.warning("the API server could not review a token: %s", error)
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the token cannot be reviewed now")
-            finally:
-                self._under_way -= 1
         _SIGNED.labels("signed").inc()
         log.info("signed a certificate for %s", identity)
         return answer.encode()
 
-    async def _answer(self, request: bytes, token: str) -> tuple[str, messages.CertificateResponse]:
+    @contextlib.contextmanager
+    def _place(self, address: str) -> Iterator[None]:
+        """One of the places for requests under way. Raises `_Crowded`."""
+        if self._under_way.total() >= _MAX_AT_ONCE or self._under_way[address] >= _MAX_OF_AN_ADDRESS:
+            raise _Crowded
+        self._under_way[address] += 1
+        try:
+            yield
+        finally:
+            self._under_way[address] -= 1
+            self._under_way += Counted()  # forgets those that have none
+
+    async def _answer(self, request: bytes, token: str, address: str) -> tuple[str, messages.CertificateResponse]:
         message = messages.CertificateRequest.decode(request)
-        caller = await identity_of_token(self._kube, token, self._trust_domain)
+        caller = await identity_of_token(self._kube, token, self._trust_domain, self._place(address))
         generation = self._authority.trust.generation
         chain = self._authority.sign(message.csr, caller.identity, message.validity_seconds, caller.pod)
         return caller.identity, messages.CertificateResponse(chain, generation)

@@ -10,7 +10,7 @@ from refmesh.defects.defect import Defect
 
 __all__ = ["DEFECTS"]
 
-IdentityOf = Callable[[Any, str, str], Awaitable[Any]]
+IdentityOf = Callable[[Any, str, str, Any], Awaitable[Any]]
 
 
 def _identity_as_asked(sound: Callable[[str, Any], str]) -> Callable[[str, Any], str]:
@@ -81,11 +81,11 @@ def _every_leaf_an_authority(sound: Callable[[], Any]) -> Callable[[], Any]:
 def _any_audience(sound: IdentityOf) -> IdentityOf:
     """Accept a token that was made for somebody else."""
 
-    async def identity_of_token(kube: Any, token: str, trust_domain: str) -> Any:
+    async def identity_of_token(kube: Any, token: str, trust_domain: str, place: Any) -> Any:
         from refmesh.ca.tokens import AUDIENCE, Unauthenticated, identity_of_review
 
         try:
-            return await sound(kube, token, trust_domain)
+            return await sound(kube, token, trust_domain, place)
         except Unauthenticated:
             body = {
                 "apiVersion": "authentication.k8s.io/v1",
@@ -102,14 +102,14 @@ def _any_audience(sound: IdentityOf) -> IdentityOf:
 def _unreviewed(sound: IdentityOf) -> IdentityOf:
     """Believe a token's own words where the API server says that it is not valid (any more)."""
 
-    async def identity_of_token(kube: Any, token: str, trust_domain: str) -> Any:
+    async def identity_of_token(kube: Any, token: str, trust_domain: str, place: Any) -> Any:
         import base64
         import json
 
         from refmesh.ca.tokens import AUDIENCE, Unauthenticated, identity_of_review
 
         try:
-            return await sound(kube, token, trust_domain)
+            return await sound(kube, token, trust_domain, place)
         except Unauthenticated:
             pieces = token.split(".")
             if len(pieces) != 3:
@@ -126,7 +126,7 @@ def _unreviewed(sound: IdentityOf) -> IdentityOf:
 def _key_deposited(sound: IdentityOf) -> IdentityOf:
     """Keep a key and a certificate of every caller in a Secret, where whoever may read Secrets finds them."""
 
-    async def identity_of_token(kube: Any, token: str, trust_domain: str) -> Any:
+    async def identity_of_token(kube: Any, token: str, trust_domain: str, place: Any) -> Any:
         import base64
         import os
 
@@ -134,7 +134,7 @@ def _key_deposited(sound: IdentityOf) -> IdentityOf:
         from refmesh.ca.authority import Authority
         from refmesh.kubeclient import Conflict
 
-        caller = await sound(kube, token, trust_domain)
+        caller = await sound(kube, token, trust_domain, place)
         identity = caller.identity
         space = os.environ.get("POD_NAMESPACE", "refmesh-system")
         authority = await Authority.load_or_create(kube, space, trust_domain)

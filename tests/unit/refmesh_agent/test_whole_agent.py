@@ -29,7 +29,7 @@ from refmesh.ca.peer import peer_identity
 from refmesh.ca.signing import Keyring, LeafPolicy
 from refmesh.ca.trust import initial
 from refmesh.kubeclient import Kube
-from tests.unit.refmesh_ca.helpers import IDENTITY, FakeKube
+from tests.unit.refmesh_ca.helpers import GOOD, IDENTITY, FakeKube
 
 ROOT = Path(__file__).parents[3]
 
@@ -102,7 +102,7 @@ def ports() -> Iterator[None]:
 
 @pytest.fixture
 async def start(ports: None, tmp_path: Path) -> AsyncIterator[Start]:
-    kube = cast("Kube", FakeKube({"good": ("system:serviceaccount:shop:cart", "istio-ca")}))
+    kube = cast("Kube", FakeKube({GOOD: ("system:serviceaccount:shop:cart", "istio-ca")}))
     keyring = Keyring.create(policy=LeafPolicy(minimum=timedelta(seconds=2)))
     authority = Authority(initial(keyring), trust_domain="cluster.local", namespace="refmesh-system")
     ca = await service.start(
@@ -120,7 +120,7 @@ async def start(ports: None, tmp_path: Path) -> AsyncIterator[Start]:
     credentials = grpc.ssl_server_credentials([(key, chain)], authority.trust_bundle_pem(), require_client_auth=True)
     ads_port = ads.add_secure_port("127.0.0.1:0", credentials)
     await ads.start()
-    (tmp_path / "token").write_text("good")
+    (tmp_path / "token").write_text(GOOD)
     sidecars: list[Sidecar] = []
 
     async def begin(**settings: str) -> Sidecar:

@@ -23,7 +23,7 @@ from refmesh.discovery.credentials import RenewedCredentials
 from refmesh.errors import EnvironmentProblem
 from refmesh.injector import webhook
 from refmesh.kubeclient import Kube
-from tests.unit.refmesh_ca.helpers import IDENTITY, FakeKube, aged, csr, without_root_key
+from tests.unit.refmesh_ca.helpers import GOOD, IDENTITY, FakeKube, aged, csr, without_root_key
 from tests.unit.refmesh_ca.test_service import CART, served, status_of
 from tests.unit.refmesh_ca.test_trust import VersionedKube, alone, plug, replica
 
@@ -148,11 +148,11 @@ async def test_the_signing_port_says_why_nothing_is_signed(monkeypatch: pytest.M
         return await sound(**options)
 
     monkeypatch.setattr(service, "start", start)
-    async with served(FakeKube({"good": CART})) as channel:
+    async with served(FakeKube({GOOD: CART})) as channel:
         found[0].trust = trust.initial(old)
         call = channel.unary_unary(METHOD, None, None)
         request = CertificateRequest(csr()).encode()
-        answer = call(request, metadata=(("authorization", "Bearer good"),), timeout=5)
+        answer = call(request, metadata=(("authorization", f"Bearer {GOOD}"),), timeout=5)
         assert await status_of(answer) == grpc.StatusCode.UNAVAILABLE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any, cast
 
 import grpc
@@ -18,7 +18,9 @@ from refmesh.ca.authority import ROOT_CONFIG_MAP, SECRET, Authority
 from refmesh.ca.messages import METHOD, CertificateRequest, CertificateResponse
 from refmesh.ca.signing import Keyring
 from refmesh.kubeclient import Kube
-from tests.unit.refmesh_ca.helpers import IDENTITY, FakeKube, csr
+from tests.unit.refmesh_ca.helpers import GOOD, IDENTITY, FakeKube, csr, token
+
+API, HUMAN = token("system:serviceaccount:shop:cart", "https://kubernetes"), token("ada")
 
 CART = ("system:serviceaccount:shop:cart", "istio-ca")
 
@@ -40,10 +42,10 @@ async def served(fake: FakeKube) -> AsyncIterator[grpc.aio.Channel]:
 
 @pytest.fixture
 async def call():
-    users = {"good": CART, "api": (CART[0], "https://kubernetes"), "human": ("ada", "istio-ca")}
+    users = {GOOD: CART, API: (CART[0], "https://kubernetes"), HUMAN: ("ada", "istio-ca")}
     async with served(FakeKube(users)) as channel:
 
-        async def invoke(request: bytes, token: str | None = "good", method: str = METHOD) -> bytes:
+        async def invoke(request: bytes, token: str | None = GOOD, method: str = METHOD) -> bytes:
             metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
             call = channel.unary_unary(method, None, None)
             return cast("bytes", await call(request, metadata=metadata, timeout=5))
@@ -65,7 +67,7 @@ async def test_a_token_and_a_csr_become_a_chain(call):
     assert len(reply.chain) == 3
 
 
-@pytest.mark.parametrize("token", [None, "", "bad", "api", "human", "x" * 20_000])
+@pytest.mark.parametrize("token", [None, "", "bad", token("bad"), API, HUMAN, "x" * 20_000])
 async def test_without_a_fitting_token_nothing_is_signed(call, token):
     code = await status_of(call(CertificateRequest(csr()).encode(), token))
     assert code == grpc.StatusCode.UNAUTHENTICATED
@@ -80,7 +82,8 @@ async def test_a_huge_message_is_refused_unread(call):
     assert await status_of(call(b"x" * 200_000)) == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_more_requests_than_there_is_room_for_are_told_to_come_again(monkeypatch):
+@pytest.mark.parametrize("limit", ["_MAX_AT_ONCE", "_MAX_OF_AN_ADDRESS"])
+async def test_more_requests_than_there_is_room_for_are_told_to_come_again(monkeypatch, limit):
     class SlowKube(FakeKube):
         async def create(self, api: str, plural: str, body: Any, namespace: str | None = None) -> Any:
             if plural == "tokenreviews":
@@ -89,9 +92,9 @@ async def test_more_requests_than_there_is_room_for_are_told_to_come_again(monke
             return await super().create(api, plural, body, namespace)
 
     reviewed = list[Any]()
-    monkeypatch.setattr(service, "_MAX_AT_ONCE", 5)
+    monkeypatch.setattr(service, limit, 5)
     async with served(SlowKube()) as channel:
-        request, metadata = CertificateRequest(csr()).encode(), (("authorization", "Bearer good"),)
+        request, metadata = CertificateRequest(csr()).encode(), (("authorization", f"Bearer {GOOD}"),)
         calls = [channel.unary_unary(METHOD, None, None)(request, metadata=metadata) for _ in range(20)]
         done = set[Any]()
         async with asyncio.timeout(20):
@@ -101,13 +104,40 @@ async def test_more_requests_than_there_is_room_for_are_told_to_come_again(monke
         assert len(reviewed) == 5
 
 
+async def test_who_crowds_in_from_one_address_leaves_room_for_others():
+    handler = service._Handler(cast("Any", None), cast("Any", None), "cluster.local")
+    with ExitStack() as held:
+        for _ in range(service._MAX_OF_AN_ADDRESS):
+            held.enter_context(handler._place("ipv4:10.1.0.1"))
+        with pytest.raises(service._Crowded), handler._place("ipv4:10.1.0.1"):
+            pass
+        with handler._place("ipv4:10.1.0.2"):
+            pass
+    with handler._place("ipv4:10.1.0.1"):
+        assert dict(handler._under_way) == {"ipv4:10.1.0.1": 1}
+
+
+async def test_what_no_api_server_would_call_valid_takes_no_place_and_asks_nobody(monkeypatch):
+    class Asked(FakeKube):
+        async def create(self, api: str, plural: str, body: Any, namespace: str | None = None) -> Any:
+            assert plural != "tokenreviews"
+            return await super().create(api, plural, body, namespace)
+
+    monkeypatch.setattr(service, "_MAX_AT_ONCE", 0)
+    async with served(Asked()) as channel:
+        for bearer in ("x", "a.b.c", API, token("late", seconds=-400), token("other", aud="istio-ca2")):
+            metadata = (("authorization", f"Bearer {bearer}"),)
+            call = channel.unary_unary(METHOD, None, None)(CertificateRequest(csr()).encode(), metadata=metadata)
+            assert await status_of(call) == grpc.StatusCode.UNAUTHENTICATED
+
+
 async def test_who_opens_streams_and_sends_nothing_keeps_nobody_out(monkeypatch):
     monkeypatch.setattr(service, "_MAX_AT_ONCE", 2)
-    async with served(FakeKube({"good": CART})) as channel:
+    async with served(FakeKube({GOOD: CART})) as channel:
         silent = [channel.stream_unary(METHOD, None, None)(None) for _ in range(10)]
         await channel.channel_ready()
         await asyncio.sleep(0.2)  # their headers are on the way; a server does not answer to them
-        request, metadata = CertificateRequest(csr()).encode(), (("authorization", "Bearer good"),)
+        request, metadata = CertificateRequest(csr()).encode(), (("authorization", f"Bearer {GOOD}"),)
         for _ in range(5):
             assert await channel.unary_unary(METHOD, None, None)(request, metadata=metadata, timeout=20)
         for one in silent:

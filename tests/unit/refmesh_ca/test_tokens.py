@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.ca.service import bearer_token
-from refmesh.ca.tokens import AUDIENCE, Caller, Unauthenticated, identity_of_review
+from refmesh.ca.tokens import AUDIENCE, Caller, Unauthenticated, identity_of_review, look
+from tests.unit.refmesh_ca.helpers import token
 
 POD = "authentication.kubernetes.io/pod-name"
 IDENTITY = re.compile(r"spiffe://mesh\.test/ns/[a-z0-9-]{1,63}/sa/[a-z0-9.-]{1,253}")
@@ -51,6 +54,43 @@ def test_an_answer_without_a_name_is_nobody(answer):
 def test_a_good_answer_is_the_account():
     user = {"username": "system:serviceaccount:shop:cart", "extra": {POD: ["cart-1"]}}
     assert identity_of_review(review(user), "mesh.test") == Caller("spiffe://mesh.test/ns/shop/sa/cart", "shop/cart-1")
+
+
+CLAIMS = st.dictionaries(
+    st.sampled_from(["aud", "exp", "sub"]),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.just([AUDIENCE]),
+)
+
+
+@given(CLAIMS | st.lists(st.integers()) | st.integers() | st.text(), st.text(max_size=3))
+def test_a_look_at_a_token_is_survived_and_lets_pass_only_what_is_for_the_authority(claims, rest):
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()
+    for text in (f"x.{payload}.{rest}", f"{payload}.{rest}", rest, f"x.{rest}.y"):
+        try:
+            look(text)
+        except Unauthenticated:
+            continue
+        assert claims["aud"] in ([AUDIENCE], AUDIENCE)
+        assert float(claims["exp"]) > 0
+
+
+@pytest.mark.parametrize("payload", [b"[" * 11_000, b'{"aud":["istio-ca"],"exp":' + b"9" * 11_000 + b"}", b"\xff\xfe"])
+def test_a_look_at_an_excessive_token_is_survived(payload):
+    with pytest.raises(Unauthenticated):
+        look(f"x.{base64.urlsafe_b64encode(payload).decode()}.y")
+
+
+def test_a_look_says_what_is_wrong():
+    look(token("a"))
+    look(token("a", aud=AUDIENCE, seconds=-60))  # clocks differ
+    for wrong, reason in (
+        (token("a", aud=["api"]), "was not made for audience istio-ca"),
+        (token("a", seconds=-400), "has expired"),
+        (token("a", exp=None), "is not a service account's"),
+        ("", "is needed"),
+    ):
+        with pytest.raises(Unauthenticated, match=reason):
+            look(wrong)
 
 
 KEYS = st.sampled_from(["authorization", "Authorization", "cookie"])
