@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from types import MappingProxyType
 
 import pytest
@@ -48,8 +49,8 @@ async def test_what_the_control_plane_knows_is_told_on_loopback_only() -> None:
                 assert reply.status == status, path
 
 
-def a_pod(name: str, address: str = "127.0.0.1", *, meshed: bool = True) -> Pod:
-    return Pod("shop", name, address, MappingProxyType({}), "default", (), meshed)
+def a_pod(name: str, address: str = "127.0.0.1", namespace: str = "shop", *, meshed: bool = True) -> Pod:
+    return Pod(namespace, name, address, MappingProxyType({}), "default", (), meshed)
 
 
 async def test_the_collector_shows_differences_and_names_who_does_not_answer() -> None:
@@ -96,6 +97,46 @@ async def test_a_pod_that_was_not_heard_at_first_brings_its_past_to_no_edge() ->
         await collector.round()
         (edge,) = collector.edges()
         assert edge.rate == (30 + 6) / 60
+
+
+async def test_a_pod_speaks_of_its_own_namespaces_traffic_alone() -> None:
+    def sample(source: str, destination: str) -> str:
+        workload, service = f'source_workload_namespace="{source}"', f'destination_service_namespace="{destination}"'
+        named = 'source_canonical_service="a",destination_service="b.x.svc",destination_service_name="b"'
+        return f'istio_requests_total{{reporter="source",{workload},{service},{named}}} 3'
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(text="\n".join(sample(*pair) for pair in ("ss", "st", "ts", "tt")))
+
+    app = web.Application()
+    app.router.add_get("/stats/prometheus", metrics)
+    async with TestServer(app, host="127.0.0.1") as server:
+        collector = Collector(lambda: [a_pod("liar", namespace="t")], port=server.port or 0)
+        await collector.round()
+        assert {(edge.source[0], edge.destination[0]) for edge in collector.edges()} == {
+            ("s", "t"),
+            ("t", "s"),
+            ("t", "t"),
+        }
+
+
+async def test_pages_are_read_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def noted(lines: list[str]) -> Reading:
+        threads.append(threading.get_ident())
+        return read(lines)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(text="")
+
+    monkeypatch.setattr(collector_module, "read", noted)
+    app = web.Application()
+    app.router.add_get("/stats/prometheus", metrics)
+    async with TestServer(app, host="127.0.0.1") as server:
+        await Collector(lambda: [a_pod("page")], port=server.port or 0).round()
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_a_page_that_is_no_good_is_told_and_ends_nothing() -> None:
