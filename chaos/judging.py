@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from chaos.measures import added_errors, before, disturbed, during, lateness, safety
+from chaos.measures import added_errors, before, disturbed, during, lateness, safety, silences
 from chaos.model import History, Judge, Judgement
 from reports.model import Verdict
 
-__all__ = ["BUSY_SECONDS", "MIN_REFUSALS", "MIN_REQUESTS", "judged", "no_added_errors", "unrecovered"]
+__all__ = [
+    "BUSY_SECONDS",
+    "MIN_REFUSALS",
+    "MIN_REQUESTS",
+    "judged",
+    "no_added_errors",
+    "stood_still",
+    "unrecovered",
+]
 
 MIN_REQUESTS = 100
 """Requests from the injection to the end below which nothing is said: with none of n lost, the 95 % bound is 3/n."""
@@ -95,8 +103,21 @@ def unrecovered(history: History) -> Judgement:
 
 
 def no_added_errors(history: History) -> Judgement:
-    """The hypothesis that traffic goes on: not one error from the injection to the end."""
+    """The hypothesis that traffic goes on: not one error, and no standstill, from the injection to the end."""
     errors, rest = added_errors(history), disturbed(history)
     if errors:
         return Judgement(Verdict.FAIL, f"{errors} of {rest.requests} requests failed from the fault on")
-    return Judgement(Verdict.PASS, f"none of {rest.requests} requests failed")
+    return stood_still(history) or Judgement(Verdict.PASS, f"none of {rest.requests} requests failed")
+
+
+def stood_still(history: History, since: float = 0.0) -> Judgement | None:
+    """What is to be said where traffic stood still, later than `since` seconds after the injection; None where not."""
+    injected = history.marks.injected
+    found = [one for one in silences(history) if one.end > injected + since]
+    if not found:
+        return None
+    worst = max(found, key=lambda one: one.seconds - one.stood)
+    told = f"no request was served from {worst.start - injected:.1f} to {worst.end - injected:.1f} s after the fault"
+    if worst.meshs:
+        return Judgement(Verdict.FAIL, told)
+    return Judgement(Verdict.INCONCLUSIVE, f"{told}; the machine itself stood still for {worst.stood:.1f} s of that")

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from chaos.model import ATTACKS, Attempt, History, Sample
 from load.histograms import percentile
 from reports.model import JSON
 
-__all__ = ["Window", "added_errors", "lateness", "metrics", "most_in_flight", "safety", "steady", "timeline", "window"]
+__all__ = [
+    "SILENT_SECONDS",
+    "Silence",
+    "Window",
+    "added_errors",
+    "lateness",
+    "lost",
+    "metrics",
+    "most_in_flight",
+    "safety",
+    "silences",
+    "standstill",
+    "steady",
+    "timeline",
+    "window",
+]
+
+SILENT_SECONDS = 1.0
+"""Beyond the p99 before the fault: for how long none of the requests that are due is served where traffic stands still.
+On a small machine each process on the way may do so for some tenths of a second."""
 
 
 @dataclass(frozen=True)
@@ -28,38 +49,60 @@ class Window:
         return (self.requests - self.errors) / self.requests if self.requests else None
 
 
-def window(samples: Sequence[Sample], start: float, end: float) -> Window:
+def standstill(pulse: Sequence[tuple[float, float]], start: float, end: float) -> float:
+    """For how many seconds of [start, end] the load driver's own clock was late."""
+    return sum(max(0.0, min(end, at + late) - max(start, at)) for at, late in pulse)
+
+
+def lost(history: History, sample: Sample) -> bool:
+    """Whether a request was not served, or later than its client's patience lasts from when it was due.
+
+    Counted so, what had to wait behind those that hang is lost like them; what a late driver kept waiting is not.
+    """
+    if not sample.good:
+        return True
+    excess = sample.latency - history.timeout
+    return excess >= 0 and excess >= standstill(history.pulse, sample.intended, sample.end)
+
+
+def window(
+    samples: Sequence[Sample], start: float, end: float, lost: Callable[[Sample], bool] = lambda sample: not sample.good
+) -> Window:
     """Sum up the requests meant to leave in [start, end)."""
     mine = [s for s in samples if start <= s.intended < end]
     took = sorted(s.latency * 1000 for s in mine)
     return Window(
         seconds=max(0.0, end - start),
         requests=len(mine),
-        errors=sum(not s.good for s in mine),
+        errors=sum(map(lost, mine)),
         p50=percentile(took, 50) if took else None,
         p99=percentile(took, 99) if took else None,
     )
 
 
+def _span(history: History, start: float, end: float) -> Window:
+    return window(history.samples, start, end, partial(lost, history))
+
+
 def before(history: History) -> Window:
     """From the start to the injection."""
-    return window(history.samples, history.marks.started, history.marks.injected)
+    return _span(history, history.marks.started, history.marks.injected)
 
 
 def during(history: History) -> Window:
     """From the injection to the undo."""
-    return window(history.samples, history.marks.injected, history.marks.undone)
+    return _span(history, history.marks.injected, history.marks.undone)
 
 
 def after(history: History) -> Window:
     """From the recovery to the end; from the undo where there was no recovery."""
     marks = history.marks
-    return window(history.samples, marks.undone if marks.recovered is None else marks.recovered, marks.ended)
+    return _span(history, marks.undone if marks.recovered is None else marks.recovered, marks.ended)
 
 
 def disturbed(history: History) -> Window:
     """From the injection to the end: a fault may do its harm while it is taken back."""
-    return window(history.samples, history.marks.injected, history.marks.ended)
+    return _span(history, history.marks.injected, history.marks.ended)
 
 
 def added_errors(history: History) -> int:
@@ -74,6 +117,43 @@ def lateness(history: History) -> float | None:
     """
     late = sorted(late for at, late in history.pulse if history.marks.started <= at <= history.marks.ended)
     return percentile(late, 90) if late else None
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A stretch in which requests were due and none was served, for longer than traffic may stand still."""
+
+    start: float
+    """When the first of them was due, epoch seconds."""
+    end: float
+    stood: float
+    """Seconds of it for which the load driver's own clock stood still."""
+    meshs: bool
+    """Whether it is too long without these seconds too. Where it is not, it says nothing of the mesh."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it was."""
+        return self.end - self.start
+
+
+def silences(history: History) -> tuple[Silence, ...]:
+    """Every one from the injection to the end.
+
+    Requests that wait for their turn behind those that hang leave no error, and in the end they may all be served.
+    """
+    injected, ended = history.marks.injected, history.marks.ended
+    longest = SILENT_SECONDS + (before(history).p99 or 0.0) / 1000
+    due = sorted(s.intended for s in history.samples if injected <= s.intended < ended)
+    found, last = [], injected
+    for served in (*sorted(s.end for s in history.samples if s.good and injected < s.end < ended), ended):
+        following = bisect_left(due, last)
+        first = due[following] if following < len(due) else served
+        if served - first > longest:
+            stood = standstill(history.pulse, first, served)
+            found.append(Silence(first, served, stood, served - first - stood > longest))
+        last = served
+    return tuple(found)
 
 
 def most_in_flight(samples: Sequence[Sample], start: float, end: float) -> int:

@@ -150,6 +150,8 @@ class History:
     """Whether that showed at the end still, before the fault was taken back."""
     awaited: str = "what the fault took"
     """What must be there again before the mesh can recover, in words."""
+    timeout: float = 5.0
+    """Seconds from when a request was due after which whoever sent it has no use for an answer: the client's own."""
     pulse: tuple[tuple[float, float], ...] = ()
     """When the load driver meant to wake up, and how many seconds late it was: how busy the machine itself was."""
     arrivals: int | None = None

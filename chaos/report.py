@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from chaos.experiment import Experiment
 from chaos.judging import MIN_REFUSALS
-from chaos.measures import disturbed, metrics, safety, timeline
+from chaos.measures import disturbed, lost, metrics, safety, timeline
 from chaos.model import History, Judgement
 from reports.model import JSON, ErrorRate, Evidence, Plot, Result, Verdict
 
@@ -35,8 +35,8 @@ def result_of(experiment: Experiment, history: History) -> Result:
     refusals: list[JSON] = [{"attack": name, "refused": count} for name, count in sorted(safe.refusals.items())]
     failures: dict[str, int] = {}
     for sample in history.samples:
-        if not sample.good:
-            word = sample.error or str(sample.status)
+        if lost(history, sample):
+            word = "too late" if sample.good else sample.error or str(sample.status)
             failures[word] = failures.get(word, 0) + 1
     evidence += [
         Evidence("fault", {"name": experiment.fault, "shown by": history.landed or "nothing", **history.facts}),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from chaos.experiment import Experiment, NotHere, Setup
 from chaos.faults import Toxic
 from chaos.judging import judged
+from chaos.measures import standstill
 from chaos.meshing import words_for
 from chaos.model import History, Judgement, Sample
 from chaos.objects import BETWEEN, BETWEEN_PORT, ECHO
@@ -72,10 +73,7 @@ def _stalled(sample: Sample, limit: float, pulse: Sequence[tuple[float, float]])
     At least half of the time beyond the limit must be lateness of the clock.
     """
     due, end = sample.start + limit, sample.end
-    if end <= due + limit * TOLERANCE:
-        return False
-    late = sum(max(0.0, min(end, at + by) - max(due, at)) for at, by in pulse)
-    return late >= (end - due) / 2
+    return end > due + limit * TOLERANCE and standstill(pulse, due, end) >= (end - due) / 2
 
 
 def _prepare(scene: Scene) -> Setup:

@@ -6,8 +6,8 @@ import math
 
 from chaos.experiment import Experiment, Setup
 from chaos.faults import PodKill
-from chaos.judging import judged
-from chaos.measures import disturbed, most_in_flight
+from chaos.judging import judged, stood_still
+from chaos.measures import disturbed, most_in_flight, silences
 from chaos.model import History, Judgement
 from chaos.objects import ECHO, ECHO_PORT
 from chaos.scene import Scene
@@ -21,6 +21,9 @@ WITHIN_SECONDS = 5.0
 SPREAD_SECONDS = 1.0
 """From when Kubernetes dropped the endpoint until every proxy has heard of it. What was sent to the dead pod before is
 lost where nobody sends it again, and a mesh need not."""
+USERS = 300
+"""Connections of the load. Half of a hundred requests a second go to the dead pod, and each may hang until the client
+gives it up after 5 s: the other pod's requests must not have to wait for that."""
 DROPPED = "seconds until Kubernetes dropped the endpoint"
 
 
@@ -47,6 +50,10 @@ def _judged(history: History, killed: JSON, listed: float) -> Judgement:
     last = max((s.start - injected for s in traces), default=0.0)
     if last > WITHIN_SECONDS:
         return Judgement(Verdict.FAIL, f"a request was sent to the dead pod, or lost, {last:.1f} s after the kill")
+    if (still := stood_still(history, WITHIN_SECONDS)) is not None:
+        return still
+    # A request that hangs is dated by its send. For how long all hung shows by those that waited behind them.
+    last = max((last, *(one.end - injected for one in silences(history) if one.meshs)))
     flying = max(1, most_in_flight(history.samples, injected, injected + listed))
     known = injected + listed + SPREAD_SECONDS
     blind, rest = _blind(history, killed, known), disturbed(history)
@@ -88,6 +95,7 @@ def _prepare(scene: Scene) -> Setup:
     return Setup(
         fault=fault,
         url=f"http://{ECHO}.{scene.space}:{ECHO_PORT}/?delay=10ms",
+        users=USERS,
         ready=back,
         awaited="the pod that replaces the dead one",
         observe=look,

@@ -42,3 +42,8 @@ def history(**changes):
 def replaced(samples, start, end, **wanted):
     """The same traffic, with other outcomes within [start, end)."""
     return tuple(sample(s.intended, **wanted) if start <= s.intended < end else s for s in samples)
+
+
+def frozen(samples, start, end):
+    """The same traffic, but whatever was due within [start, end) is answered at its end."""
+    return tuple(sample(s.intended, took=end - s.intended) if start <= s.intended < end else s for s in samples)

@@ -13,7 +13,7 @@ from conformance.adapters import Unsupported
 from conformance.adapters.none import NoMesh
 from conformance.intents import RouteTimeout
 from reports.model import Verdict
-from tests.unit.chaos.helpers import INJECTED, UNDONE, history, replaced, sample, traffic
+from tests.unit.chaos.helpers import INJECTED, UNDONE, frozen, history, replaced, sample, traffic
 
 KILLED = {"killed": "echo-1", p1.DROPPED: 0.5}
 TIMED = {"timeout seconds": 0.5}
@@ -61,6 +61,26 @@ def test_p1_forgives_what_was_under_way_and_on_its_way_and_no_more():
 def test_p1_fails_when_the_dead_pod_answers_late():
     ghost = (*killed().samples, sample(INJECTED + 5.5, pod="echo-1"))
     assert p1.judge(killed(ghost)).verdict is Verdict.FAIL
+
+
+def hanging(until):
+    """All connections wait for the dead pod from half a second after the kill on; they, and no others, are lost."""
+    began = INJECTED + 0.5
+    waiting = tuple(sample(began + i / 100, took=until - 0.5 - i / 100, error="reset") for i in range(24))
+    calm = killed(traffic(end=INJECTED + 20)).samples
+    behind = frozen(calm, began, INJECTED + until)
+    served = tuple(replace(s, pod="echo-2", start=s.end - 0.005, seconds=0.005) for s in behind if s.intended > began)
+    before = tuple(s for s in by_turns(calm, 0, began) if s.intended <= began)
+    return killed((*before, *waiting, *served), ended=INJECTED + 20)
+
+
+def test_p1_counts_the_time_in_which_all_requests_wait_for_the_dead_pod():
+    held = p1.judge(hanging(4.5))
+    assert held.verdict is Verdict.PASS
+    assert "the last trace of the dead pod was 4.5 s after the kill" in held.reason
+    long = p1.judge(hanging(6.5))
+    assert long.verdict is Verdict.FAIL
+    assert "no request was served from 0.5 to 6.5 s" in long.reason
 
 
 @pytest.mark.parametrize("listed", [{}, {p1.DROPPED: 5.6}])

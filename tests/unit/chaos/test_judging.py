@@ -8,7 +8,18 @@ from chaos.experiments import EXPERIMENTS
 from chaos.judging import judged, no_added_errors
 from chaos.model import Attempt, History, Marks
 from reports.model import Verdict
-from tests.unit.chaos.helpers import ENDED, INJECTED, START, UNDONE, history, refusals, replaced, sample, traffic
+from tests.unit.chaos.helpers import (
+    ENDED,
+    INJECTED,
+    START,
+    UNDONE,
+    frozen,
+    history,
+    refusals,
+    replaced,
+    sample,
+    traffic,
+)
 
 judge = judged(no_added_errors)
 EMPTY = History((), (), Marks(0, 0, None, 0, None, 0), "")
@@ -110,6 +121,37 @@ def test_a_failure_on_a_machine_without_time_is_not_blamed_on_the_mesh():
 def test_a_busy_machine_excuses_no_breach():
     breach = (*refusals(), Attempt(INJECTED + 1, "plaintext", True, True, "HTTP/1.1 200 OK"))
     assert judge(history(attempts=breach, pulse=pulse(0.050))).verdict is Verdict.FAIL
+
+
+def test_traffic_that_stands_still_and_loses_nothing_does_not_go_on():
+    judgement = judge(history(samples=frozen(traffic(), INJECTED + 0.2, INJECTED + 4.8)))
+    assert judgement.verdict is Verdict.FAIL
+    assert "no request was served from 0.2 to 4.8 s after the fault" in judgement.reason
+    assert judge(history(samples=frozen(traffic(), INJECTED + 0.2, INJECTED + 1.1))).verdict is Verdict.PASS
+    never = tuple(s for s in traffic() if s.intended < INJECTED + 3) + tuple(
+        sample(s.intended, took=60.0) for s in traffic(INJECTED + 3, ENDED)
+    )
+    assert judge(history(samples=never)).verdict is Verdict.FAIL
+
+
+def test_a_standstill_of_the_machine_is_not_the_meshs():
+    still = frozen(traffic(), INJECTED + 0.2, INJECTED + 2.2)
+    stood = (*pulse(0.002), (INJECTED + 0.3, 1.9))
+    judgement = judge(history(samples=still, pulse=stood))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "the machine itself stood still for" in judgement.reason
+    longer = frozen(traffic(), INJECTED + 0.2, INJECTED + 3.9)
+    assert judge(history(samples=longer, pulse=stood)).verdict is Verdict.FAIL
+
+
+def test_an_answer_later_than_the_client_waits_is_lost_from_when_the_request_was_due():
+    def one_late(pulse=()):
+        late = replace(sample(INJECTED + 0.1, took=2.1), start=INJECTED + 3.1)
+        return judge(history(samples=(*traffic(), late), pulse=pulse))
+
+    assert one_late().verdict is Verdict.FAIL
+    assert "1 of 601" in one_late().reason
+    assert one_late(pulse=(*pulse(0.002), (INJECTED + 0.1, 0.5))).verdict is Verdict.PASS  # late by the driver alone
 
 
 def test_no_recovery_fails():
