@@ -54,15 +54,17 @@ def _judged(history: History, killed: JSON, listed: float) -> Judgement:
         return still
     # A request that hangs is dated by its send. For how long all hung shows by those that waited behind them.
     last = max((last, *(one.end - injected for one in silences(history) if one.meshs)))
-    flying = max(1, most_in_flight(history.samples, injected, injected + listed))
+    # At the kill alone: later those are under way as well that hang, and they are among those sent to the pod.
+    flying = max(1, most_in_flight(history.samples, injected, injected))
     known = injected + listed + SPREAD_SECONDS
     blind, rest = _blind(history, killed, known), disturbed(history)
-    told = f"{rest.errors} of {rest.requests} requests failed, {flying} were in flight at a time at most"
+    told = f"{rest.errors} of {rest.requests} requests failed, {flying} were in flight at the kill"
     told += f" and {blind} sent to the pod before proxies could know"
     # What was lost after that is no one's but the mesh's, however much might have been lost before.
     late = sum(not s.good and s.start >= known for s in history.samples)
+    told += f", {late} failed later" if late else ""
     if late > flying or rest.errors > flying + blind:
-        return Judgement(Verdict.FAIL, f"{told}, {late} failed later" if late else told)
+        return Judgement(Verdict.FAIL, told)
     return Judgement(Verdict.PASS, f"{told}; the last trace of the dead pod was {last:.1f} s after the kill")
 
 

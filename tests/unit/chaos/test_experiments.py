@@ -58,6 +58,23 @@ def test_p1_forgives_what_was_under_way_and_on_its_way_and_no_more():
         assert "in flight" in judgement.reason
 
 
+def test_p1_does_not_take_what_hangs_later_for_what_was_in_flight_at_the_kill():
+    base = by_turns(killed().samples, 0, INJECTED)
+    known = lost(base, INJECTED + 1.6, INJECTED + 1.8, every=2)  # ten of them, once proxies could know
+    stuck = tuple(sample(INJECTED + 0.1 + i / 100, took=0.8, error="reset") for i in range(16))
+    judgement = p1.judge(killed((*known, *stuck)))
+    assert judgement.verdict is Verdict.FAIL
+    assert "1 were in flight at the kill" in judgement.reason
+    assert "10 failed later" in judgement.reason
+
+
+def test_p1_says_what_it_forgives_of_what_was_lost_late():
+    base = by_turns(killed().samples, 0, INJECTED)
+    judgement = p1.judge(killed(lost(base, INJECTED + 1.6, INJECTED + 1.61, every=1)))
+    assert judgement.verdict is Verdict.PASS
+    assert "1 failed later" in judgement.reason
+
+
 def test_p1_fails_when_the_dead_pod_answers_late():
     ghost = (*killed().samples, sample(INJECTED + 5.5, pod="echo-1"))
     assert p1.judge(killed(ghost)).verdict is Verdict.FAIL
