@@ -9,20 +9,31 @@ from chaos.model import History, Judgement
 from chaos.objects import ECHO, ECHO_PORT, service
 from chaos.scene import Scene
 from conformance.pods import in_url
-from reports.model import Verdict
+from reports.model import JSON, Verdict
 
-__all__ = ["EXPERIMENT", "judge"]
+__all__ = ["ASKED", "EXPERIMENT", "TOLD", "judge"]
 
 CONVERGED_SECONDS = 10.0
 """From the control plane's readiness until proxies have taken news."""
 LANDED_SECONDS = 40.0
 """For the control plane's pods to be gone: their usual grace period is 30 s, and some use all of it."""
-FRESH_PORT = 8082
-"""A port no other service has, so that no listener for it exists before."""
+HOLD_SECONDS = 4.0
+"""For another control plane, if there is one, to give proxies news."""
+FRESH_PORTS = {"after": 8082, "meanwhile": 8083}
+"""Ports no other service has, so that no listener for them exists before."""
+ASKED = "times that proxies were asked for news meanwhile"
+TOLD = "times that they had some"
 
 
 def judge(history: History) -> Judgement:
-    """Not one error and no standstill, and proxies have news within 10 s of the control plane's readiness."""
+    """Not one error and no standstill, and proxies have news within 10 s of the control plane's readiness.
+
+    Where they have news before, something else than this control plane serves them: it was not taken from them.
+    """
+    away = f"while no pod of {history.facts.get('control plane')} ran"
+    if history.facts.get(TOLD):
+        others = "they have another control plane, or need none for that"
+        return Judgement(Verdict.INCONCLUSIVE, f"the fault did not land: proxies had news {away}, so {others}")
     found, marks = no_added_errors(history), history.marks
     if found.verdict is not Verdict.PASS:
         return found
@@ -38,6 +49,8 @@ def judge(history: History) -> Judgement:
             Verdict.FAIL,
             f"proxies took news {took:.1f} s after the control plane was ready, not within {CONVERGED_SECONDS:.0f} s",
         )
+    if not history.facts.get(ASKED):
+        return Judgement(Verdict.INCONCLUSIVE, f"{found.reason}; but nobody could ask whether proxies had news {away}")
     return Judgement(Verdict.PASS, f"{found.reason}; proxies took news {took:.1f} s after the control plane was ready")
 
 
@@ -47,31 +60,43 @@ def _prepare(scene: Scene) -> Setup:
         raise NotHere("there is no control plane that could be taken away")
     namespace, deployment = found
 
-    fresh = service(f"{ECHO}-after", scene.space, ECHO, "http", FRESH_PORT, ECHO_PORT)
-    made: list[str] = []
+    fault = ScaleToZero(namespace, deployment)
+    facts: dict[str, JSON] = {"control plane": f"{namespace}/{deployment}"}
+    made: dict[str, str] = {}
 
     def back() -> bool:
         now = scene.kube.get("apps/v1", "Deployment", deployment, namespace)
         return bool(now and now.get("status", {}).get("readyReplicas"))
 
-    def converged() -> bool:
-        """Whether proxies take news again: a service made after the outage is routed to under strict mutual TLS.
+    def news(when: str) -> bool:
+        """Whether proxies take news: a service that is made at the first call is routed to under strict mutual TLS.
 
         To a proxy that has not heard of it, its address is a stranger's, and plaintext there is refused. It is called
         by that, for a name server may remember for half a minute that there was no such name.
         """
-        if not made:
-            made.append(in_url(scene.kube.apply(fresh)[0]["spec"]["clusterIP"]))
-        return scene.reaches(f"http://{made[0]}:{FRESH_PORT}/", host=f"{ECHO}-after.{scene.space}:{FRESH_PORT}")
+        name, port = f"{ECHO}-{when}", FRESH_PORTS[when]
+        if when not in made:
+            fresh = service(name, scene.space, ECHO, "http", port, ECHO_PORT)
+            made[when] = in_url(scene.kube.apply(fresh)[0]["spec"]["clusterIP"])
+        return scene.reaches(f"http://{made[when]}:{port}/", host=f"{name}.{scene.space}:{port}")
+
+    had: list[bool] = []
+
+    def look(_: float) -> None:
+        if fault.landed(scene.kube):  # as it does no more once it is taken back
+            had.append(news("meanwhile") and bool(fault.landed(scene.kube)))
+            facts.update({ASKED: len(had), TOLD: sum(had)})
 
     return Setup(
-        fault=ScaleToZero(namespace, deployment),
+        fault=fault,
         url=f"http://{ECHO}.{scene.space}:{ECHO_PORT}/",
         ready=back,
         awaited="the control plane",
-        recovered=converged,
+        recovered=lambda: news("after"),
+        observe=look,
         landed_timeout=LANDED_SECONDS,
-        facts={"control plane": f"{namespace}/{deployment}"},
+        hold=HOLD_SECONDS,
+        facts=facts,
     )
 
 

@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+from chaos.experiments import c1
 from chaos.model import ATTACKS, Attempt, History, Marks, Sample
 
 MARKS = ("started", "undone", "recovered", "ended", "steady", "ready")
 START, INJECTED, UNDONE, ENDED = 1000.0, 1002.0, 1006.0, 1008.0
+AWAY = {"control plane": "mesh/plane", c1.ASKED: 9, c1.TOLD: 0}
+"""What C1 notes where proxies are without a control plane."""
 
 
 def sample(at, *, took=0.005, status=200, error=None, pod="echo-1"):

@@ -7,11 +7,11 @@ from chaos.experiments import EXPERIMENTS
 from chaos.report import result_of, without_history
 from chaos.suite import catalogue
 from reports.model import Verdict, result_from_json, result_to_json
-from tests.unit.chaos.helpers import INJECTED, UNDONE, history, refusals
+from tests.unit.chaos.helpers import AWAY, INJECTED, UNDONE, history, refusals
 
 
 def test_a_result_carries_figures_plot_and_reproduction():
-    result = result_of(EXPERIMENTS["C1"], history())
+    result = result_of(EXPERIMENTS["C1"], history(facts=AWAY))
     assert result.verdict is Verdict.PASS
     assert result.plots[0].kind == "timeline"
     assert result.metrics["success_during"] == 1
