@@ -53,6 +53,8 @@ NOTHING = Load(0, (), ())
 class Away:
     """What was seen while the control plane was away and right after."""
 
+    planes: tuple[tuple[str, str], ...]
+    """Whose pods were away: namespace and Deployment, the control plane's own first."""
     down: Down
     seconds: float
     kept: Load
@@ -92,14 +94,14 @@ def away(ctx: Context) -> Away:
     where = plane_of(ctx.adapter)
     if where is None:
         nobody = Admitted("nobody injects", "")
-        return Away(Down((), nobody, nobody), 0.0, NOTHING, NOTHING)
-    declared = _declared(ctx, where[0])
+        return Away((), Down((), nobody, nobody), 0.0, NOTHING, NOTHING)
+    declared, ours = _declared(ctx, where[0]), planes(ctx, where)
     kept = steady(ctx.url("server"))
     with ctx.client().start(kept) as one, ctx.client().start(replace(kept, fresh=True)) as other:
         jobs = one, other
         with contextlib.ExitStack() as outage:
-            for one_of_them in planes(ctx, where):
-                outage.enter_context(stopped(ctx.kube, one_of_them))
+            for each in ours:
+                outage.enter_context(stopped(ctx.kube, each))
             before = [len(job.finish()) for job in jobs]
             began = ctx.now()
             during, _ = admitted(ctx, "created without an injector", gated(ctx, "during"), "in")
@@ -116,7 +118,7 @@ def away(ctx: Context) -> Away:
         return bool(last["found"].added)
 
     ctx.watch(injected, LIMITS.in_force)
-    return Away(Down(declared, during, last["found"]), ended - began, *loads)
+    return Away(ours, Down(declared, during, last["found"]), ended - began, *loads)
 
 
 @check(
@@ -144,20 +146,24 @@ def injector_down(ctx: Context) -> Down:
     reference="https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol",
 )
 def upgrade(ctx: Context) -> Upgrade:
-    """The outage; then every pod of the control plane is replaced as an upgrade does, and told something new."""
-    where = plane_of(ctx.adapter)
+    """The outage; then every pod that was away is replaced as an upgrade does, and told something new."""
     seen = ctx.shared(away)
-    if where is None:
+    if not seen.planes:
         return Upgrade(0.0, NOTHING, NOTHING, RATE, replaced=None, rollout=NOTHING, in_force=False)
-    namespace, name = where
 
     def pods() -> set[str]:
-        found = ctx.kube.get("apps/v1", "Deployment", name, namespace) or {}
-        selector = found["spec"]["selector"]["matchLabels"]
-        return {one["metadata"]["uid"] for one in ctx.kube.list("v1", "Pod", namespace, selector)}
+        found: set[str] = set()
+        for namespace, name in seen.planes:
+            plane = ctx.kube.get("apps/v1", "Deployment", name, namespace) or {}
+            selector = plane["spec"]["selector"]["matchLabels"]
+            found |= {one["metadata"]["uid"] for one in ctx.kube.list("v1", "Pod", namespace, selector)}
+        return found
 
     before = pods()
-    with ctx.client().start(replace(steady(ctx.url("server")), fresh=True)) as job, rolled_out(ctx, where):
+    steadily = replace(steady(ctx.url("server")), fresh=True)
+    with ctx.client().start(steadily) as job, contextlib.ExitStack() as rolling:
+        for each in seen.planes:
+            rolling.enter_context(rolled_out(ctx, each))
         ctx.watch(lambda: not before & pods(), LIMITS.ground_ready)
         intent, marker = marked(ctx, "in", "server")
         ctx.apply(intent)
@@ -168,4 +174,14 @@ def upgrade(ctx: Context) -> Upgrade:
             in_force = False
         load = Load.of(job.finish())
         replaced = bool(before) and not before & pods()
-    return Upgrade(seen.seconds, seen.kept, seen.fresh, RATE, replaced, load, in_force)
+    return Upgrade(
+        away=seen.seconds,
+        kept=seen.kept,
+        fresh=seen.fresh,
+        rate=RATE,
+        replaced=replaced,
+        rollout=load,
+        in_force=in_force,
+        planes=tuple("/".join(each) for each in seen.planes),
+        injected=bool(seen.down.during.added),
+    )

@@ -76,12 +76,18 @@ class Upgrade:
     """Requests that were due during the replacement, each on a connection of its own."""
     in_force: bool
     """Whether configuration that was applied afterwards came into force."""
+    planes: tuple[str, ...] = ()
+    """The Deployments, by namespace and name, that were away and replaced."""
+    injected: bool = False
+    """Whether a pod was injected while they were away: there is another control plane, whoever listens to it."""
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
         """For the report."""
         facts: dict[str, Any] = {
+            "Deployments": list(self.planes),
             "away s": round(self.away, 1),
+            "a pod was injected meanwhile": self.injected,
             "all pods new": self.replaced,
             "new configuration in force afterwards": self.in_force,
         }
@@ -99,6 +105,7 @@ def judge_upgrade(history: Upgrade) -> Judgement:
     if history.replaced is None:
         return failed("there is no control plane that could be replaced", *evidence)
     kept, fresh, rollout = history.kept, history.fresh, history.rollout
+    without = " and ".join(history.planes) or "it"
     due = SHARE * history.rate * history.away
     loads = (
         ("on kept connections while it was away", kept, due),
@@ -111,10 +118,13 @@ def judge_upgrade(history: Upgrade) -> Judgement:
     for when, load, least in loads:
         if load.sent < max(FEWEST, least):
             return inconclusive(f"only {load.sent} requests were sent {when}", *evidence)
+    if history.injected:
+        return inconclusive(f"a pod was injected while no pod of {without} ran: there is another control plane",
+                            *evidence)  # fmt: skip
     if not history.replaced:
         return inconclusive("not every pod of the control plane was replaced in time", *evidence)
     if not history.in_force:
         return failed("configuration applied after the replacement never came into force", *evidence)
     return passed(f"{kept.sent} requests on kept and {fresh.sent} on new connections in {history.away:.0f} s without "
-                  f"it, {rollout.sent} while it was replaced, not one failed; the new one is obeyed",
+                  f"{without}, {rollout.sent} while it was replaced, not one failed; the new one is obeyed",
                   *evidence)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from conformance.checks import wide
 from conformance.checks.capture_judges import Admitted
 from conformance.checks.lifecycle_judges import Load
+from conformance.checks.wide import Away, upgrade
 from conformance.checks.wide_judges import Down, Upgrade, judge_down, judge_upgrade
 from conformance.outage import UNDO, Turns, restore, stopped
 from fixtures.kube.runner import RUNNER, runner_name
@@ -63,10 +66,51 @@ UPGRADE = Upgrade(4.0, LOAD, LOAD, 40.0, True, LOAD, True)
         (replace(UPGRADE, fresh=replace(LOAD, sent=120)), OPEN),  # some do
         (replace(UPGRADE, fresh=replace(LOAD, queued=1)), OPEN),
         (replace(UPGRADE, rollout=Load(3, (), ())), OPEN),
+        (replace(UPGRADE, injected=True), OPEN),  # another control plane is there
+        (replace(UPGRADE, injected=True, kept=replace(LOAD, errors=("status 503",))), FAIL),
     ],
 )
 def test_requests_do_not_notice_the_control_plane(history, verdict):
     assert judge_upgrade(history).verdict is verdict
+
+
+def test_whoever_was_away_is_named_and_replaced(monkeypatch):
+    """A second revision, or Linkerd's injector, has a Deployment of its own."""
+    monkeypatch.setattr(wide, "marked", lambda *_: (None, None))
+    ours = ("mesh", "plane"), ("mesh", "injector")
+    changed: list[str] = []
+
+    @contextlib.contextmanager
+    def start(_: object):
+        yield SimpleNamespace(finish=list)
+
+    def pods(_: str, kind: str, __: str, selector: object = None) -> list[dict[str, Any]]:
+        own = str(selector)
+        return [{"metadata": {"uid": f"{own}-{changed.count(own)}"}}] if kind == "Pod" else []
+
+    kube = SimpleNamespace(
+        get=lambda _, __, name, ___: {"spec": {"selector": {"matchLabels": name}}},
+        list=pods,
+        patch=lambda _, __, name, *___: changed.append(name),
+        wait_rollout=lambda *_: None,
+    )
+    seen = Away(ours, replace(CLOSED, during=INJECTED), 4.0, LOAD, LOAD)
+    ctx: Any = SimpleNamespace(
+        kube=kube,
+        run="r",
+        shared=lambda _: seen,
+        url=lambda _: "http://server/",
+        client=lambda: SimpleNamespace(start=start),
+        watch=lambda probe, _: probe(),
+        space=lambda place: place,
+        apply=lambda _: (),
+        gate=lambda *_: None,
+    )
+    history = upgrade(ctx)
+    assert changed == ["plane", "injector", "injector", "plane"]  # and back again
+    assert (history.planes, history.replaced, history.injected) == (("mesh/plane", "mesh/injector"), True, True)
+    told = judge_upgrade(replace(history, injected=False, rollout=LOAD)).reason
+    assert "in 4 s without mesh/plane and mesh/injector" in told
 
 
 class OneDeployment:
