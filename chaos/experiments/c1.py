@@ -30,10 +30,10 @@ def judge(history: History) -> Judgement:
 
     Where they have news before, something else than this control plane serves them: it was not taken from them.
     """
-    away = f"while no pod of {history.facts.get('control plane')} ran"
+    nobody = f"no pod of {history.facts.get('control plane')} ran"
     if history.facts.get(TOLD):
         others = "they have another control plane, or need none for that"
-        return Judgement(Verdict.INCONCLUSIVE, f"the fault did not land: proxies had news {away}, so {others}")
+        return Judgement(Verdict.INCONCLUSIVE, f"the fault did not land: proxies had news while {nobody}, so {others}")
     found, marks = no_added_errors(history), history.marks
     if found.verdict is not Verdict.PASS:
         return found
@@ -50,8 +50,13 @@ def judge(history: History) -> Judgement:
             f"proxies took news {took:.1f} s after the control plane was ready, not within {CONVERGED_SECONDS:.0f} s",
         )
     if not history.facts.get(ASKED):
-        return Judgement(Verdict.INCONCLUSIVE, f"{found.reason}; but nobody could ask whether proxies had news {away}")
-    return Judgement(Verdict.PASS, f"{found.reason}; proxies took news {took:.1f} s after the control plane was ready")
+        return Judgement(
+            Verdict.INCONCLUSIVE, f"{found.reason}; but nobody could ask whether proxies had news while {nobody}"
+        )
+    away = 0.0 if marks.landed is None else marks.undone - marks.landed
+    return Judgement(
+        Verdict.PASS, f"{found.reason}; {nobody} for {away:.1f} s; proxies took news {took:.1f} s after one was ready"
+    )
 
 
 def _prepare(scene: Scene) -> Setup:

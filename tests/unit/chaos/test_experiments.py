@@ -181,6 +181,10 @@ def test_c1_gives_proxies_ten_seconds_from_the_control_planes_return():
     assert "10.1 s" in c1.judge(returned(10.1)).reason
 
 
+def test_c1_says_for_how_long_the_control_plane_was_away():
+    assert "no pod of mesh/plane ran for 3.5 s" in c1.judge(returned(1.0)).reason
+
+
 def test_c1_fails_with_an_error_and_where_proxies_never_have_news():
     lost = replaced(traffic(), INJECTED + 1, INJECTED + 1.05, error="reset")
     assert c1.judge(returned(1.0, samples=lost)).verdict is Verdict.FAIL
