@@ -145,7 +145,8 @@ def _print(results: tuple[Result, ...], output: Output) -> None:
     if output is Output.YAML:
         print(yaml.safe_dump(documents, sort_keys=False, allow_unicode=True), end="")
         return
-    table = Table("id", "verdict", "success", "p99 ms", "recovered", "unauthorised", caption="p99: before/during/after")
+    caption = "p99: before/during/after; recovered: traffic/everything, since the fault was over"
+    table = Table("id", "verdict", "success", "p99 ms", "recovered s", "unauthorised", caption=caption)
     for result in results:
         figures = result.metrics
         p99 = "/".join(
@@ -157,7 +158,10 @@ def _print(results: tuple[Result, ...], output: Output) -> None:
             result.verdict.value + (", as it must" if result.right and result.expected != "pass" else ""),
             f"{figures['success_during']:.2%}" if "success_during" in figures else "-",
             p99,
-            f"{figures['seconds_to_recover']:.1f} s" if "seconds_to_recover" in figures else "-",
+            "/".join(
+                f"{figures[key]:.1f}" if key in figures else "-"
+                for key in ("seconds_to_steady_traffic", "seconds_to_recover")
+            ),
             f"{figures['unauthorised_successes']:.0f}" if "unauthorised_successes" in figures else "-",
         )
     console = Console()

@@ -27,6 +27,9 @@ class Setup:
     """Whether what the fault took is there again. When that is, is not the mesh's to decide."""
     awaited: str = "what the fault took"
     """What that is, in words."""
+    lasting: bool = True
+    """Whether the fault lasts until it is taken back. Where it happens and is over, recovery counts from there, though
+    nobody looks for it before the undo."""
     recovered: Callable[[], bool] = lambda: True
     """What the mesh must do after that, beside steady traffic."""
     observe: Callable[[float], object] = lambda _: None

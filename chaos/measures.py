@@ -195,6 +195,18 @@ def safety(attempts: Sequence[Attempt], start: float, end: float) -> Safety:
     return Safety(len(breaches), refusals, first)
 
 
+def _steadied(history: History) -> float | None:
+    """Seconds from when the fault was over to the last request that was due and lost, or the end of the last silence.
+
+    None where traffic was not steady again. Whatever else must hold, such as that a new pod is there, has its own time.
+    """
+    marks = history.marks
+    if marks.steady is None and marks.recovered is None:
+        return None
+    since = (s.intended for s in history.samples if s.intended >= history.over and lost(history, s))
+    return max((0.0, *(at - history.over for at in (*since, *(one.end for one in silences(history) if one.meshs)))))
+
+
 def metrics(history: History) -> dict[str, float]:
     """The figures every verdict carries; a figure without data is left out."""
     marks = history.marks
@@ -206,7 +218,8 @@ def metrics(history: History) -> dict[str, float]:
         "added_errors": added_errors(history),
         "unauthorised_successes": safety(history.attempts, marks.injected, marks.undone).through,
         "seconds_to_land": None if marks.landed is None else marks.landed - marks.injected,
-        "seconds_to_recover": None if marks.recovered is None else marks.recovered - marks.undone,
+        "seconds_to_steady_traffic": _steadied(history),
+        "seconds_to_recover": None if marks.recovered is None else marks.recovered - history.over,
         "retry_amplification": (
             history.arrivals / history.sent if history.arrivals is not None and history.sent else None
         ),

@@ -150,6 +150,8 @@ class History:
     """Whether that showed at the end still, before the fault was taken back."""
     awaited: str = "what the fault took"
     """What must be there again before the mesh can recover, in words."""
+    lasting: bool = True
+    """Whether the fault lasts until it is taken back; else the mesh can recover from the injection on."""
     timeout: float = 5.0
     """Seconds from when a request was due after which whoever sent it has no use for an answer: the client's own."""
     pulse: tuple[tuple[float, float], ...] = ()
@@ -164,6 +166,11 @@ class History:
     """What containers of such pods ended by themselves, in words: that excuses nobody."""
     facts: Mapping[str, JSON] = field(default_factory=dict)
     """What the experiment noted beside the traffic, such as the name of the pod it killed."""
+
+    @property
+    def over(self) -> float:
+        """From when on nothing keeps the mesh from recovering, epoch seconds."""
+        return self.marks.undone if self.lasting else self.marks.injected
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         unasked=unasked,
         held=held,
         awaited=setup.awaited,
+        lasting=setup.lasting,
         timeout=setup.timeout,
         pulse=recorder.pulse,
         arrivals=_arrivals(served, scene.served(), recorder.samples),

@@ -100,6 +100,7 @@ def _prepare(scene: Scene) -> Setup:
         users=USERS,
         ready=back,
         awaited="the pod that replaces the dead one",
+        lasting=False,
         observe=look,
         during=2.5,
         victims=(victim,),

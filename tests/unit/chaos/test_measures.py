@@ -6,7 +6,18 @@ from hypothesis import strategies as st
 
 from chaos.measures import metrics, most_in_flight, safety, steady, timeline, window
 from chaos.model import SILENCE, Attempt
-from tests.unit.chaos.helpers import ENDED, INJECTED, START, UNDONE, history, refusals, replaced, sample, traffic
+from tests.unit.chaos.helpers import (
+    ENDED,
+    INJECTED,
+    START,
+    UNDONE,
+    frozen,
+    history,
+    refusals,
+    replaced,
+    sample,
+    traffic,
+)
 
 
 def test_a_window_counts_what_was_meant_to_leave_in_it():
@@ -34,9 +45,23 @@ def test_the_figures_of_a_calm_history():
     )
 
 
+def test_traffic_has_a_time_of_its_own_to_recover_and_both_begin_when_the_fault_is_over():
+    pod_back = {"recovered": UNDONE + 1.5, "steady": UNDONE}
+    errors = replaced(traffic(), INJECTED + 0.2, INJECTED + 0.6, status=503)
+    killed = metrics(history(samples=errors, lasting=False, **pod_back))
+    assert abs(killed["seconds_to_steady_traffic"] - 0.59) < 1e-6
+    assert abs(killed["seconds_to_recover"] - (UNDONE - INJECTED + 1.5)) < 1e-6
+    lasting = metrics(history(samples=errors, **pod_back))
+    assert lasting["seconds_to_steady_traffic"] == 0
+    assert abs(lasting["seconds_to_recover"] - 1.5) < 1e-6
+    later = metrics(history(samples=frozen(errors, UNDONE - 0.5, UNDONE + 1.2), **pod_back))
+    assert abs(later["seconds_to_steady_traffic"] - 1.2) < 1e-6
+
+
 def test_what_is_not_known_is_left_out():
     found = metrics(history(samples=(), arrivals=None, recovered=None))
-    assert not {"success_during", "p50_ms_during", "retry_amplification", "seconds_to_recover"} & set(found)
+    unknown = {"success_during", "p50_ms_during", "retry_amplification"}
+    assert not (unknown | {"seconds_to_recover", "seconds_to_steady_traffic"}) & set(found)
 
 
 def test_a_proxy_that_answers_for_itself_serves_nothing():

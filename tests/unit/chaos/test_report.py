@@ -6,6 +6,7 @@ from chaos.experiment import Experiment
 from chaos.experiments import EXPERIMENTS
 from chaos.report import result_of, without_history
 from chaos.suite import catalogue
+from reports.html import figures
 from reports.model import Verdict, result_from_json, result_to_json
 from tests.unit.chaos.helpers import AWAY, INJECTED, UNDONE, history, refusals
 
@@ -15,6 +16,7 @@ def test_a_result_carries_figures_plot_and_reproduction():
     assert result.verdict is Verdict.PASS
     assert result.plots[0].kind == "timeline"
     assert result.metrics["success_during"] == 1
+    assert {("to steady traffic", "0 s"), ("to recover", "0.3 s")} <= set(figures(result.metrics))
     assert result.reproduce == ""  # a command that does not name the cluster would break another one
     assert result_from_json(result_to_json(result)).metrics == result.metrics
 
