@@ -146,6 +146,17 @@ def test_n1_sets_aside_what_a_standstill_of_the_machine_delayed():
     assert n1.judge(delayed(samples=all_late, pulse=beats)).verdict is Verdict.INCONCLUSIVE
 
 
+def test_n1_says_what_it_set_aside_and_passes_with_few_of_those():
+    base = replaced(traffic(), INJECTED, UNDONE, took=0.5, status=504)
+    still = ((INJECTED + 1.5, 0.7),)
+    for end, aside, verdict in ((1.2, 20, Verdict.PASS), (1.4, 40, Verdict.INCONCLUSIVE)):
+        stood = replaced(base, INJECTED + 1, INJECTED + end, took=0.9, status=504)
+        judgement = n1.judge(delayed(samples=stood, pulse=still))
+        assert judgement.verdict is verdict
+        assert f"of these under the mesh's route timeout of 500 ms; {aside} more came late" in judgement.reason
+    assert "more came late" not in n1.judge(delayed()).reason
+
+
 def test_n1_fails_when_the_timeout_is_ignored():
     assert n1.judge(delayed(took=1.5, status=200)).verdict is Verdict.FAIL
 
