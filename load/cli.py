@@ -57,7 +57,7 @@ def use_meshes(resolve: Resolve) -> None:
 
 @app.command()
 def latency(
-    mesh: Annotated[str, typer.Option(help="Mesh whose sidecars are measured.")] = "refmesh",
+    mesh: Annotated[str, typer.Option(help="Mesh whose proxies are measured.")] = "refmesh",
     pairs: Annotated[int, typer.Option(min=MIN_PAIRS, help="Pairs of blocks.")] = 20,
     rate: Annotated[float, typer.Option(min=1, help="Requests per second in every arm.")] = 200.0,
     block_seconds: Annotated[float, typer.Option(min=0.1, help="Length of a block.")] = 1.0,
@@ -71,7 +71,7 @@ def latency(
     config: Annotated[Path | None, typer.Option(help="The same settings in a YAML file; --set wins.")] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="table, json or yaml.")] = Output.TABLE,
 ) -> None:
-    """Compare latency without and with sidecars, in interleaved pairs of blocks."""
+    """Compare latency without and with the mesh, in interleaved pairs of blocks."""
     if not _resolve:
         raise UsageProblem("no mesh is known here", fix="use `meshproof load latency`")
     wanted = _resolve[0](mesh, config, assignments or ())

@@ -201,7 +201,7 @@ def _verdict(
     if not blocks:
         return Verdict.INCONCLUSIVE, "no block was measured"
     if null is None:
-        return Verdict.INCONCLUSIVE, f"fewer than {MIN_PAIRS} pairs without a sidecar are valid"
+        return Verdict.INCONCLUSIVE, f"fewer than {MIN_PAIRS} pairs without the mesh are valid"
     for q, interval in null.null.items():
         if not interval.holds_zero and abs(interval.estimate) > NULL_FLOOR_US:
             return (
@@ -209,14 +209,20 @@ def _verdict(
                 f"the machine was not quiet: equal arms differ by {interval.estimate:+.0f} µs at p{q:.0f}",
             )
     if not meshed:
-        return Verdict.UNSUPPORTED, "there is no mesh whose sidecars could be measured; the A/A arm shows no difference"
+        return Verdict.UNSUPPORTED, f"there is no mesh whose proxies could be measured; {_likeness(null)}"
     if lost[MESHED] > max(lost[BASE], lost[AGAIN]):
-        said = f"requests failed in {lost[MESHED]} blocks with sidecars and in {lost[BASE]} and {lost[AGAIN]} without"
+        said = f"requests failed in {lost[MESHED]} blocks with the mesh and in {lost[BASE]} and {lost[AGAIN]} without"
         return Verdict.INCONCLUSIVE, f"{said}: to compare the others would leave out what the mesh did worst"
     if cost is None:
-        return Verdict.INCONCLUSIVE, f"fewer than {MIN_PAIRS} pairs with and without a sidecar are valid"
+        return Verdict.INCONCLUSIVE, f"fewer than {MIN_PAIRS} pairs with and without the mesh are valid"
     said = ", ".join(f"p{q:.0f} {i.estimate:+.0f} µs [{i.low:.0f}, {i.high:.0f}]" for q, i in cost.differences.items())
-    return Verdict.PASS, f"two sidecars with mutual TLS add {said}; equal arms show no difference"
+    return Verdict.PASS, f"the mesh's proxies with mutual TLS add {said}; {_likeness(null)}"
+
+
+def _likeness(null: Comparison) -> str:
+    """By how much arms that are equal may differ, in words: what is added is not known better than that."""
+    most = {q: max(NULL_FLOOR_US, abs(i.low), abs(i.high)) for q, i in null.null.items()}
+    return f"equal arms differ by at most {', '.join(f'{us:.0f} µs at p{q:.0f}' for q, us in most.items())}"
 
 
 def _row(found: Comparison, q: float) -> JSON:

@@ -1,4 +1,4 @@
-"""The latency measurement: same requests with and without sidecars, in interleaved blocks, compared pair by pair.
+"""The latency measurement: same requests with and without the mesh, in interleaved blocks, compared pair by pair.
 
 The arms run one after the other, never side by side: on a small machine two loads at once would measure each other.
 """
@@ -76,7 +76,7 @@ def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report
     return measurement(
         blocks,
         id="LAT01",
-        title="latency that two sidecars add" + (" (short form)" if plan.short else ""),
+        title="latency that the mesh's proxies add" + (" (short form)" if plan.short else ""),
         lag_budget_us=plan.lag_budget_us,
         seed=plan.seed,
         started=started,
@@ -110,7 +110,7 @@ def _unmeasured(ready: Ground, started: float, plan: Plan) -> Result:
     """Without proof of the mesh and its mutual TLS the arm would carry a wrong name."""
     return Result(
         id="LAT01",
-        title="latency that two sidecars add" + (" (short form)" if plan.short else ""),
+        title="latency that the mesh's proxies add" + (" (short form)" if plan.short else ""),
         kind="measurement",
         group="latency",
         level="extended",

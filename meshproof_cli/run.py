@@ -139,7 +139,7 @@ def catalogues() -> Known:
         checks={one.id: one.group for one in every},
         experiments=tuple(one["id"] for one in experiments),
         measurements=(LATENCY,),
-        titles=titles | {LATENCY: "latency that two sidecars add"},
+        titles=titles | {LATENCY: "latency that the mesh's proxies add"},
         profiles={part.name: tuple(one.id for one in every if part.holds(one)) for part in PROFILES},
         default_profile=HEADLINE,
         disruptive=catalogue.disruptive | {one.id for one in every if disturbs(one)},

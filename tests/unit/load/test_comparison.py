@@ -61,6 +61,25 @@ def test_a_quiet_measurement_passes_and_says_what_it_found():
     assert result_from_json(result_to_json(result)) is not None
 
 
+def test_it_says_how_far_equal_arms_may_be_apart_and_nothing_of_sidecars():
+    near, wide, none = judged(blocks()), judged(apart()), judged([b for b in blocks() if b.arm != MESHED], meshed=False)
+    for result in (near, none):
+        assert "equal arms differ by at most 20 µs at p50, 20 µs at p90, 20 µs at p99" in result.reason
+        assert "sidecar" not in result.reason
+    assert wide.verdict is Verdict.PASS
+    found = compare(apart(), AGAIN, BASE, lag_budget_us=1000, seed=1)
+    assert found is not None
+    most = max(-found.null[50].low, found.null[50].high)
+    assert most > 200
+    assert f"equal arms differ by at most {most:.0f} µs at p50" in wide.reason
+
+
+def apart():
+    """Equal arms of blocks that are far apart."""
+    source = random.Random(4)
+    return [block(pair, arm, source, 400 * source.random()) for pair in range(10) for arm in (BASE, AGAIN, MESHED)]
+
+
 def test_equal_arms_that_differ_make_it_inconclusive():
     result = judged(blocks(again_us=150.0))
     assert result.verdict is Verdict.INCONCLUSIVE
@@ -98,7 +117,7 @@ def test_a_mesh_that_stalls_is_not_judged_by_the_blocks_in_which_it_did_not():
     timed_out = [block(pair, MESHED, source, errors=25) for pair in range(20, 40)]
     result = judged(blocks(pairs=20) + timed_out)
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert "20 blocks with sidecars and in 0 and 0 without" in result.reason
+    assert "20 blocks with the mesh and in 0 and 0 without" in result.reason
     assert result.metrics[f"lost_blocks_{MESHED}"] == 20
 
 
