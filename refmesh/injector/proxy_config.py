@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from refmesh.api.fields import Field
+from refmesh.injector import plain_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,8 @@ _LIFETIME = "SECRET_TTL"
 """Of `proxyMetadata`: for how long the proxy's certificate is asked for (istio-agent's environment)."""
 _ALREADY = {"holdApplicationUntilProxyStarts": True}
 """What holds for every proxy of refmesh."""
+_LONGEST = 8 << 10
+"""Letters of it."""
 _TAKEN = {"concurrency", "drainDuration", "proxyMetadata"}
 
 
@@ -51,13 +54,10 @@ def _document(annotations: Mapping[str, str]) -> dict[str, Any]:
     text = annotations.get(PROXY_CONFIG)
     if not text:
         return {}
-    import yaml  # a control plane whose pods have no such annotation does without
-
     try:
-        found = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"annotation {PROXY_CONFIG}: is not valid YAML: {said}") from error
+        found = plain_yaml.load(text, _LONGEST)
+    except ValueError as error:
+        raise ValueError(f"annotation {PROXY_CONFIG}: {error}") from error
     if found is None:
         return {}
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from refmesh.agent.capture import VARIABLES, asked
+from refmesh.injector import plain_yaml
 from refmesh.injector.overlay import KEYS
 from refmesh.injector.policy import INIT
 
@@ -149,21 +150,10 @@ def read(text: str) -> Templates:
 
 
 def _load(text: str) -> Mapping[str, Any]:
-    if len(text) > LONGEST:
-        raise BadTemplate(f"there are {len(text)} letters; at most {LONGEST} are taken")
-    if not text.strip():
-        return {}
-    import yaml  # a control plane without templates does without
-
     try:
-        # An alias stands for its value again and again: a few lines of them would be gigabytes of pod.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise BadTemplate("aliases (*name) are not taken: write the value where it is wanted")
-        whole = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, BadTemplate):
-            raise
-        raise BadTemplate(f"not valid YAML: {' '.join(str(error).split())}") from error
+        whole = plain_yaml.load(text, LONGEST)
+    except ValueError as error:
+        raise BadTemplate(str(error)) from error
     return _mapping({} if whole is None else whole, "the file")
 
 

@@ -64,6 +64,12 @@ def test_what_no_proxy_of_refmesh_follows_is_said():
         ("proxyMetadata: {SECRET_TTL: 15}", "config.proxyMetadata.SECRET_TTL"),
         ("- a", PROXY_CONFIG),
         ("a: [", PROXY_CONFIG),
+        ("a: &x {b: c}\nd: &y {<<: [*x, *x]}\ne: {<<: [*y, *y]}", rf"{PROXY_CONFIG}: aliases \(\*name\) are not taken"),
+        ("proxyMetadata: {A: " + "b" * 8192 + "}", rf"{PROXY_CONFIG}: there are 8212 letters; at most 8192 are taken"),
+        ("tracing: " + "[" * 65, rf"{PROXY_CONFIG}: values lie more than 64 levels deep"),
+        ("concurrency: !!int ''", f"{PROXY_CONFIG}: not valid YAML"),
+        ("concurrency: " + "9" * 5000, f"{PROXY_CONFIG}: not valid YAML"),
+        ("tracing: {sampling: " + "1:" * 4000 + "1.0}", f"{PROXY_CONFIG}: not valid YAML"),
     ],
 )
 def test_a_mistake_names_its_field(text, named):
