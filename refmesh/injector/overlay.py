@@ -52,9 +52,10 @@ def _object(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _list(base: list[Any], over: list[Any], field: str) -> list[Any]:
     key, result = KEYS[field], list(base)
+    places = {one.get(key): index for index, one in reversed([*enumerate(result)])}  # of several the first
     for item in over:
-        index = next((i for i, one in enumerate(result) if one.get(key) == item.get(key)), None)
-        if index is None:
+        index = places.setdefault(item.get(key), len(result))
+        if index == len(result):
             result.append(merged({}, item))
         else:
             result[index] = merged({} if field in _WHOLE else result[index], item)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["TLS_MODE_LABEL", "BadPod", "Config", "Operation", "Skip", "patch", "warnings"]
 
 TLS_MODE_LABEL = "security.istio.io/tlsMode"
+_MOST_ANNOTATIONS = 256 << 10
+"""Letters of all of a pod's annotations: no API server takes more, but it asks about them first, and others may ask."""
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _CAPTURE: Mapping[str, Callable[[str], Any]] = {
     "excludeInboundPorts": ports,
@@ -75,8 +77,11 @@ def patch(
     if not decision.inject:
         return Skip(decision.reason)
     bare = "metadata" not in pod
+    annotations = (pod.get("metadata") or {}).get("annotations") or {}
+    if sum(len(f"{key}{value}") for key, value in annotations.items()) > _MOST_ANNOTATIONS:
+        raise BadPod(f"metadata.annotations: together they are above {_MOST_ANNOTATIONS} letters")
     try:
-        templates = config.templates.chosen((pod.get("metadata") or {}).get("annotations") or {})
+        templates = config.templates.chosen(annotations)
         spec, own = split(pod.get("spec") or {})
         pod, over = based({**pod, "spec": spec}, templates)
     except ValueError as error:

@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from refmesh.agent.settings import RUN_DIR, TOKEN_PATH
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 __all__ = ["user_volumes"]
 
 _VOLUME, _MOUNT = "sidecar.istio.io/userVolume", "sidecar.istio.io/userVolumeMount"
 _KINDS = ("secret", "configMap", "projected", "csi", "downwardAPI", "emptyDir", "persistentVolumeClaim")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_MOST = 100
+"""Entries of each annotation."""
 _OWN_PREFIX = "refmesh-"
 _MOUNTED = (RUN_DIR, posixpath.dirname(TOKEN_PATH))
 _OWN = (
@@ -42,10 +45,8 @@ def user_volumes(
     volumes = [_volume(name, source, existing) for name, source in _items(annotations, _VOLUME)]
     known = {*existing, *(volume["name"] for volume in volumes)}
     mounts = [_mount(name, item, known) for name, item in _items(annotations, _MOUNT)]
-    paths = [mount["mountPath"] for mount in mounts]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise ValueError(f"annotation {_MOUNT}: {path} is used twice")
+    if twice := _twice(mount["mountPath"] for mount in mounts):
+        raise ValueError(f"annotation {_MOUNT}: {twice} is used twice")
     return volumes, mounts
 
 
@@ -63,14 +64,20 @@ def _items(annotations: Mapping[str, str], key: str) -> list[tuple[str, dict[str
         pairs = [(item.get("name"), {name: value for name, value in item.items() if name != "name"}) for item in found]
     else:
         raise ValueError(f"annotation {key}: must be a JSON object by name, or a list of objects with a name")
+    if len(pairs) > _MOST:
+        raise ValueError(f"annotation {key}: has {len(pairs)} entries; at most {_MOST} are taken")
     for name, item in pairs:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(item, dict):
             raise ValueError(f"annotation {key}: {name!r} must be the name of a volume (a-z, 0-9, -) with an object")
-    names = [name for name, _ in pairs]
     # One volume may be mounted at several places.
-    if twice := next((name for name in names if key == _VOLUME and names.count(name) > 1), None):
+    if key == _VOLUME and (twice := _twice(name for name, _ in pairs)):
         raise ValueError(f"annotation {key}: {twice} is there twice")
     return pairs
+
+
+def _twice(names: Iterable[str]) -> str | None:
+    """Return the first that is there more than once."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _volume(name: str, source: dict[str, Any], existing: Collection[str]) -> dict[str, Any]:

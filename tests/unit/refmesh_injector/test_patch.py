@@ -221,6 +221,13 @@ def test_a_bad_annotation_is_named(annotation, value):
         patch(original, ENABLED, CONFIG)
 
 
+def test_no_more_annotations_are_read_than_an_api_server_takes():
+    original = pod()
+    original["metadata"]["annotations"] = {"a": "1" * (1 << 17), "b": "2" * (1 << 17)}
+    with pytest.raises(BadPod, match=r"metadata\.annotations: together they are above 262144 letters"):
+        injected(original)
+
+
 def test_what_alone_is_captured_is_told_to_the_init_container_also_when_it_is_nothing():
     original = pod()
     names = {"includeInboundPorts": "", "includeOutboundPorts": "443", "includeOutboundIPRanges": "10.0.0.0/8"}

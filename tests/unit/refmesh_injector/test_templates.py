@@ -321,6 +321,31 @@ def test_merging_follows_the_apis_keys():
     assert base == before
 
 
+class Asked(dict[str, Any]):
+    """An object that counts how often one of its kind was looked into."""
+
+    times = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        Asked.times += 1
+        return super().get(key, default)
+
+
+def test_merging_lists_asks_each_item_for_its_key_once():
+    base, over = ([Asked(name=f"{word}{index}") for index in range(50)] for word in ("a", "b"))
+    Asked.times = 0
+    assert merged({"env": base}, {"env": over})["env"] == [*base, *over]
+    assert Asked.times == len(base) + len(over)
+
+
+def test_of_several_items_with_one_key_the_first_is_merged_over():
+    both = [of("a", image="x"), of("a", image="y")]
+    assert merged({"containers": both}, {"containers": [of("a", image="z")]})["containers"] == [
+        of("a", image="z"),
+        of("a", image="y"),
+    ]
+
+
 @given(
     st.dictionaries(st.sampled_from([*KEYS, "resources", "labels"]), st.integers() | st.text(max_size=3), max_size=4)
 )

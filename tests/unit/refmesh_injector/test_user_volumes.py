@@ -65,6 +65,8 @@ def test_a_volume_that_the_pod_has_anyway_can_be_mounted_too() -> None:
         ({MOUNT: '{"taken": {"mountPath": "/c", "readOnly": false}}'}, f"annotation {MOUNT}: taken: readOnly must"),
         ({MOUNT: '{"taken": {"mountPath": "/c", "subPath": "../x"}}'}, f"annotation {MOUNT}: taken: subPath"),
         ({MOUNT: '{"taken": {"mountPath": "/c", "shared": 1}}'}, f"annotation {MOUNT}: taken: shared is not supported"),
+        ({VOLUME: json.dumps({f"v{index}": SECRET for index in range(101)})}, f"annotation {VOLUME}: has 101 entries"),
+        ({MOUNT: json.dumps([{"name": "taken"}] * 101)}, f"annotation {MOUNT}: has 101 entries; at most 100 are taken"),
         ({MOUNT: json.dumps([{"name": "taken", "mountPath": "/c"}] * 2)}, f"annotation {MOUNT}: /c is used twice"),
     ],
 )
