@@ -18,7 +18,10 @@ from refmesh.api.load_balancer import ConsistentHash, Warmup
 from refmesh.api.locality import LocalitySetting
 from refmesh.api.meta import Meta, short_host
 
-__all__ = ["NO_POLICY", "DestinationRule", "Subset", "TrafficPolicy"]
+__all__ = ["MOST_SUBSETS", "NO_POLICY", "DestinationRule", "Subset", "TrafficPolicy"]
+
+MOST_SUBSETS = 256
+"""Each is a cluster more in every proxy of the mesh, at each port of the host."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,12 @@ class DestinationRule:
         """Read the object. Raises `Invalid`."""
         meta = Meta.read(obj, "DestinationRule")
         spec = Field(obj, "").get("spec").only("host", "trafficPolicy", "subsets", "exportTo")
-        subsets = tuple(_subset(item) for item in spec.get("subsets").each())
-        names = [subset.name for subset in subsets]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise Invalid(f"spec.subsets[{index}].name", f"{name!r} is used twice")
+        subsets = tuple(_subset(item) for item in spec.get("subsets").each(most=MOST_SUBSETS))
+        names = set[str]()
+        for index, subset in enumerate(subsets):
+            if subset.name in names:
+                raise Invalid(f"spec.subsets[{index}].name", f"{subset.name!r} is used twice")
+            names.add(subset.name)
         return cls(
             meta=meta,
             host=_host(spec.get("host"), meta.namespace, domain),

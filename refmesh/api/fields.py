@@ -71,12 +71,15 @@ class Field:
         """The fields of a free-form object, such as labels."""
         return {key: self._part(value, f"{self.path}[{key!r}]") for key, value in self._mapping().items()}
 
-    def each(self) -> list[Field]:
-        """The items of a list; empty where the field is absent."""
+    def each(self, *, most: int | None = None) -> list[Field]:
+        """The items of a list, of which there may be so many; empty where the field is absent."""
         if self.value is None:
             return []
         if not isinstance(self.value, list):
             raise Invalid(self.path, "must be a list")
+        if most is not None and len(self.value) > most:
+            problem = f"has {len(self.value)} entries, at most {most} are taken: divide them among several objects"
+            raise Invalid(self.path, problem)
         return [self._part(item, f"{self.path}[{index}]") for index, item in enumerate(self.value)]
 
     def text(self, default: str | None = None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from refmesh.api.destination_rule import MOST_SUBSETS
 from refmesh.install import authorization_schema
 from refmesh.install.manifests import LABELS
 
@@ -33,8 +34,8 @@ def _object(**properties: Schema) -> Schema:
     )
 
 
-def _list(item: Schema) -> Schema:
-    return {"type": "array", "items": item}
+def _list(item: Schema, most: int | None = None) -> Schema:
+    return {"type": "array", "items": item, **({} if most is None else {"maxItems": most})}
 
 
 def _destination() -> Schema:
@@ -135,7 +136,8 @@ def _traffic_policy() -> Schema:
 
 def _destination_rule() -> Schema:
     subset = _object(name=_STRING, labels=_STRINGS, trafficPolicy=_traffic_policy())
-    return _object(host=_STRING, exportTo=_list(_STRING), trafficPolicy=_traffic_policy(), subsets=_list(subset))
+    subsets = _list(subset, MOST_SUBSETS)
+    return _object(host=_STRING, exportTo=_list(_STRING), trafficPolicy=_traffic_policy(), subsets=subsets)
 
 
 def _gateway() -> Schema:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refmesh.api.destination_rule import DestinationRule
+from refmesh.api.destination_rule import MOST_SUBSETS, DestinationRule
 from refmesh.api.fields import parse_duration
 from refmesh.api.http_route import HTTPRoute
 from refmesh.api.kinds import KINDS, parse
@@ -122,6 +122,11 @@ MISTAKES = [
         "spec.http[0].route: has no destination with a weight above 0",
     ),
     ("DestinationRule", {"host": ""}, "spec.host: must not be empty"),
+    (
+        "DestinationRule",
+        {"host": "a", "subsets": [{"name": f"v{index}"} for index in range(MOST_SUBSETS + 1)]},
+        "spec.subsets: has 257 entries, at most 256 are taken: divide them among several objects",
+    ),
     ("DestinationRule", {"host": "a", "subsets": [{"name": "v"}, {"name": "v"}]}, "spec.subsets[1].name: 'v' is used"),
     (
         "DestinationRule",

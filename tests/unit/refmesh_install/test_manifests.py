@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import yaml
 
 from refmesh import arguments
+from refmesh.api.destination_rule import MOST_SUBSETS
 from refmesh.config.store import SOURCES
 from refmesh.discovery.observation import Observation
 from refmesh.errors import UsageProblem
@@ -130,6 +131,26 @@ def test_kinds_are_served_in_the_versions_that_manifests_use():
     assert served["peerauthentications.security.istio.io"] == ["v1", "v1beta1"]
     assert served["virtualservices.networking.istio.io"] == ["v1", "v1beta1", "v1alpha3"]
     assert all(sum(v["storage"] for v in crd["spec"]["versions"]) == 1 for crd in crds())
+
+
+def test_the_api_server_keeps_no_list_that_is_longer_than_refmesh_reads():
+    found = [found for crd in crds() for found in most(crd["spec"]["names"]["kind"], spec_of(crd))]
+    assert found == [("DestinationRule.subsets", MOST_SUBSETS)]
+
+
+def spec_of(crd: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return schema
+
+
+def most(path: str, schema: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """The lists of a schema that have a greatest length."""
+    if "maxItems" in schema:
+        yield path, schema["maxItems"]
+    for name, inner in schema.get("properties", {}).items():
+        yield from most(f"{path}.{name}", inner)
+    if "items" in schema:
+        yield from most(f"{path}[]", schema["items"])
 
 
 def test_a_defect_reaches_the_control_plane_and_a_normal_install_has_none():
