@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,12 @@ from refmesh.api.locality import NOWHERE, Locality
 from refmesh.api.meta import Meta
 from refmesh.api.ports import RESERVED_PORTS
 
-__all__ = ["EntryEndpoint", "EntryPort", "ServiceEntry"]
+__all__ = ["MOST_ENDPOINTS", "MOST_ENTRIES", "EntryEndpoint", "EntryPort", "ServiceEntry"]
+
+MOST_ENTRIES, MOST_ENDPOINTS = 256, 4096
+"""Of hosts, of addresses and of ports, and of endpoints: as in the definition of Istio's own kind."""
+_MOST_PLACES = 100_000
+"""Every host has a cluster at every port, with all endpoints, and every address a listener there, with all hosts."""
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _OWN = "is the proxy itself, whose administration listens there"
@@ -85,9 +90,12 @@ class ServiceEntry:
         if spec.get("location").choice("MESH_EXTERNAL", "MESH_INTERNAL", default="MESH_EXTERNAL") != "MESH_EXTERNAL":
             raise Invalid("spec.location", "is not supported by refmesh unless it is MESH_EXTERNAL")
         resolution = spec.get("resolution").choice("NONE", "STATIC", "DNS", default="NONE")
-        hosts = tuple(_host(item, domain, resolution) for item in spec.get("hosts").each())
-        ports = tuple(_port(item) for item in spec.get("ports").each())
-        endpoints = tuple(_endpoint(item, ports, resolution) for item in spec.get("endpoints").each())
+        hosts = tuple(_host(item, domain, resolution) for item in spec.get("hosts").each(most=MOST_ENTRIES))
+        ports = tuple(_port(item) for item in spec.get("ports").each(most=MOST_ENTRIES))
+        named = {port.name for port in ports}
+        endpoints = tuple(
+            _endpoint(item, named, resolution) for item in spec.get("endpoints").each(most=MOST_ENDPOINTS)
+        )
         if not hosts or not ports:
             raise Invalid("spec.hosts" if not hosts else "spec.ports", "is required")
         if resolution == "STATIC" and not endpoints:
@@ -98,7 +106,14 @@ class ServiceEntry:
             _refuse_own_ports(ports, endpoints)
         if len({port.number for port in ports}) < len(ports):
             raise Invalid("spec.ports", "has a number twice")
-        addresses = tuple(_address(item) for item in spec.get("addresses").each())
+        addresses = tuple(_address(item) for item in spec.get("addresses").each(most=MOST_ENTRIES))
+        places = len(hosts) * len(ports) * (len(addresses) + len(endpoints))
+        if places > _MOST_PLACES:
+            raise Invalid(
+                "spec.hosts",
+                f"times spec.ports times spec.addresses and spec.endpoints are {places}; at most {_MOST_PLACES} are "
+                "taken: divide the hosts among several ServiceEntries",
+            )
         for index, port in enumerate(ports):
             if not addresses and port.number in RESERVED_PORTS:
                 raise Invalid(
@@ -129,8 +144,11 @@ def _names_itself(host: str) -> bool:
 
 def _refuse_own_ports(ports: Sequence[EntryPort], endpoints: Sequence[EntryEndpoint]) -> None:
     """Who answers for a name may say that it is at loopback, and so at the proxy's own ports."""
+    led = dict[str, set[int]]()
+    for name, number in (pair for one in endpoints for pair in one.ports):
+        led.setdefault(name, set()).add(number)
     for index, port in enumerate(ports):
-        if {port.target, *(dict(one.ports).get(port.name) for one in endpoints)} & {*_OWN_PORTS}:
+        if {port.target, *led.get(port.name, ())} & {*_OWN_PORTS}:
             raise Invalid(
                 f"spec.ports[{index}]",
                 f"must not lead to {', '.join(map(str, _OWN_PORTS))} of a name that is looked up: {_OWN}",
@@ -147,7 +165,8 @@ def _port(item: Field) -> EntryPort:
     return EntryPort(number, item.get("name").text(""), _PROTOCOLS[protocol], target)  # type: ignore[arg-type]
 
 
-def _endpoint(item: Field, ports: tuple[EntryPort, ...], resolution: str) -> EntryEndpoint:
+def _endpoint(item: Field, named: Collection[str], resolution: str) -> EntryEndpoint:
+    """An endpoint of an entry whose ports are `named` so."""
     item.only("address", "ports", "labels", "locality", "weight")
     address = item.get("address").text()
     if resolution == "STATIC" or address.replace(".", "").isdigit():
@@ -156,10 +175,9 @@ def _endpoint(item: Field, ports: tuple[EntryPort, ...], resolution: str) -> Ent
         raise Invalid(f"{item.path}.address", "must be an IPv4 address or a host name")
     elif _names_itself(address.lower()):
         raise Invalid(f"{item.path}.address", _OWN)
-    known = {port.name for port in ports}
     numbers = []
     for name, value in item.get("ports").entries().items():
-        if name not in known:
+        if name not in named:
             raise Invalid(value.path, "is not the name of a port in spec.ports")
         numbers.append((name, value.integer(low=1, high=65535)))
     labels = tuple(sorted((key, value.text("")) for key, value in item.get("labels").entries().items()))

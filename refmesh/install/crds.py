@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from refmesh.api.destination_rule import MOST_SUBSETS
+from refmesh.api.service_entry import MOST_ENDPOINTS, MOST_ENTRIES
 from refmesh.install import authorization_schema
 from refmesh.install.manifests import LABELS
 
@@ -156,12 +157,12 @@ def _service_entry() -> Schema:
         weight=_INTEGER,
     )
     return _object(
-        hosts=_list(_STRING),
-        addresses=_list(_STRING),
-        ports=_list(port),
+        hosts=_list(_STRING, MOST_ENTRIES),
+        addresses=_list(_STRING, MOST_ENTRIES),
+        ports=_list(port, MOST_ENTRIES),
         location=_STRING,
         resolution=_STRING,
-        endpoints=_list(endpoint),
+        endpoints=_list(endpoint, MOST_ENDPOINTS),
         exportTo=_list(_STRING),
     )
 

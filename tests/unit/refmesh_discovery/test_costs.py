@@ -91,6 +91,35 @@ def test_every_block_has_every_name_so_both_together_have_a_limit(count: int) ->
     assert reasons == (["spec.tls: has 65 sniHosts"] if count > 64 else [])
 
 
+@pytest.mark.parametrize(
+    ("hosts", "ports", "addresses", "endpoints", "problem"),
+    [
+        (256, 1, 256, 0, ""),
+        (1, 24, 0, 4096, ""),
+        (1, 25, 0, 4096, "spec.hosts: times spec.ports times spec.addresses and spec.endpoints are 102400"),
+        (256, 2, 100, 100, "spec.hosts: times spec.ports times spec.addresses and spec.endpoints are 102400"),
+        (257, 1, 0, 1, "spec.hosts: has 257 entries"),
+        (1, 257, 0, 1, "spec.ports: has 257 entries"),
+        (1, 1, 257, 1, "spec.addresses: has 257 entries"),
+        (1, 1, 0, 4097, "spec.endpoints: has 4097 entries"),
+    ],
+)
+def test_every_host_is_at_every_port_with_every_endpoint_so_all_together_have_a_limit(
+    hosts: int, ports: int, addresses: int, endpoints: int, problem: str
+) -> None:
+    spec = {
+        "hosts": [f"h{index}.example.com" for index in range(hosts)],
+        "ports": [{"number": index + 1, "name": f"p{index}"} for index in range(ports)],
+        "addresses": ["10.9.0.1"] * addresses,
+        "resolution": "STATIC" if endpoints else "NONE",
+        "endpoints": [{"address": "10.9.0.2"}] * endpoints,
+    }
+    rejected = MemoryCluster().put("ServiceEntry", policy("e", spec)).snapshot().rejected
+    assert [one.reason.partition(";")[0].partition(",")[0] for one in rejected.values()] == (
+        [problem] if problem else []
+    )
+
+
 def test_a_chain_that_is_never_reached_is_not_asked_for_each_block(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = counting(monkeypatch, chains.Chain, "covers")
     same = [chains.Chain(f"c{index}", FilterChainMatch(), (), ("10.0.0.0/24",)) for index in range(MANY)]

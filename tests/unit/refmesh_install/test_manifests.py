@@ -8,6 +8,7 @@ import yaml
 
 from refmesh import arguments
 from refmesh.api.destination_rule import MOST_SUBSETS
+from refmesh.api.service_entry import MOST_ENDPOINTS, MOST_ENTRIES
 from refmesh.config.store import SOURCES
 from refmesh.discovery.observation import Observation
 from refmesh.errors import UsageProblem
@@ -135,7 +136,13 @@ def test_kinds_are_served_in_the_versions_that_manifests_use():
 
 def test_the_api_server_keeps_no_list_that_is_longer_than_refmesh_reads():
     found = [found for crd in crds() for found in most(crd["spec"]["names"]["kind"], spec_of(crd))]
-    assert found == [("DestinationRule.subsets", MOST_SUBSETS)]
+    assert found == [
+        ("DestinationRule.subsets", MOST_SUBSETS),
+        ("ServiceEntry.hosts", MOST_ENTRIES),
+        ("ServiceEntry.addresses", MOST_ENTRIES),
+        ("ServiceEntry.ports", MOST_ENTRIES),
+        ("ServiceEntry.endpoints", MOST_ENDPOINTS),
+    ]
 
 
 def spec_of(crd: dict[str, Any]) -> dict[str, Any]:
