@@ -206,7 +206,7 @@ class Filters:
     @classmethod
     def read(cls, field: Field, meta: Meta, domain: str) -> Filters:
         """Read a list of filters. Raises `Invalid` for one that refmesh has not."""
-        found = cls()
+        found, mirrors = cls(), list[Mirror]()
         for item in field.each():
             match item.get("type").text():
                 case "RequestHeaderModifier":
@@ -221,15 +221,14 @@ class Filters:
                 case "URLRewrite":
                     found = replace(found, rewrite=_rewrite(item.only("type", "urlRewrite").get("urlRewrite")))
                 case "RequestMirror":
-                    mirror = _mirror(item.only("type", "requestMirror").get("requestMirror"), meta, domain)
-                    found = replace(found, mirrors=(*found.mirrors, mirror))
+                    mirrors.append(_mirror(item.only("type", "requestMirror").get("requestMirror"), meta, domain))
                 case "CORS":
                     found = replace(found, cors=_cors(item.only("type", "cors").get("cors")))
                 case other:
                     raise Invalid(f"{item.path}.type", f"{other} is not supported by refmesh")
         if found.redirect and found.rewrite:
             raise Invalid(field.path, "cannot have both RequestRedirect and URLRewrite")
-        return found
+        return replace(found, mirrors=tuple(mirrors))
 
 
 def _mirror(field: Field, meta: Meta, domain: str) -> Mirror:

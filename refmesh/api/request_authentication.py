@@ -125,8 +125,9 @@ def _rule(item: Field) -> JwtRule:
             for one in item.get("outputClaimToHeaders").each()
         ),
     )
+    read = rule.read_headers
     for field, name in _outputs(item):
-        if name.lower() in rule.read_headers:
+        if name.lower() in read:
             problem = f"is {name!r}, where this rule looks for tokens; name another header"
             raise Invalid(field.path, problem)
     return rule

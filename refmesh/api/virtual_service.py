@@ -86,7 +86,8 @@ class VirtualService:
         spec = Field(obj, "").get("spec").only("hosts", "http", "tcp", "tls", "gateways", "exportTo")
         scopes = exported(spec.get("exportTo"), meta.namespace)
         gateways = gateway_names(spec, meta.namespace) or (MESH,)
-        written = tuple(_host(host, gateways) for host in spec.get("hosts").each())
+        in_mesh = MESH in gateways  # asked once: there may be as many of these as hosts
+        written = tuple(_host(host, in_mesh=in_mesh) for host in spec.get("hosts").each())
         if not written:
             _check_delegate(spec)
         hosts = tuple(short_host(host, meta.namespace, domain) for host in written)
@@ -119,11 +120,11 @@ def _check_delegate(spec: Field) -> None:
                     raise Invalid(f"{match.path}.{key}", word)
 
 
-def _host(field: Field, gateways: tuple[str, ...]) -> str:
+def _host(field: Field, *, in_mesh: bool) -> str:
     host = field.text().lower().rstrip(".")
     if "*" in host and not HOST.fullmatch(host):
         raise Invalid(field.path, "may have a * as its first label only")
-    if host == "*" and MESH in gateways:
+    if host == "*" and in_mesh:
         # As in Istio: anyone could route for every Service there is.
         raise Invalid(field.path, "must not be * for sidecars (`mesh`): name hosts, or give gateways without `mesh`")
     return host

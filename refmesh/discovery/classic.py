@@ -40,7 +40,7 @@ def ports_taken(snapshot: Snapshot, pod: Pod) -> dict[int, list[tuple[IstioGatew
     for gateway in classic_gateways(snapshot, pod):
         for index, server in enumerate(gateway.servers):
             found = by_port.setdefault(server.port, [])
-            if usable_port(server.port) and all(_shape(one) == _shape(server) for _, _, one in found):
+            if usable_port(server.port) and (not found or _shape(found[0][2]) == _shape(server)):
                 found.append((gateway, index, server))
     return by_port
 

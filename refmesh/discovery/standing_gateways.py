@@ -21,20 +21,20 @@ class GatewayStandings:
         self._problems: dict[Key, dict[int, Finding]] = {}
         snapshot = attachments.snapshot
         for pod in snapshot.pods.values() if snapshot.istio_gateways else ():
-            taken = None
-            for gateway in classic_gateways(snapshot, pod):
-                taken = ports_taken(snapshot, pod) if taken is None else taken
+            gateways = classic_gateways(snapshot, pod)
+            taken = ports_taken(snapshot, pod) if gateways else {}
+            opened = {(gateway.meta, index) for found in taken.values() for gateway, index, _ in found}
+            for gateway in gateways:
                 key = (gateway.meta.namespace, gateway.meta.name)
                 self._picked.setdefault(key, set()).add(pod.namespace)
                 for index, server in enumerate(gateway.servers):
-                    own = (gateway, index, server)
                     # What Secrets there are elsewhere is not for whoever guesses their names to learn; the log says it.
                     if pod.namespace == gateway.meta.namespace and (why := closed(snapshot, pod, server)):
                         found = Finding("InvalidCertificateRef", f"spec.servers[{index}] {why}")
                     elif not usable_port(server.port):
                         word = f"spec.servers[{index}]: port {server.port} is the proxy's own"
                         found = Finding("PortUnavailable", word)
-                    elif own not in taken[server.port]:
+                    elif (gateway.meta, index) not in opened:
                         older = taken[server.port][0][0]
                         word = f"spec.servers[{index}]: Gateway {older.name} has port {server.port} in another way"
                         found = Finding("Conflicted", word)

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from envoy.config.listener.v3.listener_components_pb2 import FilterChainMatch
 
+from refmesh.api import gateway_route, virtual_service
+from refmesh.api.request_authentication import JwtRule
 from refmesh.config import addresses
-from refmesh.discovery import attachments, chains
+from refmesh.discovery import attachments, chains, classic
 from refmesh.discovery.accounts import Departures
 from refmesh.discovery.attachments import Attachments
+from refmesh.discovery.classic import ports_taken
 from refmesh.discovery.endpoints import backends
 from refmesh.discovery.resource import ResourceType
 from tests.unit.refmesh_discovery.helpers import (
@@ -24,6 +27,7 @@ from tests.unit.refmesh_discovery.helpers import (
     policy,
     service,
 )
+from tests.unit.refmesh_ingress.classic_doors import DOOR, WEB, istio_gateway, with_door
 
 MANY = 40
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
@@ -118,6 +122,59 @@ def test_every_host_is_at_every_port_with_every_endpoint_so_all_together_have_a_
     assert [one.reason.partition(";")[0].partition(",")[0] for one in rejected.values()] == (
         [problem] if problem else []
     )
+
+
+class Asked(tuple[str, ...]):
+    """Names that count how often they are searched for one."""
+
+    __slots__ = ()
+    times = 0
+
+    def __contains__(self, name: object) -> bool:
+        Asked.times += 1
+        return super().__contains__(name)
+
+
+def test_not_every_host_of_a_virtual_service_is_compared_with_every_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    Asked.times = 0
+    monkeypatch.setattr(virtual_service, "gateway_names", lambda *_: Asked(["shop/a", "shop/b"]))
+    spec = {"hosts": ["*"] * MANY, "http": [to_echo()]}
+    assert not MemoryCluster().put("VirtualService", policy("v", spec)).snapshot().rejected
+    assert Asked.times == 1
+
+
+def test_not_every_header_that_tokens_write_is_compared_with_every_header_they_stand_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worked_out = [0]
+
+    def read_headers(_: JwtRule) -> frozenset[str]:
+        worked_out[0] += 1
+        return frozenset()
+
+    monkeypatch.setattr(JwtRule, "read_headers", property(read_headers))
+    written = [{"header": f"x-{index}", "claim": "sub"} for index in range(MANY)]
+    rule = {"issuer": "a", "jwksUri": "https://a/b", "outputClaimToHeaders": written}
+    assert not MemoryCluster().put("RequestAuthentication", policy("r", {"jwtRules": [rule]})).snapshot().rejected
+    assert worked_out == [1]
+
+
+def test_mirrors_of_a_route_are_not_copied_for_every_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = counting(monkeypatch, gateway_route, "replace")
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "echo", "port": 80}}}
+    parent = {"parentRefs": [{"group": "", "kind": "Service", "name": "echo"}]}
+    cluster = MemoryCluster().put("HTTPRoute", policy("r", {**parent, "rules": [{"filters": [mirror] * MANY}]}))
+    (route,) = cluster.snapshot().http_routes.values()
+    assert len(route.rules[0].mirrors) == MANY
+    assert copied() == 1
+
+
+def test_servers_of_a_port_are_not_all_compared_with_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = with_door(("IstioGateway", istio_gateway(*[WEB] * MANY))).snapshot()
+    looked_at = counting(monkeypatch, classic, "_shape")
+    (taken,) = ports_taken(snapshot, snapshot.pods[DOOR]).values()
+    assert len(taken) == MANY
+    assert looked_at() <= 2 * MANY
 
 
 def test_a_chain_that_is_never_reached_is_not_asked_for_each_block(monkeypatch: pytest.MonkeyPatch) -> None:
