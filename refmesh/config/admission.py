@@ -19,7 +19,7 @@ from refmesh.api.service_entry import ServiceEntry
 from refmesh.api.virtual_service import VirtualService
 from refmesh.config.effects import without_effect, without_effect_at_pods
 from refmesh.config.model import Snapshot
-from refmesh.config.outside import hosts_outside
+from refmesh.config.outside import OutsideHost, hosts_outside
 from refmesh.config.references import service_of
 
 __all__ = ["PATH", "kind_of", "notes", "problem", "review"]
@@ -58,15 +58,23 @@ def notes(objects: Iterable[Any], others: Snapshot, domain: str) -> list[str]:
     if not rules and not entries:
         return idle
     hosts = tuple(hosts_outside(replace(others, service_entries={**others.service_entries, **entries})))
+    named: dict[str, list[OutsideHost]] = {}
+    for one in hosts:
+        named.setdefault(one.name, []).append(one)
+
+    def meant(rule: DestinationRule) -> Iterable[OutsideHost]:
+        """The hosts that may be meant: not all of the cluster's for each rule in it."""
+        return hosts if rule.host.startswith("*") else named.get(rule.host, ())
+
     written = {entry.meta for entry in entries.values()}
-    said = idle + [note for rule in rules for note in without_effect(rule, hosts)]
+    said = idle + [note for rule in rules for note in without_effect(rule, meant(rule))]
     for rule in rules:
         service = others.services.get(service_of(rule.host))
         if service is not None and service.headless and service.host(domain) == rule.host:
             said.extend(without_effect_at_pods(rule))
-    for rule in others.destination_rules.values():
+    for rule in others.destination_rules.values() if written else ():
         # Somebody else's, perhaps: whoever writes the entry must know whose fields these are.
-        said.extend(f"{rule.meta.title}: {note}" for note in without_effect(rule, hosts, written))
+        said.extend(f"{rule.meta.title}: {note}" for note in without_effect(rule, meant(rule), written))
     return list(dict.fromkeys(said))
 
 

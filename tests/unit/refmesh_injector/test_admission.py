@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refmesh.api.hostnames import covers
 from refmesh.api.kinds import KINDS
+from refmesh.config import effects
 from refmesh.config.admission import review
 from refmesh.config.store import Store
 from tests.examples import at_least
@@ -226,3 +228,20 @@ def test_a_rule_is_judged_by_the_entry_that_decides() -> None:
     for told in (warnings(rule, older, younger), warnings(younger, older, rule)):
         assert len(told) == 2
         assert all(" has no effect at a.b.c:90: " in warning for warning in told)
+
+
+def test_not_every_rule_of_the_cluster_is_compared_with_every_host_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = list[tuple[str, str]]()
+
+    def noted(pattern: str, name: str) -> bool:
+        compared.append((pattern, name))
+        return covers(pattern, name)
+
+    monkeypatch.setattr(effects, "covers", noted)
+    names = [f"{letter}.b.c" for letter in "defghijk"]
+    rules = [networking("DestinationRule", name[0], {"host": name}) for name in names]
+    entry = networking("ServiceEntry", "e", {"hosts": names, "ports": [{"number": 80}]})
+    assert warnings(entry, *rules) == []
+    assert len(compared) == len(names)
+    assert warnings(rules[0], entry, *rules) == []
+    assert len(compared) == len(names) + 1
