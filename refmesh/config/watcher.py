@@ -128,6 +128,8 @@ class Watcher:
             for obj in page.items:
                 present.add(key_of(obj))
                 changed |= self._take(source, obj)
+                # One of the largest takes seconds to read, and whoever may write it may write hundreds.
+                await asyncio.sleep(0)
             if changed:
                 # Now, not at the end: where the list breaks off, the next one finds this known and says no more of it.
                 self._dirty.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -129,6 +130,23 @@ async def test_a_long_list_is_taken_in_piece_by_piece(server: ApiServer) -> None
         await follower.until(lambda snapshot: len(snapshot.pods) == 16)
         assert {("shop", "p0"), ("shop", "p24")} <= set(follower.snapshots[-1].pods)
         assert min(len(one.pods) for one in follower.snapshots) == 16
+
+
+async def test_others_have_their_turn_between_two_objects_of_a_list(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.items[PODS] = [pod(f"p{number}", f"10.1.0.{number}") for number in range(5)]
+    happened, put = list[str](), Store.put
+
+    def noted(store: Store, source: str, obj: Any) -> bool:
+        happened.append(source)
+        asyncio.get_running_loop().call_soon(happened.append, "another")
+        return put(store, source, obj)
+
+    monkeypatch.setattr(Store, "put", noted)
+    async with following(server):
+        assert happened.count("Pod") == 5
+        assert ("Pod", "Pod") not in pairwise(happened)
 
 
 async def test_a_list_that_breaks_off_loses_nothing_that_it_told(server: ApiServer) -> None:
