@@ -27,6 +27,8 @@ GROUP = "gateway.networking.k8s.io"
 GATEWAY_LABEL = f"{GROUP}/gateway-name"
 """On the pods that are made for a Gateway: its name, as far as a label can carry it."""
 _LONGEST = 63
+_MOST = 64
+"""Listeners of a Gateway, and certificates of a listener, as in the definition of Gateway API."""
 _OF_REQUESTS = ("HTTPRoute", "GRPCRoute")
 _KINDS = {"HTTP": _OF_REQUESTS, "HTTPS": _OF_REQUESTS, "TLS": ("TLSRoute",), "TCP": ("TCPRoute",)}
 """By protocol of a listener: the kinds of routes that may attach."""
@@ -97,7 +99,7 @@ class Gateway:
         if spec.get("addresses").each():
             raise Invalid("spec.addresses", "is not supported by refmesh: the cluster's load balancer assigns them")
         infrastructure = spec.get("infrastructure").only("labels", "annotations")
-        listeners = tuple(_listener(item, meta) for item in spec.get("listeners").each())
+        listeners = tuple(_listener(item, meta) for item in spec.get("listeners").each(most=_MOST))
         if not listeners:
             raise Invalid("spec.listeners", "needs at least one entry")
         if len({item.name for item in listeners}) < len(listeners):
@@ -177,7 +179,7 @@ def _tls(field: Field, meta: Meta, protocol: str) -> tuple[tuple[CertificateRef,
         return (), f"UnsupportedValue: tls.mode {mode} is not supported by refmesh; use Terminate"
     if field.get("options").entries():
         return (), "UnsupportedValue: tls.options are not supported by refmesh"
-    return tuple(_certificate(item, meta) for item in field.get("certificateRefs").each()), ""
+    return tuple(_certificate(item, meta) for item in field.get("certificateRefs").each(most=_MOST)), ""
 
 
 def _certificate(item: Field, meta: Meta) -> CertificateRef:

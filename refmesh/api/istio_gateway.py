@@ -9,7 +9,9 @@ from typing import Any
 from refmesh.api.fields import Field, Invalid
 from refmesh.api.meta import Meta
 
-__all__ = ["HOST", "IstioGateway", "Server", "ServerHost"]
+__all__ = ["HOST", "MOST_SERVERS", "IstioGateway", "Server", "ServerHost"]
+
+MOST_SERVERS = 512
 
 HOST = re.compile(r"(\*|(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)")
 _PLAIN = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
@@ -62,7 +64,7 @@ class IstioGateway:
         selector = tuple(sorted((key, value.text("")) for key, value in spec.get("selector").entries().items()))
         if not selector:
             raise Invalid("spec.selector", "is required: labels of a gateway workload, such as istio: ingressgateway")
-        servers = tuple(_server(item, meta) for item in spec.get("servers").each())
+        servers = tuple(_server(item, meta) for item in spec.get("servers").each(most=MOST_SERVERS))
         if not servers:
             raise Invalid("spec.servers", "needs at least one entry")
         return cls(meta, selector, servers)

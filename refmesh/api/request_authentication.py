@@ -14,7 +14,9 @@ from refmesh.api.key_sets import key_set_problem
 from refmesh.api.meta import Meta
 from refmesh.api.selection import EVERYTHING, Selection
 
-__all__ = ["JwtRule", "RequestAuthentication"]
+__all__ = ["MOST_RULES", "JwtRule", "RequestAuthentication"]
+
+MOST_RULES = 256
 
 _HEADER = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _LONGEST_FETCH = timedelta(minutes=1)
@@ -71,7 +73,9 @@ class RequestAuthentication:
         """Read the object. Raises `Invalid`."""
         meta = Meta.read(obj, "RequestAuthentication")
         spec = Field(obj, "").get("spec").only("selector", "targetRef", "targetRefs", "jwtRules")
-        return cls(meta, Selection.read(spec), tuple(_rule(item) for item in spec.get("jwtRules").each()))
+        return cls(
+            meta, Selection.read(spec), tuple(_rule(item) for item in spec.get("jwtRules").each(most=MOST_RULES))
+        )
 
     @classmethod
     def closed(cls, obj: Any, reason: str, domain: str) -> RequestAuthentication:  # noqa: ARG003 - one signature for every kind

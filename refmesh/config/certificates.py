@@ -26,7 +26,6 @@ __all__ = ["CertificateReader", "certificate_of"]
 log = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 5.0
-_MAX_SECRETS = 500
 _MAX_BYTES = 1 << 18
 _UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)
 """What the library raises for what is damaged."""
@@ -117,13 +116,10 @@ class CertificateReader:
 
     def want(self, secrets: set[Key]) -> None:
         """Read these and no others from now on."""
-        if len(secrets) > _MAX_SECRETS:
-            log.warning("%d of %d Secrets of Gateways are read", _MAX_SECRETS, len(secrets))
-        wanted = sorted(secrets)[:_MAX_SECRETS]
-        for key in self._tasks.keys() - set(wanted):
+        for key in self._tasks.keys() - secrets:
             self._tasks.pop(key).cancel()
             self._put(key, None)
-        for key in wanted:
+        for key in sorted(secrets):
             if key not in self._tasks:
                 self._tasks[key] = asyncio.get_running_loop().create_task(self._follow(key), name=f"Secret {key}")
 

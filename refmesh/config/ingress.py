@@ -5,6 +5,7 @@ Used to open ports by, for status conditions, and to know which Secrets are need
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from refmesh.api.gateway_route import GatewayRoute, ParentGateway
 from refmesh.api.hostnames import intersection
 from refmesh.config.classic_servers import classic_gateways, secrets_of
 from refmesh.config.model import Key, Snapshot
+from refmesh.config.sharing import chosen
 from refmesh.ingress.names import usable_port
 
 __all__ = [
@@ -30,6 +32,10 @@ __all__ = [
     "without_gateways",
 ]
 
+log = logging.getLogger(__name__)
+
+_MOST_SECRETS = 500
+"""Each is asked for again every few seconds."""
 _NO_CLASSES: Mapping[Key, GatewayClass] = MappingProxyType({})
 _BY_GATEWAY = "routes by gateway"
 CONTROLLER = "refmesh.io/mesh-controller"
@@ -250,19 +256,23 @@ def _certificate_problem(snapshot: Snapshot, gateway: Gateway, reference: Certif
 
 
 def wanted_certificates(snapshot: Snapshot) -> set[Key]:
-    """The Secrets that Gateways name and may use."""
+    """The Secrets that Gateways name and may use, as many of them as are read."""
     # Istio's say a name only: the Secret is beside the workload.
-    classic = {
-        (pod.namespace, name)
+    asked = [
+        (gateway.meta, (pod.namespace, name))
         for pod in (snapshot.pods.values() if snapshot.istio_gateways else ())
         for gateway in classic_gateways(snapshot, pod)
         for server in gateway.servers
         for name in secrets_of(server)
-    }
-    return classic | {
-        (reference.namespace, reference.name)
+    ]
+    asked += [
+        (gateway.meta, (reference.namespace, reference.name))
         for gateway in own_gateways(snapshot)
         for listener in gateway.listeners
         for reference in listener.certificates
         if not reference.invalid and _permitted(snapshot, gateway, reference)
-    }
+    ]
+    if (count := len({key for _, key in asked})) > _MOST_SECRETS:
+        log.warning("%d of %d Secrets of Gateways are read", _MOST_SECRETS, count)
+    asked.sort(key=lambda one: one[0].age_key)
+    return set(chosen(((meta.namespace, key) for meta, key in asked), snapshot.certificates.keys(), _MOST_SECRETS))

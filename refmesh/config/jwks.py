@@ -14,6 +14,7 @@ import aiohttp
 
 from refmesh.api.key_sets import usable_keys
 from refmesh.config.model import Snapshot
+from refmesh.config.sharing import chosen
 
 __all__ = ["KeyFetcher", "fetch", "wanted_addresses"]
 
@@ -56,13 +57,15 @@ async def fetch(session: aiohttp.ClientSession, uri: str, seconds: float = _TIME
 
 def wanted_addresses(snapshot: Snapshot) -> dict[str, float]:
     """The addresses from which keys are to be had, and the most seconds that a rule of each waits for them."""
-    wanted = dict[str, float]()
-    for rule in (rule for item in snapshot.request_authentications.values() for rule in item.rules if rule.jwks_uri):
-        seconds = rule.timeout.total_seconds() if rule.timeout is not None else _TIMEOUT_SECONDS
-        wanted[rule.jwks_uri] = max(seconds, wanted.get(rule.jwks_uri, 0.0))
+    wanted, askers = dict[str, float](), list[tuple[str, str]]()
+    for item in sorted(snapshot.request_authentications.values(), key=lambda item: item.meta.age_key):
+        for rule in (rule for rule in item.rules if rule.jwks_uri):
+            seconds = rule.timeout.total_seconds() if rule.timeout is not None else _TIMEOUT_SECONDS
+            wanted[rule.jwks_uri] = max(seconds, wanted.get(rule.jwks_uri, 0.0))
+            askers.append((item.meta.namespace, rule.jwks_uri))
     if len(wanted) > _MAX_ISSUERS:
         log.warning("keys are fetched for %d of %d issuers only", _MAX_ISSUERS, len(wanted))
-    return {uri: wanted[uri] for uri in sorted(wanted)[:_MAX_ISSUERS]}
+    return {uri: wanted[uri] for uri in chosen(askers, snapshot.jwks.keys(), _MAX_ISSUERS)}
 
 
 class KeyFetcher:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from refmesh.api.request_authentication import MOST_RULES
+
 __all__ = ["authorization_policy", "request_authentication", "selection"]
 
 Schema = dict[str, Any]
@@ -60,4 +62,4 @@ def request_authentication() -> Schema:
         outputPayloadToHeader=_STRING,
         outputClaimToHeaders=_list(_object(header=_STRING, claim=_STRING)),
     )
-    return _object(**selection(), jwtRules=_list(rule))
+    return _object(**selection(), jwtRules={**_list(rule), "maxItems": MOST_RULES})

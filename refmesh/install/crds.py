@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from refmesh.api.destination_rule import MOST_SUBSETS
+from refmesh.api.istio_gateway import MOST_SERVERS
 from refmesh.api.service_entry import MOST_ENDPOINTS, MOST_ENTRIES
 from refmesh.install import authorization_schema
 from refmesh.install.manifests import LABELS
@@ -144,7 +145,8 @@ def _destination_rule() -> Schema:
 def _gateway() -> Schema:
     port = _object(number=_INTEGER, name=_STRING, protocol=_STRING)
     tls = _object(mode=_STRING, credentialName=_STRING, httpsRedirect=_BOOLEAN)
-    return _object(selector=_STRINGS, servers=_list(_object(port=port, hosts=_list(_STRING), tls=tls)))
+    servers = _list(_object(port=port, hosts=_list(_STRING), tls=tls), MOST_SERVERS)
+    return _object(selector=_STRINGS, servers=servers)
 
 
 def _service_entry() -> Schema:

@@ -127,6 +127,31 @@ MISTAKES = [
         {"host": "a", "subsets": [{"name": f"v{index}"} for index in range(MOST_SUBSETS + 1)]},
         "spec.subsets: has 257 entries, at most 256 are taken: divide them among several objects",
     ),
+    (
+        "RequestAuthentication",
+        {"jwtRules": [{"issuer": "a", "jwksUri": "http://a/b"}] * 257},
+        "spec.jwtRules: has 257 entries, at most 256 are taken",
+    ),
+    (
+        "IstioGateway",
+        {"selector": {"a": "b"}, "servers": [{"port": {"number": 80, "protocol": "HTTP"}, "hosts": ["*"]}] * 513},
+        "spec.servers: has 513 entries, at most 512 are taken",
+    ),
+    (
+        "Gateway",
+        {"gatewayClassName": "a", "listeners": [{"name": "a", "port": 80, "protocol": "HTTP"}] * 65},
+        "spec.listeners: has 65 entries, at most 64 are taken",
+    ),
+    (
+        "Gateway",
+        {
+            "gatewayClassName": "a",
+            "listeners": [
+                {"name": "a", "port": 80, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "a"}] * 65}}
+            ],
+        },
+        "spec.listeners[0].tls.certificateRefs: has 65 entries, at most 64 are taken",
+    ),
     ("DestinationRule", {"host": "a", "subsets": [{"name": "v"}, {"name": "v"}]}, "spec.subsets[1].name: 'v' is used"),
     (
         "DestinationRule",

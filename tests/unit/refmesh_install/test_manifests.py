@@ -8,6 +8,8 @@ import yaml
 
 from refmesh import arguments
 from refmesh.api.destination_rule import MOST_SUBSETS
+from refmesh.api.istio_gateway import MOST_SERVERS
+from refmesh.api.request_authentication import MOST_RULES
 from refmesh.api.service_entry import MOST_ENDPOINTS, MOST_ENTRIES
 from refmesh.config.store import SOURCES
 from refmesh.discovery.observation import Observation
@@ -138,10 +140,12 @@ def test_the_api_server_keeps_no_list_that_is_longer_than_refmesh_reads():
     found = [found for crd in crds() for found in most(crd["spec"]["names"]["kind"], spec_of(crd))]
     assert found == [
         ("DestinationRule.subsets", MOST_SUBSETS),
+        ("Gateway.servers", MOST_SERVERS),
         ("ServiceEntry.hosts", MOST_ENTRIES),
         ("ServiceEntry.addresses", MOST_ENTRIES),
         ("ServiceEntry.ports", MOST_ENTRIES),
         ("ServiceEntry.endpoints", MOST_ENDPOINTS),
+        ("RequestAuthentication.jwtRules", MOST_RULES),
     ]
 
 
