@@ -10,15 +10,17 @@ from refmesh.api import locality
 from refmesh.api.fields import MILLISECOND, Field, Invalid
 from refmesh.api.locality import LocalitySetting
 
-__all__ = ["CONSISTENT_HASH", "BalancerBlock", "ConsistentHash", "HashKey", "Warmup", "read"]
+__all__ = ["CONSISTENT_HASH", "MOST_IN_RING", "BalancerBlock", "ConsistentHash", "HashKey", "Warmup", "read"]
 
 CONSISTENT_HASH = "CONSISTENT_HASH"
 """The balancer of a block with `consistentHash`."""
 _SIMPLE = ("UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN", "RANDOM", "ROUND_ROBIN", "PASSTHROUGH")
 _KEYS = ("httpHeaderName", "httpQueryParameterName", "httpCookie", "useSourceIp")
-_RING_SIZE, _RING_MOST = 1024, 8 * 1024 * 1024
-# A prime, as Envoy demands; its own default, and the largest it takes.
-_TABLE_SIZE, _TABLE_MOST = 65537, 5_000_011
+MOST_IN_RING = 131_072
+"""Entries: a hundred for each of 1,300 endpoints. Every proxy of the mesh has the ring; Envoy takes one of 200 MB."""
+_RING_SIZE = 1024
+# Primes, as Envoy demands; its own default, and about as many as of a ring.
+_TABLE_SIZE, _TABLE_MOST = 65537, 131_071
 _COOKIE_MOST = 256
 """Characters of each part of a cookie. Browsers keep no more than 4096 bytes of one."""
 
@@ -121,7 +123,7 @@ def _consistent_hash(block: Field) -> ConsistentHash:
         return ConsistentHash(key, "maglev", found)
     least = ring.only("minimumRingSize").get("minimumRingSize")
     size = least if least.present else older
-    return ConsistentHash(key, "ring", size.integer(_RING_SIZE, low=1, high=_RING_MOST))
+    return ConsistentHash(key, "ring", size.integer(_RING_SIZE, low=1, high=MOST_IN_RING))
 
 
 def _key(value: Field, name: str) -> HashKey:

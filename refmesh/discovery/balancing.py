@@ -9,7 +9,7 @@ from envoy.config.core.v3.base_pb2 import RuntimeDouble
 from envoy.type.v3.percent_pb2 import Percent
 
 from refmesh.api.destination_rule import TrafficPolicy
-from refmesh.api.load_balancer import ConsistentHash
+from refmesh.api.load_balancer import MOST_IN_RING, ConsistentHash
 from refmesh.discovery import locality
 from refmesh.discovery.packing import duration, uint64
 
@@ -42,4 +42,6 @@ def _set_table(cluster: Any, hashing: ConsistentHash) -> None:
         cluster.maglev_lb_config.CopyFrom(Cluster.MaglevLbConfig(table_size=uint64(hashing.size)))
         return
     cluster.lb_policy = Cluster.RING_HASH
-    cluster.ring_hash_lb_config.CopyFrom(Cluster.RingHashLbConfig(minimum_ring_size=uint64(hashing.size)))
+    # Where endpoints have very different weights, Envoy's ring is larger than it is asked to be at least.
+    sizes = Cluster.RingHashLbConfig(minimum_ring_size=uint64(hashing.size), maximum_ring_size=uint64(MOST_IN_RING))
+    cluster.ring_hash_lb_config.CopyFrom(sizes)

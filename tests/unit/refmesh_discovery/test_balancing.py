@@ -37,6 +37,14 @@ def block(**content: Any) -> BalancerBlock:
         ({"consistentHash": {"useSourceIp": True, "maglev": {"tableSize": 65536}}}, "65536 is no prime number"),
         ({"consistentHash": {"useSourceIp": True, "maglev": {}, "ringHash": {}}}, "cannot be combined with ringHash"),
         ({"consistentHash": {"useSourceIp": True, "ringHash": {"minimumRingSize": 0}}}, "must be between 1"),
+        (
+            {"consistentHash": {"useSourceIp": True, "minimumRingSize": 131073}},
+            "minimumRingSize: must be between 1 and 131072, not 131073",
+        ),
+        (
+            {"consistentHash": {"useSourceIp": True, "maglev": {"tableSize": 262147}}},
+            "tableSize: must be between 2 and 131071, not 262147",
+        ),
         ({"simple": "RANDOM", "turns": 3}, "turns: is not supported"),
         ({"simple": "RANDOM", "warmupDurationSecs": "10s"}, "needs ROUND_ROBIN or LEAST_REQUEST"),
         ({"simple": "RANDOM", "warmup": {"duration": "10s"}}, "warmup: needs ROUND_ROBIN or LEAST_REQUEST"),
@@ -138,6 +146,9 @@ def test_each_balancer_has_its_name_in_envoy(balancer: dict[str, Any], expected:
     assert found.lb_policy == expected
     if expected == Cluster.MAGLEV:
         assert found.maglev_lb_config.table_size.value == 11
+    if expected == Cluster.RING_HASH:
+        assert found.ring_hash_lb_config.minimum_ring_size.value == 1024
+        assert found.ring_hash_lb_config.maximum_ring_size.value == 131072
 
 
 @pytest.mark.parametrize(
