@@ -7,13 +7,12 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["REMOVED", "redact", "redact_log", "redacted", "redacted_history"]
+__all__ = ["REMOVED", "redact", "redact_log", "redacted", "redacted_history", "redacted_scene"]
 
 REMOVED = "[removed]"
-_Hide = Callable[[Any], Any]
-"""What becomes of a value that a name says is secret."""
 _SECRETS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"),
@@ -27,6 +26,8 @@ _ENCODED = re.compile(r"\b(?:LS0tLS1|MII|MHcC)[A-Za-z0-9+/]{40,}={0,2}")
 """Base64 that may hold a key: of PEM, or of DER."""
 _USER = re.compile(r"(://[^\s/:@\"']*:)[^\s/\"']+@")
 """Of an address: postgres://shop:hunter2@db/shop."""
+_LONE_USER = re.compile(r"(://)[^\s/:@\"']+@")
+"""Of an address as well: https://TOKEN@host/repository. A name alone is no loss."""
 _OF_KEYS = r"(?:api|private|access|secret|encryption|signing|session|master)[_-]?key"
 _WORD = rf"(?:pass(?:word|wd|phrase)|secret|token|credential|cookie|authorization|{_OF_KEYS})"
 _BRIEF = "(?<!by)(?<!com)pass"
@@ -77,11 +78,11 @@ def redact(text: str) -> str:
 
 
 def redact_log(text: str) -> str:
-    """As `redact`, also without values that stand after a name that speaks of a secret.
+    """As `redact`, also without values after a name that speaks of a secret, and without users of addresses.
 
     Not for what a verdict is reached from: there, a word after a name may be all that a judge goes by.
     """
-    text = redact(text)
+    text = _LONE_USER.sub(lambda found: f"{found[1]}{REMOVED}@", redact(text))
     parts, kept_to = [], 0
     found = _NAMED.search(text)
     while found is not None:
@@ -126,9 +127,24 @@ def _is_key(encoded: str) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How much of a JSON value is taken out."""
+
+    hide: Callable[[Any], Any]
+    """What becomes of a value that a name says is secret."""
+    clean: Callable[[str], str]
+    """What becomes of any other text."""
+
+
 def redacted(value: Any) -> Any:
     """A JSON value without secrets, also under names that say so. Objects of kind Secret lose their data."""
-    return _walk(value, hide=_hidden)
+    return _walk(value, _Way(_hidden, redact))
+
+
+def redacted_scene(value: Any) -> Any:
+    """The same of what a cluster or a proxy says, by whose texts nothing is judged: they are cleaned as a log is."""
+    return _walk(value, _Way(_hidden, redact_log))
 
 
 def redacted_history(value: Any) -> Any:
@@ -137,41 +153,43 @@ def redacted_history(value: Any) -> Any:
     Under a name that speaks of a secret, a single word as long as one is taken out, but not the short words by which a
     check calls its cases ("expired"): a judge needs them.
     """
-    return _walk(value, hide=_without_long)
+    return _walk(value, _Way(_without_long, redact))
 
 
-def _walk(value: Any, hide: _Hide) -> Any:
+def _walk(value: Any, way: _Way) -> Any:
     if isinstance(value, Mapping):
-        return _mapping(value, value, hide)
+        return _mapping(value, value, way)
     if isinstance(value, list | tuple):
         # Of arguments, without what follows a flag that asks for a secret.
         return [
-            hide(item) if _is_flag(flag) and isinstance(item, str) and not item.startswith("-") else _walk(item, hide)
+            way.hide(item)
+            if _is_flag(flag) and isinstance(item, str) and not item.startswith("-")
+            else _walk(item, way)
             for flag, item in zip((None, *value), value, strict=False)
         ]
     if not isinstance(value, str):
         return value
-    return _inside(value, hide)
+    return _inside(value, way)
 
 
 def _is_flag(item: Any) -> bool:
     return isinstance(item, str) and re.fullmatch(_FLAG, item) is not None
 
 
-def _mapping(value: Mapping[str, Any], beside: Mapping[str, Any], hide: _Hide) -> dict[str, Any]:
-    return {key: _under(str(key), item, beside, hide) for key, item in value.items()}
+def _mapping(value: Mapping[str, Any], beside: Mapping[str, Any], way: _Way) -> dict[str, Any]:
+    return {key: _under(str(key), item, beside, way) for key, item in value.items()}
 
 
-def _under(key: str, item: Any, beside: Mapping[str, Any], hide: _Hide) -> Any:
+def _under(key: str, item: Any, beside: Mapping[str, Any], way: _Way) -> Any:
     """What is kept of a value that stands under a key, and beside others."""
     if beside.get("kind") == "Secret" and key in {"data", "stringData"}:
         return REMOVED
     if key == _PLACES and isinstance(item, list | tuple):
-        return [_mapping(one, {}, hide) if isinstance(one, Mapping) else _walk(one, hide) for one in item]
+        return [_mapping(one, {}, way) if isinstance(one, Mapping) else _walk(one, way) for one in item]
     # The environment of a container: {"name": "DB_PASSWORD", "value": …}; a condition: {"key": …, "values": […]}.
     held = _HOLDS.fullmatch(key) is not None
     said = (held and _says(beside.get("name"))) or ((held or key == "match") and _says(beside.get("key")))
-    return hide(item) if said or _KEY.search(key) is not None else _walk(item, hide)
+    return way.hide(item) if said or _KEY.search(key) is not None else _walk(item, way)
 
 
 def _says(name: Any) -> bool:
@@ -201,13 +219,13 @@ def _without_long(value: Any) -> Any:
     return redacted_history(value)
 
 
-def _inside(text: str, hide: _Hide) -> str:
+def _inside(text: str, way: _Way) -> str:
     """A text; one that is a JSON object itself (kubectl's annotation of what was applied) is looked into."""
     if text.startswith("{") and text.rstrip().endswith("}"):
         try:
             document = json.loads(text)
         except ValueError:
-            return redact(text)
-        cleaned = _walk(document, hide)
+            return way.clean(text)
+        cleaned = _walk(document, way)
         return text if cleaned == document else json.dumps(cleaned)
-    return redact(text)
+    return way.clean(text)

@@ -18,7 +18,7 @@ from conformance.context import Context, NotExpressible
 from conformance.ground import render_ground
 from conformance.late_pods import has_run
 from conformance.planes import plane_of
-from conformance.redaction import redact, redact_log, redacted
+from conformance.redaction import redact, redact_log, redacted_scene
 from fixtures.kube.containers import containers_of, statuses_of
 from reports.errors import EnvironmentProblem, MeshproofError
 from reports.model import plain
@@ -101,7 +101,7 @@ def _live(ctx: Context, item: Mapping[str, Any], missing: list[str]) -> Mapping[
 
 
 def _document(item: Mapping[str, Any], remark: str = "") -> str:
-    return f"---\n{remark}{yaml.dump(redacted(plain(item)), Dumper=_DUMPER, sort_keys=False)}"
+    return f"---\n{remark}{yaml.dump(redacted_scene(plain(item)), Dumper=_DUMPER, sort_keys=False)}"
 
 
 # -- namespaces and pods -----------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def _space(folder: Path, ctx: Context, space: str) -> list[str]:
     ):
         with _noting(missing, f"{file} of {space}"):
             found = ctx.kube.list(version, kind, space)
-            write_json(folder / f"{space}.{file}.json", redacted(plain(found)))
+            write_json(folder / f"{space}.{file}.json", redacted_scene(plain(found)))
             pods = found if kind == "Pod" else pods
     return missing + _side_by_side(lambda pod: _pod(folder, ctx, space, pod), pods)
 
@@ -180,7 +180,7 @@ def _plane(folder: Path, ctx: Context) -> list[str]:
         if deployment is None:
             raise EnvironmentProblem(f"there is no Deployment {space}/{name}")
         pods = ctx.kube.list("v1", "Pod", space, deployment["spec"]["selector"].get("matchLabels", {}))
-        write_json(folder / "control-plane.pods.json", redacted(plain(pods)))
+        write_json(folder / "control-plane.pods.json", redacted_scene(plain(pods)))
 
     def read(pod: Mapping[str, Any]) -> list[str]:
         own = pod["metadata"]
@@ -199,7 +199,7 @@ def _noting(missing: list[str], what: str) -> Iterator[None]:
             said = error.problem
         else:
             said = str(error) if isinstance(error, NotExpressible) else f"{type(error).__name__}: {error}"
-        missing.append(redact(f"{what}: {said}"))
+        missing.append(f"{redact(what)}: {redact_log(said)}")
 
 
 def _clean_dump(text: str) -> str:
@@ -208,4 +208,4 @@ def _clean_dump(text: str) -> str:
         document = json.loads(text)
     except (ValueError, RecursionError):
         return redact_log(text)
-    return json.dumps(redacted(document), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(redacted_scene(document), indent=1, ensure_ascii=False) + "\n"

@@ -30,7 +30,7 @@ from conformance.checks.weights import Split
 from conformance.context import Context, NotInForce, Refused
 from conformance.intents import Inject, MtlsMode
 from conformance.probes import Probed
-from conformance.redaction import REMOVED, redact, redact_log, redacted, redacted_history
+from conformance.redaction import REMOVED, redact, redact_log, redacted, redacted_history, redacted_scene
 from conformance.replay import replay
 from conformance.runner import judged
 from conformance.trouble import LAST_SEEN, Trouble
@@ -190,10 +190,24 @@ def test_a_history_keeps_the_names_of_its_cases_but_no_secret():
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("login with password=hunter2 failed", "login with password=# failed"),
+        ('{"kind": "Db", "dsn": "host=db password=hunter2"}', '{"kind": "Db", "dsn": "host=db password=#"}'),
+        ("pulling https://hunter2@registry/x", "pulling https://#@registry/x"),
+    ],
+)
+def test_texts_of_a_cluster_are_cleaned_as_logs_are_and_those_of_a_history_stay(text, kept):
+    assert redacted_scene({"message": text}) == {"message": kept.replace("#", REMOVED)}
+    assert redacted_history({"message": text}) == {"message": text}
+
+
 @given(st.text())
 def test_redaction_is_stable(text):
     assert redact(redact(text)) == redact(text)
     assert redacted(redacted(text)) == redacted(text)
+    assert redacted_scene(redacted_scene(text)) == redacted_scene(text)
 
 
 # -- whole bundles -----------------------------------------------------------------------------------------------------
@@ -204,18 +218,20 @@ class LeakyKube:
 
     def get(self, _version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         spec = {"selector": {"matchLabels": {"app": "plane"}}}
-        status = {"conditions": [{"type": "Accepted", "message": f"read with {TOKEN}"}]}
+        status = {"conditions": [{"type": "Accepted", "message": f"read with {TOKEN}, password={PASSWORD}"}]}
         meta = {"name": name, "namespace": namespace, "managedFields": [{"manager": "meshproof"}]}
         held = {"data": {"key": PASSWORD}} if kind == "Secret" else {"token": OPAQUE}
         return None if kind == "Gone" else {"metadata": meta, "spec": spec, "status": status, **held}
 
     def list(self, _version: str, kind: str, namespace: str, _selector: object = "") -> list[dict[str, Any]]:
         if kind == "Event":
-            return [{"message": f"failed with token {TOKEN}"}]
+            return [{"message": f"failed with token {TOKEN}, pull https://{OPAQUE}@registry/x?access_token={PASSWORD}"}]
         if kind in {"Service", "EndpointSlice"}:
             return [{"kind": kind, "metadata": {"name": "web", "annotations": {"x-api-key": OPAQUE}}}]
         env = [{"name": "API_KEY", "value": OPAQUE}, {"name": "X", "value": f"Bearer {OPAQUE}"}]
-        spec = {"containers": [{"name": "app", "env": env}], "volumes": [{"inlineBytes": DER}]}
+        env.append({"name": "DSN", "value": f"host=db user=plane password={PASSWORD}"})
+        command = ["sh", "-c", f"plane 'jdbc:db://h/x?user=a&password={PASSWORD}'"]
+        spec = {"containers": [{"name": "app", "env": env, "command": command}], "volumes": [{"inlineBytes": DER}]}
         return [{"metadata": {"name": "web", "namespace": namespace}, "spec": spec, "status": {"phase": "Running"}}]
 
     def logs(self, _space: str, _pod: str, _container: str, *, previous: bool = False, tail: int | None = None) -> str:
@@ -238,7 +254,7 @@ class LeakyMesh:
         return self.plane
 
     def dump(self, *_: object) -> dict[str, str]:
-        config = {"secrets": [{"private_key": {"inline_bytes": PASSWORD}}, {"token": OPAQUE}]}
+        config = {"secrets": [{"private_key": {"inline_bytes": PASSWORD}}, {"token": OPAQUE}, f"x-api-key: {OPAQUE}"]}
         return {"config.json": json.dumps(config), "stats.txt": f"x {TOKEN}"}
 
 
