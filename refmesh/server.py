@@ -95,7 +95,7 @@ class ControlPlane:
         self._watcher = Watcher(kube, self._store, self._publish)
         holder = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._leadership = Leadership(kube, options.namespace, "refmesh-status", holder)
-        self._keys = KeyFetcher(self._put_keys)
+        self._keys = KeyFetcher(self._put_keys, self._own_addresses)
         self._kept_keys = KeptKeys(kube, options.namespace, self._leadership.leads)
         self._status = StatusWriter(kube, lambda: self._store.raw, self._leadership.leads)
         self._istio_status = IstioStatusWriter(kube, lambda: self._store.raw_of_istio, self._leadership.leads)
@@ -257,6 +257,12 @@ class ControlPlane:
     def _peers(self) -> list[str]:
         """The addresses of the other replicas."""
         return [pod.address for pod in self._other_replicas() if pod.address]
+
+    def _own_addresses(self) -> set[str]:
+        """Where the control plane itself is reached: its pods, and its Service."""
+        world = self._hub.world
+        service = world.snapshot.services.get((self._options.namespace, _APP)) if world is not None else None
+        return {os.environ.get("POD_IP", ""), *self._peers(), *(service.addresses if service is not None else ())}
 
     def _other_replicas(self) -> list[Pod]:
         own = os.environ.get("POD_IP", "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 
-__all__ = ["covers", "intersection", "is_address", "specificity"]
+__all__ = ["address_of", "covers", "intersection", "is_address", "leads_back", "specificity"]
 
 
 def covers(pattern: str, name: str) -> bool:
@@ -31,8 +31,18 @@ def specificity(name: str) -> tuple[bool, int]:
 
 def is_address(text: str) -> bool:
     """Whether this is an IP address and no name."""
+    return address_of(text) is not None
+
+
+def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that this is, one of IPv4 also in the words of IPv6 (::ffff:10.0.0.1); None for a name."""
     try:
-        ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def leads_back(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether it stands for whoever asks there, or for something of his own link, such as a cloud's metadata."""
+    return address.is_loopback or address.is_link_local or address.is_unspecified

@@ -10,13 +10,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from refmesh.api.fields import MILLISECOND, Field, Invalid
+from refmesh.api.hostnames import address_of, leads_back
 from refmesh.api.key_sets import key_set_problem
 from refmesh.api.meta import Meta
 from refmesh.api.selection import EVERYTHING, Selection
 
-__all__ = ["MOST_RULES", "JwtRule", "RequestAuthentication"]
+__all__ = ["MOST_RULES", "NOT_FETCHED", "JwtRule", "RequestAuthentication"]
 
 MOST_RULES = 256
+NOT_FETCHED = "keys are not fetched from loopback and link-local addresses, nor from the control plane's own"
 
 _HEADER = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _LONGEST_FETCH = timedelta(minutes=1)
@@ -179,7 +181,10 @@ def _header(field: Field) -> str:
 def _uri_problem(uri: str) -> str:
     try:
         parts = urlsplit(uri)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        host = parts.hostname if parts.scheme in {"http", "https"} and parts.port != 0 else None
     except ValueError:
-        good = False
-    return "" if good else f"must be an http or https URL, not {uri!r}"
+        host = None
+    if not host:
+        return f"must be an http or https URL, not {uri!r}"
+    address = address_of(host)
+    return "" if address is None or not leads_back(address) else f"must not lead to {host}: {NOT_FETCHED}"

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Collection
+from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
+from refmesh.api.hostnames import address_of, leads_back
 from refmesh.api.key_sets import usable_keys
+from refmesh.api.request_authentication import NOT_FETCHED
 from refmesh.config.model import Snapshot
 from refmesh.config.sharing import chosen
 
@@ -32,6 +37,10 @@ class NoKeys(Exception):
     """An issuer's keys cannot be had; the text says why without quoting the answer."""
 
 
+class _Refused(OSError):
+    """Nothing is fetched from an address."""
+
+
 async def fetch(session: aiohttp.ClientSession, uri: str, seconds: float = _TIMEOUT_SECONDS) -> str:
     """The key set at an address. Raises `NoKeys`, after so many seconds at the latest."""
     try:
@@ -42,6 +51,9 @@ async def fetch(session: aiohttp.ClientSession, uri: str, seconds: float = _TIME
             body = await answer.content.read(_MAX_BYTES + 1)
             while len(body) <= _MAX_BYTES and (part := await answer.content.read(_MAX_BYTES + 1 - len(body))):
                 body += part
+    except aiohttp.ClientConnectorError as error:
+        refused = isinstance(error.os_error, _Refused)
+        raise NoKeys(str(error.os_error) if refused else type(error).__name__) from error
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise NoKeys(type(error).__name__) from error
     if len(body) > _MAX_BYTES:
@@ -69,10 +81,13 @@ def wanted_addresses(snapshot: Snapshot) -> dict[str, float]:
 
 
 class KeyFetcher:
-    """Keeps `put(uri, keys)` current for every address that the newest snapshot names; None forgets one."""
+    """Keeps `put(uri, keys)` current for every address that the newest snapshot names; None forgets one.
 
-    def __init__(self, put: Callable[[str, str | None], None]) -> None:
-        self._put = put
+    `own`: the control plane's own IP addresses, of which nothing is fetched.
+    """
+
+    def __init__(self, put: Callable[[str, str | None], None], own: Callable[[], Collection[str]] = tuple) -> None:
+        self._put, self._own = put, own
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._seconds: dict[str, float] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -87,7 +102,8 @@ class KeyFetcher:
             self._put(uri, None)
         for uri in wanted:
             if uri not in self._tasks:
-                self._tasks[uri] = asyncio.get_running_loop().create_task(self._follow(uri), name=f"keys of {uri}")
+                name = f"keys of {_host(uri)}"
+                self._tasks[uri] = asyncio.get_running_loop().create_task(self._follow(uri), name=name)
 
     async def close(self) -> None:
         """Stop fetching."""
@@ -104,14 +120,27 @@ class KeyFetcher:
             if self._session is None:
                 # Without a common limit of connections: silent issuers of one namespace would use it up, and others run
                 # out of time before it is their turn. How many issuers there are is limited already.
-                connector = aiohttp.TCPConnector(limit=0)
+                connector = aiohttp.TCPConnector(limit=0, socket_factory=self._socket)
                 self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
             try:
                 self._put(uri, await fetch(self._session, uri, self._seconds[uri]))
             except NoKeys as problem:
-                log.warning("the keys at %s cannot be had (%s); known ones stay in force", uri, problem)
+                log.warning("the keys at %s cannot be had (%s); known ones stay in force", _host(uri), problem)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _RETRY_SECONDS[1])
             else:
                 delay = _RETRY_SECONDS[0]
                 await asyncio.sleep(_REFRESH_SECONDS)
+
+    def _socket(self, found: tuple[Any, ...]) -> socket.socket:
+        """A socket for an address, as `getaddrinfo` gives it: asked last of all, whatever names have led to it."""
+        family, kind, protocol, _, (host, *_) = found
+        address = address_of(host)
+        if address is None or leads_back(address) or str(address) in self._own():
+            raise _Refused(NOT_FETCHED)
+        return socket.socket(family, kind, protocol)
+
+
+def _host(uri: str) -> str:
+    """What of an address is for the log: there may be a password before it."""
+    return urlsplit(uri).hostname or ""

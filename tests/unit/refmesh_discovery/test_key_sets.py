@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.tokens import Issuer
+from refmesh.api import request_authentication
 from refmesh.api.key_sets import key_set_problem, usable_keys
+from refmesh.config import jwks
 from refmesh.config.jwks import KeyFetcher, wanted_addresses
 from refmesh.config.kept_keys import KeptKeys, fitting, kept
 from refmesh.discovery.jwt import TokenRules
@@ -79,6 +81,13 @@ def test_keys_for_other_purposes_are_left_out() -> None:
     assert json.loads(usable_keys(text))["keys"] == [GOOD]
 
 
+@pytest.fixture
+def near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issuers of these tests are where keys are not fetched from."""
+    for module in (request_authentication, jwks):
+        monkeypatch.setattr(module, "leads_back", lambda _: False)
+
+
 class Site:
     """An issuer's web server; `answer` is what it says next."""
 
@@ -93,7 +102,7 @@ class Site:
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[Site]:
+async def site(near: None) -> AsyncIterator[Site]:
     async with serving(Site()) as found:
         yield found
 
@@ -167,6 +176,7 @@ def test_an_address_of_several_rules_is_waited_for_by_the_most_patient() -> None
     assert wanted_addresses(cluster.snapshot()) == {"http://x/keys": 7.0}
 
 
+@pytest.mark.usefixtures("near")
 async def test_an_issuer_is_waited_for_as_long_as_its_rule_says(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(Silent()) as found:
         fetcher = KeyFetcher(lambda *_: None)
@@ -209,6 +219,7 @@ async def write(maps: ConfigMaps, cluster: MemoryCluster) -> None:
     await kept_keys.close()
 
 
+@pytest.mark.usefixtures("near")
 async def test_keys_outlive_the_process_although_their_issuer_is_away() -> None:
     away, maps, keys = "http://127.0.0.1:1/keys", ConfigMaps(), usable_keys(json.dumps({"keys": [GOOD]}))
     before = MemoryCluster().with_echo().put("RequestAuthentication", tokens(away))
