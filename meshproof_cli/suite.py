@@ -71,7 +71,7 @@ class Suite:
         """The command line."""
         return child_command(
             "pytest", "--pyargs", "conformance", "-v", "-c", "/dev/null", "--rootdir", str(self.directory),
-            "-p", "no:cacheprovider", "-p", "conformance.plugin", "--assert=plain", *self.flags,
+            "-p", "no:cacheprovider", "-p", "conformance.plugin", "--assert=plain", "--color=no", *self.flags,
             "--mesh", self.mesh, *self.access, "--image", self.image, "--mesh-only", ",".join(self.ids),
             "--report-dir", str(self.directory),
             *(["-p", "xdist", "-n", str(self.workers)] if self.workers > 1 else []),

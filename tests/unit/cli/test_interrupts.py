@@ -43,6 +43,7 @@ def test_an_interrupted_suite_keeps_its_verdicts_and_sweeps(
     tmp_path: Path, workers: int, number: int, whole_group: bool
 ) -> None:
     environment = {**module_environment(), "MADE_UP": str(tmp_path), "PYTEST_ADDOPTS": "--of-the-users-own-pytest"}
+    environment["FORCE_COLOR"] = "1"  # as many CI jobs set it
     environment["PYTHONPATH"] += f"{os.pathsep}{HERE}"
     with subprocess.Popen(
         [sys.executable, "-c", RUN, str(tmp_path), str(workers)],
