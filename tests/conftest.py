@@ -19,6 +19,10 @@ settings.register_profile("meshproof", deadline=None)
 settings.register_profile("fuzz", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("meshproof")
 
+# In a GitHub job, rich and typer would write escape codes into what tests read, and runs into the summary of the job.
+for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PY_COLORS", "TTY_COMPATIBLE"):
+    os.environ.pop(name, None)
+
 # As where the environment is active: what is printed to be pasted has its programs by their names.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 

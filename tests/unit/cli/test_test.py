@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from meshproof_cli.test import Outcome, counts, exit_code
@@ -28,3 +33,15 @@ def test_the_exit_code_is_zero_only_if_all_that_was_asked_for_ran_and_passed(
     outcomes: list[Outcome], code: int
 ) -> None:
     assert exit_code(outcomes) == code
+
+
+def test_a_github_job_changes_nothing_for_the_tests() -> None:
+    """What makes rich and typer write escape codes is gone before the first of them is imported."""
+    tests = Path(__file__).with_name("test_command_line.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, "-k", "wrong_word and seed or error0"],
+        env={**os.environ, "CI": "true", "FORCE_COLOR": "1", "GITHUB_ACTIONS": "true"},
+        cwd=tests.parents[3], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
