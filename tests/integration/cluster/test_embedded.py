@@ -17,6 +17,7 @@ import pytest
 from fixtures.cluster import Cluster
 from fixtures.cluster.embedded import dns, record
 from fixtures.cluster.embedded.network import Addresses
+from fixtures.cluster.embedded.plan import KERNEL
 from fixtures.cluster.embedded.provider import EmbeddedProvider
 from fixtures.kube import Kube, eventually
 from reports.errors import UsageProblem
@@ -75,6 +76,11 @@ def rules() -> list[str]:
     """The host's packet filter rules that could be a cluster's; Docker may change others while this test runs."""
     saved = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
     return [line for line in saved.splitlines() if any(word in line for word in ("KUBE", "CNI", "10.213.", "10.244."))]
+
+
+def settings() -> dict[str, str]:
+    """The kernel's settings that a kubelet is fond of."""
+    return {name: Path("/proc/sys", name.replace(".", "/")).read_text() for name in KERNEL}
 
 
 def answer(address: str, port: int, kind: socket.SocketKind = socket.SOCK_DGRAM) -> str | None:
@@ -153,7 +159,9 @@ def test_logs_exec_and_forward_reach_pods(cluster: Cluster, tmp_path: Path) -> N
 
 def test_two_clusters_live_side_by_side_and_leave_nothing(cluster: Cluster, name: str) -> None:
     provider = EmbeddedProvider()
+    before = settings()
     second = provider.create(name)
+    assert settings() == before
     assert second.name in {each.name for each in provider.list()}
     assert number_of(name) != number_of(cluster.name)
     for each in (cluster, second):

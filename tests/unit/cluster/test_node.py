@@ -112,6 +112,26 @@ def test_what_the_host_has_stays_in_reach_below_a_private_directory(tmp_path: Pa
     assert not (tmp_path / "lib" / "new").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_the_kernels_settings_seem_as_wanted_and_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "sys" / "vm").mkdir(parents=True)
+    (tmp_path / "stash").mkdir()
+    differs, agrees = tmp_path / "sys" / "vm" / "overcommit", tmp_path / "sys" / "vm" / "panic"
+    differs.write_text("2\n")
+    agrees.write_text("0\n")
+    wanted = {"vm.overcommit": "1", "vm.panic": "0", "vm.missing": "1"}
+    program = f"import node; node._pretend({wanted}, {str(tmp_path / 'stash')!r}, {str(tmp_path / 'sys')!r})"
+    read = f'"$0" -c "$1" && cat {differs} {agrees} && echo 5 >{differs} && cat {differs} && cat /proc/self/mounts'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", read, sys.executable, program],
+        capture_output=True, text=True, check=False, cwd=Path(node.__file__).parent,
+    )  # fmt: skip
+    assert done.stdout.startswith("1\n0\n5\n"), done.stderr
+    assert str(differs) in done.stdout
+    assert str(agrees) not in done.stdout
+    assert (differs.read_text(), agrees.read_text()) == ("2\n", "0\n")
+
+
 def test_a_path_is_a_gate(tmp_path: Path) -> None:
     probe = node._gate({"kind": "path", "path": str(tmp_path / "socket")})
     assert not probe()

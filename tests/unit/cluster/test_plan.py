@@ -77,6 +77,13 @@ def test_the_node_looks_for_programs_where_the_preflight_does(site: Site) -> Non
     assert "/usr/local/sbin" in places.ADMIN_PATH.split(":")
 
 
+def test_the_kubelet_finds_all_it_would_set_for_the_whole_machine(site: Site) -> None:
+    assert sorted(node_plan(site, None)["kernel"]) == [
+        "kernel.keys.root_maxbytes", "kernel.keys.root_maxkeys", "kernel.panic", "kernel.panic_on_oops",
+        "vm.overcommit_memory", "vm.panic_on_oom",
+    ]  # fmt: skip
+
+
 def test_a_long_state_directory_makes_no_long_socket_path(site: Site) -> None:
     configuration = kubelet_configuration(site)
     assert configuration["containerRuntimeEndpoint"] == "unix:///run/containerd/containerd.sock"
