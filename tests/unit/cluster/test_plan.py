@@ -97,6 +97,7 @@ def test_the_files_are_what_the_programs_read(site: Site) -> None:
     runtime = containerd["plugins"]["io.containerd.cri.v1.runtime"]
     assert runtime["disable_apparmor"] is True
     assert runtime["cni"] == {"bin_dirs": ["/cache/cni"], "conf_dir": str(etc / "cni")}
+    assert containerd["plugins"]["io.containerd.internal.v1.opt"]["path"].startswith("/run/")
     assert containerd["plugins"]["io.containerd.cri.v1.images"]["pinned_images"]["sandbox"] == places.PAUSE_IMAGE
     network = json.loads((etc / "cni" / "10-meshproof.conflist").read_text())
     assert network["plugins"][0]["ipam"]["ranges"] == [[{"subnet": "10.244.0.0/24"}]]
