@@ -98,17 +98,18 @@ def test_what_the_host_has_stays_in_reach_below_a_private_directory(tmp_path: Pa
     """In a mount namespace of its own, all of it shared as the node's is."""
     (tmp_path / "lib" / "kept").mkdir(parents=True)
     (tmp_path / "lib" / "kept" / "file").write_text("still here")
+    (tmp_path / "lib" / "kubelet").mkdir()
     (tmp_path / "stash").mkdir()
     program = (
         "import node; node._run('mount', '--make-rshared', '/');"
         f" node._private_tmpfs('{tmp_path}/lib', '{tmp_path}/stash')"
     )
-    read = f'"$0" -c "$1" && cat {tmp_path}/lib/kept/file && touch {tmp_path}/lib/new'
+    read = f'"$0" -c "$1" && cat {tmp_path}/lib/kept/file && touch {tmp_path}/lib/new && ls {tmp_path}/lib'
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", read, sys.executable, program],
         capture_output=True, text=True, check=False, cwd=Path(node.__file__).parent,
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("still here", "")
+    assert (done.stdout, done.stderr) == ("still herekept\nnew\n", "")
     assert not (tmp_path / "lib" / "new").exists()
 
 
