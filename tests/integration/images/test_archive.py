@@ -104,7 +104,6 @@ def test_byte_code_is_there_and_is_used(kube: Kube, pod: tuple[str, str]) -> Non
         (("ip6tables-restore", "--version"), "ip6tables-restore v1."),
         (("ip", "-V"), "iproute2"),
         (("ss", "-V"), "iproute2"),
-        (("conntrack", "--version"), "conntrack v1."),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

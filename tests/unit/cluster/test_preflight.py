@@ -52,6 +52,12 @@ def test_a_place_that_the_node_hides_is_refused(monkeypatch: pytest.MonkeyPatch,
     assert variable in caught.value.fix
 
 
+def test_a_machine_without_conntrack_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kube-proxy and the CNI plugins speak to the kernel themselves."""
+    monkeypatch.setattr("shutil.which", lambda tool, **_: None if tool == "conntrack" else f"/usr/bin/{tool}")
+    assert preflight.missing_packages() == []
+
+
 def test_missing_programs_are_named_with_the_command_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda tool, **_: None if tool in {"runc", "ip"} else f"/usr/bin/{tool}")
     with pytest.raises(EnvironmentProblem, match="iproute2, runc") as caught:

@@ -19,7 +19,7 @@ from fixtures.images.product import _ON_THE_RUNNER, IN_PODS, product_version
 
 ROOT = Path(__file__).resolve().parents[3]
 
-DEBIAN = {"iptables": base._IPTABLES, "iproute2": ("ip", "ss"), "conntrack": ("conntrack",), "procps": ("ps",)}
+DEBIAN = {"iptables": base._IPTABLES, "iproute2": ("ip", "ss"), "procps": ("ps",)}
 """Which Debian package has the programs that the slim Python image lacks."""
 
 

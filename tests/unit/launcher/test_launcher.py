@@ -220,7 +220,7 @@ def test_nothing_is_installed_at_the_price_of_docker(clone: Clone):
     clone.run(MESHPROOF_NO_INSTALL="", PATH=f"{clone.play}:{os.environ['PATH']}")
     _, install = (clone.play / "apt").read_text().splitlines()
     assert "runc" not in install.split()
-    assert {"--no-remove", "conntrack"} <= set(install.split())
+    assert {"--no-remove", "iptables"} <= set(install.split())
 
 
 def test_the_launcher_installs_what_the_embedded_cluster_calls():
@@ -252,7 +252,7 @@ def test_where_no_embedded_cluster_can_be_nobody_is_told_what_it_needs(clone: Cl
     code, _, err = clone.run(PATH=f"{clone.play}:{os.environ['PATH']}")
     assert code == 7
     assert "Install the locked packages" in err
-    assert "conntrack" not in err
+    assert "iptables" not in err
 
 
 @pytest.mark.parametrize("shell", [name for name in ("sh", "dash", "bash") if shutil.which(name)])
