@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.cluster.kind import engine
+from fixtures.cluster.kind import engine, provider
 from fixtures.cluster.kind.archives import NodeImage, program_layer, write_archive
 from fixtures.cluster.kind.base_image import containerd_config, debian_mirror
 from fixtures.cluster.kind.provider import KindProvider, check, cluster_config
@@ -121,6 +121,7 @@ def kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...
     monkeypatch.setattr(engine, "run", lambda *_, **__: "theirs\ntheirs\n")
     monkeypatch.setattr(KindProvider, "_kind", run)
     monkeypatch.setattr(KindProvider, "_node_image", lambda _: None)
+    monkeypatch.setattr(provider, "make_room", lambda: calls.append(("room",)))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return calls
 
@@ -163,3 +164,28 @@ def test_a_config_that_is_no_text_is_named(kind: list[tuple[str, ...]], tmp_path
     with pytest.raises(UsageProblem, match=r"kind\.yaml cannot be read"):
         KindProvider().create("mine", config)
     assert kind == []
+
+
+@pytest.mark.parametrize("host", [None, "unix:///run/user/0/docker.sock", "tcp://elsewhere:2376", "ssh://me@elsewhere"])
+def test_room_is_made_where_the_engine_is(
+    kind: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, host: str | None
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    if host is not None:
+        monkeypatch.setenv("DOCKER_HOST", host)
+    with pytest.raises(EnvironmentProblem, match="already exist"):
+        KindProvider().create("mine")
+    assert [call[0] for call in kind] == ["create"] if host and "elsewhere" in host else ["room", "create"]
+
+
+def test_without_root_too_little_room_is_one_line_and_no_error(
+    kind: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused() -> None:
+        raise EnvironmentProblem("the limit is too low", fix="sudo sysctl")
+
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(provider, "make_room", refused)
+    with pytest.raises(EnvironmentProblem, match="already exist"):
+        KindProvider().create("mine")
+    assert "!! the limit is too low\n  fix: sudo sysctl\n" in capsys.readouterr().err
