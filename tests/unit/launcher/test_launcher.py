@@ -182,8 +182,27 @@ def test_a_python_that_is_too_old_is_one_sentence_and_exit_code_3(clone: Clone):
     (clone.play / "python").write_text("#!/bin/sh\nexit 1\n")
     code, out, err = clone.run("run")
     assert (code, out) == (3, "")
-    assert f"meshproof: No Python 3.11 or newer (with its venv module) was found at {clone.play}/python." in err
+    assert f"meshproof: No Python 3.11 to 3.14 (with its venv module) was found at {clone.play}/python." in err
     assert not (clone.folder / ".venv").exists()
+
+
+NEXT = f"""#!/bin/sh
+[ "$1" = -c ] && exec {sys.executable} -c "import sys; sys.version_info = (3, 15, 0, 'final', 0); $2"
+"""
+
+
+def test_a_python_that_is_too_new_gives_way_to_one_beside_it(clone: Clone):
+    """The lock file's packages would have to be compiled for it."""
+    for name, text in {"python3": NEXT, "python3.14": PYTHON}.items():
+        (clone.play / name).write_text(text)
+        (clone.play / name).chmod(0o755)
+    assert clone.run("x", MESHPROOF_PYTHON="", PATH=f"{clone.play}:{os.environ['PATH']}")[:2] == (7, "ran: x\n")
+    assert (clone.folder / ".venv" / "bin" / "python").read_text() == PYTHON
+
+
+def test_a_python_that_is_too_new_is_taken_at_its_word(clone: Clone):
+    (clone.play / "python").write_text(NEXT + PYTHON)
+    assert clone.run("x")[:2] == (7, "ran: x\n")
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_sentence_and_exit_code_3(clone: Clone):
