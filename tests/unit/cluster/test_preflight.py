@@ -33,6 +33,30 @@ def test_who_is_not_root_is_told() -> None:
         preflight.check(platform="linux", user=lambda: 1000)
 
 
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A home of a user whose environment has nothing that sudo takes away."""
+    for name in preflight._CARRIED:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_what_sudo_would_take_away_is_carried(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("NO_PROXY", "10.213.0.0/16")  # as we set it ourselves
+    assert preflight._sudo() == "sudo"
+    (home / ".cache" / "meshproof").mkdir(parents=True)
+    assert preflight._sudo() == "sudo"
+    (home / ".cache" / "meshproof" / "programs").mkdir()
+    assert preflight._sudo() == f"sudo XDG_CACHE_HOME={home}/.cache"
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    assert preflight._sudo() == "sudo --preserve-env=https_proxy,XDG_CACHE_HOME,NO_PROXY"
+    with pytest.raises(EnvironmentProblem) as caught:
+        preflight.check(platform="linux", user=lambda: 1000)
+    assert "with `sudo --preserve-env=https_proxy," in caught.value.fix
+
+
 def test_a_program_where_the_node_does_not_look_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for place, found in ((tmp_path / "user", False), (tmp_path / "node", True)):
         place.mkdir()
