@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.cluster import programs
-from fixtures.cluster.embedded import preflight, provider, record
+from fixtures.cluster.embedded import cgroups, preflight, provider, record
 from fixtures.cluster.embedded.provider import EmbeddedProvider
 from reports.errors import EnvironmentProblem
 
@@ -25,7 +25,7 @@ def test_logs_that_cannot_be_kept_hide_no_error_and_leave_nothing(
     monkeypatch.setattr(programs, "ensure", lambda _: None)
     monkeypatch.setattr(provider, "make_room", lambda: None)
     monkeypatch.setattr(provider, "_parts", lambda: None)
-    monkeypatch.setattr(provider, "_hierarchies", list)
+    monkeypatch.setattr(cgroups, "mounted", list)
     monkeypatch.setattr(provider, "start", start)
     with pytest.raises(type(error)) as raised:
         EmbeddedProvider().create("half")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.cluster.embedded import host, provider, record
+from fixtures.cluster.embedded import cgroups, host, provider, record
 from fixtures.cluster.embedded.provider import EmbeddedProvider
 from fixtures.cluster.embedded.record import Process, Record
 from fixtures.cluster.locks import exclusive
@@ -18,7 +18,7 @@ from reports.errors import UsageProblem
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     (tmp_path / "cgroup").mkdir()
-    monkeypatch.setattr(host, "cgroup_hierarchies", lambda _: [host.Hierarchy(tmp_path / "cgroup", ["memory"])])
+    monkeypatch.setattr(cgroups, "mounted", lambda: [cgroups.Hierarchy(tmp_path / "cgroup", ["memory"])])
     return record.clusters_dir()
 
 
