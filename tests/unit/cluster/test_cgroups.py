@@ -43,9 +43,9 @@ def test_a_group_of_version_2_has_its_controllers_passed_on(tmp_path: Path) -> N
     fake_v2(tmp_path, "cpu memory pids")
     fake_v2(tmp_path / "one", "cpu memory pids")
     Hierarchy(tmp_path).make("one/system")
-    # The kernel adds up what is written; a plain file keeps the last.
-    assert (tmp_path / "cgroup.subtree_control").read_text() == "+pids"
-    assert (tmp_path / "one" / "cgroup.subtree_control").read_text() == "+pids"
+    # In one go: a part of them, taken before the next is refused, would leave the group threaded.
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+    assert (tmp_path / "one" / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
 
 
 def test_no_controllers_are_passed_on_but_those_of_a_kubelet(tmp_path: Path) -> None:
@@ -64,8 +64,45 @@ def test_a_group_of_version_2_that_cannot_pass_on_is_named(tmp_path: Path, monke
         return real(path, text, **options)
 
     monkeypatch.setattr(Path, "write_text", busy)
-    with pytest.raises(EnvironmentProblem, match="cannot pass on the controller cpu"):
+    with pytest.raises(EnvironmentProblem, match="cannot pass on cpu: Device"):
         Hierarchy(tmp_path).make("one")
+
+
+def test_what_is_only_useful_is_tried_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_v2(tmp_path, "cpu cpuset hugetlb io memory pids rdma")
+    written: list[str] = []
+    real = Path.write_text
+
+    def some(path: Path, text: str, **options: str) -> int:
+        if path.name == "cgroup.subtree_control":
+            written.append(text)
+            if text == "+cpuset":
+                raise OSError(16, "Device or resource busy")
+        return real(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", some)
+    Hierarchy(tmp_path).make("one")
+    assert written == ["+cpu +memory +pids", "+cpuset", "+hugetlb", "+io"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "controllers", "processes", "stuck"),
+    [
+        ("domain", "cpu memory pids", "1\n7\n", True),
+        ("domain", "cpu memory pids", "", False),
+        (None, "cpu memory pids", "1\n7\n", False),
+        ("domain", "", "1\n7\n", False),
+    ],
+    ids=["container", "container with an own group for its processes", "machine", "hybrid in a container"],
+)
+def test_a_containers_group_with_processes_is_stuck(
+    tmp_path: Path, kind: str | None, controllers: str, processes: str, stuck: bool
+) -> None:
+    fake_v2(tmp_path, controllers)
+    (tmp_path / "cgroup.procs").write_text(processes)
+    if kind is not None:
+        (tmp_path / "cgroup.type").write_text(kind)
+    assert Hierarchy(tmp_path).stuck() is stuck
 
 
 @pytest.mark.parametrize(("file", "usual"), [("cpu.shares", 1024), ("cpu.weight", 100)])

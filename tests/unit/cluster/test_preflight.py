@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.cluster import HOST_PACKAGES
-from fixtures.cluster.embedded import preflight
+from fixtures.cluster.embedded import cgroups, preflight
+from fixtures.cluster.embedded.cgroups import Hierarchy
 from reports.errors import EnvironmentProblem
 
 
@@ -102,6 +103,23 @@ def test_a_missing_kernel_feature_is_named(monkeypatch: pytest.MonkeyPatch, brok
     with pytest.raises(EnvironmentProblem, match=feature) as caught:
         preflight.check(platform="linux", user=root)
     assert "operation not supported" in caught.value.problem
+
+
+def v2(root: Path, controllers: str, processes: str = "") -> Hierarchy:
+    (root / "cgroup.controllers").write_text(controllers)
+    (root / "cgroup.procs").write_text(processes)
+    (root / "cgroup.type").write_text("domain")
+    return Hierarchy(root)
+
+
+def test_processes_in_a_containers_own_group_are_refused_with_the_recipe(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(preflight, "missing_packages", list)
+    monkeypatch.setattr(cgroups, "mounted", lambda: [v2(tmp_path, "cpu memory pids", "1\n")])
+    with pytest.raises(EnvironmentProblem, match="processes of this container") as caught:
+        preflight.check(platform="linux", user=root)
+    assert caught.value.fix.startswith(f"mkdir -p {tmp_path}/init && xargs")
 
 
 def test_a_missing_overlay_file_system_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
