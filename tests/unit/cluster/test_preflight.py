@@ -112,6 +112,17 @@ def v2(root: Path, controllers: str, processes: str = "") -> Hierarchy:
     return Hierarchy(root)
 
 
+def test_a_missing_controller_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(preflight, "missing_packages", list)
+    monkeypatch.setattr(cgroups, "mounted", lambda: [v2(tmp_path, "cpuset cpu io pids")])
+    with pytest.raises(EnvironmentProblem, match="have no controller memory") as caught:
+        preflight.check(platform="linux", user=root)
+    assert "cgroup_enable=memory" in caught.value.fix
+    assert "kind" not in caught.value.fix
+    # what one hierarchy lacks, another may have
+    preflight._check_control_groups([v2(tmp_path, ""), *(Hierarchy(tmp_path, [name]) for name in cgroups.NEEDED)])
+
+
 def test_processes_in_a_containers_own_group_are_refused_with_the_recipe(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
