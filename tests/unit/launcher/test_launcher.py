@@ -242,6 +242,25 @@ def test_nothing_is_installed_at_the_price_of_docker(clone: Clone):
     assert {"--no-remove", "iptables"} <= set(install.split())
 
 
+def test_another_apt_is_waited_for_and_tried_again_by_the_next_call(clone: Clone):
+    words = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (unattended-upgr)"
+    apt = f'echo "$*" >>"$PLAY/apt"; [ ! -e "$PLAY/busy" ] || {{ echo "{words}"; exit 100; }}'
+    for name, text in {"dpkg-query": "exit 1", "id": "echo 0", "apt-get": apt}.items():
+        (clone.play / name).write_text(f"#!/bin/sh\n{text}\n")
+        (clone.play / name).chmod(0o755)
+    (clone.play / "busy").touch()
+    environment = {"MESHPROOF_NO_INSTALL": "", "PATH": f"{clone.play}:{os.environ['PATH']}"}
+    code, _, err = clone.run(**environment)
+    assert code == 7  # kind and a cluster that exists need none of it
+    assert words in err
+    (clone.play / "busy").unlink()
+    assert [clone.run(**environment)[0] for _ in range(2)] == [7, 7]
+    calls = (clone.play / "apt").read_text().splitlines()
+    assert ["update" if call == "update" else call.split()[-2:] for call in calls] == [
+        "update", ["-o", "DPkg::Lock::Timeout=300"], "update", ["-o", "DPkg::Lock::Timeout=300"],
+    ]  # fmt: skip
+
+
 def test_the_launcher_installs_what_the_embedded_cluster_calls():
     listed = re.search(r'^HOST_PACKAGES="([^"]*)"$', (ROOT / "meshproof").read_text(), re.MULTILINE)
     assert listed
