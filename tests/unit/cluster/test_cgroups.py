@@ -114,6 +114,19 @@ def test_a_cluster_counts_as_many_processes_when_processors_are_short(tmp_path: 
     assert not (tmp_path / "one" / "system").exists()
 
 
+@pytest.mark.parametrize("beside", ["user.slice", "system.slice"])
+@pytest.mark.parametrize(("file", "usual"), [("cpu.shares", 1024), ("cpu.weight", 100)])
+def test_beside_the_groups_of_systemd_a_fifth_is_left_to_the_drivers(
+    tmp_path: Path, file: str, usual: int, beside: str
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / file).write_text(str(usual))
+    (tmp_path / beside).mkdir()
+    Hierarchy(tmp_path).weigh("one/system")
+    weight = int((tmp_path / "one" / file).read_text())
+    assert weight / (weight + usual) == 0.8
+
+
 def test_removing_groups_removes_them_leaves_first(tmp_path: Path) -> None:
     (tmp_path / "one" / "pods" / "a").mkdir(parents=True)
     cgroups.end_cgroups([Hierarchy(tmp_path)], "one")
