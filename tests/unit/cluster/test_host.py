@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from fixtures.cluster.embedded import host
 
 
@@ -44,6 +46,22 @@ def test_a_process_is_given_time_to_end_by_itself() -> None:
 def test_a_process_that_does_not_exist_never_began() -> None:
     assert host.process_start(2**22 + 1) is None
     assert host.process_start(os.getpid()) is not None
+
+
+@pytest.mark.parametrize(
+    ("code", "out", "error", "why"),
+    [
+        (0, '[{"dev": "meshproof0"}]', "", ""),
+        (0, '[{"dev": "tun0", "table": "52"}]', "", "the host's routing table 52 sends it to tun0"),
+        (0, '[{"dev": "tun0"}]', "", "the host's routing table main sends it to tun0"),
+        (2, "", "RTNETLINK answers: No route to host\n", "the host's routing: RTNETLINK answers: No route to host"),
+    ],
+)
+def test_what_leads_packets_astray_is_named(
+    monkeypatch: pytest.MonkeyPatch, code: int, out: str, error: str, why: str
+) -> None:
+    monkeypatch.setattr(host, "_ip", lambda *_: subprocess.CompletedProcess((), code, out, error))
+    assert host.astray("10.213.0.2", "meshproof0") == why
 
 
 def test_memory_is_told() -> None:

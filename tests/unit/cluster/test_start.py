@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
-from fixtures.cluster.embedded import start
+from fixtures.cluster.embedded import host, start
 from fixtures.cluster.embedded.network import Addresses
 from fixtures.cluster.embedded.plan import READY
 from fixtures.cluster.embedded.site import Layout, Site
@@ -59,12 +60,23 @@ def test_a_cluster_that_ends_is_not_waited_for(readiness: start._Readiness, proc
 
 
 def test_a_node_that_only_we_cannot_reach_points_to_the_packet_filter(
-    readiness: start._Readiness, tmp_path: Path
+    readiness: start._Readiness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(host, "astray", lambda *_: "")
     (tmp_path / "logs" / "node.log").write_text(f"1.0 {READY} is there\n")
     with pytest.raises(EnvironmentProblem, match=r"works, but this machine cannot reach it at https://10\.213") as seen:
         readiness._until("the API server", refuse)
     assert "packet filter" in seen.value.fix
+
+
+def test_a_node_to_which_another_table_has_the_route_points_to_that(
+    readiness: start._Readiness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "_ip", lambda *_: CompletedProcess((), 0, '[{"dev": "tailscale0", "table": "52"}]', ""))
+    (tmp_path / "logs" / "node.log").write_text(f"1.0 {READY} is there\n")
+    with pytest.raises(EnvironmentProblem, match=r"cannot reach it at .* table 52 sends it to tailscale0") as seen:
+        readiness._until("the API server", refuse)
+    assert "ip rule add to 10.213.0.0/16 lookup main" in seen.value.fix
 
 
 def node(ready: str, *taints: str) -> dict[str, Any]:
