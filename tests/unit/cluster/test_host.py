@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.cluster.embedded import host
+from fixtures.cluster.embedded.network import Addresses
 
 
 def sleeper() -> subprocess.Popen[bytes]:
@@ -46,6 +47,23 @@ def test_a_process_is_given_time_to_end_by_itself() -> None:
 def test_a_process_that_does_not_exist_never_began() -> None:
     assert host.process_start(2**22 + 1) is None
     assert host.process_start(os.getpid()) is not None
+
+
+def test_the_links_end_has_an_address_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+
+    def ip(*arguments: str) -> subprocess.CompletedProcess[str]:
+        called.append(" ".join(arguments))
+        return subprocess.CompletedProcess((), 0, "", "")
+
+    monkeypatch.setattr(host, "_ip", ip)
+    assert host.add_link(Addresses(7), 42)
+    assert called == [
+        "link add meshproof7 address 02:00:0a:d5:07:01 type veth peer name eth0 netns 42",
+        "address add 10.213.7.1/25 dev meshproof7",
+        "link set meshproof7 up",
+        "route add 10.213.7.128/25 via 10.213.7.2 dev meshproof7",
+    ]
 
 
 @pytest.mark.parametrize(
