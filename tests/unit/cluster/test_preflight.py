@@ -105,6 +105,28 @@ def test_a_missing_kernel_feature_is_named(monkeypatch: pytest.MonkeyPatch, brok
     assert "operation not supported" in caught.value.problem
 
 
+@pytest.mark.parametrize(
+    ("profiles", "said"),
+    [
+        ("lsb_release (enforce)\nunshare (enforce)\n", "AppArmor's profile `unshare`"),
+        ("unshare (unconfined)\nnot-unshare (enforce)\n", "the kernel does not offer veth links"),
+        (None, "the kernel does not offer veth links"),
+    ],
+)
+def test_a_profile_that_takes_the_rights_of_unshare_away_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, profiles: str | None, said: str
+) -> None:
+    monkeypatch.setattr(preflight, "missing_packages", list)
+    monkeypatch.setattr(preflight, "_inside", lambda command: None if command == "true" else "not permitted")
+    monkeypatch.setattr(preflight, "_PROFILES", tmp_path / "profiles")
+    if profiles is not None:
+        (tmp_path / "profiles").write_text(profiles)
+    with pytest.raises(EnvironmentProblem, match=said) as caught:
+        preflight.check(platform="linux", user=root)
+    assert "not permitted" in caught.value.problem
+    assert ("apparmor_parser -R" in caught.value.fix) is said.startswith("AppArmor")
+
+
 def v2(root: Path, controllers: str, processes: str = "") -> Hierarchy:
     (root / "cgroup.controllers").write_text(controllers)
     (root / "cgroup.procs").write_text(processes)
