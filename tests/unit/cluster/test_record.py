@@ -108,6 +108,7 @@ def test_a_failed_create_leaves_its_logs_and_nothing_else(state: Path, monkeypat
 
     monkeypatch.setattr("fixtures.cluster.embedded.preflight.check", lambda: None)
     monkeypatch.setattr("fixtures.cluster.programs.ensure", lambda _: None)
+    monkeypatch.setattr(provider, "make_room", lambda: None)
     monkeypatch.setattr(provider, "_parts", lambda: None)
     monkeypatch.setattr(provider, "start", fail)
     with pytest.raises(RuntimeError, match="broken"):
