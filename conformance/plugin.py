@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.flags import add_flags, add_short_names, asks, uses_short_names, without_values
+from conformance.gathering import REPORT, Gatherer
 
 if TYPE_CHECKING:
     from conformance.model import Check
@@ -26,8 +27,6 @@ __all__ = ["meshproof_session"]
 
 SESSION = pytest.StashKey["Session"]()
 ITEM = "mesh_check"
-REPORT = "meshproof"
-"""Attribute of a test report that carries a result from a worker to the controller."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -244,21 +243,6 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.config.stash[SESSION].release(check.ground)
 
 
-def _checks_in(nodeid: str) -> tuple[Check, ...]:
-    from conformance.scheduling import checks_in
-
-    return checks_in([nodeid])
-
-
-def _said(report: pytest.TestReport) -> str:
-    """Why an item failed or was skipped, in a line."""
-    if isinstance(report.longrepr, tuple):
-        return report.longrepr[2]
-    crash = getattr(report.longrepr, "reprcrash", None)
-    lines = str(crash.message if crash is not None else report.longreprtext).strip().splitlines()
-    return lines[0] if lines else report.outcome
-
-
 class Orderer:
     """Keeps the checks of a ground together, however others (`--ff`, ids by hand, a shuffle) have mixed them.
 
@@ -273,38 +257,6 @@ class Orderer:
 
         places = together([None if check is None else check.ground for check in map(_check_of, items)])
         items[:] = [items[place] for place in places]
-
-
-class Gatherer:
-    """Registered where results come together: the controller, or the only process."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """One check is done."""
-        found = getattr(report, REPORT, None)
-        if found is not None:
-            self.session.tally.gather(found)
-        elif not report.passed and report.when in ("setup", "call"):
-            said = _said(report)
-            for check in _checks_in(report.nodeid):
-                self.session.tally.lose(check.id, f"pytest ended its {report.when} before it had a verdict: {said}")
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_handlecrashitem(self, crashitem: str) -> None:
-        """xdist: a worker died."""
-        for check in _checks_in(crashitem):
-            self.session.tally.lose_worker(check.id)
-
-    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """What was judged until now is written, and says that there was an end; xdist ends so after `-x` as well."""
-        self.session.tally.ended = str(excinfo.value) or "interrupted"
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """The table of verdicts."""
-        for line in self.session.summary():
-            terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(trylast=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +11,10 @@ from typing import Any, cast
 import pytest
 
 from conformance import opening, session
-from conformance.adapters import load
 from conformance.catalogue import check_of
-from conformance.model import Check, Judgement, failed, passed
+from conformance.model import Judgement, failed, passed
 from conformance.outcomes import as_result
-from conformance.runner import Options, Runner
+from conformance.runner import Options
 from conformance.tally import Tally
 from fixtures.kube.missing_images import Missing
 from meshproof_cli.suite import OUTCOME, WAITS
@@ -24,57 +22,12 @@ from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, ExitCode
 from reports.files import MARKER
 from reports.gateway_api import Implementation, conformance_report
-from reports.model import Result, Run, Verdict, result_to_json
+from reports.model import Verdict, result_to_json
 from tests.unit.conformance.empty_cluster import Keeper, Kube
-from tests.unit.conformance.pytest_runs import Done, Runs
+from tests.unit.conformance.judged import ABC, Body, Judged
+from tests.unit.conformance.pytest_runs import Runs
 
 PASS, FAIL, NOT_RUN = Verdict.PASS, Verdict.FAIL, Verdict.NOT_RUN
-ABC = ("WT-01", "WT-02", "WT-03")
-Body = Callable[[], Judgement]
-
-
-class Judged:
-    """The suite with a verdict of ours for each check: a pass, but for those of `bodies`."""
-
-    def __init__(self, run: Runs, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._run, self._place = run, place
-        self.bodies: dict[str, Body] = {}
-        self.begun: list[str] = []
-        self.swept = 0
-        for name, value in {"Kube": Kube, "Keeper": Keeper, "sweep": self._sweep, "sweep_dead": lambda _: []}.items():
-            monkeypatch.setattr(session, name, value)
-
-        def verdict(runner: Runner, check: Check, _: str) -> Result:
-            self.begun.append(check.id)
-            return as_result(runner.options, check, self.bodies.get(check.id, lambda: passed("fine"))())
-
-        monkeypatch.setattr(Runner, "_run", verdict)
-
-    def _sweep(self, *_: object, **__: object) -> list[str]:
-        self.swept += 1
-        return []
-
-    def __call__(self, *flags: str, only: tuple[str, ...] = ABC, plugins: tuple[object, ...] = ()) -> Done:
-        given = ("--mesh", "linkerd", "--image", "i", "--only", ",".join(only), *flags)
-        return self._run(*given, where=self._place, plugins=plugins)
-
-    def conclusion(self) -> str:
-        return self.written.conclusion
-
-    @property
-    def written(self) -> Run:
-        return read_results(self._place / "meshproof-report/results.json")
-
-    def verdicts(self) -> dict[str, tuple[Verdict, str]]:
-        return {one.id: (one.verdict, one.reason) for one in self.written.results}
-
-
-@pytest.fixture
-def suite(run: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judged:
-    there = {"problem": lambda *_: "", "version": lambda *_: "1", "control_plane": lambda _: None}
-    for name, value in there.items():
-        monkeypatch.setattr(type(load("linkerd")), name, value)
-    return Judged(run, tmp_path, monkeypatch)
 
 
 def test_a_line_of_progress_passes_what_pytest_captures(suite: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
