@@ -57,7 +57,9 @@ class Gatherer:
         """What was judged until now is written, and says that there was an end; xdist ends so after `-x` as well."""
         self.session.tally.ended = str(excinfo.value) or "interrupted"
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """The table of verdicts."""
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+        """The table of verdicts, and why the exit code is not 0 where no test tells."""
         for line in self.session.summary():
             terminalreporter.write_line(line)
+        if exitstatus == pytest.ExitCode.OK and (left := self.session.left_open):
+            terminalreporter.write_line(f"ERROR: not proven, hence pytest's exit code 1: {left}")

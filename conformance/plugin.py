@@ -2,7 +2,8 @@
 
 Inert unless `--mesh` is given or conformance tests are collected. Safe under pytest-xdist: checks of one ground
 go to one worker; the controller creates the namespaces of all, sweeps them and writes `results.json`.
-pass = passed; fail and inconclusive = failed; unsupported and not-run = skipped, with the reason.
+pass = passed; fail and inconclusive = failed; unsupported and not-run = skipped, with the reason. Where nothing failed,
+but something of the core was asked for and is not proven, pytest ends as if a test had failed.
 
 Imports stay light here: this file is loaded by every pytest on a machine that has the product installed.
 """
@@ -269,6 +270,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         ours.finish()
         if ours.problem:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        elif session.exitstatus == pytest.ExitCode.OK and ours.left_open:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -261,6 +261,11 @@ class Session:
             product_version=own,
         )
 
+    @property
+    def left_open(self) -> str:
+        """What was asked for and is not proven, in a line, where results come together; "" where nothing is."""
+        return "" if self._worker or not self.tally else self.run().left_open
+
     def _left(self) -> str:
         return f"namespaces not gone: {', '.join(self._stuck)}" if self._stuck else self._unswept
 

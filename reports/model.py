@@ -161,12 +161,20 @@ class Run:
         """0 only if something was proven, every core result is right, unsupported or left out, and nothing failed."""
         if any(result.failed for result in self.results):
             return ExitCode.NOT_CONFORMANT
-        core = [result for result in self.results if result.level == "core"]
         # A sham that was seen through speaks for the harness, and says nothing about the mesh.
         proven = any(result.right and result.verdict in (Verdict.PASS, Verdict.FAIL) for result in self.results)
-        if not proven or any(result.unproven for result in core) or any(stage.problem for stage in self.stages):
+        if not proven or self.left_open:
             return ExitCode.NOT_PROVEN
         return ExitCode.CONFORMANT
+
+    @property
+    def left_open(self) -> str:
+        """What was asked for and is not proven, in a line: of the core, or a stage that failed; "" where nothing is."""
+        core = [result for result in self.results if result.level == "core" and result.unproven]
+        if core:
+            more = f", and {len(core) - 1} more of the core" if len(core) > 1 else ""
+            return f"{core[0].id} ({core[0].verdict}: {core[0].reason}){more}"
+        return next((f"{stage.name}: {stage.problem}" for stage in self.stages if stage.problem), "")
 
     @property
     def conclusion(self) -> str:

@@ -1,0 +1,43 @@
+"""What pytest's own exit code says of a run: never more than the report."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance import session
+from conformance.model import Judgement, passed
+from reports.errors import EnvironmentProblem, ExitCode
+from reports.model import Verdict
+from tests.unit.conformance.judged import ABC, Judged
+
+OK, FAILED = pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED
+SAID = "ERROR: not proven, hence pytest's exit code 1: "
+
+
+def test_what_was_asked_for_of_the_core_and_not_run_is_no_success(suite: Judged) -> None:
+    unmet = Judgement(Verdict.NOT_RUN, "requires INJ-01 (Pods are injected), whose verdict is fail: no")
+    suite.bodies = {"WT-01": lambda: unmet, "WT-03": lambda: unmet}
+    done = suite()
+    assert done.returncode == FAILED
+    assert suite.written.exit_code is ExitCode.NOT_PROVEN
+    assert f"{SAID}WT-01 (not-run: {unmet.reason}), and 1 more of the core\n" in done.stdout
+    assert "1 passed, 2 skipped" in done.stdout
+
+
+def test_what_could_not_be_swept_is_no_success(suite: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> list[str]:
+        raise EnvironmentProblem("nobody answers")
+
+    monkeypatch.setattr(session, "sweep", refuse)
+    done = suite()
+    assert done.returncode == FAILED
+    assert f"{SAID}clean-up: the namespaces of the run" in done.stdout
+
+
+def test_what_the_mesh_has_no_words_for_or_nobody_asked_for_is_no_failure(suite: Judged) -> None:
+    suite.bodies = dict.fromkeys(ABC, lambda: Judgement(Verdict.UNSUPPORTED, "no weights"))
+    done = suite()
+    assert done.returncode == OK
+    assert SAID not in done.stdout
+    suite.bodies = {"WT-01": lambda: passed("fine")}
+    assert suite("--exempt", "WT-02", only=("WT-01", "WT-02", "LC-03")).returncode == OK
