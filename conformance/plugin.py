@@ -19,6 +19,7 @@ import pytest
 
 from conformance.flags import add_flags, add_short_names, asks, uses_short_names, without_values
 from conformance.gathering import REPORT, Gatherer
+from conformance.items import ITEM, Orderer, check_in, is_ours
 
 if TYPE_CHECKING:
     from conformance.model import Check
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["meshproof_session"]
 
 SESSION = pytest.StashKey["Session"]()
-ITEM = "mesh_check"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -157,7 +157,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One item for each selected check."""
-    if ITEM not in metafunc.fixturenames:
+    if not is_ours(metafunc.function):
         return
     if not _asked(metafunc.config):
         metafunc.parametrize(ITEM, [None], ids=["no-mesh"])
@@ -182,7 +182,7 @@ def _marks(check: Check) -> list[pytest.MarkDecorator]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without a mesh there is nothing to judge: say so in one sentence."""
-    if not _asked(config) and any(_check_of(item) is not None or "[no-mesh]" in item.nodeid for item in items):
+    if not _asked(config) and any(is_ours(getattr(item, "function", None)) for item in items):
         from conformance.adapters import known
 
         raise pytest.UsageError(f"conformance needs --mesh NAME (known meshes: {', '.join(known())})")
@@ -192,7 +192,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Now it is known which grounds are needed: start to create them all."""
     ours = session.config.stash.get(SESSION, None)
     if ours is not None:
-        ours.prepare([check for check in map(_check_of, session.items) if check is not None])
+        ours.prepare([check for check in map(check_in, session.items) if check is not None])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -203,16 +203,6 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
         from conformance.scheduling import checks_in
 
         ours.prepare(checks_in(ids))
-
-
-def _check_of(item: pytest.Item | None) -> Check | None:
-    callspec = getattr(item, "callspec", None)
-    name = callspec.params.get(ITEM) if callspec is not None else None
-    if name is None:
-        return None
-    from conformance.catalogue import check_of
-
-    return check_of(name)
 
 
 # -- running -----------------------------------------------------------------------------------------------------------
@@ -228,7 +218,7 @@ def meshproof_session(pytestconfig: pytest.Config) -> Session:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put the result on the report, which xdist carries to the controller."""
     report = yield
-    check = _check_of(item)
+    check = check_in(item)
     if check is not None and report.when == "call":
         found = item.config.stash[SESSION].for_report(check)
         setattr(report, REPORT, found)
@@ -239,25 +229,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Let a ground go as soon as its last check is done."""
-    check, following = _check_of(item), _check_of(nextitem)
+    check, following = check_in(item), check_in(nextitem)
     if check is not None and (following is None or following.ground != check.ground):
         item.config.stash[SESSION].release(check.ground)
-
-
-class Orderer:
-    """Keeps the checks of a ground together, however others (`--ff`, ids by hand, a shuffle) have mixed them.
-
-    A ground is let go when the next check is on another one, and the checks that disturb all others come last.
-    """
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
-        """Grounds in the order of their first items, and those in theirs; what is none of ours stays among them."""
-        yield
-        from conformance.scheduling import together
-
-        places = together([None if check is None else check.ground for check in map(_check_of, items)])
-        items[:] = [items[place] for place in places]
 
 
 @pytest.hookimpl(trylast=True)

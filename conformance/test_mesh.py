@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.catalogue import check_of
+from conformance.items import judges_a_mesh
 from reports.model import Verdict
 
 if TYPE_CHECKING:
     from conformance.session import Session
 
 
+@judges_a_mesh
 def test_mesh(mesh_check: str, meshproof_session: Session, request: pytest.FixtureRequest) -> None:
     """One check, by its id; its verdict is the outcome."""
     result = meshproof_session.result(check_of(mesh_check))

@@ -192,8 +192,28 @@ def test_checks_of_a_ground_stay_together_and_the_wide_ones_last_whoever_mixes_t
     assert re.findall(r"\[(\w+-\d+)\]", done.stdout) == ["WT-02", "WT-01", "CB-01", "CB-02", "MTLS-12"]
 
 
+THEIRS = """
+import pytest
+
+def test_it(): pass
+
+@pytest.mark.parametrize("mesh", ["istio", "no-mesh"])
+def test_of_a_mesh_team(mesh): assert mesh
+
+@pytest.mark.parametrize("mesh_check", ["a", "b"])
+def test_by_a_word_of_ours(mesh_check): assert mesh_check in "ab"
+
+class TestTheirs:
+    @pytest.fixture
+    def mesh_check(self): return "theirs"
+
+    def test_by_a_fixture(self, mesh_check): assert mesh_check == "theirs"
+"""
+
+
 def test_other_peoples_tests_are_left_alone(run, tmp_path):
-    (tmp_path / "test_mine.py").write_text("def test_it(): pass\n")
+    (tmp_path / "test_mine.py").write_text(THEIRS)
     done = run(target=(str(tmp_path),))
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 passed" in done.stdout
     assert not list(tmp_path.glob("meshproof-report"))
