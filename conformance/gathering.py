@@ -56,6 +56,7 @@ class Gatherer:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """What was judged until now is written, and says that there was an end; xdist ends so after `-x` as well."""
         self.session.tally.ended = str(excinfo.value) or "interrupted"
+        self.session.begin_to_end()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """The table of verdicts, and why the exit code is not 0 where no test tells."""

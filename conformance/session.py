@@ -188,6 +188,20 @@ class Session:
 
     # -- after -----------------------------------------------------------------------------------------------------
 
+    def begin_to_end(self) -> None:
+        """Write what there is and begin to delete the namespaces, where xdist is yet to wait for interrupted workers.
+
+        It gives a busy one five seconds, and who ends a container ends it for good after ten.
+        """
+        if not self._controller or self._kube is None:
+            return
+        cleaning_up()
+        self._write()
+        if self._keeper is not None:
+            self._keeper.close()
+        with contextlib.suppress(MeshproofError):  # the sweep at the end tells what is left, and why
+            sweep(self._kube, self.options.run, wait=False, known=self._spaces)
+
     def finish(self) -> None:
         """End port-forwards; where results come together sweep the cluster and write them. Twice is once.
 

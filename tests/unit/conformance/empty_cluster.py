@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 
@@ -16,5 +17,5 @@ class Kube(SimpleNamespace):
 class Keeper(SimpleNamespace):
     """Whose grounds are there at once."""
 
-    def __init__(self, *_: object, **__: object) -> None:
-        super().__init__(begin=lambda _: None, ensure=lambda _: None, release=lambda _: None, close=lambda: None)
+    def __init__(self, *_: object, close: Callable[[], None] = lambda: None, **__: object) -> None:
+        super().__init__(begin=lambda _: None, ensure=lambda _: None, release=lambda _: None, close=close)
