@@ -160,6 +160,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not is_ours(metafunc.function):
         return
     if not _asked(metafunc.config):
+        if _is_worker(metafunc.config):  # to xdist, a usage error in a worker is a crash of it
+            raise pytest.Collector.CollectError(_needs_a_mesh())
         metafunc.parametrize(ITEM, [None], ids=["no-mesh"])
         return
     from conformance.opening import selection
@@ -183,9 +185,13 @@ def _marks(check: Check) -> list[pytest.MarkDecorator]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without a mesh there is nothing to judge: say so in one sentence."""
     if not _asked(config) and any(is_ours(getattr(item, "function", None)) for item in items):
-        from conformance.adapters import known
+        raise pytest.UsageError(_needs_a_mesh())
 
-        raise pytest.UsageError(f"conformance needs --mesh NAME (known meshes: {', '.join(known())})")
+
+def _needs_a_mesh() -> str:
+    from conformance.adapters import known
+
+    return f"conformance needs --mesh NAME (known meshes: {', '.join(known())})"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

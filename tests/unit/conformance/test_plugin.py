@@ -48,6 +48,20 @@ def test_a_wrong_call_is_one_sentence_and_exit_code_4(run, tmp_path, flags, said
     assert "Traceback" not in done.stderr + done.stdout
 
 
+class Worker:
+    """Makes a pytest believe that it is a worker of xdist's."""
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        vars(config)["workerinput"] = {}
+
+
+def test_a_worker_without_a_mesh_says_so_and_does_not_crash(run):
+    done = run(plugins=(Worker(),))
+    assert done.returncode == pytest.ExitCode.INTERRUPTED  # an error in collection
+    assert "conformance needs --mesh NAME (known meshes: " in done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+
+
 def test_checks_can_be_listed_without_a_cluster(run):
     done = run("--mesh", "none", "--only", "WT", "--collect-only")
     assert done.returncode == 0, done.stdout + done.stderr
