@@ -117,6 +117,9 @@ def _refuse_copies(config: pytest.Config) -> None:
     """A check runs once: its ground is shared, and two copies would disturb each other."""
     if getattr(config.option, "dist", "no") == "each":
         raise pytest.UsageError("--mesh cannot be distributed by --dist each: leave --dist out")
+    repeats = any(map(config.pluginmanager.hasplugin, ("repeat", "pytest_repeat")))
+    if repeats and config.getoption("count", 1) > 1:
+        raise pytest.UsageError("--mesh judges each check once, and a copy has the same verdict: leave --count out")
 
 
 @pytest.hookimpl(optionalhook=True)

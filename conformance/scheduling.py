@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 
 __all__ = ["ByGround", "checks_in", "scope_of", "together"]
 
-_CHECK = re.compile(r"\[([A-Z]+-\d+)\]")
+_ITEM = "::test_mesh["
+_ID = re.compile(r"(?<![A-Za-z])[A-Z]+-\d+")
 _WIDE = "wide"
 
 
 def checks_in(ids: Iterable[str]) -> tuple[Check, ...]:
     """The checks that the ids of test items name, as they are handed out."""
-    named = {found[1] for found in map(_CHECK.search, ids) if found}
+    named = {found.id for found in map(_named, ids) if found is not None}
     return in_turn(one for one in checks() if one.id in named)
+
+
+def _named(item: str) -> Check | None:
+    """The check that the id of an item names, also where other plugins have added to its brackets: `[eu-WT-01-1-2]`."""
+    words = _ID.findall(item.partition(_ITEM)[2])
+    return next((one for one in checks() if one.id in words), None) if words else None
 
 
 def together(named: Sequence[str | None]) -> list[int]:
@@ -54,12 +61,11 @@ class ByGround(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
         super().__init__(config, log)
-        self._scopes = {one.id: scope_of(one) for one in checks()}
         self._order: dict[str, float] = {one.name: one.order for one in grounds() if not one.wide}
 
     def _split_scope(self, nodeid: str) -> str:
-        found = _CHECK.search(nodeid)
-        return self._scopes.get(found[1], nodeid) if found else nodeid
+        check = _named(nodeid)
+        return nodeid if check is None else scope_of(check)
 
     def remove_node(self, node: Any) -> str | None:
         """Hand out again what a worker had not begun, where it has died. Returns the item that it died in, if any.
@@ -73,7 +79,7 @@ class ByGround(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no
             return None
         items = workload.pop(begun)
         crashed: str = next(item for item, done in items.items() if not done)
-        if _CHECK.search(crashed):
+        if _named(crashed) is not None:
             items = {}
         else:
             items[crashed] = True

@@ -62,6 +62,23 @@ def test_a_worker_without_a_mesh_says_so_and_does_not_crash(run):
     assert "Traceback" not in done.stderr + done.stdout
 
 
+class Repeating:
+    """Offers what pytest-repeat does."""
+
+    def pytest_addoption(self, parser: pytest.Parser) -> None:
+        parser.addoption("--count", type=int, default=1)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> None:
+        config.pluginmanager.register(SimpleNamespace(), "repeat")
+
+
+def test_one_judgement_is_not_shown_as_several(run, tmp_path):
+    done = run("--mesh", "none", "--count", "2", where=tmp_path, plugins=(Repeating(),))
+    assert done.returncode == USAGE_ERROR
+    assert "--mesh judges each check once, and a copy has the same verdict: leave --count out" in done.stderr
+
+
 def test_checks_can_be_listed_without_a_cluster(run):
     done = run("--mesh", "none", "--only", "WT", "--collect-only")
     assert done.returncode == 0, done.stdout + done.stderr

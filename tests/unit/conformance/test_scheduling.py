@@ -134,6 +134,17 @@ def test_checks_are_named_by_the_ids_of_their_items():
     assert checks_in([]) == ()
 
 
+@pytest.mark.parametrize("words", ["WT-01-1-2", "eu-WT-01", "WT-01-US-1", "US-1-WT-01-EU-01"])
+def test_checks_are_named_whatever_other_plugins_put_beside_their_ids(config, words):
+    assert [one.id for one in checks_in([NODE.format(words)])] == ["WT-01"]
+    assert ByGround(config, SimpleNamespace(loadscopesched=silent))._split_scope(NODE.format(words)) == "wt"
+
+
+@pytest.mark.parametrize("item", ["tests/test_mine.py::test_it[WT-01]", NODE.format("XWT-01"), NODE.format("WT-00")])
+def test_what_only_looks_like_a_check_is_none(item):
+    assert checks_in([item]) == ()
+
+
 def test_grounds_are_taken_in_the_order_of_their_first_items():
     named = ["wt", None, "wide", "cb", "wt", None, "cb", "wide"]
     order = together(named)
