@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["meshproof_session"]
 
 SESSION = pytest.StashKey["Session"]()
+QUESTIONS = (
+    "help", "markers", "showfixtures", "show_fixtures_per_test", "cacheshow", "collectonly", "setupplan",
+    "mesh_list", "mesh_dry_run",
+)  # fmt: skip
+"""Flags, by pytest's names of their values."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,8 +55,8 @@ def pytest_load_initial_conftests(
 
 
 def _only_shown(config: pytest.Config) -> bool:
-    """Whether nothing is judged."""
-    return any(config.getoption(name) for name in ("collectonly", "mesh_list", "mesh_dry_run"))
+    """Whether nothing is judged: pytest is asked what there is, or would be done."""
+    return any(config.getoption(name, False) for name in QUESTIONS)
 
 
 def _asked(config: pytest.Config) -> bool:
@@ -114,12 +119,14 @@ def _declare_marks(config: pytest.Config) -> None:
 
 
 def _refuse_copies(config: pytest.Config) -> None:
-    """A check runs once: its ground is shared, and two copies would disturb each other."""
+    """A check runs once: its ground is shared, and two copies would disturb each other. Nor is it half run."""
     if getattr(config.option, "dist", "no") == "each":
         raise pytest.UsageError("--mesh cannot be distributed by --dist each: leave --dist out")
     repeats = any(map(config.pluginmanager.hasplugin, ("repeat", "pytest_repeat")))
     if repeats and config.getoption("count", 1) > 1:
         raise pytest.UsageError("--mesh judges each check once, and a copy has the same verdict: leave --count out")
+    if config.getoption("setuponly", False):
+        raise pytest.UsageError("--setup-only would create namespaces and judge nothing: see --setup-plan or --dry-run")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -239,8 +246,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Let a ground go as soon as its last check is done."""
     check, following = check_in(item), check_in(nextitem)
-    if check is not None and (following is None or following.ground != check.ground):
-        item.config.stash[SESSION].release(check.ground)
+    ours = item.config.stash.get(SESSION, None)  # none where nothing is judged
+    if ours is not None and check is not None and (following is None or following.ground != check.ground):
+        ours.release(check.ground)
 
 
 @pytest.hookimpl(trylast=True)

@@ -37,6 +37,7 @@ USAGE_ERROR = 4
         (("--mesh", "none", "--list", "--alpha", "2"), "--alpha 2 is no error rate"),
         (("--mesh", "none", "--list", "-k", "WT-01"), "--list and --dry-run know nothing of -k and -m"),
         (("--mesh", "none", "--dry-run", "-m", "core"), "--list and --dry-run know nothing of -k and -m"),
+        (("--mesh", "none", "--setup-only"), "--setup-only would create namespaces and judge nothing"),
         (("--mesh", "none", "--report-dir", __file__), f"the report directory {__file__} is a file"),
         (("--mesh", "none", "--report-dir", "/proc/x"), "cannot write /proc/x: "),
     ],
@@ -109,6 +110,18 @@ def test_list_and_dry_run_need_no_cluster_and_touch_none(run):
     done = run("--mesh", "refmesh", "--kubeconfig", "/no/such/file", "--only", "WT-01", "--dry-run")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "namespaces mp-run-wt-in, mp-run-wt-out" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "question", ["--help", "--markers", "--fixtures", "--fixtures-per-test", "--setup-plan", "--collect-only"]
+)
+def test_a_question_reaches_no_cluster_and_leaves_the_report_alone(run, tmp_path, question):
+    report = tmp_path / "meshproof-report" / "results.json"
+    report.parent.mkdir()
+    report.touch()
+    done = run("--mesh", "none", "--kubeconfig", "/no/such/file", "--only", "WT", question, where=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(report.parent.iterdir()) == [report]
 
 
 CONFTEST = """
