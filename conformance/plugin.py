@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
         selection(config)
         return
     if not _is_worker(config):
-        _refuse_copies(config)
+        _refuse(config)
     from fixtures.interrupts import end_like_ctrl_c
 
     ours = open_session(config)
@@ -118,13 +118,15 @@ def _declare_marks(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name.replace('-', '_')}: conformance checks of {title}")
 
 
-def _refuse_copies(config: pytest.Config) -> None:
-    """A check runs once: its ground is shared, and two copies would disturb each other. Nor is it half run."""
+def _refuse(config: pytest.Config) -> None:
+    """What a check cannot be run by. It runs once: its ground is shared, and two copies would disturb each other."""
     if getattr(config.option, "dist", "no") == "each":
         raise pytest.UsageError("--mesh cannot be distributed by --dist each: leave --dist out")
     repeats = any(map(config.pluginmanager.hasplugin, ("repeat", "pytest_repeat")))
     if repeats and config.getoption("count", 1) > 1:
         raise pytest.UsageError("--mesh judges each check once, and a copy has the same verdict: leave --count out")
+    if config.getoption("forked", False):  # the threads that create grounds, and the verdicts, are the parent's
+        raise pytest.UsageError("--mesh cannot be judged in forked processes: leave --forked out")
     if config.getoption("setuponly", False):
         raise pytest.UsageError("--setup-only would create namespaces and judge nothing: see --setup-plan or --dry-run")
 

@@ -63,21 +63,29 @@ def test_a_worker_without_a_mesh_says_so_and_does_not_crash(run):
     assert "Traceback" not in done.stderr + done.stdout
 
 
-class Repeating:
-    """Offers what pytest-repeat does."""
+class Offers:
+    """What pytest-repeat and pytest-forked do."""
 
     def pytest_addoption(self, parser: pytest.Parser) -> None:
         parser.addoption("--count", type=int, default=1)
+        parser.addoption("--forked", action="store_true")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
         config.pluginmanager.register(SimpleNamespace(), "repeat")
 
 
-def test_one_judgement_is_not_shown_as_several(run, tmp_path):
-    done = run("--mesh", "none", "--count", "2", where=tmp_path, plugins=(Repeating(),))
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--count", "2"), "--mesh judges each check once, and a copy has the same verdict: leave --count out"),
+        (("--forked",), "--mesh cannot be judged in forked processes: leave --forked out"),
+    ],
+)
+def test_ways_of_other_plugins_to_run_a_test_are_refused_where_a_check_has_to_be_run_once(run, tmp_path, flags, said):
+    done = run("--mesh", "none", *flags, where=tmp_path, plugins=(Offers(),))
     assert done.returncode == USAGE_ERROR
-    assert "--mesh judges each check once, and a copy has the same verdict: leave --count out" in done.stderr
+    assert said in done.stderr
 
 
 def test_checks_can_be_listed_without_a_cluster(run):
