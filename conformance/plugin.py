@@ -131,9 +131,9 @@ def _refuse(config: pytest.Config) -> None:
         raise pytest.UsageError("--setup-only would create namespaces and judge nothing: see --setup-plan or --dry-run")
 
 
-@pytest.hookimpl(optionalhook=True)
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """xdist: whole grounds go to one worker, whatever `--dist` says.
+    """xdist: whole grounds go to one worker, whatever `--dist` or a conftest's own scheduler says.
 
     Not by xdist's own groups: they are written into a private field that newer pytests no longer read.
     """

@@ -4,7 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from xdist import newhooks
 
+from conformance import plugin
 from conformance.catalogue import checks, ground_of
 from conformance.scheduling import ByGround, checks_in, together
 
@@ -43,6 +45,23 @@ def test_checks_of_one_ground_share_a_worker(config):
     assert scheduler._split_scope(NODE.format("INJ-06") + "@x") == "join"
     assert scheduler._split_scope(NODE.format("ID-05")) == scheduler._split_scope(NODE.format("LC-03")) == "wide"
     assert scheduler._split_scope("tests/test_other.py::test_it[3]") == "tests/test_other.py::test_it[3]"
+
+
+class Theirs:
+    """A conftest with a scheduler of its own: what is registered last is asked first."""
+
+    def pytest_xdist_make_scheduler(self) -> object:
+        return self
+
+
+def test_no_scheduler_of_a_conftests_parts_a_ground(config):
+    manager = pytest.PytestPluginManager()
+    manager.add_hookspecs(newhooks)
+    manager.register(plugin)
+    manager.register(Theirs())
+    config.getoption = lambda *_: "linkerd"
+    made = manager.hook.pytest_xdist_make_scheduler(config=config, log=SimpleNamespace(loadscopesched=silent))
+    assert isinstance(made, ByGround)
 
 
 def test_the_whole_mesh_is_touched_last_and_by_one_worker(config):
