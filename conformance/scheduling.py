@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadFileScheduling, LoadGroupScheduling, LoadScopeScheduling
 
 from conformance.catalogue import checks, ground_of, grounds, in_turn
 
@@ -20,6 +20,7 @@ __all__ = ["ByGround", "checks_in", "scope_of", "together"]
 _ITEM = "::test_mesh["
 _ID = re.compile(r"(?<![A-Za-z])[A-Z]+-\d+")
 _WIDE = "wide"
+_DIST = {"loadscope": LoadScopeScheduling, "loadfile": LoadFileScheduling, "loadgroup": LoadGroupScheduling}
 
 
 def checks_in(ids: Iterable[str]) -> tuple[Check, ...]:
@@ -56,7 +57,7 @@ class ByGround(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no
     """Hands out whole grounds in their order, in which they are created as well.
 
     The wide ones come last, and all to one worker: they wait until no other check is judged, and a worker that waits
-    for its turn judges nothing meanwhile.
+    for its turn judges nothing meanwhile. What is none of ours is kept together as `--dist` says.
     """
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
@@ -65,7 +66,11 @@ class ByGround(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no
 
     def _split_scope(self, nodeid: str) -> str:
         check = _named(nodeid)
-        return nodeid if check is None else scope_of(check)
+        if check is not None:
+            return scope_of(check)
+        theirs = _DIST.get(self.config.getvalue("dist"))
+        scope: str = nodeid if theirs is None else theirs._split_scope(self, nodeid)  # noqa: SLF001 - our own base's too
+        return scope
 
     def remove_node(self, node: Any) -> str | None:
         """Hand out again what a worker had not begun, where it has died. Returns the item that it died in, if any.

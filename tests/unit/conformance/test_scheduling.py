@@ -32,7 +32,7 @@ class Worker:
 @pytest.fixture
 def config() -> Any:
     option = SimpleNamespace(loadscopereorder=True, maxschedchunk=None)
-    return SimpleNamespace(option=option, getvalue=lambda _: ["2*popen"])
+    return SimpleNamespace(option=option, getvalue={"tx": ["2*popen"], "dist": "load"}.get)
 
 
 def silent(*_: object) -> None:
@@ -45,6 +45,22 @@ def test_checks_of_one_ground_share_a_worker(config):
     assert scheduler._split_scope(NODE.format("INJ-06") + "@x") == "join"
     assert scheduler._split_scope(NODE.format("ID-05")) == scheduler._split_scope(NODE.format("LC-03")) == "wide"
     assert scheduler._split_scope("tests/test_other.py::test_it[3]") == "tests/test_other.py::test_it[3]"
+
+
+@pytest.mark.parametrize(
+    ("dist", "item", "scope"),
+    [
+        ("load", "tests/a.py::Of::test_it", "tests/a.py::Of::test_it"),
+        ("loadscope", "tests/a.py::Of::test_it", "tests/a.py::Of"),
+        ("loadfile", "tests/a.py::Of::test_it", "tests/a.py"),
+        ("loadgroup", "tests/a.py::Of::test_it[a@b]", "tests/a.py::Of::test_it[a@b]"),
+        ("loadgroup", "tests/a.py::Of::test_it@db", "db"),
+        ("loadgroup", NODE.format("CB-01") + "@db", "cb"),
+    ],
+)
+def test_what_is_none_of_ours_stays_together_as_the_user_says(config, dist, item, scope):
+    config.getvalue = {"tx": ["2*popen"], "dist": dist}.get
+    assert ByGround(config, SimpleNamespace(loadscopesched=silent))._split_scope(item) == scope
 
 
 class Theirs:
