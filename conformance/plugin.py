@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ QUESTIONS = (
     "mesh_list", "mesh_dry_run",
 )  # fmt: skip
 """Flags, by pytest's names of their values."""
+UNVERIFIED = "Unverified HTTPS request"
+"""How urllib3's warning begins, as a regular expression."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,6 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if not _is_worker(config):
         _refuse(config)
+    _accept_unverified(config)
     from fixtures.interrupts import end_like_ctrl_c
 
     ours = open_session(config)
@@ -129,6 +133,17 @@ def _refuse(config: pytest.Config) -> None:
         raise pytest.UsageError("--mesh cannot be judged in forked processes: leave --forked out")
     if config.getoption("setuponly", False):
         raise pytest.UsageError("--setup-only would create namespaces and judge nothing: see --setup-plan or --dry-run")
+
+
+def _accept_unverified(config: pytest.Config) -> None:
+    """No warning of a server that the kubeconfig exempts from verification: its owner knows, and `error` ended the run.
+
+    By the filters of `-W`, which pytest applies after those of its settings, and once here: it does so for collection,
+    items and the end, not for the start.
+    """
+    known = config.known_args_namespace
+    known.pythonwarnings = [*(known.pythonwarnings or ()), f"ignore:{UNVERIFIED}"]
+    warnings.filterwarnings("ignore", UNVERIFIED)
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

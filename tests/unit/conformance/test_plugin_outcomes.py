@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+from urllib3.exceptions import InsecureRequestWarning
 
 from conformance import session
 from conformance.model import Judgement, passed
 from reports.errors import EnvironmentProblem, ExitCode
 from reports.model import Verdict
+from tests.unit.conformance.empty_cluster import Keeper, Kube
 from tests.unit.conformance.judged import ABC, Judged
 
 OK, FAILED = pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED
@@ -41,3 +47,25 @@ def test_what_the_mesh_has_no_words_for_or_nobody_asked_for_is_no_failure(suite:
     assert SAID not in done.stdout
     suite.bodies = {"WT-01": lambda: passed("fine")}
     assert suite("--exempt", "WT-02", only=("WT-01", "WT-02", "LC-03")).returncode == OK
+
+
+@pytest.mark.parametrize("flags", [("-W", "error"), ("-o", "filterwarnings=error"), ("-W", "default")])
+def test_a_server_that_the_kubeconfig_exempts_from_verification_is_no_error_and_no_warning(
+    suite: Judged, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    asked: list[str] = []
+
+    def ask(what: str, answer: object = None) -> Any:
+        warnings.warn("Unverified HTTPS request is being made to host 'x'.", InsecureRequestWarning, stacklevel=1)
+        asked.append(what)
+        return answer
+
+    cluster = Kube.connect()
+    monkeypatch.setattr(session, "Kube", SimpleNamespace(connect=lambda *_: ask("at the start", cluster)))
+    monkeypatch.setattr(session, "Keeper", lambda *_, **__: Keeper(close=lambda: ask("at the end")))
+    monkeypatch.setattr(session, "pull_secrets", lambda *_: ask("after collection", ()))
+    suite.bodies["WT-01"] = lambda: ask("of an item", passed("fine"))
+    done = suite(*flags, only=("WT-01",))
+    assert done.returncode == OK, done.stdout + done.stderr
+    assert asked == ["at the start", "after collection", "of an item", "at the end"]
+    assert "InsecureRequestWarning" not in done.stdout + done.stderr
