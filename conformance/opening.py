@@ -96,7 +96,8 @@ def open_session(config: pytest.Config) -> Session:
             farewell=_farewell(config, settings) if settings.uninstall else None,
         )
     worker = getattr(config, "workerinput", {}).get("workerid", "")
-    distributed = bool(getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None))
+    # As xdist itself tells; by now it has made both of what -n says.
+    distributed = getattr(config.option, "dist", "no") != "no" and bool(getattr(config.option, "tx", None))
     return Session(
         adapter,
         options,

@@ -13,6 +13,7 @@ from conformance.gathering import Gatherer
 from conformance.runner import Options
 from conformance.session import Session
 from tests.unit.conformance.empty_cluster import Keeper, Kube
+from tests.unit.conformance.judged import ABC, Judged
 
 
 @pytest.mark.parametrize(("distributed", "worker"), [(True, ""), (True, "gw0"), (False, "")])
@@ -37,3 +38,9 @@ def test_only_an_interrupted_controller_begins_to_delete_before_xdist_waits_for_
     begins = distributed and not worker
     assert (tmp_path / "results.json").exists() is begins
     assert told == (["begins no more", "deletes, wait=False"] if begins else [])
+
+
+def test_places_for_workers_without_a_way_to_distribute_make_no_controller(suite: Judged) -> None:
+    done = suite("-p", "xdist", "--tx", "2*popen")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert suite.begun == list(ABC)
