@@ -60,7 +60,14 @@ class Gatherer:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """The table of verdicts, and why the exit code is not 0 where no test tells."""
-        for line in self.session.summary():
+        ours = self.session
+        if not ours.tally:
+            return
+        from conformance.summary import summary
+
+        for line in summary(ours.run(), ours.results_file):
             terminalreporter.write_line(line)
-        if exitstatus == pytest.ExitCode.OK and (left := self.session.left_open):
+        if ours.problem:
+            terminalreporter.write_line(f"ERROR: {ours.problem}")
+        elif exitstatus == pytest.ExitCode.OK and (left := ours.left_open):
             terminalreporter.write_line(f"ERROR: not proven, hence pytest's exit code 1: {left}")

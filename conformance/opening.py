@@ -108,6 +108,7 @@ def open_session(config: pytest.Config) -> Session:
         runner=handed.get("runner") or runner_name(),
         wait=not config.getoption("mesh_no_wait"),
         picked=_as_options(config),
+        offered=len(picked.checks),
         tell=lambda line: _tell(config, line),
     )
 
@@ -177,7 +178,7 @@ def _as_options(config: pytest.Config) -> dict[str, JSON]:
     names = ("only", "skip", "profile", "features", "exempt", "seed")
     given: dict[str, JSON] = {name: config.getoption(f"mesh_{name}") for name in names}
     given["rerun_failed"] = str(config.getoption("mesh_rerun_failed") or "")
-    # pytest's own ways to choose: a part must not look like the whole.
+    # pytest's own ways to choose; how many are left of all, the session knows.
     given["keyword"], given["marks"] = config.getoption("keyword"), config.getoption("markexpr")
     given["deselect"] = list(config.getoption("deselect", None) or ()) or None
     given["last_failed"] = bool(config.getoption("lf", False)) or None

@@ -34,7 +34,7 @@ from fixtures.kube.facts import facts
 from reports.data_files import json_text
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
 from reports.files import write_text
-from reports.model import JSON, Result, Run, Stage, Verdict, result_to_json
+from reports.model import JSON, Result, Run, Stage, result_to_json
 
 __all__ = ["RESULTS", "Session"]
 
@@ -79,6 +79,7 @@ class Session:
         runner: str,
         wait: bool,
         picked: Mapping[str, JSON],
+        offered: int,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.pid = os.getpid()
@@ -91,6 +92,8 @@ class Session:
         self._runner_name = runner
         self._wait = wait
         self._picked = picked
+        self._offered = offered
+        """How many checks the suite's own flags mean; pytest and its plugins may choose fewer."""
         self._kube: Kube | None = None
         self._runner: Runner | None = None
         self._keeper: Keeper | None = None
@@ -247,7 +250,7 @@ class Session:
         if not self.tally:
             return
         try:
-            write_text(self.options.report_dir / RESULTS, json_text(self.run()))
+            write_text(self.results_file, json_text(self.run()))
         except MeshproofError as error:
             self.problem = error.problem
 
@@ -258,6 +261,10 @@ class Session:
             own = version("meshproof")
         except PackageNotFoundError:
             own = "unknown"
+        results = self.tally.results()
+        part: dict[str, JSON] = {}
+        if len(results) < self._offered:  # which must not look like the whole, whoever left out the rest
+            part["collected"] = f"{len(results)} of {self._offered} checks"
         return Run(
             mesh=self.options.mesh,
             mesh_version=found.mesh_version,
@@ -266,14 +273,20 @@ class Session:
             started=self._started,
             seconds=time.monotonic() - self._clock,
             stages=(*self.tally.stages(), Stage("clean-up", self._sweep_seconds, problem=self._left())),
-            results=self.tally.results(),
+            results=results,
             options={
                 **self._picked,
+                **part,
                 "alpha": self.options.alpha,
                 "ignore_requires": self.options.ignore_requires,
             },
             product_version=own,
         )
+
+    @property
+    def results_file(self) -> Path:
+        """Where the results are written."""
+        return self.options.report_dir / RESULTS
 
     @property
     def left_open(self) -> str:
@@ -282,21 +295,3 @@ class Session:
 
     def _left(self) -> str:
         return f"namespaces not gone: {', '.join(self._stuck)}" if self._stuck else self._unswept
-
-    def summary(self) -> list[str]:
-        """The table of verdicts, as lines."""
-        if not self.tally or self._worker:
-            return []
-        run = self.run()
-        lines = [f"{one.id:8} {one.verdict:12} {one.seconds:5.1f} s  {one.title}: {one.reason}" for one in run.results]
-        counts = ", ".join(f"{run.count(verdict)} {verdict}" for verdict in Verdict if run.count(verdict))
-        where = self.options.report_dir / RESULTS
-        stages = [f"{one.name}: {one.seconds:.1f} s {one.detail} {one.problem}".rstrip() for one in run.stages]
-        return [
-            "",
-            *lines,
-            "",
-            *stages,
-            f"{run.mesh}: {counts}; {where}",
-            *([f"ERROR: {self.problem}"] if self.problem else []),
-        ]

@@ -28,7 +28,7 @@ def test_only_an_interrupted_controller_begins_to_delete_before_xdist_waits_for_
     monkeypatch.setattr(type(load("linkerd")), "problem", lambda *_: "")
     ours = Session(
         load("linkerd"), Options("linkerd", "r", "i", tmp_path), kubeconfig=None, context=None, worker=worker,
-        distributed=distributed, runner="me", wait=True, picked={},
+        distributed=distributed, runner="me", wait=True, picked={}, offered=1,
     )  # fmt: skip
     ours.start()
     ours.prepare([check_of("WT-01")])

@@ -158,7 +158,7 @@ def test_a_run_withdraws_at_its_end_what_a_worker_that_was_ended_left(tmp_path: 
     monkeypatch.setattr(session, "cleaning_up", lambda: None)
     run = session.Session(
         load("istio"), Options(mesh="istio", run="r", image="i", report_dir=tmp_path), kubeconfig=None, context=None,
-        worker="", distributed=True, runner=runner_name(), wait=True, picked={},
+        worker="", distributed=True, runner=runner_name(), wait=True, picked={}, offered=1,
     )  # fmt: skip
     run._kube = cast("Any", left)
     run.finish()

@@ -49,6 +49,20 @@ def test_what_the_mesh_has_no_words_for_or_nobody_asked_for_is_no_failure(suite:
     assert suite("--exempt", "WT-02", only=("WT-01", "WT-02", "LC-03")).returncode == OK
 
 
+class Shard:
+    """A plugin that leaves out what another job collects, by no flag that anybody knows."""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        del items[1:]
+
+
+def test_a_part_does_not_look_like_the_whole_whoever_chose_it(suite: Judged) -> None:
+    suite(plugins=(Shard(),))
+    assert suite.written.options["collected"] == "1 of 3 checks"
+    suite("--only", "WT-01,WT-02")
+    assert "collected" not in suite.written.options
+
+
 @pytest.mark.parametrize("flags", [("-W", "error"), ("-o", "filterwarnings=error"), ("-W", "default")])
 def test_a_server_that_the_kubeconfig_exempts_from_verification_is_no_error_and_no_warning(
     suite: Judged, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
