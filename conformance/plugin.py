@@ -88,7 +88,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     ours = open_session(config)
     config.stash[SESSION] = ours
-    config.add_cleanup(end_like_ctrl_c())
+    # A worker that takes its time to leave is told to by execnet, also where nobody pressed anything.
+    config.add_cleanup(end_like_ctrl_c(quiet=_is_worker(config)))
     if not _is_worker(config):
         config.pluginmanager.register(Gatherer(ours), "meshproof_gatherer")
 

@@ -98,6 +98,16 @@ def test_nothing_is_said_to_a_closed_stream(capfd: pytest.CaptureFixture[str], m
         put_back()
 
 
+def test_a_quiet_process_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    put_back = interrupts.end_like_ctrl_c(quiet=True)
+    try:
+        interrupts.cleaning_up()
+        signal.raise_signal(signal.SIGINT)
+        assert capfd.readouterr().err == ""
+    finally:
+        put_back()
+
+
 def test_what_is_put_back_is_also_whether_there_is_clean_up() -> None:
     outer = interrupts.end_like_ctrl_c()
     try:

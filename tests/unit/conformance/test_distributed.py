@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from conformance import session
 from conformance.adapters import load
 from conformance.catalogue import check_of
 from conformance.gathering import Gatherer
+from conformance.model import Judgement, passed
 from conformance.runner import Options
 from conformance.session import Session
+from fixtures.interrupts import cleaning_up
 from tests.unit.conformance.empty_cluster import Keeper, Kube
 from tests.unit.conformance.judged import ABC, Judged
+from tests.unit.conformance.pytest_runs import Worker
 
 
 @pytest.mark.parametrize(("distributed", "worker"), [(True, ""), (True, "gw0"), (False, "")])
@@ -44,3 +48,15 @@ def test_places_for_workers_without_a_way_to_distribute_make_no_controller(suite
     done = suite("-p", "xdist", "--tx", "2*popen")
     assert done.returncode == 0, done.stdout + done.stderr
     assert suite.begun == list(ABC)
+
+
+@pytest.mark.parametrize("worker", [True, False])
+def test_only_a_worker_says_nothing_of_its_clean_up(suite: Judged, worker: bool) -> None:
+    def told_while_it_cleans_up() -> Judgement:
+        cleaning_up()
+        signal.raise_signal(signal.SIGINT)
+        return passed("fine")
+
+    suite.bodies["WT-01"] = told_while_it_cleans_up
+    done = suite("-s", only=("WT-01",), plugins=(Worker(),) if worker else ())
+    assert ("cleaning up" in done.stderr) is not worker

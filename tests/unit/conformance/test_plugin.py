@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 
 from conformance.flags import add_short_names, without_values
-from tests.unit.conformance.pytest_runs import ROOT, Done
+from tests.unit.conformance.pytest_runs import ROOT, Done, Worker
 
 USAGE_ERROR = 4
 
@@ -47,13 +47,6 @@ def test_a_wrong_call_is_one_sentence_and_exit_code_4(run, tmp_path, flags, said
     assert done.returncode == USAGE_ERROR
     assert said in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
-
-
-class Worker:
-    """Makes a pytest believe that it is a worker of xdist's."""
-
-    def pytest_configure(self, config: pytest.Config) -> None:
-        vars(config)["workerinput"] = {}
 
 
 def test_a_worker_without_a_mesh_says_so_and_does_not_crash(run):
