@@ -158,6 +158,7 @@ async def running(name: str, folder: Path, world: World) -> AsyncIterator[Arm]:
     secrets.publish(Identity(key, separator + certificate, separator + certificate, time.time() + 3600))
     hub = ads.Hub()
     hub.publish(world)
+    ads._MOST_OF_A_POD = 1 << 20  # noqa: SLF001 - the simulated proxies all say that they are of one pod
     server, port = await ads.serve(ads.DiscoveryService(hub, MeshSettings(), authenticate=False), "127.0.0.1:0", None)
     config = folder / "bootstrap.json"
     config.write_text(json.dumps(configuration(name, settings, port)))
