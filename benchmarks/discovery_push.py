@@ -160,8 +160,9 @@ async def measure(count: int, options: argparse.Namespace, program: Path, direct
         resources(directory, worlds[-1], "a" if ready else "b")
     first_build = time.monotonic() - begun
     hub.publish(worlds[-1])
-    ads._MOST_OF_A_POD = 1 << 20  # noqa: SLF001 - the simulated proxies all say that they are of one pod
-    server, port = await ads.serve(ads.DiscoveryService(hub, MeshSettings(), authenticate=False), "127.0.0.1:0", None)
+    # The simulated proxies all say that they are of one pod.
+    discovery = ads.DiscoveryService(hub, MeshSettings(), authenticate=False, most_of_a_pod=1 << 20)
+    server, port = await ads.serve(discovery, "127.0.0.1:0", None)
 
     async def change_refmesh(number: int) -> None:
         store.put("EndpointSlice", endpoint_slice("s0", pods, ready=number % 2 == 1))

@@ -158,8 +158,9 @@ async def running(name: str, folder: Path, world: World) -> AsyncIterator[Arm]:
     secrets.publish(Identity(key, separator + certificate, separator + certificate, time.time() + 3600))
     hub = ads.Hub()
     hub.publish(world)
-    ads._MOST_OF_A_POD = 1 << 20  # noqa: SLF001 - the simulated proxies all say that they are of one pod
-    server, port = await ads.serve(ads.DiscoveryService(hub, MeshSettings(), authenticate=False), "127.0.0.1:0", None)
+    # The simulated proxies all say that they are of one pod.
+    discovery = ads.DiscoveryService(hub, MeshSettings(), authenticate=False, most_of_a_pod=1 << 20)
+    server, port = await ads.serve(discovery, "127.0.0.1:0", None)
     config = folder / "bootstrap.json"
     config.write_text(json.dumps(configuration(name, settings, port)))
     arguments = ("-c", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error")

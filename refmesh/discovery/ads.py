@@ -49,8 +49,10 @@ _OPTIONS = [
 class DiscoveryService:
     """Serves every proxy from the hub's world."""
 
-    def __init__(self, hub: Hub, settings: MeshSettings, *, authenticate: bool = True) -> None:
-        self._hub = hub
+    def __init__(
+        self, hub: Hub, settings: MeshSettings, *, authenticate: bool = True, most_of_a_pod: int = _MOST_OF_A_POD
+    ) -> None:
+        self._hub, self._most_of_a_pod = hub, most_of_a_pod
         self.gate = Gate(hub, settings, authenticate=authenticate)
         """Lets in whom this serves."""
         self._open: dict[Key, list[tuple[ProxyState, str]]] = {}
@@ -71,7 +73,7 @@ class DiscoveryService:
             return
         pod = await self.gate.admit(first.node.id, context)
         of_pod = self._open.setdefault(pod.key, [])
-        if len(of_pod) >= _MOST_OF_A_POD:
+        if len(of_pod) >= self._most_of_a_pod:
             metrics.REFUSED.labels("streams").inc()
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "this pod has too many streams")
         state, wake = ProxyState(), asyncio.Event()
