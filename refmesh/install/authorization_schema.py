@@ -2,64 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from refmesh.api.request_authentication import MOST_RULES
+from refmesh.install.schemas import BOOLEAN, STRING, Schema, array, mapping
 
 __all__ = ["authorization_policy", "request_authentication", "selection"]
 
-Schema = dict[str, Any]
-
-_STRING: Schema = {"type": "string"}
-_BOOLEAN: Schema = {"type": "boolean"}
-_STRINGS: Schema = {"type": "array", "items": _STRING}
-
-
-def _object(**properties: Schema) -> Schema:
-    # What refmesh does not know it refuses by name, which it cannot do if the API server has dropped it.
-    return {"type": "object", "properties": properties, "x-kubernetes-preserve-unknown-fields": True}
-
-
-def _list(item: Schema) -> Schema:
-    return {"type": "array", "items": item}
+_STRINGS = array(STRING)
 
 
 def _with_negations(*names: str) -> Schema:
     both = [form for name in names for form in (name, f"not{name[0].upper()}{name[1:]}")]
-    return _object(**dict.fromkeys(both, _STRINGS))
+    return mapping(**dict.fromkeys(both, _STRINGS))
 
 
 def selection() -> dict[str, Schema]:
     """The fields by which a policy says whom it speaks for."""
-    labels = {"type": "object", "additionalProperties": _STRING}
-    target = _object(group=_STRING, kind=_STRING, name=_STRING, namespace=_STRING)
-    return {"selector": _object(matchLabels=labels), "targetRef": target, "targetRefs": _list(target)}
+    labels = {"type": "object", "additionalProperties": STRING}
+    target = mapping(group=STRING, kind=STRING, name=STRING, namespace=STRING)
+    return {"selector": mapping(matchLabels=labels), "targetRef": target, "targetRefs": array(target)}
 
 
 def authorization_policy() -> Schema:
     """The spec of an AuthorizationPolicy."""
     source = _with_negations("principals", "requestPrincipals", "namespaces", "ipBlocks", "remoteIpBlocks")
     operation = _with_negations("hosts", "ports", "methods", "paths")
-    condition = _object(key=_STRING, values=_STRINGS, notValues=_STRINGS)
-    rule = _object(
-        **{"from": _list(_object(source=source)), "to": _list(_object(operation=operation)), "when": _list(condition)}
+    condition = mapping(key=STRING, values=_STRINGS, notValues=_STRINGS)
+    rule = mapping(
+        **{"from": array(mapping(source=source)), "to": array(mapping(operation=operation)), "when": array(condition)}
     )
-    return _object(**selection(), action=_STRING, rules=_list(rule))
+    return mapping(**selection(), action=STRING, rules=array(rule))
 
 
 def request_authentication() -> Schema:
     """The spec of a RequestAuthentication."""
-    rule = _object(
-        issuer=_STRING,
+    rule = mapping(
+        issuer=STRING,
         audiences=_STRINGS,
-        jwks=_STRING,
-        jwksUri=_STRING,
-        timeout=_STRING,
-        fromHeaders=_list(_object(name=_STRING, prefix=_STRING)),
+        jwks=STRING,
+        jwksUri=STRING,
+        timeout=STRING,
+        fromHeaders=array(mapping(name=STRING, prefix=STRING)),
         fromParams=_STRINGS,
         fromCookies=_STRINGS,
-        forwardOriginalToken=_BOOLEAN,
-        outputPayloadToHeader=_STRING,
-        outputClaimToHeaders=_list(_object(header=_STRING, claim=_STRING)),
+        forwardOriginalToken=BOOLEAN,
+        outputPayloadToHeader=STRING,
+        outputClaimToHeaders=array(mapping(header=STRING, claim=STRING)),
     )
-    return _object(**selection(), jwtRules={**_list(rule), "maxItems": MOST_RULES})
+    return mapping(**selection(), jwtRules=array(rule, MOST_RULES))

@@ -14,166 +14,148 @@ from refmesh.api.istio_gateway import MOST_SERVERS
 from refmesh.api.service_entry import MOST_ENDPOINTS, MOST_ENTRIES
 from refmesh.install import authorization_schema
 from refmesh.install.manifests import LABELS
+from refmesh.install.schemas import BOOLEAN, INTEGER, NUMBER, STRING, Schema, array, mapping
 
 __all__ = ["crds"]
 
-Schema = dict[str, Any]
-
-_STRING: Schema = {"type": "string"}
-_INTEGER: Schema = {"type": "integer"}
-_NUMBER: Schema = {"type": "number"}
-_BOOLEAN: Schema = {"type": "boolean"}
-_DURATION: Schema = {"type": "string"}
-_STRINGS: Schema = {"type": "object", "additionalProperties": _STRING}
-_PRESERVE = "x-kubernetes-preserve-unknown-fields"
-
-
-def _object(**properties: Schema) -> Schema:
-    return (
-        {"type": "object", "properties": properties, _PRESERVE: True}
-        if properties
-        else {"type": "object", _PRESERVE: True}
-    )
-
-
-def _list(item: Schema, most: int | None = None) -> Schema:
-    return {"type": "array", "items": item, **({} if most is None else {"maxItems": most})}
+_DURATION = STRING
+_STRINGS: Schema = {"type": "object", "additionalProperties": STRING}
 
 
 def _destination() -> Schema:
-    return _object(host=_STRING, subset=_STRING, port=_object(number=_INTEGER))
+    return mapping(host=STRING, subset=STRING, port=mapping(number=INTEGER))
 
 
 def _stream_match(**more: Schema) -> Schema:
-    return _object(
-        port=_INTEGER,
-        gateways=_list(_STRING),
-        destinationSubnets=_list(_STRING),
+    return mapping(
+        port=INTEGER,
+        gateways=array(STRING),
+        destinationSubnets=array(STRING),
         sourceLabels=_STRINGS,
-        sourceNamespace=_STRING,
+        sourceNamespace=STRING,
         **more,
     )
 
 
 def _virtual_service() -> Schema:
-    weighted = _object(destination=_destination(), weight=_INTEGER, headers=_object())
-    match = _object(
-        name=_STRING, uri=_object(), headers={"type": "object", "additionalProperties": _object()}, port=_INTEGER
+    weighted = mapping(destination=_destination(), weight=INTEGER, headers=mapping())
+    match = mapping(
+        name=STRING, uri=mapping(), headers={"type": "object", "additionalProperties": mapping()}, port=INTEGER
     )
-    http = _object(
-        name=_STRING,
-        match=_list(match),
-        route=_list(weighted),
-        delegate=_object(name=_STRING, namespace=_STRING),
+    http = mapping(
+        name=STRING,
+        match=array(match),
+        route=array(weighted),
+        delegate=mapping(name=STRING, namespace=STRING),
         timeout=_DURATION,
-        retries=_object(
-            attempts=_INTEGER,
+        retries=mapping(
+            attempts=INTEGER,
             perTryTimeout=_DURATION,
-            retryOn=_STRING,
+            retryOn=STRING,
             backoff=_DURATION,
-            retryIgnorePreviousHosts=_BOOLEAN,
-            retryRemoteLocalities=_BOOLEAN,
+            retryIgnorePreviousHosts=BOOLEAN,
+            retryRemoteLocalities=BOOLEAN,
         ),
-        directResponse=_object(status=_INTEGER, body=_object(string=_STRING, bytes=_STRING)),
-        fault=_object(),
+        directResponse=mapping(status=INTEGER, body=mapping(string=STRING, bytes=STRING)),
+        fault=mapping(),
         mirror=_destination(),
     )
-    return _object(
-        hosts=_list(_STRING),
-        gateways=_list(_STRING),
-        exportTo=_list(_STRING),
-        http=_list(http),
-        tcp=_list(_object(match=_list(_stream_match()), route=_list(weighted))),
-        tls=_list(_object(match=_list(_stream_match(sniHosts=_list(_STRING))), route=_list(weighted))),
+    return mapping(
+        hosts=array(STRING),
+        gateways=array(STRING),
+        exportTo=array(STRING),
+        http=array(http),
+        tcp=array(mapping(match=array(_stream_match()), route=array(weighted))),
+        tls=array(mapping(match=array(_stream_match(sniHosts=array(STRING))), route=array(weighted))),
     )
 
 
 def _traffic_policy() -> Schema:
-    pool = _object(
-        tcp=_object(
-            maxConnections=_INTEGER,
+    pool = mapping(
+        tcp=mapping(
+            maxConnections=INTEGER,
             connectTimeout=_DURATION,
             idleTimeout=_DURATION,
             maxConnectionDuration=_DURATION,
-            tcpKeepalive=_object(probes=_INTEGER, time=_DURATION, interval=_DURATION),
+            tcpKeepalive=mapping(probes=INTEGER, time=_DURATION, interval=_DURATION),
         ),
-        http=_object(
-            http1MaxPendingRequests=_INTEGER,
-            http2MaxRequests=_INTEGER,
-            maxRequestsPerConnection=_INTEGER,
-            maxRetries=_INTEGER,
+        http=mapping(
+            http1MaxPendingRequests=INTEGER,
+            http2MaxRequests=INTEGER,
+            maxRequestsPerConnection=INTEGER,
+            maxRetries=INTEGER,
             idleTimeout=_DURATION,
-            h2UpgradePolicy=_STRING,
-            useClientProtocol=_BOOLEAN,
-            maxConcurrentStreams=_INTEGER,
-            http2KeepAlive=_object(interval=_DURATION, timeout=_DURATION),
+            h2UpgradePolicy=STRING,
+            useClientProtocol=BOOLEAN,
+            maxConcurrentStreams=INTEGER,
+            http2KeepAlive=mapping(interval=_DURATION, timeout=_DURATION),
         ),
     )
-    outliers = _object(
-        consecutive5xxErrors=_INTEGER,
-        consecutiveGatewayErrors=_INTEGER,
+    outliers = mapping(
+        consecutive5xxErrors=INTEGER,
+        consecutiveGatewayErrors=INTEGER,
         interval=_DURATION,
         baseEjectionTime=_DURATION,
-        maxEjectionPercent=_INTEGER,
-        minHealthPercent=_INTEGER,
-        outlierDetectionHttpErrorCodes=_list(_INTEGER),
+        maxEjectionPercent=INTEGER,
+        minHealthPercent=INTEGER,
+        outlierDetectionHttpErrorCodes=array(INTEGER),
     )
-    tls = _object(
-        mode=_STRING,
-        sni=_STRING,
-        subjectAltNames=_list(_STRING),
-        insecureSkipVerify=_BOOLEAN,
-        caCertificates=_STRING,
-        clientCertificate=_STRING,
-        privateKey=_STRING,
+    tls = mapping(
+        mode=STRING,
+        sni=STRING,
+        subjectAltNames=array(STRING),
+        insecureSkipVerify=BOOLEAN,
+        caCertificates=STRING,
+        clientCertificate=STRING,
+        privateKey=STRING,
     )
-    return _object(
-        loadBalancer=_object(),
+    return mapping(
+        loadBalancer=mapping(),
         connectionPool=pool,
         outlierDetection=outliers,
         tls=tls,
-        retryBudget=_object(percent=_NUMBER, minRetryConcurrency=_INTEGER),
+        retryBudget=mapping(percent=NUMBER, minRetryConcurrency=INTEGER),
     )
 
 
 def _destination_rule() -> Schema:
-    subset = _object(name=_STRING, labels=_STRINGS, trafficPolicy=_traffic_policy())
-    subsets = _list(subset, MOST_SUBSETS)
-    return _object(host=_STRING, exportTo=_list(_STRING), trafficPolicy=_traffic_policy(), subsets=subsets)
+    subset = mapping(name=STRING, labels=_STRINGS, trafficPolicy=_traffic_policy())
+    subsets = array(subset, MOST_SUBSETS)
+    return mapping(host=STRING, exportTo=array(STRING), trafficPolicy=_traffic_policy(), subsets=subsets)
 
 
 def _gateway() -> Schema:
-    port = _object(number=_INTEGER, name=_STRING, protocol=_STRING)
-    tls = _object(mode=_STRING, credentialName=_STRING, httpsRedirect=_BOOLEAN)
-    servers = _list(_object(port=port, hosts=_list(_STRING), tls=tls), MOST_SERVERS)
-    return _object(selector=_STRINGS, servers=servers)
+    port = mapping(number=INTEGER, name=STRING, protocol=STRING)
+    tls = mapping(mode=STRING, credentialName=STRING, httpsRedirect=BOOLEAN)
+    servers = array(mapping(port=port, hosts=array(STRING), tls=tls), MOST_SERVERS)
+    return mapping(selector=_STRINGS, servers=servers)
 
 
 def _service_entry() -> Schema:
-    port = _object(number=_INTEGER, name=_STRING, protocol=_STRING, targetPort=_INTEGER)
-    endpoint = _object(
-        address=_STRING,
-        ports={"type": "object", "additionalProperties": _INTEGER},
+    port = mapping(number=INTEGER, name=STRING, protocol=STRING, targetPort=INTEGER)
+    endpoint = mapping(
+        address=STRING,
+        ports={"type": "object", "additionalProperties": INTEGER},
         labels=_STRINGS,
-        locality=_STRING,
-        weight=_INTEGER,
+        locality=STRING,
+        weight=INTEGER,
     )
-    return _object(
-        hosts=_list(_STRING, MOST_ENTRIES),
-        addresses=_list(_STRING, MOST_ENTRIES),
-        ports=_list(port, MOST_ENTRIES),
-        location=_STRING,
-        resolution=_STRING,
-        endpoints=_list(endpoint, MOST_ENDPOINTS),
-        exportTo=_list(_STRING),
+    return mapping(
+        hosts=array(STRING, MOST_ENTRIES),
+        addresses=array(STRING, MOST_ENTRIES),
+        ports=array(port, MOST_ENTRIES),
+        location=STRING,
+        resolution=STRING,
+        endpoints=array(endpoint, MOST_ENDPOINTS),
+        exportTo=array(STRING),
     )
 
 
 def _peer_authentication() -> Schema:
     mode = {"type": "string", "enum": ["UNSET", "DISABLE", "PERMISSIVE", "STRICT"]}
     mtls = {"type": "object", "properties": {"mode": mode}}
-    return _object(
-        selector=_object(matchLabels=_STRINGS),
+    return mapping(
+        selector=mapping(matchLabels=_STRINGS),
         mtls=mtls,
         portLevelMtls={"type": "object", "additionalProperties": mtls},
     )
@@ -181,30 +163,30 @@ def _peer_authentication() -> Schema:
 
 def _sidecar() -> Schema:
     mode = {"type": "string", "enum": ["ALLOW_ANY", "REGISTRY_ONLY"]}
-    return _object(
-        workloadSelector=_object(labels=_STRINGS),
-        outboundTrafficPolicy=_object(mode=mode),
-        egress=_list(_object(hosts=_list(_STRING))),
+    return mapping(
+        workloadSelector=mapping(labels=_STRINGS),
+        outboundTrafficPolicy=mapping(mode=mode),
+        egress=array(mapping(hosts=array(STRING))),
     )
 
 
 def _telemetry() -> Schema:
-    match, providers = _object(mode=_STRING), _list(_object(name=_STRING))
-    literal, named = _object(value=_STRING), _object(name=_STRING, defaultValue=_STRING)
-    tag = _object(literal=literal, header=named, environment=named)
-    tracing = _object(
+    match, providers = mapping(mode=STRING), array(mapping(name=STRING))
+    literal, named = mapping(value=STRING), mapping(name=STRING, defaultValue=STRING)
+    tag = mapping(literal=literal, header=named, environment=named)
+    tracing = mapping(
         match=match,
         providers=providers,
-        randomSamplingPercentage=_NUMBER,
-        disableSpanReporting=_BOOLEAN,
+        randomSamplingPercentage=NUMBER,
+        disableSpanReporting=BOOLEAN,
         customTags={"type": "object", "additionalProperties": tag},
     )
-    return _object(
+    return mapping(
         **authorization_schema.selection(),
-        accessLogging=_list(
-            _object(match=match, providers=providers, disabled=_BOOLEAN, filter=_object(expression=_STRING))
+        accessLogging=array(
+            mapping(match=match, providers=providers, disabled=BOOLEAN, filter=mapping(expression=STRING))
         ),
-        tracing=_list(tracing),
+        tracing=array(tracing),
     )
 
 
@@ -220,7 +202,7 @@ def _columns() -> list[dict[str, str]]:
 
 def _status() -> Schema:
     """As Istio's: whoever writes it, its readers find lists of objects."""
-    return _object(conditions=_list(_object()), validationMessages=_list(_object()))
+    return mapping(conditions=array(mapping()), validationMessages=array(mapping()))
 
 
 def _crd(
