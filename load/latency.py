@@ -76,7 +76,7 @@ def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report
     return measurement(
         blocks,
         id="LAT01",
-        title="latency that the mesh's proxies add" + (" (short form)" if plan.short else ""),
+        title=plan.title,
         lag_budget_us=plan.lag_budget_us,
         seed=plan.seed,
         started=started,
@@ -110,7 +110,7 @@ def _unmeasured(ready: Ground, started: float, plan: Plan) -> Result:
     """Without proof of the mesh and its mutual TLS the arm would carry a wrong name."""
     return Result(
         id="LAT01",
-        title="latency that the mesh's proxies add" + (" (short form)" if plan.short else ""),
+        title=plan.title,
         kind="measurement",
         group="latency",
         level="extended",

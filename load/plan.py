@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from load.spec import LoadSpec
 from reports.errors import UsageProblem
 
-__all__ = ["MIN_REQUESTS", "SHORT", "Plan", "expect_measurable"]
+__all__ = ["MIN_REQUESTS", "SHORT", "TITLE", "Plan", "expect_measurable"]
+
+TITLE = "latency that the mesh's proxies add"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Plan:
     """Seconds for strict mutual TLS to be in force."""
     short: bool = False
     """Marks the short form of the main run in the report."""
+
+    @property
+    def title(self) -> str:
+        """Of the measurement, in a report."""
+        return f"{TITLE} (short form)" if self.short else TITLE
 
     @property
     def most_pairs(self) -> int:

@@ -130,6 +130,7 @@ def catalogues() -> Known:
     from conformance.catalogue import checks, disturbs
     from conformance.outcomes import unjudged
     from conformance.profiles import HEADLINE, PROFILES
+    from load.plan import TITLE
 
     every = checks()
     catalogue = chaos.catalogue()
@@ -139,7 +140,7 @@ def catalogues() -> Known:
         checks={one.id: one.group for one in every},
         experiments=tuple(one["id"] for one in experiments),
         measurements=(LATENCY,),
-        titles=titles | {LATENCY: "latency that the mesh's proxies add"},
+        titles=titles | {LATENCY: TITLE},
         profiles={part.name: tuple(one.id for one in every if part.holds(one)) for part in PROFILES},
         default_profile=HEADLINE,
         disruptive=catalogue.disruptive | {one.id for one in every if disturbs(one)},

@@ -230,7 +230,10 @@ def test_c1_asks_for_news_as_long_as_the_control_plane_is_away_and_no_longer():
 
     def noted(replicas, *answers):
         given = iter(answers)
-        start = lambda _: SimpleNamespace(wait=lambda: SimpleNamespace(samples=[sample(0.0)] * next(given)))  # noqa: E731
+
+        def start(_):
+            return SimpleNamespace(wait=lambda: SimpleNamespace(samples=[sample(0.0)] * next(given)))
+
         adapter: Any = SimpleNamespace(control_plane=lambda: ("mesh", "plane"))
         driver, nobody = cast("Any", SimpleNamespace(start=start)), cast("Any", None)
         setup = EXPERIMENTS["C1"].prepare(Scene(kube(replicas), adapter, "x", driver, nobody, Settings()))
