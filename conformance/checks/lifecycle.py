@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from conformance.adapters import Unsupported
@@ -71,18 +72,28 @@ GROUND = place(
 )
 RATE = 40.0
 """Steady requests a second."""
-UNDER_WAY = "150ms"
-"""What the application takes for a request of the rollout: six are under way at a time."""
+UNDER_WAY = 1.0
+"""Seconds that the application takes for a request of the rollout. A proxy that does not drain loses what is under way
+when it ends, and that is some tenths of a second after the last request was sent to its pod."""
 LONG = 4.0
 """Seconds that a long request takes."""
 BOUND = 10.0
 
 
-def steady(url: str) -> Batch:
-    """Requests that go on until they are stopped, over connections that the client keeps."""
+def steady(url: str, takes: float = 0.0) -> Batch:
+    """Requests that go on until they are stopped, over connections that the client keeps.
+
+    `takes`: seconds that the application takes for each.
+    """
     longest = min(4 * LIMITS.ground_ready, MAX_SECONDS)  # of two rollouts, and of what they leave behind
     return Batch(
-        url=url, rate=RATE, shed=True, duration=longest, concurrency=16, timeout=LIMITS.request, fields=("pod",)
+        url=f"{url}?delay={round(1000 * takes)}ms" if takes else url,
+        rate=RATE,
+        shed=True,
+        duration=longest,
+        concurrency=16 + math.ceil(RATE * takes),
+        timeout=min(LIMITS.request + takes, MAX_TIMEOUT),
+        fields=("pod",),
     )
 
 
@@ -150,8 +161,8 @@ def rollout(ctx: Context) -> Rollout:
     before = _names(ctx, "rolling")
     refused(ctx, ctx.pods("rolling")[0])
     seen: list[Record] = []
-    # Slow enough that some are always under way: a proxy that ends at once loses those.
-    with ctx.client().start(steady(ctx.url("rolling", path=f"/?delay={UNDER_WAY}"))) as job:
+    # Slow enough that many are always under way: a proxy that ends at once loses those.
+    with ctx.client().start(steady(ctx.url("rolling"), UNDER_WAY)) as job:
 
         def sent() -> list[Record]:
             seen.extend(job.records(len(seen)))

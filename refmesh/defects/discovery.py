@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from refmesh.api.kinds import KINDS, parse
+from refmesh.config.model import Key, key_of
 from refmesh.config.store import Source
 from refmesh.defects.defect import Defect
 from refmesh.defects.makers import changes_late
@@ -16,8 +17,9 @@ from refmesh.kubeclient import KubeError
 __all__ = ["DEFECTS"]
 
 _STREAM = "refmesh.discovery.stream"
-_UNBROKEN, _LATE, _PATIENCE = 4.0, 15.0, 15.0
+_UNBROKEN, _GAP, _LATE, _PATIENCE = 2.0, 0.3, 15.0, 15.0
 """Seconds."""
+_ROUTES = {"HTTPRoute": "http_routes", "VirtualService": "virtual_services"}
 
 
 def _routes_first(sound: Callable[[], Mapping[Any, Any]]) -> Callable[[], Mapping[Any, Any]]:
@@ -98,7 +100,46 @@ class _Cut:
 
 def _changed_late(sound: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """Take in a new route at once, and its changes when nobody waits for them any more."""
-    return changes_late(sound, {"HTTPRoute": "http_routes", "VirtualService": "virtual_services"}, _LATE)
+    return changes_late(sound, _ROUTES, _LATE)
+
+
+def _deleted_first(sound: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Take a route that changes for one that was deleted, and for a new one a moment later."""
+
+    async def follow(watcher: Any, source: Source) -> None:
+        store = watcher._store  # noqa: SLF001 - the seam
+        put, drop = store.put, store.drop
+        latest, away = dict[Key, Any](), set[Key]()
+
+        def take(kind: str, obj: Any) -> bool:
+            if kind != source.name:
+                return bool(put(kind, obj))
+            key = key_of(obj)
+            before = latest.get(key, obj)
+            latest[key] = obj
+            if key in away:
+                return False
+            if before["spec"] == obj["spec"]:
+                return bool(put(kind, obj))
+            away.add(key)
+            asyncio.get_running_loop().call_later(_GAP, back, key)
+            return bool(drop(kind, key))
+
+        def back(key: Key) -> None:
+            away.discard(key)
+            if key in latest:
+                watcher._note(source, changed=put(source.name, latest[key]))  # noqa: SLF001
+
+        def forget(kind: str, key: Key) -> bool:
+            if kind == source.name:
+                latest.pop(key, None)
+            return bool(drop(kind, key))
+
+        if source.name in _ROUTES:
+            store.put, store.drop = take, forget
+        await sound(watcher, source)
+
+    return follow
 
 
 def _sulking(sound: Callable[..., bool]) -> Callable[..., bool]:
@@ -171,6 +212,13 @@ DEFECTS = (
         "discovery",
         "refmesh.config.watcher:Watcher._follow",
         _changed_late,
+    ),
+    Defect(
+        "changed-route-deleted-first",
+        "A route that changes is taken for deleted first, and for a new one a moment later.",
+        "discovery",
+        "refmesh.config.watcher:Watcher._follow",
+        _deleted_first,
     ),
     Defect(
         "never-heals-after-rejection",
