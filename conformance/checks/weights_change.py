@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -100,6 +101,12 @@ def _seen(ctx: Context, job: Job, more: int, seen: list[Record]) -> float:
     return since
 
 
+def _parted(records: Sequence[Record], since: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who answered what was sent until then, and what was sent later."""
+    early, late = [one for one in records if one.sent <= since], [one for one in records if one.sent > since]
+    return tuple(map(_said, early)), tuple(map(_said, late))
+
+
 @check(
     id="WT-03",
     title="Weights change under traffic without an error",
@@ -120,9 +127,7 @@ def moving(ctx: Context) -> Moving:
             declare(ctx, "moving", weights, "version")
         since = _seen(ctx, job, EACH, seen)
         whole = job.finish()
-    late = [one for one in whole if one.sent > since]
-    early = [one for one in whole if one.sent <= since]
-    return Moving(len(STAGES), tuple(map(_said, early)), tuple(map(_said, late)))
+    return Moving(len(STAGES), *_parted(whole, since))
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ def judge_entered(history: Entered) -> Judgement:
 )
 def entered(ctx: Context) -> Entered:
     """Give one service after the other its first route under traffic. Its clusters come with it."""
-    early, late = list[Record](), list[Record]()
+    during, after = list[str](), list[str]()
     for service in FRESH:
         seen: list[Record] = []
         with ctx.client().start(_steady(service, ctx)) as job:
@@ -169,9 +174,10 @@ def entered(ctx: Context) -> Entered:
             declare(ctx, service, {"v1": 0, "v2": 100}, "version")
             since = _seen(ctx, job, EACH // 3, seen)
             whole = job.finish()
-        early += [one for one in whole if one.sent <= since]
-        late += [one for one in whole if one.sent > since]
-    return Entered(len(FRESH), tuple(map(_said, early)), tuple(map(_said, late)))
+        early, late = _parted(whole, since)
+        during += early
+        after += late
+    return Entered(len(FRESH), tuple(during), tuple(after))
 
 
 @dataclass(frozen=True)
