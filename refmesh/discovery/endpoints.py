@@ -57,9 +57,9 @@ class Backend:
 
 
 def backends(
-    snapshot: Snapshot, policies: policy.MtlsPolicies, service: Service, port: ServicePort
+    snapshot: Snapshot, policies: policy.MtlsPolicies, service: Service, port: ServicePort, *, unready: bool = False
 ) -> tuple[Backend, ...]:
-    """The ready backends of a service port, by address.
+    """The ready backends of a service port, by address; with `unready` the others too.
 
     An endpoint that names a pod which is not known (any more) is left out: its slice is only late, and traffic to an
     address that may belong to another pod by now would be wrong.
@@ -70,7 +70,7 @@ def backends(
         if number is None:
             continue
         for endpoint in piece.endpoints:
-            if not usable(endpoint):
+            if not (unready or usable(endpoint)):
                 continue
             pod = snapshot.pod_at(service.namespace, endpoint)
             if endpoint.pod and (pod is None or pod.address != endpoint.address):

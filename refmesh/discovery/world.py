@@ -263,7 +263,9 @@ class Generator:
                 found[ResourceType.CLUSTER][cluster.name] = self._memory.encoded(
                     ResourceType.CLUSTER, cluster.name, scope, cluster, make
                 )
-                reached.append((cluster, endpoints.backends(snapshot, policies, service, port)))
+                # The client has chosen the address, and may have been there for long: whether its pod is ready is for
+                # those to know who have not, which they do from DNS.
+                reached.append((cluster, endpoints.backends(snapshot, policies, service, port, unready=True)))
         for recipe in direct.direct_listeners(snapshot, reached):
             # What a ServiceEntry says of an address stands above a listener that only lets it be reached.
             everybodys = self._variants.shared().get(recipe.name)

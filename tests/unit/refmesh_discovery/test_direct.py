@@ -98,3 +98,18 @@ def test_an_address_that_is_nobody_elses_is_spoken_to_as_the_rule_says() -> None
     cluster = caller(MemoryCluster().with_echo())
     by_hand(cluster, "db", "aaa", REMOTE, 5432)
     assert direct_cluster(80, "db.aaa.svc.cluster.local").encode() in listeners(cluster)[f"{REMOTE}_5432"]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("meshed", [False, True])
+def test_a_pod_that_is_not_ready_any_more_is_reached_as_before(*, meshed: bool, closed: bool) -> None:
+    cluster = caller(headless(MemoryCluster().with_echo(meshed=meshed)))
+    if closed:
+        cluster.put("Sidecar", policy("s", CLOSED, "client"))
+    before = listeners(cluster)
+    assert ("10.1.0.1_8080" in before) is (meshed or closed)
+    cluster.put("EndpointSlice", endpoint_slice("echo", [pod("echo-v1"), pod("echo-v2", "10.1.0.2")], ready=False))
+    assert listeners(cluster) == before
+    cluster.drop("Pod", "echo-v1")
+    left = {name: made for name, made in before.items() if not name.startswith("10.1.0.1_")}
+    assert listeners(cluster) == left
