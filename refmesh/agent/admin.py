@@ -6,11 +6,13 @@ import contextlib
 import socket
 import time
 
-from refmesh.agent.settings import ADMIN_PORT
+from refmesh.agent.settings import ADMIN_PORT, READY_PORT
 
 __all__ = ["active_connections", "admin", "chunk_size", "exchange", "ready"]
 
 _MAX_REPLY_BYTES = 64 << 20
+# Of every port that is open to others, a gateway's too; not of each worker, nor of what a listener handed on.
+_CONNECTIONS = "/stats?usedonly&filter=^listener%5C.0%5C.0%5C.0%5C.0_%5Cd%2B%5C.downstream_(pre_)%3Fcx_active$"
 
 
 def exchange(connection: socket.socket, request: bytes, *, limit: int = _MAX_REPLY_BYTES) -> tuple[int, bytes]:
@@ -61,10 +63,14 @@ def ready() -> bool:
 
 
 def active_connections() -> int:
-    """Return how many connections of peers and of the application Envoy has open; 0 if it cannot be asked."""
+    """Return how many connections of peers and of the application Envoy has open; 0 if it cannot be asked.
+
+    Those of who asks whether it is ready do not count.
+    """
     with contextlib.suppress(OSError, ValueError):
-        _, body = admin("GET", "/stats?usedonly&filter=^listener%5C.(0%5C.0%5C.0%5C.0_1500%5B16%5D).*cx_active$")
-        return sum(int(line.rpartition(b":")[2]) for line in body.splitlines() if b"worker" not in line)
+        _, body = admin("GET", _CONNECTIONS)
+        own = f"_{READY_PORT}.".encode()
+        return sum(int(line.rpartition(b":")[2]) for line in body.splitlines() if own not in line)
     return 0
 
 

@@ -27,6 +27,10 @@ Object = dict[str, Any]
 CLASSIC = "istio-ingressgateway"
 """The name that Istio's users know."""
 
+_GRACE_SECONDS = 30
+_DRAIN_SECONDS = 20
+"""For so long a proxy that is told to end waits for its connections, after those in which nodes still send it new ones;
+in all less than its pod is given."""
 _MANAGED = {"app.kubernetes.io/managed-by": "refmesh", "app.kubernetes.io/part-of": "refmesh"}
 
 
@@ -133,7 +137,11 @@ def _deployment(workload: _Workload, config: Config) -> Object:
         "prometheus.io/port": str(AGENT_PORT),
         "prometheus.io/path": METRICS_PATH,
     }
-    environment = {"REFMESH_PROXY_TYPE": "router", "REFMESH_PEER": peer_of("", workload.name, {"app": workload.app})}
+    environment = {
+        "REFMESH_PROXY_TYPE": "router",
+        "REFMESH_PEER": peer_of("", workload.name, {"app": workload.app}),
+        "REFMESH_DRAIN_SECONDS": str(_DRAIN_SECONDS),
+    }
     proxy = proxy_container(config, _asked(workload.annotations), workload.app, workload.name, {}, environment)
     proxy["lifecycle"] = {"preStop": {"exec": {"command": ["python", "-m", "refmesh.agent.hooks", "retire"]}}}
     proxy["readinessProbe"] |= {"periodSeconds": 1}
@@ -153,7 +161,7 @@ def _deployment(workload: _Workload, config: Config) -> Object:
                 "spec": {
                     "serviceAccountName": workload.name,
                     "automountServiceAccountToken": False,
-                    "terminationGracePeriodSeconds": 30,
+                    "terminationGracePeriodSeconds": _GRACE_SECONDS,
                     "securityContext": {
                         "runAsNonRoot": True,
                         "runAsUser": PROXY_UID,

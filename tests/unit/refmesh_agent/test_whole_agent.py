@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import http.client
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ import grpc.aio
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
+from refmesh.agent import admin
 from refmesh.ca import service
 from refmesh.ca.authority import Authority
 from refmesh.ca.news import News
@@ -161,6 +163,18 @@ async def test_ready_means_enrolled_connected_and_answering(start):
     assert sidecar.seen == [IDENTITY]
     assert await sidecar.get(15021, "/healthz/ready") == (200, b"LIVE\n")
     assert (await sidecar.get(15020, "/healthz/ready"))[0] == 200
+
+
+async def test_who_asks_whether_it_is_ready_is_not_waited_for(start):
+    await start()
+
+    def asked() -> int:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", 15021, timeout=20)) as connection:
+            connection.request("GET", "/healthz/ready")
+            assert connection.getresponse().read() == b"LIVE\n"
+            return admin.active_connections()
+
+    assert await asyncio.to_thread(asked) == 0
 
 
 async def test_the_agent_is_small(start):

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refmesh.agent.hooks import _RETIRE_SECONDS
+from refmesh.agent.settings import Settings
 from refmesh.api.gateway import Gateway
 from refmesh.ingress.names import bound_port, usable_port, workload_name
 from refmesh.ingress.objects import gateway_objects
@@ -36,6 +38,14 @@ def test_the_pod_fits_the_restricted_profile_and_is_not_injected() -> None:
     environment = {item["name"]: item.get("value") for item in proxy["env"]}
     assert environment["REFMESH_PROXY_TYPE"] == "router"
     assert environment["SERVICE_ACCOUNT"] == spec["serviceAccountName"] == "front-refmesh"
+
+
+def test_a_proxy_that_ends_waits_for_its_connections_as_long_as_its_pod_is_given() -> None:
+    spec = objects()["Deployment"]["spec"]["template"]["spec"]
+    (proxy,) = spec["containers"]
+    environment = {item["name"]: item.get("value", "x") for item in proxy["env"]}
+    waits = _RETIRE_SECONDS + Settings.from_environment(environment).drain_seconds
+    assert Settings.drain_seconds < waits < spec["terminationGracePeriodSeconds"]
 
 
 def test_the_image_is_pulled_with_the_secrets_of_the_mesh() -> None:
