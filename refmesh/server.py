@@ -173,7 +173,7 @@ class ControlPlane:
             stack.push_async_callback(self._kept_keys.close)
             stack.push_async_callback(self._keys.close)
             stack.push_async_callback(self._certificates.close)
-            await self._watcher.start()
+            await self._watcher.start(self._read_secrets)
             stack.push_async_callback(self._watcher.close)
             await self._serve_discovery(stack, authority)
             self._collector.start()
@@ -272,7 +272,12 @@ class ControlPlane:
     def _publish(self, snapshot: Snapshot) -> None:
         """A new snapshot: to the proxies first, then to the statuses and gauges."""
         opens = self._options.gateways == "on"
-        snapshot = self._forerunners.held_back(snapshot if opens else without_gateways(snapshot))
+        written = snapshot if opens else without_gateways(snapshot)
+        secrets = self._secrets(written)
+        snapshot = self._forerunners.held_back(written, secrets)
+        if snapshot is not written:
+            # A Gateway that waits for another Secret goes on with the one that it had.
+            secrets |= self._secrets(snapshot)
         snapshot = self._departures.noted(snapshot)
         if self._again is not None:
             self._again.cancel()
@@ -285,14 +290,23 @@ class ControlPlane:
         self._istio_status.offer(inputs(snapshot), partial(Standings, world.attachments))
         self._keys.offer(snapshot)
         self._kept_keys.offer(snapshot)
+        self._certificates.want(secrets)
         if opens:
-            self._certificates.want(wanted_certificates(snapshot))
             self._deployer.offer(snapshot)
         self._tell_closed(closed_servers(snapshot))
         metrics.REJECTED_OBJECTS.clear()
         for kind, namespace, name in snapshot.rejected:
             metrics.REJECTED_OBJECTS.labels(kind).inc()
             log.debug("%s %s/%s is not in force", kind, namespace, name)
+
+    def _secrets(self, snapshot: Snapshot) -> set[Key]:
+        """Those that are to be read."""
+        return wanted_certificates(snapshot) if self._options.gateways == "on" else set()
+
+    async def _read_secrets(self) -> None:
+        """Before the first world: it would close the ports of gateways whose certificates are not known yet."""
+        self._certificates.want(self._secrets(self._store.snapshot()))
+        await self._certificates.read()
 
     def _tell_closed(self, closed: set[str]) -> None:
         """The log says why a server is closed, once."""

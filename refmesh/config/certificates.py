@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,11 +22,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from refmesh.config.model import ABSENT, Certificate, Key
 from refmesh.kubeclient import LOST, Kube
 
-__all__ = ["CertificateReader", "certificate_of"]
+__all__ = ["READING_SECONDS", "CertificateReader", "certificate_of"]
 
 log = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 5.0
+READING_SECONDS = 2 * _REFRESH_SECONDS
+"""How long others wait at most for a Secret to be read: one that could not be is tried once more."""
 _MAX_BYTES = 1 << 18
 _UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)
 """What the library raises for what is damaged."""
@@ -113,15 +116,32 @@ class CertificateReader:
         self._kube = kube
         self._put = put
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._unread = set[Key]()
+        self._all_read = asyncio.Event()
 
     def want(self, secrets: set[Key]) -> None:
         """Read these and no others from now on."""
         for key in self._tasks.keys() - secrets:
             self._tasks.pop(key).cancel()
+            self._unread.discard(key)
             self._put(key, None)
         for key in sorted(secrets):
             if key not in self._tasks:
+                self._unread.add(key)
                 self._tasks[key] = asyncio.get_running_loop().create_task(self._follow(key), name=f"Secret {key}")
+        self._note()
+
+    async def read(self) -> None:
+        """Wait until every Secret that is wanted was read, `READING_SECONDS` at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READING_SECONDS):
+                await self._all_read.wait()
+
+    def _note(self) -> None:
+        if self._unread:
+            self._all_read.clear()
+        else:
+            self._all_read.set()
 
     async def close(self) -> None:
         """Stop reading."""
@@ -142,4 +162,6 @@ class CertificateReader:
                 if seen != version:
                     version = seen
                     self._put(key, certificate_of(secret))
+                self._unread.discard(key)
+                self._note()
             await asyncio.sleep(_REFRESH_SECONDS)

@@ -1,23 +1,33 @@
-"""Routes that are known ahead of the subsets and Services that they name. Pure but for the clock.
+"""Routes that are known ahead of the subsets and Services that they name, and Gateways ahead of Secrets.
+
+Pure but for the clock.
 
 The API server tells of each kind of object on a watch of its own, and one may overtake the other: a VirtualService that
 was written after its DestinationRule may be known before it, an HTTPRoute before its Service. In force at once, it
 would send requests to a cluster that no proxy has. So it waits for a moment, as it was before.
+
+Secrets are read once a Gateway names them. Without its certificate a port is closed, and connections with it: a Gateway
+that names another one keeps the one that it had until that is read.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from refmesh.api.gateway import Gateway
 from refmesh.api.gateway_route import GatewayRoute
 from refmesh.api.hostnames import covers
+from refmesh.api.istio_gateway import IstioGateway
 from refmesh.api.routing import Destination
 from refmesh.api.virtual_service import VirtualService
+from refmesh.config.certificates import READING_SECONDS
+from refmesh.config.classic_servers import secrets_of
 from refmesh.config.model import Key, Snapshot
 from refmesh.config.references import service_of
 
@@ -27,15 +37,15 @@ LONGEST_SECONDS = 1.0
 """How long one waits for what it names. Watches are late by a tenth of that, on a busy machine; who names what nobody
 ever writes is answered 503 or 500, as Istio and Gateway API have it, from then on."""
 
-_TABLES = ("virtual_services", "http_routes", "grpc_routes", "tls_routes", "tcp_routes")
-"""The tables of a snapshot that hold routes."""
+_ROUTES = ("virtual_services", "http_routes", "grpc_routes", "tls_routes", "tcp_routes")
+_LONGEST = dict.fromkeys(_ROUTES, LONGEST_SECONDS) | dict.fromkeys(("gateways", "istio_gateways"), READING_SECONDS)
+"""The tables of a snapshot that hold what may wait, and how long one does at most."""
 
 
 class Forerunners:
     """Holds them back, from snapshot to snapshot."""
 
-    def __init__(self, seconds: float = LONGEST_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._written: Mapping[str, Mapping[Key, Any]] | None = None
         """The tables as they were written, at the last snapshot; None before the first."""
@@ -44,25 +54,25 @@ class Forerunners:
         self._ends: dict[tuple[str, Key], float] = {}
         """When each that waits is let through whatever is there, by its table and key."""
 
-    def held_back(self, snapshot: Snapshot) -> Snapshot:
+    def held_back(self, snapshot: Snapshot, secrets: AbstractSet[Key] = frozenset()) -> Snapshot:
         """The snapshot with those that wait as they were before. Call it with every snapshot, in order.
 
-        The first one is complete: every kind was listed for it.
+        The first one is complete: every kind was listed for it. `secrets`: those that are being read.
         """
         now, last = self._clock(), self._written
-        written = {table: getattr(snapshot, table) for table in _TABLES}
+        written = {table: getattr(snapshot, table) for table in _LONGEST}
         asked = set(self._ends)
         if last is not None:
-            asked |= {(table, key) for table in _TABLES for key in _changed(written[table], last[table])}
-        named = _Named(snapshot)
+            asked |= {(table, key) for table in _LONGEST for key in _changed(written[table], last[table])}
+        named = _Named(snapshot, secrets - snapshot.certificates.keys())
         ends = {
-            (table, key): self._ends.get((table, key), now + self._seconds)
+            (table, key): self._ends.get((table, key), now + _LONGEST[table])
             for table, key in asked
             if named.lacking(written[table].get(key))
         }
         self._ends = {key: end for key, end in ends.items() if end > now}
         before, self._written = self._in_force, written
-        self._in_force = {table: self._let_through(table, written[table], before.get(table, {})) for table in _TABLES}
+        self._in_force = {table: self._let_through(table, written[table], before.get(table, {})) for table in _LONGEST}
         other: dict[str, Any] = {table: items for table, items in self._in_force.items() if items is not written[table]}
         return replace(snapshot, **other) if other else snapshot
 
@@ -89,12 +99,20 @@ def _changed(written: Mapping[Key, Any], last: Mapping[Key, Any]) -> Iterator[Ke
 
 @dataclass(frozen=True)
 class _Named:
-    """What routes may name."""
+    """What routes and Gateways may name. `unread`: Secrets that are being read."""
 
     snapshot: Snapshot
+    unread: AbstractSet[Key]
 
-    def lacking(self, item: VirtualService | GatewayRoute | None) -> bool:
+    def lacking(self, item: VirtualService | GatewayRoute | Gateway | IstioGateway | None) -> bool:
         """Whether it names what there is not."""
+        if isinstance(item, Gateway):
+            listed = (one for listener in item.listeners for one in listener.certificates)
+            return any((one.namespace, one.name) in self.unread for one in listed)
+        if isinstance(item, IstioGateway):
+            # Wherever its workloads are.
+            names = {name for _, name in self.unread}
+            return any(not names.isdisjoint(secrets_of(server)) for server in item.servers)
         if isinstance(item, VirtualService):
             named = {(one.host, one.subset) for one in _destinations(item) if one.subset}
             return not all(self._subset(*one) for one in named)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -41,10 +41,15 @@ class Watcher:
         self._dirty = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
-        """Begin watching; returns once every kind has been listed and the first snapshot is published."""
+    async def start(self, listed: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Begin watching; returns once every kind has been listed and the first snapshot is published.
+
+        In between `listed` is awaited, which may put more into the store.
+        """
         self._tasks = [asyncio.create_task(self._follow(source), name=f"watch {source.name}") for source in SOURCES]
         await self._synced.wait()
+        if listed is not None:
+            await listed()
         self._dirty.clear()
         self._publish(self._store.snapshot())
         self._tasks.append(asyncio.create_task(self._publish_batches(), name="publish snapshots"))

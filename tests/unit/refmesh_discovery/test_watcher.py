@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmesh.config import watcher as watcher_module
-from refmesh.config.model import Snapshot, key_of
+from refmesh.config.model import ABSENT, Snapshot, key_of
 from refmesh.config.store import Store
 from refmesh.config.watcher import Watcher
 from refmesh.kubeclient import Kube
@@ -248,3 +248,21 @@ def test_events_lead_to_the_same_state_as_a_list_of_what_is_left(events):
     found, wanted = store.snapshot(), fresh.snapshot()
     for table in ("services", "pods", "slices", "peer_authentications", "rejected"):
         assert getattr(found, table) == getattr(wanted, table), table
+
+
+async def test_the_first_snapshot_has_what_the_lists_lead_to() -> None:
+    async with ApiServer().serving() as server:
+        server.items[SERVICES] = [service("echo")]
+        follower = Follower(server)
+        store = follower.watcher._store
+
+        async def listed() -> None:
+            assert store.snapshot().services
+            store.put_certificate(("shop", "cert"), ABSENT)
+            follower.watcher.changed()
+
+        async with asyncio.timeout(20):
+            await follower.watcher.start(listed)
+        assert [set(one.certificates) for one in follower.snapshots] == [{("shop", "cert")}]
+        await follower.watcher.close()
+        await follower.kube.close()
