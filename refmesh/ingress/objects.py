@@ -21,7 +21,7 @@ from refmesh.injector.policy import POD_LABEL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CLASSIC", "Object", "classic_objects", "gateway_objects"]
+__all__ = ["CLASSIC", "Object", "classic_objects", "gateway_objects", "objects_of"]
 
 Object = dict[str, Any]
 CLASSIC = "istio-ingressgateway"
@@ -42,6 +42,9 @@ class _Workload:
     namespace: str
     app: str
     selector: dict[str, str]
+    """Its pods, for the Deployment, where it can never be another."""
+    served: dict[str, str]
+    """Its pods, for the Service: not those of a class before, which end a little later."""
     labels: dict[str, str]
     annotations: dict[str, str]
     owners: list[Object]
@@ -55,6 +58,7 @@ def gateway_objects(opened: OpenGateway, config: Config) -> list[Object]:
         return []
     gateway = opened.gateway
     selector = {GATEWAY_LABEL: label_value(gateway)}
+    served = {**selector, CLASS_LABEL: gateway.class_name[:63]}
     owner = {
         "apiVersion": f"{GROUP}/v1",
         "kind": "Gateway",
@@ -67,7 +71,8 @@ def gateway_objects(opened: OpenGateway, config: Config) -> list[Object]:
         namespace=gateway.meta.namespace,
         app=gateway.meta.name,
         selector=selector,
-        labels={**dict(gateway.labels), **selector, CLASS_LABEL: gateway.class_name[:63]},
+        served=served,
+        labels={**dict(gateway.labels), **served},
         annotations=dict(gateway.annotations),
         owners=[owner],
         ports=ports,
@@ -79,7 +84,14 @@ def classic_objects(namespace: str, config: Config) -> list[Object]:
     """The objects of the workload that Istio's samples select."""
     labels = {"app": CLASSIC, "istio": "ingressgateway"}
     ports = [(80, "HTTP"), (443, "HTTPS")]
-    return _objects(_Workload(CLASSIC, namespace, CLASSIC, labels, labels, {}, [], ports), config)
+    return _objects(_Workload(CLASSIC, namespace, CLASSIC, labels, labels, labels, {}, [], ports), config)
+
+
+def objects_of(namespace: str, name: str) -> list[Object]:
+    """The same of any workload, by name alone."""
+    kinds = (("v1", "ServiceAccount"), ("apps/v1", "Deployment"), ("v1", "Service"))
+    metadata = {"name": name, "namespace": namespace}
+    return [{"apiVersion": api, "kind": kind, "metadata": metadata} for api, kind in kinds]
 
 
 def _objects(workload: _Workload, config: Config) -> list[Object]:
@@ -109,7 +121,7 @@ def _service(workload: _Workload) -> Object:
         "metadata": _metadata(workload),
         "spec": {
             "type": "LoadBalancer",
-            "selector": workload.selector,
+            "selector": workload.served,
             "ports": [
                 {
                     "name": f"{protocol.lower()}-{port}",
