@@ -42,6 +42,9 @@ class Settings:
     """Workload, namespace, app and version: how metrics call this pod, and what Envoy tells its peers."""
     concurrency: int = 1
     drain_seconds: int = 5
+    """How long connections may still go on when the proxy is told to end."""
+    listener_drain_seconds: int = 45
+    """How long those may whose listener was changed or taken away, as in Istio; both are in memory for as long."""
     certificate_seconds: int = 0
     probes: str = "{}"
     """JSON: path on the agent's port -> the application's own probe."""
@@ -79,6 +82,7 @@ class Settings:
             app_metrics=env.get("REFMESH_APP_METRICS", ""),
             concurrency=_whole(env, "REFMESH_CONCURRENCY", cls.concurrency),
             drain_seconds=_whole(env, "REFMESH_DRAIN_SECONDS", cls.drain_seconds),
+            listener_drain_seconds=_whole(env, "REFMESH_LISTENER_DRAIN_SECONDS", cls.listener_drain_seconds),
             certificate_seconds=_whole(env, "REFMESH_CERTIFICATE_SECONDS", cls.certificate_seconds),
             probes=env.get("REFMESH_PROBES", "{}"),
             run_dir=env.get("REFMESH_RUN_DIR", RUN_DIR),

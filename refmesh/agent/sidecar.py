@@ -29,7 +29,8 @@ def envoy_arguments(settings: Settings, envoy: str, bootstrap: str) -> list[str]
         str(settings.concurrency),
         "--disable-hot-restart",
         "--drain-time-s",
-        str(settings.drain_seconds),
+        str(settings.listener_drain_seconds),
+        # Answers send clients elsewhere from the first moment of it.
         "--drain-strategy",
         "immediate",
         # Of access logs; by itself Envoy holds them back for ten seconds.

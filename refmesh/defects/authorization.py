@@ -124,8 +124,8 @@ def _drained_in_an_hour(sound: Callable[..., Any]) -> Callable[..., Any]:
     """Leave open connections an hour under the policies that they were opened under."""
 
     def tuning(annotations: Any) -> Any:
-        rest = [item for item in sound(annotations) if item["name"] != "REFMESH_DRAIN_SECONDS"]
-        return [*rest, {"name": "REFMESH_DRAIN_SECONDS", "value": "3600"}]
+        rest = [item for item in sound(annotations) if item["name"] != "REFMESH_LISTENER_DRAIN_SECONDS"]
+        return [*rest, {"name": "REFMESH_LISTENER_DRAIN_SECONDS", "value": "3600"}]
 
     return tuning
 

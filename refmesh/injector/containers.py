@@ -54,6 +54,7 @@ CONCURRENCY = "proxy.refmesh.io/concurrency"
 _TUNING = {
     CONCURRENCY: "REFMESH_CONCURRENCY",
     "proxy.refmesh.io/drainSeconds": "REFMESH_DRAIN_SECONDS",
+    "proxy.refmesh.io/listenerDrainSeconds": "REFMESH_LISTENER_DRAIN_SECONDS",
     "proxy.refmesh.io/logLevel": "REFMESH_LOG_LEVEL",
     "proxy.refmesh.io/certificateSeconds": "REFMESH_CERTIFICATE_SECONDS",
     "proxy.refmesh.io/statistics": "REFMESH_STATISTICS",

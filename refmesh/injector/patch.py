@@ -167,7 +167,7 @@ def _checked(annotations: Mapping[str, str]) -> Mapping[str, str]:
         annotations = own_words(annotations)
     except ValueError as error:
         raise BadPod(str(error)) from error
-    for suffix in ("concurrency", "drainSeconds", "certificateSeconds"):
+    for suffix in ("concurrency", "drainSeconds", "listenerDrainSeconds", "certificateSeconds"):
         name = f"proxy.refmesh.io/{suffix}"
         value = annotations.get(name) or "1"
         if not (value.isascii() and value.isdecimal() and len(value) < 7):

@@ -24,7 +24,7 @@ _ALREADY = {"holdApplicationUntilProxyStarts": True}
 """What holds for every proxy of refmesh."""
 _LONGEST = 8 << 10
 """Letters of it."""
-_TAKEN = {"concurrency", "drainDuration", "proxyMetadata"}
+_TAKEN = {"concurrency", "drainDuration", "terminationDrainDuration", "proxyMetadata"}
 
 
 def own_words(annotations: Mapping[str, str]) -> dict[str, str]:
@@ -32,7 +32,8 @@ def own_words(annotations: Mapping[str, str]) -> dict[str, str]:
     config = Field(_document(annotations), f"annotation {PROXY_CONFIG}")
     said = {
         "concurrency": _whole(config.get("concurrency")),
-        "drainSeconds": _seconds(config.get("drainDuration").duration()),
+        "drainSeconds": _seconds(config.get("terminationDrainDuration").duration()),
+        "listenerDrainSeconds": _seconds(config.get("drainDuration").duration()),
         "certificateSeconds": _seconds(config.get("proxyMetadata").get(_LIFETIME).duration()),
     }
     return {f"proxy.refmesh.io/{key}": value for key, value in said.items() if value} | dict(annotations)

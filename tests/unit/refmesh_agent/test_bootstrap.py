@@ -27,6 +27,15 @@ def test_envoy_accepts_it(tmp_path):
     assert "eprecated" not in done.stderr
 
 
+def test_a_changed_listener_does_not_end_connections_as_soon_as_the_pods_end_does():
+    def drains(settings: Settings) -> str:
+        arguments = envoy_arguments(settings, "envoy", "bootstrap.json")
+        return arguments[arguments.index("--drain-time-s") + 1]
+
+    assert drains(SETTINGS) == drains(replace(SETTINGS, drain_seconds=1)) == "45"
+    assert drains(replace(SETTINGS, listener_drain_seconds=9)) == "9"
+
+
 def test_node_says_who_and_where():
     node = bootstrap(SETTINGS)["node"]
     assert node["id"] == "sidecar~10.1.2.3~cart-1.shop~shop.svc.cluster.local"

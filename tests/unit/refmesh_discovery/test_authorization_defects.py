@@ -115,7 +115,8 @@ def test_the_other_defects_do_what_they_say() -> None:
     broken = found["allowed-identity-refused"].make(matchers.principal_identity)
     assert broken("cluster.local/ns/shop/sa/web", "example.org").exact != "spiffe://example.org/ns/shop/sa/web"
     tuning = found["rights-kept-by-open-connections"].make(containers.tuning)
-    assert tuning({"proxy.refmesh.io/drainSeconds": "3"}) == [{"name": "REFMESH_DRAIN_SECONDS", "value": "3600"}]
+    ever = {"name": "REFMESH_LISTENER_DRAIN_SECONDS", "value": "3600"}
+    assert tuning({"proxy.refmesh.io/listenerDrainSeconds": "3"}) == [ever]
 
 
 def test_every_defect_of_authorization_is_tried_here() -> None:

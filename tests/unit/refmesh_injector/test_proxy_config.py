@@ -23,10 +23,11 @@ def proxy_env(annotations: dict[str, str]) -> dict[str, str]:
 
 
 def test_what_istio_calls_otherwise_reaches_the_proxy():
-    said = "concurrency: 3\ndrainDuration: 1m1.5s\nproxyMetadata:\n  SECRET_TTL: 15s\n"
+    said = "concurrency: 3\ndrainDuration: 1m1.5s\nterminationDrainDuration: 7s\nproxyMetadata:\n  SECRET_TTL: 15s\n"
     env = proxy_env({PROXY_CONFIG: said})
     assert env["REFMESH_CONCURRENCY"] == "3"
-    assert env["REFMESH_DRAIN_SECONDS"] == "62"
+    assert env["REFMESH_LISTENER_DRAIN_SECONDS"] == "62"
+    assert env["REFMESH_DRAIN_SECONDS"] == "7"
     assert env["REFMESH_CERTIFICATE_SECONDS"] == "15"
 
 
@@ -60,6 +61,7 @@ def test_what_no_proxy_of_refmesh_follows_is_said():
         ("concurrency: many", "config.concurrency"),
         ("concurrency: -1", "config.concurrency"),
         ("drainDuration: soon", "config.drainDuration"),
+        ("terminationDrainDuration: soon", "config.terminationDrainDuration"),
         ("proxyMetadata: [SECRET_TTL]", "config.proxyMetadata"),
         ("proxyMetadata: {SECRET_TTL: 15}", "config.proxyMetadata.SECRET_TTL"),
         ("- a", PROXY_CONFIG),
