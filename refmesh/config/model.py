@@ -258,11 +258,14 @@ class Snapshot:
 
     @cached_property
     def services_of_namespace(self) -> Mapping[str, tuple[Service, ...]]:
-        """Services by namespace."""
+        """Services by namespace, the oldest first."""
         found: dict[str, list[Service]] = {}
         for service in self.services.values():
             found.setdefault(service.namespace, []).append(service)
-        return {namespace: tuple(sorted(services, key=lambda s: s.name)) for namespace, services in found.items()}
+        return {
+            namespace: tuple(sorted(services, key=lambda s: (s.created, s.name)))
+            for namespace, services in found.items()
+        }
 
     def pod_at(self, namespace: str, endpoint: Endpoint) -> Pod | None:
         """The pod that an endpoint in a namespace names, or, where somebody wrote just an address, the one there."""
@@ -276,7 +279,7 @@ class Snapshot:
         return Locality.of_label(said) if said else self.nodes.get(("", pod.node), _NOWHERE)
 
     def services_of(self, pod: Pod) -> tuple[Service, ...]:
-        """The Services that a pod is behind, by name."""
+        """The Services that a pod is behind, the oldest first."""
         return tuple(
             service for service in self.services_of_namespace.get(pod.namespace, ()) if service.selects(pod.labels)
         )

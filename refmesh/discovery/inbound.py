@@ -46,7 +46,10 @@ class InboundPort:
     protocol: Protocol
     mode: MtlsMode
     host: str = ""
-    """The service that traffic to the port is counted for: the first by name, as the port alone does not tell more."""
+    """The service that traffic to the port is counted for: the oldest, as the port alone does not tell more.
+
+    So one that comes to stand beside it, for a canary say, changes no chain and ends no connection.
+    """
     http1: bool = False
     """The application gets HTTP/1.1, whatever requests came as."""
 

@@ -399,6 +399,17 @@ def test_switching_to_strict_leaves_the_chain_of_mesh_clients_as_it_is() -> None
         assert before[name].SerializeToString(deterministic=True) == after[name].SerializeToString(deterministic=True)
 
 
+def test_a_service_that_comes_beside_another_leaves_the_chains_as_they_are() -> None:
+    cluster = MemoryCluster().with_echo()
+    before = all_messages(cluster.world(), ("shop", "echo-v1"), L)["virtualInbound"]
+    canary = service("canary", "10.0.0.9")
+    canary["metadata"]["creationTimestamp"] = "2026-01-02T00:00:00Z"
+    canary["spec"]["selector"] = {"app": "echo", "version": "v1"}
+    after = all_messages(cluster.put("Service", canary).world(), ("shop", "echo-v1"), L)["virtualInbound"]
+    assert after == before
+    assert HOST.encode() in after.SerializeToString()
+
+
 def test_no_two_chains_match_the_same() -> None:
     for mode in ("STRICT", "PERMISSIVE", "DISABLE"):
         cluster = MemoryCluster().with_echo()
