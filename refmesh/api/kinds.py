@@ -58,6 +58,8 @@ class Kind:
     nothing is, because nothing is at risk."""
     written: str = ""
     """The kind's name in manifests, where that is not its name here: two groups have a Gateway."""
+    older: tuple[str, ...] = ()
+    """Versions in which an object means the same, the newest first; read where the API server does not serve this."""
 
     @property
     def group(self) -> str:
@@ -65,11 +67,18 @@ class Kind:
         return self.api_version.partition("/")[0]
 
     @property
+    def api_versions(self) -> tuple[str, ...]:
+        """Those that it can be read in; the first that is served is."""
+        return (self.api_version, *(f"{self.group}/{version}" for version in self.older))
+
+    @property
     def of_istio(self) -> bool:
         """Whether it is one of Istio's."""
         return self.group.endswith(".istio.io")
 
 
+_BETA = ("v1beta1",)
+# Istio has v1 since 1.22 (ReferenceGrant since Gateway API 1.5), and definitions outlive an Istio that is uninstalled.
 KINDS: tuple[Kind, ...] = (
     Kind(
         "PeerAuthentication",
@@ -77,6 +86,7 @@ KINDS: tuple[Kind, ...] = (
         "peerauthentications",
         PeerAuthentication.parse,
         PeerAuthentication.closed,
+        older=_BETA,
     ),
     Kind(
         "AuthorizationPolicy",
@@ -84,6 +94,7 @@ KINDS: tuple[Kind, ...] = (
         "authorizationpolicies",
         AuthorizationPolicy.parse,
         AuthorizationPolicy.closed,
+        older=_BETA,
     ),
     Kind(
         "RequestAuthentication",
@@ -91,26 +102,28 @@ KINDS: tuple[Kind, ...] = (
         "requestauthentications",
         RequestAuthentication.parse,
         RequestAuthentication.closed,
+        older=_BETA,
     ),
-    Kind("VirtualService", "networking.istio.io/v1", "virtualservices", VirtualService.parse),
+    Kind("VirtualService", "networking.istio.io/v1", "virtualservices", VirtualService.parse, older=_BETA),
     Kind(
         "DestinationRule",
         "networking.istio.io/v1",
         "destinationrules",
         DestinationRule.parse,
         DestinationRule.closed,
+        older=_BETA,
     ),
-    Kind("IstioGateway", "networking.istio.io/v1", "gateways", IstioGateway.parse, written="Gateway"),
-    Kind("ServiceEntry", "networking.istio.io/v1", "serviceentries", ServiceEntry.parse),
-    Kind("Sidecar", "networking.istio.io/v1", "sidecars", Sidecar.parse, Sidecar.closed),
+    Kind("IstioGateway", "networking.istio.io/v1", "gateways", IstioGateway.parse, written="Gateway", older=_BETA),
+    Kind("ServiceEntry", "networking.istio.io/v1", "serviceentries", ServiceEntry.parse, older=_BETA),
+    Kind("Sidecar", "networking.istio.io/v1", "sidecars", Sidecar.parse, Sidecar.closed, older=_BETA),
     Kind("GatewayClass", "gateway.networking.k8s.io/v1", "gatewayclasses", GatewayClass.parse),
     Kind("Gateway", "gateway.networking.k8s.io/v1", "gateways", Gateway.parse),
-    Kind("Telemetry", "telemetry.istio.io/v1", "telemetries", Telemetry.parse),
+    Kind("Telemetry", "telemetry.istio.io/v1", "telemetries", Telemetry.parse, older=("v1alpha1",)),
     Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes", HTTPRoute.parse),
-    Kind("GRPCRoute", "gateway.networking.k8s.io/v1", "grpcroutes", GRPCRoute.parse),
-    Kind("TLSRoute", "gateway.networking.k8s.io/v1", "tlsroutes", TLSRoute.parse),
-    Kind("TCPRoute", "gateway.networking.k8s.io/v1", "tcproutes", TCPRoute.parse),
-    Kind("ReferenceGrant", "gateway.networking.k8s.io/v1", "referencegrants", ReferenceGrant.parse),
+    Kind("GRPCRoute", "gateway.networking.k8s.io/v1", "grpcroutes", GRPCRoute.parse, older=("v1alpha2",)),
+    Kind("TLSRoute", "gateway.networking.k8s.io/v1", "tlsroutes", TLSRoute.parse, older=("v1alpha3", "v1alpha2")),
+    Kind("TCPRoute", "gateway.networking.k8s.io/v1", "tcproutes", TCPRoute.parse, older=("v1alpha2",)),
+    Kind("ReferenceGrant", "gateway.networking.k8s.io/v1", "referencegrants", ReferenceGrant.parse, older=_BETA),
 )
 
 

@@ -33,7 +33,7 @@ _NOBODY = {401, 429, 503}
 """What it says where no write goes through now. Any other refusal may be one object's, of a webhook say."""
 _MOST_REFUSALS = 32
 """After so many a round ends. What was refused the most is tried last, so that nothing waits behind it for good."""
-_KINDS = {kind.name: (kind.api_version, kind.plural) for kind in KINDS if kind.of_istio}
+_KINDS = {kind.name: kind for kind in KINDS if kind.of_istio}
 
 
 class Judge(Protocol):

@@ -13,6 +13,7 @@ from typing import Any
 from refmesh.api.gateway import GROUP, Gateway
 from refmesh.api.gateway_route import GatewayRoute
 from refmesh.api.http_route import HTTPRoute
+from refmesh.api.kinds import KINDS
 from refmesh.api.meta import Rejected
 from refmesh.api.stream_route import TCPRoute, TLSRoute
 from refmesh.config.conditions import Judgement, condition, merge, now
@@ -31,14 +32,7 @@ log = logging.getLogger(__name__)
 
 
 _RETRY_SECONDS = 2.0
-_PLURALS = {
-    "HTTPRoute": "httproutes",
-    "GRPCRoute": "grpcroutes",
-    "TLSRoute": "tlsroutes",
-    "TCPRoute": "tcproutes",
-    "Gateway": "gateways",
-    "GatewayClass": "gatewayclasses",
-}
+_KINDS = {kind.name: kind for kind in KINDS if kind.group == GROUP}
 
 
 def wanted_status(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, Any], now: str) -> dict[str, Any] | None:
@@ -205,7 +199,7 @@ class StatusWriter(LeaderWork):
             if status is None:
                 continue
             try:
-                await patch_status(self._kube, (f"{GROUP}/v1", _PLURALS[kind]), key, raw, status)
+                await patch_status(self._kube, _KINDS[kind], key, raw, status)
             except LOST as error:
                 complete = False
                 log.info("status of %s %s/%s not written yet: %s", kind, *key, error)

@@ -21,12 +21,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of object to watch. `optional` kinds may not be served (yet)."""
+    """A kind of object to watch. `optional` kinds may not be served (yet), or in an older version alone."""
 
     name: str
     api_version: str
     plural: str
     optional: bool = False
+    older: tuple[str, ...] = ()
+
+    @property
+    def api_versions(self) -> tuple[str, ...]:
+        """Those that it can be read in; the first that is served is."""
+        return (self.api_version, *self.older)
 
 
 SOURCES: tuple[Source, ...] = (
@@ -35,7 +41,7 @@ SOURCES: tuple[Source, ...] = (
     Source("EndpointSlice", "discovery.k8s.io/v1", "endpointslices"),
     Source("Pod", "v1", "pods"),
     Source("Node", "v1", "nodes"),
-    *(Source(kind.name, kind.api_version, kind.plural, optional=True) for kind in KINDS),
+    *(Source(kind.name, kind.api_version, kind.plural, optional=True, older=kind.api_versions[1:]) for kind in KINDS),
 )
 
 _FIELD_OF_POLICY = {
@@ -209,7 +215,7 @@ def _for_status(obj: Any) -> dict[str, Any]:
     """What it takes to write an object's status."""
     metadata = obj.get("metadata") or {}
     kept = {name: metadata[name] for name in ("generation", "resourceVersion") if name in metadata}
-    return {"metadata": kept, "status": obj.get("status")}
+    return {"apiVersion": obj.get("apiVersion"), "metadata": kept, "status": obj.get("status")}
 
 
 def renewed(before: Slice | None, now: Slice) -> Slice:

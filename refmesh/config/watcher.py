@@ -10,11 +10,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
 
 from refmesh.config.model import Key, Snapshot, key_of
+from refmesh.config.served import first_served
 from refmesh.config.store import SOURCES, Source, Store
 from refmesh.kubeclient import Expired, Kube, KubeError, NotServed
 from refmesh.telemetry import metrics
@@ -85,13 +87,12 @@ class Watcher:
 
     async def _follow(self, source: Source) -> None:
         """List, then watch, for ever. Every way a watch can end leads back here, and none loses what is known."""
-        version, delay = "", _BACKOFF_SECONDS[0]
+        served, version, delay = source.api_version, "", _BACKOFF_SECONDS[0]
         while True:
             try:
                 if not version:
-                    version = await self._list(source)
-                    metrics.WATCH_LISTS.labels(source.name).inc()
-                async for event in self._kube.watch(source.api_version, source.plural, version):
+                    served, version = await self._list_served(source, served)
+                async for event in self._kube.watch(served, source.plural, version):
                     version, delay = event.version or version, _BACKOFF_SECONDS[0]
                     if event.kind == "DELETED":
                         self._note(source, changed=self._store.drop(source.name, key_of(event.object)))
@@ -102,12 +103,13 @@ class Watcher:
                 version = ""
                 continue
             except NotServed:
-                if source.optional:
+                if source.optional and not version:
                     self._note(source, changed=self._store.keep(source.name, frozenset()))
-                    version = ""
                     await asyncio.sleep(_ABSENT_KIND_SECONDS)
                     continue
-                log.warning("the API server does not serve %s", source.plural)
+                # The version that was watched may be gone, and not the kind: a list tells.
+                version = "" if source.optional else version
+                log.warning("the API server does not serve %s of %s", source.plural, served)
             except KubeError as error:
                 # Also "too large resource version" after a restored etcd: a fresh list is always right.
                 version = ""
@@ -122,14 +124,22 @@ class Watcher:
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(delay * 2, _BACKOFF_SECONDS[1])
 
-    async def _list(self, source: Source) -> str:
+    async def _list_served(self, source: Source, before: str) -> tuple[str, str]:
+        """List in the first version that is served. Gives it, and the resourceVersion to watch from."""
+        served, version = await first_served(source.api_versions, partial(self._list, source))
+        metrics.WATCH_LISTS.labels(source.name).inc()
+        if served != before:
+            log.warning("%s are read in %s from now on, as it is served", source.plural, served)
+        return served, version
+
+    async def _list(self, source: Source, api_version: str) -> tuple[str, str]:
         """Take in a list piece by piece: what is kept of ten thousand pods is a tenth of what is sent of them.
 
         What a piece says of an object is as true as what a watch would say of it; only at the end of the list is it
         known what is gone.
         """
         present, changed, version = set[Key](), False, ""
-        async for page in self._kube.pages(source.api_version, source.plural):
+        async for page in self._kube.pages(api_version, source.plural):
             for obj in page.items:
                 present.add(key_of(obj))
                 changed |= self._take(source, obj)
@@ -140,7 +150,7 @@ class Watcher:
                 self._dirty.set()
             version = page.version
         self._note(source, changed=self._store.keep(source.name, present) or changed)
-        return version
+        return api_version, version
 
     def _take(self, source: Source, obj: Any) -> bool:
         """Take in one object; one that nobody foresaw is passed over, and what was known of it stays in force."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from refmesh.api.authorization_policy import AuthorizationPolicy
+from refmesh.config.served import listed
 from refmesh.config.store import SOURCES, Store
 from refmesh.discovery.authorization import AuthorizationPolicies
 from refmesh.errors import UsageProblem
@@ -41,7 +42,7 @@ async def speaking(kube: Kube, pod: str, namespace: str) -> list[Row]:
 
 async def _fill(kube: Kube, store: Store, source: Source, namespace: str) -> None:
     try:
-        items = await kube.list(source.api_version, source.plural, namespace)
+        items = await listed(kube, source, namespace)
     except NotServed:
         return
     for item in items:

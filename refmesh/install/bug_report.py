@@ -17,6 +17,7 @@ import aiohttp
 import yaml
 
 from refmesh.api.kinds import KINDS
+from refmesh.config.served import listed
 from refmesh.errors import EnvironmentProblem, RefmeshError
 from refmesh.injector.policy import CONFIGURATION, PROXY, VALIDATOR, has_proxy
 from refmesh.install import nodes
@@ -71,7 +72,7 @@ async def collect(kube: Kube, namespaces: tuple[str, ...], most_pods: int, tell:
     await _part(report, "versions.yaml", _versions(kube, image))
     await _part(report, "check.yaml", _findings(kube))
     for kind in KINDS:
-        await _part(report, f"config/{kind.name}.yaml", kube.list(kind.api_version, kind.plural))
+        await _part(report, f"config/{kind.name}.yaml", listed(kube, kind))
     hooks = "admissionregistration.k8s.io/v1"
     await _part(report, "config/injector.yaml", kube.get(hooks, "mutatingwebhookconfigurations", CONFIGURATION))
     await _part(report, "config/validator.yaml", kube.get(hooks, "validatingwebhookconfigurations", VALIDATOR))

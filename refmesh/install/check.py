@@ -12,11 +12,11 @@ from cryptography import x509
 
 from refmesh.api.kinds import KINDS, Kind
 from refmesh.config.conditions import conditions_of
+from refmesh.config.served import listed
 from refmesh.config.standing import ACCEPTED, PASSED, RESOLVED
 from refmesh.injector.policy import CONFIGURATION, PROXY, ROOTS
 from refmesh.injector.templates import CONFIG_MAP, of_config_map
-from refmesh.install import addons, nodes, proxies
-from refmesh.install.crds import crds
+from refmesh.install import addons, definitions, nodes, proxies
 from refmesh.install.installer import installed, reachable
 from refmesh.install.options import NAMESPACE, NODE_NAMESPACE
 from refmesh.install.prometheus import APP
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Finding",
     "check",
+    "judge_kind",
     "judge_nodes",
     "judge_objects",
     "judge_prometheus",
@@ -74,11 +75,7 @@ async def check(kube: Kube) -> list[Finding]:
     configuration = await kube.get("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", CONFIGURATION)
     findings.append(judge_webhooks(configuration, secret))
     findings.extend(judge_templates(await kube.get("v1", "configmaps", CONFIG_MAP, NAMESPACE)))
-    findings.extend([await _kind(kube, definition["metadata"]["name"]) for definition in crds()])
-    routes = await _kind(kube, "httproutes.gateway.networking.k8s.io")
-    findings.append(
-        routes if routes.ok else Finding(routes.name, ok=True, detail="not installed: Gateway API is not used")
-    )
+    findings.extend(found for one in await definitions.present(kube, KINDS) if (found := judge_kind(*one)))
     findings.append(judge_objects(await _objects(kube)))
     injected = await kube.list("v1", "pods", selector="security.istio.io/tlsMode=istio")
     running = [pod for pod in injected if (pod.get("status") or {}).get("phase") == "Running"]
@@ -199,19 +196,28 @@ async def _objects(kube: Kube) -> list[tuple[str, Mapping[str, Any]]]:
 
     async def of(kind: Kind) -> list[tuple[str, Mapping[str, Any]]]:
         try:
-            return [(kind.written or kind.name, obj) for obj in await kube.list(kind.api_version, kind.plural)]
+            return [(kind.written or kind.name, obj) for obj in await listed(kube, kind)]
         except NotServed:
             return []
 
     return [one for found in await asyncio.gather(*(of(kind) for kind in KINDS if kind.of_istio)) for one in found]
 
 
-async def _kind(kube: Kube, name: str) -> Finding:
-    found = await kube.get("apiextensions.k8s.io/v1", "customresourcedefinitions", name)
-    if found is None:
+def judge_kind(kind: Kind, definition: Mapping[str, Any] | None) -> Finding | None:
+    """Judge whether a kind can be written, and whether what is written is read.
+
+    None where there is nothing to tell: of Gateway API the kind that nobody is without stands for the others.
+    """
+    name, told = f"{kind.plural}.{kind.group}", kind.of_istio or kind.name == "HTTPRoute"
+    if definition is not None and (problem := definitions.unread(kind, definition)):
+        return Finding(name, ok=False, detail=f"{problem}: its objects are not in force")
+    if not told:
+        return None
+    if definition is not None:
+        return Finding(name, ok=True, detail=f"served as {', '.join(definitions.served(definition))}")
+    if kind.of_istio:
         return Finding(name, ok=False, detail="the kind is not installed")
-    served = [version["name"] for version in found["spec"]["versions"] if version["served"]]
-    return Finding(name, ok=True, detail=f"served as {', '.join(served)}")
+    return Finding(name, ok=True, detail="not installed: Gateway API is not used")
 
 
 def judge_roots(running: Sequence[Mapping[str, Any]], secret: Mapping[str, Any] | None) -> list[Finding]:

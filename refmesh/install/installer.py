@@ -12,8 +12,8 @@ from refmesh.errors import EnvironmentProblem, UsageProblem
 from refmesh.ingress.names import GATEWAY_LABEL
 from refmesh.ingress.objects import CLASSIC
 from refmesh.injector.patch import TLS_MODE_LABEL, Config
-from refmesh.install import addons, gateway_api, manifests, nodes, templates
-from refmesh.install.apply import MANAGED, apply, delete, is_mine, plural_of, wait_for, wait_gone
+from refmesh.install import addons, definitions, manifests, nodes, templates
+from refmesh.install.apply import MANAGED, apply, delete, plural_of, wait_gone
 from refmesh.install.crds import crds
 from refmesh.install.options import NAMESPACE
 from refmesh.install.rollout import remove_stuck_pods, wait_rolled_out
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Installed", "Plan", "install", "installed", "installed_image", "uninstall"]
 
 Object = dict[str, Any]
-_CRD_API = "apiextensions.k8s.io/v1"
-_GATEWAY_GROUP = "gateway.networking.k8s.io"
 _PODS_GONE_SECONDS = 60.0
 _WAITING_SECONDS = 20.0
 _OLDEST, _NATIVE = (1, 21), (1, 29)
@@ -63,6 +61,7 @@ async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None
     """Put refmesh on the cluster and wait until it serves. Raises `EnvironmentProblem`."""
     version = await preflight(kube)
     await nodes.preflight(kube, plan.options)
+    await definitions.preflight(kube, plan.gateway_api)
     plan = replace(plan, options=replace(plan.options, sidecar=sidecar_form(plan.options.sidecar, version)))
     native, by_node = plan.options.sidecar == "native", plan.options.capture == "node"
     await templates.try_out(kube, plan.given, Config(plan.image, "", native=native, by_node=by_node))
@@ -75,8 +74,8 @@ async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None
     addon, agents, *_ = await asyncio.gather(
         addons.put(kube, plan.options, report),
         nodes.put(kube, plan.image, plan.options),
-        _install_own_kinds(kube, report),
-        _install_gateway_api(kube, plan, report),
+        definitions.put_own(kube, report),
+        definitions.put_gateway_api(kube, plan.gateway_api, plan.options, report),
         _install_control_plane(kube, rest, plan, report),
     )
     # Not before the control plane that opens none: another would write them anew.
@@ -122,58 +121,6 @@ async def _with_present_rules(kube: Kube, role: Object) -> Object:
     present = await kube.get(role["apiVersion"], plural_of(role["kind"]), role["metadata"]["name"]) or {}
     more = [rule for rule in present.get("rules") or () if rule not in role["rules"]]
     return role | {"rules": [*role["rules"], *more]}
-
-
-async def _install_own_kinds(kube: Kube, report: Callable[[str], None]) -> None:
-    """Install the Istio-shaped kinds; a definition that somebody else put there is left as it is."""
-    names = [definition["metadata"]["name"] for definition in crds()]
-    present = await asyncio.gather(*(kube.get(_CRD_API, "customresourcedefinitions", name) for name in names))
-    foreign = {obj["metadata"]["name"] for obj in present if obj is not None and not is_mine(obj)}
-    for name in sorted(foreign):
-        report(f"kept {name}: the cluster has it from elsewhere")
-    await _install_definitions(kube, [crd for crd in crds() if crd["metadata"]["name"] not in foreign], report)
-
-
-async def _install_definitions(kube: Kube, definitions: Sequence[Object], report: Callable[[str], None]) -> None:
-    await asyncio.gather(*(apply(kube, definition) for definition in definitions))
-    await asyncio.gather(
-        *(
-            wait_for(kube, crd, _established, timeout=30.0, what=f"{crd['metadata']['name']} was not established")
-            for crd in definitions
-        )
-    )
-    report(f"{len(definitions)} kinds")
-
-
-def _established(state: Object) -> bool:
-    conditions = (state.get("status") or {}).get("conditions") or []
-    return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
-
-
-async def _install_gateway_api(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None:
-    """Install Gateway API's CRDs unless the cluster has them; without any, the mesh works with Istio's kinds alone."""
-    path = plan.gateway_api
-    present = await kube.get(_CRD_API, "customresourcedefinitions", f"httproutes.{_GATEWAY_GROUP}")
-    if present is not None and path is None:
-        await _offer_gateways(kube, plan.options)
-        report("Gateway API: the cluster has it")
-        return
-    found, where = await asyncio.to_thread(gateway_api.definitions, path)
-    if not found:
-        report(f"Gateway API: not installed, {where}; HTTPRoute is not understood. Give --gateway-api-crds FILE")
-        return
-    for definition in found:
-        metadata = definition["metadata"]
-        metadata["labels"] = (metadata.get("labels") or {}) | manifests.LABELS
-    await _install_definitions(kube, found, lambda _: None)
-    await _offer_gateways(kube, plan.options)
-    report(f"Gateway API: {len(found)} kinds from {where}")
-
-
-async def _offer_gateways(kube: Kube, options: Options) -> None:
-    """Put the class of Gateways there, if they are to be opened."""
-    if options.gateways == "on":
-        await apply(kube, manifests.gateway_class())
 
 
 @dataclass(frozen=True)
@@ -283,11 +230,11 @@ def _any_options() -> Options:
 async def _delete_definitions(
     kube: Kube, report: Callable[[str], None], note: Callable[[str], None], *, purge: bool
 ) -> None:
-    mine = await kube.list(_CRD_API, plural_of("CustomResourceDefinition"), selector=f"{MANAGED}=refmesh")
+    mine = await kube.list(definitions.API, plural_of("CustomResourceDefinition"), selector=f"{MANAGED}=refmesh")
     removed, kept = list[Object](), list[Object]()
     for definition in mine:
         # kubeclient's list leaves the kind out, as the API server does in lists
-        definition |= {"apiVersion": _CRD_API, "kind": "CustomResourceDefinition"}
+        definition |= {"apiVersion": definitions.API, "kind": "CustomResourceDefinition"}
         (removed if purge or not await _has_objects(kube, definition) else kept).append(definition)
     await asyncio.gather(*(delete(kube, definition) for definition in removed))
     await asyncio.gather(*(wait_gone(kube, definition, timeout=30.0) for definition in removed))

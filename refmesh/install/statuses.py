@@ -11,6 +11,7 @@ from refmesh.config.gateway_status import without_gateway_status
 from refmesh.config.ingress import CONTROLLER
 from refmesh.config.model import Key, key_of
 from refmesh.config.patching import patch_status
+from refmesh.config.served import listed, version_of
 from refmesh.config.standing import without_standing
 from refmesh.install.manifests import GATEWAY_CLASS
 from refmesh.kubeclient import LOST, Conflict, KubeError, NotServed
@@ -37,26 +38,25 @@ async def forget_statuses(kube: Kube, report: Callable[[str], None], *, only: Co
         patch = without_standing(obj) if kind.of_istio else without_gateway_status(kind.name, obj, classes)
         if patch is None:
             return ""
-        where = (kind.api_version, kind.plural)
         try:
             async with turn:
-                await patch_status(kube, where, key_of(obj), obj, patch)
+                await patch_status(kube, kind, key_of(obj), obj, patch)
         except LOST as error:
             if isinstance(error, Conflict) and again:
-                return await forget_anew(kind, key_of(obj))
+                return await forget_anew(kind, version_of(kind, obj), key_of(obj))
             return "" if isinstance(error, KubeError) and error.status == 404 else _why(error)
         return ""
 
-    async def forget_anew(kind: Kind, key: Key) -> str:
+    async def forget_anew(kind: Kind, version: str, key: Key) -> str:
         """Somebody has changed the object since it was read."""
         try:
-            obj = await kube.get(kind.api_version, kind.plural, key[1], key[0])
+            obj = await kube.get(version, kind.plural, key[1], key[0])
         except LOST as error:
             return _why(error)
         return await forget(kind, obj, again=False) if obj is not None else ""
 
     async def of(kind: Kind) -> list[str]:
-        objects = await _listed(kube, kind.api_version, kind.plural, unread)
+        objects = await _listed(kube, kind, unread)
         return await asyncio.gather(*(forget(kind, obj) for obj in objects))
 
     spoken = (kind for kind in KINDS if (kind.of_istio or kind.group == GROUP) and (only is None or kind.name in only))
@@ -74,20 +74,20 @@ def _why(error: BaseException) -> str:
     return error.problem if isinstance(error, KubeError) else str(error) or type(error).__name__
 
 
-async def _listed(kube: Kube, api_version: str, plural: str, unread: list[str]) -> list[dict[str, Any]]:
+async def _listed(kube: Kube, kind: Kind, unread: list[str]) -> list[dict[str, Any]]:
     """The objects of a kind, none of one that is gone; `unread` gets the kinds that cannot be read, and why."""
     try:
-        return await kube.list(api_version, plural)
+        return await listed(kube, kind)
     except NotServed:
         return []
     except LOST as error:
-        unread.append(f"{plural}: {_why(error)}")
+        unread.append(f"{kind.plural}: {_why(error)}")
         return []
 
 
 async def _own_classes(kube: Kube, unread: list[str]) -> frozenset[str]:
     """The names of refmesh's GatewayClasses; its own is gone already, unless somebody else has one of that name."""
-    found = await _listed(kube, f"{GROUP}/v1", "gatewayclasses", unread)
+    found = await _listed(kube, next(kind for kind in KINDS if kind.name == "GatewayClass"), unread)
     if unread:
         return frozenset()
     specs = {item["metadata"]["name"]: item.get("spec") or {} for item in found}

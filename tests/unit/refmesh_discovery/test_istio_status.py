@@ -97,6 +97,19 @@ def test_each_status_is_written_once_and_again_only_when_it_says_something_else(
     asyncio.run(story())
 
 
+def test_a_status_is_written_in_the_version_that_its_object_was_read_in() -> None:
+    async def story() -> None:
+        async with Answering(MemoryCluster().with_echo()).serving() as server:
+            assert isinstance(server, Answering)
+            bench = Bench(server)
+            server.put(route("a") | {"apiVersion": "networking.istio.io/v1beta1"})
+            assert await bench.work()
+            assert [path for path, _ in server.patches] == [PATH.format("a").replace("/v1/", "/v1beta1/")]
+            await bench.kube.close()
+
+    asyncio.run(story())
+
+
 def test_nothing_is_said_of_an_object_that_is_newer_than_what_was_judged() -> None:
     async def story() -> None:
         async with Answering(MemoryCluster().with_echo()).serving() as server:

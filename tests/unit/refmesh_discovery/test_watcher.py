@@ -23,6 +23,7 @@ from tests.unit.refmesh_discovery.helpers import endpoint_slice, pod, policy, se
 
 PODS, SERVICES = "/api/v1/pods", "/api/v1/services"
 PEERS = "/apis/security.istio.io/v1/peerauthentications"
+OLDER_PEERS = "/apis/security.istio.io/v1beta1/peerauthentications"
 
 
 class Follower:
@@ -196,12 +197,39 @@ async def test_an_error_that_nobody_foresaw_ends_no_watch(
 
 
 async def test_a_kind_that_appears_later_is_picked_up(server: ApiServer) -> None:
-    server.missing.add(PEERS)
+    server.missing |= {PEERS, OLDER_PEERS}
     server.items[PEERS] = [policy("default", {"mtls": {"mode": "STRICT"}})]
     async with following(server) as follower:
         assert not follower.snapshots[0].peer_authentications
         server.missing.clear()
         await follower.until(lambda snapshot: snapshot.peer_authentications)
+
+
+async def test_a_kind_that_is_served_in_an_older_version_alone_is_read_in_that(
+    server: ApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.missing.add(PEERS)
+    server.items[OLDER_PEERS] = [policy("default", {"mtls": {"mode": "STRICT"}})]
+    async with following(server) as follower:
+        assert set(follower.snapshots[0].peer_authentications) == {("shop", "default")}
+        await server.watched(OLDER_PEERS)
+        server.push(OLDER_PEERS, "ADDED", policy("other", {"mtls": {"mode": "STRICT"}}))
+        await follower.until(lambda snapshot: ("shop", "other") in snapshot.peer_authentications)
+    assert "peerauthentications are read in security.istio.io/v1beta1" in caplog.text
+
+
+async def test_a_version_that_is_served_no_more_takes_nothing_out_of_force(server: ApiServer) -> None:
+    server.items[PEERS] = [policy("default", {"mtls": {"mode": "STRICT"}})]
+    server.items[OLDER_PEERS] = [*server.items[PEERS], policy("other", {"mtls": {"mode": "STRICT"}})]
+    async with following(server) as follower:
+        await server.watched(PEERS)
+        server.missing.add(PEERS)
+        server.cut()
+        await follower.until(lambda snapshot: ("shop", "other") in snapshot.peer_authentications)
+        assert all(snapshot.peer_authentications for snapshot in follower.snapshots)
+        server.missing.add(OLDER_PEERS)
+        server.cut()
+        await follower.until(lambda snapshot: not snapshot.peer_authentications)
 
 
 EVENTS = st.lists(

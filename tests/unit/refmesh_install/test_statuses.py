@@ -40,6 +40,24 @@ def test_what_refmesh_said_is_taken_back_and_nothing_else() -> None:
     asyncio.run(story())
 
 
+def test_what_was_said_in_an_older_version_is_taken_back_in_that() -> None:
+    older = PATH.replace("/v1/", "/v1beta1/")
+
+    async def story() -> None:
+        async with Changing().serving() as server:
+            server.missing.add(PATH)
+            server.items[older] = [written("ours", "Accepted") | {"apiVersion": "networking.istio.io/v1beta1"}]
+            kube, said = Kube(server.url, None), list[str]()
+            await forget_statuses(kube, said.append)
+            assert [path for path, _ in server.patches] == [
+                "/apis/networking.istio.io/v1beta1/namespaces/shop/virtualservices/ours/status"
+            ] * 2
+            assert said == []
+            await kube.close()
+
+    asyncio.run(story())
+
+
 def test_what_istio_itself_said_stays_and_an_odd_status_stops_nobody() -> None:
     odd = [{"metadata": {"name": f"o{n}", "namespace": "shop"}, "status": status} for n, status in enumerate(ODD)]
 
@@ -173,7 +191,8 @@ class Changing(ApiServer):
             self.patches.append((request.path, None))
             return web.json_response({"message": "changed"}, status=409)
         if request.method == "GET" and request.path.endswith("/ours"):
-            return web.json_response(written("ours", "Accepted"))
+            version = "/".join(request.path.split("/")[2:4])
+            return web.json_response(written("ours", "Accepted") | {"apiVersion": version})
         return await super().handle(request)
 
 

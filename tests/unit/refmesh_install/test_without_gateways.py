@@ -75,7 +75,8 @@ class Served:
 
     def __init__(self) -> None:
         crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/httproutes.gateway.networking.k8s.io"
-        self.objects: dict[str, dict[str, Any]] = {crd: {"metadata": {"name": "httproutes"}}, path_of(ROLE): ROLE}
+        definition = {"metadata": {"name": "httproutes"}, "spec": {"versions": [{"name": "v1", "served": True}]}}
+        self.objects: dict[str, dict[str, Any]] = {crd: definition, path_of(ROLE): ROLE}
         self.statuses: dict[str, Any] = {}
         self.broken = False
 
