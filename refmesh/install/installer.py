@@ -60,6 +60,7 @@ class Plan:
 async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None:
     """Put refmesh on the cluster and wait until it serves. Raises `EnvironmentProblem`."""
     version = await preflight(kube)
+    await _keep_trust_domain(kube, plan.options.trust_domain)
     await nodes.preflight(kube, plan.options)
     await definitions.preflight(kube, plan.gateway_api)
     plan = replace(plan, options=replace(plan.options, sidecar=sidecar_form(plan.options.sidecar, version)))
@@ -96,6 +97,17 @@ async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None
         await addons.wait(kube, addon, plan.timeout, report)
     elif plan.options.profile == "demo":
         report("Prometheus: not installed; --set addons.prometheus=true adds it, where its image can be had")
+
+
+async def _keep_trust_domain(kube: Kube, wanted: str) -> None:
+    """Raises `EnvironmentProblem` for another domain than the mesh's: old and new proxies would refuse each other."""
+    plane = await installed(kube)
+    present = plane.argument("--trust-domain") if plane else ""
+    if present and present != wanted:
+        raise EnvironmentProblem(
+            f"The trust domain of the mesh on this cluster is {present}, not {wanted}: its proxies would be cut off.",
+            fix=f"Give --set trust_domain={present}; for another one uninstall first.",
+        )
 
 
 async def _install_control_plane(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -143,6 +144,18 @@ async def test_an_install_takes_back_what_is_said_of_gateways_also_where_no_work
         f"{GATEWAY_API}/gatewayclasses/x/status",
     }
     assert not [line for line in told if "workloads" in line]
+
+
+async def test_a_mesh_keeps_its_trust_domain() -> None:
+    served, told = Served(), list[str]()
+    own = options.parse(None, ["gateways=false", "trust_domain=corp.example"])
+    async with client_of(served.handle) as kube:
+        await install(kube, Plan("mesh:1", own, timeout=20), told.append)
+        before = dict(served.objects)
+        with pytest.raises(EnvironmentProblem, match=r"corp\.example, not cluster\.local.*trust_domain=corp\.example"):
+            await install(kube, Plan("mesh:1", OFF, timeout=20), told.append)
+        assert served.objects == before
+        await install(kube, Plan("mesh:1", replace(own, log_level="debug"), timeout=20), told.append)
 
 
 async def test_the_control_plane_before_keeps_its_rights_until_another_runs() -> None:
