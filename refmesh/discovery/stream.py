@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from refmesh.discovery.difference import changes, difference
+from refmesh.discovery.rejections import Rejections
 from refmesh.discovery.resource import Encoded, ResourceType, Table
 from refmesh.discovery.world import Tables
 
@@ -49,6 +50,13 @@ class Response:
     removed: tuple[str, ...]
 
 
+class _Push(NamedTuple):
+    """A response without an answer: when it was sent, and the names of what it carried."""
+
+    at: float
+    names: tuple[str, ...]
+
+
 @dataclass
 class _Subscription:
     """What the proxy wants of one type, and which table it is in step with."""
@@ -67,12 +75,15 @@ class _Subscription:
     """Names to answer for even if nothing changed: newly subscribed, or needed again by an updated cluster."""
     held: set[str] = field(default_factory=set)
     """Clusters to remove once nothing names them any more."""
-    outstanding: dict[str, float] = field(default_factory=dict)
-    """Nonces without an answer, and when they were sent."""
-    nack: str = ""
+    outstanding: dict[str, _Push] = field(default_factory=dict)
+    """Pushes without an answer, by nonce."""
+    rejected: Rejections = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rejected = Rejections(self.kind)
 
 
-def answered(request: Any, outstanding: Mapping[str, float]) -> str | None:
+def answered(request: Any, outstanding: Mapping[str, Any]) -> str | None:
     """The nonce of the push that a request answers; None for one that answers none, or one long forgotten."""
     return request.response_nonce if request.response_nonce in outstanding else None
 
@@ -118,9 +129,12 @@ class ProxyState:
         nack = None
         nonce = answered(request, subscription.outstanding)
         if nonce is not None:
-            del subscription.outstanding[nonce]
-            subscription.nack = rejection(request)
-            nack = subscription.nack or None
+            names = subscription.outstanding.pop(nonce).names
+            nack = rejection(request) or None
+            if nack is None:
+                subscription.rejected.forget(names)
+            else:
+                subscription.rejected.add(names, nack, request.error_detail.message)
         self._subscribe(subscription, request)
         return nack
 
@@ -145,6 +159,7 @@ class ProxyState:
                 subscription.wildcard = False
             subscription.names.discard(name)
             subscription.forced.discard(name)
+        subscription.rejected.forget(dropped)
         for name in added[: _MAX_NAMES - len(subscription.names)]:
             subscription.names.add(name)
             # Asking again for what one already has means: send it again.
@@ -171,8 +186,8 @@ class ProxyState:
 
     def wake(self, now: float) -> float | None:
         """Seconds until waiting for an answer ends; None when nothing is waiting."""
-        sent = [at for subscription in self._subscriptions.values() for at in subscription.outstanding.values()]
-        late = [at + STALL_SECONDS - now for at in sent]
+        sent = [push for subscription in self._subscriptions.values() for push in subscription.outstanding.values()]
+        late = [push.at + STALL_SECONDS - now for push in sent]
         return min((seconds for seconds in late if seconds > 0), default=None)
 
     @property
@@ -188,12 +203,13 @@ class ProxyState:
         )
 
     def status(self) -> dict[str, Any]:
-        """For people: per type, how many resources, whether acknowledged, the last rejection."""
+        """For people: per type, how many resources, whether acknowledged, why and how many of them were rejected."""
         return {
             item.kind.short: {
                 "wanted": len(item.table) + len(item.own) if item.wildcard else len(item.names),
                 "acknowledged": not item.outstanding,
-                "rejected": item.nack,
+                "rejected": item.rejected.first,
+                "kept": len(item.rejected),
             }
             for item in self._subscriptions.values()
             if item.started
@@ -201,7 +217,7 @@ class ProxyState:
 
     # ------------------------------------------------------------------------------------------------------ internals
     def _waiting(self, kind: ResourceType, now: float) -> bool:
-        return any(now - at < STALL_SECONDS for at in self._subscriptions[kind].outstanding.values())
+        return any(now - push.at < STALL_SECONDS for push in self._subscriptions[kind].outstanding.values())
 
     def _may_send(self, kind: ResourceType, now: float) -> bool:
         subscription = self._subscriptions[kind]
@@ -260,8 +276,10 @@ class ProxyState:
         nonce = str(self._nonce)
         while len(subscription.outstanding) >= _MAX_OUTSTANDING:
             subscription.outstanding.pop(next(iter(subscription.outstanding)))
-        subscription.outstanding[nonce] = now
-        return Response(subscription.kind, nonce, tuple(changed), tuple(sorted(gone)))
+        sent, removed = tuple(changed), tuple(sorted(gone))
+        subscription.rejected.forget(removed)
+        subscription.outstanding[nonce] = _Push(now, tuple(item.name for item in sent))
+        return Response(subscription.kind, nonce, sent, removed)
 
 
 def _difference(subscription: _Subscription, table: Table, own: Table) -> tuple[dict[str, Encoded], set[str]]:

@@ -46,7 +46,8 @@ def _word(state: dict[str, Any] | None) -> str:
     if state is None:
         return "NOT SENT"
     if state.get("rejected"):
-        return f"REJECTED: {state['rejected']}"
+        more = f" ({state['kept']} resources)" if state.get("kept", 1) > 1 else ""
+        return f"REJECTED: {state['rejected']}{more}"
     return "SYNCED" if state.get("acknowledged") else "STALE"
 
 

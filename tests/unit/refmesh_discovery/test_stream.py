@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from refmesh.discovery.resource import ResourceType
+from refmesh.discovery.resource import Encoded, ResourceType
 from refmesh.discovery.stream import STALL_SECONDS, ProxyState
 from tests.examples import at_least
 from tests.unit.refmesh_discovery.simulated import SimulatedProxy, Toy, exchange
@@ -118,6 +119,52 @@ def test_a_rejection_is_reported_and_the_next_version_sent() -> None:
     exchange(server, proxy, 0.1)
     assert proxy.has[C] == {"a": "2", "b": "1"}
     assert server.status()["CDS"]["rejected"] == ""
+
+
+def test_a_rejection_is_reported_until_what_was_rejected_is_acknowledged_or_gone() -> None:
+    server, proxy = ProxyState(), SimulatedProxy()
+    world = Toy(clusters={"a": 1, "b": 1, "c": 1}, bad=frozenset({"a", "c"}))
+    tables = world.tables()
+
+    def reported(**clusters: int) -> tuple[str, int]:
+        nonlocal tables
+        tables = replace(world, clusters=clusters).tables(tables)
+        server.offer(tables, {})
+        exchange(server, proxy, 0.0)
+        status = server.status()["CDS"]
+        return status["rejected"], status["kept"]
+
+    server.offer(tables, {})
+    proxy.connect()
+    assert reported(a=1, b=1, c=1) == ("bad ['a', 'c']", 2)
+    assert reported(a=1, b=2, c=1) == ("bad ['a', 'c']", 2)
+    world = replace(world, bad=frozenset({"c"}))
+    assert reported(a=2, b=2, c=1) == ("bad ['a', 'c']", 1)
+    assert reported(a=2, b=2) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [(C, "no such extension"), (C, "b: " + "!" * 4100), (R, "Only one wildcard in route b")]
+)
+def test_everything_of_a_rejected_push_is_in_doubt_where_the_proxy_may_have_taken_none_of_it(
+    kind: ResourceType, reason: str
+) -> None:
+    server = ProxyState()
+
+    def answer(versions: dict[str, int], problem: str) -> int:
+        found = {name: Encoded(name, str(version), b"") for name, version in versions.items()}
+        server.offer({kind: found}, {})
+        (push,) = server.responses(0.0)
+        request = DeltaDiscoveryRequest(type_url=kind.value, response_nonce=push.nonce)
+        if problem:
+            request.error_detail.message = problem
+        server.request(request)
+        return int(server.status()[kind.short]["kept"])
+
+    server.request(DeltaDiscoveryRequest(type_url=kind.value))
+    assert answer({"a": 1, "b": 1}, reason) == 2
+    assert answer({"a": 1, "b": 2}, "") == 1
+    assert answer({"a": 2, "b": 2}, "") == 0
 
 
 def test_changes_that_pile_up_become_one_response() -> None:

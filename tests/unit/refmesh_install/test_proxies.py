@@ -91,11 +91,13 @@ def test_the_status_of_a_proxy_is_in_istioctls_words():
         "CDS": {"acknowledged": True, "rejected": ""},
         "LDS": {"acknowledged": False, "rejected": "bad"},
         "EDS": {},
+        "RDS": {"acknowledged": True, "rejected": "bad", "kept": 3},
     }
     assert status_row({"proxy": "cart.shop", "types": types}) == {
         "proxy": "cart.shop",
         "CDS": "SYNCED",
         "LDS": "REJECTED: bad",
         "EDS": "STALE",
-        "RDS": "NOT SENT",
+        "RDS": "REJECTED: bad (3 resources)",
     }
+    assert status_row({})["RDS"] == "NOT SENT"
