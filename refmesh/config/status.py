@@ -64,9 +64,23 @@ def wanted_parents(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, An
             "conditions": [condition(*item, generation, now) for item in conditions],
         }
         wanted.append(_merged(entry, present))
-    others = [item for item in present if item.get("controllerName") != CONTROLLER]
-    complete = [*others, *wanted]
+    complete = _in_place(wanted, present)
     return None if complete == present else complete
+
+
+def _in_place(wanted: list[dict[str, Any]], present: list[Any]) -> list[Any]:
+    """The present list with refmesh's entries as wanted, each where it stood, and new ones at its end.
+
+    Moved, they would make a controller that has an order of its own write again, and so on for ever.
+    """
+    left, found = list(wanted), list[Any]()
+    for item in present:
+        if item.get("controllerName") != CONTROLLER:
+            found.append(item)
+        elif (entry := next((one for one in left if one["parentRef"] == item.get("parentRef")), None)) is not None:
+            left.remove(entry)
+            found.append(entry)
+    return found + left
 
 
 def _judged_generation(snapshot: Snapshot, kind: str, key: Key) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import ANY
 
 from refmesh.config.ingress import CONTROLLER
 from refmesh.config.status import wanted_parents
@@ -46,6 +47,22 @@ def test_a_status_that_is_right_is_not_written_again() -> None:
     raw = route()
     snapshot = MemoryCluster().with_echo().put("HTTPRoute", raw).snapshot()
     raw["status"] = {"parents": wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, NOW)}
+    assert wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, LATER) is None
+
+
+def test_entries_stay_where_they_are_whoever_ordered_them() -> None:
+    raw, second = route(), {**PARENT, "port": 90}
+    raw["spec"]["parentRefs"].append(second)
+    other = {"controllerName": "example.com/other", "parentRef": PARENT, "conditions": []}
+    gone = {"controllerName": CONTROLLER, "parentRef": {**PARENT, "name": "gone"}, "conditions": []}
+    snapshot = MemoryCluster().with_echo().put("HTTPRoute", raw).snapshot()
+    one, two = wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, NOW) or []
+    raw["status"] = {"parents": [one, other]}
+    assert wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, LATER) == [one, other, {**two, "conditions": ANY}]
+    raw["status"] = {"parents": [two, gone, other, {**one, "conditions": []}]}
+    found = wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, NOW)
+    assert found == [two, other, one]
+    raw["status"] = {"parents": found}
     assert wanted_parents(snapshot, "HTTPRoute", ("shop", "r"), raw, LATER) is None
 
 
