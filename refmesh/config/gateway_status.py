@@ -9,11 +9,11 @@ from typing import Any
 from refmesh.api.gateway import GROUP
 from refmesh.api.meta import Rejected
 from refmesh.config.conditions import Judgement, condition, conditions_of, entries, merge
-from refmesh.config.ingress import CONTROLLER, Door, OpenGateway, open_gateway, own_class
+from refmesh.config.ingress import CONTROLLER, Door, OpenGateway, open_gateway, own_class, own_gateways
 from refmesh.config.model import Key, Snapshot
 from refmesh.ingress.names import workload_name
 
-__all__ = ["wanted_class", "wanted_gateway", "without_gateway_status"]
+__all__ = ["serving_gateways", "wanted_class", "wanted_gateway", "without_gateway_status"]
 
 
 _REASONS = {"spec.addresses": "UnsupportedAddress", "spec.infrastructure.parametersRef": "InvalidParameters"}
@@ -63,6 +63,12 @@ def wanted_gateway(snapshot: Snapshot, key: Key, raw: Mapping[str, Any], now: st
         )
     status = {"conditions": _conditions(judged, raw, now, present), "listeners": listeners, "addresses": addresses}
     return _changed(raw, status)
+
+
+def serving_gateways(snapshot: Snapshot) -> tuple[Key, ...]:
+    """Those of refmesh's Gateways that have a ready pod: all of the endpoints that statuses depend on."""
+    own = ((gateway.meta.namespace, workload_name(gateway)) for gateway in own_gateways(snapshot))
+    return tuple(service for service in own if _serving(snapshot, service))
 
 
 def without_gateway_status(kind: str, raw: Mapping[str, Any], classes: Collection[str]) -> dict[str, Any] | None:

@@ -6,33 +6,29 @@ the same status are kept as they are.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from refmesh.api.gateway import GROUP, Gateway
 from refmesh.api.gateway_route import GatewayRoute
 from refmesh.api.http_route import HTTPRoute
-from refmesh.api.kinds import KINDS
 from refmesh.api.meta import Rejected
 from refmesh.api.stream_route import TCPRoute, TLSRoute
 from refmesh.config.conditions import Judgement, condition, merge, now
-from refmesh.config.gateway_status import wanted_class, wanted_gateway
-from refmesh.config.ingress import CONTROLLER, open_gateway, own_class
-from refmesh.config.leader_work import LeaderWork
+from refmesh.config.gateway_status import serving_gateways, wanted_class, wanted_gateway
+from refmesh.config.ingress import CONTROLLER, Outcome, open_gateway, own_class
 from refmesh.config.model import Key, Protocol, Snapshot
-from refmesh.config.patching import patch_status
 from refmesh.config.references import backend_problem
+from refmesh.config.status_work import StatusWork, Where
 from refmesh.config.store import table_of
-from refmesh.kubeclient import LOST, Kube
+from refmesh.kubeclient import Kube
 
 __all__ = ["StatusWriter", "wanted_parents", "wanted_status"]
 
-log = logging.getLogger(__name__)
-
-
 _RETRY_SECONDS = 2.0
-_KINDS = {kind.name: kind for kind in KINDS if kind.group == GROUP}
+_BY_PARENT = "GRPCRoutes by namespace and parent"
+_BY_REFERENCE = "outcomes at a Gateway by reference"
 
 
 def wanted_status(snapshot: Snapshot, kind: str, key: Key, raw: Mapping[str, Any], now: str) -> dict[str, Any] | None:
@@ -111,12 +107,22 @@ def _at_gateway(
     if rejected is not None or route is None:
         return ("Accepted", False, "UnsupportedValue", rejected.reason if rejected is not None else "not read")
     gateway = _own_gateway(snapshot, key, reference)
-    outcomes = open_gateway(snapshot, gateway).outcomes if gateway is not None else {}
-    written = tuple(sorted(reference.items()))
-    for (kind, name, parent), outcome in outcomes.items():
-        if (kind, name, parent.reference) == (route.meta.kind, key, written):
-            return ("Accepted", outcome.attached, outcome.reason, outcome.message)
-    return ("Accepted", False, "Pending", "the Gateway has not been looked at yet")
+    outcomes = _outcomes(snapshot, gateway) if gateway is not None else {}
+    outcome = outcomes.get((route.meta.kind, key, tuple(sorted(reference.items()))))
+    if outcome is None:
+        return ("Accepted", False, "Pending", "the Gateway has not been looked at yet")
+    return ("Accepted", outcome.attached, outcome.reason, outcome.message)
+
+
+def _outcomes(snapshot: Snapshot, gateway: Gateway) -> Mapping[tuple[str, Key, Any], Outcome]:
+    """What became of routes at a Gateway, by kind, key and the reference that the route has to it."""
+    known = (_BY_REFERENCE, gateway.meta.namespace, gateway.meta.name)
+    if known not in snapshot.derived:
+        outcomes = open_gateway(snapshot, gateway).outcomes
+        by_reference = {(kind, key, parent.reference): outcome for (kind, key, parent), outcome in outcomes.items()}
+        snapshot.derived[known] = by_reference
+    found: Mapping[tuple[str, Key, Any], Outcome] = snapshot.derived[known]
+    return found
 
 
 def _at_service(
@@ -156,12 +162,16 @@ def _resolved(snapshot: Snapshot, route: GatewayRoute | None) -> Judgement:
 
 def _rival(snapshot: Snapshot, key: Key, parent: Key, port: int | None) -> str:
     """The GRPCRoute that leaves an HTTPRoute nothing to decide at its parent; empty where there is none."""
+    if _BY_PARENT not in snapshot.derived:
+        by_parent: dict[tuple[str, Key], list[tuple[int | None, str]]] = {}
+        for other in sorted(snapshot.grpc_routes.values(), key=lambda item: item.meta.age_key):
+            for item in other.parents:
+                name = f"GRPCRoute {other.meta.namespace}/{other.meta.name}"
+                by_parent.setdefault((other.meta.namespace, item.key), []).append((item.port, name))
+        snapshot.derived[_BY_PARENT] = by_parent
     # Only routes of one namespace speak about the same clients: the producer's, or one consumer's.
-    for other in sorted(snapshot.grpc_routes.values(), key=lambda item: item.meta.age_key):
-        attached = any(item.key == parent and item.port in {None, port} for item in other.parents)
-        if attached and other.meta.namespace == key[0]:
-            return f"GRPCRoute {other.meta.namespace}/{other.meta.name}"
-    return ""
+    attached: list[tuple[int | None, str]] = snapshot.derived[_BY_PARENT].get((key[0], parent), [])
+    return next((name for at, name in attached if at in {None, port}), "")
 
 
 def _backend_problems(snapshot: Snapshot, route: GatewayRoute) -> list[str]:
@@ -186,35 +196,19 @@ def _merged(entry: dict[str, Any], present: list[Any]) -> dict[str, Any]:
     return entry | {"conditions": merge(entry["conditions"], before)}
 
 
-class StatusWriter(LeaderWork):
-    """Compares and writes after every snapshot."""
+class StatusWriter(StatusWork):
+    """Judges and writes. `objects`: what there is, by kind and key, a new object after each change of one."""
 
     def __init__(
-        self, kube: Kube, objects: Callable[[], Mapping[tuple[str, Key], Any]], leads: Callable[[], bool] = lambda: True
+        self, kube: Kube, objects: Callable[[], Mapping[Where, Any]], leads: Callable[[], bool] = lambda: True
     ) -> None:
-        super().__init__("write statuses", leads, _RETRY_SECONDS)
-        self._kube = kube
-        self._objects = objects
-        self._snapshot: Snapshot | None = None
+        super().__init__("write statuses", kube, objects, leads, retry_seconds=_RETRY_SECONDS, pause_seconds=0.0)
 
     def offer(self, snapshot: Snapshot) -> None:
         """A new snapshot to speak about."""
-        self._snapshot = snapshot
-        self.wake()
+        self._offer((*snapshot.without_endpoints, serving_gateways(snapshot)), lambda: partial(_look, snapshot))
 
-    async def _work(self) -> bool:
-        snapshot, complete = self._snapshot, True
-        if snapshot is None:
-            return True
-        for (kind, key), raw in list(self._objects().items()):
-            if _judged_generation(snapshot, kind, key) != int((raw.get("metadata") or {}).get("generation") or 0):
-                continue  # newer than the snapshot: the next one has it
-            status = wanted_status(snapshot, kind, key, raw, now())
-            if status is None:
-                continue
-            try:
-                await patch_status(self._kube, _KINDS[kind], key, raw, status)
-            except LOST as error:
-                complete = False
-                log.info("status of %s %s/%s not written yet: %s", kind, *key, error)
-        return complete
+
+def _look(snapshot: Snapshot, where: Where, raw: Any) -> tuple[int, dict[str, Any] | None] | None:
+    generation = _judged_generation(snapshot, *where)
+    return (generation, wanted_status(snapshot, *where, raw, now())) if generation is not None else None

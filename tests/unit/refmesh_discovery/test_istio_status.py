@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from refmesh.config import istio_status
+from refmesh.config import istio_status, status_work
 from refmesh.config.istio_status import IstioStatusWriter
 from refmesh.config.leader_work import LeaderWork
 from refmesh.discovery.standings import Standings, inputs
@@ -72,7 +72,7 @@ class Bench:
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(istio_status, "_PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(istio_status, "_SHARE", 0)
+    monkeypatch.setattr(status_work, "_SHARE", 0)
 
 
 def test_each_status_is_written_once_and_again_only_when_it_says_something_else() -> None:
@@ -184,7 +184,7 @@ def test_an_object_whose_status_nobody_takes_keeps_no_other_from_its_own() -> No
 
 
 def test_after_many_refusals_a_round_ends_and_the_next_begins_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(istio_status, "_MOST_REFUSALS", 2)
+    monkeypatch.setattr(status_work, "_MOST_REFUSALS", 2)
 
     async def story() -> None:
         async with Answering(MemoryCluster().with_echo()).serving() as server:
