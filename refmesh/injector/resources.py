@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["of_init", "of_proxy"]
+__all__ = ["of_init", "of_proxy", "quantity"]
 
 _PROXY = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "512Mi"}}
 _INIT = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
@@ -39,7 +39,7 @@ def of_proxy(annotations: Mapping[str, str]) -> dict[str, Any]:
     for name, (kind, what) in _ANNOTATIONS.items():
         if not (value := annotations.get(name)):
             continue
-        if _amount(value) is None:
+        if quantity(value) is None:
             raise ValueError(f"annotation {name}: {value!r} is not a quantity, such as 100m or 128Mi")
         found[kind][what] = value
         said[kind, what] = name
@@ -68,11 +68,12 @@ def of_init(annotations: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _above(one: str, other: str) -> bool:
-    first, second = _amount(one), _amount(other)
+    first, second = quantity(one), quantity(other)
     return first is not None and second is not None and first > second
 
 
-def _amount(text: str) -> Decimal | None:
+def quantity(text: str) -> Decimal | None:
+    """Return the number that a quantity of Kubernetes stands for, such as 100m or 128Mi; None for what is none."""
     match = _QUANTITY.fullmatch(text)
     if match is None:
         return None

@@ -16,7 +16,7 @@ from refmesh.config.served import listed
 from refmesh.config.standing import ACCEPTED, PASSED, RESOLVED
 from refmesh.injector.policy import CONFIGURATION, PROXY, ROOTS
 from refmesh.injector.templates import CONFIG_MAP, of_config_map
-from refmesh.install import addons, definitions, nodes, proxies
+from refmesh.install import addons, definitions, injected, nodes, proxies
 from refmesh.install.installer import installed, reachable
 from refmesh.install.options import NAMESPACE, NODE_NAMESPACE
 from refmesh.install.prometheus import APP
@@ -77,9 +77,10 @@ async def check(kube: Kube) -> list[Finding]:
     findings.extend(judge_templates(await kube.get("v1", "configmaps", CONFIG_MAP, NAMESPACE)))
     findings.extend(found for one in await definitions.present(kube, KINDS) if (found := judge_kind(*one)))
     findings.append(judge_objects(await _objects(kube)))
-    injected = await kube.list("v1", "pods", selector="security.istio.io/tlsMode=istio")
-    running = [pod for pod in injected if (pod.get("status") or {}).get("phase") == "Running"]
+    running = await injected.running(kube)
     findings.append(_proxies(running))
+    if running and (cramped := injected.cramped(running, await kube.list("v1", "services"))):
+        findings.append(Finding("proxies' memory", ok=True, detail=cramped))  # they are well until then
     findings.extend(judge_roots(running, secret))
     findings.append(await _configurations(kube))
     if plane.argument("--capture") == "node":
@@ -230,16 +231,12 @@ def judge_roots(running: Sequence[Mapping[str, Any]], secret: Mapping[str, Any] 
         current = _blocks(base64.b64decode(encoded).decode())
     except ValueError:
         return []  # as judge_secret says
-    named = [
-        f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-        for pod in running
-        if (known := _told(pod)) and current and not current & _blocks(known)
-    ]
-    if not named:
+    found = [pod for pod in running if (known := _told(pod)) and current and not current & _blocks(known)]
+    if not found:
         return []
-    some = ", ".join(named[:_MOST_NAMES]) + (" and others" if len(named) > _MOST_NAMES else "")
     what = "do not have the present root in their specification and would not come back if their node restarted"
-    return [Finding("roots", ok=True, detail=f"{len(named)} pods {what}; restart their workloads: {some}")]
+    some = injected.some_of(found)
+    return [Finding("roots", ok=True, detail=f"{len(found)} pods {what}; restart their workloads: {some}")]
 
 
 def _told(pod: Mapping[str, Any]) -> str:

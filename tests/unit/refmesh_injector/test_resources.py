@@ -8,7 +8,7 @@ import pytest
 
 from refmesh.injector.operations import apply_operations
 from refmesh.injector.patch import BadPod, Skip, patch
-from refmesh.injector.resources import _amount, of_init
+from refmesh.injector.resources import of_init, quantity
 from tests.unit.refmesh_injector.pods import CLASSIC, CONFIG, ENABLED, pod
 
 DEFAULT = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "512Mi"}}
@@ -80,5 +80,5 @@ def test_what_cannot_be_is_refused_in_a_sentence(words: dict[str, str], message:
     [("1", 1), ("100m", 0.1), ("1k", 1000), ("1Ki", 1024), ("1.5Gi", 1.5 * 2**30), ("1e3", 1000), (".5", 0.5)],
 )
 def test_quantities_are_read_as_kubernetes_does(text: str, amount: float) -> None:
-    assert float(_amount(text) or 0) == amount
-    assert _amount(f"{text}x") is None
+    assert float(quantity(text) or 0) == amount
+    assert quantity(f"{text}x") is None

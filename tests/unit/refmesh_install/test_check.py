@@ -131,6 +131,25 @@ class Cluster:
         raise OSError("no forwarding for you")
 
 
+class Populated(Cluster):
+    """With one injected pod, and more Services than its proxy has memory for."""
+
+    async def list(self, api: str, kind: str, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
+        if (kind, selector) == ("pods", "security.istio.io/tlsMode=istio"):
+            workload = {"kind": "Pod", **pod(), "metadata": {"namespace": "shop", "name": "cart"}}
+            return [inject_object(workload, CONFIG) | {"status": {"phase": "Running"}}]
+        if kind == "services":
+            return [{"spec": {"ports": [{"port": number} for number in range(3000)]}}]
+        return await super().list(api, kind, namespace, selector)
+
+
+async def test_check_warns_of_what_is_well_until_then(monkeypatch):
+    monkeypatch.setattr(check, "reachable", lambda kube: kube.version())
+    found = {finding.name: finding for finding in await check.check(cast("Kube", Populated()))}
+    assert found["proxies' memory"].ok
+    assert "shop/cart" in found["proxies' memory"].detail
+
+
 async def test_check_does_not_call_well_what_nobody_could_ask(monkeypatch):
     monkeypatch.setattr(check, "reachable", lambda kube: kube.version())
     found = {finding.name: finding for finding in await check.check(cast("Kube", Cluster()))}
