@@ -79,6 +79,8 @@ async def check(kube: Kube) -> list[Finding]:
     findings.append(judge_objects(await _objects(kube)))
     running = await injected.running(kube)
     findings.append(_proxies(running))
+    if outdated := injected.outdated(running, plane.image):
+        findings.append(Finding("proxies' image", ok=True, detail=outdated))  # they go on being served
     if running and (cramped := injected.cramped(running, await kube.list("v1", "services"))):
         findings.append(Finding("proxies' memory", ok=True, detail=cramped))  # they are well until then
     findings.extend(judge_roots(running, secret))

@@ -1,4 +1,4 @@
-"""What the specifications of injected pods tell of their proxies: whose memory may not do for a mesh of this size."""
+"""What injected pods' specifications tell of their proxies: who runs an old one, and whose memory may not do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["cramped", "running", "some_of"]
+__all__ = ["cramped", "outdated", "running", "some_of"]
 
 Object = dict[str, Any]
 _MOST_NAMES = 5
@@ -36,6 +36,17 @@ def some_of(pods: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(named) + (" and others" if len(pods) > _MOST_NAMES else "")
 
 
+def outdated(pods: Sequence[Mapping[str, Any]], image: str) -> str:
+    """Return who runs another proxy than that of this image, in a sentence; empty where nobody does."""
+    found = [pod for pod in pods if (proxy := _proxy(pod)) and proxy.get("image") != image]
+    if not found:
+        return ""
+    return (
+        f"{len(found)} of {len(pods)} proxies run another image than the control plane's, {image}; "
+        f"restart their workloads: {some_of(found)}"
+    )
+
+
 def cramped(pods: Sequence[Mapping[str, Any]], services: Iterable[Mapping[str, Any]]) -> str:
     """Return whose proxy has little memory for so many Services, in a sentence; empty where nobody's has."""
     ports = sum(port.get("protocol", "TCP") == "TCP" for one in services for port in one["spec"].get("ports") or ())
@@ -51,8 +62,12 @@ def cramped(pods: Sequence[Mapping[str, Any]], services: Iterable[Mapping[str, A
 
 def _limit(pod: Mapping[str, Any]) -> float | None:
     """How many bytes its proxy may have; None where nothing limits it."""
+    limits = (_proxy(pod).get("resources") or {}).get("limits") or {}
+    found = quantity(str(limits.get("memory", "")))
+    return float(found) if found is not None else None
+
+
+def _proxy(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     spec = pod.get("spec") or {}
     containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    limits = ((one.get("resources") or {}).get("limits") or {} for one in containers if one.get("name") == PROXY)
-    found = quantity(str(next(limits, {}).get("memory", "")))
-    return float(found) if found is not None else None
+    return next((one for one in containers if one.get("name") == PROXY), {})

@@ -12,7 +12,7 @@ from refmesh.errors import EnvironmentProblem, UsageProblem
 from refmesh.ingress.names import GATEWAY_LABEL
 from refmesh.ingress.objects import CLASSIC
 from refmesh.injector.patch import TLS_MODE_LABEL, Config
-from refmesh.install import addons, definitions, manifests, nodes, templates
+from refmesh.install import addons, definitions, injected, manifests, nodes, templates
 from refmesh.install.apply import MANAGED, apply, delete, plural_of, wait_gone
 from refmesh.install.crds import crds
 from refmesh.install.options import NAMESPACE
@@ -97,6 +97,8 @@ async def install(kube: Kube, plan: Plan, report: Callable[[str], None]) -> None
         await addons.wait(kube, addon, plan.timeout, report)
     elif plan.options.profile == "demo":
         report("Prometheus: not installed; --set addons.prometheus=true adds it, where its image can be had")
+    if outdated := injected.outdated(await injected.running(kube), plan.image):
+        report(outdated)
 
 
 async def _keep_trust_domain(kube: Kube, wanted: str) -> None:

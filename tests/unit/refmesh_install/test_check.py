@@ -148,6 +148,8 @@ async def test_check_warns_of_what_is_well_until_then(monkeypatch):
     found = {finding.name: finding for finding in await check.check(cast("Kube", Populated()))}
     assert found["proxies' memory"].ok
     assert "shop/cart" in found["proxies' memory"].detail
+    assert found["proxies' image"].ok
+    assert "1 of 1 proxies run another image than the control plane's, refmesh:1" in found["proxies' image"].detail
 
 
 async def test_check_does_not_call_well_what_nobody_could_ask(monkeypatch):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from refmesh.install.injected import cramped
+from refmesh.install.injected import cramped, outdated
 from refmesh.install.offline import inject_object
 from tests.unit.refmesh_injector.pods import CLASSIC, CONFIG, pod
 
@@ -20,6 +21,16 @@ def injected(name: str, config: Any = CONFIG, **annotations: str) -> dict[str, A
 
 def services(number: int) -> list[dict[str, Any]]:
     return [{"spec": {"ports": [HTTP, DNS]}} for _ in range(number)] + [{"spec": {"externalName": "x"}}]
+
+
+@pytest.mark.parametrize("config", [CONFIG, CLASSIC])
+def test_pods_that_an_upgrade_has_not_reached_are_named(config: Any) -> None:
+    old, new = injected("old", replace(config, image="mesh:0")), injected("new", config)
+    assert outdated([], CONFIG.image) == outdated([new], CONFIG.image) == ""
+    assert outdated([old, new], CONFIG.image) == (
+        "1 of 2 proxies run another image than the control plane's, mesh:1; restart their workloads: shop/old"
+    )
+    assert outdated([old] * 6, CONFIG.image).endswith(f"{'shop/old, ' * 4}shop/old and others")
 
 
 @pytest.mark.parametrize("config", [CONFIG, CLASSIC])

@@ -146,6 +146,22 @@ async def test_an_install_takes_back_what_is_said_of_gateways_also_where_no_work
     assert not [line for line in told if "workloads" in line]
 
 
+async def test_an_install_names_the_pods_that_go_on_with_the_proxy_before() -> None:
+    served, told = Served(), list[str]()
+    container = {"name": "refmesh-proxy", "image": "mesh:0"}
+    served.objects["/api/v1/namespaces/shop/pods/cart"] = {
+        "metadata": {"name": "cart", "namespace": "shop", "labels": {"security.istio.io/tlsMode": "istio"}},
+        "spec": {"initContainers": [container]},
+        "status": {"phase": "Running"},
+    }
+    async with client_of(served.handle) as kube:
+        await install(kube, Plan("mesh:1", OFF, timeout=20), told.append)
+        assert told[-1].endswith("another image than the control plane's, mesh:1; restart their workloads: shop/cart")
+        container["image"] = "mesh:1"
+        await install(kube, Plan("mesh:1", OFF, timeout=20), told.append)
+        assert "restart" not in told[-1]
+
+
 async def test_a_mesh_keeps_its_trust_domain() -> None:
     served, told = Served(), list[str]()
     own = options.parse(None, ["gateways=false", "trust_domain=corp.example"])
