@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from chaos.figures import PHASES
 from chaos.restoring import restore as put_back
 from chaos.settings import Settings
 from chaos.suite import catalogue
@@ -145,19 +146,18 @@ def _print(results: tuple[Result, ...], output: Output) -> None:
     if output is Output.YAML:
         print(yaml.safe_dump(documents, sort_keys=False, allow_unicode=True), end="")
         return
-    caption = "p99: before/during/after; recovered: traffic/everything, since the fault was over"
+    caption = (
+        f"success: from the fault on; p99: {'/'.join(PHASES)}; recovered: traffic/everything, since the fault was over"
+    )
     table = Table("id", "verdict", "success", "p99 ms", "recovered s", "unauthorised", caption=caption)
+    p99 = [f"p99_ms_{phase}" for phase in PHASES]
     for result in results:
         figures = result.metrics
-        p99 = "/".join(
-            f"{figures[key]:.0f}" if key in figures else "-"
-            for key in ("p99_ms_before", "p99_ms_during", "p99_ms_after")
-        )
         table.add_row(
             result.id,
             result.verdict.value + (", as it must" if result.right and result.expected != "pass" else ""),
-            f"{figures['success_during']:.2%}" if "success_during" in figures else "-",
-            p99,
+            f"{figures['success_from_fault_on']:.2%}" if "success_from_fault_on" in figures else "-",
+            "/".join(f"{figures[key]:.0f}" if key in figures else "-" for key in p99),
             "/".join(
                 f"{figures[key]:.1f}" if key in figures else "-"
                 for key in ("seconds_to_steady_traffic", "seconds_to_recover")

@@ -1,4 +1,4 @@
-"""Numbers drawn from a recorded history. Pure."""
+"""Numbers drawn from a recorded history, which verdicts rest on. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from functools import partial
 
 from chaos.model import ATTACKS, Attempt, History, Sample
 from load.histograms import percentile
-from reports.model import JSON
 
 __all__ = [
     "SILENT_SECONDS",
@@ -18,13 +17,12 @@ __all__ = [
     "added_errors",
     "lateness",
     "lost",
-    "metrics",
     "most_in_flight",
     "safety",
     "silences",
+    "span",
     "standstill",
     "steady",
-    "timeline",
     "window",
 ]
 
@@ -80,29 +78,24 @@ def window(
     )
 
 
-def _span(history: History, start: float, end: float) -> Window:
+def span(history: History, start: float, end: float) -> Window:
+    """Sum up the same of a history, with what came too late for its client among the errors."""
     return window(history.samples, start, end, partial(lost, history))
 
 
 def before(history: History) -> Window:
     """From the start to the injection."""
-    return _span(history, history.marks.started, history.marks.injected)
+    return span(history, history.marks.started, history.marks.injected)
 
 
 def during(history: History) -> Window:
-    """From the injection to the undo."""
-    return _span(history, history.marks.injected, history.marks.undone)
-
-
-def after(history: History) -> Window:
-    """From the recovery to the end; from the undo where there was no recovery."""
-    marks = history.marks
-    return _span(history, marks.undone if marks.recovered is None else marks.recovered, marks.ended)
+    """From the injection to the undo, however long the fault lasts."""
+    return span(history, history.marks.injected, history.marks.undone)
 
 
 def disturbed(history: History) -> Window:
     """From the injection to the end: a fault may do its harm while it is taken back."""
-    return _span(history, history.marks.injected, history.marks.ended)
+    return span(history, history.marks.injected, history.marks.ended)
 
 
 def added_errors(history: History) -> int:
@@ -193,68 +186,3 @@ def safety(attempts: Sequence[Attempt], start: float, end: float) -> Safety:
     breaches = [attempt for attempt in attempts if attempt.through]
     first = f"{breaches[0].attack}: {breaches[0].detail}" if breaches else ""
     return Safety(len(breaches), refusals, first)
-
-
-def _steadied(history: History) -> float | None:
-    """Seconds from when the fault was over to the last request that was due and lost, or the end of the last silence.
-
-    None where traffic was not steady again. Whatever else must hold, such as that a new pod is there, has its own time.
-    """
-    marks = history.marks
-    if marks.steady is None and marks.recovered is None:
-        return None
-    since = (s.intended for s in history.samples if s.intended >= history.over and lost(history, s))
-    return max((0.0, *(at - history.over for at in (*since, *(one.end for one in silences(history) if one.meshs)))))
-
-
-def metrics(history: History) -> dict[str, float]:
-    """The figures every verdict carries; a figure without data is left out."""
-    marks = history.marks
-    spans = {"before": before(history), "during": during(history), "after": after(history)}
-    late = lateness(history)
-    found: dict[str, float | None] = {
-        "machine_late_ms": None if late is None else late * 1000,
-        "success_during": spans["during"].success,
-        "added_errors": added_errors(history),
-        "unauthorised_successes": safety(history.attempts, marks.injected, marks.undone).through,
-        "seconds_to_land": None if marks.landed is None else marks.landed - marks.injected,
-        "seconds_to_steady_traffic": _steadied(history),
-        "seconds_to_recover": None if marks.recovered is None else marks.recovered - history.over,
-        "retry_amplification": (
-            history.arrivals / history.sent if history.arrivals is not None and history.sent else None
-        ),
-    }
-    for name, span in spans.items():
-        found |= {f"p50_ms_{name}": span.p50, f"p99_ms_{name}": span.p99, f"requests_{name}": span.requests}
-    return {name: float(value) for name, value in found.items() if value is not None}
-
-
-def timeline(history: History, bucket: float = 0.5) -> JSON:
-    """The data of a timeline plot: percentiles, throughput and errors by `bucket` seconds, the fault shaded."""
-    marks = history.marks
-    buckets: dict[int, list[Sample]] = {}
-    for sample in history.samples:
-        buckets.setdefault(int((sample.intended - marks.started) // bucket), []).append(sample)
-    series: dict[tuple[str, str], list[JSON]] = {
-        ("p50", "ms"): [],
-        ("p99", "ms"): [],
-        ("throughput", "1/s"): [],
-        ("errors", "1/s"): [],
-    }
-    for index, mine in sorted(buckets.items()):
-        at = round((index + 0.5) * bucket, 3)
-        took = sorted(s.latency * 1000 for s in mine)
-        good = sum(s.good for s in mine)
-        series["p50", "ms"].append([at, percentile(took, 50)])
-        series["p99", "ms"].append([at, percentile(took, 99)])
-        series["throughput", "1/s"].append([at, good / bucket])
-        series["errors", "1/s"].append([at, (len(mine) - good) / bucket])
-    at_marks = {"landed": marks.landed, "undone": marks.undone, "steady again": marks.recovered}
-    breaches: list[JSON] = [
-        {"name": f"unauthorised: {a.attack}", "t": a.at - marks.started} for a in history.attempts if a.through
-    ]
-    return {
-        "series": [{"name": name, "unit": unit, "points": points} for (name, unit), points in series.items()],
-        "windows": [{"name": "fault", "start": marks.injected - marks.started, "end": marks.undone - marks.started}],
-        "marks": [{"name": n, "t": t - marks.started} for n, t in at_marks.items() if t is not None] + breaches[:5],
-    }

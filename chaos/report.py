@@ -6,8 +6,9 @@ import traceback
 from collections.abc import Mapping
 
 from chaos.experiment import Experiment
+from chaos.figures import metrics, timeline
 from chaos.judging import MIN_REFUSALS
-from chaos.measures import disturbed, lost, metrics, safety, timeline
+from chaos.measures import disturbed, lost, safety
 from chaos.model import History, Judgement
 from reports.model import JSON, ErrorRate, Evidence, Plot, Result, Verdict
 

@@ -30,7 +30,7 @@ __all__ = ["html_text", "write_html"]
 
 _MOST_ROWS = 60
 _MOST_CHARACTERS = 12_000
-_PHASES = ("before", "during", "after")
+_PHASES = ("before", "during", "recovering", "after")
 _KINDS = {"check": "Conformance", "experiment": "Chaos experiments", "measurement": "Measurements"}
 
 
@@ -68,6 +68,7 @@ def html_text(run: Run) -> str:
         sections=[(_KINDS[kind], kind, _groups(run, kind)) for kind in _KINDS if _groups(run, kind)],
         longest=max([stage.seconds for stage in run.stages] + [0.001]),
         options={key: value for key, value in plain(run.options).items() if value not in (None, "", [], {}, False)},
+        phase_names=_PHASES,
         Verdict=Verdict,
     )  # fmt: skip
 
@@ -116,13 +117,13 @@ def _cell(value: Any) -> str:
 
 
 def figures(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
-    """The single metrics, named and with their units: those measured before, during and after are shown elsewhere."""
+    """The single metrics, named and with their units: those measured phase by phase are shown elsewhere."""
     phased = {name for row in phases(metrics) for name in row[2]}
     return [(_metric_name(name), _metric_value(name, value)) for name, value in metrics.items() if name not in phased]
 
 
 def phases(metrics: Mapping[str, float]) -> list[tuple[str, list[str], list[str]]]:
-    """Rows of what was measured before, during and after: the name, the three values, the metrics they come from."""
+    """Rows of what was measured phase by phase: the name, a value for each phase, the metrics they come from."""
     stems = dict.fromkeys(
         name.removesuffix(f"_{phase}") for name in metrics for phase in _PHASES if name.endswith(phase)
     )

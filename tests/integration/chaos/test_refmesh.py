@@ -51,10 +51,17 @@ def test_the_reference_mesh_takes_its_faults_and_the_sham_is_none(kube, image):
         assert figures["unauthorised_successes"] == 0
         assert figures["seconds_to_land"] >= 0
         spans = {f"{figure}_ms_{span}" for figure in ("p50", "p99") for span in ("before", "during", "after")}
-        assert {"success_during", "seconds_to_steady_traffic", "seconds_to_recover", *spans} <= set(figures)
+        assert {
+            "success_from_fault_on",
+            "success_during",
+            "seconds_to_steady_traffic",
+            "seconds_to_recover",
+            *spans,
+        } <= set(figures)
         assert 0.9 <= figures["retry_amplification"] <= 1.2
         assert results[name].plots[0].kind == "timeline"
     assert results["C1"].metrics["added_errors"] == 0
+    assert {"success_from_fault_on", "success_recovering", "p99_ms_recovering"} <= set(results["C1"].metrics)
     deployment = kube.get("apps/v1", "Deployment", "refmesh", "refmesh-system")
     assert deployment is not None
     assert deployment["spec"]["replicas"] == 1

@@ -2,13 +2,15 @@ from dataclasses import replace
 
 import pytest
 
+from chaos.cli import Output, _print
 from chaos.experiment import Experiment
 from chaos.experiments import EXPERIMENTS
+from chaos.figures import PHASES
 from chaos.report import result_of, without_history
 from chaos.suite import catalogue
-from reports.html import figures
-from reports.model import Verdict, result_from_json, result_to_json
-from tests.unit.chaos.helpers import AWAY, INJECTED, UNDONE, history, refusals
+from reports.html import figures, html_text, phases
+from reports.model import Run, Verdict, result_from_json, result_to_json
+from tests.unit.chaos.helpers import AWAY, INJECTED, UNDONE, history, refusals, replaced, traffic
 
 
 def test_a_result_carries_figures_plot_and_reproduction():
@@ -16,9 +18,23 @@ def test_a_result_carries_figures_plot_and_reproduction():
     assert result.verdict is Verdict.PASS
     assert result.plots[0].kind == "timeline"
     assert result.metrics["success_during"] == 1
+    assert [len(values) for _, values, _ in phases(result.metrics)] == [len(PHASES)] * 4
     assert {("to steady traffic", "0 s"), ("to recover", "0.3 s")} <= set(figures(result.metrics))
     assert result.reproduce == ""  # a command that does not name the cluster would break another one
     assert result_from_json(result_to_json(result)).metrics == result.metrics
+
+
+def test_every_phase_is_in_the_table_and_on_the_page(capsys, monkeypatch):
+    slow = replaced(traffic(), UNDONE, UNDONE + 0.3, took=0.9)
+    results = (result_of(EXPERIMENTS["C1"], history(samples=slow, facts=AWAY)),)
+    page = html_text(Run("m", "", "", {}, 0, 0, (), results, {}, ""))
+    for phase in PHASES:
+        assert f'<th class="num">{phase}</th>' in page
+    monkeypatch.setenv("COLUMNS", "200")
+    _print(results, Output.TABLE)
+    told = capsys.readouterr().out
+    assert "/".join(PHASES) in told
+    assert "5/5/900/5" in told
 
 
 def test_a_judge_that_crashes_judged_nothing():
