@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 
 from chaos.measures import Window, added_errors, disturbed, lateness, lost, safety, silences, span
-from chaos.model import History, Sample
+from chaos.model import History
 from load.histograms import percentile
 from reports.model import JSON
 
@@ -55,25 +57,38 @@ def metrics(history: History) -> dict[str, float]:
 
 
 def timeline(history: History, bucket: float = 0.5) -> JSON:
-    """The data of a timeline plot: percentiles, throughput and errors by `bucket` seconds, the fault shaded."""
+    """The data of a timeline plot: percentiles, throughput and errors by some `bucket` seconds, the fault shaded.
+
+    Percentiles are of the requests that were due then. Answers and errors count when they came, for where all has to
+    wait and is served in the end nothing else shows it; errors are drawn beyond the end where they came later.
+    """
     marks = history.marks
-    buckets: dict[int, list[Sample]] = {}
+    # Whole buckets from the first request to the end: what is cut off on either side looks like a loss.
+    first = max(marks.started, min((s.intended for s in history.samples), default=marks.started))
+    count = max(1, round((marks.ended - first) / bucket))
+    width = max(marks.ended - first, bucket) / count
+    due: dict[int, list[float]] = {}
+    served: Counter[int] = Counter()
+    failed: Counter[int] = Counter()
     for sample in history.samples:
-        buckets.setdefault(int((sample.intended - marks.started) // bucket), []).append(sample)
+        due.setdefault(int((sample.intended - first) // width), []).append(sample.latency * 1000)
+        (served if sample.good else failed)[int((sample.end - first) // width)] += 1
+
+    def points(value: Callable[[int], float | None], until: int = count) -> list[JSON]:
+        buckets = range(until if history.samples else 0)
+        return [[round(first - marks.started + (index + 0.5) * width, 3), value(index)] for index in buckets]
+
+    def took(share: float) -> list[JSON]:
+        return points(lambda index: percentile(sorted(due[index]), share) if index in due else None)
+
     series: dict[tuple[str, str], list[JSON]] = {
-        ("p50", "ms"): [],
-        ("p99", "ms"): [],
-        ("throughput", "1/s"): [],
-        ("errors", "1/s"): [],
+        ("p50", "ms"): took(50),
+        ("p99", "ms"): took(99),
+        ("throughput", "1/s"): points(lambda index: served[index] / width),
+        ("errors", "1/s"): points(
+            lambda index: failed[index] / width, until=max((count, *(one + 1 for one in failed)))
+        ),
     }
-    for index, mine in sorted(buckets.items()):
-        at = round((index + 0.5) * bucket, 3)
-        took = sorted(s.latency * 1000 for s in mine)
-        good = sum(s.good for s in mine)
-        series["p50", "ms"].append([at, percentile(took, 50)])
-        series["p99", "ms"].append([at, percentile(took, 99)])
-        series["throughput", "1/s"].append([at, good / bucket])
-        series["errors", "1/s"].append([at, (len(mine) - good) / bucket])
     undone = marks.undone if history.lasting else None
     at_marks = {"landed": marks.landed, "undone": undone, "steady again": marks.recovered}
     _, start, end, *_ = _edges(history)

@@ -93,9 +93,35 @@ def test_the_timeline_shades_the_fault_and_marks_breaches():
     assert errors[3.25] == 100
 
 
+def drawn(plot: Any, name):
+    return dict(next(one for one in plot["series"] if one["name"] == name)["points"])
+
+
+def test_a_standstill_of_which_nothing_is_lost_shows_in_the_throughput():
+    plot = timeline(history(samples=frozen(traffic(), INJECTED + 0.2, INJECTED + 3.8)))
+    rates = drawn(plot, "throughput")
+    assert [rates[at] for at in (2.75, 3.25, 3.75, 4.25, 4.75, 5.25)] == [0] * 6
+    assert rates[5.75] > 700
+    assert set(drawn(plot, "errors").values()) == {0}
+
+
+def test_where_nothing_is_amiss_the_throughput_has_no_dips_at_either_end():
+    calm = history(samples=traffic(START + 0.14, ENDED - 0.38), ended=ENDED - 0.38)  # the load began in mid-bucket
+    rates = drawn(timeline(calm), "throughput").values()
+    assert all(98 <= one <= 102 for one in rates), rates
+
+
+def test_an_error_is_drawn_also_where_it_came_after_the_end():
+    late = (*traffic(), sample(ENDED - 0.5, took=1.7, error="timeout"))
+    plot = timeline(history(samples=late))
+    assert {at: one for at, one in drawn(plot, "errors").items() if one} == {9.25: 2}
+    assert max(drawn(plot, "throughput")) < ENDED - START
+
+
 @settings(deadline=None)
-@given(st.lists(st.floats(START, ENDED), max_size=50))
-def test_a_timeline_holds_every_request_once(ats):
-    plot: Any = timeline(history(samples=tuple(sample(at) for at in ats)))
-    points = [v for s in plot["series"] if s["name"] in {"throughput", "errors"} for _, v in s["points"]]
-    assert round(sum(points) * 0.5) == len(ats)
+@given(st.lists(st.tuples(st.floats(START, ENDED - 0.01), st.booleans()), max_size=50))
+def test_a_timeline_holds_every_request_once(some):
+    both = [(START, True), (START, False), *some]
+    plot = timeline(history(samples=tuple(sample(at, status=200 if good else 503) for at, good in both)))
+    for name, wanted in (("throughput", True), ("errors", False)):
+        assert round(sum(drawn(plot, name).values()) * 0.5) == sum(good is wanted for _, good in both)
