@@ -147,7 +147,8 @@ def _print(results: tuple[Result, ...], output: Output) -> None:
         print(yaml.safe_dump(documents, sort_keys=False, allow_unicode=True), end="")
         return
     caption = (
-        f"success: from the fault on; p99: {'/'.join(PHASES)}; recovered: traffic/everything, since the fault was over"
+        f"success: from the fault on; p99 of what was served (N1: of all): {'/'.join(PHASES)}; "
+        "recovered: traffic/everything, since the fault was over"
     )
     table = Table("id", "verdict", "success", "p99 ms", "recovered s", "unauthorised", caption=caption)
     p99 = [f"p99_ms_{phase}" for phase in PHASES]

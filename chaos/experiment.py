@@ -46,6 +46,8 @@ class Setup:
     """Seconds that the fault is held at least after it has landed."""
     victims: tuple[str, ...] = ()
     """Pods of the scene that the experiment itself takes away."""
+    cuts: bool = False
+    """Whether requests are meant to be cut off, so that how long it took counts also of those that were."""
     facts: Mapping[str, JSON] = field(default_factory=dict)
 
 

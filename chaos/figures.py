@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 
-from chaos.measures import Window, added_errors, disturbed, lateness, lost, safety, silences, span
+from chaos.measures import Window, added_errors, disturbed, lateness, lost, safety, silences, span, timed
 from chaos.model import History
 from load.histograms import percentile
 from reports.model import JSON
@@ -59,7 +59,7 @@ def metrics(history: History) -> dict[str, float]:
 def timeline(history: History, bucket: float = 0.5) -> JSON:
     """The data of a timeline plot: percentiles, throughput and errors by some `bucket` seconds, the fault shaded.
 
-    Percentiles are of the requests that were due then. Answers and errors count when they came, for where all has to
+    Percentiles are of what was due then, and was `timed`. Answers and errors count when they came, for where all has to
     wait and is served in the end nothing else shows it; errors are drawn beyond the end where they came later.
     """
     marks = history.marks
@@ -71,7 +71,8 @@ def timeline(history: History, bucket: float = 0.5) -> JSON:
     served: Counter[int] = Counter()
     failed: Counter[int] = Counter()
     for sample in history.samples:
-        due.setdefault(int((sample.intended - first) // width), []).append(sample.latency * 1000)
+        if timed(history, sample):
+            due.setdefault(int((sample.intended - first) // width), []).append(sample.latency * 1000)
         (served if sample.good else failed)[int((sample.end - first) // width)] += 1
 
     def points(value: Callable[[int], float | None], until: int = count) -> list[JSON]:

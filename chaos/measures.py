@@ -23,6 +23,7 @@ __all__ = [
     "span",
     "standstill",
     "steady",
+    "timed",
     "window",
 ]
 
@@ -63,12 +64,21 @@ def lost(history: History, sample: Sample) -> bool:
     return excess >= 0 and excess >= standstill(history.pulse, sample.intended, sample.end)
 
 
+def timed(history: History, sample: Sample) -> bool:
+    """Whether it counts how long a request took: what is refused at once is no faster for it."""
+    return sample.good or history.cuts
+
+
 def window(
-    samples: Sequence[Sample], start: float, end: float, lost: Callable[[Sample], bool] = lambda sample: not sample.good
+    samples: Sequence[Sample],
+    start: float,
+    end: float,
+    lost: Callable[[Sample], bool] = lambda sample: not sample.good,
+    timed: Callable[[Sample], bool] = lambda _: True,
 ) -> Window:
-    """Sum up the requests meant to leave in [start, end)."""
+    """Sum up the requests meant to leave in [start, end); percentiles are of those that are `timed`."""
     mine = [s for s in samples if start <= s.intended < end]
-    took = sorted(s.latency * 1000 for s in mine)
+    took = sorted(s.latency * 1000 for s in mine if timed(s))
     return Window(
         seconds=max(0.0, end - start),
         requests=len(mine),
@@ -80,7 +90,7 @@ def window(
 
 def span(history: History, start: float, end: float) -> Window:
     """Sum up the same of a history, with what came too late for its client among the errors."""
-    return window(history.samples, start, end, partial(lost, history))
+    return window(history.samples, start, end, partial(lost, history), partial(timed, history))
 
 
 def before(history: History) -> Window:

@@ -152,6 +152,8 @@ class History:
     """What must be there again before the mesh can recover, in words."""
     lasting: bool = True
     """Whether the fault lasts until it is taken back; else the mesh can recover from the injection on."""
+    cuts: bool = False
+    """Whether requests are meant to be cut off: percentiles are then of all of them, and else of those served."""
     timeout: float = 5.0
     """Seconds from when a request was due after which whoever sent it has no use for an answer: the client's own."""
     pulse: tuple[tuple[float, float], ...] = ()

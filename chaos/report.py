@@ -43,6 +43,7 @@ def result_of(experiment: Experiment, history: History) -> Result:
         Evidence("fault", {"name": experiment.fault, "shown by": history.landed or "nothing", **history.facts}),
         Evidence("attempts without rights, refused during the fault", refusals),
         Evidence("errors by kind", dict(sorted(failures.items()))),
+        Evidence("percentiles", f"of {'all requests, also those cut off' if history.cuts else 'the requests served'}"),
     ]
     return Result(
         id=experiment.id,

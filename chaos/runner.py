@@ -142,6 +142,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
         held=held,
         awaited=setup.awaited,
         lasting=setup.lasting,
+        cuts=setup.cuts,
         timeout=setup.timeout,
         pulse=recorder.pulse,
         arrivals=_arrivals(served, scene.served(), recorder.samples),

@@ -108,6 +108,7 @@ def _prepare(scene: Scene) -> Setup:
         users=100,
         hold=TIMEOUT_SECONDS + 2.0,
         timeout=5.0,
+        cuts=True,
         facts={"timeout seconds": TIMEOUT_SECONDS},
     )
 

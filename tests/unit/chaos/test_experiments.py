@@ -279,5 +279,15 @@ def test_n1_is_not_judged_by_the_clients_own_timeout():
         EXPERIMENTS["N1"].prepare(scene)
 
 
+def test_n1_is_about_requests_that_are_cut_off(monkeypatch):
+    done = SimpleNamespace(wait=lambda: SimpleNamespace(samples=(sample(0.0, status=504),)))
+    monkeypatch.setattr(n1, "words_for", lambda *_: SimpleNamespace(merges=(), objects=()))
+    scene: Any = SimpleNamespace(
+        adapter=None, space="x", settings=Settings(), pods=lambda _: [{"metadata": {"name": "between-1"}}],
+        kube=SimpleNamespace(apply=lambda **_: []), driver=SimpleNamespace(start=lambda _: done),
+    )  # fmt: skip
+    assert EXPERIMENTS["N1"].prepare(scene).cuts
+
+
 def test_only_the_sham_expects_no_verdict():
     assert {e.id for e in EXPERIMENTS.values() if e.expected is not Verdict.PASS} == {"A1"}

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -116,6 +117,27 @@ def test_an_error_is_drawn_also_where_it_came_after_the_end():
     plot = timeline(history(samples=late))
     assert {at: one for at, one in drawn(plot, "errors").items() if one} == {9.25: 2}
     assert max(drawn(plot, "throughput")) < ENDED - START
+
+
+def test_what_is_refused_at_once_makes_nothing_faster_and_what_is_cut_off_counts_where_it_is_meant_to():
+    outage = history(samples=replaced(traffic(took=0.02), INJECTED, UNDONE, took=0.001, error="refused"))
+    found = metrics(outage)
+    assert [round(found[f"p99_ms_{phase}"]) for phase in PHASES if phase != "during"] == [20, 20, 20]
+    assert "p99_ms_during" not in found
+    assert found["success_during"] == 0
+    assert {at for at, one in drawn(timeline(outage), "p99").items() if one is None} == {
+        2.25,
+        2.75,
+        3.25,
+        3.75,
+        4.25,
+        4.75,
+        5.25,
+        5.75,
+    }
+    cut = replace(outage, cuts=True)
+    assert round(metrics(cut)["p99_ms_during"]) == 1
+    assert None not in drawn(timeline(cut), "p99").values()
 
 
 @settings(deadline=None)

@@ -37,6 +37,12 @@ def test_every_phase_is_in_the_table_and_on_the_page(capsys, monkeypatch):
     assert "5/5/900/5" in told
 
 
+def test_a_result_says_of_what_its_percentiles_are():
+    for cuts, words in ((False, "of the requests served"), (True, "of all requests, also those cut off")):
+        evidence = result_of(EXPERIMENTS["N1"], history(cuts=cuts, facts={"timeout seconds": 1})).evidence
+        assert [one.data for one in evidence if one.title == "percentiles"] == [words]
+
+
 def test_a_judge_that_crashes_judged_nothing():
     def crash(_):
         raise ZeroDivisionError("oops")
