@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from chaos.model import Cluster, Right, Undo
@@ -18,6 +19,8 @@ __all__ = ["API_PORT", "Toxic", "toxiproxy_api"]
 
 API_PORT = 8474
 """The server's API; bound to loopback in its pod, reached by port-forward only."""
+API_SECONDS = 5.0
+"""For an answer of that API. An undo must end, and an impatient user is held back from ending it."""
 
 
 @contextmanager
@@ -25,10 +28,25 @@ def toxiproxy_api(kube: Kube, namespace: str, pod: str) -> Iterator[Any]:
     """The library's client for a server in a pod. It keeps its address in a global: one at a time in a process."""
     from toxiproxy import Toxiproxy
 
-    with kube.forward(namespace, pod, API_PORT) as (host, port):
+    with kube.forward(namespace, pod, API_PORT) as (host, port), _limited():
         client = Toxiproxy()
         client.update_api_consumer(host, port)
         yield client
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Each call of the library's within API_SECONDS: by itself it waits for ever, and has no argument for that."""
+    from toxiproxy.api import APIConsumer
+
+    unlimited = {verb: vars(APIConsumer)[verb] for verb in ("get", "post", "delete")}
+    for verb in unlimited:
+        setattr(APIConsumer, verb, partial(getattr(APIConsumer, verb), timeout=API_SECONDS))
+    try:
+        yield
+    finally:
+        for verb, call in unlimited.items():
+            setattr(APIConsumer, verb, call)
 
 
 @dataclass(frozen=True)
@@ -85,14 +103,20 @@ class Toxic:
 
     @staticmethod
     def undo(kube: Cluster, arguments: Mapping[str, JSON]) -> None:
-        """Remove the toxic. Where no port-forward is to be had, replace the pod: a new one begins without toxics."""
+        """Remove the toxic. Where its server cannot be reached, replace the pod: a new one begins without toxics."""
         namespace, pod = str(arguments["namespace"]), str(arguments["pod"])
         if kube.get("v1", "Pod", pod, namespace) is None:
             return
-        if not hasattr(kube, "forward"):
-            kube.delete("v1", "Pod", pod, namespace)
-            return
-        with toxiproxy_api(cast("Kube", kube), namespace, pod) as api:
-            proxy = api.get_proxy(str(arguments["proxy"]))
-            if proxy is not None and str(arguments["toxic"]) in proxy.toxics():
-                proxy.destroy_toxic(str(arguments["toxic"]))
+        if hasattr(kube, "forward"):  # the janitor's client has none
+            proxy, toxic = str(arguments["proxy"]), str(arguments["toxic"])
+            with suppress(Exception):  # whatever it is that keeps the server away
+                _remove(cast("Kube", kube), namespace, pod, proxy, toxic)
+                return
+        kube.delete("v1", "Pod", pod, namespace)
+
+
+def _remove(kube: Kube, namespace: str, pod: str, proxy: str, toxic: str) -> None:
+    with toxiproxy_api(kube, namespace, pod) as api:
+        found = api.get_proxy(proxy)
+        if found is not None and toxic in found.toxics():
+            found.destroy_toxic(toxic)
