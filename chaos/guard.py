@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from chaos.interrupts import uninterrupted
-from chaos.janitor_objects import janitor_objects, remove_rights, rights_objects
+from chaos.janitor_objects import delete_all, janitor_objects, rights_objects
 from chaos.log import LOG_NAMESPACE, NotTakenBack, replay
 from chaos.model import Right
 from chaos.wal import heartbeat, holds
@@ -14,23 +15,34 @@ from fixtures.kube import Kube
 from reports.console import say
 from reports.errors import MeshproofError
 
-__all__ = ["afterwards", "allow", "guard"]
+__all__ = ["Allow", "afterwards", "guard"]
+
+Object = Mapping[str, Any]
+Allow = Callable[[Iterable[Right]], None]
+"""Gives the janitor what it needs to take a fault back; replaces earlier rights in the same namespaces."""
 
 
 @contextmanager
-def guard(kube: Kube, image: str, holder: str) -> Iterator[None]:
+def guard(kube: Kube, image: str, holder: str) -> Iterator[Allow]:
     """Set the guard up for the length of a `with` block. The janitor may still be starting when the block begins.
 
     Raises EnvironmentProblem when another runner is at work on the cluster, NotTakenBack when a fault is in force at
     the end.
     """
+    given: dict[tuple[str, str | None], Object] = {}  # by kind and namespace; remembered, as not all may look for them
+
+    def allow(rights: Iterable[Right]) -> None:
+        objects = rights_objects(rights)
+        given.update({(one["kind"], one["metadata"].get("namespace")): one for one in objects})
+        kube.apply(*objects)
+
     found = kube.get("v1", "Namespace", LOG_NAMESPACE)
     if found is not None and found["metadata"].get("deletionTimestamp"):
         kube.wait_gone("v1", "Namespace", LOG_NAMESPACE)
     kube.create_namespace(LOG_NAMESPACE)
-    with heartbeat(kube, holder), afterwards(lambda: _dismiss(kube, holder)):
+    with heartbeat(kube, holder), afterwards(lambda: _dismiss(kube, holder, given.values())):
         kube.apply(*janitor_objects(image))
-        yield
+        yield allow
 
 
 @contextmanager
@@ -63,8 +75,8 @@ def _interrupt_behind(error: BaseException | None) -> BaseException | None:
     return error
 
 
-def _dismiss(kube: Kube, holder: str) -> None:
-    """Take the guard away, and first back what an interrupt or an error has left in the log.
+def _dismiss(kube: Kube, holder: str, given: Iterable[Object]) -> None:
+    """Take the guard away and the rights it was given, and first back what an interrupt or error has left in the log.
 
     Another interrupt waits until that is done. Where it is not possible the log stays with the janitor, which goes on
     trying once the heartbeat has stopped. A runner that was suspended for so long that another took over leaves
@@ -81,11 +93,7 @@ def _dismiss(kube: Kube, holder: str) -> None:
                 f"a fault is not taken back: {problem.problem if isinstance(problem, MeshproofError) else problem}",
                 fix=f"the janitor in {LOG_NAMESPACE} goes on trying; `meshproof chaos restore` does it now",
             ) from problem
-        remove_rights(kube)
-        kube.delete("v1", "Namespace", LOG_NAMESPACE)
-
-
-def allow(kube: Kube, *rights: Right) -> None:
-    """Give the janitor what it needs to take a fault back; replaces earlier rights in the same namespaces."""
-    if rights:
-        kube.apply(*rights_objects(rights))
+        try:
+            delete_all(kube, given)
+        finally:
+            kube.delete("v1", "Namespace", LOG_NAMESPACE)

@@ -9,9 +9,10 @@ from chaos.janitor import LOOKED
 from chaos.log import LEASE, LOG_NAMESPACE
 from chaos.model import Right
 from fixtures.kube import MANAGED_BY, Kube
+from fixtures.kube.errors import rights_permitting
 from fixtures.workloads.manifests import LINUX, POD_SECURITY
 
-__all__ = ["MARK", "NAME", "janitor_objects", "remove_rights", "rights_objects"]
+__all__ = ["MARK", "NAME", "delete_all", "janitor_objects", "remove_rights", "rights_objects"]
 
 NAME = "meshproof-janitor"
 MARK = {"meshproof.io/part": "janitor"}
@@ -112,7 +113,14 @@ def rights_objects(rights: Iterable[Right]) -> list[Mapping[str, Any]]:
 
 
 def remove_rights(kube: Kube) -> None:
-    """Remove the janitor's roles wherever they are."""
+    """Remove the janitor's roles wherever they are, as far as the user may look for them."""
     for kind in ("RoleBinding", "Role", "ClusterRoleBinding", "ClusterRole"):
-        for item in kube.list(_RBAC, kind, selector=MARK):
-            kube.delete(_RBAC, kind, item["metadata"]["name"], item["metadata"].get("namespace"))
+        with rights_permitting():
+            delete_all(kube, kube.list(_RBAC, kind, selector=MARK))
+
+
+def delete_all(kube: Kube, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Delete those of the objects that are there and that the user may delete."""
+    for one in objects:
+        with rights_permitting():
+            kube.delete(one["apiVersion"], one["kind"], one["metadata"]["name"], one["metadata"].get("namespace"))

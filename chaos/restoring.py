@@ -29,8 +29,7 @@ def restore(kube: Kube, *, force: bool = False) -> list[Undo]:
     now = read_heartbeat(kube)
     if now[0] and now != heartbeat_of(lease) and not force:
         raise _at_work(now[0])  # it has begun meanwhile, and what follows would take its ground away
-    with rights_permitting():  # who may not look for them has left none
-        remove_rights(kube)
+    remove_rights(kube)
     names = [LOG_NAMESPACE]
     with rights_permitting():
         found = kube.list("v1", "Namespace", selector=MANAGED_BY)

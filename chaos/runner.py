@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from chaos.experiment import Setup
 from chaos.fates import fates, fresh
-from chaos.guard import afterwards, allow
+from chaos.guard import afterwards
 from chaos.interrupts import uninterrupted
 from chaos.log import Entry, NotTakenBack, remove
 from chaos.measures import steady
@@ -94,7 +94,7 @@ def conduct(scene: Scene, setup: Setup, report: Callable[[str], None]) -> Histor
     settings, kube = scene.settings, scene.kube
     if why := setup.fault.available(kube):
         raise EnvironmentProblem(f"the fault {setup.fault.name} cannot be injected: {why}")
-    allow(kube, *setup.fault.rights())
+    scene.allow(setup.fault.rights())
     scene.expect_guarded()
     spec = LoadSpec(
         setup.url,

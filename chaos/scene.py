@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaos.faults.space import SPACE_PREFIX, Space
-from chaos.guard import allow, guard
+from chaos.guard import Allow, guard
 from chaos.log import LOG_NAMESPACE, remove
 from chaos.meshing import forgery, meshing
 from chaos.model import Attempt
@@ -69,6 +69,8 @@ class Scene:
     """As whom the lease is held."""
     image: str = ""
     """Of its pods, and of the janitor's."""
+    allow: Allow = lambda _: None
+    """How the janitor comes to the rights that taking a fault back needs."""
 
     def expect_guarded(self) -> None:
         """EnvironmentProblem where nobody would take a fault back should this runner die."""
@@ -142,8 +144,8 @@ def scene(
     space, out, holder = f"{SPACE_PREFIX}{token}", f"{SPACE_PREFIX}{token}-out", f"runner-{token}"
     mesh = meshing(adapter)
     with ExitStack() as stack:
-        stack.enter_context(guard(kube, image, holder))
-        allow(kube, Space.rights(space, out))
+        allow = stack.enter_context(guard(kube, image, holder))
+        allow([Space.rights(space, out)])
         strict = mesh.strict(space)
         labels = {**mesh.namespace_labels, **strict.labels}
         annotations = {**mesh.namespace_annotations, **strict.annotations}
@@ -157,7 +159,7 @@ def scene(
         expect_outside(kube, adapter, out, PROBER)
         driver = stack.enter_context(Driver(kube, space, DRIVER))
         outsider = stack.enter_context(Outsider(kube, out))
-        ready = Scene(kube, adapter, space, driver, outsider, settings, strict.problem, holder, image)
+        ready = Scene(kube, adapter, space, driver, outsider, settings, strict.problem, holder, image, allow)
         ready.expect_guarded()
         yield ready
 

@@ -20,7 +20,7 @@ from chaos.runner import conduct
 from chaos.scene import Scene, scene
 from chaos.settings import Settings
 from conformance.adapters import Adapter, load
-from fixtures.kube import Kube, NotEventually, eventually
+from fixtures.kube import ApiProblem, Kube, NotEventually, eventually
 from load.spec import LoadSpec
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.model import Evidence, Result, Verdict
@@ -70,8 +70,9 @@ def run(
     """Run experiments (all, or those named) and give a Result each, to `keep` as soon as there is one.
 
     First takes back whatever a dead run left. Raises UsageProblem for an unknown id, EnvironmentProblem when the
-    scene cannot be made, NotTakenBack (with a Result of each all the same) when a fault cannot be taken back; what
-    else goes wrong within an experiment becomes that experiment's inconclusive Result.
+    scene cannot be made (where it is for want of a right, each is inconclusive), NotTakenBack (with a Result of each
+    all the same) when a fault cannot be taken back; what else goes wrong within an experiment becomes that
+    experiment's inconclusive Result.
     """
     chosen = _chosen(only)
     adapter = load(mesh) if isinstance(mesh, str) else mesh
@@ -100,6 +101,11 @@ def run(
             found(without_history(e, Verdict.NOT_RUN, f"the run ended before: {stayed.problem}", started, 0.0))
         stayed.results = tuple(results)
         raise
+    except ApiProblem as refused:
+        if results or not refused.without_rights:
+            raise
+        for e in chosen:
+            found(without_history(e, undecided(e), refused.problem, started, time.time() - started))
     return tuple(results)
 
 

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from chaos.faults import ScaleToZero
-from chaos.guard import allow, guard
+from chaos.guard import guard
 from chaos.log import LOG_NAMESPACE
 from chaos.runner import injected
 from fixtures.kube import Kube
@@ -16,9 +16,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 kubeconfig, image, namespace, deployment = sys.argv[1:]
 kube = Kube.connect(Path(kubeconfig))
 fault = ScaleToZero(namespace, deployment)
-with guard(kube, image, "dying"):
+with guard(kube, image, "dying") as allow:
     kube.wait_pods_ready(LOG_NAMESPACE, count=1)
-    allow(kube, *fault.rights())
+    allow(fault.rights())
     with injected(kube, fault):
         sys.stdout.write("injected\n")
         sys.stdout.flush()

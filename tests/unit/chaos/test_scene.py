@@ -18,10 +18,10 @@ from reports.errors import EnvironmentProblem
 
 def made(monkeypatch, *sidecars):
     """A scene in which the client without rights has these containers beside its own."""
-    for name in ("guard", "logged_namespace", "Driver", "Outsider"):
+    for name in ("logged_namespace", "Driver", "Outsider"):
         monkeypatch.setattr(scenes, name, lambda *_: nullcontext())
+    monkeypatch.setattr(scenes, "guard", lambda *_: nullcontext(lambda _: None))
     waited: list[str] = []
-    monkeypatch.setattr(scenes, "allow", lambda *_: None)
     monkeypatch.setattr(scenes, "wait_ready", lambda _, space, *__: waited.append(space))
     containers = [{"name": name} for name in ("prober", *sidecars)]
     kube: Any = SimpleNamespace(

@@ -23,71 +23,11 @@ from chaos.settings import Settings
 from chaos.wal import append
 from conformance.adapters import Unsupported
 from fixtures.interrupts import end_like_ctrl_c
-from fixtures.kube import ApiProblem, NotEventually
+from fixtures.kube import NotEventually
 from fixtures.kube.runner import RUNNER, runner_name
 from reports.errors import EnvironmentProblem
 from reports.model import Result, Verdict
-
-
-class Cluster:
-    """Keeps objects by kind and name; `away` counts the calls that it will not answer."""
-
-    def __init__(self):
-        self.objects = {}
-        self.away = self.written = 0
-
-    def _answer(self):
-        if self.away:
-            self.away -= 1
-            raise EnvironmentProblem("the API server is away")
-
-    def apply(self, *objects):
-        self._answer()
-        for one in objects:
-            self.objects[one["kind"], one["metadata"]["name"]] = one
-        return list(objects)
-
-    def create(self, one):
-        self._answer()
-        if ("Namespace", LOG_NAMESPACE) not in self.objects:
-            raise EnvironmentProblem("forbidden: the namespace is being terminated")
-        if (one["kind"], one["metadata"]["name"]) in self.objects:
-            raise ApiProblem("already exists", status=409)
-        self._write(one)
-
-    def _write(self, one):
-        self.written += 1
-        one = {**one, "metadata": {**one["metadata"], "resourceVersion": str(self.written)}}
-        self.objects[one["kind"], one["metadata"]["name"]] = one
-
-    def create_namespace(self, name):
-        self.apply({"kind": "Namespace", "metadata": {"name": name}})
-
-    def get(self, _, kind, name, _namespace=None):
-        self._answer()
-        return self.objects.get((kind, name))
-
-    def list(self, _, kind, *_namespace, **_query):
-        self._answer()
-        return [one for (its, _name), one in self.objects.items() if its == kind]
-
-    def patch(self, _, kind, name, body, _namespace=None, subresource=""):
-        self._answer()
-        if kind == "Lease":
-            lease = self.objects[kind, name]
-            if body["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"]:
-                raise ApiProblem("the object has been modified", status=409)
-            self._write({**lease, "spec": body["spec"]})
-            return {}
-        assert subresource == "scale"
-        self.objects[kind, name] = {**self.objects[kind, name], "spec": body["spec"]}
-        return {}
-
-    def delete(self, _, kind, name, _namespace=None, **_grace):
-        self._answer()
-        if kind == "Namespace":
-            self.objects.pop(("Lease", "runner"), None)
-        return self.objects.pop((kind, name), None) is not None
+from tests.unit.chaos.made_up_cluster import Cluster, refused
 
 
 @pytest.fixture
@@ -367,6 +307,17 @@ def test_what_was_found_out_before_an_interrupt_is_handed_out(monkeypatch):
     assert [(one.id, one.verdict.value) for one in kept] == [("C1", "inconclusive")]
     assert "KeyError: 'podIP'" in kept[0].reason
     assert "Traceback" in str(kept[0].evidence[0].data)
+
+
+def test_experiments_that_lack_a_right_are_inconclusive_and_name_it(monkeypatch):
+    def scene(*_):
+        raise refused("patch", "ClusterRole")
+
+    adapter = scene_of(monkeypatch, None, "C1", "P1")
+    monkeypatch.setattr(suite, "scene", scene)
+    found = suite.run(NO_CLUSTER, adapter, "image")
+    assert [(one.id, one.verdict.value) for one in found] == [("C1", "inconclusive"), ("P1", "inconclusive")]
+    assert all('User "ci" cannot patch resource "ClusterRole"' in one.reason for one in found)
 
 
 def test_a_sham_that_could_not_be_tried_was_not_run(monkeypatch):
