@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chaos.figures import PHASES
+from chaos.restoring import left_standing
 from chaos.restoring import restore as put_back
 from chaos.settings import Settings
 from chaos.suite import catalogue
@@ -120,13 +121,21 @@ def restore(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     force: Annotated[bool, typer.Option(help="Even while another run is at work.")] = False,
+    everywhere: Annotated[
+        bool, typer.Option("--all", help="Also the namespaces of runs on other machines, which may be at work.")
+    ] = False,
 ) -> None:
-    """Take back every fault that a dead run left, and remove its namespaces."""
+    """Take back every fault that a dead run left, and remove its namespaces; a mesh that it installed stays."""
+    kube = Kube.connect(kubeconfig, context)
     with step("looking for what a dead run left"):  # it takes a while to know that it is dead
-        undone = put_back(Kube.connect(kubeconfig, context), force=force)
+        undone = put_back(kube, force=force, everywhere=everywhere)
+        others = left_standing(kube)
     for undo in undone:
         say(f"took back {undo.fault}: {', '.join(f'{k}={v}' for k, v in undo.arguments.items())}")
-    say(f"{len(undone)} entries taken back" if undone else "nothing was left to take back")
+    for host, names in others.items():
+        say(f"left, as the run on {host} that made them may be at work: {', '.join(names)}; --all removes them too")
+    if undone or not others:
+        say(f"{len(undone)} entries taken back" if undone else "nothing was left to take back")
 
 
 def _undisruptive(*, everything: bool) -> list[str]:

@@ -7,20 +7,20 @@ from chaos.janitor_objects import remove_rights
 from chaos.log import LOG_NAMESPACE, heartbeat_of, read_heartbeat, replay
 from chaos.model import Undo
 from chaos.wal import alive
-from conformance.sweeping import sweep_dead
+from conformance.sweeping import strangers, sweep_dead
 from fixtures.kube import MANAGED_BY, Kube
 from fixtures.kube.errors import rights_permitting
 from reports.errors import EnvironmentProblem
 
-__all__ = ["restore"]
+__all__ = ["left_standing", "restore"]
 
 
-def restore(kube: Kube, *, force: bool = False) -> list[Undo]:
+def restore(kube: Kube, *, force: bool = False, everywhere: bool = False) -> list[Undo]:
     """Take back every fault in the log, then remove the log, the janitor and the namespaces left behind.
 
-    Also those of checks and measurements, where a run of this machine that is no more has made them. Gives what was
-    taken back. Raises EnvironmentProblem when a runner is alive, unless forced; to know that one is dead takes half a
-    minute.
+    Also those of checks and measurements, where a run of this machine that is no more has made them, and with
+    `everywhere` those that runs of other machines made. Gives what was taken back. Raises EnvironmentProblem when a
+    runner is alive, unless forced; to know that one is dead takes half a minute.
     """
     holder, lease = ("", None) if force else alive(kube)
     if holder:
@@ -39,8 +39,19 @@ def restore(kube: Kube, *, force: bool = False) -> list[Undo]:
             kube.delete("v1", "Namespace", name)
     swept: list[str] = []
     with rights_permitting():
-        swept = sweep_dead(kube)
+        swept = sweep_dead(kube, everywhere=everywhere)
     return undone + [Space.plan(name) for name in swept]
+
+
+def left_standing(kube: Kube) -> dict[str, list[str]]:
+    """The namespaces that `restore` leaves as another machine's, by its host name: whether its run is over is unknown.
+
+    Nothing where the user may not look for namespaces.
+    """
+    found: dict[str, list[str]] = {}
+    with rights_permitting():
+        found |= strangers(kube)
+    return found
 
 
 def _is_ours(name: str) -> bool:

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 from fixtures.kube import Kube
 from fixtures.kube.errors import rights_permitting
-from fixtures.kube.runner import RUN_LABEL, RUNNER, is_dead
+from fixtures.kube.runner import RUN_LABEL, RUNNER, elsewhere, is_dead
 from reports.errors import EnvironmentProblem
 
-__all__ = ["delete_space", "spaces_of", "sweep", "sweep_dead"]
+__all__ = ["delete_space", "spaces_of", "strangers", "sweep", "sweep_dead"]
 
 GONE_SECONDS = 60.0
 
@@ -57,15 +57,31 @@ def sweep(kube: Kube, run: str, *, wait: bool = True, known: Iterable[str] = ())
     return stuck
 
 
-def sweep_dead(kube: Kube) -> list[str]:
-    """Delete what killed runs of this machine left. Returns the namespaces; their deletion is not awaited."""
-    found = kube.list("v1", "Namespace", selector=RUN_LABEL)
-    left = [
-        item["metadata"]["name"]
-        for item in found
-        if is_dead(item["metadata"].get("annotations", {}).get(RUNNER, ""))
-        and not item["metadata"].get("deletionTimestamp")
-    ]
+def sweep_dead(kube: Kube, *, everywhere: bool = False) -> list[str]:
+    """Delete what killed runs of this machine left. Returns the namespaces; their deletion is not awaited.
+
+    With `everywhere` also what any run of another machine made: whether that is over cannot be told from here.
+    """
+    left = [name for name, made_by in _made(kube) if is_dead(made_by) or (everywhere and elsewhere(made_by))]
     for name in left:
         delete_space(kube, name)
     return left
+
+
+def strangers(kube: Kube) -> dict[str, list[str]]:
+    """The namespaces that runs of other machines made, by the host name."""
+    found: dict[str, list[str]] = {}
+    for name, made_by in _made(kube):
+        if host := elsewhere(made_by):
+            found.setdefault(host, []).append(name)
+    return found
+
+
+def _made(kube: Kube) -> list[tuple[str, str]]:
+    """Every namespace of a run that is not on its way out, and who made it."""
+    found = (item["metadata"] for item in kube.list("v1", "Namespace", selector=RUN_LABEL))
+    return [
+        (meta["name"], meta.get("annotations", {}).get(RUNNER, ""))
+        for meta in found
+        if not meta.get("deletionTimestamp")
+    ]

@@ -24,7 +24,6 @@ from chaos.wal import append
 from conformance.adapters import Unsupported
 from fixtures.interrupts import end_like_ctrl_c
 from fixtures.kube import NotEventually
-from fixtures.kube.runner import RUNNER, runner_name
 from reports.errors import EnvironmentProblem
 from reports.model import Result, Verdict
 from tests.unit.chaos.made_up_cluster import Cluster, refused
@@ -329,22 +328,6 @@ def test_a_sham_that_could_not_be_tried_was_not_run(monkeypatch):
     sham.expected = Verdict.INCONCLUSIVE
     monkeypatch.setattr(suite, "EXPERIMENTS", {"A1": sham})
     assert [one.verdict.value for one in suite.run(NO_CLUSTER, adapter, "image")] == ["not-run"]
-
-
-def test_restoring_removes_what_killed_checks_and_measurements_have_left(cluster):
-    def space(name, runner):
-        metadata = {"name": name, "labels": {}, "annotations": {RUNNER: runner}}
-        cluster.objects["Namespace", name] = {"kind": "Namespace", "metadata": metadata}
-
-    host = runner_name().partition("/")[0]
-    space("meshproof-load-plain-1", f"{host}/{2**22 + 1}/1")
-    space("meshproof-load-plain-2", runner_name())
-    space("meshproof-load-plain-3", "elsewhere/1/1")
-    assert [undo.arguments["namespace"] for undo in restore(cluster)] == ["meshproof-load-plain-1"]
-    assert {name for kind, name in cluster.objects if kind == "Namespace"} == {
-        "meshproof-load-plain-2",
-        "meshproof-load-plain-3",
-    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
