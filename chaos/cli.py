@@ -120,15 +120,16 @@ def run(
 def restore(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
-    force: Annotated[bool, typer.Option(help="Even while another run is at work.")] = False,
+    force: Annotated[bool, typer.Option(help="Even while another run is at work, which this breaks off.")] = False,
     everywhere: Annotated[
         bool, typer.Option("--all", help="Also the namespaces of runs on other machines, which may be at work.")
     ] = False,
 ) -> None:
     """Take back every fault that a dead run left, and remove its namespaces; a mesh that it installed stays."""
     kube = Kube.connect(kubeconfig, context)
+    fix = "wait for its end, or pass --force, which breaks that run off"
     with step("looking for what a dead run left"):  # it takes a while to know that it is dead
-        undone = put_back(kube, force=force, everywhere=everywhere)
+        undone = put_back(kube, force=force, everywhere=everywhere, fix=fix)
         others = left_standing(kube)
     for undo in undone:
         say(f"took back {undo.fault}: {', '.join(f'{k}={v}' for k, v in undo.arguments.items())}")

@@ -15,20 +15,20 @@ from reports.errors import EnvironmentProblem
 __all__ = ["left_standing", "restore"]
 
 
-def restore(kube: Kube, *, force: bool = False, everywhere: bool = False) -> list[Undo]:
+def restore(kube: Kube, *, force: bool = False, everywhere: bool = False, fix: str = "wait for its end") -> list[Undo]:
     """Take back every fault in the log, then remove the log, the janitor and the namespaces left behind.
 
     Also those of checks and measurements, where a run of this machine that is no more has made them, and with
-    `everywhere` those that runs of other machines made. Gives what was taken back. Raises EnvironmentProblem when a
-    runner is alive, unless forced; to know that one is dead takes half a minute.
+    `everywhere` those that runs of other machines made. Gives what was taken back. Raises EnvironmentProblem with
+    this `fix` when a runner is alive, unless forced; to know that one is dead takes half a minute.
     """
     holder, lease = ("", None) if force else alive(kube)
     if holder:
-        raise _at_work(holder)
+        raise _at_work(holder, fix)
     undone = replay(kube)
     now = read_heartbeat(kube)
     if now[0] and now != heartbeat_of(lease) and not force:
-        raise _at_work(now[0])  # it has begun meanwhile, and what follows would take its ground away
+        raise _at_work(now[0], fix)  # it has begun meanwhile, and what follows would take its ground away
     remove_rights(kube)
     names = [LOG_NAMESPACE]
     with rights_permitting():
@@ -58,7 +58,5 @@ def _is_ours(name: str) -> bool:
     return name == LOG_NAMESPACE or name.startswith(SPACE_PREFIX)
 
 
-def _at_work(holder: str) -> EnvironmentProblem:
-    return EnvironmentProblem(
-        f"a chaos run ({holder}) is at work on this cluster", fix="stop it first, or pass --force"
-    )
+def _at_work(holder: str, fix: str) -> EnvironmentProblem:
+    return EnvironmentProblem(f"a chaos run ({holder}) is at work on this cluster", fix=fix)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from chaos import cli
+from chaos import cli, restoring
 from chaos.restoring import left_standing, restore
 from fixtures.kube.runner import RUNNER, runner_name
+from reports.errors import EnvironmentProblem
 from tests.unit.chaos.made_up_cluster import Cluster
 
 
@@ -61,3 +62,17 @@ def test_the_command_does_not_say_that_nothing_was_left_where_something_is(other
     assert "3 entries taken back" in capsys.readouterr().err
     cli.restore(force=True)
     assert "nothing was left to take back" in capsys.readouterr().err
+
+
+def test_only_the_command_that_knows_force_names_it(cluster, monkeypatch):
+    def at_work(*_):
+        return "runner-ab12cd", None
+
+    monkeypatch.setattr(restoring, "alive", at_work)
+    monkeypatch.setattr("fixtures.kube.Kube.connect", lambda *_: cluster)
+    with pytest.raises(EnvironmentProblem, match="runner-ab12cd") as elsewhere:
+        restore(cluster)
+    assert elsewhere.value.fix == "wait for its end"
+    with pytest.raises(EnvironmentProblem, match="runner-ab12cd") as here:
+        cli.restore()
+    assert "pass --force, which breaks that run off" in here.value.fix
