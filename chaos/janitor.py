@@ -44,10 +44,19 @@ class Watchdog:
             self._last, self._since = beat, now
         return now - self._since >= self.limit
 
+    def forget(self) -> None:
+        """Begin anew: while nobody could look, no beat stood still."""
+        self._last = None
+
 
 def tend(cluster: Cluster, watchdog: Watchdog, now: float) -> list[str]:
     """One look: replay the log if its runner is dead. Gives the names of the faults that were undone."""
-    if not watchdog.dead(read_heartbeat(cluster), now):
+    try:
+        beat = read_heartbeat(cluster)
+    except MeshproofError:
+        watchdog.forget()
+        raise
+    if not watchdog.dead(beat, now):
         return []
     return [undo.fault for undo in replay(cluster)]
 

@@ -20,6 +20,8 @@ __all__ = ["BEAT_SECONDS", "alive", "append", "heartbeat", "holds"]
 
 BEAT_SECONDS = 5.0
 """Between two heartbeats of the runner."""
+CALL_SECONDS = 5.0
+"""For each call of a beat: while one hangs no other is made, and the lease is stale before the usual limit is over."""
 LOOK_SECONDS = 0.5
 """Between two looks at another's."""
 CONFLICT = 409
@@ -111,18 +113,18 @@ def _take(kube: Kube, holder: str) -> None:
         ) from problem
 
 
-def _read(kube: Kube) -> Lease:
-    return kube.get("coordination.k8s.io/v1", "Lease", LEASE, LOG_NAMESPACE)
+def _read(kube: Kube, timeout: float | None = None) -> Lease:
+    return kube.get("coordination.k8s.io/v1", "Lease", LEASE, LOG_NAMESPACE, timeout=timeout)
 
 
 def _beat_on(kube: Kube, holder: str, heir: str) -> None:
     """Beat for `heir`, while the lease is the holder's."""
-    lease = _read(kube)
+    lease = _read(kube, CALL_SECONDS)
     if heartbeat_of(lease)[0] == holder:
-        _beat(kube, heir, lease)
+        _beat(kube, heir, lease, CALL_SECONDS)
 
 
-def _beat(kube: Kube, holder: str, lease: Lease) -> None:
+def _beat(kube: Kube, holder: str, lease: Lease, timeout: float | None = None) -> None:
     """Write a beat over the lease as it was read; ApiProblem of status CONFLICT where somebody has written since."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     spec = {"holderIdentity": holder, "renewTime": now, "leaseDurationSeconds": int(STALE_SECONDS)}
@@ -131,4 +133,5 @@ def _beat(kube: Kube, holder: str, lease: Lease) -> None:
         kube.create({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
         return
     read = {"resourceVersion": lease["metadata"]["resourceVersion"]}
-    kube.patch("coordination.k8s.io/v1", "Lease", LEASE, {"metadata": read, "spec": spec}, LOG_NAMESPACE)
+    body = {"metadata": read, "spec": spec}
+    kube.patch("coordination.k8s.io/v1", "Lease", LEASE, body, LOG_NAMESPACE, timeout=timeout)

@@ -15,11 +15,15 @@ def refused(verb, kind):
 
 
 class Cluster:
-    """Keeps objects by kind and name; `away` counts the calls that it will not answer."""
+    """Keeps objects by kind and name; `away` counts the calls that it will not answer.
+
+    `limits` are those of the calls that have one of their own.
+    """
 
     def __init__(self):
         self.objects = {}
         self.away = self.written = 0
+        self.limits = []
 
     def _answer(self):
         if self.away:
@@ -48,7 +52,8 @@ class Cluster:
     def create_namespace(self, name):
         self.apply({"kind": "Namespace", "metadata": {"name": name}})
 
-    def get(self, _, kind, name, _namespace=None):
+    def get(self, _, kind, name, _namespace=None, timeout=None):
+        self.limits.append(timeout)
         self._answer()
         return self.objects.get((kind, name))
 
@@ -56,7 +61,8 @@ class Cluster:
         self._answer()
         return [one for (its, _name), one in self.objects.items() if its == kind]
 
-    def patch(self, _, kind, name, body, _namespace=None, subresource=""):
+    def patch(self, _, kind, name, body, _namespace=None, subresource="", timeout=None):
+        self.limits.append(timeout)
         self._answer()
         if kind == "Lease":
             lease = self.objects[kind, name]

@@ -150,6 +150,32 @@ def test_the_janitor_waits_for_the_heartbeat_to_die():
     assert tend(cluster, dog, 30) == ["scale-to-zero"]
 
 
+def test_a_heart_did_not_stand_still_while_the_janitor_could_not_look(tmp_path, monkeypatch):
+    cluster, dog = Memory(entry("undo-1", "scale-to-zero", SCALE)), Watchdog(30)
+
+    def away(*_):
+        raise EnvironmentProblem("the API server is away")
+
+    look(cluster, dog, 20, tmp_path / "looked")
+    with monkeypatch.context() as outage:
+        outage.setattr(cluster, "get", away)
+        for now in range(22, 54, 2):
+            look(cluster, dog, now, tmp_path / "looked")
+    look(cluster, dog, 54, tmp_path / "looked")  # the runner, that could not beat either, does so in a moment
+    assert cluster.calls == []
+    look(cluster, dog, 84, tmp_path / "looked")
+    assert [call[0] for call in cluster.calls] == ["patch"]
+
+
+def test_an_undo_that_fails_is_tried_again_at_the_next_look(tmp_path):
+    cluster, dog = Memory(entry("undo-1", "scale-to-zero", SCALE), broken=("plane",)), Watchdog(30)
+    for now in (0, 30):
+        look(cluster, dog, now, tmp_path / "looked")
+    cluster.broken = ()
+    look(cluster, dog, 32, tmp_path / "looked")
+    assert [call[0] for call in cluster.calls] == ["patch"]
+
+
 def test_the_janitor_is_ready_while_it_sees_the_log(tmp_path, capsys):
     looked, dog = tmp_path / "looked", Watchdog(30)
     broken = Memory(entry("undo-1", "scale-to-zero", SCALE), broken=("plane",))

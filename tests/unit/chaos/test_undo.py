@@ -15,7 +15,7 @@ from chaos.experiment import NotHere, Setup
 from chaos.faults import ScaleToZero
 from chaos.guard import guard
 from chaos.interrupts import uninterrupted
-from chaos.log import LOG_NAMESPACE, NotTakenBack, pending
+from chaos.log import LOG_NAMESPACE, STALE_SECONDS, NotTakenBack, pending
 from chaos.restoring import restore
 from chaos.runner import injected
 from chaos.scene import logged_namespace
@@ -160,6 +160,14 @@ def test_a_runner_that_was_overtaken_beats_no_more(cluster, monkeypatch):
         for _ in range(3):
             assert looks.acquire(timeout=20)
         assert wal.holds(cluster, "other")
+
+
+def test_no_call_of_a_beat_hangs_until_the_heart_is_taken_for_dead(cluster):
+    cluster.create_namespace(LOG_NAMESPACE)
+    beats(cluster, "me")
+    wal._beat_on(cluster, "me", "me")
+    assert len(cluster.limits) == 2
+    assert all(wal.BEAT_SECONDS + 2 * one <= STALE_SECONDS / 2 for one in cluster.limits)
 
 
 CLAIMS = ["2020-01-01T00:00:00.000000Z", "2099-01-01T00:00:00.000000Z", ""]
