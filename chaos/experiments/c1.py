@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from chaos.experiment import Experiment, NotHere, Setup
 from chaos.faults import ScaleToZero
 from chaos.judging import judged, no_added_errors, unrecovered
@@ -19,8 +21,8 @@ LANDED_SECONDS = 40.0
 """For the control plane's pods to be gone: their usual grace period is 30 s, and some use all of it."""
 HOLD_SECONDS = 4.0
 """For another control plane, if there is one, to give proxies news."""
-FRESH_PORTS = {"after": 8082, "meanwhile": 8083}
-"""Ports no other service has, so that no listener for them exists before."""
+FRESH_PORT = 8082
+"""And up: what is asked for as news has a port that no other service has, so that no listener for it exists before."""
 ASKED = "times that proxies were asked for news meanwhile"
 TOLD = "times that they had some"
 
@@ -67,7 +69,7 @@ def _prepare(scene: Scene) -> Setup:
 
     fault = ScaleToZero(namespace, deployment)
     facts: dict[str, JSON] = {"control plane": f"{namespace}/{deployment}"}
-    made: dict[str, str] = {}
+    made: dict[str, tuple[str, str]] = {}
 
     def back() -> bool:
         now = scene.kube.get("apps/v1", "Deployment", deployment, namespace)
@@ -79,11 +81,14 @@ def _prepare(scene: Scene) -> Setup:
         To a proxy that has not heard of it, its address is a stranger's, and plaintext there is refused. It is called
         by that, for a name server may remember for half a minute that there was no such name.
         """
-        name, port = f"{ECHO}-{when}", FRESH_PORTS[when]
         if when not in made:
+            port = _unused(scene)
+            name = f"{ECHO}-{when}-{port}"
             fresh = service(name, scene.space, ECHO, "http", port, ECHO_PORT)
-            made[when] = in_url(scene.kube.apply(fresh)[0]["spec"]["clusterIP"])
-        return scene.reaches(f"http://{made[when]}:{port}/", host=f"{name}.{scene.space}:{port}")
+            address = in_url(scene.kube.apply(fresh)[0]["spec"]["clusterIP"])
+            made[when] = f"http://{address}:{port}/", f"{name}.{scene.space}:{port}"
+        url, host = made[when]
+        return scene.reaches(url, host=host)
 
     had: list[bool] = []
 
@@ -103,6 +108,13 @@ def _prepare(scene: Scene) -> Setup:
         hold=HOLD_SECONDS,
         facts=facts,
     )
+
+
+def _unused(scene: Scene) -> int:
+    """A port for news; the same experiment may have been here before."""
+    found = scene.kube.list("v1", "Service", scene.space)
+    taken = {port["port"] for one in found for port in one["spec"].get("ports", ())}
+    return next(port for port in count(FRESH_PORT) if port not in taken)
 
 
 EXPERIMENT = Experiment(
