@@ -15,6 +15,8 @@ from conformance.intents import (
     Effect,
     Intent,
     LogAccesses,
+    Mode,
+    MtlsMode,
     RequestMatch,
     RequestRoute,
     Retry,
@@ -107,6 +109,22 @@ def test_linkerd_logs_accesses_of_a_namespace_by_annotation():
     ground = next(one for one in grounds() if one.name == "obs")
     layers = {one.namespace: one for one in render_ground(ground, load("linkerd"), run="r", image="i")}
     assert layers["mp-r-obs-in"].annotations["config.linkerd.io/access-log"] == "apache"
+
+
+def test_everybody_may_call_into_a_meshed_namespace_whatever_linkerd_is_installed_to_deny():
+    """But for those that stand strict from the start."""
+    policy = "config.linkerd.io/default-inbound-policy"
+    for ground in grounds():
+        layers = {one.namespace: one for one in render_ground(ground, load("linkerd"), run="r", image="i")}
+        strict = {
+            intent.namespace
+            for intent in ground.standing({one.name: f"mp-r-{ground.name}-{one.name}" for one in ground.places})
+            if isinstance(intent, MtlsMode) and intent.mode is Mode.STRICT and not intent.workload
+        }
+        for place in ground.places:
+            name = f"mp-r-{ground.name}-{place.name}"
+            said = "all-authenticated" if name in strict else "all-unauthenticated"
+            assert layers[name].annotations.get(policy) == (said if place.meshed else None), name
 
 
 def test_linkerd_is_told_where_the_backends_of_a_consumers_route_are():
