@@ -51,11 +51,14 @@ class Kuma:
         return deployment_version(kube, self.settings.control_plane)
 
     def problem(self, kube: Kube) -> str:
-        """Whether the control plane is available, and gives workloads identities: without any there is no mTLS."""
-        place = self.settings.control_plane
+        """Whether the control plane is available, names the workloads, and has the services that routes are for."""
         fix = "run `kumactl install control-plane`, or name another one with --set control-plane=NAMESPACE/NAME"
-        if problem := deployment_problem(kube, place, "Kuma", fix):
-            return problem
+        problem = deployment_problem(kube, self.settings.control_plane, "Kuma", fix)
+        return problem or self._unnamed(kube) or self._without_services(kube)
+
+    def _unnamed(self, kube: Kube) -> str:
+        """Why workloads have no identities that this adapter knows of, "" where they have: without there is no mTLS."""
+        place = self.settings.control_plane
         found = [one for one in kube.list("kuma.io/v1alpha1", "MeshIdentity", place.namespace) if self._names(one)]
         if found and not self.settings.by_identity:
             return (
@@ -71,6 +74,28 @@ class Kuma:
         if mesh is None or not mesh.get("spec", {}).get("mtls", {}).get("enabledBackend"):
             return f"Kuma gives no workload an identity: enable mtls in the Mesh {self.settings.mesh}"
         return ""
+
+    def _without_services(self, kube: Kube) -> str:
+        """Why no proxy knows a MeshService, which routes are for, "" where they do: of Kuma 3 every mesh has them.
+
+        A mesh of Kuma 2 has them only if it says so, where they are for all proxies (`resolveVIPOutbounds` in Kuma's
+        `pkg/xds/sync/dataplane_proxy_builder.go`), and gives identities only where there is nothing beside them.
+        """
+        if not self._of_2(kube):
+            return ""
+        mesh = kube.get("kuma.io/v1alpha1", "Mesh", self.settings.mesh) or {}
+        mode = ((mesh.get("spec") or {}).get("meshServices") or {}).get("mode", "Disabled")
+        if mode == "Exclusive" or (mode == "Everywhere" and not self.settings.by_identity):
+            return ""
+        why = "no MeshIdentity holds" if self.settings.by_identity else "no route of this suite holds"
+        return (
+            f"the Mesh {self.settings.mesh} has its meshServices in mode {mode}, with which {why}: set "
+            "spec.meshServices.mode: Exclusive"
+        )
+
+    def _of_2(self, kube: Kube) -> bool:
+        """Whether it is Kuma 2, as the user or its control plane says."""
+        return self.settings.version == "2" or self.version(kube).lstrip("v").startswith("2.")
 
     def _names(self, identity: Mapping[str, Any]) -> bool:
         """Whether a MeshIdentity is of this mesh and selects workloads: one without a selector only spreads trust."""

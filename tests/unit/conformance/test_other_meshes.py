@@ -254,12 +254,54 @@ TRUST_ONLY = {**IDENTITY, "spec": {"selector": {}}}
     ],
 )
 def test_kuma_says_which_identities_it_was_not_told_of(settings, identities, mtls, problem):
-    available = {"status": {"availableReplicas": 1}}
-    mesh = {"spec": {"mtls": {"enabledBackend": "ca-1"}} if mtls else {}}
-    kube = SimpleNamespace(list=lambda *_: identities, get=lambda _, kind, *__: mesh if kind == "Mesh" else available)
-    said = load("kuma", settings).problem(cast("Any", kube))
+    said = kuma_says(settings, identities, mtls={"enabledBackend": "ca-1"} if mtls else {})
     assert problem in said
     assert bool(said) is bool(problem)
+
+
+def kuma_says(
+    settings: dict[str, Any], identities: list[dict[str, Any]], tag: str = "", services: str = "Exclusive", **spec: Any
+) -> str:
+    """What the adapter has against a Kuma; its version is the one of the settings unless its image has another."""
+    image = f"kuma-cp:{tag or settings.get('version', '3') + '.1.0'}"
+    plane = {
+        "metadata": {"name": "kuma-control-plane"},
+        "spec": {"template": {"spec": {"containers": [{"image": image}]}}},
+        "status": {"availableReplicas": 1},
+    }
+    mesh = {"spec": {**({"meshServices": {"mode": services}} if services else {}), **spec}}
+    kube = SimpleNamespace(list=lambda *_: identities, get=lambda _, kind, *__: mesh if kind == "Mesh" else plane)
+    return load("kuma", settings).problem(cast("Any", kube))
+
+
+BY_MESH: tuple[dict[str, Any], list[dict[str, Any]]] = ({"version": "2"}, [])
+BY_IDENTITY: tuple[dict[str, Any], list[dict[str, Any]]] = ({"version": "2", "trust-domain": "t.example"}, [IDENTITY])
+
+
+@pytest.mark.parametrize(
+    ("of", "services", "problem"),
+    [
+        (BY_MESH, "", "meshServices in mode Disabled, with which no route of this suite holds"),
+        (BY_MESH, "Disabled", "set spec.meshServices.mode: Exclusive"),
+        (BY_MESH, "ReachableBackends", "meshServices in mode ReachableBackends"),
+        (BY_MESH, "Everywhere", ""),
+        (BY_MESH, "Exclusive", ""),
+        (BY_IDENTITY, "", "with which no MeshIdentity holds"),
+        (BY_IDENTITY, "Everywhere", "with which no MeshIdentity holds"),
+        (BY_IDENTITY, "Exclusive", ""),
+    ],
+)
+def test_kuma_2_has_the_services_that_routes_are_for_only_if_its_mesh_says_so(of, services, problem):
+    settings, identities = of
+    said = kuma_says(settings, identities, services=services, mtls={"enabledBackend": "ca-1"})
+    assert problem in said
+    assert bool(said) is bool(problem)
+
+
+def test_every_mesh_of_kuma_3_has_the_services_that_routes_are_for():
+    assert kuma_says({}, [IDENTITY], services="") == ""
+    # Where nobody has said the version, the control plane does.
+    assert "no MeshIdentity holds" in kuma_says({}, [IDENTITY], tag="2.14.3", services="")
 
 
 def test_kuma_sends_what_no_rule_matches_to_the_service_itself():
