@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from conformance.adapters.installed import version_of
+
 __all__ = ["USUAL", "stated"]
 
 Object = Mapping[str, Any]
@@ -25,6 +27,8 @@ USUAL: Mapping[str, str] = {
     "ztunnel": "false",
 }
 """What the settings are unless somebody says otherwise."""
+KUMAS_DOMAIN = "{{.Mesh}}.{{.Zone}}.mesh.local"
+"""What Kuma makes the trust domain of a MeshIdentity that names none, but for spaces."""
 
 
 def stated(mesh: str, deployment: Object, beside: Sequence[Object] = ()) -> tuple[str, ...]:
@@ -50,14 +54,18 @@ def _linkerd(deployment: Object, _: Sequence[Object]) -> Pairs:
 
 
 def _kuma(deployment: Object, beside: Sequence[Object]) -> Pairs:
-    yield "zone", _variable(deployment, "KUMA_MULTIZONE_ZONE_NAME")
+    zone = _variable(deployment, "KUMA_MULTIZONE_ZONE_NAME")
+    yield "zone", zone
     if [one["metadata"]["name"] for one in beside if one.get("kind") == "Mesh"] != ["default"]:
         return  # which of several meshes is meant, only the user knows
     specs = [one.get("spec") or {} for one in beside if one.get("kind") == "MeshIdentity"]
     # One without a selector of workloads only spreads trust; a domain may be a template.
     naming = [one for one in specs if (one.get("selector") or {}).get("dataplane") is not None]
-    domains = {str((one.get("spiffeID") or {}).get("trustDomain") or "{{") for one in naming}
-    if len(domains) == 1 and "{{" not in (domain := domains.pop()):
+    domains = {str((one.get("spiffeID") or {}).get("trustDomain") or KUMAS_DOMAIN).replace(" ", "") for one in naming}
+    if domains == {KUMAS_DOMAIN} and version_of(deployment).lstrip("v").startswith("2."):
+        # That of Kuma 3 needs no saying; of Kuma 2 it also says that workloads are named by it.
+        yield "trust-domain", f"default.{zone or USUAL['zone']}.mesh.local"
+    elif len(domains) == 1 and "{{" not in (domain := domains.pop()):
         yield "trust-domain", domain
 
 

@@ -67,6 +67,8 @@ class Kuma:
             )
         if found:
             return ""
+        if self.settings.version == "3" and self._of_2(kube):
+            return "the control plane is Kuma 2, whose Mesh may name the workloads: say --set version=2"
         if self.settings.by_identity:
             instead = "" if self.settings.version == "3" else ", or give no trust-domain"
             return f"Kuma gives no workload an identity: create a MeshIdentity in {place.namespace}{instead}"

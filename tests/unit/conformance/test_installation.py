@@ -37,6 +37,12 @@ def names(domain: str | None, *, workloads: bool = True) -> dict[str, Any]:
     return {"kind": "MeshIdentity", "spec": {**spiffe, "selector": {"dataplane": {}} if workloads else None}}
 
 
+def kuma(tag: str, **env: str) -> dict[str, Any]:
+    """Its control plane."""
+    (container,) = told(**env)["spec"]["template"]["spec"]["containers"][1:]
+    return {"metadata": {"name": "kuma-control-plane"}, **plane({**container, "image": f"kuma-cp:{tag}"})}
+
+
 OF_TRUST = ("trust-domain=t.example",)
 NAMESPACES, MIRRORING = "-enable-namespaces=true", "-enable-k8s-namespace-mirroring=true"
 DOMAIN = ("-cluster-domain=c.example", '-identity-trust-domain="t.example"')
@@ -62,7 +68,13 @@ DOMAIN = ("-cluster-domain=c.example", '-identity-trust-domain="t.example"')
         ("consul", shell(MIRRORING), [], ()),
         ("kuma", told(KUMA_MULTIZONE_ZONE_NAME="east"), [], ("zone=east",)),
         ("kuma", told(), [mesh("default"), names("t.example"), names("x", workloads=False)], OF_TRUST),
-        ("kuma", told(), [mesh("default"), names(None)], ()),
+        ("kuma", kuma("3.0.0"), [mesh("default"), names(None)], ()),
+        ("kuma", kuma("2.14.3"), [mesh("default"), names(None)], ("trust-domain=default.default.mesh.local",)),
+        ("kuma", kuma("2.14.3"), [mesh("default"), names("{{ .Mesh }}.{{ .Zone }}.mesh.local")],
+         ("trust-domain=default.default.mesh.local",)),
+        ("kuma", kuma("v2.14.3", KUMA_MULTIZONE_ZONE_NAME="east"), [mesh("default"), names(None)],
+         ("zone=east", "trust-domain=default.east.mesh.local")),
+        ("kuma", kuma("2.14.3"), [mesh("default"), names(None), names("t.example")], ()),
         ("kuma", told(), [mesh("default"), names("{{ .Mesh }}.example")], ()),
         ("kuma", told(), [mesh("default"), names("t.example"), names("other.example")], ()),
         ("kuma", told(), [mesh("default"), mesh("other"), names("t.example")], ()),

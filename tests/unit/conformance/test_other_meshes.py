@@ -298,6 +298,11 @@ def test_kuma_2_has_the_services_that_routes_are_for_only_if_its_mesh_says_so(of
     assert bool(said) is bool(problem)
 
 
+def test_nobody_is_to_change_the_identities_of_a_kuma_2_for_not_having_said_its_version():
+    assert "say --set version=2" in kuma_says({}, [], tag="2.14.3", mtls={"enabledBackend": "ca-1"})
+    assert "create a MeshIdentity" in kuma_says({}, [], tag="3.0.0", mtls={"enabledBackend": "ca-1"})
+
+
 def test_every_mesh_of_kuma_3_has_the_services_that_routes_are_for():
     assert kuma_says({}, [IDENTITY], services="") == ""
     # Where nobody has said the version, the control plane does.
