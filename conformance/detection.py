@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Deployment", "GatewayClass", "Proposal", "Seen", "instead", "mesh_named", "propose"]
+__all__ = ["BY_ROUTES", "Deployment", "GatewayClass", "Proposal", "Seen", "instead", "mesh_named", "propose"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ SIGNS = (
     Sign("cilium", r"cilium-operator", ("kube-system", "cilium-operator"), group="cilium.io", network=True),
 )
 ROUTES = "gateway.networking.k8s.io"
+BY_ROUTES = "gateway-api"
+"""The adapter of any mesh that serves routes."""
 ISTIOS_GATEWAYS = "istio.io/gateway-controller"
 
 
@@ -111,7 +113,7 @@ def propose(seen: Seen) -> tuple[Proposal, ...]:
     """The meshes that a cluster seems to have, the likeliest first; by the Gateway API alone where none is known."""
     found = [proposal for sign in SIGNS for proposal in _by(sign, seen)]
     if not found and "HTTPRoute" in seen.groups.get(ROUTES, ()):
-        found.append(Proposal("gateway-api", (), "routing", (_knows_routes(seen),)))
+        found.append(Proposal(BY_ROUTES, (), "routing", (_knows_routes(seen),)))
     return tuple(sorted(found, key=lambda one: bool(one.problem)))
 
 
@@ -132,7 +134,7 @@ def instead(seen: Seen, found: Sequence[Proposal]) -> tuple[Proposal, ...]:
         *map(_may_serve, classes),
         *(f"{one.mesh} cannot be judged by its own adapter: {one.problem}" for one in found),
     )
-    return (Proposal("gateway-api", (), "routing", because, instead_of=", ".join(meshes)),)
+    return (Proposal(BY_ROUTES, (), "routing", because, instead_of=", ".join(meshes)),)
 
 
 def _knows_routes(seen: Seen) -> str:

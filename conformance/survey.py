@@ -10,7 +10,7 @@ from typing import Any
 
 from conformance.adapters import load
 from conformance.adapters.installed import version_of
-from conformance.detection import Deployment, GatewayClass, Proposal, Seen, instead, mesh_named, propose
+from conformance.detection import BY_ROUTES, Deployment, GatewayClass, Proposal, Seen, instead, mesh_named, propose
 from conformance.installation import stated
 from conformance.settings import read_settings
 from fixtures.kube import Kube
@@ -43,9 +43,13 @@ def look(kube: Kube) -> Seen:
 
 
 def only_mesh(kube: Kube) -> Proposal:
-    """The mesh that `--mesh auto` means. `EnvironmentProblem` unless there is exactly one that can be judged."""
+    """The mesh that `--mesh auto` means. `EnvironmentProblem` unless there is exactly one that can be judged.
+
+    Routes alone are no mesh: ingress controllers and clouds define them too, and nobody may serve those for Services.
+    """
     seen = look(kube)
-    found = propose(seen)
+    proposed = propose(seen)
+    found = [one for one in proposed if one.mesh != BY_ROUTES]
     ready = [one for one in found if not one.problem]
     if len(ready) == 1:
         return ready[0]
@@ -53,9 +57,10 @@ def only_mesh(kube: Kube) -> Proposal:
     if ready:
         raise EnvironmentProblem(f"the cluster has several meshes: {', '.join(one.mesh for one in ready)}", fix=fix)
     if not found:
-        raise EnvironmentProblem("the cluster has no mesh that is known here", fix=fix)
+        raise EnvironmentProblem("the cluster has no mesh that is known here", fix=f"{fix}{_words(proposed)}")
     why = "; ".join(f"{one.mesh}: {one.problem}" for one in found)
-    raise EnvironmentProblem(f"the cluster has no mesh that can be judged: {why}", fix=f"{fix}{_words(seen, found)}")
+    fix += _words(instead(seen, found))
+    raise EnvironmentProblem(f"the cluster has no mesh that can be judged: {why}", fix=fix)
 
 
 def proposals(kube: Kube, seen: Seen) -> tuple[Proposal, ...]:
@@ -69,13 +74,14 @@ def remains(kube: Kube, mesh: str, problem: str) -> str:
     """What can be judged where a mesh has a problem, to follow what else may be done; "" where nobody can tell."""
     with suppress(MeshproofError):
         seen = look(kube)
-        return _words(seen, [replace(one, problem=problem) if one.mesh == mesh else one for one in propose(seen)])
+        found = [replace(one, problem=problem) if one.mesh == mesh else one for one in propose(seen)]
+        return _words(instead(seen, found))
     return ""
 
 
-def _words(seen: Seen, found: Sequence[Proposal]) -> str:
-    said = (f"; or choose what can be judged instead: {shlex.join(one.flags)}" for one in instead(seen, found))
-    return "".join(said)
+def _words(proposals: Sequence[Proposal]) -> str:
+    """What the user may choose, to follow what else may be done."""
+    return "".join(f"; or choose what can be judged instead: {shlex.join(one.flags)}" for one in proposals)
 
 
 def _problem(kube: Kube, proposal: Proposal) -> str:

@@ -341,6 +341,19 @@ def test_auto_takes_no_other_mesh_in_place_of_one_with_a_problem():
     assert raised.value.fix.endswith("instead: --mesh gateway-api --profile routing")
 
 
+def test_auto_takes_no_cluster_for_one_with_a_mesh_that_only_knows_routes():
+    """As any does that has another controller's gateways, or the Gateway API by its cloud."""
+    for classes in ([], [accepted("nginx", "gateway.nginx.org/nginx-gateway-controller")]):
+        cluster = Cluster(
+            CustomResourceDefinition=defined("gateway.networking.k8s.io/HTTPRoute"),
+            GatewayClass=classes,
+            Deployment=[deployed("nginx-gateway", "nginx-gateway")],
+        )
+        with pytest.raises(EnvironmentProblem, match="no mesh that is known here") as raised:
+            only_mesh(kube(cluster))
+        assert raised.value.fix.endswith("instead: --mesh gateway-api --profile routing")
+
+
 class Guarded(OnCilium):
     """Where the user may read no ConfigMap."""
 
