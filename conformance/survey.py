@@ -54,8 +54,10 @@ def only_mesh(kube: Kube) -> Proposal:
     if len(ready) == 1:
         return ready[0]
     fix = "name one with --mesh; `meshproof features` says what was found"
-    if ready:
-        raise EnvironmentProblem(f"the cluster has several meshes: {', '.join(one.mesh for one in ready)}", fix=fix)
+    if ready:  # of two revisions of one mesh, its name alone would mean the usual one
+        several = ", ".join(one.mesh for one in ready)
+        ways = "; or ".join(shlex.join(one.flags) for one in ready)
+        raise EnvironmentProblem(f"the cluster has several meshes: {several}", fix=f"name one: {ways}")
     if not found:
         raise EnvironmentProblem("the cluster has no mesh that is known here", fix=f"{fix}{_words(proposed)}")
     why = "; ".join(f"{one.mesh}: {one.problem}" for one in found)

@@ -354,6 +354,18 @@ def test_auto_takes_no_cluster_for_one_with_a_mesh_that_only_knows_routes():
         assert raised.value.fix.endswith("instead: --mesh gateway-api --profile routing")
 
 
+def test_of_two_revisions_of_a_mesh_each_is_named_as_it_is_judged():
+    cluster = Cluster(
+        CustomResourceDefinition=defined("networking.istio.io/Sidecar"),
+        Deployment=[deployed("istio-system", name) for name in ("istiod-1-30", "istiod-1-31")],
+    )
+    with pytest.raises(EnvironmentProblem, match="several meshes: istio, istio") as raised:
+        only_mesh(kube(cluster))
+    for revision in ("1-30", "1-31"):
+        control_plane = f"--set control-plane=istio-system/istiod-{revision}"
+        assert f"--mesh istio {control_plane} --set revision={revision} --profile full" in raised.value.fix
+
+
 class Guarded(OnCilium):
     """Where the user may read no ConfigMap."""
 
