@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from conformance.catalogue import check, place
 from conformance.certificates import Credentials
 from conformance.checks.authority import look, shake
+from conformance.checks.handshakes import to_proxy
 from conformance.checks.mtls_judges import by_application
 from conformance.checks.peers import authority_of, by_nodes, counted, obtain
 from conformance.checks.peers_judges import Arm
@@ -174,7 +175,7 @@ def _by_certificate(ctx: Context, name: str, credentials: Credentials | None, *,
         certificate=credentials.chain,
         key=credentials.key,
     )
-    return counted(ctx, pod, name, lambda: ctx.outsider().batch(batch), welcome=welcome)
+    return counted(ctx, pod, name, lambda: ctx.outsider().batch(to_proxy(ctx, pod, batch)), welcome=welcome)
 
 
 @check(

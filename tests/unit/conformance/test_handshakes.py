@@ -10,7 +10,9 @@ from conformance.checks.handshakes import to_proxy
 from conformance.checks.mtls import handshake, meshed_to_meshed
 from conformance.checks.mtls_judges import Handshake, judge_encrypted
 from conformance.checks.peers import versions
+from conformance.checks.upheaval import _by_certificate
 from conformance.context import Context, NotExpressible, Pod
+from conformance.forgery import forge
 from fixtures.workloads.traffic import Batch, Record
 from reports.errors import UsageProblem
 from reports.model import Verdict
@@ -88,6 +90,24 @@ def test_old_versions_are_offered_to_what_guards_a_port_too():
         ctx = shaking(mesh, port, **settings)
         vars(ctx)["pod"] = lambda _: POD
         assert {one.taken for one in versions(ctx).hellos} == {"TLSv1.3"}
+
+
+def test_id_03_shows_certificates_as_the_proxy_knows_the_meshs_own():
+    """Where plaintext is taken too, it would hand on what has no such marks to an application that has no TLS."""
+    asked: list[Batch] = []
+
+    def batch(one: Batch) -> list[Record]:
+        asked.append(one)
+        return []
+
+    ctx = SimpleNamespace(
+        adapter=load("istio"),
+        pod=lambda _: POD,
+        outsider=lambda: SimpleNamespace(batch=batch),
+        counting=lambda _, traffic: (traffic(), 0),
+    )
+    _by_certificate(cast("Context", ctx), "a certificate below the new root", forge("spiffe://a"), welcome=True)
+    assert [one.alpn for one in asked] == [("istio", "http/1.1")]
 
 
 class Clear:
