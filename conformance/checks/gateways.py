@@ -109,7 +109,8 @@ def _expect_class(ctx: Context, objects: Iterable[Manifest]) -> None:
         name = item["spec"]["gatewayClassName"] if item["kind"] == "Gateway" else ""
         if name and ctx.kube.get(GATEWAY, "GatewayClass", name) is None:
             raise EnvironmentProblem(
-                f"there is no GatewayClass {name} on this cluster", fix="name the mesh's with --set gateway-class=NAME"
+                f"there is no GatewayClass {name} on this cluster",
+                fix="have the mesh make it, or name another, if its adapter takes one, with --set gateway-class=NAME",
             )
 
 

@@ -20,6 +20,8 @@ class CiliumSettings(Settings):
     """As of other meshes, see `MeshSettings`."""
     ztunnel: bool = False
     """Whether it was installed with `encryption.type=ztunnel`: namespaces are enrolled for mTLS by a label."""
+    gateway_class: str = "cilium"
+    """GatewayClass of its ingress."""
 
 
 @singledispatch

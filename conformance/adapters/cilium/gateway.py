@@ -19,4 +19,4 @@ cannot(
 
 @render.register
 def _(intent: Ingress, settings: CiliumSettings) -> Rendered:
-    return gateway_api_words.ingress(intent, "cilium")
+    return gateway_api_words.ingress(intent, settings.gateway_class)

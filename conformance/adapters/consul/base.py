@@ -27,6 +27,8 @@ class ConsulSettings(Settings):
     mirrored: bool = False
     """Whether Kubernetes namespaces are Consul namespaces too (Enterprise). Without, one group of checks at a time: all
     services share one namespace, and groups have services of the same name."""
+    gateway_class: str = "consul"
+    """GatewayClass of its API gateway."""
 
 
 @singledispatch

@@ -16,5 +16,5 @@ cannot(render, "whether proxies let out what is not registered is said for the w
 
 @render.register
 def _(intent: Ingress, settings: ConsulSettings) -> Rendered:
-    made = gateway_api_words.ingress(intent, "consul")
+    made = gateway_api_words.ingress(intent, settings.gateway_class)
     return replace(made, objects=(*spoken(intent.namespace, intent.service), *made.objects))

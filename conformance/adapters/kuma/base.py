@@ -29,6 +29,8 @@ class KumaSettings(Settings):
     trust_domain: str = ""
     """Of MeshIdentity; "" is Kuma's own `<mesh>.<zone>.mesh.local`. Of Kuma 2 it also says that a MeshIdentity, which
     there is since 2.12, is what names the workloads: by Mesh.mtls they are named after services."""
+    gateway_class: str = "kuma"
+    """GatewayClass of the gateway that Kuma 2 has."""
 
     @property
     def domain(self) -> str:

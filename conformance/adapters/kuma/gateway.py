@@ -17,4 +17,4 @@ cannot(render, "a MeshExternalService is called at an address of the mesh's own,
 def _(intent: Ingress, settings: KumaSettings) -> Rendered | Unsupported:
     if settings.version == "3":
         return Unsupported("it brings no gateway of its own since Kuma 3: one of the user's is meshed like a workload")
-    return gateway_api_words.ingress(intent, "kuma")
+    return gateway_api_words.ingress(intent, settings.gateway_class)

@@ -738,6 +738,14 @@ def test_kuma_has_a_gateway_of_its_own_until_3():
     assert [one["kind"] for one in objects("kuma", way_in, version="2")] == ["Gateway", "HTTPRoute"]
 
 
+@pytest.mark.parametrize("mesh", ["cilium", "consul", "gateway-api", "istio", "kuma"])
+def test_the_class_of_a_meshs_gateway_may_have_another_name(mesh):
+    """As whoever finds none of the usual name is told to say."""
+    settings = {"gateway-class": "mine", **({"version": "2"} if mesh == "kuma" else {})}
+    made = objects(mesh, Ingress("front", "ns", "shop.example", "web", 8080), **settings)
+    assert [one["spec"]["gatewayClassName"] for one in made if one["kind"] == "Gateway"] == ["mine"]
+
+
 def test_cilium_matches_paths_by_expressions_that_mean_the_same():
     rule = AccessRule(methods=("GET",), paths=("/a.b", "/c/*"))
     (policy,) = objects("cilium", allowed(rule))
