@@ -47,7 +47,7 @@ class Cilium:
         return deployment_version(kube, self.settings.control_plane)
 
     def problem(self, kube: Kube) -> str:
-        """Whether the operator is available and was told to look at Gateway API routes."""
+        """Whether the operator is available, looks at Gateway API routes, and lets in whom no policy keeps out."""
         fix = "run `cilium install`, or name its operator with --set control-plane=NAMESPACE/NAME"
         if problem := deployment_problem(kube, self.settings.control_plane, "Cilium", fix):
             return problem
@@ -55,6 +55,11 @@ class Cilium:
         said = config.get("data", {})
         if said.get("enable-gateway-api") != "true":
             return "Cilium was installed without Gateway API support: set gatewayAPI.enabled=true and install it again"
+        if str(said.get("enable-policy", "")).lower() == "always":
+            return (
+                "Cilium was installed with policyEnforcementMode=always, by which nothing is let in or out that no "
+                "policy allows, nothing of this suite's either: judge it with policyEnforcementMode=default"
+            )
         if (said.get("enable-ztunnel") == "true") is not self.settings.ztunnel:
             runs = not self.settings.ztunnel
             return f"ztunnel {'runs' if runs else 'does not run'} in this Cilium: say --set ztunnel={str(runs).lower()}"
