@@ -11,6 +11,7 @@ from conformance.intents import Intent
 from fixtures.kube import Kube
 
 from .base import CiliumSettings, render
+from .closed import shut
 
 __all__ = ["Cilium", "CiliumSettings"]
 
@@ -55,7 +56,8 @@ class Cilium:
         said = config.get("data", {})
         if said.get("enable-gateway-api") != "true":
             return "Cilium was installed without Gateway API support: set gatewayAPI.enabled=true and install it again"
-        if str(said.get("enable-policy", "")).lower() == "always":
+        enforced = str(said.get("enable-policy", "")).lower()
+        if enforced == "always":
             return (
                 "Cilium was installed with policyEnforcementMode=always, by which nothing is let in or out that no "
                 "policy allows, nothing of this suite's either: judge it with policyEnforcementMode=default"
@@ -63,7 +65,7 @@ class Cilium:
         if (said.get("enable-ztunnel") == "true") is not self.settings.ztunnel:
             runs = not self.settings.ztunnel
             return f"ztunnel {'runs' if runs else 'does not run'} in this Cilium: say --set ztunnel={str(runs).lower()}"
-        return ""
+        return "" if enforced == "never" else shut(kube)
 
     def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:  # noqa: ARG002 - one Envoy a node
         """The Envoy configuration that Cilium made of the namespace's routes."""

@@ -409,19 +409,8 @@ def test_cilium_changes_no_pods():
 def test_cilium_says_whether_ztunnel_runs(runs, told, said):
     config = {"data": {"enable-gateway-api": "true", "enable-ztunnel": runs}}
     available = {"status": {"availableReplicas": 1}}
-    kube = SimpleNamespace(get=lambda _, kind, *__: config if kind == "ConfigMap" else available)
+    kube = SimpleNamespace(get=lambda _, kind, *__: config if kind == "ConfigMap" else available, list=lambda *_: [])
     assert load("cilium", {"ztunnel": told}).problem(cast("Any", kube)) == said
-
-
-def test_a_cilium_that_lets_nobody_speak_without_a_policy_cannot_be_judged():
-    def said(mode: str) -> str:
-        config = {"data": {"enable-gateway-api": "true", "enable-policy": mode}}
-        available = {"status": {"availableReplicas": 1}}
-        kube = SimpleNamespace(get=lambda _, kind, *__: config if kind == "ConfigMap" else available)
-        return load("cilium").problem(cast("Any", kube))
-
-    assert "policyEnforcementMode=default" in said("always")
-    assert said("default") == said("never") == ""
 
 
 def test_by_the_gateway_api_alone_the_user_says_what_a_meshs_services_say_of_their_protocols():
