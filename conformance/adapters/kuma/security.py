@@ -29,9 +29,14 @@ def _(intent: MtlsMode, settings: KumaSettings) -> Rendered | Unsupported:
 
 @render.register
 def _(intent: MeshMtlsMode, settings: KumaSettings) -> Rendered | Unsupported:
-    """A policy in the namespace of the control plane is for the whole mesh."""
-    where = settings.control_plane.namespace
-    return Rendered(objects=(mode(settings, where, "meshproof", {"kind": "Mesh"}, intent.mode),))
+    """A policy in the namespace of the control plane is for the whole mesh.
+
+    There a zone of a global control plane takes only what says that it is the zone's own (`validateLabels` in Kuma's
+    `pkg/plugins/runtime/k8s/webhooks/resourceadmissionchecker.go`); to any other it says nothing new.
+    """
+    made = mode(settings, settings.control_plane.namespace, "meshproof", {"kind": "Mesh"}, intent.mode)
+    labels = {**made["metadata"]["labels"], "kuma.io/origin": "zone"}
+    return Rendered(objects=({**made, "metadata": {**made["metadata"], "labels": labels}},))
 
 
 def mode(settings: KumaSettings, namespace: str, name: str, target: Manifest, wanted: Mode) -> Manifest:

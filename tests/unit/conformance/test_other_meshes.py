@@ -801,6 +801,15 @@ def test_what_is_mesh_wide_lives_with_the_control_plane_or_is_declared(mesh):
             assert not found.reason.startswith(NO_WORDS)
 
 
+def test_kuma_says_whose_its_policy_for_the_whole_mesh_is():
+    """A zone of a global control plane refuses any in its system namespace that does not say so."""
+    for version in ("2", "3"):
+        (policy,) = objects("kuma", MeshMtlsMode(Mode.STRICT), version=version)
+        assert policy["metadata"]["labels"] == {"kuma.io/mesh": "default", "kuma.io/origin": "zone"}
+        (own,) = objects("kuma", MtlsMode("ns", Mode.STRICT), version=version)
+        assert own["metadata"]["labels"] == {"kuma.io/mesh": "default"}
+
+
 @pytest.mark.parametrize("name", ["balancing.MARKED", "circuit.FAULTY"])
 def test_marked_hosts_are_services_too(name):
     """Where routes lead to Services, a mark that is only a version of one could not be shown."""
