@@ -61,6 +61,9 @@ __all__ = ["GatewayApi", "GatewayApiSettings", "render"]
 GROUP = "gateway.networking.k8s.io"
 ANY = "any"
 """As the setting `proxy-alpn`: whatever a handshake offers."""
+AMBIENT, WAYPOINT = ("istio.io/dataplane-mode", "ambient"), "istio.io/use-waypoint"
+"""Labels of namespaces: by ztunnel alone, routes of their Services hold for nothing, as Istio's own status of them says
+(`WaypointErrorMsgMissingLabel` in its `pilot/pkg/config/kube/gateway/conditions.go`)."""
 Route = WeightedRoute | RequestRoute | RouteTimeout | BackendGrant | EachRequest
 
 
@@ -237,9 +240,15 @@ class GatewayApi:
         return ", ".join(part for part in (own, f"Gateway API {bundle}" if bundle else "") if part)
 
     def problem(self, kube: Kube) -> str:
-        """Whether the cluster knows routes, and the control plane, if it was named, is available."""
+        """Whether the cluster knows routes, somebody may follow them, and the control plane, if named, is available."""
         if kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"httproutes.{GROUP}") is None:
             return "the cluster knows no HTTPRoute: install the Gateway API's definitions and a mesh that serves them"
+        labels = self.settings.namespace_labels
+        if labels.get(AMBIENT[0]) == AMBIENT[1] and WAYPOINT not in labels:
+            return (
+                "in an ambient mesh a route is followed by a waypoint, and the run's namespaces would use none: add "
+                f"{WAYPOINT}=NAME to namespace-labels, or {WAYPOINT}=none where no route is to be judged"
+            )
         if self.settings.control_plane is None:
             return ""
         return deployment_problem(kube, self.settings.control_plane, "the mesh", "name another by control-plane")

@@ -438,6 +438,18 @@ def test_cilium_puts_a_policy_on_the_cluster_of_the_service_only():
     assert [one["route"]["cluster"] for one in table["virtual_hosts"][0]["routes"]] == published[::-1]
 
 
+def test_an_ambient_mesh_follows_routes_by_a_waypoint_that_the_runs_namespaces_name():
+    def said(*also: str) -> str:
+        labels = ",".join(["istio.io/dataplane-mode=ambient", *also])
+        kube = SimpleNamespace(get=lambda *_: {"metadata": {"name": "httproutes"}})
+        mesh = load("gateway-api", {"namespace-labels": labels, "per-node": True, "proxy-port": 15008})
+        return mesh.problem(cast("Any", kube))
+
+    assert "add istio.io/use-waypoint=NAME to namespace-labels" in said()
+    assert said("istio.io/use-waypoint=all", "istio.io/use-waypoint-namespace=mesh") == ""
+    assert said("istio.io/use-waypoint=none") == ""
+
+
 def test_any_mesh_opts_in_as_the_user_says():
     assert "--set namespace-labels" in declared("gateway-api", Inject(Scope.NAMESPACE))
     assert "--set opt-out-labels" in declared("gateway-api", NoInject(Scope.POD))
