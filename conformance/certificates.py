@@ -222,7 +222,8 @@ def secure_channel(
     space, name, entry = authority.roots
     roots = (kube.get("v1", "ConfigMap", name, space) or {}).get("data", {}).get(entry)
     if not running or not roots:
-        missing = "no running pod" if not running else f"no ConfigMap {space}/{name} with {entry}"
+        pods = f"no running pod {authority.selector} in {authority.namespace}"
+        missing = f"no ConfigMap {space}/{name} with {entry}" if running else pods
         raise EnvironmentProblem(f"the certificate authority cannot be asked: {missing}")
     pair = (credentials.key.encode(), credentials.chain.encode()) if credentials else (None, None)
     tls = grpc.ssl_channel_credentials(roots.encode(), *pair)

@@ -28,6 +28,8 @@ from .settings import MeshSettings, NamespacedName, Place
 __all__ = ["Istio", "IstioSettings"]
 
 ADMIN_PORT, AUTHORITY_PORT, MONITORING_PORT, ALPN = 15000, 15012, 15014, ("istio",)
+OF_REVISION = "istiod-"
+"""How the Deployment of a revision's control plane is called, before the revision."""
 CANNOT: Mapping[type[Intent], str] = {
     RotateRoot: "the authority's root is replaced by a new secret and restarts, not by an object",
     TraceRequests: "whether proxies speak W3C trace context is chosen by a provider of its mesh config",
@@ -41,7 +43,7 @@ class IstioSettings(MeshSettings):
     control_plane: NamespacedName = Place("istio-system", "istiod")
     """Its Deployment; with a revision `istio-system/istiod-<revision>`."""
     revision: str = ""
-    """Pods opt in by the label `istio.io/rev` with this value instead of `istio-injection`."""
+    """Pods opt in by the label `istio.io/rev` with this value, or tag, instead of `istio-injection`."""
     proxy: str = "istio-proxy"
     """Name of the sidecar's container."""
     control_plane_app: str = "istiod"
@@ -99,8 +101,9 @@ class Istio:
         plane = self.settings.control_plane
         roots = self.settings.root_certificates or Place(plane.namespace, "istio-ca-root-cert")
         selector = f"app={self.settings.control_plane_app}"
-        if self.settings.revision:
-            selector += f",istio.io/rev={self.settings.revision}"
+        # Pods may opt in by a tag; those of a control plane have its revision, with which its name ends.
+        if plane.name.startswith(OF_REVISION):
+            selector += f",istio.io/rev={plane.name.removeprefix(OF_REVISION)}"
         return Authority(
             namespace=plane.namespace,
             selector=selector,

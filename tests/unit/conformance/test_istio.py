@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from conformance.adapters import Authority, Rendered, load
 from conformance.adapters.base import Proxy
+from conformance.certificates import secure_channel
 from conformance.intents import CertificateRequest, Inject, Mode, MtlsMode, NoInject, Scope
-from reports.errors import UsageProblem
+from fixtures.kube import Kube
+from reports.errors import EnvironmentProblem, UsageProblem
 
 REFMESH = {
     "control-plane": "refmesh-system/refmesh",
@@ -54,6 +58,24 @@ def test_a_revision_is_opted_into_by_its_label():
     assert found.authority is not None
     assert found.authority.selector == "app=istiod,istio.io/rev=canary"
     assert found.authority.server_name == "istiod-canary.istio-system.svc"
+
+
+@pytest.mark.parametrize(
+    ("plane", "selector"), [("istiod-1-30", "app=istiod,istio.io/rev=1-30"), ("istiod", "app=istiod")]
+)
+def test_by_a_tag_the_authority_is_found_by_the_revision_that_its_pods_have(plane, selector):
+    istio = load("istio", {"revision": "prod-stable", "control-plane": f"istio-system/{plane}"})
+    assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"istio.io/rev": "prod-stable"})
+    found = istio.render(CertificateRequest("ns", "sa"))
+    assert isinstance(found, Rendered)
+    assert found.authority is not None
+    assert found.authority.selector == selector
+    kube = SimpleNamespace(list=lambda *_: [], get=lambda *_: None)
+    with (
+        pytest.raises(EnvironmentProblem, match=f"no running pod {selector} in istio-system"),
+        secure_channel(cast("Kube", kube), found.authority, 15012),
+    ):
+        pass
 
 
 def test_settings_lead_to_any_mesh_that_speaks_istios_api():
