@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from conformance.adapters import Authority
 from conformance.adapters.installed import running_pods
+from conformance.putting import NotExpressible
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem
 
@@ -236,7 +237,10 @@ def secure_channel(
 
 
 def issue(kube: Kube, authority: Authority, token: str, csr: str, seconds: int = 600) -> tuple[str, ...]:
-    """The chain that the authority signs for a CSR. Raises `Refused`, or `EnvironmentProblem` where nobody answers."""
+    """The chain that the authority signs for a CSR.
+
+    Raises `Refused`, `EnvironmentProblem` where nobody answers, `NotExpressible` where who answers signs for nobody.
+    """
     import grpc  # heavy, and needed by few checks
 
     bearer = (("authorization", f"Bearer {token}"),)
@@ -248,6 +252,8 @@ def issue(kube: Kube, authority: Authority, token: str, csr: str, seconds: int =
             status = error.code()
             if status in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
                 raise EnvironmentProblem(f"the certificate authority did not answer: {error.details()}") from error
+            if status is grpc.StatusCode.UNIMPLEMENTED:
+                raise NotExpressible("its control plane signs no certificates: another authority does") from error
             raise Refused(f"{status.name}: {error.details()}") from error
     chain = decode_chain(data)
     if not chain:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from conformance.adapters import Authority, Unsupported
 from conformance.catalogue import check
-from conformance.certificates import Credentials, issue, key_pem, new_request, token_for
+from conformance.certificates import Credentials, Refused, issue, key_pem, new_request, token_for
 from conformance.checks.handshakes import account_of, own_port, to_proxy
 from conformance.checks.mtls import ATTEMPTS, GROUND
 from conformance.checks.mtls_judges import HTTP
@@ -36,6 +36,7 @@ from conformance.forgery import forge
 from conformance.intents import CertificateRequest, OwnMtls, PeerHeader
 from fixtures.workloads.manifests import PORTS
 from fixtures.workloads.traffic import Batch, Record
+from reports.errors import EnvironmentProblem
 
 __all__ = ["authority_of", "by_nodes", "obtain"]
 
@@ -64,14 +65,22 @@ def identity_of(ctx: Context, pod: Pod) -> str:
 
 
 def obtain(ctx: Context, pod: Pod, seconds: int = USUAL_SECONDS) -> Credentials | None:
-    """A certificate of the mesh's own authority for a pod's identity; None where there is no authority."""
+    """A certificate of the mesh's own authority for a pod's identity; None where there is no authority.
+
+    `EnvironmentProblem` where it signs none: what it signs is judged by others, here it is only needed.
+    """
     authority = authority_of(ctx, pod)
     if authority is None:
         return None
     bound = (pod.name, str(pod.object["metadata"]["uid"]))
     token = token_for(ctx.kube, pod.namespace, account_of(pod), bound, authority.audience)
     csr, key = new_request((identity_of(ctx, pod),))
-    return Credentials("".join(issue(ctx.kube, authority, token, csr, seconds)), key_pem(key))
+    try:
+        chain = issue(ctx.kube, authority, token, csr, seconds)
+    except Refused as refusal:
+        whom = f"{pod.name} in {pod.namespace}"
+        raise EnvironmentProblem(f"the certificate authority signs no certificate for {whom}: {refusal}") from refusal
+    return Credentials("".join(chain), key_pem(key))
 
 
 def own(ctx: Context, pod: Pod) -> Credentials:
