@@ -253,7 +253,8 @@ def issue(kube: Kube, authority: Authority, token: str, csr: str, seconds: int =
             if status in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
                 raise EnvironmentProblem(f"the certificate authority did not answer: {error.details()}") from error
             if status is grpc.StatusCode.UNIMPLEMENTED:
-                raise NotExpressible("its control plane signs no certificates: another authority does") from error
+                said = "its control plane signs no certificates: another authority does"
+                raise NotExpressible(f"{said} (--mesh istio takes --set authority=NAMESPACE/NAME)") from error
             raise Refused(f"{status.name}: {error.details()}") from error
     chain = decode_chain(data)
     if not chain:

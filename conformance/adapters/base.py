@@ -37,6 +37,8 @@ class Authority:
     """Container port at which the same pods serve delta xDS over mutual TLS; None where they do not."""
     rejections: tuple[int, str, str] | None = None
     """Where the same pods count what proxies reject: container port, path, name of the counter; None: nowhere."""
+    apart: bool = False
+    """Whether it is another program than the control plane, which signs on when that is taken away."""
 
 
 @dataclass(frozen=True)

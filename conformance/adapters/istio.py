@@ -28,6 +28,7 @@ from .settings import MeshSettings, NamespacedName, Place
 __all__ = ["Istio", "IstioSettings"]
 
 ADMIN_PORT, AUTHORITY_PORT, MONITORING_PORT, ALPN = 15000, 15012, 15014, ("istio",)
+AUDIENCE = "istio-ca"
 OF_REVISION = "istiod-"
 """How the Deployment of a revision's control plane is called, before the revision."""
 CANNOT: Mapping[type[Intent], str] = {
@@ -50,6 +51,11 @@ class IstioSettings(MeshSettings):
     """Value of the label `app` of the control plane's pods."""
     root_certificates: NamespacedName | None = None
     """ConfigMap with the key `root-cert.pem`; `istio-ca-root-cert` of the control plane's namespace by default."""
+    authority: NamespacedName | None = None
+    """Whoever signs certificates in place of the control plane, asked by the same call, as cert-manager's istio-csr:
+    the namespace and name of its Service. Its pods have that name in the label `app`."""
+    authority_port: int = 6443
+    """Of the containers of that one."""
     shortest_certificate: int = 10
     """The shortest that is asked of the authority, seconds; it signs any."""
     gateway_class: str = "istio"
@@ -97,9 +103,21 @@ class Istio:
         return rendered
 
     def _authority(self) -> Authority:
-        """Istiod's own certificate authority."""
+        """Istiod's own certificate authority, or the one in its place, whose pods tell no proxy its configuration."""
         plane = self.settings.control_plane
         roots = self.settings.root_certificates or Place(plane.namespace, "istio-ca-root-cert")
+        if other := self.settings.authority:
+            return Authority(
+                namespace=other.namespace,
+                selector=f"app={other.name}",
+                port=self.settings.authority_port,
+                audience=AUDIENCE,
+                server_name=f"{other.name}.{other.namespace}.svc",
+                roots=(*roots, "root-cert.pem"),
+                shortest=self.settings.shortest_certificate,
+                longest=self.settings.longest_certificate,
+                apart=True,
+            )
         selector = f"app={self.settings.control_plane_app}"
         # Pods may opt in by a tag; those of a control plane have its revision, with which its name ends.
         if plane.name.startswith(OF_REVISION):
@@ -108,7 +126,7 @@ class Istio:
             namespace=plane.namespace,
             selector=selector,
             port=AUTHORITY_PORT,
-            audience="istio-ca",
+            audience=AUDIENCE,
             server_name=f"{plane.name}.{plane.namespace}.svc",
             roots=(*roots, "root-cert.pem"),
             shortest=self.settings.shortest_certificate,

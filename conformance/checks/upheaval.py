@@ -35,7 +35,7 @@ from conformance.checks.upheaval_judges import (
     load,
     over,
 )
-from conformance.context import LIMITS, Context, Pod
+from conformance.context import LIMITS, Context, NotExpressible, Pod
 from conformance.ground import Ground, Place, Svc, Workload
 from conformance.intents import RotateRoot, ShortCertificates
 from conformance.outage import stopped
@@ -228,12 +228,18 @@ def rotation(ctx: Context) -> Rotation:
 
 @contextlib.contextmanager
 def _away(ctx: Context) -> Iterator[bool]:
-    """Take the control plane away while the block runs; yields whether there was one."""
+    """Take the control plane away while the block runs; yields whether there was one.
+
+    `NotExpressible` where that would take no authority away.
+    """
     where = plane_of(ctx.adapter)
     if where is None or ctx.kube.get("apps/v1", "Deployment", where[1], where[0]) is None:
         yield False
         return
-    port = authority.port if (authority := authority_of(ctx, _client(ctx))) else 443
+    authority = authority_of(ctx, _client(ctx))
+    if authority is not None and authority.apart:
+        raise NotExpressible("certificates are signed by another authority than the control plane, which would stay")
+    port = authority.port if authority is not None else 443
     # Certificates last for less than a busy node needs to have pods leave the API.
     with stopped(ctx.kube, where, silent=lambda pod: not _answers(ctx, Pod.of(pod), port)):
         yield True

@@ -9,6 +9,8 @@ import pytest
 from conformance.adapters import Authority, Rendered, load
 from conformance.adapters.base import Proxy
 from conformance.certificates import secure_channel
+from conformance.checks.upheaval import _away
+from conformance.context import Context, NotExpressible
 from conformance.intents import CertificateRequest, Inject, Mode, MtlsMode, NoInject, Scope
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem, UsageProblem
@@ -78,6 +80,23 @@ def test_by_a_tag_the_authority_is_found_by_the_revision_that_its_pods_have(plan
         pass
 
 
+def test_another_authority_is_asked_in_place_of_the_control_plane_and_stays_when_that_is_away():
+    """As cert-manager's istio-csr is installed by its chart; its roots are where Istio's own would be."""
+    istio = load("istio", {"authority": "cert-manager/cert-manager-istio-csr"})
+    assert istio.render(CertificateRequest("ns", "sa")) == Rendered(
+        authority=Authority(
+            "cert-manager", "app=cert-manager-istio-csr", 6443, "istio-ca", "cert-manager-istio-csr.cert-manager.svc",
+            ("istio-system", "istio-ca-root-cert", "root-cert.pem"), 10, apart=True,
+        )
+    )  # fmt: skip
+    deployment = {"kind": "Deployment"}
+    pod = {"metadata": {"name": "client", "namespace": "in"}, "spec": {}, "status": {}}
+    kube = SimpleNamespace(get=lambda *_: deployment, wait_pods_ready=lambda *_, **__: [pod])
+    ctx = SimpleNamespace(adapter=istio, kube=kube, space=lambda _: "in", render=istio.render)
+    with pytest.raises(NotExpressible, match="another authority"), _away(cast("Context", ctx)):
+        pass
+
+
 def test_settings_lead_to_any_mesh_that_speaks_istios_api():
     istio, refmesh = load("istio", REFMESH), load("refmesh")
     for intent in (CertificateRequest("ns", "sa"), MtlsMode("ns", Mode.STRICT), Inject(Scope.NAMESPACE)):
@@ -105,7 +124,7 @@ def test_each_bad_setting_is_named(settings, said):
     with pytest.raises(UsageProblem) as caught:
         load("istio", settings)
     assert said in caught.value.problem
-    assert "known settings: control-plane, " in caught.value.fix
+    assert "known settings: authority, authority-port, control-plane, " in caught.value.fix
 
 
 def test_a_mesh_without_settings_refuses_them():
