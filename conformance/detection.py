@@ -19,6 +19,8 @@ class Deployment:
     available: bool
     states: tuple[str, ...] = ()
     """What it says of its mesh's settings, `key=value` each, where they are not the usual ones."""
+    problem: str = ""
+    """What it says that keeps its mesh from being judged by them."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def _by(sign: Sign, seen: Seen) -> Iterable[Proposal]:
         if one.states:
             because.append(f"it is installed with {', '.join(one.states)}")
         problem = "" if one.available else f"the control plane {one.namespace}/{one.name} is not available"
+        problem = problem or one.problem
         if sign.network and not classes:
             problem = problem or f"no GatewayClass of {sign.mesh} is accepted: it may be the cluster's network only"
         yield Proposal(sign.mesh, tuple(_settings(sign, one, seen)), sign.profile, tuple(because), problem)

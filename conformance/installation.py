@@ -13,7 +13,7 @@ import yaml
 
 from conformance.adapters.installed import version_of
 
-__all__ = ["USUAL", "stated"]
+__all__ = ["USUAL", "obstacle", "stated"]
 
 Object = Mapping[str, Any]
 Pairs = Iterator[tuple[str, str]]
@@ -27,6 +27,10 @@ USUAL: Mapping[str, str] = {
     "ztunnel": "false",
 }
 """What the settings are unless somebody says otherwise."""
+OPT_INS = {"istio-injection", "istio.io/dataplane-mode", "istio.io/rev"}
+"""Labels by which the pods of a namespace are put into an Istio."""
+UNASKED = {"DoesNotExist", "NotIn"}
+"""Conditions that a namespace meets without the label."""
 KUMAS_DOMAIN = "{{.Mesh}}.{{.Zone}}.mesh.local"
 """What Kuma makes the trust domain of a MeshIdentity that names none, but for spaces."""
 
@@ -35,7 +39,20 @@ def stated(mesh: str, deployment: Object, beside: Sequence[Object] = ()) -> tupl
     """`key=value` each, of a control plane's Deployment and of the objects beside it that configure the mesh."""
     read = _READERS.get(mesh)
     found = read(deployment, beside) if read is not None else ()
-    return tuple(f"{key}={value}" for key, value in found if value not in ("", USUAL[key]))
+    return tuple(f"{key}={value}" for key, value in found if value not in ("", USUAL.get(key)))
+
+
+def obstacle(mesh: str, deployment: Object, beside: Sequence[Object] = ()) -> str:
+    """What an installation says that keeps it from being judged by settings that could be proposed; "" if nothing.
+
+    An Istio writes what every pod of the mesh mounts into the namespaces alone that its `discoverySelectors` select.
+    """
+    if mesh != "istio" or _selected(_mesh_config(deployment, beside)) is not None:
+        return ""
+    return (
+        "its discoverySelectors select no namespace by labels that a run's could all have, and pods in others never "
+        "start: have it select another label, and say that by --set namespaces.labels.KEY=VALUE and --mesh istio"
+    )
 
 
 def _refmesh(deployment: Object, _: Sequence[Object]) -> Pairs:
@@ -44,8 +61,30 @@ def _refmesh(deployment: Object, _: Sequence[Object]) -> Pairs:
 
 def _istio(deployment: Object, beside: Sequence[Object]) -> Pairs:
     yield "cluster-domain", _flag(deployment, "--domain")
-    if not _variable(deployment, "SHARED_MESH_CONFIG"):  # a second configuration, merged into the first
-        yield "trust-domain", str(_mapping(_data(beside).get("mesh", "")).get("trustDomain") or "")
+    config = _mesh_config(deployment, beside)
+    yield "trust-domain", str(config.get("trustDomain") or "")
+    for key, value in (_selected(config) or {}).items():
+        yield f"namespaces.labels.{key}", str(value)
+
+
+def _mesh_config(deployment: Object, beside: Sequence[Object]) -> Mapping[str, Any]:
+    """What is certain of it: nothing where there is a second one, which is merged into the first."""
+    return {} if _variable(deployment, "SHARED_MESH_CONFIG") else _mapping(_data(beside).get("mesh", ""))
+
+
+def _selected(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The labels by which Istio looks at a namespace, as few as may be; None where those of a run cannot have them.
+
+    All of a run's need them, also those that are not in the mesh: a pod may opt in by itself.
+    """
+    selectors = config.get("discoverySelectors") or [{}]
+    return min((found for one in selectors if (found := _needed(one)) is not None), key=len, default=None)
+
+
+def _needed(selector: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    labels = selector.get("matchLabels") or {}
+    asking = [one for one in selector.get("matchExpressions") or () if one.get("operator") not in UNASKED]
+    return None if asking or not labels.keys().isdisjoint(OPT_INS) else labels
 
 
 def _linkerd(deployment: Object, _: Sequence[Object]) -> Pairs:

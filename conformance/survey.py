@@ -11,7 +11,7 @@ from typing import Any
 from conformance.adapters import load
 from conformance.adapters.installed import version_of
 from conformance.detection import BY_ROUTES, Deployment, GatewayClass, Proposal, Seen, instead, mesh_named, propose
-from conformance.installation import stated
+from conformance.installation import obstacle, stated
 from conformance.settings import read_settings
 from fixtures.kube import Kube
 from reports.errors import EnvironmentProblem, MeshproofError
@@ -104,8 +104,9 @@ def _deployment(kube: Kube, item: Mapping[str, Any]) -> Deployment:
     meta = item["metadata"]
     available = bool(item.get("status", {}).get("availableReplicas"))
     mesh = mesh_named(meta["name"])
-    states = stated(mesh, item, _beside(kube, mesh, meta["namespace"], meta["name"])) if mesh else ()
-    return Deployment(meta["namespace"], meta["name"], version_of(item), available, states)
+    beside = _beside(kube, mesh, meta["namespace"], meta["name"]) if mesh else ()
+    states, problem = stated(mesh, item, beside), obstacle(mesh, item, beside)
+    return Deployment(meta["namespace"], meta["name"], version_of(item), available, states, problem)
 
 
 def _beside(kube: Kube, mesh: str, namespace: str, name: str) -> tuple[Mapping[str, Any], ...]:

@@ -354,6 +354,20 @@ def test_auto_takes_no_cluster_for_one_with_a_mesh_that_only_knows_routes():
         assert raised.value.fix.endswith("instead: --mesh gateway-api --profile routing")
 
 
+def test_an_istio_that_looks_at_no_namespace_of_a_run_says_so(monkeypatch):
+    selector = "discoverySelectors: [{matchExpressions: [{key: env, operator: Exists}]}]"
+    cluster = Cluster(
+        CustomResourceDefinition=defined("networking.istio.io/Sidecar"),
+        Deployment=[deployed("istio-system", "istiod")],
+        ConfigMap=[{"metadata": {"name": "istio"}, "data": {"mesh": selector}}],
+    )
+    with pytest.raises(EnvironmentProblem, match="its discoverySelectors select no namespace"):
+        only_mesh(kube(cluster))
+    assert "  but its discoverySelectors select no namespace" in features(monkeypatch, cluster)
+    cluster.found["ConfigMap"][0]["data"]["mesh"] = "discoverySelectors: [{matchLabels: {mesh: enabled}}]"
+    assert only_mesh(kube(cluster)).settings == ("namespaces.labels.mesh=enabled",)
+
+
 def test_of_two_revisions_of_a_mesh_each_is_named_as_it_is_judged():
     cluster = Cluster(
         CustomResourceDefinition=defined("networking.istio.io/Sidecar"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
+import yaml
 
 from conformance.adapters import load
-from conformance.installation import USUAL, stated
+from conformance.installation import USUAL, obstacle, stated
 from conformance.settings import RunSettings, read_settings
 
 
@@ -43,6 +44,14 @@ def kuma(tag: str, **env: str) -> dict[str, Any]:
     return {"metadata": {"name": "kuma-control-plane"}, **plane({**container, "image": f"kuma-cp:{tag}"})}
 
 
+def discovers(*selectors: dict[str, Any]) -> dict[str, Any]:
+    """An Istio that looks at some namespaces alone."""
+    return config(mesh=yaml.safe_dump({"discoverySelectors": list(selectors)}, sort_keys=False))
+
+
+EXPRESSION = {"matchExpressions": [{"key": "env", "operator": "Exists"}]}
+UNLESS = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]}
+OPT_IN = {"matchLabels": {"istio-injection": "enabled"}}
 OF_TRUST = ("trust-domain=t.example",)
 NAMESPACES, MIRRORING = "-enable-namespaces=true", "-enable-k8s-namespace-mirroring=true"
 DOMAIN = ("-cluster-domain=c.example", '-identity-trust-domain="t.example"')
@@ -59,6 +68,11 @@ DOMAIN = ("-cluster-domain=c.example", '-identity-trust-domain="t.example"')
         ("istio", told("--domain", "cluster.local"), [config(mesh="trustDomain: t.example")], OF_TRUST),
         ("istio", told(), [config(mesh="trustDomain: cluster.local")], ()),
         ("istio", told(), [config(mesh="a: [")], ()),
+        ("istio", told(), [discovers({"matchLabels": {"mesh": "on", "example.com/tier": "test"}})],
+         ("namespaces.labels.mesh=on", "namespaces.labels.example.com/tier=test")),
+        ("istio", told(), [discovers(EXPRESSION, {"matchLabels": {"mesh": "on"}})], ("namespaces.labels.mesh=on",)),
+        ("istio", told(), [discovers({"matchLabels": {"mesh": "on"}}, UNLESS)], ()),
+        ("istio", told(SHARED_MESH_CONFIG="user"), [discovers({"matchLabels": {"mesh": "on"}})], ()),
         ("istio", told(SHARED_MESH_CONFIG="user"), [config(mesh="trustDomain: t.example")], ()),
         ("linkerd", told("destination", *DOMAIN), [], ("cluster-domain=c.example", "trust-domain=t.example")),
         ("consul", told(CONSUL_DATACENTER="dc2"), [], ("datacenter=dc2",)),
@@ -87,6 +101,21 @@ def test_an_installation_says_what_is_not_usual(
     assert stated(name, deployment, beside) == said
     if said:  # and the adapter takes it
         assert load(name, read_settings(None, said).mesh).name == name
+
+
+@pytest.mark.parametrize("selectors", [(EXPRESSION,), (OPT_IN,), (EXPRESSION, OPT_IN)])
+def test_where_no_label_leads_to_an_istio_nothing_is_proposed(selectors: tuple[dict[str, Any], ...]) -> None:
+    """The label that opts in does not: a namespace outside of the mesh must not have it, though pods there opt in."""
+    assert stated("istio", told(), [discovers(*selectors)]) == ()
+    assert "--set namespaces.labels.KEY=VALUE" in obstacle("istio", told(), [discovers(*selectors)])
+
+
+def test_others_stand_in_nobodys_way() -> None:
+    by_label = discovers(EXPRESSION, {"matchLabels": {"mesh": "on"}})
+    for beside in ([], [config(mesh="")], [discovers(UNLESS)], [by_label]):
+        assert obstacle("istio", told(), beside) == ""
+    assert obstacle("istio", told(SHARED_MESH_CONFIG="user"), [discovers(EXPRESSION)]) == ""
+    assert obstacle("cilium", told(), [config(enable_ztunnel="true")]) == ""
 
 
 def test_the_usual_is_what_the_adapters_take_for_granted() -> None:
