@@ -80,13 +80,11 @@ class Istio:
         self.proxy = Proxy(self.settings.proxy, ADMIN_PORT, ALPN)
 
     def render(self, intent: Intent) -> Rendered | Unsupported:
-        """The intent in Istio's words; the revision's label where there is one."""
-        revision = self.settings.revision
+        """The intent in Istio's words."""
         if isinstance(intent, CertificateRequest):
             return Rendered(authority=self._authority())
-        if isinstance(intent, Inject) and revision:
-            also = {"sidecar.istio.io/inject": "true"} if intent.scope is Scope.POD else {}
-            return Rendered(labels={"istio.io/rev": revision, **also})
+        if isinstance(intent, Inject):
+            return self._opt_in(intent)
         if isinstance(intent, MeshMtlsMode):
             return istio_api.security.mesh_mode(self.settings.control_plane.namespace, intent.mode)
         if isinstance(intent, Ingress):
@@ -100,6 +98,22 @@ class Istio:
         if isinstance(intent, Access) and isinstance(rendered, Rendered):
             root = self.settings.control_plane.namespace
             return replace(rendered, rivals=(istio_api.authorization.rival(root, intent.effect),))
+        return rendered
+
+    def _opt_in(self, intent: Inject) -> Rendered | Unsupported:
+        """By the revision's label where there is one.
+
+        A namespace also says that its pods may call every service: where a Sidecar of the root namespace has them know
+        their own alone, calls to strict workloads of others would be made in plaintext, and be refused.
+        """
+        rendered = istio_api.render(intent)
+        if isinstance(rendered, Unsupported):
+            return rendered
+        if revision := self.settings.revision:
+            also = {} if intent.scope is Scope.NAMESPACE else rendered.labels
+            rendered = replace(rendered, labels={"istio.io/rev": revision, **also})
+        if intent.scope is Scope.NAMESPACE:
+            rendered = replace(rendered, objects=(istio_api.egress.every_service(),))
         return rendered
 
     def _authority(self) -> Authority:

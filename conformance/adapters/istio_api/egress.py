@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from conformance.adapters.base import Rendered
 from conformance.intents import OutsideHost, WayOut
 
@@ -10,13 +12,28 @@ from .base import manifest, render
 _API = "networking.istio.io/v1"
 
 
+EVERY_SERVICE = [{"hosts": ["*/*"]}]
+"""What a proxy knows that no Sidecar speaks of."""
+
+
+def every_service() -> dict[str, Any]:
+    """What keeps every service known to a namespace's proxies, for the namespace that it is created in.
+
+    For the rest they are as without any, and a workload's own Sidecar wins (`initSidecarScopes` in Istio's
+    `pilot/pkg/model/push_context.go`). Of those without a workload a namespace may have one only.
+    """
+    made = manifest(_API, "Sidecar", "every-service", "", {"egress": EVERY_SERVICE})
+    made["metadata"].pop("namespace")
+    return made
+
+
 @render.register
 def _(intent: WayOut) -> Rendered:
     """Every service stays known to the workload's proxies, whatever a wider Sidecar says."""
     spec = {
         "workloadSelector": {"labels": {"app": intent.workload}},
         "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY" if intent.registered_only else "ALLOW_ANY"},
-        "egress": [{"hosts": ["*/*"]}],
+        "egress": EVERY_SERVICE,
     }
     return Rendered(objects=(manifest(_API, "Sidecar", f"{intent.workload}-way-out", intent.namespace, spec),))
 

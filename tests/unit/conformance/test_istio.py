@@ -8,11 +8,15 @@ import pytest
 
 from conformance.adapters import Authority, Rendered, load
 from conformance.adapters.base import Proxy
+from conformance.catalogue import grounds
 from conformance.certificates import secure_channel
 from conformance.checks.upheaval import _away
 from conformance.context import Context, NotExpressible
-from conformance.intents import CertificateRequest, Inject, Mode, MtlsMode, NoInject, Scope
+from conformance.ground import render_ground
+from conformance.intents import CertificateRequest, Inject, Mode, MtlsMode, NoInject, Scope, WayOut
 from fixtures.kube import Kube
+from refmesh.api.selection import EVERYTHING
+from refmesh.api.sidecar import Sidecar
 from reports.errors import EnvironmentProblem, UsageProblem
 
 REFMESH = {
@@ -25,6 +29,29 @@ REFMESH = {
     "discovery-port": "15011",
     "rejections-counter": "refmesh_nacks_total",
 }
+
+
+KNOWING = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "Sidecar",
+    "metadata": {"name": "every-service"},
+    "spec": {"egress": [{"hosts": ["*/*"]}]},
+}
+
+
+def test_the_pods_of_every_meshed_namespace_know_those_of_others_whatever_a_sidecar_for_the_mesh_says():
+    """By one Sidecar without a workload, as of two of them nobody knows which holds; a check's own has a workload."""
+    istio = load("istio")
+    for ground in grounds():
+        layers = render_ground(ground, istio, run="r", image="i")
+        for place, layer in zip(ground.places, layers, strict=True):
+            found = [item for item in layer.objects if item["kind"] == "Sidecar"]
+            assert found == ([KNOWING] if place.meshed else []), layer.namespace
+            assert [item for item in layer.asked if item["kind"] == "Sidecar"] == found
+    for only in (True, False):
+        told = istio.render(WayOut("ns", "client", registered_only=only))
+        assert isinstance(told, Rendered)
+        assert told.objects[0]["spec"]["workloadSelector"] == {"labels": {"app": "client"}}
 
 
 def test_without_settings_it_is_istio_as_its_defaults_install_it():
@@ -50,7 +77,7 @@ def test_the_roots_are_where_the_control_plane_is():
 
 def test_a_revision_is_opted_into_by_its_label():
     istio = load("istio", {"revision": "canary", "control-plane": "istio-system/istiod-canary"})
-    assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"istio.io/rev": "canary"})
+    assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"istio.io/rev": "canary"}, objects=(KNOWING,))
     assert istio.render(Inject(Scope.POD)) == Rendered(
         labels={"istio.io/rev": "canary", "sidecar.istio.io/inject": "true"}
     )
@@ -67,7 +94,7 @@ def test_a_revision_is_opted_into_by_its_label():
 )
 def test_by_a_tag_the_authority_is_found_by_the_revision_that_its_pods_have(plane, selector):
     istio = load("istio", {"revision": "prod-stable", "control-plane": f"istio-system/{plane}"})
-    assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"istio.io/rev": "prod-stable"})
+    assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"istio.io/rev": "prod-stable"}, objects=(KNOWING,))
     found = istio.render(CertificateRequest("ns", "sa"))
     assert isinstance(found, Rendered)
     assert found.authority is not None
@@ -99,8 +126,14 @@ def test_another_authority_is_asked_in_place_of_the_control_plane_and_stays_when
 
 def test_settings_lead_to_any_mesh_that_speaks_istios_api():
     istio, refmesh = load("istio", REFMESH), load("refmesh")
-    for intent in (CertificateRequest("ns", "sa"), MtlsMode("ns", Mode.STRICT), Inject(Scope.NAMESPACE)):
+    for intent in (CertificateRequest("ns", "sa"), MtlsMode("ns", Mode.STRICT), Inject(Scope.POD)):
         assert istio.render(intent) == refmesh.render(intent)
+    opted_in = istio.render(Inject(Scope.NAMESPACE))
+    assert isinstance(opted_in, Rendered)
+    assert replace(opted_in, objects=()) == refmesh.render(Inject(Scope.NAMESPACE))
+    # What Istio is told besides, refmesh takes and does anyway.
+    said = Sidecar.parse({**KNOWING, "metadata": {"name": "every-service", "namespace": "ns"}}, "cluster.local")
+    assert (said.selection, said.allow_unknown) == (EVERYTHING, None)
     assert istio.proxy is not None
     assert replace(istio.proxy, alpn=()) == refmesh.proxy  # refmesh takes any handshake for its own
     assert istio.control_plane() == refmesh.control_plane()
