@@ -295,13 +295,16 @@ def unfit(ground: Ground, adapter: Adapter) -> str:
 
 
 def service_of(svc: Svc, space: str, adapter: Adapter) -> Manifest:
-    """A Service as the mesh wants its ports to be named."""
+    """A Service as the mesh wants its ports to be named, and itself to be known."""
     selector = {"app": svc.app} | ({"version": svc.version} if svc.version else {})
     ports = [(name, PORTS[name]) for name in svc.ports]
     protocols: dict[str, str] = {}
+    annotations: dict[str, str] = {}
     for one in _opt_ins(adapter):
         protocols |= one.app_protocols
-    return service(svc.name, space, selector, ports, headless=svc.headless, app_protocols=protocols)
+        annotations |= one.service_annotations
+    made = service(svc.name, space, selector, ports, headless=svc.headless, app_protocols=protocols)
+    return {**made, "metadata": {**made["metadata"], "annotations": annotations}} if annotations else made
 
 
 def _workload(workload: Workload, place: Place, space: str, adapter: Adapter, image: str) -> Sequence[Manifest]:

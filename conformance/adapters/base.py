@@ -129,6 +129,8 @@ class Rendered:
     app_protocols: Mapping[str, str] = field(default_factory=dict)
     """Of an opt-in: what ports of Services say in `appProtocol`, by protocol ("http", "grpc"; "": nothing); others the
     protocol itself."""
+    service_annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of an opt-in: what Services say beside that, for those of other namespaces to know them."""
     authority: Authority | None = None
     rivals: tuple[Rival, ...] = ()
     """None of them may be there, or nothing can be judged of the intent."""

@@ -12,7 +12,7 @@ from conformance.catalogue import grounds
 from conformance.certificates import secure_channel
 from conformance.checks.upheaval import _away
 from conformance.context import Context, NotExpressible
-from conformance.ground import render_ground
+from conformance.ground import Svc, render_ground, service_of
 from conformance.intents import CertificateRequest, Inject, Mode, MtlsMode, NoInject, Scope, WayOut
 from fixtures.kube import Kube
 from refmesh.api.selection import EVERYTHING
@@ -37,6 +37,15 @@ KNOWING = {
     "metadata": {"name": "every-service"},
     "spec": {"egress": [{"hosts": ["*/*"]}]},
 }
+
+
+KNOWN = {"networking.istio.io/exportTo": "*"}
+
+
+def test_services_are_known_to_every_namespace_whatever_an_istio_exports_by_default():
+    for mesh, said in (("istio", KNOWN), ("refmesh", None), ("linkerd", None)):
+        made = service_of(Svc("web", "in", "web"), "ns", load(mesh))
+        assert made["metadata"].get("annotations") == said
 
 
 def test_the_pods_of_every_meshed_namespace_know_those_of_others_whatever_a_sidecar_for_the_mesh_says():
@@ -77,7 +86,9 @@ def test_the_roots_are_where_the_control_plane_is():
 
 def test_a_revision_is_opted_into_by_its_label():
     istio = load("istio", {"revision": "canary", "control-plane": "istio-system/istiod-canary"})
-    assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"istio.io/rev": "canary"}, objects=(KNOWING,))
+    assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(
+        labels={"istio.io/rev": "canary"}, objects=(KNOWING,), service_annotations=KNOWN
+    )
     assert istio.render(Inject(Scope.POD)) == Rendered(
         labels={"istio.io/rev": "canary", "sidecar.istio.io/inject": "true"}
     )
@@ -94,7 +105,9 @@ def test_a_revision_is_opted_into_by_its_label():
 )
 def test_by_a_tag_the_authority_is_found_by_the_revision_that_its_pods_have(plane, selector):
     istio = load("istio", {"revision": "prod-stable", "control-plane": f"istio-system/{plane}"})
-    assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"istio.io/rev": "prod-stable"}, objects=(KNOWING,))
+    assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(
+        labels={"istio.io/rev": "prod-stable"}, objects=(KNOWING,), service_annotations=KNOWN
+    )
     found = istio.render(CertificateRequest("ns", "sa"))
     assert isinstance(found, Rendered)
     assert found.authority is not None
@@ -130,7 +143,7 @@ def test_settings_lead_to_any_mesh_that_speaks_istios_api():
         assert istio.render(intent) == refmesh.render(intent)
     opted_in = istio.render(Inject(Scope.NAMESPACE))
     assert isinstance(opted_in, Rendered)
-    assert replace(opted_in, objects=()) == refmesh.render(Inject(Scope.NAMESPACE))
+    assert replace(opted_in, objects=(), service_annotations={}) == refmesh.render(Inject(Scope.NAMESPACE))
     # What Istio is told besides, refmesh takes and does anyway.
     said = Sidecar.parse({**KNOWING, "metadata": {"name": "every-service", "namespace": "ns"}}, "cluster.local")
     assert (said.selection, said.allow_unknown) == (EVERYTHING, None)
