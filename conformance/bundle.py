@@ -13,6 +13,7 @@ from conformance.redaction import redact_log, redacted, redacted_history
 from conformance.scene import write_json, write_scene
 from reports.data_files import strict_json
 from reports.errors import UsageProblem
+from reports.files import remove
 from reports.model import Result, result_from_json, result_to_json
 
 __all__ = ["BUNDLES", "Kept", "read_bundle", "write_bundle"]
@@ -39,7 +40,9 @@ def write_bundle(
 ) -> Path:
     """Write the bundle of one check and return its folder. What cannot be fetched is named in `missing.txt`."""
     folder = directory / BUNDLES / result.id
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists():  # of an earlier verdict: what it kept speaks of that one alone
+        remove(folder)
+    folder.mkdir(parents=True)
     write_json(folder / RESULT, redacted(result_to_json(result)))
     write_json(folder / HISTORY, redacted_history(_document(result.id, history, stall)))
     if error is not None:

@@ -98,7 +98,13 @@ FLAGS = (
     ),
     _flag("config", "the same settings, in a YAML file", metavar="FILE", type=Path),
     _flag("image", "image of the workloads (default: this product's own)", metavar="REF"),
-    _flag("report-dir", "results.json and bundles", metavar="DIR", type=Path, default=Path("meshproof-report")),
+    _flag(
+        "report-dir",
+        "results.json and bundles; those of an earlier run are kept in its folder before",
+        metavar="DIR",
+        type=Path,
+        default=Path("meshproof-report"),
+    ),
     _flag("alpha", "probability of a false alarm per check (default 1e-5)", metavar="P", type=float, default=1e-5),
     _flag("no-wait", "delete the namespaces at the end without waiting until they are gone", action="store_true"),
     _flag(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import shlex
@@ -17,11 +16,12 @@ from conformance.limits import limit
 from conformance.planes import is_mesh
 from conformance.runner import Options
 from conformance.selection import Selection, Wish, chosen, expect_error_rate, fitting, spared
-from conformance.session import RESULTS, Session
+from conformance.session import Session
 from conformance.settings import RunSettings, read_settings
 from conformance.usage import as_usage
 from fixtures.kube.runner import runner_name
 from reports.commands import program
+from reports.earlier import put_aside
 from reports.errors import EnvironmentProblem, UsageProblem
 from reports.failures import failed_ids
 from reports.files import mark_directory, one_sentence
@@ -31,7 +31,6 @@ __all__ = ["again", "loaded", "open_session", "selection", "take_directory"]
 
 CHOSEN = pytest.StashKey[Selection]()
 AGAIN = pytest.StashKey[tuple[str, ...] | None]()
-EARLIER = "results-before.json"
 JUDGED = pytest.StashKey[tuple[RunSettings, Adapter]]()
 
 
@@ -79,8 +78,7 @@ def open_session(config: pytest.Config) -> Session:
         settings, adapter = _judged(config)
         picked = selection(config)
         directory = config.invocation_params.dir / config.getoption("mesh_report_dir")
-        if not handed:
-            take_directory(directory)
+        before = None if handed else take_directory(directory)
         limit(settings.limits)
         options = Options(
             mesh=adapter.name,
@@ -109,6 +107,7 @@ def open_session(config: pytest.Config) -> Session:
         wait=not config.getoption("mesh_no_wait"),
         picked=_as_options(config),
         offered=len(picked.checks),
+        before=before,
         tell=lambda line: _tell(config, line),
     )
 
@@ -135,11 +134,11 @@ def _settings_file(config: pytest.Config) -> Path | None:
     return None if file is None else config.invocation_params.dir / file
 
 
-def take_directory(path: Path) -> None:
-    """Make sure of the report directory before anything is judged, and put an earlier report of its aside.
+def take_directory(path: Path) -> Path | None:
+    """Make sure of the report directory before anything is judged; where an earlier report of its is kept, if one is.
 
-    What this run finds out is not to be mixed up with what another did, should it find out nothing. One earlier report
-    is kept, as a run that does not come to judge anything is easily begun. What else is in the directory is left alone.
+    What this run finds out is not to be mixed up with what another did, should it find out nothing. What else is in the
+    directory is left alone.
     """
     if path.exists() and not path.is_dir():
         raise UsageProblem(f"the report directory {path} is a file", fix="name a directory with --report-dir")
@@ -147,10 +146,9 @@ def take_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         if not any(path.iterdir()):
             mark_directory(path)
-        with contextlib.suppress(FileNotFoundError):
-            (path / RESULTS).replace(path / EARLIER)
     if not os.access(path, os.W_OK | os.X_OK):
         raise EnvironmentProblem(f"the report directory {path} is not writable", fix="name another with --report-dir")
+    return put_aside(path)
 
 
 def again(config: pytest.Config) -> tuple[str, ...] | None:

@@ -36,7 +36,7 @@ from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
 from reports.files import write_text
 from reports.model import JSON, Result, Run, Stage, result_to_json
 
-__all__ = ["RESULTS", "Session"]
+__all__ = ["Session"]
 
 RESULTS = "results.json"
 UNBUILT = ":not-built-yet"
@@ -80,11 +80,13 @@ class Session:
         wait: bool,
         picked: Mapping[str, JSON],
         offered: int,
+        before: Path | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.pid = os.getpid()
         self.adapter = adapter
         self._tell = tell
+        self._before = before
         self.options = options
         self._where = (kubeconfig, context)
         self._worker = worker
@@ -118,6 +120,8 @@ class Session:
 
     def start(self) -> None:
         """Reach the cluster; where results come together also look whether the mesh is there."""
+        if self._before is not None:
+            self._tell(f"the report of an earlier run is kept in {self._before}")
         with as_usage():
             self._kube = Kube.connect(*self._where)
             if self._worker:

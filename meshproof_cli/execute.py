@@ -21,7 +21,7 @@ from meshproof_cli.stages import Stages, one_sentence
 from meshproof_cli.suite import BrokenOff, Interrupted
 from reports.commands import command
 from reports.console import Step, say
-from reports.files import clear_directory
+from reports.earlier import put_aside
 from reports.model import JSON, Result, Run, Verdict
 from reports.writers import FORMATS, write
 
@@ -53,7 +53,8 @@ def execute(
             product_version=version,
         )
 
-    clear_directory(directory)
+    if (before := put_aside(directory)) is not None:
+        say(f"   the report of an earlier run is kept in {before}")
     try:
         prepare(plan, stages, ground)
         about.update(_about(plan, ground))

@@ -26,7 +26,7 @@ def badge_svg(run: Run) -> str:
     left = clean(f"{run.mesh} {run.mesh_version}".strip())[:_LONGEST] or "mesh"
     right = run.conclusion + (f" {sum(one.right for one in checks)}/{len(checks)}" if checks else "")
     first, second = (len(text) * _CHARACTER + 14 for text in (left, right))
-    label = html.escape(f"{left}: {right}")
+    label = html.escape(f"{left}: {right}, says meshproof")
     whole = f"{first + second:.0f}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{whole}" height="20" role="img" aria-label="{label}">'

@@ -21,11 +21,12 @@ __all__ = [
     "held_directory",
     "mark_directory",
     "one_sentence",
+    "remove",
     "write_text",
 ]
 
 MARKER = ".meshproof-report"
-_MARKER_TEXT = "This directory holds a meshproof report; the next run may replace everything in it.\n"
+_MARKER_TEXT = "meshproof made this directory: the next run puts what meshproof wrote here aside, or replaces it.\n"
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def claim_directory(path: Path, flag: str = "--report-dir") -> Path:
 
 
 def mark_directory(path: Path) -> None:
-    """Mark a directory as one whose contents are ours to replace."""
+    """Mark a directory as one in which what has a name of ours is ours to replace."""
     write_text(path / MARKER, _MARKER_TEXT)
 
 
@@ -109,9 +110,13 @@ def clear_directory(path: Path) -> None:
     """Remove an earlier report from a claimed directory; the marker stays, links are removed and not followed."""
     with one_sentence(path):
         for child in path.iterdir():
-            if child.name == MARKER:
-                continue
-            if child.is_dir() and not child.is_symlink():
-                shutil.rmtree(child)
-            else:
-                child.unlink()
+            if child.name != MARKER:
+                remove(child)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it; of a link, only itself."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

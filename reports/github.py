@@ -22,10 +22,11 @@ _LIMIT = 900_000  # GitHub refuses a step summary above 1 MiB
 
 def summary_markdown(run: Run) -> str:
     """The run as Markdown for a step summary."""
+    by = f"meshproof {_cell(run.product_version)}"
     lines = [
         f"## {_cell(run.mesh)} {_cell(run.mesh_version)}: {run.conclusion}",
         "",
-        f"{_cell(headline(run))} Cluster {_cell(run.cluster)}, {duration(run.seconds)}.",
+        f"{_cell(headline(run))} Cluster {_cell(run.cluster)}, {duration(run.seconds)}, {by}.",
         "",
         "| verdict | id | title | reason | time |",
         "|---|---|---|---|---:|",

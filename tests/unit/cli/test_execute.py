@@ -27,6 +27,7 @@ from meshproof_cli.stages import Stages
 from meshproof_cli.suite import Suite
 from reports.data_files import read_results
 from reports.errors import EnvironmentProblem, ExitCode
+from reports.files import claim_directory
 from reports.model import Result, Run, Verdict
 from reports.writers import FORMATS
 
@@ -96,6 +97,18 @@ def test_all_is_well(maker: Maker, tmp_path: Path) -> None:
     assert run.mesh_version == "1"
     assert run.environment == {"kernel": "6"}
     assert maker.done == ["delete"]
+
+
+def test_a_run_that_is_ended_at_once_leaves_the_report_before_it(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = claim_directory(tmp_path / "report")
+    go(place)
+    monkeypatch.setattr("meshproof_cli.execute.prepare", failing(KeyboardInterrupt()))
+    for _ in range(2):
+        go(place)
+        assert f"the report of an earlier run is kept in {place / 'before'}" in capsys.readouterr().err
+        assert read_results(place / "before" / "results.json").exit_code is ExitCode.CONFORMANT
 
 
 @pytest.mark.parametrize("error", [EnvironmentProblem("no room"), ValueError("a bug")])

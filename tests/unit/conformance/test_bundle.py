@@ -567,3 +567,9 @@ def test_a_place_without_a_bundle_is_one_sentence(tmp_path):
     (tmp_path / "history.json").write_text("{")
     with pytest.raises(UsageProblem, match="is not JSON"):
         replay(tmp_path)
+
+
+def test_a_bundle_holds_nothing_of_an_earlier_one_of_its_check(tmp_path):
+    write_bundle(tmp_path, None, result(Verdict.INCONCLUSIVE, "crash"), Trouble.of(KeyError("x")), KeyError("x"))
+    folder = write_bundle(tmp_path, None, result(Verdict.FAIL, "bad"), BAD, None)
+    assert {one.name for one in folder.iterdir()} == {"history.json", "result.json"}

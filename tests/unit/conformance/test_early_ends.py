@@ -19,6 +19,7 @@ from conformance.tally import Tally
 from fixtures.kube.missing_images import Missing
 from meshproof_cli.suite import OUTCOME, WAITS
 from reports.data_files import read_results
+from reports.earlier import BEFORE
 from reports.errors import EnvironmentProblem, ExitCode
 from reports.files import MARKER
 from reports.gateway_api import Implementation, conformance_report
@@ -131,8 +132,10 @@ def test_a_run_that_judges_nothing_replaces_what_an_earlier_one_proved(suite: Ju
     said = "pytest ended its setup before it had a verdict: LookupError: no database"
     assert suite.verdicts() == dict.fromkeys(ABC, (NOT_RUN, said))
     assert suite.conclusion() == "not proven"
-    earlier = tmp_path / "meshproof-report" / opening.EARLIER
-    assert read_results(earlier).exit_code is ExitCode.CONFORMANT
+    earlier = tmp_path / "meshproof-report" / BEFORE
+    assert read_results(earlier / "results.json").exit_code is ExitCode.CONFORMANT
+    assert f"the report of an earlier run is kept in {earlier}" in suite(plugins=(Failing(),)).stdout
+    assert read_results(earlier / "results.json").exit_code is ExitCode.CONFORMANT
 
 
 def test_an_earlier_report_is_put_aside_also_where_the_cluster_is_out_of_reach(
