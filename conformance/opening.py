@@ -201,4 +201,4 @@ def _reproduce(config: pytest.Config) -> str:
         words.append("--mesh-disruptive")
     for assignment in config.getoption("mesh_set"):
         words += ["--mesh-set", assignment]
-    return shlex.join([*words, "--mesh-only"]) + " {id}"
+    return f"{shlex.join(words)} --mesh-report-dir meshproof-report-{{id}} --mesh-only {{id}}"

@@ -193,6 +193,8 @@ def _again(plan: Plan, one: str) -> str:
         "--alpha": options.alpha,
         "--config": options.config and options.config.resolve(),
         "--set": options.assignments,
+        # One after the other, they leave the report that they were copied from, and each other's, as they are.
+        "--report-dir": f"meshproof-report-{one}",
         "--only": one,
     }
     return command(["meshproof", "run"], flags)

@@ -193,7 +193,7 @@ def test_what_can_do_harm_is_repeated_on_the_same_cluster() -> None:
     again = {one.id: one.reproduce for one in finished(plan, KNOWN, passed("C1", "experiment"), None)}["C1"]
     assert again == (
         "meshproof run --mesh istio --cluster existing --kubeconfig /k --context far --image i --disruptive"
-        " --set revision=canary --only C1"
+        " --set revision=canary --report-dir meshproof-report-C1 --only C1"
     )
 
 

@@ -242,6 +242,8 @@ def test_what_is_left_out_of_an_existing_cluster_is_in_the_report_with_its_reaso
 def test_every_result_says_how_to_ask_again() -> None:
     found = [Result("WT-01", "two", "check", "WT", "core", Verdict.PASS, "", reproduce="pytest --kubeconfig gone")]
     made = finished(plan(only=("WT-01",), defect="x"), KNOWN, found, None)
-    assert made[0].reproduce == "meshproof run --mesh refmesh --cluster embedded --defect x --only WT-01"
+    assert made[0].reproduce == (
+        "meshproof run --mesh refmesh --cluster embedded --defect x --report-dir meshproof-report-WT-01 --only WT-01"
+    )
     there = finished(plan(only=("WT-01",), context="c"), KNOWN, found, None)
     assert there[0].reproduce == "pytest --kubeconfig gone"

@@ -279,7 +279,8 @@ def test_what_is_to_be_pasted_has_the_flags_that_decide_a_verdict(pytestconfig: 
     given: dict[str, Any] = {"mesh_name": "istio", "mesh_context": "far", "mesh_set": ["a=b"], "mesh_alpha": 1e-5}
     config: Any = SimpleNamespace(getoption=given.get, invocation_params=pytestconfig.invocation_params)
     start = "pytest --pyargs conformance --mesh-name istio --mesh-context far"
-    assert opening._reproduce(config) == f"{start} --mesh-set a=b --mesh-only {{id}}"
+    end = "--mesh-report-dir meshproof-report-{id} --mesh-only {id}"
+    assert opening._reproduce(config) == f"{start} --mesh-set a=b {end}"
     given |= {"mesh_features": "mtls", "mesh_exempt": "grpc routing,WT-02", "mesh_alpha": 1e-3}
     more = "--mesh-features mtls --mesh-exempt 'grpc routing,WT-02' --mesh-alpha 0.001"
-    assert opening._reproduce(config) == f"{start} {more} --mesh-set a=b --mesh-only {{id}}"
+    assert opening._reproduce(config) == f"{start} {more} --mesh-set a=b {end}"
