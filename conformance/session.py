@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.adapters import Adapter, Rendered
-from conformance.catalogue import ground_of
+from conformance.catalogue import checks, ground_of
 from conformance.dressing import Dressing, pull_secrets
 from conformance.ground import Ground, space_name
 from conformance.intents import MeshMtlsMode, Mode
@@ -285,6 +285,7 @@ class Session:
                 "ignore_requires": self.options.ignore_requires,
             },
             product_version=own,
+            catalogue=len(checks()),
         )
 
     @property

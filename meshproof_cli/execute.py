@@ -51,6 +51,7 @@ def execute(
             results=finished(plan, known, found, trouble[0] if trouble else None),
             options=options_of(plan),
             product_version=version,
+            catalogue=len(known.checks),
         )
 
     if (before := put_aside(directory)) is not None:
@@ -204,8 +205,8 @@ def options_of(plan: Plan) -> dict[str, JSON]:
     """What narrows or changes a run, for its report: a part of the catalogue must not look like the whole."""
     options = plan.options
     given: dict[str, JSON] = {"mesh": options.mesh, "cluster": plan.provider}
-    if options.profile:
-        given["profile"] = options.profile
+    if plan.profile:
+        given["profile"] = plan.profile
     if options.only:
         given["only"] = list(options.only)
     if options.skip:

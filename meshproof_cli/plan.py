@@ -13,6 +13,7 @@ from reports.model import Result
 __all__ = ["CLUSTERS", "NONE", "REFMESH", "Known", "Options", "Plan", "Selection", "make_plan", "select"]
 
 CLUSTERS = ("embedded", "kind", "existing")
+KINDS = frozenset({"conformance", "chaos", "latency"})
 NONE = "none"
 REFMESH = "refmesh"
 
@@ -115,6 +116,8 @@ class Plan:
     """Ids of the selected checks that are unsupported by declaration."""
     spared: Mapping[str, str] = field(default_factory=dict)
     """Id -> why it is left out: it disturbs the mesh as a whole, or takes it away, and nobody asked for that."""
+    profile: str = ""
+    """The profile that says which checks are judged; "": none does, but other flags."""
 
     @property
     def disruptive(self) -> bool:
@@ -284,4 +287,12 @@ def make_plan(options: Options, known: Known, meshes: Sequence[str], default_pro
         raise UsageProblem(f"nothing is left to judge but {', '.join(spared)}, and {problem}", fix=fix)
     workers = options.workers or max(1, min(4, cores * 2, len(selection.checks)))
     excused = tuple(one for one in selection.checks if one in known.excused)
-    return Plan(options, selection, provider, create, options.image is None, workers, excused, spared)
+    profile = _profile(options, known, selection)
+    return Plan(options, selection, provider, create, options.image is None, workers, excused, spared, profile)
+
+
+def _profile(options: Options, known: Known, selection: Selection) -> str:
+    """The profile in force: the user's, or the default one where no check, group or earlier run is named."""
+    named = {one.lower() for one in options.only} - KINDS
+    default = known.default_profile if selection.checks and not named and options.again is None else ""
+    return options.profile.lower() or default

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.files import MARKER, clear_directory, mark_directory, one_sentence, write_text
 from reports.model import Verdict, plain
-from reports.words import broken_stages, clean, rate
+from reports.words import broken_stages, clean, part, rate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +55,7 @@ def write_allure(run: Run, directory: Path) -> Path:
         document = _document(run, result, base, target)
         write_text(target / f"{base}-result.json", json.dumps(document, ensure_ascii=False))
     facts = {"mesh": run.mesh, "mesh.version": run.mesh_version, "cluster": run.cluster, **run.environment}
+    facts |= {"part": part(run)} if part(run) else {}
     write_text(target / "environment.properties", "".join(f"{_key(k)}={_line(v)}\n" for k, v in facts.items()))
     write_text(target / "categories.json", json.dumps(_CATEGORIES))
     return target

@@ -6,7 +6,7 @@ import html
 from typing import TYPE_CHECKING
 
 from reports.files import write_text
-from reports.words import clean
+from reports.words import clean, part, profile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,10 +21,12 @@ _LONGEST = 40
 
 
 def badge_svg(run: Run) -> str:
-    """The badge: `mesh version` on the left, the conclusion and the count of right checks on the right."""
+    """`mesh version` on the left; on the right the conclusion, and how many checks were right, of how many."""
     checks = [one for one in run.results if one.kind == "check"]
     left = clean(f"{run.mesh} {run.mesh_version}".strip())[:_LONGEST] or "mesh"
-    right = run.conclusion + (f" {sum(one.right for one in checks)}/{len(checks)}" if checks else "")
+    named = f", {clean(profile(run))[:_LONGEST]}" if part(run) and profile(run) else ""
+    of_all = f" of {run.catalogue}" if part(run) else ""
+    right = run.conclusion + (f"{named} {sum(one.right for one in checks)}/{len(checks)}{of_all}" if checks else "")
     first, second = (len(text) * _CHARACTER + 14 for text in (left, right))
     label = html.escape(f"{left}: {right}, says meshproof")
     whole = f"{first + second:.0f}"

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from reports.files import write_text
 from reports.model import Verdict, plain
-from reports.words import broken_stages, clean, rate
+from reports.words import broken_stages, clean, part, rate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +35,7 @@ def junit_text(run: Run) -> str:
         suite = ET.SubElement(root, "testsuite", {"name": clean(name)})
         properties = ET.SubElement(suite, "properties")
         facts = {"mesh": run.mesh, "mesh_version": run.mesh_version, "cluster": run.cluster, **run.environment}
+        facts |= {"part": part(run)} if part(run) else {}
         for key, value in facts.items():
             ET.SubElement(properties, "property", {"name": clean(key), "value": clean(value)})
         found = dict.fromkeys(totals, 0)

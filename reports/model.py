@@ -155,6 +155,8 @@ class Run:
     options: Mapping[str, JSON]
     product_version: str
     schema: str = SCHEMA
+    catalogue: int = 0
+    """How many checks this version has: where there are fewer in the results, a part was judged. 0: not known."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -269,4 +271,5 @@ _PLOT = ("kind", "title", "data")
 _STAGE = ("name", "seconds", "detail", "problem")
 _RUN_SCALARS = (
     "schema", "product_version", "mesh", "mesh_version", "cluster", "environment", "started", "seconds", "options",
+    "catalogue",
 )  # fmt: skip

@@ -23,6 +23,8 @@ __all__ = [
     "headline",
     "micros",
     "number",
+    "part",
+    "profile",
     "rate",
     "shown",
     "when",
@@ -128,6 +130,21 @@ def broken_stages(run: Run) -> tuple[Result, ...]:
     )  # fmt: skip
 
 
+def profile(run: Run) -> str:
+    """The part of the catalogue that was asked for by its name; "" for all of it, or where none was named."""
+    named = run.options.get("profile")
+    return named if isinstance(named, str) and named != "full" else ""
+
+
+def part(run: Run) -> str:
+    """Which part of the checks there are a run judged; "" where it was the whole, or that is not known."""
+    judged = sum(one.kind == "check" for one in run.results)
+    if not judged or judged >= run.catalogue:
+        return ""
+    named = f"profile {profile(run)}; " if profile(run) else ""
+    return f"{named}the catalogue has {run.catalogue}"
+
+
 def headline(run: Run) -> str:
     """One sentence that says what the run found."""
     if not run.results:
@@ -137,7 +154,8 @@ def headline(run: Run) -> str:
         of_kind = [one for one in run.results if one.kind == kind]
         if of_kind:
             right = sum(one.right for one in of_kind)
-            parts.append(f"{right} of {len(of_kind)} {kind}s")
+            of_all = f" ({part(run)})" if kind == "check" and part(run) else ""
+            parts.append(f"{right} of {len(of_kind)} {kind}s{of_all}")
     failed = [one.id for one in run.results if one.failed]
     unproven = [one.id for one in run.results if one.unproven]
     unsupported = run.count(Verdict.UNSUPPORTED)

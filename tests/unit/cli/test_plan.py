@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -237,6 +238,27 @@ def test_what_is_left_out_of_an_existing_cluster_is_in_the_report_with_its_reaso
     options = options_of(there)
     assert (options["spared"], options["rerun_failed"]) == (["CB-01", "C1"], "earlier")
     assert options_of(plan(context="c", disruptive=True))["disruptive"] is True
+
+
+@pytest.mark.parametrize(
+    ("asked", "profile"),
+    [
+        ({}, "small"),
+        ({"skip": ("WT",)}, "small"),
+        ({"only": ("Conformance", "latency")}, "small"),
+        ({"profile": "Full"}, "full"),
+        ({"profile": "full", "only": ("WT",)}, "full"),
+        ({"only": ("WT",)}, None),
+        ({"only": ("latency",)}, None),
+        ({"rerun_failed": Path("earlier"), "again": ("WT-02",)}, None),
+    ],
+)
+def test_the_report_names_the_profile_that_was_in_force(asked: dict[str, Any], profile: str | None) -> None:
+    known = replace(
+        KNOWN, profiles={"small": ("INJ-01", "WT-01"), "full": tuple(KNOWN.checks)}, default_profile="small"
+    )
+    made = make_plan(replace(Options(), **asked), known, MESHES, "embedded", 2)
+    assert options_of(made).get("profile") == profile
 
 
 def test_every_result_says_how_to_ask_again() -> None:

@@ -281,6 +281,36 @@ def test_report_directory_is_replaced_only_when_ours(tmp_path: Path) -> None:
         claim_directory(Path("/proc/nowhere/report"))
 
 
+@pytest.mark.parametrize(
+    ("options", "catalogue", "said", "short"),
+    [
+        (
+            {"profile": "headline"},
+            116,
+            "1 of 1 checks (profile headline; the catalogue has 116)",
+            ", headline 1/1 of 116",
+        ),
+        ({"profile": "full", "only": ["WT-01"]}, 116, "1 of 1 checks (the catalogue has 116)", " 1/1 of 116"),
+        ({"profile": "full"}, 1, "1 of 1 checks came out right", " 1/1,"),
+        ({"profile": "headline"}, 0, "1 of 1 checks came out right", " 1/1,"),
+    ],
+)
+def test_a_part_of_the_catalogue_does_not_look_like_the_whole(
+    tmp_path: Path, options: dict[str, JSON], catalogue: int, said: str, short: str
+) -> None:
+    part = replace(run(result()), options=options, catalogue=catalogue)
+    assert said in plain_table(part)
+    assert said in html_text(part)
+    assert said in summary_markdown(part).replace("&#40;", "(").replace("&#41;", ")")
+    assert f"conformant{short}" in badge_svg(part)
+    named = said.partition("(")[2].partition(")")[0]
+    facts = (write_allure(part, tmp_path) / "environment.properties").read_text()
+    for text in (junit_text(part), facts):
+        assert ("the catalogue has" in text) == bool(named)
+        assert named in text
+    assert read_results(write_json(part, tmp_path)) == part
+
+
 def test_json_is_written_whole(tmp_path: Path) -> None:
     assert read_results(write_json(run(result()), tmp_path)).results[0].id == "WT-01"
 
