@@ -56,7 +56,7 @@ app = typer.Typer(
     cls=LazyGroup,
     help="Prove what a service mesh does: conformance, chaos and proxy latency, with stated error rates.",
     epilog=(
-        "Exit codes: 0 conformant, 1 not conformant, 2 wrong call, 3 machine or cluster lacks something, "
+        "Exit codes: 0 conformant (or measured), 1 not conformant, 2 wrong call, 3 machine or cluster lacks something, "
         "4 not proven, 70 a bug in meshproof, 130 interrupted."
     ),
     no_args_is_help=True,

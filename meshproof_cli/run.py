@@ -71,7 +71,7 @@ def run(
 ) -> None:
     """Do the whole job: cluster, mesh, conformance, chaos under load, proxy latency, report, clean-up.
 
-    Exit code 0 only on a conformant mesh.
+    Exit code 0 only on a conformant mesh, or where nothing but measurements was asked for.
     """
     options = Options(
         mesh=mesh,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["badge_svg", "write_badge"]
 
-_COLOURS = {"conformant": "#18794e", "not conformant": "#b42b21", "not proven": "#8a5a00"}
+_COLOURS = {"conformant": "#18794e", "not conformant": "#b42b21", "not proven": "#8a5a00", "measured": "#5c656f"}
 _CHARACTER = 6.6  # units that one character of the font takes, about
 _LONGEST = 40
 

@@ -11,6 +11,7 @@ class ExitCode(IntEnum):
     """What `meshproof` tells its caller. The README carries the same table."""
 
     CONFORMANT = 0
+    """Or nothing but measurements was asked for, and they were made."""
     NOT_CONFORMANT = 1
     USAGE = 2
     """A bad flag, file, name or field: the user can fix the call."""

@@ -160,14 +160,23 @@ class Run:
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 only if something was proven, every core result is right, unsupported or left out, and nothing failed."""
+        """0 only if something was proven, every core result is right, unsupported or left out, and nothing failed.
+
+        A measurement passes whatever it found: it proves something only to who asked for nothing else.
+        """
         if any(result.failed for result in self.results):
             return ExitCode.NOT_CONFORMANT
         # A sham that was seen through speaks for the harness, and says nothing about the mesh.
-        proven = any(result.right and result.verdict in (Verdict.PASS, Verdict.FAIL) for result in self.results)
+        proving = self._asked or self.results
+        proven = any(result.right and result.verdict in (Verdict.PASS, Verdict.FAIL) for result in proving)
         if not proven or self.left_open:
             return ExitCode.NOT_PROVEN
         return ExitCode.CONFORMANT
+
+    @property
+    def _asked(self) -> tuple[Result, ...]:
+        """What may speak for or against the mesh."""
+        return tuple(one for one in self.results if one.kind != "measurement" and not one.left_out)
 
     @property
     def left_open(self) -> str:
@@ -180,7 +189,12 @@ class Run:
 
     @property
     def conclusion(self) -> str:
-        """The exit code in words; of a negative control that came out right, what it shows of the mesh that is none."""
+        """The exit code in words; of a negative control that came out right, what it shows of the mesh that is none.
+
+        A run of measurements alone says nothing of what the mesh does: it is "measured".
+        """
+        if self.exit_code is ExitCode.CONFORMANT and not self._asked:
+            return "measured"
         if self.exit_code is ExitCode.CONFORMANT and any(one.expected is Verdict.FAIL for one in self.results):
             return "not conformant"
         return {ExitCode.CONFORMANT: "conformant", ExitCode.NOT_CONFORMANT: "not conformant"}.get(

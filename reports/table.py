@@ -26,7 +26,12 @@ STYLES = {
     Verdict.UNSUPPORTED: "dim",
     Verdict.NOT_RUN: "dim",
 }
-_CONCLUSIONS = {"conformant": "bold green", "not conformant": "bold red", "not proven": "bold yellow"}
+_CONCLUSIONS = {
+    "conformant": "bold green",
+    "not conformant": "bold red",
+    "not proven": "bold yellow",
+    "measured": "bold",
+}
 
 
 def print_table(run: Run, file: TextIO | None = None) -> None:

@@ -106,6 +106,24 @@ def test_nobody_calls_a_negative_control_conformant() -> None:
     assert run(result(Verdict.FAIL, expected=Verdict.FAIL)).conclusion == "not conformant"
 
 
+@pytest.mark.parametrize(
+    ("beside", "conclusion"),
+    [
+        ([], "measured"),
+        ([result(Verdict.NOT_RUN, left_out=True)], "measured"),
+        ([result(Verdict.UNSUPPORTED)], "not proven"),
+        ([result(Verdict.PASS)], "conformant"),
+    ],
+)
+def test_a_measurement_makes_no_mesh_conformant(beside: list[Result], conclusion: str) -> None:
+    made = run(*beside, result(Verdict.PASS, kind="measurement"))
+    assert made.conclusion == conclusion
+    assert made.exit_code is (ExitCode.NOT_PROVEN if conclusion == "not proven" else ExitCode.CONFORMANT)
+    assert from_json(to_json(made)) == made
+    open_end = run(*beside, result(Verdict.INCONCLUSIVE, kind="measurement"))
+    assert open_end.conclusion == "not proven"
+
+
 def test_failed_stage_is_not_conformant() -> None:
     assert run(result(Verdict.PASS), stages=(Stage("chaos", 1.0, problem="died"),)).exit_code is ExitCode.NOT_PROVEN
 
