@@ -15,7 +15,7 @@ from reports.choice import choose
 from reports.errors import UsageProblem
 from reports.model import Verdict
 
-__all__ = ["Replayed", "bundles", "judge_again", "replay"]
+__all__ = ["Replayed", "Unread", "bundles", "judge_again", "replay"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,15 @@ class Replayed:
     def same(self) -> bool:
         """Whether today's judge says what the run's said."""
         return self.recorded is self.now.verdict
+
+
+@dataclass(frozen=True)
+class Unread:
+    """One bundle of several that cannot be judged again: of another version, half written, or of what was not kept."""
+
+    id: str
+    """Its folder's name."""
+    reason: str
 
 
 def bundles(place: Path) -> tuple[Path, ...]:
@@ -57,12 +66,22 @@ def judge_again(check: Check, kept: Kept) -> Replayed:
     return Replayed(check.id, kept.result.verdict, kept.result.reason, now, trouble)
 
 
-def replay(place: Path) -> tuple[Replayed, ...]:
-    """Judge everything at a place again."""
-    known = {one.id: one for one in checks()}
-    again = []
-    for folder in bundles(place):
-        kept = read_bundle(folder)
-        check = known[choose(kept.result.id, known, "check", "the bundle is of another version of the suite")]
-        again.append(judge_again(check, kept))
+def replay(place: Path) -> tuple[Replayed | Unread, ...]:
+    """Judge everything at a place again. `UsageProblem` where there is but one bundle, and it cannot be judged."""
+    folders = bundles(place)
+    again: list[Replayed | Unread] = []
+    for folder in folders:
+        try:
+            again.append(_judged_again(folder))
+        except UsageProblem as error:
+            if len(folders) == 1:
+                raise
+            again.append(Unread(folder.name, ": ".join(filter(None, (error.problem, error.fix)))))
     return tuple(again)
+
+
+def _judged_again(folder: Path) -> Replayed:
+    known = {one.id: one for one in checks()}
+    kept = read_bundle(folder)
+    check = known[choose(kept.result.id, known, "check", "the bundle is of another version of the suite")]
+    return judge_again(check, kept)

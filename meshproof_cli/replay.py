@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from meshproof_cli.output import Output, show
 from reports.errors import ExitCode
+
+if TYPE_CHECKING:
+    from conformance.replay import Replayed, Unread
 
 __all__ = ["app"]
 
@@ -24,25 +27,16 @@ def replay(
 
     A check that ended before it had one, at its gate say, is named as such, with what was last seen there.
 
-    Exit code 0 where every verdict is the recorded one, 1 where one is another.
+    Exit code 0 where every verdict is the recorded one, 1 where one is another; else 2 where a bundle cannot be judged.
     """
+    from conformance import replay as recorded
     from conformance.probes import table
-    from conformance.replay import replay as judge
     from conformance.trouble import LAST_SEEN
 
-    again = judge(bundle)
-    rows: list[dict[str, Any]] = [
-        {
-            "id": one.id,
-            "recorded": one.recorded.value,
-            "now": one.now.verdict.value,
-            "same": "yes" if one.same else "no",
-            "judged from": one.trouble.ended if one.trouble else "history",
-            "reason": one.now.reason,
-        }
-        for one in again
-    ]
-    seen = [table(one.trouble.seen) if one.trouble else [] for one in again]
+    again = recorded.replay(bundle)
+    judged = [one for one in again if isinstance(one, recorded.Replayed)]
+    rows = [_row(one) if isinstance(one, recorded.Replayed) else _unread(one) for one in again]
+    seen = [table(one.trouble.seen) if isinstance(one, recorded.Replayed) and one.trouble else [] for one in again]
     if output is not Output.TABLE:
         rows = [{**row, "last seen": last} for row, last in zip(rows, seen, strict=True)]
     show(rows, output)
@@ -51,4 +45,23 @@ def replay(
             if last:
                 typer.echo(f"\n{one.id}: {LAST_SEEN}")
                 show(last, output)
-    raise typer.Exit(int(ExitCode.CONFORMANT if all(one.same for one in again) else ExitCode.NOT_CONFORMANT))
+    if not all(one.same for one in judged):
+        raise typer.Exit(int(ExitCode.NOT_CONFORMANT))
+    raise typer.Exit(int(ExitCode.CONFORMANT if len(judged) == len(again) else ExitCode.USAGE))
+
+
+def _row(one: Replayed) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "recorded": one.recorded.value,
+        "now": one.now.verdict.value,
+        "same": "yes" if one.same else "no",
+        "judged from": one.trouble.ended if one.trouble else "history",
+        "reason": one.now.reason,
+    }
+
+
+def _unread(one: Unread) -> dict[str, Any]:
+    return {
+        "id": one.id, "recorded": "", "now": "not judged", "same": "no", "judged from": "nothing", "reason": one.reason,
+    }  # fmt: skip

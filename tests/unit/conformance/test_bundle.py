@@ -31,7 +31,7 @@ from conformance.context import Context, NotInForce, Refused
 from conformance.intents import Inject, MtlsMode
 from conformance.probes import Probed
 from conformance.redaction import REMOVED, redact, redact_log, redacted, redacted_history, redacted_scene
-from conformance.replay import replay
+from conformance.replay import Replayed, replay
 from conformance.runner import judged
 from conformance.trouble import LAST_SEEN, Trouble
 from fixtures.kube import Kube
@@ -480,6 +480,7 @@ def test_a_replay_says_what_the_run_said(tmp_path, history):
     folder = write_bundle(tmp_path, None, result(said.verdict, said.reason), history, None)
     for place in (folder, folder / "history.json", tmp_path):
         (again,) = replay(place)
+        assert isinstance(again, Replayed)
         assert again.same
         assert again.now == said
     assert read_bundle(folder).history == history
@@ -516,6 +517,7 @@ def test_a_bundle_of_before_the_probes_were_kept_is_read(tmp_path):
     del document["history"]["seen"]
     (folder / "history.json").write_text(json.dumps(document))
     (again,) = replay(folder)
+    assert isinstance(again, Replayed)
     assert again.same
 
 
@@ -528,6 +530,7 @@ def call(*arguments: str) -> object:
 def test_a_failure_while_the_machine_stood_still_stays_none(tmp_path):
     folder = write_bundle(tmp_path, None, result(Verdict.INCONCLUSIVE, "stood still"), BAD, None, 4.5)
     (again,) = replay(folder)
+    assert isinstance(again, Replayed)
     assert again.same
     assert "4.5 s" in again.now.reason
 
@@ -573,3 +576,20 @@ def test_a_bundle_holds_nothing_of_an_earlier_one_of_its_check(tmp_path):
     write_bundle(tmp_path, None, result(Verdict.INCONCLUSIVE, "crash"), Trouble.of(KeyError("x")), KeyError("x"))
     folder = write_bundle(tmp_path, None, result(Verdict.FAIL, "bad"), BAD, None)
     assert {one.name for one in folder.iterdir()} == {"history.json", "result.json"}
+
+
+@pytest.mark.parametrize(("today", "code"), [(Verdict.FAIL, 2), (Verdict.INCONCLUSIVE, 1)])
+def test_a_bundle_that_cannot_be_judged_costs_the_others_nothing(tmp_path, capsys, today, code):
+    for check in ("AZ-01", "WT-01", "WT-02"):
+        write_bundle(tmp_path, None, result(Verdict.FAIL, "bad", check), BAD, None)
+    edited(tmp_path / "bundles" / "AZ-01", "history.json", **{"not kept": "history.x is a socket"})
+    edited(tmp_path / "bundles" / "WT-02", "result.json", id="WT-99")
+    edited(tmp_path / "bundles" / "WT-01", "result.json", verdict=today)
+    with pytest.raises(SystemExit) as ended:
+        main.main(["replay", str(tmp_path), "-o", "json"])
+    assert ended.value.code == code
+    rows = {row["id"]: (row["now"], row["reason"]) for row in json.loads(capsys.readouterr().out)}
+    assert rows["WT-01"][0] == "fail"
+    assert [rows[one][0] for one in ("AZ-01", "WT-02")] == ["not judged"] * 2
+    assert "history.x is a socket" in rows["AZ-01"][1]
+    assert "no check called 'WT-99'" in rows["WT-02"][1]
