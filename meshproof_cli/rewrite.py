@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meshproof_cli import completion
 from reports.choice import choose
+from reports.errors import UsageProblem
 from reports.files import claim_directory
 from reports.writers import FORMATS, write
+
+if TYPE_CHECKING:
+    from reports.model import Run
 
 __all__ = ["app"]
 
@@ -63,6 +68,8 @@ def report(
     target = results.absolute().parent
     if directory is not None and directory.resolve() != target.resolve():
         target = claim_directory(directory, "--directory")
+    if set(wanted) != {"table"}:
+        _spare_another(run, target)
     if "table" in wanted:
         from reports.table import print_table
 
@@ -71,3 +78,14 @@ def report(
         typer.echo(write_conformance_report(run, target, maker, mode))
     for path in write(run, target, [name for name in wanted if name not in OTHERS]).values():
         typer.echo(path)
+
+
+def _spare_another(run: Run, target: Path) -> None:
+    """Raise `UsageProblem` where a directory is the report of another run: its pages would be this one's, or lost."""
+    from reports.data_files import read_results
+
+    there = target / "results.json"
+    with suppress(UsageProblem):  # what cannot be read is not this run's
+        if not there.exists() or read_results(there) == run:
+            return
+    raise UsageProblem(f"{target} holds the report of another run", fix="name another place with --directory")

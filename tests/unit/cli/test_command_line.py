@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -448,6 +449,29 @@ def test_a_report_replaces_nothing_of_others(tmp_path: Path, capsys: pytest.Capt
     for _ in range(2):
         assert call(capsys, "report", source, "-d", str(tmp_path / "new"))[0] == 0
     assert call(capsys, "report", source, "-d", str(tmp_path))[0] == 0
+
+
+@pytest.mark.parametrize("form", ["json", "html"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_report_does_not_become_that_of_another_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, damaged: bool
+) -> None:
+    one = Result("WT-01", "t", "check", "WT", "core", Verdict.PASS, "fine")
+    old = Run("refmesh", "1", "c", {}, 0, 1, (), (one,), {}, "0")
+    earlier = write_json(old, tmp_path).rename(tmp_path / "earlier.json")
+    newer = write_json(replace(old, seconds=2), tmp_path)
+    if damaged:
+        newer.write_text("{")
+    told = newer.read_text()
+    for given in ((), ("-d", str(tmp_path))):
+        code, _, err = call(capsys, "report", str(earlier), "-f", form, *given)
+        assert code == 2
+        assert "holds the report of another run" in err
+        assert "--directory" in err
+    assert newer.read_text() == told
+    assert {path.name for path in tmp_path.iterdir()} == {"earlier.json", "results.json"}
+    assert call(capsys, "report", str(earlier), "-f", "table")[0] == 0
+    assert call(capsys, "report", str(earlier), "-f", "json", "-d", str(tmp_path / "new"))[0] == 0
 
 
 @pytest.mark.parametrize(
