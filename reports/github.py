@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reports.console import say
+from reports.errors import EnvironmentProblem
 from reports.files import one_sentence, write_text
 from reports.words import SYMBOLS, clean, duration, headline, shown
 
@@ -70,14 +72,21 @@ def write_summary(run: Run, directory: Path) -> Path:
 
 
 def publish(run: Run, environ: Mapping[str, str] | None = None) -> list[str]:
-    """Inside a GitHub job: append the step summary, and give back the annotation lines to print on stdout."""
+    """Inside a GitHub job: append the step summary, and give back the annotation lines to print on stdout.
+
+    A summary that cannot be written, as where the job's container has a user of its own, is said, and costs no more
+    than that: what was judged is judged.
+    """
     environ = os.environ if environ is None else environ
     if environ.get("GITHUB_ACTIONS") != "true":
         return []
     target = environ.get("GITHUB_STEP_SUMMARY")
     if target:
-        with one_sentence(Path(target)), Path(target).open("a", encoding="utf-8", errors="replace") as file:
-            file.write(summary_markdown(run))
+        try:
+            with one_sentence(Path(target)), Path(target).open("a", encoding="utf-8", errors="replace") as file:
+                file.write(summary_markdown(run))
+        except EnvironmentProblem as error:
+            say(f"   this step has no summary: {error.problem}")
     return commands(run)
 
 

@@ -180,6 +180,14 @@ def test_github_publishes_only_in_a_job(tmp_path: Path) -> None:
     assert "not conformant" in target.read_text()
 
 
+def test_a_summary_that_github_does_not_take_costs_no_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path)}
+    assert publish(run(result(Verdict.FAIL)), job) == ["::error title=WT-01 two-way split%3A fail::because"]
+    assert f"this step has no summary: cannot write {tmp_path}: Is a directory" in capsys.readouterr().err
+
+
 @given(RUNS)
 @few
 def test_allure_results_keep_the_format(tmp_path_factory: pytest.TempPathFactory, value: Run) -> None:
