@@ -51,6 +51,7 @@ def report(
 ) -> None:
     """Write the report of an earlier run again.
 
+    Inside a GitHub job, github is also the step's summary, and an annotation for each verdict that is not a pass.
     The format gateway-api is the Gateway API's own ConformanceReport, of a run with --mesh gateway-api.
     """
     from reports.data_files import read_results
@@ -78,6 +79,11 @@ def report(
         typer.echo(write_conformance_report(run, target, maker, mode))
     for path in write(run, target, [name for name in wanted if name not in OTHERS]).values():
         typer.echo(path)
+    if "github" in wanted:
+        from reports.github import publish
+
+        for line in publish(run):
+            typer.echo(line)
 
 
 def _spare_another(run: Run, target: Path) -> None:

@@ -332,6 +332,20 @@ def test_report_is_written_again(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "refmesh: conformant" in out
 
 
+def test_a_report_for_github_is_shown_by_its_job(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step"))
+    found = (Result("WT-01", "two", "check", "WT", "core", Verdict.FAIL, "no"),)
+    write_json(Run("refmesh", "1", "embedded", {}, 0.0, 1.0, (), found, {}, "0.1.0"), tmp_path)
+    assert call(capsys, "report", str(tmp_path), "-f", "html")[1] == f"{tmp_path / 'report.html'}\n"
+    code, out, _ = call(capsys, "report", str(tmp_path), "-f", "github")
+    assert code == 0
+    assert "::error title=WT-01 two%3A fail::no" in out
+    assert (tmp_path / "step").read_text() == (tmp_path / "summary.md").read_text()
+
+
 def test_refmesh_gets_its_arguments_untouched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen = SimpleNamespace(command=[], environment={})
 
