@@ -64,10 +64,11 @@ class Gatherer:
         if not ours.tally:
             return
         from conformance.summary import summary
+        from reports.words import line
 
-        for line in summary(ours.run(), ours.results_file):
-            terminalreporter.write_line(line)
+        for text in summary(ours.run(), ours.results_file):
+            terminalreporter.write_line(text)
         if ours.problem:
             terminalreporter.write_line(f"ERROR: {ours.problem}")
         elif exitstatus == pytest.ExitCode.OK and (left := ours.left_open):
-            terminalreporter.write_line(f"ERROR: not proven, hence pytest's exit code 1: {left}")
+            terminalreporter.write_line(line(f"ERROR: not proven, hence pytest's exit code 1: {left}"))

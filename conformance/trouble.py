@@ -58,10 +58,10 @@ class Trouble:
         if self.kind == "not-in-force":
             return failed(self.text, *self._evidence)
         if self.kind == "refused":
-            return failed(f"the configuration was refused: {self.text}")
+            return failed(f"the configuration was refused: {_short(self.text)}")
         if self.kind == "environment":
             return inconclusive(_short(self.text))
-        return inconclusive(f"the check itself failed: {self.text}")
+        return inconclusive(f"the check itself failed: {_short(self.text)}")
 
     @property
     def ended(self) -> str:

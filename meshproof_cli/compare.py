@@ -29,7 +29,7 @@ def compare(
     from reports.comparison import Direction
     from reports.comparison import compare as compared
     from reports.data_files import read_results
-    from reports.words import clean
+    from reports.words import line
 
     found = compared(*(read_results(path / "results.json" if path.is_dir() else path) for path in (before, after)))
     if output is Output.JSON:
@@ -52,7 +52,7 @@ def compare(
         if rows:
             show(rows, output)
             typer.echo("")
-        typer.echo(clean(found.sentence))
+        typer.echo(line(found.sentence))
         for name, (old, new) in found.differences.items():
-            typer.echo(clean(f"The runs differ in {name}: {old or '–'} → {new or '–'}"))
+            typer.echo(line(f"The runs differ in {name}: {old or '–'} → {new or '–'}"))
     raise typer.Exit(int(found.exit_code))

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from reports.words import clean
+from reports.words import line
 
 __all__ = ["Output", "show"]
 
@@ -43,19 +43,19 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> None:
     columns = list(rows[0]) if rows else []
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     if not sys.stdout.isatty():
-        widths = [max(len(line[index]) for line in [columns, *cells]) for index in range(len(columns))]
-        for line in [columns, *cells]:
-            typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        widths = [max(len(row[index]) for row in [columns, *cells]) for index in range(len(columns))]
+        for row in [columns, *cells]:
+            typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for index, column in enumerate(columns):
         table.add_column(column, style="bold" if index == 0 else "", no_wrap=index == 0)
-    for line in cells:
-        table.add_row(*(Text(text) for text in line))
+    for row in cells:
+        table.add_row(*(Text(text) for text in row))
     Console(highlight=False).print(table)
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_cell(item) for item in value)
-    return clean(str(value))
+    return line(str(value))

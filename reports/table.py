@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.model import Verdict
-from reports.words import SYMBOLS, clean, duration, headline, shown
+from reports.words import SYMBOLS, clean, duration, headline, line, shown
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -64,9 +64,7 @@ def rich_table(run: Run) -> Group:
 
 def plain_table(run: Run, width: int = 120) -> str:
     """The verdicts as plain text, one line a result and one more for a reason that matters."""
-    rows = [
-        (shown(one), clean(one.id), " ".join(clean(one.title).split()), duration(one.seconds)) for one in run.results
-    ]
+    rows = [(shown(one), line(one.id), line(one.title), duration(one.seconds)) for one in run.results]
     first = max((len(row[0]) for row in rows), default=0)
     second = max((len(row[1]) for row in rows), default=0)
     room = max(width - first - second - 14, 20)
@@ -75,8 +73,8 @@ def plain_table(run: Run, width: int = 120) -> str:
         title = row[2] if len(row[2]) <= room else row[2][: room - 1] + "…"
         lines.append(f"{row[0]:<{first}}  {row[1]:<{second}}  {title:<{room}}  {row[3]:>8}".rstrip())
         if _needs_reason(result):
-            lines.append(f"{'':<{first}}  {'':<{second}}  {' '.join(clean(result.reason).split())}")
-    lines += ["", " ".join(clean(f"{run.mesh}: {run.conclusion}. {headline(run)}").split())]
+            lines.append(f"{'':<{first}}  {'':<{second}}  {line(result.reason)}")
+    lines += ["", line(f"{run.mesh}: {run.conclusion}. {headline(run)}")]
     return "\n".join(lines) + "\n"
 
 

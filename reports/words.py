@@ -21,6 +21,7 @@ __all__ = [
     "counts",
     "duration",
     "headline",
+    "line",
     "micros",
     "number",
     "part",
@@ -53,6 +54,11 @@ _ILLEGAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 def clean(text: str) -> str:
     """`text` without characters that XML forbids or a terminal obeys; each becomes U+FFFD, and CR LF becomes LF."""
     return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+
+
+def line(text: str) -> str:
+    """`text` as one line for a terminal or a log, in which GitHub's runner obeys `##[…]` wherever it stands."""
+    return " ".join(clean(text).split()).replace("##[", "# #[")
 
 
 def duration(seconds: float) -> str:

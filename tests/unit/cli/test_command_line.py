@@ -332,6 +332,19 @@ def test_report_is_written_again(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "refmesh: conformant" in out
 
 
+def test_a_reason_of_many_lines_is_one_line_of_a_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    good = Result("WT-01", "two", "check", "WT", "core", Verdict.PASS, "")
+    bad = replace(good, verdict=Verdict.FAIL, reason="2 errors:\n\t* weight = 0\n```\n##[group]x\n\n")
+    for name, found, kernel in (("A", good, "6"), ("B", bad, "7\n::error::forged")):
+        write_json(
+            Run("refmesh", "1", "embedded", {"kernel": kernel}, 0.0, 1.0, (), (found,), {}, "0"), tmp_path / name
+        )
+    code, out, _ = call(capsys, "compare", str(tmp_path / "A"), str(tmp_path / "B"))
+    assert code == 1
+    assert out.splitlines()[1].endswith("2 errors: * weight = 0 ``` # #[group]x")
+    assert out.splitlines()[-1] == "The runs differ in kernel: 6 → 7 ::error::forged"
+
+
 def test_a_report_for_github_is_shown_by_its_job(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

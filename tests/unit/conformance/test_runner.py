@@ -116,6 +116,15 @@ def test_every_end_of_a_check_has_its_verdict(tmp_path, collect, judge, verdict)
     assert bundled == (verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE})
 
 
+@pytest.mark.parametrize(
+    "error",
+    [Refused("refused", status=422, message="x" * 5000), RuntimeError("x" * 5000), EnvironmentProblem("x" * 5000)],
+)
+def test_a_reason_is_short_and_the_bundle_has_all_of_it(tmp_path, error):
+    assert len(runner(tmp_path).result(made_up(ends_with(error))).reason) < 500
+    assert "x" * 5000 in (tmp_path / "bundles" / "XX-01" / "history.json").read_text()
+
+
 def test_a_bundle_that_cannot_be_written_costs_no_verdict(tmp_path):
     collected: list[str] = []
     (tmp_path / "bundles").write_text("a file where the folder should be")
