@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -14,10 +15,15 @@ __all__ = ["command", "program"]
 def program(name: str) -> str:
     """A program of this environment as a shell finds it: by its name, or by its path where the name leads elsewhere.
 
-    That is so in a clone, whose environment nobody has activated.
+    That is so in a clone, whose environment nobody has activated. meshproof itself is then named as the launcher there
+    was called, `./meshproof`: a path would be one of this machine alone.
     """
     own, found = Path(sys.executable).with_name(name), shutil.which(name)
-    return str(own) if own.is_file() and not (found and own.samefile(found)) else name
+    launcher = os.environ.get("MESHPROOF_PROGRAM", "") if name == "meshproof" else ""
+    ours = [one for one in (own, Path(launcher)) if one.is_file()]
+    if own not in ours or (found and any(one.samefile(found) for one in ours)):
+        return name
+    return launcher or str(own)
 
 
 def command(words: Sequence[object], flags: Mapping[str, object]) -> str:

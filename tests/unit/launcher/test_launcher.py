@@ -77,6 +77,16 @@ def test_byte_code_is_kept_and_away_from_the_sources_where_those_shall_stay_clea
     assert clone.run(PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX="/else")[1] == " /else\n"
 
 
+def test_the_command_line_knows_how_it_was_called(clone: Clone):
+    clone.run()
+    (clone.folder / ".venv" / "bin" / "meshproof").write_text('#!/bin/sh\necho "$MESHPROOF_PROGRAM"\n')
+    environment = {**os.environ, "MESHPROOF_NO_INSTALL": "1"}
+    for words in (["./meshproof", "x"], ["sh", "meshproof", "x"]):
+        done = subprocess.run(words, cwd=clone.folder, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == "./meshproof\n"
+    assert clone.run()[1] == f"{clone.folder}/meshproof\n"
+
+
 def test_the_first_call_sets_up_and_passes_arguments_and_exit_code_on(clone: Clone):
     code, out, err = clone.run("run", "--mesh", "a b")
     assert (code, out) == (7, "ran: run --mesh a b\n")
