@@ -27,9 +27,9 @@ _TONES = {
 _MARKS = {
     Verdict.FAIL: ("hit", "✗", "failed: it found the defect"),
     Verdict.INCONCLUSIVE: ("open", "?", "inconclusive"),
-    Verdict.PASS: ("dull", "·", "passed"),
-    Verdict.NOT_RUN: ("dull", "○", "not run"),
-    Verdict.UNSUPPORTED: ("dull", "–", "unsupported"),
+    Verdict.PASS: ("", "·", "passed"),
+    Verdict.NOT_RUN: ("", "○", "not run"),
+    Verdict.UNSUPPORTED: ("", "–", "unsupported"),
 }
 
 
@@ -45,6 +45,11 @@ class Row:
     by: tuple[str, ...]
     note: str
     seconds: str
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What the pointer is told of verdicts that need a reason, for those who have none."""
+        return tuple(tip for style, _, tip in self.cells if style in {"hit", "alarm", "open"})
 
 
 @dataclass(frozen=True)

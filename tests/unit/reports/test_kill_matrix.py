@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -185,6 +186,12 @@ def test_the_page_shows_every_trial_and_asks_nobody():
     assert "five | points &lt;off&gt;" in text
     assert "85 % instead of 90 %" in text
     assert "two-way <b>" not in text
+
+
+def test_what_a_check_said_is_told_without_a_pointer_too():
+    text = re.sub(r' title="[^"]*"', "", kill_matrix_html(MATRIX))
+    assert "<p>five | points &lt;off&gt;</p><p>WT-01 failed: it found the defect: 85 % instead of 90 %</p>" in text
+    assert "<p>CB-01 passed</p>" not in text
 
 
 def test_an_empty_matrix_is_a_page_too():

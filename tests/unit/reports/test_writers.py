@@ -23,7 +23,7 @@ from reports.files import MARKER, claim_directory, clear_directory, held_directo
 from reports.github import commands, publish, summary_markdown
 from reports.html import html_text
 from reports.junit import junit_text
-from reports.model import JSON, Evidence, Result, Run, Stage, Verdict, to_json
+from reports.model import JSON, ErrorRate, Evidence, Result, Run, Stage, Verdict, to_json
 from reports.page import asset
 from reports.table import plain_table, print_table, rich_table
 from reports.writers import FORMATS, write
@@ -111,6 +111,17 @@ def test_page_says_what_was_found() -> None:
         "not conformant", "WT-01", "because", "echo-1", "line one", "AES", "meshproof run --only WT-01", "of 200",
     ):  # fmt: skip
         assert expected in words
+
+
+def test_what_scrolls_can_be_reached_without_a_pointer() -> None:
+    rows: list[JSON] = [{"status": 200}]
+    rates = (ErrorRate("exact", 1e-5, None, "5 points", 800),)
+    shown = (Evidence("records", rows), Evidence("log", "one"))
+    made = result(Verdict.FAIL, evidence=shown, error_rates=rates, reproduce="meshproof run")
+    found = re.findall(r'<\w+ class="scroll"[^>]*>', html_text(run(made)))
+    assert len(found) == 4
+    for one in found:
+        assert 'tabindex="0" role="region" aria-label="' in one
 
 
 @given(RUNS)
