@@ -232,13 +232,15 @@ class Matrix:
     def _clean(self) -> tuple[Trial, ...]:
         return tuple(one for one in self.current if one.subject.kind == "clean" and not one.problem)
 
+    def _judged(self, *kinds: str) -> tuple[Trial, ...]:
+        return tuple(one for one in self.current if one.subject.kind in kinds and one.verdicts)
+
     @property
     def reach(self) -> str:
-        """What the trials of defects leave open, in one sentence; "" where every check was asked of the same image."""
-        defects = [one for one in self.subjects if one.kind == "defect"]
-        trials = [trial for one in defects if (trial := self.of(one)) is not None and trial.verdicts]
+        """What the trials leave open, in one sentence; "" where every check was asked of every defect of one image."""
+        trials = self._judged("defect")
         short = sum(len(one.verdicts) < len(self.checks) for one in trials)
-        images = len({one.image for one in trials})
+        images = len({one.image for one in self._judged("defect", "equivalent", "clean")})
         said = []
         if short:
             said.append(
@@ -264,7 +266,10 @@ class Matrix:
         bound = upper_bound(alarms, runs, CONFIDENCE)
         verdicts = sum(len(one.decided) for one in self._clean)
         failures = sum(len(one.failed) for one in self._clean)
-        builds = len({one.image for one in self._clean})
+        builds, tried = {one.image for one in self._clean}, {one.image for one in self._judged("defect")}
+        of = f"of {len(builds)} builds" if len(builds) > 1 else ""
+        if tried and not builds & tried:
+            of = f"{of}, on none of which a defect was tried" if of else "of a build on which no defect was tried"
         each = upper_bound(failures, verdicts, CONFIDENCE) if verdicts else 1.0
         still = "; ".join(f"{one.subject.name}: {', '.join(one.undecided)}" for one in self._clean if one.undecided)
         return (
@@ -272,7 +277,7 @@ class Matrix:
             f" fails with a probability of at most {100 * bound:.2g} %, and a single check, if all are alike, with at"
             f" most {100 * each:.2g} % ({failures} of {verdicts} verdicts)."
             f"{f' No verdict was reached, and none is counted, in {still}.' if still else ''}"
-            f"{f' The clean runs are of {builds} builds.' if builds > 1 else ''}"
+            f"{f' The clean runs are {of}.' if of else ''}"
         )
 
 

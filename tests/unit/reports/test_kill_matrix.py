@@ -6,12 +6,14 @@ import html.parser
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
+import reports
 from reports.errors import UsageProblem
 from reports.kill_matrix import kill_matrix_html, kill_matrix_markdown, write_kill_matrix
 from reports.model import Verdict
@@ -116,6 +118,18 @@ def test_what_short_trials_leave_open():
     assert MATRIX.reach in kill_matrix_html(MATRIX)
 
 
+def test_a_rate_of_false_alarms_of_another_build_says_so():
+    def of(*images: str) -> Matrix:
+        clean = tuple(replace(one, image=image) for one, image in zip(TRIALS[-3:], images, strict=True))
+        return replace(MATRIX, trials=(*TRIALS[:-3], *clean))
+
+    assert "The clean runs are" not in MATRIX.proof
+    assert of("new", "new", "new").proof.endswith(" The clean runs are of a build on which no defect was tried.")
+    assert of("new", "new", "old").proof.endswith(" are of 2 builds, on none of which a defect was tried.")
+    assert of("new", "new", "").proof.endswith(" The clean runs are of 2 builds.")
+    assert of("new", "old", "").reach.endswith("the trials are of 3 builds.")
+
+
 @given(st.integers(0, 200), st.integers(1, 200), st.sampled_from([0.5, 0.9, 0.95, 0.999]))
 def test_bounds_are_the_exact_ones(events, trials, confidence):
     if events > trials:
@@ -209,3 +223,11 @@ def test_three_files(tmp_path):
     assert {path.name for path in (tmp_path / "r").iterdir()} == {
         "kill-matrix.html", "kill-matrix.md", "kill-matrix.json",
     }  # fmt: skip
+
+
+def test_the_published_pages_are_what_their_trials_render_to(tmp_path):
+    published = Path(reports.__file__).parent
+    matrix = read_matrix(json.loads((published / "kill-matrix.json").read_text()))
+    write_kill_matrix(matrix, tmp_path)
+    for name in ("kill-matrix.json", "kill-matrix.md", "kill-matrix.html"):
+        assert (tmp_path / name).read_text() == (published / name).read_text(), f"render {name} again"
