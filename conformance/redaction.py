@@ -20,6 +20,7 @@ _SECRETS = (
     re.compile(r"(?i)(?<=basic )[A-Za-z0-9+/]{8,}={0,2}"),
     re.compile(r"\b(?:hv[brs]\.|xox[a-z]-|AIza|glpat-)[\w-]{10,}"),
     re.compile(r"(?i)(?<=accountkey=)[A-Za-z0-9+/]{20,}={0,2}"),
+    re.compile(r"(?<=[?&]sig=)[A-Za-z0-9%+/=_-]{16,}"),
     re.compile(r"\b(?:A[KS]IA[A-Z0-9]{16}|gh[opsur]_[A-Za-z0-9]{36}|github_pat_\w{22})\w{0,200}"),
 )
 _ENCODED = re.compile(r"\b(?:LS0tLS1|MII|MHcC)[A-Za-z0-9+/]{40,}={0,2}")
@@ -28,6 +29,10 @@ _USER = re.compile(r"(://[^\s/:@\"']*:)[^\s/\"']+@")
 """Of an address: postgres://shop:hunter2@db/shop."""
 _LONE_USER = re.compile(r"(://)[^\s/:@\"']+@")
 """Of an address as well: https://TOKEN@host/repository. A name alone is no loss."""
+_LOGIN = re.compile(r"(\bcurl\b[^\n]{0,300}?[ \t](?:-u|--user)(?:[ \t]+|=)[\"']?[^\s:\"']{1,64}:)[^\s\"']+")
+"""As curl takes it: -u shop:hunter2."""
+_AUTH = re.compile(r"(\\?[\"']auth\\?[\"'][ \t]{0,8}:[ \t]{0,8}\\?[\"'])([A-Za-z0-9+/]{4,}={0,2})")
+"""As what pulls images is told: "auth": "c2hvcDpodW50ZXIy"."""
 _OF_KEYS = r"(?:api|private|access|secret|encryption|signing|session|master)[_-]?key"
 _WORD = rf"(?:pass(?:word|wd|phrase)|secret|token|credential|cookie|authorization|{_OF_KEYS})"
 _BRIEF = "(?<!by)(?<!com)pass"
@@ -50,6 +55,10 @@ _VALUE = re.compile(
 )
 """Such a value: what stands in quotes, also in those of a JSON text within another, up to them or to the end of the
 line; or one word, with the scheme before it."""
+_BLOCK = re.compile(
+    r"[|>][+-]?[0-9]?[ \t]*\n(?P<indent>[ \t]+)(?P<lines>[^\n]*(?:\n(?:(?P=indent)[^\n]*|[ \t]*(?=\n)))*)"
+)
+"""A value of several lines, as YAML has it."""
 _LINE = re.compile(r"(?i)(?:authorization|cookie)$")
 """A name whose value, without quotes, goes on to the end of the line: of several words, or several parts."""
 _NAME = re.compile(rf"(?i:{_WORD}|(?:{_BRIEF}|(?<![a-z])pwd)(?![a-z]))|{_SHOUTED}")
@@ -74,6 +83,8 @@ def redact(text: str) -> str:
         text = pattern.sub(REMOVED, text)
     text = _USER.sub(lambda found: f"{found[1]}{REMOVED}@", text)
     text = _FLAGGED.sub(lambda found: f"{found[1]}{REMOVED}", text)
+    text = _LOGIN.sub(lambda found: f"{found[1]}{REMOVED}", text)
+    text = _AUTH.sub(lambda found: f"{found[1]}{REMOVED}" if _is_login(found[2]) else found[0], text)
     return _ENCODED.sub(lambda found: REMOVED if _is_key(found[0]) else found[0], text)
 
 
@@ -97,6 +108,8 @@ def redact_log(text: str) -> str:
 
 def _value(name: str, text: str, at: int) -> tuple[int, int] | None:
     """From where to where there is something to hide, without quotes, after the name of a secret; None for nothing."""
+    if block := _BLOCK.match(text, at):
+        return block.span("lines")
     found = _VALUE.match(text, at)
     if found is None or found.lastgroup is None:
         return None
@@ -105,6 +118,14 @@ def _value(name: str, text: str, at: int) -> tuple[int, int] | None:
         line = text.find("\n", end)
         end = len(text) if line < 0 else line
     return begin, end
+
+
+def _is_login(encoded: str) -> bool:
+    """Whether base64 holds a name and a password."""
+    try:
+        return re.fullmatch(rb"[!-9;-~]*:[ -~]+", base64.b64decode(encoded, validate=True)) is not None
+    except binascii.Error:
+        return False
 
 
 def _is_key(encoded: str) -> bool:
@@ -183,6 +204,8 @@ def _mapping(value: Mapping[str, Any], beside: Mapping[str, Any], way: _Way) -> 
 def _under(key: str, item: Any, beside: Mapping[str, Any], way: _Way) -> Any:
     """What is kept of a value that stands under a key, and beside others."""
     if beside.get("kind") == "Secret" and key in {"data", "stringData"}:
+        return REMOVED
+    if key == "auth" and isinstance(item, str) and _is_login(item):
         return REMOVED
     if key == _PLACES and isinstance(item, list | tuple):
         return [_mapping(one, {}, way) if isinstance(one, Mapping) else _walk(one, way) for one in item]

@@ -139,7 +139,9 @@ def test_a_log_loses_a_secret_wherever_its_name_stands(log, kept):
     assert redact_log(log) == kept.replace("#", REMOVED)
 
 
-@pytest.mark.parametrize("piece", ["a=", 'password="', "password=\\", "a.", "token:", " \t", r"\"password\":\""])
+@pytest.mark.parametrize(
+    "piece", ["a=", 'password="', "password=\\", "a.", "token:", " \t", r"\"password\":\"", "curl -u ", "token: |\n \n"]
+)
 def test_a_long_line_takes_no_longer_for_what_is_in_it(piece):
     began = time.process_time()
     redact_log(piece * (1_000_000 // len(piece)))
@@ -167,6 +169,31 @@ def test_secrets_of_addresses_arguments_and_envoys_own_are_removed():
     assert redacted(dump) == {
         "dynamic_active_secrets": [{"name": "a", "secret": hidden}, {"name": "b", "secret": chain}]
     }
+
+
+@pytest.mark.parametrize(
+    ("log", "kept"),
+    [
+        ("a:\n  private_key: |\n    k3Jd9s\n\n    Pq0ZxW=\n  port: 80\n", "a:\n  private_key: |\n    #\n  port: 80\n"),
+        ("client_secret: >-\n  hunter2", "client_secret: >-\n  #"),
+        ("private_key: |\nport: 80", "private_key: |\nport: 80"),
+        (
+            "GET https://a.blob/b?sv=2024&sig=k3Jd9sPq0ZxW7vBn5mTr%2Bx%3D&se=1",
+            "GET https://a.blob/b?sv=2024&sig=#&se=1",
+        ),
+        ("at ?sig=v1 and a big=k3Jd9sPq0ZxW7vBn5mTr", "at ?sig=v1 and a big=k3Jd9sPq0ZxW7vBn5mTr"),
+        ("sh -c 'curl -sf -u shop:hunter2 http://h'", "sh -c 'curl -sf -u shop:# http://h'"),
+        ('curl http://h --user "shop:hunter2"', 'curl http://h --user "shop:#"'),
+        ("date -u +%H:%M; docker run -u 1000:1000 x", "date -u +%H:%M; docker run -u 1000:1000 x"),
+        ('wrote {"auths":{"r":{"auth":"c2hvcDpodW50ZXIy"}}}', 'wrote {"auths":{"r":{"auth":"#"}}}'),
+        ('{"auths": {"r": {"auth": "c2hvcDpodW50ZXIy"}}}', '{"auths": {"r": {"auth": "#"}}}'),
+        ("policy \"auth\": \"required\", 'auth': 'disabled'", "policy \"auth\": \"required\", 'auth': 'disabled'"),
+    ],
+)
+def test_secrets_of_other_tools_are_known_by_their_place(log, kept):
+    kept = kept.replace("#", REMOVED)
+    assert redacted_scene(log) == kept
+    assert redacted_scene(kept) == kept
 
 
 def test_what_tells_a_place_or_a_route_and_no_secret_stays():
