@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fixtures.kube import Kube
-from load.comparison import MIN_PAIRS, QUANTILES
+from load.blocks import QUANTILES
+from load.comparison import MIN_PAIRS
 from load.latency import measure
 from load.meshing import Wanted, limited
 from load.plan import Plan, expect_measurable

@@ -13,7 +13,7 @@ from fixtures.kube import Kube, NotEventually, eventually
 from fixtures.kube.runner import RUN_LABEL, RUNNER, runner_name
 from fixtures.workloads import echo_deployment, service
 from fixtures.workloads.manifests import account_manifest
-from load.comparison import AGAIN, BASE, MESHED
+from load.blocks import AGAIN, BASE, MESHED
 from load.manifests import driver_pod
 from load.meshing import Meshing
 from load.plan import Plan

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fixtures.kube import Kube
-from load.comparison import AGAIN, BASE, MESHED, Block, measurement
+from load.blocks import AGAIN, BASE, MESHED, Block
+from load.comparison import measurement
 from load.ground import Arm, Ground, ground
 from load.meshing import Meshing, limited
 from load.plan import SHORT, Plan

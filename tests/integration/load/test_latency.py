@@ -7,7 +7,7 @@ import pytest
 
 from fixtures.kube import Kube
 from load import Meshing, measure
-from load.comparison import AGAIN, BASE
+from load.blocks import AGAIN, BASE
 from load.plan import SHORT
 from reports.model import Verdict
 

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from load.comparison import AGAIN, BASE, MESHED, QUANTILES, Block, compare, measurement, null_interval
+from load.blocks import AGAIN, BASE, MESHED, QUANTILES, Block
+from load.comparison import compare, measurement, null_interval
 from load.ground import Arm
 from load.histograms import encode, histogram
 from load.latency import run_block
