@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from hdrh.histogram import HdrHistogram
 
-__all__ = ["CEILING_US", "PERCENTILES", "curve", "decode", "encode", "histogram", "percentile"]
+__all__ = ["CEILING_US", "PERCENTILES", "counts", "curve", "decode", "encode", "histogram", "percentile"]
 
 CEILING_US = 60_000_000
 """The largest latency told apart, in microseconds; longer ones are counted as this."""
@@ -38,6 +38,13 @@ def decode(*texts: str) -> HdrHistogram:
     for text in texts:
         made.add(HdrHistogram.decode(text))
     return made
+
+
+def counts(values: HdrHistogram) -> dict[int, int]:
+    """How many were recorded of each value, in µs; values that are not told apart count as the largest of them."""
+    # The library's own iterator looks at every value up to the largest in Python: tens of milliseconds.
+    found = ((index, count) for index, count in enumerate(values.counts[:]) if count)
+    return {values.get_highest_equivalent_value(values.get_value_from_index(index)): count for index, count in found}
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:

@@ -1,6 +1,6 @@
 """Statistics of the paired comparison. Pure, seeded, standard library only.
 
-Differences are paired block by block: both blocks of a pair see the same minute of the machine. The interval is a
+Arms are compared in pairs of blocks: both blocks of a pair see the same minute of the machine. The interval is a
 bootstrap over pairs, widened for small samples ("expanded percentile interval", Hesterberg 2015: the plain percentile
 interval of n = 12 covers 92 % where it says 95 %).
 """
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, median, stdev
 
-__all__ = ["Interval", "block_order", "bootstrap_interval", "student_quantile", "trimmed_interval"]
+__all__ = ["Interval", "block_order", "bootstrap", "bootstrap_interval", "student_quantile", "trimmed_interval"]
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,44 @@ def trimmed_mean(values: Sequence[float]) -> float:
     return fmean(ordered[cut : len(ordered) - cut] if cut else ordered)
 
 
-def bootstrap_interval(
-    differences: Sequence[float], *, seed: int, confidence: float = 0.95, resamples: int = 2000
-) -> Interval:
-    """Interval of the trimmed mean of paired differences.
+def bootstrap(
+    count: int,
+    figures: Callable[[Sequence[int]], Sequence[float]],
+    *,
+    seed: int,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+) -> list[Interval]:
+    """Intervals of some figures of `count` pairs; `figures` computes them all from the pairs that were drawn.
 
     Raises ValueError below four pairs: no number of resamples makes an interval of so little.
     """
-    count = len(differences)
     if count < 4:
         raise ValueError(f"{count} pairs are too few for an interval")
-    source = random.Random(seed)
-    means = sorted(trimmed_mean(source.choices(differences, k=count)) for _ in range(resamples))
+    source, every = random.Random(seed), range(count)
+    drawn = zip(*(figures(source.choices(every, k=count)) for _ in range(resamples)), strict=True)
     tail = (1 - confidence) / 2
     wide = NormalDist().cdf(-math.sqrt(count / (count - 1)) * student_quantile(1 - tail, count - 1))
-    low = means[max(0, math.floor(wide * resamples))]
-    high = means[min(resamples - 1, math.ceil((1 - wide) * resamples) - 1)]
-    return Interval(trimmed_mean(differences), low, high, confidence, count)
+    least, most = max(0, math.floor(wide * resamples)), min(resamples - 1, math.ceil((1 - wide) * resamples) - 1)
+    found = []
+    for estimate, values in zip(figures(every), map(sorted, drawn), strict=True):
+        low, high = min(estimate, values[least]), max(estimate, values[most])
+        found.append(Interval(estimate, low, high, confidence, count))
+    return found
+
+
+def bootstrap_interval(
+    differences: Sequence[float], *, seed: int, confidence: float = 0.95, resamples: int = 2000
+) -> Interval:
+    """Interval of the trimmed mean of paired differences: of what is usual, without what is rare.
+
+    Raises ValueError below four pairs.
+    """
+
+    def mean(drawn: Sequence[int]) -> list[float]:
+        return [trimmed_mean([differences[pair] for pair in drawn])]
+
+    return bootstrap(len(differences), mean, seed=seed, confidence=confidence, resamples=resamples)[0]
 
 
 def trimmed_interval(differences: Sequence[float], *, confidence: float) -> Interval:

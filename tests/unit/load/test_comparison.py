@@ -6,7 +6,7 @@ import pytest
 from load.blocks import AGAIN, BASE, MESHED, QUANTILES, Block
 from load.comparison import compare, measurement, null_interval
 from load.ground import Arm
-from load.histograms import encode, histogram
+from load.histograms import decode, encode, histogram
 from load.latency import run_block
 from load.plan import Plan
 from load.remote import JobFailed
@@ -18,6 +18,19 @@ def block(pair, arm, source, shift_us=0.0, errors=0, lag_us=50.0, late_us=50.0, 
     text = encode(histogram(took))
     lag, late = (encode(histogram([us / 1e6] * max(1, requests))) for us in (lag_us, late_us))
     return Block(pair, arm, requests, requests + 10, errors, text, text, lag, late)
+
+
+def frozen(pairs, stalls, arm):
+    """Of `pairs` pairs; in the pairs `stalls` the arm stands still for a quarter of a second, at 200 requests/s."""
+    source, found = random.Random(1), []
+    for pair in range(pairs):
+        for name, added in ((BASE, 0), (AGAIN, 0), (MESHED, 300)):
+            took = [1e-6 * (400 + added + 60 * source.random()) for _ in range(200)]
+            if name == arm and pair in stalls:
+                took[100:150] = (us + 0.25 - late / 200 for late, us in enumerate(took[100:150]))
+            text, clock = encode(histogram(took)), encode(histogram([5e-5] * 50))
+            found.append(Block(pair, name, 200, 220, 0, text, text, clock, clock))
+    return found
 
 
 def blocks(pairs=10, meshed_us=200.0, again_us=0.0, seed=1):
@@ -79,6 +92,28 @@ def apart():
     """Equal arms of blocks that are far apart."""
     source = random.Random(4)
     return [block(pair, arm, source, 400 * source.random()) for pair in range(10) for arm in (BASE, AGAIN, MESHED)]
+
+
+def test_what_the_mesh_does_in_few_blocks_is_in_its_p99():
+    given = frozen(20, {3, 11}, MESHED)  # one request in forty is late
+    result = judged(given)
+    assert result.verdict is Verdict.PASS
+    p99 = {
+        arm: decode(*(b.latency for b in given if b.arm == arm)).get_value_at_percentile(99) for arm in (BASE, MESHED)
+    }
+    assert result.metrics["added_p99_us"] == p99[MESHED] - p99[BASE] > 50_000
+    assert f"p99 +{result.metrics['added_p99_us']:.0f} µs" in result.reason
+    low, high = (result.metrics[f"added_p99_{end}_us"] for end in ("low", "high"))
+    assert low < 1000, "resamples without a stalled block show none"
+    assert high > 150_000
+    assert 295 < result.metrics["added_p50_us"] < 305
+
+
+def test_a_machine_that_stalls_once_is_quiet_and_says_how_far_that_reaches():
+    result = judged(frozen(20, {3}, AGAIN))
+    assert result.verdict is Verdict.PASS
+    assert result.metrics["aa_p99_us"] > 40_000
+    assert f"{result.metrics['aa_p99_high_us']:.0f} µs at p99" in result.reason
 
 
 def test_equal_arms_that_differ_make_it_inconclusive():

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from load.statistics import block_order, bootstrap_interval, student_quantile, trimmed_interval, trimmed_mean
+from load.statistics import (
+    block_order,
+    bootstrap,
+    bootstrap_interval,
+    student_quantile,
+    trimmed_interval,
+    trimmed_mean,
+)
 
 
 @settings(deadline=None)
@@ -49,6 +56,15 @@ def test_an_interval_is_ordered_seeded_and_holds_no_more_than_the_data(values, s
     one = bootstrap_interval(values, seed=seed, resamples=100)
     assert one == bootstrap_interval(values, seed=seed, resamples=100)
     assert min(values) - 1e-6 <= one.low <= one.high <= max(values) + 1e-6
+
+
+def test_figures_of_one_bootstrap_are_of_the_same_pairs_and_lie_in_their_intervals():
+    values = [float(value) for value in range(12)]
+    one, twice, single = bootstrap(
+        12, lambda drawn: [max(drawn), 2 * max(drawn), values[drawn[0]]], seed=3, resamples=200
+    )
+    assert (2 * one.low, 2 * one.estimate, 2 * one.high) == (twice.low, twice.estimate, twice.high)
+    assert single.estimate == 0 == single.low < single.high
 
 
 def test_too_few_pairs_are_no_interval():
