@@ -62,6 +62,7 @@ def latency(
     pairs: Annotated[int, typer.Option(min=MIN_PAIRS, help="Pairs of blocks.")] = 20,
     rate: Annotated[float, typer.Option(min=1, help="Requests per second in every arm.")] = 200.0,
     block_seconds: Annotated[float, typer.Option(min=0.1, help="Length of a block.")] = 1.0,
+    connections: Annotated[int, typer.Option(min=1, max=1000, help="Connections that share the rate.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of the order of the blocks and of the bootstrap.")] = 1,
     kubeconfig: Annotated[Path | None, typer.Option(help="Cluster to use; default as kubectl.")] = None,
     context: Annotated[str | None, typer.Option(help="Context in the kubeconfig.")] = None,
@@ -76,7 +77,7 @@ def latency(
     if not _resolve:
         raise UsageProblem("no mesh is known here", fix="use `meshproof load latency`")
     wanted = _resolve[0](mesh, config, assignments or ())
-    plan = replace(Plan(), pairs=pairs, rate=rate, block_seconds=block_seconds, seed=seed)
+    plan = replace(Plan(), pairs=pairs, rate=rate, block_seconds=block_seconds, users=connections, seed=seed)
     expect_measurable(plan)
     kube = wanted.dressed(Kube.connect(kubeconfig, context))
     used = image or wanted.image
@@ -89,6 +90,7 @@ def latency(
         "--pairs": pairs,
         "--rate": f"{rate:g}",
         "--block-seconds": f"{block_seconds:g}",
+        "--connections": connections,
         "--seed": seed,
         "--kubeconfig": kubeconfig and kubeconfig.resolve(),
         "--context": context,

@@ -9,6 +9,8 @@ from typing import Any
 
 from load.blocks import AGAIN, BASE, MESHED, QUANTILES, Block
 from load.histograms import curve, decode
+from load.overload import overload
+from load.plan import Plan
 from load.pooling import Pool
 from load.statistics import Interval, bootstrap, trimmed_interval
 from reports.model import JSON, ErrorRate, Evidence, Plot, Result, Verdict
@@ -67,11 +69,9 @@ def null_interval(gaps: Sequence[float]) -> Interval:
 
 def measurement(
     blocks: Sequence[Block],
+    plan: Plan,
     *,
     id: str,  # noqa: A002 - the result model's own word
-    title: str,
-    lag_budget_us: float,
-    seed: int,
     started: float,
     seconds: float,
     meshed: bool,
@@ -79,15 +79,16 @@ def measurement(
     detail: Mapping[str, Any],
 ) -> Result:
     """The Result: pass when the measurement is valid (whatever it found), inconclusive when it is disturbed."""
+    lag_budget_us, seed = plan.lag_budget_us, plan.seed
     null = compare(blocks, AGAIN, BASE, lag_budget_us=lag_budget_us, seed=seed)
     cost = compare(blocks, MESHED, BASE, lag_budget_us=lag_budget_us, seed=seed) if meshed else None
+    good = [b for b in blocks if not b.problem(lag_budget_us)]
     lost = {arm: sum(b.lost(lag_budget_us) for b in blocks if b.arm == arm) for arm in (BASE, AGAIN, MESHED)}
-    verdict, reason = _verdict(blocks, null, cost, lost, meshed)
+    verdict, reason = _verdict(blocks, null, cost, lost, meshed, overload(good, plan))
     arms = [name for name in (BASE, AGAIN, MESHED) if any(b.arm == name for b in blocks)]
     invalid: list[JSON] = [
         {"pair": b.pair, "arm": b.arm, "why": why} for b in blocks if (why := b.problem(lag_budget_us))
     ]
-    good = [b for b in blocks if not b.problem(lag_budget_us)]
     metrics: dict[str, float] = {"blocks": len(blocks), "invalid_blocks": len(invalid)}
     for found, name in ((cost, "added"), (null, "aa")):
         for q, interval in (found.differences if found else {}).items():
@@ -114,7 +115,7 @@ def measurement(
     ]
     return Result(
         id=id,
-        title=title,
+        title=plan.title,
         kind="measurement",
         group="latency",
         level="extended",
@@ -144,9 +145,12 @@ def _verdict(
     cost: Comparison | None,
     lost: Mapping[str, int],
     meshed: bool,
+    overloaded: str,
 ) -> tuple[Verdict, str]:
     if not blocks:
         return Verdict.INCONCLUSIVE, "no block was measured"
+    if overloaded:
+        return Verdict.INCONCLUSIVE, overloaded
     if null is None:
         return Verdict.INCONCLUSIVE, f"fewer than {MIN_PAIRS} pairs without the mesh are valid"
     for q, interval in null.null.items():

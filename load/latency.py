@@ -76,10 +76,8 @@ def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report
     }
     return measurement(
         blocks,
+        plan,
         id="LAT01",
-        title=plan.title,
-        lag_budget_us=plan.lag_budget_us,
-        seed=plan.seed,
         started=started,
         seconds=time.time() - started,
         meshed=meshing.injects,

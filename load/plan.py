@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from load.spec import LoadSpec
 from reports.errors import UsageProblem
 
-__all__ = ["MIN_REQUESTS", "SHORT", "TITLE", "Plan", "expect_measurable"]
+__all__ = ["MIN_REQUESTS", "SHORT", "TITLE", "Plan", "expect_measurable", "shortest_block"]
 
 TITLE = "latency that the mesh's proxies add"
 
@@ -19,9 +19,10 @@ class Plan:
 
     pairs: int = 20
     rate: float = 200.0
-    """Requests per second in every arm; at most half of what the slowest arm can take."""
+    """Requests per second in every arm: at most half of what the slowest arm takes, or it may turn out overloaded."""
     block_seconds: float = 1.0
     users: int = 4
+    """Connections, in every arm."""
     warmup_requests: int = 20
     """Requests at the start of each block that are sent and not counted: caches and connections turn warm."""
     lag_budget_us: float = 1000.0
@@ -60,6 +61,11 @@ MIN_REQUESTS = 100
 """Requests of a block below which its p99 is but its slowest request."""
 
 
+def shortest_block(rate: float) -> float:
+    """Seconds that a block must last at least, to the millisecond, to have a p99."""
+    return math.ceil(1000 * MIN_REQUESTS / rate) / 1000
+
+
 def expect_measurable(plan: Plan) -> None:
     """UsageProblem where the driver cannot send what a plan asks for, or a block of it has no p99."""
     plan.block("http://echo/")
@@ -67,5 +73,5 @@ def expect_measurable(plan: Plan) -> None:
     if requests < MIN_REQUESTS:
         raise UsageProblem(
             f"a block of {requests} requests has no p99: it needs {MIN_REQUESTS}",
-            fix=f"--block-seconds {math.ceil(1000 * MIN_REQUESTS / plan.rate) / 1000:g} or more, or a higher --rate",
+            fix=f"--block-seconds {shortest_block(plan.rate):g} or more, or a higher --rate",
         )

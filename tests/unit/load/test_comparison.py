@@ -12,6 +12,8 @@ from load.plan import Plan
 from load.remote import JobFailed
 from reports.model import Result, Verdict, result_from_json, result_to_json
 
+PLAN = Plan()
+
 
 def block(pair, arm, source, shift_us=0.0, errors=0, lag_us=50.0, late_us=50.0, requests=100):
     took = [1e-6 * (shift_us + 300 + 30 * source.random()) for _ in range(requests)]
@@ -39,13 +41,11 @@ def blocks(pairs=10, meshed_us=200.0, again_us=0.0, seed=1):
     return [block(pair, arm, source, shift) for pair in range(pairs) for arm, shift in shifts.items()]
 
 
-def judged(given, meshed=True, usage=None) -> Result:
+def judged(given, meshed=True, usage=None, plan=PLAN) -> Result:
     return measurement(
         given,
+        plan,
         id="LAT01",
-        title="t",
-        lag_budget_us=1000,
-        seed=1,
         started=1.0,
         seconds=2.0,
         meshed=meshed,

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from load import cli
 from load.meshing import Meshing, Wanted
 from load.plan import MIN_REQUESTS, SHORT, Plan, expect_measurable
 from reports.errors import UsageProblem
+from reports.model import Result, Verdict
 
 
 @pytest.mark.parametrize("plan", [Plan(), SHORT, Plan(rate=1000, block_seconds=0.1)])
@@ -34,6 +36,23 @@ def test_what_cannot_be_measured_is_said_before_there_is_a_cluster(monkeypatch, 
     monkeypatch.setattr(cli, "_resolve", [lambda *_: Wanted(Meshing("none"))])
     with pytest.raises(UsageProblem, match=said):
         cli.latency(**{"rate": 200.0, "block_seconds": 1.0, "assignments": None, **changes})
+
+
+def test_connections_are_the_users_and_part_of_the_command(monkeypatch, capsys):
+    plans = []
+
+    def measure(kube, meshing, image, plan, report):
+        plans.append(plan)
+        return Result("LAT01", plan.title, "measurement", "latency", "extended", Verdict.PASS, "quiet")
+
+    monkeypatch.setattr(cli, "measure", measure)
+    monkeypatch.setattr(Kube, "connect", lambda *_: None)
+    monkeypatch.setattr(cli, "_resolve", [lambda *_: Wanted(Meshing("none"), image="i")])
+    cli.latency(rate=2000.0, connections=16, assignments=None, output=cli.Output.JSON)
+    assert [plan.block("http://echo/").users for plan in plans] == [16]
+    assert " --connections 16" in json.loads(capsys.readouterr().out)["reproduce"]
+    cli.latency(assignments=None)
+    assert plans[1].users == Plan().users
 
 
 def test_how_long_a_block_must_be_is_said():
