@@ -35,6 +35,8 @@ class Block:
     """How late the driver's own clock was, whatever the far side did."""
     broken: str = ""
     """Why the block did not come to its end; "" where it did."""
+    unknown: str = ""
+    """Why nobody knows what became of the block, which says nothing of its arm; "" where somebody does."""
 
     def quantiles(self) -> dict[float, float]:
         """Latency from the intended send in µs at each of QUANTILES."""
@@ -46,8 +48,8 @@ class Block:
 
         Never because answers were slow: a mesh whose slow blocks are left out would look fast.
         """
-        if self.broken:
-            return self.broken
+        if self.broken or self.unknown:
+            return self.broken or self.unknown
         if self.requests == 0:
             return "no request was recorded"
         if self.errors:

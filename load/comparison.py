@@ -152,7 +152,7 @@ def _verdict(
     if overloaded:
         return Verdict.INCONCLUSIVE, overloaded
     if null is None:
-        return Verdict.INCONCLUSIVE, f"fewer than {MIN_PAIRS} pairs without the mesh are valid"
+        return Verdict.INCONCLUSIVE, _few("without the mesh", blocks)
     for q, interval in null.null.items():
         if not interval.holds_zero and abs(interval.estimate) > NULL_FLOOR_US:
             return (
@@ -165,9 +165,14 @@ def _verdict(
         said = f"requests failed in {lost[MESHED]} blocks with the mesh and in {lost[BASE]} and {lost[AGAIN]} without"
         return Verdict.INCONCLUSIVE, f"{said}: to compare the others would leave out what the mesh did worst"
     if cost is None:
-        return Verdict.INCONCLUSIVE, f"fewer than {MIN_PAIRS} pairs with and without the mesh are valid"
+        return Verdict.INCONCLUSIVE, _few("with and without the mesh", blocks)
     said = ", ".join(f"p{q:.0f} {i.estimate:+.0f} µs [{i.low:.0f}, {i.high:.0f}]" for q, i in cost.differences.items())
     return Verdict.PASS, f"the mesh's proxies with mutual TLS add {said}; {_likeness(null)}"
+
+
+def _few(which: str, blocks: Sequence[Block]) -> str:
+    why = next((b.unknown for b in reversed(blocks) if b.unknown), "")
+    return f"fewer than {MIN_PAIRS} pairs {which} are valid" + (f": {why}" if why else "")
 
 
 def _likeness(null: Comparison) -> str:

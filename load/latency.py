@@ -6,10 +6,10 @@ The arms run one after the other, never side by side: on a small machine two loa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fixtures.kube import Kube
+from fixtures.kube import Kube, eventually
 from load.blocks import AGAIN, BASE, MESHED, Block
 from load.comparison import measurement
 from load.ground import Arm, Ground, ground
@@ -18,11 +18,18 @@ from load.plan import SHORT, Plan
 from load.remote import JobFailed
 from load.statistics import block_order
 from load.usage import Usage, proxy_usage
+from reports.errors import EnvironmentProblem
 from reports.model import Result, Verdict
 
 __all__ = ["Plan", "measure", "run_block", "run_short"]
 
 Report = Callable[[str], None]
+
+REACH_SECONDS = 20.0
+"""The longest wait for a driver to take a block, beyond the length of one that it may be at: an API server that starts
+anew, or a node's way to it, is away for some seconds."""
+LOST_PAIRS = 3
+"""After so many pairs in a row with a block of which nobody knows what became, no more are tried."""
 
 
 def run_short(
@@ -39,7 +46,7 @@ def run_short(
 def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report = lambda _: None) -> Result:
     """Set the pods up, measure all blocks, take the pods away, judge. How to do it again is for the caller to say.
 
-    Raises EnvironmentProblem where pods do not become ready or the driver cannot be reached.
+    Raises EnvironmentProblem where pods do not become ready or the drivers cannot be reached at the beginning.
     """
     started = time.time()
     blocks: list[Block] = []
@@ -50,13 +57,14 @@ def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report
         space = arms[MESHED].driver.namespace if MESHED in arms else ""
         before = proxy_usage(kube, space) if space else None
         names = [name for name in (BASE, AGAIN, MESHED) if name in arms]
-        valid = 0
+        valid = unknown = 0
         for pair, order in enumerate(block_order(names, plan.most_pairs, plan.seed)):
             report(f"pair {valid + 1} of {plan.pairs}" + (f", {pair - valid} invalid" if pair > valid else ""))
-            fresh = [run_block(arms[name], pair, plan) for name in order]
+            fresh = _pair([arms[name] for name in order], pair, plan)
             blocks += fresh
             valid += not any(block.problem(plan.lag_budget_us) for block in fresh)
-            if valid == plan.pairs:
+            unknown = unknown + 1 if fresh[-1].unknown else 0
+            if valid == plan.pairs or unknown == LOST_PAIRS:
                 break
         used = _used(before, proxy_usage(kube, space) if space else None)
     detail: dict[str, Any] = {
@@ -86,12 +94,30 @@ def measure(kube: Kube, meshing: Meshing, image: str, plan: Plan, report: Report
     )
 
 
+def _pair(arms: Sequence[Arm], pair: int, plan: Plan) -> list[Block]:
+    """The blocks of a pair in the order of its arms, the last one being that of which nothing is known, if there is."""
+    blocks: list[Block] = []
+    for arm in arms:
+        blocks.append(run_block(arm, pair, plan))
+        if blocks[-1].unknown:
+            break
+    return blocks
+
+
 def run_block(arm: Arm, pair: int, plan: Plan) -> Block:
     """Send one block of requests over an arm and wait for its end; one that has none is a block without figures."""
+    spec = plan.block(arm.url)
     try:
-        done = arm.driver.start(plan.block(arm.url)).wait()
+        # The job whose beginning went unheard is over when the driver takes another: two would measure each other.
+        done = eventually(
+            lambda: arm.driver.start(spec),
+            timeout=spec.duration + REACH_SECONDS,
+            what=f"the driver of arm {arm.name} takes a block",
+        ).wait()
     except JobFailed as problem:
-        return Block(pair, arm.name, 0, 0, 0, "", "", "", "", problem.problem)
+        return Block(pair, arm.name, 0, 0, 0, "", "", "", "", broken=problem.problem)
+    except EnvironmentProblem as problem:
+        return Block(pair, arm.name, 0, 0, 0, "", "", "", "", unknown=problem.problem)
     told = done.histograms
     sent = done.requests + plan.warmup_requests
     shapes = (told[name] for name in ("latency", "service", "lag", "clock"))

@@ -44,8 +44,8 @@ class Plan:
     def most_pairs(self) -> int:
         """Pairs measured at the most: one whose blocks do not count is followed by another, within half as many.
 
-        Whether a block counts depends on the driver's lateness, never on the latency that is compared, and on requests
-        that failed: where those are the mesh's, nothing is passed.
+        Whether a block counts depends on the driver's lateness and on the way to it, never on the latency that is
+        compared, and on requests that failed: where those are the mesh's, nothing is passed.
         """
         return self.pairs + self.pairs // 2
 

@@ -18,7 +18,7 @@ __all__ = ["Driver", "Job", "JobFailed", "Progress"]
 
 
 class JobFailed(EnvironmentProblem):
-    """A load job did not come to its end: too many of its requests hung for too long, or it could not be followed."""
+    """A load job did not come to its end: too many of its requests hung for too long."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,10 @@ class Job:
         return self._progress(self._driver.call("DELETE", f"/run/{self._name}"))
 
     def wait(self) -> Progress:
-        """Wait until the schedule is used up. Raises JobFailed, with the job stopped, when that is not in time."""
+        """Wait until the schedule is used up. Raises JobFailed, with the job stopped, when that is not in time.
+
+        Raises NotEventually where the driver cannot be reached any more: the job may have come to any end.
+        """
         time.sleep(max(0.0, self.spec.duration))  # the schedule cannot end before; no condition to watch until then
 
         def ended() -> Progress | None:
@@ -77,12 +80,16 @@ class Job:
             return None if now.state == "running" else now
 
         what = f"the load job against {self.spec.url}"
+        done: Progress | None = None
         try:
             done = eventually(ended, timeout=self.spec.timeout + 20, interval=0.05, what=f"{what} ends")
         except NotEventually as problem:
             with suppress(EnvironmentProblem):  # the next one may begin then
-                self.stop()
-            raise JobFailed(problem.problem) from problem
+                done = self.stop()
+            if done is None:
+                raise
+            if done.state == "stopped":
+                raise JobFailed(problem.problem) from problem
         if done is None or done.state == "failed":
             raise JobFailed(f"{what} did not finish: {done and done.problem}")
         return done

@@ -68,14 +68,14 @@ def sidecars(pod: Mapping[str, object]) -> list[str]:
 def proxy_usage(kube: Kube, namespace: str) -> Usage | None:
     """The sidecars of a namespace together; None where one cannot be read, for a part would look like the whole."""
     total: Usage | None = None
-    for pod in kube.list("v1", "Pod", namespace):
-        for container in sidecars(pod):
-            try:
+    try:
+        for pod in kube.list("v1", "Pod", namespace):
+            for container in sidecars(pod):
                 said = kube.exec(namespace, pod["metadata"]["name"], _READ, container=container, timeout=5).stdout
-            except (ApiProblem, ForwardProblem):
-                return None
-            usage = parse_cgroup(said)
-            if usage is None:
-                return None
-            total = usage if total is None else total + usage
+                usage = parse_cgroup(said)
+                if usage is None:
+                    return None
+                total = usage if total is None else total + usage
+    except (ApiProblem, ForwardProblem):
+        return None
     return total

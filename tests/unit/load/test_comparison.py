@@ -1,4 +1,5 @@
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -168,6 +169,9 @@ class Stalled:
     """A driver whose jobs never end."""
 
     def start(self, spec):
+        return SimpleNamespace(wait=lambda: self.give_up(spec))
+
+    def give_up(self, spec):
         raise JobFailed(f"3 of {spec.count} requests came back")
 
 
