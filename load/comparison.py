@@ -34,6 +34,8 @@ class Comparison:
     against: str
     differences: Mapping[float, Interval]
     """Of the percentiles of all their requests: a stall in one block of twenty is in the p99, as users have it."""
+    plain: Mapping[float, Interval]
+    """The same percentiles of the arm `against` by itself: how fast the machine was."""
     null: Mapping[float, Interval]
     """Trimmed means of the differences pair by pair, at NULL_CONFIDENCE: a machine that stalls once is quiet."""
 
@@ -47,17 +49,20 @@ def compare(blocks: Sequence[Block], arm: str, against: str, *, lag_budget_us: f
     mine, theirs = ([valid[pair, name] for pair in pairs] for name in (arm, against))
     pools = [Pool([b.latency for b in side]) for side in (mine, theirs)]
 
-    def added(drawn: Sequence[int]) -> list[float]:
+    def figures(drawn: Sequence[int]) -> list[float]:
         times = [0] * len(pairs)
         for pair in drawn:
             times[pair] += 1
-        return list(map(sub, *(pool.percentiles(QUANTILES, times) for pool in pools)))
+        with_it, without = (pool.percentiles(QUANTILES, times) for pool in pools)
+        return [*map(sub, with_it, without), *without]
 
+    found = bootstrap(len(pairs), figures, seed=seed)
     levels = [(one.quantiles(), two.quantiles()) for one, two in zip(mine, theirs, strict=True)]
     return Comparison(
         arm,
         against,
-        dict(zip(QUANTILES, bootstrap(len(pairs), added, seed=seed), strict=True)),
+        dict(zip(QUANTILES, found, strict=False)),
+        dict(zip(QUANTILES, found[len(QUANTILES) :], strict=True)),
         {q: null_interval([one[q] - two[q] for one, two in levels]) for q in QUANTILES},
     )
 
@@ -90,8 +95,9 @@ def measurement(
         {"pair": b.pair, "arm": b.arm, "why": why} for b in blocks if (why := b.problem(lag_budget_us))
     ]
     metrics: dict[str, float] = {"blocks": len(blocks), "invalid_blocks": len(invalid)}
-    for found, name in ((cost, "added"), (null, "aa")):
-        for q, interval in (found.differences if found else {}).items():
+    added, plain = (cost.differences, cost.plain) if cost else ({}, {})
+    for found, name in ((added, "added"), (plain, "plain"), (null.differences if null else {}, "aa")):
+        for q, interval in found.items():
             metrics |= {
                 f"{name}_p{q:.0f}_us": interval.estimate,
                 f"{name}_p{q:.0f}_low_us": interval.low,

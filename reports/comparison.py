@@ -2,7 +2,8 @@
 
 Verdicts are compared one by one. Measured figures are compared where each run states an interval: the difference of two
 estimates has an interval of its own, at a confidence that is shared among all the figures compared (Bonferroni), so
-that two runs of the same mesh are told apart in at most 5 % of all comparisons.
+that two runs of the same mesh are told apart in at most 5 % of all comparisons. That is as far as the intervals know:
+they are of one set of pods on one machine. What was measured without the mesh as well tells whether it was the same.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ STATED = 0.95
 
 EQUAL_ARMS = "aa_"
 """Metrics of one and the same thing measured twice begin like this."""
+PLAIN = "plain_"
+"""Metrics of the same thing without the mesh begin like this."""
+ANOTHER = 0.1
+"""Share by which what has no mesh differs, beyond noise, between two machines, or between a quiet and a busy one. Less
+explains no change of a cost: the interval of that is wider."""
 
 
 class Direction(StrEnum):
@@ -111,7 +117,8 @@ def compare(before: Run, after: Run) -> Comparison:
     for one, two in pairs:
         changes.append(_verdict(one, two))
         if one and two:
-            changes += [_figure(one, two, stem, len(measured)) for stem in _stems(one, two)]
+            machines = _machines(one, two, len(measured))
+            changes += [_figure(one, two, stem, len(measured), machines) for stem in _stems(one, two)]
     return Comparison(tuple(changes), dict(_differences(before, after)))
 
 
@@ -150,40 +157,77 @@ def _chance(result: Result, which: str) -> str:
 def _stems(one: Result, two: Result) -> list[tuple[str, str]]:
     """The figures that both results state with an interval, as (stem, unit): `added_p99` and `us`.
 
-    None of a measurement that calls itself disturbed, and none of equal arms, which differ by chance alone.
+    None of a measurement that calls itself disturbed, and none of equal arms, which differ by chance alone, or of those
+    without the mesh.
     """
     if not (one.right and two.right):
         return []
+    return [stem for stem in _intervals(one, two) if not stem[0].startswith((EQUAL_ARMS, PLAIN))]
+
+
+def _intervals(one: Result, two: Result) -> list[tuple[str, str]]:
+    """Every figure of both that has one."""
     found = []
     for name in one.metrics:
         stem, _, unit = name.rpartition("_")
         names = (name, f"{stem}_low_{unit}", f"{stem}_high_{unit}")
-        if (
-            stem
-            and not stem.startswith(EQUAL_ARMS)
-            and all(each in one.metrics and each in two.metrics for each in names)
-        ):
+        if stem and all(each in one.metrics and each in two.metrics for each in names):
             found.append((stem, unit))
     return found
 
 
-def _figure(one: Result, two: Result, stem: tuple[str, str], compared: int) -> Change:
-    name, unit = stem
-    estimates, errors = [], []
-    for metrics in (one.metrics, two.metrics):
-        low, high = metrics[f"{name}_low_{unit}"], metrics[f"{name}_high_{unit}"]
-        estimates.append(metrics[f"{name}_{unit}"])
-        errors.append((high - low) / (2 * NormalDist().inv_cdf((1 + STATED) / 2)))
-    gap, spread = estimates[1] - estimates[0], math.hypot(*errors)
-    reach = NormalDist().inv_cdf(1 - ALPHA / max(compared, 1) / 2) * spread
-    texts = [f"{value:.4g} {unit}" for value in estimates]
-    note = f"difference {gap:+.4g} {unit}, between {gap - reach:+.4g} and {gap + reach:+.4g}"
-    if abs(gap) <= reach:
+def _gap(one: Result, two: Result, stem: tuple[str, str], compared: int) -> tuple[float, float, float]:
+    """The difference of a figure and the interval of it.
+
+    Each side of it is of the ends that lie there (Zou and Donner 2008): what happens in few blocks has an interval that
+    reaches far to one side.
+    """
+    (middle, low, high), (middle2, low2, high2) = (
+        [result.metrics[f"{stem[0]}{end}_{stem[1]}"] for end in ("", "_low", "_high")] for result in (one, two)
+    )
+    wider = NormalDist().inv_cdf(1 - ALPHA / max(compared, 1) / 2) / NormalDist().inv_cdf((1 + STATED) / 2)
+    gap = middle2 - middle
+    return (
+        gap,
+        gap - wider * math.hypot(middle2 - low2, high - middle),
+        gap + wider * math.hypot(high2 - middle2, middle - low),
+    )
+
+
+def _machines(one: Result, two: Result, compared: int) -> str:
+    """Why the machines cannot have been the same, or as busy; "" where they may have been, or nothing tells."""
+    known = [any(name.startswith(PLAIN) for name in result.metrics) for result in (one, two)]
+    if known[0] != known[1]:
+        return "one of the runs measured in another way, and does not say how fast its machine was"
+    moved: list[tuple[float, str]] = []
+    for stem in _intervals(one, two):
+        if stem[0].startswith(PLAIN):
+            before = one.metrics["_".join(stem)]
+            gap, low, high = _gap(one, two, stem, compared)
+            if not low <= 0 <= high and abs(gap) > ANOTHER * before > 0:
+                moved.append((gap / before, stem[0].removeprefix(PLAIN)))
+    if not moved:
+        return ""
+    share, which = max(moved, key=lambda each: abs(each[0]))
+    word = "slower" if share > 0 else "faster"
+    return f"without the mesh {which} is {abs(share) * 100:.0f} % {word}: another machine, or one that was busy"
+
+
+def _figure(one: Result, two: Result, stem: tuple[str, str], compared: int, machines: str) -> Change:
+    name, unit = "_".join(stem), stem[1]
+    gap, low, high = _gap(one, two, stem, compared)
+    texts = [f"{result.metrics[name]:.4g} {unit}" for result in (one, two)]
+    note = f"difference {gap:+.4g} {unit}, between {low:+.4g} and {high:+.4g}"
+    if machines:
+        note += f"; {machines}"
+    if low <= 0 <= high:
         direction = Direction.SAME if gap == 0 else Direction.NOISE
+    elif machines:
+        direction = Direction.OTHER
     else:
         # Every figure with an interval is a cost: latency that is added, memory, processor time.
         direction = Direction.WORSE if gap > 0 else Direction.BETTER
-    return Change(one.id, f"{name}_{unit}", texts[0], texts[1], direction, note)
+    return Change(one.id, name, texts[0], texts[1], direction, note)
 
 
 def _differences(before: Run, after: Run) -> Iterator[tuple[str, tuple[str, str]]]:

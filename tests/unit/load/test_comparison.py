@@ -110,6 +110,14 @@ def test_what_the_mesh_does_in_few_blocks_is_in_its_p99():
     assert 295 < result.metrics["added_p50_us"] < 305
 
 
+def test_how_fast_the_machine_was_is_told_beside_what_is_added():
+    result = judged(blocks())
+    for q in ("p50", "p90", "p99"):
+        low, plain, high = (result.metrics[f"plain_{q}{end}_us"] for end in ("_low", "", "_high"))
+        assert 295 < low <= plain <= high < 335
+    assert not any(name.startswith("plain_") for name in judged(blocks(pairs=3)).metrics)
+
+
 def test_a_machine_that_stalls_once_is_quiet_and_says_how_far_that_reaches():
     result = judged(frozen(20, {3}, AGAIN))
     assert result.verdict is Verdict.PASS

@@ -123,6 +123,58 @@ def test_figures_differ_only_beyond_their_intervals(before, after, direction):
     assert (figure.figure, figure.direction) == ("added_p99_us", direction)
 
 
+def beside(one: Result, plain: float, half: float = 10.0, level: str = "p50") -> Result:
+    """The same with what the requests took without the mesh."""
+    there = {
+        f"plain_{level}_us": plain, f"plain_{level}_low_us": plain - half, f"plain_{level}_high_us": plain + half,
+    }  # fmt: skip
+    return replace(one, metrics={**one.metrics, **there})
+
+
+@pytest.mark.parametrize(
+    ("plain", "after", "direction", "said"),
+    [
+        ((393, 491), 1296, Direction.OTHER, "without the mesh p50 is 25 % slower: another machine"),
+        ((491, 393), 600, Direction.OTHER, "without the mesh p50 is 20 % faster: another machine"),
+        ((491, 393), 1296, Direction.OTHER, "20 % faster"),
+        ((393, 491), 950, Direction.NOISE, "25 % slower"),
+        ((393, 400), 1296, Direction.WORSE, ""),
+        ((393, 400), 600, Direction.BETTER, ""),
+        ((393, 425), 1296, Direction.WORSE, ""),  # beyond noise, and far less than what the proxies add
+    ],
+)
+def test_another_machines_speed_is_no_change_of_the_mesh(plain, after, direction, said):
+    before, later = (beside(cost(figure, 50), each) for figure, each in zip((925, after), plain, strict=True))
+    found = compare(run(before), run(later))
+    verdict, figure = found.changes
+    assert (verdict.direction, figure.figure) == (Direction.SAME, "added_p99_us")
+    assert figure.direction is direction
+    assert said in figure.note
+    assert ("without the mesh" in figure.note) is bool(said)
+    assert found.exit_code == (1 if direction is Direction.WORSE else 0)
+
+
+def test_a_tail_that_is_uncertain_makes_no_other_machine():
+    before, later = (beside(cost(925 + more, 50), 2000 + 10 * more, 3000, "p99") for more in (0, 371))
+    assert [one.direction for one in compare(run(before), run(later)).of(Direction.WORSE)] == [Direction.WORSE]
+
+
+def test_runs_that_measured_in_different_ways_are_neither_better_nor_worse():
+    for one, two in ((cost(900, 50), beside(cost(1300, 50), 393)), (beside(cost(900, 50), 393), cost(1300, 50))):
+        _, figure = compare(run(one), run(two)).changes
+        assert figure.direction is Direction.OTHER
+        assert "measured in another way" in figure.note
+
+
+def test_stalls_that_the_other_run_may_have_missed_are_noise():
+    """Two blocks of twelve stalled: so many resamples have none that the interval reaches down to the other run's."""
+    none = {"added_p99_us": 300.0, "added_p99_low_us": 299.0, "added_p99_high_us": 301.0}
+    some = {"added_p99_us": 190_000.0, "added_p99_low_us": 300.0, "added_p99_high_us": 230_000.0}
+    quiet, stalled = (run(replace(cost(0, 0), metrics=metrics)) for metrics in (none, some))
+    for one, two in ((quiet, stalled), (stalled, quiet)):
+        assert [change.direction for change in compare(one, two).changes] == [Direction.SAME, Direction.NOISE]
+
+
 def test_many_figures_of_one_mesh_are_hardly_ever_told_apart():
     draw, told = random.Random(7), 0
     rounds, half = 400, 1.96
