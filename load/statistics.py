@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, median, stdev
 
-__all__ = ["Interval", "block_order", "bootstrap", "bootstrap_interval", "student_quantile", "trimmed_interval"]
+__all__ = ["Interval", "block_order", "bootstrap", "student_quantile", "trimmed_interval", "trimmed_mean"]
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,6 @@ def bootstrap(
     return found
 
 
-def bootstrap_interval(
-    differences: Sequence[float], *, seed: int, confidence: float = 0.95, resamples: int = 2000
-) -> Interval:
-    """Interval of the trimmed mean of paired differences: of what is usual, without what is rare.
-
-    Raises ValueError below four pairs.
-    """
-
-    def mean(drawn: Sequence[int]) -> list[float]:
-        return [trimmed_mean([differences[pair] for pair in drawn])]
-
-    return bootstrap(len(differences), mean, seed=seed, confidence=confidence, resamples=resamples)[0]
-
-
 def trimmed_interval(differences: Sequence[float], *, confidence: float) -> Interval:
     """Interval of the trimmed mean by Student's t with the winsorised variance (Tukey and McLaughlin 1963).
 
@@ -107,7 +93,7 @@ def trimmed_interval(differences: Sequence[float], *, confidence: float) -> Inte
     winsorised = [kept[0]] * cut + kept + [kept[-1]] * cut
     error = stdev(winsorised) / ((1 - 2 * cut / count) * math.sqrt(count))
     half = student_quantile(1 - (1 - confidence) / 2, count - 2 * cut - 1) * error
-    middle = fmean(kept)
+    middle = trimmed_mean(ordered)
     return Interval(middle, middle - half, middle + half, confidence, count)
 
 
