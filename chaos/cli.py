@@ -13,7 +13,6 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from chaos.figures import PHASES
 from chaos.restoring import left_standing
 from chaos.restoring import restore as put_back
 from chaos.settings import Settings
@@ -27,7 +26,7 @@ from load.meshing import limited
 from reports.commands import command
 from reports.console import say, step
 from reports.errors import ExitCode
-from reports.model import Result, Run, result_to_json
+from reports.model import PHASES, Result, Run, result_to_json
 
 __all__ = ["Output", "app"]
 

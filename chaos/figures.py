@@ -9,12 +9,9 @@ from itertools import pairwise
 from chaos.measures import Window, added_errors, disturbed, lateness, lost, safety, silences, span, timed
 from chaos.model import History
 from load.histograms import percentile
-from reports.model import JSON
+from reports.model import JSON, PHASES
 
-__all__ = ["PHASES", "metrics", "phases", "timeline"]
-
-PHASES = ("before", "during", "recovering", "after")
-"""By these names, at the end of theirs, figures belong together."""
+__all__ = ["metrics", "phases", "timeline"]
 
 
 def phases(history: History) -> dict[str, Window]:
@@ -74,13 +71,15 @@ def timeline(history: History, bucket: float = 0.5) -> JSON:
         if timed(history, sample):
             due.setdefault(int((sample.intended - first) // width), []).append(sample.latency * 1000)
         (served if sample.good else failed)[int((sample.end - first) // width)] += 1
+    for latencies in due.values():
+        latencies.sort()
 
     def points(value: Callable[[int], float | None], until: int = count) -> list[JSON]:
         buckets = range(until if history.samples else 0)
         return [[round(first - marks.started + (index + 0.5) * width, 3), value(index)] for index in buckets]
 
     def took(share: float) -> list[JSON]:
-        return points(lambda index: percentile(sorted(due[index]), share) if index in due else None)
+        return points(lambda index: percentile(due[index], share) if index in due else None)
 
     series: dict[tuple[str, str], list[JSON]] = {
         ("p50", "ms"): took(50),

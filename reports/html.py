@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from reports import plots, words
 from reports.files import write_text
-from reports.model import Verdict, plain
+from reports.model import PHASES, Verdict, plain
 from reports.overview import Group, overview, tone
 from reports.page import asset, environment, page_policy
 
@@ -30,7 +30,6 @@ __all__ = ["html_text", "write_html"]
 
 _MOST_ROWS = 60
 _MOST_CHARACTERS = 12_000
-_PHASES = ("before", "during", "recovering", "after")
 _KINDS = {"check": "Conformance", "experiment": "Chaos experiments", "measurement": "Measurements"}
 
 
@@ -68,7 +67,7 @@ def html_text(run: Run) -> str:
         sections=[(_KINDS[kind], kind, _groups(run, kind)) for kind in _KINDS if _groups(run, kind)],
         longest=max([stage.seconds for stage in run.stages] + [0.001]),
         options={key: value for key, value in plain(run.options).items() if value not in (None, "", [], {}, False)},
-        phase_names=_PHASES,
+        phase_names=PHASES,
         Verdict=Verdict,
     )  # fmt: skip
 
@@ -125,11 +124,11 @@ def figures(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
 def phases(metrics: Mapping[str, float]) -> list[tuple[str, list[str], list[str]]]:
     """Rows of what was measured phase by phase: the name, a value for each phase, the metrics they come from."""
     stems = dict.fromkeys(
-        name.removesuffix(f"_{phase}") for name in metrics for phase in _PHASES if name.endswith(phase)
+        name.removesuffix(f"_{phase}") for name in metrics for phase in PHASES if name.endswith(phase)
     )
     rows = []
     for stem in stems:
-        names = [f"{stem}_{phase}" for phase in _PHASES]
+        names = [f"{stem}_{phase}" for phase in PHASES]
         if sum(name in metrics for name in names) > 1:
             values = [_metric_value(name, metrics[name]) if name in metrics else "–" for name in names]
             rows.append((_metric_name(stem), values, names))

@@ -16,6 +16,7 @@ from reports.errors import ExitCode
 
 __all__ = [
     "JSON",
+    "PHASES",
     "SCHEMA",
     "ErrorRate",
     "Evidence",
@@ -35,6 +36,8 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 
 SCHEMA = "meshproof.results/v1"
 """Name and major version of the published schema; fields may be added within a major version, never changed."""
+PHASES = ("before", "during", "recovering", "after")
+"""Those of an experiment, in turn. By these names, at the end of theirs, metrics belong together."""
 
 
 class Verdict(StrEnum):

@@ -4,8 +4,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaos.figures import PHASES, metrics, phases, timeline
+from chaos.figures import metrics, phases, timeline
 from chaos.model import Attempt
+from reports.model import PHASES
 from tests.unit.chaos.helpers import (
     ENDED,
     INJECTED,

@@ -5,11 +5,10 @@ import pytest
 from chaos.cli import Output, _print
 from chaos.experiment import Experiment
 from chaos.experiments import EXPERIMENTS
-from chaos.figures import PHASES
 from chaos.report import result_of, without_history
 from chaos.suite import catalogue
 from reports.html import figures, html_text, phases
-from reports.model import Run, Verdict, result_from_json, result_to_json
+from reports.model import PHASES, Run, Verdict, result_from_json, result_to_json
 from tests.unit.chaos.helpers import AWAY, INJECTED, UNDONE, history, refusals, replaced, traffic
 
 
