@@ -303,8 +303,9 @@ def service_of(svc: Svc, space: str, adapter: Adapter) -> Manifest:
     for one in _opt_ins(adapter):
         protocols |= one.app_protocols
         annotations |= one.service_annotations
-    made = service(svc.name, space, selector, ports, headless=svc.headless, app_protocols=protocols)
-    return {**made, "metadata": {**made["metadata"], "annotations": annotations}} if annotations else made
+    return service(
+        svc.name, space, selector, ports, headless=svc.headless, app_protocols=protocols, annotations=annotations
+    )
 
 
 def _workload(workload: Workload, place: Place, space: str, adapter: Adapter, image: str) -> Sequence[Manifest]:

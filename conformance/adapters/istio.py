@@ -28,7 +28,6 @@ from .settings import MeshSettings, NamespacedName, Place
 __all__ = ["Istio", "IstioSettings"]
 
 ADMIN_PORT, AUTHORITY_PORT, MONITORING_PORT, ALPN = 15000, 15012, 15014, ("istio",)
-AUDIENCE = "istio-ca"
 OF_REVISION = "istiod-"
 """How the Deployment of a revision's control plane is called, before the revision."""
 CANNOT: Mapping[type[Intent], str] = {
@@ -122,33 +121,34 @@ class Istio:
         """Istiod's own certificate authority, or the one in its place, whose pods tell no proxy its configuration."""
         plane = self.settings.control_plane
         roots = self.settings.root_certificates or Place(plane.namespace, "istio-ca-root-cert")
-        if other := self.settings.authority:
-            return Authority(
-                namespace=other.namespace,
-                selector=f"app={other.name}",
-                port=self.settings.authority_port,
-                audience=AUDIENCE,
-                server_name=f"{other.name}.{other.namespace}.svc",
-                roots=(*roots, "root-cert.pem"),
-                shortest=self.settings.shortest_certificate,
-                longest=self.settings.longest_certificate,
-                apart=True,
-            )
         selector = f"app={self.settings.control_plane_app}"
         # Pods may opt in by a tag; those of a control plane have its revision, with which its name ends.
         if plane.name.startswith(OF_REVISION):
             selector += f",istio.io/rev={plane.name.removeprefix(OF_REVISION)}"
-        return Authority(
+        own = Authority(
             namespace=plane.namespace,
             selector=selector,
             port=AUTHORITY_PORT,
-            audience=AUDIENCE,
+            audience="istio-ca",
             server_name=f"{plane.name}.{plane.namespace}.svc",
             roots=(*roots, "root-cert.pem"),
             shortest=self.settings.shortest_certificate,
             longest=self.settings.longest_certificate,
             discovery=self.settings.discovery_port,
             rejections=(MONITORING_PORT, "/metrics", self.settings.rejections_counter),
+        )
+        other = self.settings.authority
+        if other is None:
+            return own
+        return replace(
+            own,
+            namespace=other.namespace,
+            selector=f"app={other.name}",
+            port=self.settings.authority_port,
+            server_name=f"{other.name}.{other.namespace}.svc",
+            discovery=None,
+            rejections=None,
+            apart=True,
         )
 
     def identity(self, namespace: str, service_account: str) -> str | Unsupported:

@@ -11,7 +11,6 @@ from .base import manifest, render
 
 _API = "networking.istio.io/v1"
 
-
 EVERY_SERVICE = [{"hosts": ["*/*"]}]
 """What a proxy knows that no Sidecar speaks of."""
 
@@ -22,9 +21,8 @@ def every_service() -> dict[str, Any]:
     For the rest they are as without any, and a workload's own Sidecar wins (`initSidecarScopes` in Istio's
     `pilot/pkg/model/push_context.go`). Of those without a workload a namespace may have one only.
     """
-    made = manifest(_API, "Sidecar", "every-service", "", {"egress": EVERY_SERVICE})
-    made["metadata"].pop("namespace")
-    return made
+    spec = {"egress": EVERY_SERVICE}
+    return {"apiVersion": _API, "kind": "Sidecar", "metadata": {"name": "every-service"}, "spec": spec}
 
 
 @render.register
