@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from conformance.adapters.installed import major
+
 __all__ = ["BY_ROUTES", "Deployment", "GatewayClass", "Proposal", "Seen", "instead", "mesh_named", "propose"]
 
 
@@ -182,7 +184,7 @@ def _settings(sign: Sign, one: Deployment, seen: Seen) -> Iterable[str]:
     classes = [found.name for found in seen.classes if found.controller == ISTIOS_GATEWAYS and found.accepted]
     if sign.mesh == "istio" and len(classes) == 1 and classes != ["istio"]:
         yield f"gateway-class={classes[0]}"
-    old = one.version.lstrip("v").startswith("2.") or "MeshIdentity" not in seen.groups.get("kuma.io", ())
+    old = major(one.version) == "2" or "MeshIdentity" not in seen.groups.get("kuma.io", ())
     if sign.mesh == "kuma" and old:
         yield "version=2"
     yield from one.states

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from conformance.adapters.installed import version_of
+from conformance.adapters.installed import major, version_of
 
 __all__ = ["USUAL", "obstacle", "stated"]
 
@@ -101,7 +101,7 @@ def _kuma(deployment: Object, beside: Sequence[Object]) -> Pairs:
     # One without a selector of workloads only spreads trust; a domain may be a template.
     naming = [one for one in specs if (one.get("selector") or {}).get("dataplane") is not None]
     domains = {str((one.get("spiffeID") or {}).get("trustDomain") or KUMAS_DOMAIN).replace(" ", "") for one in naming}
-    if domains == {KUMAS_DOMAIN} and version_of(deployment).lstrip("v").startswith("2."):
+    if domains == {KUMAS_DOMAIN} and major(version_of(deployment)) == "2":
         # That of Kuma 3 needs no saying; of Kuma 2 it also says that workloads are named by it.
         yield "trust-domain", f"default.{zone or USUAL['zone']}.mesh.local"
     elif len(domains) == 1 and "{{" not in (domain := domains.pop()):

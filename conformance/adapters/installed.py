@@ -8,7 +8,7 @@ from conformance.adapters.base import Manifest
 from conformance.adapters.settings import Place
 from fixtures.kube import Kube
 
-__all__ = ["deployment_problem", "deployment_version", "running_pods", "version_of"]
+__all__ = ["deployment_problem", "deployment_version", "major", "running_pods", "version_of"]
 
 _VERSION = re.compile(r"v?\d+\.\d")
 
@@ -34,6 +34,11 @@ def version_of(deployment: Manifest) -> str:
     image = str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
     return tag if _VERSION.match(tag) or not label else label
+
+
+def major(version: str) -> str:
+    """Its first number: 2 of v2.14.3."""
+    return version.lstrip("v").partition(".")[0]
 
 
 def deployment_problem(kube: Kube, place: Place, title: str, fix: str) -> str:

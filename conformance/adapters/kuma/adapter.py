@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.adapters.base import Proxy, Rendered, Unsupported
-from conformance.adapters.installed import deployment_problem, deployment_version, running_pods
+from conformance.adapters.installed import deployment_problem, deployment_version, major, running_pods
 from conformance.adapters.pages import dump_pages
 from conformance.intents import Intent
 from fixtures.kube import Kube
@@ -97,7 +97,7 @@ class Kuma:
 
     def _of_2(self, kube: Kube) -> bool:
         """Whether it is Kuma 2, as the user or its control plane says."""
-        return self.settings.version == "2" or self.version(kube).lstrip("v").startswith("2.")
+        return self.settings.version == "2" or major(self.version(kube)) == "2"
 
     def _names(self, identity: Mapping[str, Any]) -> bool:
         """Whether a MeshIdentity is of this mesh and selects workloads: one without a selector only spreads trust."""
