@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,11 +69,11 @@ def judge_again(check: Check, kept: Kept) -> Replayed:
 
 def replay(place: Path) -> tuple[Replayed | Unread, ...]:
     """Judge everything at a place again. `UsageProblem` where there is but one bundle, and it cannot be judged."""
-    folders = bundles(place)
+    folders, known = bundles(place), {one.id: one for one in checks()}
     again: list[Replayed | Unread] = []
     for folder in folders:
         try:
-            again.append(_judged_again(folder))
+            again.append(_judged_again(folder, known))
         except UsageProblem as error:
             if len(folders) == 1:
                 raise
@@ -80,8 +81,7 @@ def replay(place: Path) -> tuple[Replayed | Unread, ...]:
     return tuple(again)
 
 
-def _judged_again(folder: Path) -> Replayed:
-    known = {one.id: one for one in checks()}
+def _judged_again(folder: Path, known: Mapping[str, Check]) -> Replayed:
     kept = read_bundle(folder)
     check = known[choose(kept.result.id, known, "check", "the bundle is of another version of the suite")]
     return judge_again(check, kept)

@@ -13,7 +13,8 @@ from reports.model import Result
 __all__ = ["CLUSTERS", "NONE", "REFMESH", "Known", "Options", "Plan", "Selection", "make_plan", "select"]
 
 CLUSTERS = ("embedded", "kind", "existing")
-KINDS = frozenset({"conformance", "chaos", "latency"})
+KINDS = ("conformance", "chaos", "latency")
+"""Checks, experiments and measurements, as users ask for all of them."""
 NONE = "none"
 REFMESH = "refmesh"
 
@@ -207,11 +208,8 @@ def select(
     """
     named = choose(profile.lower(), known.profiles, "profile") if profile else known.default_profile
     of_profile = set(known.profiles[named]) if named else set(known.checks)
-    kinds = {
-        "conformance": tuple(one for one in known.checks if one in of_profile),
-        "chaos": tuple(known.experiments),
-        "latency": tuple(known.measurements),
-    }
+    checks = tuple(one for one in known.checks if one in of_profile)
+    kinds = dict(zip(KINDS, (checks, tuple(known.experiments), tuple(known.measurements)), strict=True))
     meaning: dict[str, tuple[str, ...]] = {}
     for group in dict.fromkeys(known.checks.values()):
         meaning[group] = tuple(one for one, its in known.checks.items() if its == group)
@@ -293,6 +291,6 @@ def make_plan(options: Options, known: Known, meshes: Sequence[str], default_pro
 
 def _profile(options: Options, known: Known, selection: Selection) -> str:
     """The profile in force: the user's, or the default one where no check, group or earlier run is named."""
-    named = {one.lower() for one in options.only} - KINDS
+    named = {one.lower() for one in options.only}.difference(KINDS)
     default = known.default_profile if selection.checks and not named and options.again is None else ""
     return options.profile.lower() or default
