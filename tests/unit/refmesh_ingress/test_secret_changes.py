@@ -30,14 +30,15 @@ class Secrets:
         self.asked: dict[Key, asyncio.Future[Any]] = {}
 
     async def get(self, _api: str, _plural: str, name: str, namespace: str) -> Any:
-        return await self.asked.setdefault((namespace, name), asyncio.get_running_loop().create_future())
+        return await self._asked((namespace, name))
+
+    def _asked(self, key: Key) -> asyncio.Future[Any]:
+        return self.asked.setdefault(key, asyncio.get_running_loop().create_future())
 
     async def answer(self, key: Key, **data: str) -> None:
         """Have one read, and wait until it was."""
-        while key not in self.asked:  # noqa: ASYNC110 - the readers' tasks are about to begin
-            await asyncio.sleep(0)
         encoded = {name.replace("_", "."): base64.b64encode(text.encode()).decode() for name, text in data.items()}
-        self.asked[key].set_result({"metadata": {"resourceVersion": "1"}, "data": encoded} if data else None)
+        self._asked(key).set_result({"metadata": {"resourceVersion": "1"}, "data": encoded} if data else None)
         await asyncio.sleep(0)
 
 
@@ -92,13 +93,19 @@ def of_istio(plane: Plane, secret: str, generation: int) -> Key:
 Opened = Callable[[Plane, str, int], Key]
 
 
-@pytest.mark.parametrize("opened", [of_gateway_api, of_istio])
-async def test_a_gateway_that_names_another_secret_keeps_its_certificate_until_that_is_read(opened: Opened) -> None:
+async def serving(opened: Opened) -> tuple[Secrets, Plane, Key]:
+    """A gateway whose Secret `old` has been read."""
     secrets = Secrets()
     plane = Plane(secrets)
     door = opened(plane, "old", 1)
     plane.seen(door)
     await secrets.answer(("shop", "old"), **pair())
+    return secrets, plane, door
+
+
+@pytest.mark.parametrize("opened", [of_gateway_api, of_istio])
+async def test_a_gateway_that_names_another_secret_keeps_its_certificate_until_that_is_read(opened: Opened) -> None:
+    secrets, plane, door = await serving(opened)
     plane.now += READING_SECONDS
     before = plane.seen(door)
     assert before[0].keys() == {"0.0.0.0_443"}
@@ -116,11 +123,7 @@ async def test_a_gateway_that_names_another_secret_keeps_its_certificate_until_t
 
 @pytest.mark.parametrize("opened", [of_gateway_api, of_istio])
 async def test_it_waits_no_longer_than_a_moment(opened: Opened) -> None:
-    secrets = Secrets()
-    plane = Plane(secrets)
-    door = opened(plane, "old", 1)
-    plane.seen(door)
-    await secrets.answer(("shop", "old"), **pair())
+    _, plane, door = await serving(opened)
     before = plane.seen(door)
     opened(plane, "new", 2)
     assert plane.seen(door) == before
@@ -130,11 +133,7 @@ async def test_it_waits_no_longer_than_a_moment(opened: Opened) -> None:
 
 
 async def test_what_is_known_not_to_be_there_is_not_waited_for() -> None:
-    secrets = Secrets()
-    plane = Plane(secrets)
-    door = of_gateway_api(plane, "old", 1)
-    plane.seen(door)
-    await secrets.answer(("shop", "old"), **pair())
+    secrets, plane, door = await serving(of_gateway_api)
     plane.seen(door)
     of_gateway_api(plane, "none", 2)
     plane.seen(door)
@@ -144,11 +143,7 @@ async def test_what_is_known_not_to_be_there_is_not_waited_for() -> None:
 
 
 async def test_a_server_with_client_certificates_waits_for_both_secrets() -> None:
-    secrets = Secrets()
-    plane = Plane(secrets)
-    door = of_istio(plane, "old", 1)
-    plane.seen(door)
-    await secrets.answer(("shop", "old"), **pair())
+    secrets, plane, door = await serving(of_istio)
     before = plane.seen(door)
     plane.put("IstioGateway", istio_gateway(mutual("new", "a.example"), generation=2))
     assert plane.seen(door) == before
