@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from refmesh.api.stream_route import TCPRoute, TLSRoute
 from refmesh.api.telemetry import Telemetry
 from refmesh.api.virtual_service import VirtualService
 
-__all__ = ["KINDS", "Kind", "Policy", "parse", "stand_in"]
+__all__ = ["BY_NAME", "KINDS", "Kind", "Policy", "parse", "stand_in"]
 
 Policy = (
     PeerAuthentication
@@ -125,6 +125,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("TCPRoute", "gateway.networking.k8s.io/v1", "tcproutes", TCPRoute.parse, older=("v1alpha2",)),
     Kind("ReferenceGrant", "gateway.networking.k8s.io/v1", "referencegrants", ReferenceGrant.parse, older=_BETA),
 )
+BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
 
 def parse(kind: Kind, obj: Any, domain: str) -> Policy | Rejected:

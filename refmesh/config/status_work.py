@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Any
 
-from refmesh.api.kinds import KINDS
+from refmesh.api.kinds import BY_NAME
 from refmesh.config.leader_work import LeaderWork
 from refmesh.config.model import Key
 from refmesh.config.patching import patch_status
@@ -35,7 +35,6 @@ _NOBODY = {401, 429, 503}
 """What it says where no write goes through now. Any other refusal may be one object's, of a webhook say."""
 _MOST_REFUSALS = 32
 """After so many a round ends. What was refused the most is tried last, so that nothing waits behind it for good."""
-_KINDS = {kind.name: kind for kind in KINDS}
 
 
 class StatusWork(LeaderWork):
@@ -115,7 +114,7 @@ class StatusWork(LeaderWork):
         if not self._leads():
             return _Outcome.NOTHING_GOES
         try:
-            await patch_status(self._kube, _KINDS[kind], key, raw, status)
+            await patch_status(self._kube, BY_NAME[kind], key, raw, status)
         except Conflict:
             return _Outcome.AGAIN  # the object as it is now comes by the watch
         except LOST as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from refmesh.api.kinds import KINDS, Kind, Policy, parse, stand_in
+from refmesh.api.kinds import BY_NAME, KINDS, Kind, Policy, parse, stand_in
 from refmesh.api.meta import Meta, Rejected
 from refmesh.config import objects
 from refmesh.config.model import Certificate, Key, Slice, Snapshot, key_of
@@ -77,7 +77,6 @@ class Store:
 
     def __init__(self, domain: str = "cluster.local") -> None:
         self._domain = domain
-        self._kinds: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
         self._readers: Mapping[str, Callable[[Any], Any]] = {
             "Service": objects.service,
             "Pod": objects.pod,
@@ -161,7 +160,7 @@ class Store:
         return True
 
     def _put_policy(self, source: str, key: Key, obj: Any) -> bool:
-        kind = self._kinds[source]
+        kind = BY_NAME[source]
         if source in _WITH_STATUS:
             self.raw[source, key] = obj
         elif kind.of_istio:

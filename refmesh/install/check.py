@@ -243,9 +243,7 @@ def judge_roots(running: Sequence[Mapping[str, Any]], secret: Mapping[str, Any] 
 
 def _told(pod: Mapping[str, Any]) -> str:
     """The roots that the injector wrote into a pod."""
-    spec = pod.get("spec") or {}
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    variables = (one for each in containers if each.get("name") == PROXY for one in each.get("env") or ())
+    variables = injected.proxy(pod).get("env") or ()
     return next((str(one.get("value") or "") for one in variables if one.get("name") == ROOTS), "")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from refmesh.kubeclient import Kube
 
-__all__ = ["cramped", "outdated", "running", "some_of"]
+__all__ = ["cramped", "outdated", "proxy", "running", "some_of"]
 
 Object = dict[str, Any]
 _MOST_NAMES = 5
@@ -38,7 +38,7 @@ def some_of(pods: Sequence[Mapping[str, Any]]) -> str:
 
 def outdated(pods: Sequence[Mapping[str, Any]], image: str) -> str:
     """Return who runs another proxy than that of this image, in a sentence; empty where nobody does."""
-    found = [pod for pod in pods if (proxy := _proxy(pod)) and proxy.get("image") != image]
+    found = [pod for pod in pods if (sidecar := proxy(pod)) and sidecar.get("image") != image]
     if not found:
         return ""
     return (
@@ -62,12 +62,13 @@ def cramped(pods: Sequence[Mapping[str, Any]], services: Iterable[Mapping[str, A
 
 def _limit(pod: Mapping[str, Any]) -> float | None:
     """How many bytes its proxy may have; None where nothing limits it."""
-    limits = (_proxy(pod).get("resources") or {}).get("limits") or {}
+    limits = (proxy(pod).get("resources") or {}).get("limits") or {}
     found = quantity(str(limits.get("memory", "")))
     return float(found) if found is not None else None
 
 
-def _proxy(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+def proxy(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the container of its proxy; empty where it has none."""
     spec = pod.get("spec") or {}
     containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     return next((one for one in containers if one.get("name") == PROXY), {})

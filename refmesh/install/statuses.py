@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from refmesh.api.gateway import GROUP
-from refmesh.api.kinds import KINDS, Kind
+from refmesh.api.kinds import BY_NAME, KINDS, Kind
 from refmesh.config.gateway_status import without_gateway_status
 from refmesh.config.ingress import CONTROLLER
 from refmesh.config.model import Key, key_of
@@ -87,7 +87,7 @@ async def _listed(kube: Kube, kind: Kind, unread: list[str]) -> list[dict[str, A
 
 async def _own_classes(kube: Kube, unread: list[str]) -> frozenset[str]:
     """The names of refmesh's GatewayClasses; its own is gone already, unless somebody else has one of that name."""
-    found = await _listed(kube, next(kind for kind in KINDS if kind.name == "GatewayClass"), unread)
+    found = await _listed(kube, BY_NAME["GatewayClass"], unread)
     if unread:
         return frozenset()
     specs = {item["metadata"]["name"]: item.get("spec") or {} for item in found}
