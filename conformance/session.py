@@ -31,14 +31,13 @@ from fixtures.interrupts import cleaning_up
 from fixtures.kube import Kube
 from fixtures.kube.errors import rights_permitting
 from fixtures.kube.facts import facts
-from reports.data_files import json_text
+from reports.data_files import RESULTS, json_text
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
 from reports.files import write_text
 from reports.model import JSON, Result, Run, Stage, result_to_json
 
 __all__ = ["Session"]
 
-RESULTS = "results.json"
 UNBUILT = ":not-built-yet"
 
 

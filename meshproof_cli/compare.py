@@ -28,10 +28,10 @@ def compare(
     """
     from reports.comparison import Direction
     from reports.comparison import compare as compared
-    from reports.data_files import read_results
+    from reports.data_files import RESULTS, read_results
     from reports.words import line
 
-    found = compared(*(read_results(path / "results.json" if path.is_dir() else path) for path in (before, after)))
+    found = compared(*(read_results(path / RESULTS if path.is_dir() else path) for path in (before, after)))
     if output is Output.JSON:
         typer.echo(json.dumps(found.json(), indent=2, ensure_ascii=False))
     elif output is Output.YAML:

@@ -54,14 +54,14 @@ def report(
     Inside a GitHub job, github is also the step's summary, and an annotation for each verdict that is not a pass.
     The format gateway-api is the Gateway API's own ConformanceReport, of a run with --mesh gateway-api.
     """
-    from reports.data_files import read_results
+    from reports.data_files import RESULTS, read_results
     from reports.gateway_api import Implementation, conformance_report, version_found, write_conformance_report
 
     wanted = formats or ["html"]
     for name in wanted:
         choose(name, (*FORMATS, *OTHERS), "report format")
     if results.is_dir():
-        results /= "results.json"
+        results /= RESULTS
     run = read_results(results)
     maker = Implementation(organization, project, url, mesh_version or version_found(run), tuple(contact or ()))
     if "gateway-api" in wanted:
@@ -88,9 +88,9 @@ def report(
 
 def _spare_another(run: Run, target: Path) -> None:
     """Raise `UsageProblem` where a directory is the report of another run: its pages would be this one's, or lost."""
-    from reports.data_files import read_results
+    from reports.data_files import RESULTS, read_results
 
-    there = target / "results.json"
+    there = target / RESULTS
     with suppress(UsageProblem):  # what cannot be read is not this run's
         if not there.exists() or read_results(there) == run:
             return

@@ -14,7 +14,7 @@ from typing import TextIO
 from conformance.outcomes import is_unreached
 from fixtures.kube.missing_images import WAITING
 from meshproof_cli.processes import Child, child_command, module_environment, watched
-from reports.data_files import read_results
+from reports.data_files import RESULTS, read_results
 from reports.errors import EnvironmentProblem, MeshproofError, UsageProblem
 from reports.model import Result, Run
 
@@ -85,7 +85,7 @@ def judge(suite: Suite, report: Callable[[str], None], cancel: threading.Event |
     `cancel`, which any thread may set; `Interrupted` for Ctrl-C and its like. It has cleaned up and ended by then.
     """
     suite.directory.mkdir(parents=True, exist_ok=True)
-    log, results = suite.directory / "pytest.log", suite.directory / "results.json"
+    log, results = suite.directory / "pytest.log", suite.directory / RESULTS
     results.unlink(missing_ok=True)
     done: set[str] = set()
     try:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 _LINE_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
 
-__all__ = ["json_text", "read_results", "strict_json", "write_json", "write_yaml", "yaml_text"]
+__all__ = ["RESULTS", "json_text", "read_results", "strict_json", "write_json", "write_yaml", "yaml_text"]
+
+RESULTS = "results.json"
+"""Name of the file that holds a run; everything else in a report is made of it."""
 
 
 def strict_json(text: str) -> Any:
@@ -49,7 +52,7 @@ def yaml_text(run: Run) -> str:
 
 def write_json(run: Run, directory: Path) -> Path:
     """Write `results.json`."""
-    path = directory / "results.json"
+    path = directory / RESULTS
     write_text(path, json_text(run))
     return path
 

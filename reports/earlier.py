@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports.data_files import read_results
+from reports.data_files import RESULTS, read_results
 from reports.errors import UsageProblem
 from reports.files import MARKER, claim_directory, clear_directory, one_sentence, remove
 from reports.model import Verdict
@@ -13,7 +13,6 @@ __all__ = ["BEFORE", "put_aside"]
 
 BEFORE = "before"
 """Folder of a report directory that holds what the run before left there."""
-_RESULTS = "results.json"
 _DERIVED = ("results.yaml", "junit.xml", "summary.md", "report.html", "badge.svg")
 _UPSTREAM = "*-report.yaml"
 _FOLDERS = ("bundles", "conformance", "cluster-logs")
@@ -51,11 +50,11 @@ def _ours(place: Path) -> list[Path]:
     In one that is marked, that is what has a name of ours. In one of somebody else's, only where there are results:
     those, bundles one by one, and what says that it is made of them.
     """
-    names = [_RESULTS, *_DERIVED]
+    names = [RESULTS, *_DERIVED]
     if (place / MARKER).is_file():
         found = [place / name for name in (*names, *_FOLDERS)]
-    elif (place / _RESULTS).is_file():
-        found = [one for one in map(place.joinpath, names) if one.name == _RESULTS or _says(one, b"meshproof")]
+    elif (place / RESULTS).is_file():
+        found = [one for one in map(place.joinpath, names) if one.name == RESULTS or _says(one, b"meshproof")]
         found += [file.parent for file in place.glob(_BUNDLE)]
     else:
         return []
@@ -76,9 +75,9 @@ def _says_something(place: Path) -> bool:
     for inside in (place, place / "conformance"):
         if next(inside.glob(_BUNDLE), None) is not None:
             return True
-        if (inside / _RESULTS).is_file():
+        if (inside / RESULTS).is_file():
             try:
-                results = read_results(inside / _RESULTS).results
+                results = read_results(inside / RESULTS).results
             except UsageProblem:
                 return True
             if any(one.verdict in _JUDGED for one in results):

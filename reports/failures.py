@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports.data_files import read_results, strict_json
+from reports.data_files import RESULTS, read_results, strict_json
 from reports.errors import UsageProblem
 
 __all__ = ["failed_ids"]
@@ -15,7 +15,7 @@ def failed_ids(place: Path) -> tuple[str, ...]:
 
     Raises `UsageProblem` where the place is none of these, or where nothing failed.
     """
-    results = place / "results.json" if place.is_dir() else place
+    results = place / RESULTS if place.is_dir() else place
     if results.is_file() and results.name not in {"result.json", "history.json"}:
         ids = tuple(one.id for one in read_results(results).results if one.failed or one.unproven)
         if not ids:
