@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from fixtures.kube import NotEventually, eventually
@@ -58,6 +60,22 @@ def test_a_row_that_has_begun_does_not_end_for_want_of_time():
     assert wait(slow, clock, successes=2)
     with pytest.raises(NotEventually, match="1 attempts"):
         wait(slow, clock, successes=2)
+
+
+@pytest.mark.parametrize(("moment", "most"), [(0.3, 8), (4.0, 51), (9.7, 68), (30.0, 110)])
+def test_without_an_interval_it_asks_less_often_the_longer_it_takes_and_is_hardly_late(moment, most):
+    clock, asked = VirtualClock(), []
+
+    def probe():
+        asked.append(clock())
+        return clock() >= moment
+
+    wait(probe, clock, timeout=60.0, interval=None)
+    assert moment <= clock() <= moment + max(0.051, 0.05 * moment)
+    assert len(asked) <= most
+    gaps = [round(later - sooner, 6) for sooner, later in pairwise(asked)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] <= 0.5
 
 
 def test_says_what_was_awaited_how_long_and_the_last_error():
