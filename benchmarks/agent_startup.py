@@ -42,7 +42,8 @@ from google.protobuf.json_format import MessageToDict
 from fixtures.images.dependencies import envoy_binary
 from refmesh.agent import admin
 from refmesh.agent.bootstrap import bootstrap
-from refmesh.agent.settings import AGENT_PORT, Settings
+from refmesh.agent.places import AGENT_PORT
+from refmesh.agent.settings import Settings
 from refmesh.agent.sidecar import envoy_arguments
 from refmesh.ca import service as ca_service
 from refmesh.ca.authority import Authority

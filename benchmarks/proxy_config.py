@@ -30,7 +30,7 @@ from load.plan import Plan
 from load.ready import wait_ready
 from load.remote import Driver
 from load.statistics import block_order, bootstrap_interval
-from refmesh.agent.settings import INBOUND_PORT, OUTBOUND_PORT, PROXY_UID
+from refmesh.agent.places import INBOUND_PORT, OUTBOUND_PORT, PROXY_UID
 from refmesh.injector.containers import Config, init_container
 
 GENERATED, MINIMAL, AGAIN = "generated", "hand-minimal", "hand-minimal-again"

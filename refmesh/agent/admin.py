@@ -6,7 +6,7 @@ import contextlib
 import socket
 import time
 
-from refmesh.agent.settings import ADMIN_PORT, READY_PORT
+from refmesh.agent.places import ADMIN_PORT, READY_PORT
 
 __all__ = ["active_connections", "admin", "chunk_size", "exchange", "ready"]
 

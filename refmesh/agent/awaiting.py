@@ -13,7 +13,7 @@ import sys
 import time
 
 from refmesh.agent.capture import ipv6_address
-from refmesh.agent.settings import INBOUND_PORT
+from refmesh.agent.places import INBOUND_PORT
 
 __all__ = ["COMMAND", "main", "proven"]
 

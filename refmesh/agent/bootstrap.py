@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from refmesh.agent import statistics
-from refmesh.agent.settings import ADMIN_PORT, READY_PORT
+from refmesh.agent.places import ADMIN_PORT, READY_PORT
 from refmesh.ca import hints
 
 if TYPE_CHECKING:

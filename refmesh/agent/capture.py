@@ -12,17 +12,10 @@ import os
 import sys
 from functools import partial
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING
 
-from refmesh.agent.settings import (
-    AGENT_PORT,
-    INBOUND_PORT,
-    INBOUND_SOURCE,
-    OUTBOUND_PORT,
-    PROXY_UID,
-    READY_PORT,
-)
+from refmesh.agent.places import AGENT_PORT, INBOUND_PORT, INBOUND_SOURCE, OUTBOUND_PORT, PROXY_UID, READY_PORT
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 

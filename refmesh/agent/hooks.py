@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from refmesh.agent.admin import admin, wait_ready
-from refmesh.agent.settings import is_classic
+from refmesh.agent.places import is_classic
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from refmesh.agent.admin import chunk_size
-from refmesh.agent.settings import AGENT_PORT
+from refmesh.agent.places import AGENT_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 from refmesh.agent import admin
 from refmesh.agent.accepting import accept_in_thread
 from refmesh.agent.pages import Place, get
+from refmesh.agent.places import AGENT_PORT, INBOUND_SOURCE
 from refmesh.agent.scrape import METRICS_PATH, PATIENCE_HEADER, Scraper
-from refmesh.agent.settings import AGENT_PORT, INBOUND_SOURCE, log
+from refmesh.agent.settings import log
 from refmesh.ca import wire
 
 if TYPE_CHECKING:

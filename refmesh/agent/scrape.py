@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from refmesh.agent.exposition import Translation, Workload
 from refmesh.agent.pages import PIECE, Place, get
-from refmesh.agent.settings import ADMIN_PORT, INBOUND_SOURCE, log
+from refmesh.agent.places import ADMIN_PORT, INBOUND_SOURCE
+from refmesh.agent.settings import log
 from refmesh.agent.statistics import OF_CLUSTERS
 
 if TYPE_CHECKING:

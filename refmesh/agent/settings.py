@@ -1,4 +1,4 @@
-"""What the injector tells the agent, as environment variables; and the fixed places both know."""
+"""What the injector tells the agent, as environment variables."""
 
 from __future__ import annotations
 
@@ -6,21 +6,12 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from refmesh.agent.places import RUN_DIR, TOKEN_PATH, is_classic
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ADMIN_PORT", "AGENT_PORT", "READY_PORT", "RUN_DIR", "Settings", "is_classic", "log"]
-
-ADMIN_PORT = 15000
-OUTBOUND_PORT = 15001
-INBOUND_PORT = 15006
-AGENT_PORT = 15020
-READY_PORT = 15021
-PROXY_UID = 1337
-INBOUND_SOURCE = "127.0.0.6"
-"""Envoy and the agent speak to the application from this address; the capture rules let it through uncaptured."""
-RUN_DIR = "/var/run/refmesh"
-TOKEN_PATH = "/var/run/secrets/tokens/istio-token"  # noqa: S105  (a path)
+__all__ = ["Settings", "log"]
 
 
 @dataclass(frozen=True)
@@ -129,11 +120,6 @@ class Settings:
     def node(self) -> str:
         """Which pod this is, in Envoy's words."""
         return f"{self.proxy_type}~{self.pod_ip}~{self.pod}.{self.namespace}~{self.namespace}.svc.cluster.local"
-
-
-def is_classic(env: Mapping[str, str]) -> bool:
-    """Whether the injector made a classic sidecar."""
-    return env.get("REFMESH_SIDECAR") == "classic"
 
 
 def _peer(env: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from refmesh.agent.settings import PROXY_UID
+from refmesh.agent.places import PROXY_UID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from refmesh.agent.settings import RUN_DIR
+from refmesh.agent.places import RUN_DIR
 from refmesh.defects.defect import Defect
 
 __all__ = ["DEFECTS"]

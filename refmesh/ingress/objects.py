@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from refmesh.agent.places import AGENT_PORT, PROXY_UID
 from refmesh.agent.scrape import METRICS_PATH
-from refmesh.agent.settings import AGENT_PORT, PROXY_UID
 from refmesh.api.gateway import GROUP
 from refmesh.api.workload import peer_of
 from refmesh.config.ingress import OpenGateway

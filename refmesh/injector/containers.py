@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from refmesh.agent.awaiting import COMMAND
-from refmesh.agent.settings import PROXY_UID, READY_PORT, RUN_DIR, TOKEN_PATH
+from refmesh.agent.places import PROXY_UID, READY_PORT, RUN_DIR, TOKEN_PATH
 from refmesh.injector import resources
 from refmesh.injector.policy import INIT, PROXY, ROOTS
 from refmesh.injector.templates import NONE, Templates

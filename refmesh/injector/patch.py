@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from refmesh.agent.capture import ports, ports_or_all, ranges, ranges_or_all
-from refmesh.agent.settings import PROXY_UID
+from refmesh.agent.places import PROXY_UID
 from refmesh.api.workload import owner_name, peer_of
 from refmesh.injector import policy, resources, scrape
 from refmesh.injector.containers import (

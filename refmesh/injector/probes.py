@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from refmesh.agent.settings import AGENT_PORT
+from refmesh.agent.places import AGENT_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from refmesh.agent.places import AGENT_PORT
 from refmesh.agent.scrape import METRICS_PATH
-from refmesh.agent.settings import AGENT_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

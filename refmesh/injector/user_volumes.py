@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from refmesh.agent.settings import RUN_DIR, TOKEN_PATH
+from refmesh.agent.places import RUN_DIR, TOKEN_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

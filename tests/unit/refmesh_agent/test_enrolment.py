@@ -197,3 +197,12 @@ def test_nothing_that_takes_time_is_imported_before_the_child_is_started():
         "reprlib",
         "keyword",
     }
+
+
+@pytest.mark.parametrize("module", ["capture", "hooks"])
+def test_what_a_pods_start_waits_for_does_not_import_what_takes_longer_than_its_work(module):
+    code = f"import sys, refmesh.agent.{module}; print(*sys.modules)"
+    # Without site, which in a clone's environment has imported most of it already.
+    run = [sys.executable, "-S", "-c", code]
+    found = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {"typing", "dataclasses", "inspect"}.isdisjoint(found.split())

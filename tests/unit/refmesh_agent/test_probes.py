@@ -23,9 +23,9 @@ from hyperframe.frame import SettingsFrame
 
 from refmesh.agent import admin
 from refmesh.agent.accepting import accept_in_thread
+from refmesh.agent.places import INBOUND_SOURCE
 from refmesh.agent.probes import QUIT_PATH, ProbeServer, _headers, perform
 from refmesh.agent.secrets import SecretServer
-from refmesh.agent.settings import INBOUND_SOURCE
 from refmesh.agent.sockets import open_sockets
 from refmesh.ca import wire
 from refmesh.ca.signing import Keyring
