@@ -44,6 +44,7 @@ def check(
     reference: str = "",
     anywhere: bool = False,
     last: bool = False,
+    harmless: bool = False,
 ) -> Callable[[Callable[[Context], H]], Callable[[Context], H]]:
     """Register the decorated function as the body of a check: it collects what `judge` then judges.
 
@@ -65,6 +66,7 @@ def check(
             judge=judge,
             anywhere=anywhere,
             last=last,
+            harmless=harmless,
         )
         return collect
 
@@ -134,7 +136,7 @@ def ground_of(name: str) -> Ground:
 
 def disturbs(one: Check) -> bool:
     """Whether a check disturbs the mesh as a whole, and gives it back; `last` ones take it away."""
-    return ground_of(one.ground).wide and not one.last
+    return ground_of(one.ground).wide and not one.last and not one.harmless
 
 
 def select(only: str = "", skip: str = "", profile: str = FULL) -> tuple[Check, ...]:

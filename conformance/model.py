@@ -83,6 +83,8 @@ class Check:
     """Whether it can be run on any ground, so that checks of other grounds may require it."""
     last: bool = False
     """Whether it takes the mesh off the cluster, so that nothing can be judged after it."""
+    harmless: bool = False
+    """Whether it touches nobody else's workloads, though its ground is wide: no other check is judged beside it."""
 
     @property
     def group(self) -> str:

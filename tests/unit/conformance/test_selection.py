@@ -138,7 +138,8 @@ def test_the_mesh_as_a_whole_is_disturbed_on_demand_only():
     everything = chosen(Wish())
     left_alone = spared(everything, "", mesh=True, disruptive=False)
     assert {"ID-03", "LC-03", "MTLS-12", "LC-06"} <= set(left_alone.spared)
-    assert not any(ground_of(name).wide for name in left_alone.grounds)
+    assert [one.id for one in checks() if ground_of(one.ground).wide and one.id not in left_alone.spared] == ["ID-02"]
+    assert [name for name in left_alone.grounds if ground_of(name).wide] == ["upheaval"]
     assert "--disruptive" in left_alone.spared["ID-03"]
     assert not spared(everything, "", mesh=False, disruptive=False).spared
 
