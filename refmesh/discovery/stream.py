@@ -51,10 +51,10 @@ class Response:
 
 
 class _Push(NamedTuple):
-    """A response without an answer: when it was sent, and the names of what it carried."""
+    """A response without an answer: when it was sent, and what it carried."""
 
     at: float
-    names: tuple[str, ...]
+    resources: tuple[Encoded, ...]
 
 
 @dataclass
@@ -129,12 +129,12 @@ class ProxyState:
         nack = None
         nonce = answered(request, subscription.outstanding)
         if nonce is not None:
-            names = subscription.outstanding.pop(nonce).names
+            carried = subscription.outstanding.pop(nonce).resources
             nack = rejection(request) or None
             if nack is None:
-                subscription.rejected.forget(names)
+                subscription.rejected.forget(item.name for item in carried)
             else:
-                subscription.rejected.add(names, nack, request.error_detail.message)
+                subscription.rejected.add([item.name for item in carried], nack, request.error_detail.message)
         self._subscribe(subscription, request)
         return nack
 
@@ -278,7 +278,7 @@ class ProxyState:
             subscription.outstanding.pop(next(iter(subscription.outstanding)))
         sent, removed = tuple(changed), tuple(sorted(gone))
         subscription.rejected.forget(removed)
-        subscription.outstanding[nonce] = _Push(now, tuple(item.name for item in sent))
+        subscription.outstanding[nonce] = _Push(now, sent)
         return Response(subscription.kind, nonce, sent, removed)
 
 
