@@ -19,8 +19,7 @@ from fixtures.cluster.existing import ExistingProvider
 from fixtures.images import Archive
 from meshproof_cli import images, preflight, refmesh_image
 from meshproof_cli.plan import Options, Plan, Selection
-from refmesh import cli
-from refmesh.cli import app
+from refmesh.cli import app, common, installing
 from refmesh.errors import EnvironmentProblem
 from refmesh.install import default_image
 from refmesh.kubeconfig import located
@@ -140,8 +139,8 @@ def test_nothing_is_loaded_before_somebody_agrees(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("REFMESH_IMAGE", raising=False)
-    monkeypatch.setattr(cli, "has_terminal", lambda: True)
-    monkeypatch.setattr(cli, "_run", lambda *_: None)
+    monkeypatch.setattr(common, "has_terminal", lambda: True)
+    monkeypatch.setattr(installing, "run", lambda *_: None)
     given = ["install", "--kubeconfig", str(kubeconfig(tmp_path, "ours")), "-o", "json"]
     done = CliRunner().invoke(app, given, input=f"{answer}\n")
     assert "Go on?" in done.output
