@@ -86,7 +86,8 @@ def endpoint_slice(app: str, pods: list[dict[str, Any]], ready: bool) -> dict[st
 
 
 def fill(services: int, endpoints: int) -> tuple[Store, list[dict[str, Any]]]:
-    store, first = Store(), []
+    store = Store()
+    first: list[dict[str, Any]] = []
     each = max(1, endpoints // services)
     for index in range(services):
         app = f"s{index}"
@@ -220,7 +221,7 @@ def quantiles(name: str, seconds: list[float]) -> dict[str, float]:
 
 
 def encodes() -> float:
-    return sum(metrics.ENCODES.labels(kind.short)._value.get() for kind in ResourceType)  # noqa: SLF001 - prometheus_client has no reader
+    return sum(float(metrics.ENCODES.labels(kind.short)._value.get()) for kind in ResourceType)  # noqa: SLF001 - prometheus_client has no reader
 
 
 def main() -> None:

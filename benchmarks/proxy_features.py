@@ -265,7 +265,7 @@ def start(stack: ExitStack, folder: Path, name: str, ports: Ports, config: Confi
     file = folder / f"{name.replace(' ', '-').replace(chr(39), '')}.json"
     file.write_text(json.dumps(config).replace("/etc/minimal", str(folder)))
     log = stack.enter_context(file.with_suffix(".log").open("wb"))
-    command = [envoy_binary(), "-c", file, "--concurrency", "1", "-l", "warn", "--disable-hot-restart"]
+    command = [str(envoy_binary()), "-c", str(file), "--concurrency", "1", "-l", "warn", "--disable-hot-restart"]
     env = os.environ | {"REFMESH_PEER": "page;shop;page;v1"}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=env)
     stack.callback(process.wait)

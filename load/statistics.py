@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, median, stdev
 
-__all__ = ["Interval", "block_order", "bootstrap", "student_quantile", "trimmed_interval", "trimmed_mean"]
+__all__ = ["Interval", "block_order", "bootstrap", "bootstrap_interval", "student_quantile", "trimmed_interval"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,20 @@ def bootstrap(
         low, high = min(estimate, values[least]), max(estimate, values[most])
         found.append(Interval(estimate, low, high, confidence, count))
     return found
+
+
+def bootstrap_interval(
+    differences: Sequence[float], *, seed: int, confidence: float = 0.95, resamples: int = 2000
+) -> Interval:
+    """Interval of the trimmed mean of paired differences: of what is usual, without what is rare.
+
+    Raises ValueError below four pairs.
+    """
+
+    def mean(drawn: Sequence[int]) -> list[float]:
+        return [trimmed_mean([differences[pair] for pair in drawn])]
+
+    return bootstrap(len(differences), mean, seed=seed, confidence=confidence, resamples=resamples)[0]
 
 
 def trimmed_interval(differences: Sequence[float], *, confidence: float) -> Interval:

@@ -9,17 +9,11 @@ from scipy.stats import t
 from load.statistics import (
     block_order,
     bootstrap,
+    bootstrap_interval,
     student_quantile,
     trimmed_interval,
     trimmed_mean,
 )
-
-
-def bootstrap_interval(values, *, seed, resamples=2000):
-    """Of one figure, the trimmed mean."""
-    return bootstrap(
-        len(values), lambda drawn: [trimmed_mean([values[pair] for pair in drawn])], seed=seed, resamples=resamples
-    )[0]
 
 
 @settings(deadline=None)
