@@ -1,6 +1,6 @@
 """ID, the upheavals: certificates that end, a root that is replaced, an authority that is away.
 
-They shake the whole mesh, so their ground is wide: no other check runs meanwhile.
+They shake the whole mesh, but for ID-02, so their ground is wide: no other check runs meanwhile.
 """
 
 from __future__ import annotations

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-import yaml
 
-from refmesh.cli.common import Context, Form, Kubeconfig, Output, app, run
+from refmesh.cli.common import Context, Form, Kubeconfig, Output, app, dump, run, say
 from refmesh.install import authority
 
 __all__: list[str] = []
@@ -47,18 +45,16 @@ def rotate(
     """Replace the root or the issuer without an error: wait until every workload has followed, and verify it."""
 
     def work(kube: Any) -> Awaitable[Any]:
-        return authority.rotate(kube, kind.value, timeout, lambda line: typer.echo(f"  {line}", err=True))
+        return authority.rotate(kube, kind.value, timeout, lambda line: say(f"  {line}"))
 
     found = run(kubeconfig, context, work)
-    typer.echo(f"The {kind.value} is replaced; every workload has followed.", err=True)
+    say(f"The {kind.value} is replaced; every workload has followed.")
     _print(found, output)
 
 
 def _print(found: dict[str, Any], form: Output) -> None:
-    if form is Output.JSON:
-        typer.echo(json.dumps(found, indent=2))
-    elif form is Output.YAML:
-        typer.echo(yaml.safe_dump(found, sort_keys=False), nl=False)
+    if form is not Output.TABLE:
+        dump(found, form)
     else:
         lines = authority.rows(found, datetime.now(UTC))
         width = max(len(line["what"]) for line in lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -18,8 +18,8 @@ from refmesh.kubeclient import Kube
 from refmesh.terminal import has_terminal
 
 __all__ = [
-    "PROGRAM", "Context", "Form", "Kubeconfig", "Output", "Templates", "Yes", "app", "confirm", "dump", "pod_named",
-    "run", "say", "show",
+    "PROGRAM", "Context", "Form", "Kubeconfig", "Output", "Templates", "Yes", "app", "confirm", "dump",
+    "dump_objects", "pod_named", "run", "say", "show",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -77,10 +77,8 @@ def run(kubeconfig: Path | None, context: str | None, work: Callable[[Kube], Awa
 
 def show(rows: list[dict[str, Any]], form: Output) -> None:
     """Write rows of equal keys as a table, JSON or YAML."""
-    if form is Output.JSON:
-        typer.echo(json.dumps(rows, indent=2))
-    elif form is Output.YAML:
-        typer.echo(yaml.safe_dump(rows, sort_keys=False), nl=False)
+    if form is not Output.TABLE:
+        dump(rows, form)
     elif not rows:
         say("There is nothing to show.")
     else:
@@ -98,7 +96,18 @@ def confirm(question: str, yes: bool) -> None:
 
 def dump(value: Any, form: Output) -> None:
     """Write what is no table, as JSON unless YAML is asked for."""
-    typer.echo(yaml.safe_dump(value, sort_keys=False) if form is Output.YAML else json.dumps(value, indent=2))
+    if form is Output.YAML:
+        typer.echo(yaml.safe_dump(value, sort_keys=False), nl=False)
+    else:
+        typer.echo(json.dumps(value, indent=2))
+
+
+def dump_objects(objects: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Write Kubernetes objects as `kubectl apply` takes them: one List in JSON, or documents of YAML."""
+    if as_json:
+        typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2))
+    else:
+        typer.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
 
 
 def pod_named(said: str, namespace: str) -> tuple[str, str]:

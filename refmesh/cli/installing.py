@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import replace
@@ -11,10 +10,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from refmesh import defects
-from refmesh.cli.common import Context, Form, Kubeconfig, Output, Templates, Yes, app, confirm, run, say, show
+from refmesh.cli.common import (
+    Context,
+    Form,
+    Kubeconfig,
+    Output,
+    Templates,
+    Yes,
+    app,
+    confirm,
+    dump_objects,
+    run,
+    say,
+    show,
+)
 from refmesh.install import installer, options, templates
 from refmesh.install.check import check as look
 from refmesh.install.default_image import default_image
@@ -58,9 +69,7 @@ def install(
     named = installer.check_image(given or default_image(kubeconfig, context, load=False))
     plan = installer.Plan(named, chosen, defect, gateway_api_crds, timeout, templates.load(injector_templates))
     if dry_run:
-        objects = plan.objects()
-        as_json = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2)
-        typer.echo(as_json if output is Output.JSON else yaml.safe_dump_all(objects, sort_keys=False).rstrip())
+        dump_objects(plan.objects(), as_json=output is Output.JSON)
         return
     confirm(f"This installs refmesh (profile {chosen.profile}) on the cluster. Go on?", yes)
     if not given:  # not before somebody agreed: the nodes keep what is loaded

@@ -15,6 +15,8 @@ from refmesh.install.authz import speaking
 
 __all__: list[str] = []
 
+Pod = Annotated[str, typer.Argument(help="Pod, or POD.NAMESPACE.")]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="The pod's namespace.")]
 Part = Annotated[str, typer.Argument(help=", ".join(proxies.PARTS), autocompletion=lambda: list(proxies.PARTS))]
 
 
@@ -27,8 +29,8 @@ def proxy_status(output: Form = Output.TABLE, kubeconfig: Kubeconfig = None, con
 @app.command("proxy-config")
 def proxy_config(
     part: Part,
-    pod: Annotated[str, typer.Argument(help="Pod, or POD.NAMESPACE.")],
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The pod's namespace.")] = "default",
+    pod: Pod,
+    namespace: Namespace = "default",
     output: Form = Output.TABLE,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -70,8 +72,8 @@ app.add_typer(authz, name="authz")
 
 @authz.command("check")
 def authz_check(
-    pod: Annotated[str, typer.Argument(help="Pod, or POD.NAMESPACE.")],
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The pod's namespace.")] = "default",
+    pod: Pod,
+    namespace: Namespace = "default",
     output: Form = Output.TABLE,
     kubeconfig: Kubeconfig = None,
     context: Context = None,

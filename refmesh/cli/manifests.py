@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, replace
 from enum import StrEnum
@@ -12,7 +11,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from refmesh.cli.common import Context, Form, Kubeconfig, Output, Templates, app, run, say, show
+from refmesh.cli.common import Context, Form, Kubeconfig, Output, Templates, app, dump_objects, run, say, show
 from refmesh.errors import UsageProblem
 from refmesh.injector.containers import secret_names
 from refmesh.injector.patch import BadPod, Config
@@ -97,14 +96,11 @@ def inject(
         injected = [inject_object(document, config, _warn) for document in documents]
     except BadPod as error:
         raise UsageProblem(f"{file}: {error}.") from error
-    if output is Manifests.JSON:
-        typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": injected}, indent=2))
-    else:
-        typer.echo(yaml.safe_dump_all(injected, sort_keys=False), nl=False)
+    dump_objects(injected, as_json=output is Manifests.JSON)
 
 
 def _warn(text: str) -> None:
-    typer.echo(f"Warning: {text}", err=True)
+    say(f"Warning: {text}")
 
 
 async def _config(

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from refmesh.cli.common import Context, Kubeconfig, app, run
+from refmesh.cli.common import Context, Kubeconfig, Output, app, run, say
 from refmesh.errors import UsageProblem
 from refmesh.install import bug_report
 
 __all__: list[str] = []
 
 _ARCHIVE = Path("refmesh-bug-report.tar.gz")
-_FORMS = {"table", "json", "yaml"}
 
 
 @app.command("bug-report")
@@ -34,7 +33,7 @@ def collect(
         raise UsageProblem(f"{archive} is no file that can be written.", fix="Give --file FILE in a folder there is.")
 
     def tell(text: str) -> None:
-        typer.echo(f"  ✔ {text}", err=True)
+        say(f"  ✔ {text}")
 
     report = run(kubeconfig, context, lambda kube: bug_report.collect(kube, tuple(namespaces or ()), proxies, tell))
     try:
@@ -42,13 +41,13 @@ def collect(
     except OSError as error:
         raise UsageProblem(f"{archive} cannot be written: {error.strerror}.") from error
     for path, why in report.missing.items():
-        typer.echo(f"  – {path}: {why}", err=True)
+        say(f"  – {path}: {why}")
     typer.echo(str(archive))
 
 
 def _archive(file: Path | None, output: Path | None) -> Path:
     """The archive's file. Raises `UsageProblem` where two are given, or what is the form of a result elsewhere."""
-    if output is not None and str(output) in _FORMS:
+    if output is not None and str(output) in set(Output):
         fix = f"Leave -o out, or name a file by --file; --file {output} where that is its name."
         raise UsageProblem(
             f"-o is the file of the archive here, and {output} is the form of a result elsewhere.", fix=fix
