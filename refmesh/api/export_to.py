@@ -6,7 +6,10 @@ import re
 
 from refmesh.api.fields import Field, Invalid
 
-__all__ = ["EVERYWHERE", "exported"]
+__all__ = ["ANNOTATION", "EVERYWHERE", "exported", "exported_by"]
+
+ANNOTATION = "networking.istio.io/exportTo"
+"""What a Service has instead of a field, its words parted by commas."""
 
 EVERYWHERE: frozenset[str] = frozenset()
 """Every namespace."""
@@ -25,4 +28,10 @@ def exported(field: Field, namespace: str) -> frozenset[str]:
         found.append(namespace if name == "." else name)
     if len(set(found)) > _MOST:
         raise Invalid(field.path, f"must not name more than {_MOST} namespaces; use `*` for all of them")
+    return EVERYWHERE if "*" in found else frozenset(found)
+
+
+def exported_by(annotation: str, namespace: str) -> frozenset[str]:
+    """The same of a Service's annotation, which nobody has validated: a word like `~` names no namespace."""
+    found = {namespace if word == "." else word for item in annotation.split(",") if (word := item.strip())}
     return EVERYWHERE if "*" in found else frozenset(found)

@@ -11,6 +11,7 @@ from typing import Any
 
 from refmesh.api.authorization_policy import AuthorizationPolicy
 from refmesh.api.destination_rule import DestinationRule
+from refmesh.api.export_to import EVERYWHERE
 from refmesh.api.gateway import Gateway, GatewayClass
 from refmesh.api.grpc_route import GRPCRoute
 from refmesh.api.http_route import HTTPRoute
@@ -94,11 +95,17 @@ class Service:
     """Clients call the endpoints on their own Node only."""
     created: str = ""
     """RFC 3339 UTC, so that older sorts first as text."""
+    exported: frozenset[str] = EVERYWHERE
+    """The namespaces whose proxies are told of it."""
 
     @property
     def key(self) -> Key:
         """Namespace and name."""
         return (self.namespace, self.name)
+
+    def told(self, namespace: str) -> bool:
+        """Whether proxies of a namespace are told of it ("": those of every one)."""
+        return not self.exported or namespace in self.exported
 
     @property
     def headless(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from refmesh.api.export_to import ANNOTATION, exported_by
 from refmesh.api.locality import Locality
 from refmesh.api.workload import peer_of, workload_name
 from refmesh.config.model import ContainerPort, Endpoint, Pod, Protocol, Service, ServicePort, Slice, key_of
@@ -65,6 +66,7 @@ def service(obj: Any) -> Service | None:
     if spec.get("type") == "ExternalName":
         return None
     namespace, name = key_of(obj)
+    metadata = obj.get("metadata") or {}
     addresses = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
     ports = [
         ServicePort(
@@ -85,7 +87,8 @@ def service(obj: Any) -> Service | None:
         external=_external(obj.get("status") or {}),
         distribution=spec.get("trafficDistribution") or "",
         node_local=spec.get("internalTrafficPolicy") == "Local",
-        created=(obj.get("metadata") or {}).get("creationTimestamp") or "",
+        created=metadata.get("creationTimestamp") or "",
+        exported=exported_by((metadata.get("annotations") or {}).get(ANNOTATION) or "", namespace),
     )
 
 

@@ -84,7 +84,8 @@ class Attachments:
     def namespaces_of_their_own(self) -> set[str]:
         """Namespaces whose clients see something that others do not."""
         scopes = {scope for scope, _ in self.routes} | {scope for scope, _ in self.destination_rules}
-        return (scopes | {namespace for namespace, _ in self._routed_otherwise}) - {EVERYBODY}
+        routed = {namespace for namespace, _ in self._routed_otherwise}
+        return (scopes | routed | self.told_alone.keys()) - {EVERYBODY}
 
     def special_services(self, namespace: str) -> set[Key]:
         """The services that clients of a namespace see differently."""
@@ -92,7 +93,16 @@ class Attachments:
         for scope, host in (*self.destination_rules, *self._routed_otherwise):
             if scope == namespace:
                 found.add(service_of(host))
-        return found
+        return found.union(self.told_alone.get(namespace, ()))
+
+    @cached_property
+    def told_alone(self) -> Mapping[str, tuple[Key, ...]]:
+        """By namespace, the services that its clients are told of and not everybody is."""
+        found: dict[str, list[Key]] = {}
+        for key, service in self.snapshot.services.items():
+            for namespace in service.exported & self.snapshot.namespaces.keys():
+                found.setdefault(namespace, []).append(key)
+        return {namespace: tuple(keys) for namespace, keys in found.items()}
 
     def services_with_rules(self, namespace: str) -> set[Key]:
         """The services that a DestinationRule speaks about to clients of a namespace alone."""

@@ -67,12 +67,16 @@ def difference(old: Table, new: Table) -> _Answer:
 
 def _overlaid(old: Table, new: Table) -> _Answer:
     """Where a resource lies over neither table, what lies below decides, which is asked once for all overlays."""
-    (old_below, old_over), (new_below, new_over) = layers(old), layers(new)
+    (old_below, old_touched), (new_below, new_touched) = layers(old), layers(new)
     changed, gone = changes(old_below, new_below)
-    above = old_over.keys() | new_over.keys()
+    above = old_touched | new_touched
     found = {name: item for name, item in changed.items() if name not in above}
+    left = {name for name in gone if name not in above}
     for name in above:
         item, before = new.get(name), old.get(name)
-        if item is not None and (before is None or before.version != item.version):
+        if item is None:
+            if before is not None:
+                left.add(name)
+        elif before is None or before.version != item.version:
             found[name] = item
-    return found, gone
+    return found, frozenset(left)

@@ -15,18 +15,24 @@ from refmesh.discovery.variants import Recipe
 __all__ = ["direct_cluster", "direct_listeners", "headless_services", "is_direct", "sharing_addresses"]
 
 
-def headless_services(snapshot: Snapshot) -> list[Service]:
-    """All of them, the oldest first: whose word counts before that of others where they share an endpoint."""
-    return sorted((one for one in snapshot.services.values() if one.headless), key=lambda one: (one.created, one.key))
+def headless_services(snapshot: Snapshot, namespace: str = "") -> list[Service]:
+    """All that clients of a namespace are told of ("": everybody), the oldest first.
+
+    Its word counts before that of others where they share an endpoint.
+    """
+    found = (one for one in snapshot.services.values() if one.headless and one.told(namespace))
+    return sorted(found, key=lambda one: (one.created, one.key))
 
 
-def sharing_addresses(snapshot: Snapshot, keys: Iterable[Key]) -> list[Service]:
-    """Those that have an endpoint's address in common with one of these, and so a say in its listener."""
+def sharing_addresses(snapshot: Snapshot, keys: Iterable[Key], namespace: str) -> list[Service]:
+    """Those that have an endpoint's address in common with one of these, and so a say in its listener there."""
     asked = [snapshot.services[key] for key in keys if key in snapshot.services]
     addresses = frozenset[str]().union(*(_addresses(snapshot, service) for service in asked if service.headless))
     if not addresses:
         return []
-    return [one for one in headless_services(snapshot) if not addresses.isdisjoint(_addresses(snapshot, one))]
+    return [
+        one for one in headless_services(snapshot, namespace) if not addresses.isdisjoint(_addresses(snapshot, one))
+    ]
 
 
 def _addresses(snapshot: Snapshot, service: Service) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 
@@ -127,11 +127,14 @@ class KnownHosts:
         """What a rule was merged into, if it was."""
         return self._in_force[rule.meta][1] if rule.meta in self._in_force else rule
 
-    def problem(self, target: Destination, namespaces: Iterable[str]) -> Finding | None:
+    def problem(self, target: Destination, namespaces: Collection[str]) -> Finding | None:
         """Why a destination cannot be reached by clients of any of these namespaces."""
         service, outside = self.service(target.host), target.host in self._outside
         if service is None and not outside:
             return Finding("HostNotFound", f"there is no Service and no host of a ServiceEntry {target.host}")
+        if service is not None and not outside and not any(service.told(one) for one in namespaces):
+            word = f"{target.host} is exported (exportTo) to no namespace whose clients or gateways this speaks to"
+            return Finding("HostNotFound", word)
         if target.port is not None and not self._has_port(target.host, target.port):
             return Finding("PortNotFound", f"{target.host} has no TCP port {target.port}")
         if target.subset and not any(target.subset in self._subsets_of(target.host, one) for one in namespaces):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from refmesh.discovery.overlay import Draft
 from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
 
-__all__ = ["Memory", "Tables"]
+__all__ = ["Found", "Memory", "Tables"]
 
 Tables = Mapping[ResourceType, Table]
+Found = Mapping[ResourceType, MutableMapping[str, Encoded]]
+"""Tables that are being made."""
 
 
 @dataclass
@@ -55,6 +58,14 @@ class Memory:
         for kind, table in found.items():
             if tables.get(kind) != table:
                 tables[kind] = MappingProxyType(table)
+        return MappingProxyType({kind: tables[kind] for kind in found})
+
+    def laid(self, scope: str, found: Mapping[ResourceType, Draft]) -> Tables:
+        """The same of tables that differ little from others: none is copied, and none is compared as a whole."""
+        self._published.add(scope)
+        tables = self._tables.setdefault(scope, {})
+        for kind, draft in found.items():
+            tables[kind] = draft.done(tables.get(kind))
         return MappingProxyType({kind: tables[kind] for kind in found})
 
     def forget_unused(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 __all__ = [
     "BLACK_HOLE",
     "INBOUND_PASSTHROUGH",
@@ -9,6 +11,7 @@ __all__ = [
     "inbound_cluster",
     "inbound_route",
     "outbound_cluster",
+    "outbound_clusters",
     "route_name",
     "sni",
 ]
@@ -21,6 +24,17 @@ BLACK_HOLE = "BlackHoleCluster"
 def outbound_cluster(port: int, subset: str, host: str) -> str:
     """The cluster for a port of a host, or of one of its subsets."""
     return f"outbound|{port}|{subset}|{host}"
+
+
+def outbound_clusters(names: Iterable[str]) -> dict[tuple[int, str], list[str]]:
+    """The names of such clusters by port and host: of the whole and of every subset."""
+    found: dict[tuple[int, str], list[str]] = {}
+    for name in names:
+        kind, _, rest = name.partition("|")
+        if kind == "outbound":
+            port, _, host = rest.split("|")
+            found.setdefault((int(port), host), []).append(name)
+    return found
 
 
 def direct_cluster(port: int, host: str) -> str:

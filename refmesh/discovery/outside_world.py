@@ -10,15 +10,13 @@ from refmesh.config.outside import OutsideHost
 from refmesh.discovery import external, external_clusters, hashing
 from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.external import ExternalListener, Outlook
-from refmesh.discovery.memory import Memory
-from refmesh.discovery.resource import Encoded, ResourceType
+from refmesh.discovery.memory import Found, Memory
+from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.settings import MeshSettings
 from refmesh.discovery.variants import ListenerVariants, Recipe
 from refmesh.discovery.views import Views
 
 __all__ = ["OutsideWorld", "recipe_of", "route_views"]
-
-Found = dict[ResourceType, dict[str, Encoded]]
 
 
 def recipe_of(spec: ExternalListener) -> Recipe:
@@ -54,14 +52,8 @@ class OutsideWorld:
             self._add_listener(found, spec, "")
 
     def add_special(self, found: Found, attachments: Attachments, keys: hashing.Keys, namespace: str) -> None:
-        """What clients of a namespace get instead."""
+        """What clients of a namespace get instead; of the hosts that they see otherwise no cluster is there yet."""
         for one in external_clusters.special(attachments, namespace):
-            prefix, host = f"outbound|{one.port.number}|", f"|{one.name}"
-            for stale in [name for name in found[ResourceType.CLUSTER] if name.startswith(prefix)]:
-                if stale.endswith(host):
-                    found[ResourceType.CLUSTER].pop(stale)
-                    found[ResourceType.ENDPOINT].pop(stale, None)
-                    self._views.put(namespace, stale, None)
             self._add_clusters(found, attachments, one, namespace)
         hosts = attachments.outside_seen_otherwise(namespace)
         for spec in self._shared.changed(attachments, hosts, keys, namespace).values():

@@ -75,7 +75,7 @@ class OwnOutbound:
     def _of_services(
         self, attachments: Attachments, pod: Pod, settings: MeshSettings, keys: hashing.Keys
     ) -> Iterator[_Made]:
-        for service in attachments.by_client:
+        for service in (one for one in attachments.by_client if one.told(pod.namespace)):
             for port in service.ports:
                 rules = attachments.rules(service, port, pod.namespace, pod.labels)
                 if port.protocol is not Protocol.TCP and rules != attachments.rules(service, port, pod.namespace):

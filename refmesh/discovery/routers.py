@@ -119,7 +119,7 @@ class Routers:
         for host, number in sorted(targets):
             service = snapshot.services.get(service_of(host))
             port = service.port(number) if service is not None else None
-            if service is None or port is None or port.protocol.is_http2:
+            if service is None or port is None or port.protocol.is_http2 or not service.told(namespace):
                 continue
             rule = attachments.destination_rule(service, namespace)
             identities = known_identities(snapshot, service, self._settings)

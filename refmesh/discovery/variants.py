@@ -6,7 +6,7 @@ another set, made from the same inputs once a proxy needs it, and kept from worl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -76,7 +76,7 @@ class ListenerVariants:
         """A new world is being built."""
         self._recipes = {"": {}}
 
-    def put(self, table: dict[str, Encoded], recipe: Recipe, scope: str = "") -> None:
+    def put(self, table: MutableMapping[str, Encoded], recipe: Recipe, scope: str = "") -> None:
         """Put a listener of the new world into the table of most proxies; how it is made is kept for the others."""
         recipe = self._add(recipe, scope)
         if recipe.wanted(self._settings):

@@ -88,8 +88,7 @@ class Views:
                 before = tables_before.get(key)
                 if not over:
                     tables[key] = below
-                elif isinstance(before, Overlay) and before.below is below and before.over == over:
-                    # The same object where its content is the same: comparing tables then costs nothing.
+                elif isinstance(before, Overlay) and before.same(below, over):
                     tables[key] = before
                 else:
                     tables[key] = Overlay(below, over)

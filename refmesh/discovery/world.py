@@ -8,7 +8,7 @@ namespaces with routes or policies of their own, and the few resources that belo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -22,6 +22,7 @@ from refmesh.discovery import (
     clusters,
     direct,
     endpoints,
+    external_clusters,
     hashing,
     inbound,
     locality,
@@ -35,9 +36,10 @@ from refmesh.discovery.attachments import Attachments
 from refmesh.discovery.authorization import AuthorizationPolicies
 from refmesh.discovery.guards import Guard
 from refmesh.discovery.jwt import TokenRules
-from refmesh.discovery.memory import Memory, Tables
+from refmesh.discovery.memory import Found, Memory, Tables
 from refmesh.discovery.observation import TelemetryPolicies
 from refmesh.discovery.outside_world import OutsideWorld
+from refmesh.discovery.overlay import Draft
 from refmesh.discovery.own_outbound import OwnOutbound
 from refmesh.discovery.policy import MtlsPolicies
 from refmesh.discovery.resource import Encoded, ResourceType, Table, encode
@@ -93,6 +95,7 @@ class Generator:
         self._settings = settings
         self._memory = Memory()
         self._keys: hashing.Keys = ()
+        self._clusters_of: Mapping[tuple[int, str], Sequence[str]] = {}
         self._inbound: dict[inbound.Inbound, Tables] = {}
         self._own_outbound = OwnOutbound(settings)
         self._routers = Routers(settings)
@@ -119,6 +122,7 @@ class Generator:
         )
         self._keys = hashing.keys(attachments, "")
         shared = self._shared(snapshot, attachments, policies)
+        self._clusters_of = names.outbound_clusters(shared[ResourceType.CLUSTER])
         special = {
             namespace: self._special(namespace, snapshot, attachments, policies, shared)
             for namespace in sorted(attachments.namespaces_of_their_own())
@@ -202,7 +206,7 @@ class Generator:
             )
         capture = outbound.CAPTURE_LISTENER
         self._variants.put(listeners, Recipe(capture, None, outbound.capture_listener))
-        for _, service in sorted(snapshot.services.items()):
+        for service in (one for _, one in sorted(snapshot.services.items()) if one.told("")):
             identities = known_identities(snapshot, service, self._settings)
             for port in service.ports:
                 rule = attachments.destination_rule(service, "")
@@ -217,37 +221,40 @@ class Generator:
     def _special(
         self, namespace: str, snapshot: Snapshot, attachments: Attachments, policies: MtlsPolicies, shared: Tables
     ) -> Tables:
-        found = {kind: dict(table) for kind, table in shared.items()}
+        found = {kind: Draft(table) for kind, table in shared.items()}
         self._keys = hashing.keys(attachments, namespace)
         self._views.begin(namespace)
         for key in attachments.special_services(namespace):
             service = snapshot.services.get(key)
-            if service is None:
+            if service is None or not service.told(namespace):
                 continue
-            identities = known_identities(snapshot, service, self._settings)
+            identities, everybodys = known_identities(snapshot, service, self._settings), service.told("")
             for port in service.ports:
                 rule = attachments.destination_rule(service, namespace)
-                for stale in [name for name in found[ResourceType.CLUSTER] if self._is_of(name, service, port)]:
-                    found[ResourceType.CLUSTER].pop(stale)
-                    found[ResourceType.ENDPOINT].pop(stale, None)
-                    self._views.put(namespace, stale, None)
+                self._take_out(found, service.host(self._settings.domain), port.port, namespace)
                 for recipe in service_listeners.recipes(attachments, service, port, namespace):
-                    if self._variants.differs(recipe):
+                    if not everybodys or self._variants.differs(recipe):
                         self._variants.put(found[ResourceType.LISTENER], recipe, namespace)
                 self._add_clusters(found, snapshot, policies, service, port, rule, identities, namespace)
                 self._add_route(found, service, port, attachments.rules(service, port, namespace), namespace)
-        sharing = direct.sharing_addresses(snapshot, attachments.services_with_rules(namespace))
+        asked = attachments.services_with_rules(namespace).union(attachments.told_alone.get(namespace, ()))
+        sharing = direct.sharing_addresses(snapshot, asked, namespace)
         self._add_direct(found, attachments, policies, sharing, namespace)
+        for one in external_clusters.special(attachments, namespace):
+            self._take_out(found, one.name, one.port.number, namespace)
         self._outside.add_special(found, attachments, self._keys, namespace)
-        return self._memory.published(namespace, found)
+        return self._memory.laid(namespace, found)
 
-    def _is_of(self, cluster: str, service: Service, port: ServicePort) -> bool:
-        prefix, host = f"outbound|{port.port}|", f"|{service.host(self._settings.domain)}"
-        return cluster.startswith(prefix) and cluster.endswith(host)
+    def _take_out(self, found: Found, host: str, port: int, namespace: str) -> None:
+        """Of a namespace's tables the clusters that everybody has for a port of a host: it gets others."""
+        for name in self._clusters_of.get((port, host), ()):
+            found[ResourceType.CLUSTER].pop(name, None)
+            found[ResourceType.ENDPOINT].pop(name, None)
+            self._views.put(namespace, name, None)
 
     def _add_direct(
         self,
-        found: dict[ResourceType, dict[str, Encoded]],
+        found: Found,
         attachments: Attachments,
         policies: MtlsPolicies,
         services: Iterable[Service],
@@ -275,7 +282,7 @@ class Generator:
 
     def _add_clusters(
         self,
-        found: dict[ResourceType, dict[str, Encoded]],
+        found: Found,
         snapshot: Snapshot,
         policies: MtlsPolicies,
         service: Service,
@@ -307,7 +314,7 @@ class Generator:
 
     def _add_route(
         self,
-        found: dict[ResourceType, dict[str, Encoded]],
+        found: Found,
         service: Service,
         port: ServicePort,
         rules: tuple[Rule, ...] | None,

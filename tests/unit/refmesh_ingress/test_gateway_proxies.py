@@ -18,7 +18,7 @@ from refmesh.config.ingress import wanted_certificates
 from refmesh.discovery.resource import ResourceType
 from refmesh.discovery.stream import ProxyState
 from tests.unit.refmesh_discovery.authority import TestAuthority
-from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, pod, policy
+from tests.unit.refmesh_discovery.helpers import MemoryCluster, all_messages, pod, policy, service
 from tests.unit.refmesh_discovery.test_envoy_accepts import EVERY_CONDITION, RICH_RULE, SDS, inline_routes
 from tests.unit.refmesh_discovery.validating import complaint
 from tests.unit.refmesh_ingress.doorways import (
@@ -218,6 +218,18 @@ def test_requests_go_on_as_http1_unless_the_port_says_otherwise() -> None:
     # Named by a GRPCRoute only: as it came.
     (auto,) = options["outbound|70||echo.shop.svc.cluster.local"].values()
     assert "useDownstreamProtocolConfig" in auto
+
+
+@pytest.mark.parametrize(("word", "reached"), [("*", True), (".", True), ("elsewhere", False)])
+def test_a_gateway_reaches_the_services_that_its_namespace_is_told_of(word: str, reached: bool) -> None:
+    cluster, item = secured(), service("echo")
+    item["metadata"]["annotations"] = {"networking.istio.io/exportTo": word}
+    world = cluster.put("Service", item).world()
+    name = "outbound|80||echo.shop.svc.cluster.local"
+    # A cluster without endpoints would keep its Envoy waiting for them.
+    for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT):
+        assert (name in all_messages(world, DOOR, kind)) is reached
+    assert any(name in str(message) for message in all_messages(world, DOOR, ResourceType.ROUTE).values())
 
 
 def test_a_new_route_does_not_touch_the_listener() -> None:
