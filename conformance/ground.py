@@ -198,7 +198,8 @@ def render_ground(ground: Ground, adapter: Adapter, *, run: str, image: str) -> 
         marks = render_metadata(adapter, Inject(Scope.NAMESPACE)) if one.meshed else Rendered()
         asked = [*marks.objects, *(item for item in standing if item["metadata"]["namespace"] == space)]
         objects = [*asked]
-        objects.extend(service_of(svc, space, adapter) for svc in _services(ground, adapter) if svc.place == one.name)
+        services = (svc for svc in _services(ground, adapter) if svc.place == one.name)
+        objects.extend(service_of(svc, space, adapter, callers=tuple(spaces.values())) for svc in services)
         for workload in (workload for workload in ground.workloads if workload.place == one.name):
             opened = _callable(workload, one, adapter)
             asked.extend(opened)
@@ -294,15 +295,16 @@ def unfit(ground: Ground, adapter: Adapter) -> str:
     return ""
 
 
-def service_of(svc: Svc, space: str, adapter: Adapter) -> Manifest:
-    """A Service as the mesh wants its ports to be named, and itself to be known."""
+def service_of(svc: Svc, space: str, adapter: Adapter, callers: Sequence[str]) -> Manifest:
+    """A Service as the mesh wants its ports to be named, and told to the namespaces of its callers."""
     selector = {"app": svc.app} | ({"version": svc.version} if svc.version else {})
     ports = [(name, PORTS[name]) for name in svc.ports]
     protocols: dict[str, str] = {}
     annotations: dict[str, str] = {}
     for one in _opt_ins(adapter):
         protocols |= one.app_protocols
-        annotations |= one.service_annotations
+        if one.exports:
+            annotations[one.exports] = ",".join(callers)
     return service(
         svc.name, space, selector, ports, headless=svc.headless, app_protocols=protocols, annotations=annotations
     )

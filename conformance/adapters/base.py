@@ -129,8 +129,10 @@ class Rendered:
     app_protocols: Mapping[str, str] = field(default_factory=dict)
     """Of an opt-in: what ports of Services say in `appProtocol`, by protocol ("http", "grpc"; "": nothing); others the
     protocol itself."""
-    service_annotations: Mapping[str, str] = field(default_factory=dict)
-    """Of an opt-in: what Services say beside that, for those of other namespaces to know them."""
+    exports: str = ""
+    """Of an opt-in: the annotation in which a Service lists, parted by commas, the namespaces whose proxies are told of
+    it. It has those that the checks call it from, so that no other workload of a cluster takes in what a run makes; ""
+    where a mesh always tells all."""
     authority: Authority | None = None
     rivals: tuple[Rival, ...] = ()
     """None of them may be there, or nothing can be judged of the intent."""

@@ -102,9 +102,8 @@ class Istio:
     def _opt_in(self, intent: Inject) -> Rendered | Unsupported:
         """By the revision's label where there is one.
 
-        A namespace also says that its pods may call every service, and Services that every namespace may: where a
-        Sidecar of the root namespace or `defaultServiceExportTo` has pods know those of their own alone, calls to
-        strict workloads of others would be made in plaintext, and be refused.
+        A namespace also says that its pods may call every service: where a Sidecar of the root namespace has pods know
+        those of their own alone, calls to strict workloads of others would be made in plaintext, and be refused.
         """
         rendered = istio_api.render(intent)
         if isinstance(rendered, Unsupported):
@@ -113,8 +112,7 @@ class Istio:
             also = {} if intent.scope is Scope.NAMESPACE else rendered.labels
             rendered = replace(rendered, labels={"istio.io/rev": revision, **also})
         if intent.scope is Scope.NAMESPACE:
-            known = {"networking.istio.io/exportTo": "*"}
-            rendered = replace(rendered, objects=(istio_api.egress.every_service(),), service_annotations=known)
+            rendered = replace(rendered, objects=(istio_api.egress.every_service(),))
         return rendered
 
     def _authority(self) -> Authority:

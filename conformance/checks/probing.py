@@ -93,7 +93,7 @@ def probes(ctx: Context) -> Probes:
     space = ctx.space(STRICT.name)
     own = pod_marks(ctx.adapter, STRICT)
     # Some meshes start no pod that belongs to no Service, or guard none of its ports.
-    served = service_of(Svc("probed", STRICT.name, "probed"), space, ctx.adapter)
+    served = service_of(Svc("probed", STRICT.name, "probed"), space, ctx.adapter, callers=[space])
     ctx.kube.apply(*(ctx.dressing.on(one) for one in (served, *_probed(space, ctx.image, own))))
     found, waits = _ready_or_late(ctx, space)
     if not is_ready(found):

@@ -11,7 +11,7 @@ from .base import render
 @render.register
 def _(intent: Inject) -> Rendered | Unsupported:
     if intent.scope is Scope.NAMESPACE:
-        return Rendered(labels={"istio-injection": "enabled"})
+        return Rendered(labels={"istio-injection": "enabled"}, exports="networking.istio.io/exportTo")
     return Rendered(labels={"sidecar.istio.io/inject": "true"})
 
 

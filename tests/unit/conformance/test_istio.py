@@ -39,13 +39,18 @@ KNOWING = {
 }
 
 
-KNOWN = {"networking.istio.io/exportTo": "*"}
+KNOWN = "networking.istio.io/exportTo"
 
 
-def test_services_are_known_to_every_namespace_whatever_an_istio_exports_by_default():
-    for mesh, said in (("istio", KNOWN), ("refmesh", None), ("linkerd", None)):
-        made = service_of(Svc("web", "in", "web"), "ns", load(mesh))
-        assert made["metadata"].get("annotations") == said
+def test_services_are_told_to_the_namespaces_of_their_ground_whatever_is_exported_by_default_and_to_no_others():
+    for mesh in ("istio", "refmesh"):
+        for ground in grounds():
+            layers = render_ground(ground, load(mesh), run="r", image="i")
+            spaces = ",".join(layer.namespace for layer in layers)
+            made = [item for layer in layers for item in layer.objects if item["kind"] == "Service"]
+            assert [item["metadata"]["annotations"] for item in made] == [{KNOWN: spaces}] * len(made)
+    without = service_of(Svc("web", "in", "web"), "ns", load("linkerd"), callers=["ns"])
+    assert "annotations" not in without["metadata"]
 
 
 def test_the_pods_of_every_meshed_namespace_know_those_of_others_whatever_a_sidecar_for_the_mesh_says():
@@ -87,7 +92,7 @@ def test_the_roots_are_where_the_control_plane_is():
 def test_a_revision_is_opted_into_by_its_label():
     istio = load("istio", {"revision": "canary", "control-plane": "istio-system/istiod-canary"})
     assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(
-        labels={"istio.io/rev": "canary"}, objects=(KNOWING,), service_annotations=KNOWN
+        labels={"istio.io/rev": "canary"}, objects=(KNOWING,), exports=KNOWN
     )
     assert istio.render(Inject(Scope.POD)) == Rendered(
         labels={"istio.io/rev": "canary", "sidecar.istio.io/inject": "true"}
@@ -106,7 +111,7 @@ def test_a_revision_is_opted_into_by_its_label():
 def test_by_a_tag_the_authority_is_found_by_the_revision_that_its_pods_have(plane, selector):
     istio = load("istio", {"revision": "prod-stable", "control-plane": f"istio-system/{plane}"})
     assert istio.render(Inject(Scope.NAMESPACE)) == Rendered(
-        labels={"istio.io/rev": "prod-stable"}, objects=(KNOWING,), service_annotations=KNOWN
+        labels={"istio.io/rev": "prod-stable"}, objects=(KNOWING,), exports=KNOWN
     )
     found = istio.render(CertificateRequest("ns", "sa"))
     assert isinstance(found, Rendered)
@@ -143,7 +148,7 @@ def test_settings_lead_to_any_mesh_that_speaks_istios_api():
         assert istio.render(intent) == refmesh.render(intent)
     opted_in = istio.render(Inject(Scope.NAMESPACE))
     assert isinstance(opted_in, Rendered)
-    assert replace(opted_in, objects=(), service_annotations={}) == refmesh.render(Inject(Scope.NAMESPACE))
+    assert replace(opted_in, objects=()) == refmesh.render(Inject(Scope.NAMESPACE))
     # What Istio is told besides, refmesh takes and does anyway.
     said = Sidecar.parse({**KNOWING, "metadata": {"name": "every-service", "namespace": "ns"}}, "cluster.local")
     assert (said.selection, said.allow_unknown) == (EVERYTHING, None)

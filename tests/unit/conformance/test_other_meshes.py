@@ -418,7 +418,7 @@ def test_by_the_gateway_api_alone_the_user_says_what_a_meshs_services_say_of_the
     mesh = load("gateway-api", {"namespace-labels": "a=b", "app-protocols": "http=,grpc=kubernetes.io/h2c"})
     named = {
         one["name"]: one.get("appProtocol")
-        for one in service_of(Svc("web", "in", "web", ports=HTTP_AND_GRPC), "ns", mesh)["spec"]["ports"]
+        for one in service_of(Svc("web", "in", "web", ports=HTTP_AND_GRPC), "ns", mesh, callers=["ns"])["spec"]["ports"]
     }
     assert named == {"http": None, "grpc": "kubernetes.io/h2c"}
 
