@@ -1,4 +1,4 @@
-"""The workflow to copy: what its form offers is what the command line is given."""
+"""The workflow to copy: what its form offers is what the command line is given. And of all: what they are made of."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from conformance.profiles import PROFILES
 from meshproof_cli.plan import Options
 from meshproof_cli.run import catalogues, planned
 
-FILE = Path(__file__).resolve().parents[3] / ".github" / "workflows" / "judge-your-mesh.yml"
+WORKFLOWS = Path(__file__).resolve().parents[3] / ".github" / "workflows"
+FILE = WORKFLOWS / "judge-your-mesh.yml"
 
 
 @pytest.fixture
@@ -76,3 +77,17 @@ def test_a_run_is_compared_with_the_last_that_has_a_report(
     ended = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, check=False)
     assert ended.returncode == 0
     assert told in summary.read_text()
+
+
+OLDEST = {"actions/checkout": 5, "actions/setup-python": 6, "actions/cache": 5, "actions/upload-artifact": 6}
+"""Their first versions on Node 24: GitHub takes Node 20 off its runners in the autumn of 2026."""
+
+
+@pytest.mark.parametrize("file", sorted(WORKFLOWS.glob("*.yml")), ids=lambda file: file.stem)
+def test_actions_are_pinned_and_of_versions_that_runners_run(file: Path) -> None:
+    used = re.findall(r"uses: (.*)", file.read_text(encoding="utf-8"))
+    assert used
+    for one in used:
+        pinned = re.fullmatch(r"(\S+)@[0-9a-f]{40}  # v(\d+)\.\d+\.\d+", one)
+        assert pinned, one
+        assert int(pinned[2]) >= OLDEST[pinned[1]], one
