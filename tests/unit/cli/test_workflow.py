@@ -47,6 +47,16 @@ def test_an_untouched_form_and_a_schedule_judge_everything(workflow: dict[str, A
     assert set(planned(options, known).selection.ids) == {*known.titles} - known.last
 
 
+@pytest.mark.parametrize("name", ["judge-your-mesh", "tests"])
+def test_only_a_newer_push_to_the_same_pull_request_ends_a_run(name: str) -> None:
+    """Where runs share a group, GitHub drops the one that waits for another's end when a third comes."""
+    read = yaml.load((WORKFLOWS / f"{name}.yml").read_text(encoding="utf-8"), yaml.BaseLoader)
+    assert read["concurrency"] == {
+        "group": "${{ github.workflow }}-${{ github.event_name == 'pull_request' && github.ref || github.run_id }}",
+        "cancel-in-progress": "true",
+    }
+
+
 GH = """#!/bin/sh
 case "$1 $2" in
   "repo view") echo main ;;
