@@ -47,6 +47,18 @@ def test_an_untouched_form_and_a_schedule_judge_everything(workflow: dict[str, A
     assert set(planned(options, known).selection.ids) == {*known.titles} - known.last
 
 
+def test_whom_github_gives_no_variables_is_told_where_to_write_what_they_say(workflow: dict[str, Any]) -> None:
+    assert workflow["env"]["MESHPROOF"] == "${{ inputs.meshproof || vars.MESHPROOF || '' }}"
+    script = step(workflow, "Install meshproof")
+    ended = subprocess.run(
+        ["bash", "-e", "-c", script], env={"MESHPROOF": ""}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stdout.splitlines()
+    assert line.startswith("::error title=No meshproof::Set the repository's variable")
+    assert "fork" in line
+
+
 @pytest.mark.parametrize("name", ["judge-your-mesh", "tests"])
 def test_only_a_newer_push_to_the_same_pull_request_ends_a_run(name: str) -> None:
     """Where runs share a group, GitHub drops the one that waits for another's end when a third comes."""
