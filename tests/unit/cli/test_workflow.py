@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from conformance.profiles import PROFILES
+from fixtures.kube import eventually
 from meshproof_cli.plan import Options
 from meshproof_cli.run import catalogues, planned
 
@@ -69,6 +71,44 @@ def test_only_a_newer_push_to_the_same_pull_request_ends_a_run(name: str) -> Non
     }
 
 
+SLOW = """#!/bin/sh
+trap 'echo "$*" >told; exit 130' INT
+touch began
+while :; do sleep 0.1; done
+"""
+
+
+def fake(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o700)
+
+
+def test_a_run_that_takes_too_long_is_told_to_end_while_the_job_can_keep_what_it_found(
+    workflow: dict[str, Any], tmp_path: Path
+) -> None:
+    script = step(workflow, "Judge it")
+    found = re.search(r"--kill-after (\d+) (\d+) ", script)
+    assert found
+    assert int(found[1]) + int(found[2]) <= 60 * int(workflow["jobs"]["judge"]["timeout-minutes"]) - 600
+    fake(tmp_path, "meshproof", SLOW)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "KUBECONFIG": "k", "MESH": "m", "PROFILE": "p", "ONLY": "A,B"}
+    script = script.replace(f" {found[2]} ", " 1 ")
+    ended = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, check=False)
+    assert ended.returncode == 124
+    assert "--mesh m --profile p --only A,B --report-dir" in (tmp_path / "told").read_text()
+
+
+def test_a_job_that_is_cancelled_tells_the_run(workflow: dict[str, Any], tmp_path: Path) -> None:
+    """GitHub sends its signals to the shell of the step, and to nothing that it started."""
+    fake(tmp_path, "meshproof", SLOW)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "KUBECONFIG": "k", "MESH": "m", "PROFILE": "p", "ONLY": ""}
+    with subprocess.Popen(["bash", "-e", "-c", step(workflow, "Judge it")], cwd=tmp_path, env=environment) as shell:
+        eventually((tmp_path / "began").exists, timeout=30, what="the run is under way")
+        shell.send_signal(signal.SIGINT)
+        assert shell.wait(30) == 130
+    assert (tmp_path / "told").exists()
+
+
 GH = """#!/bin/sh
 case "$1 $2" in
   "repo view") echo main ;;
@@ -88,8 +128,7 @@ def test_a_run_is_compared_with_the_last_that_has_a_report(
         "meshproof": '#!/bin/sh\n[ "$3" = meshproof-report ] && echo "worse than $(cat "$2")"; exit 1\n',
     }
     for name, text in programs.items():
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o700)
+        fake(tmp_path, name, text)
     summary = tmp_path / "summary"
     environment = {
         "PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_STEP_SUMMARY": str(summary), "HAS_REPORT": has, "GH_REPO": "o/r",
