@@ -112,17 +112,20 @@ def test_a_job_that_is_cancelled_tells_the_run(workflow: dict[str, Any], tmp_pat
 GH = """#!/bin/sh
 case "$1 $2" in
   "repo view") echo main ;;
-  "run list") echo 12; echo 11 ;;
+  "run list") printf '%s\n' 'pull_request 13' 'push 12' 'schedule 11' ;;
   "run download") [ "$3" = "$HAS_REPORT" ] || exit 1; mkdir -p baseline/r && echo "$3" >baseline/r/results.json ;;
 esac
 """
 
 
-@pytest.mark.parametrize(("has", "told"), [("11", "worse than 11"), ("none", "There is no earlier report of main")])
+@pytest.mark.parametrize(
+    ("has", "told"),
+    [("11", "worse than 11"), ("13", "There is no earlier report of main"), ("", "There is no earlier report of main")],
+)
 def test_a_run_is_compared_with_the_last_that_has_a_report(
     workflow: dict[str, Any], tmp_path: Path, has: str, told: str
 ) -> None:
-    """A run that broke before it judged anything has none."""
+    """A run that broke before it judged anything has none, and that of a fork's branch called main is not the main's."""
     programs = {
         "gh": GH,
         "meshproof": '#!/bin/sh\n[ "$3" = meshproof-report ] && echo "worse than $(cat "$2")"; exit 1\n',
@@ -130,6 +133,8 @@ def test_a_run_is_compared_with_the_last_that_has_a_report(
     for name, text in programs.items():
         fake(tmp_path, name, text)
     summary = tmp_path / "summary"
+    (tmp_path / "meshproof-report").mkdir()
+    (tmp_path / "meshproof-report" / "results.json").touch()
     environment = {
         "PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_STEP_SUMMARY": str(summary), "HAS_REPORT": has, "GH_REPO": "o/r",
         "WORKFLOW": "judge your mesh",
