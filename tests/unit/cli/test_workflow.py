@@ -12,11 +12,14 @@ import pytest
 import yaml
 
 from conformance.profiles import PROFILES
+from fixtures.cluster import golang, parts
+from fixtures.cluster.parts import PARTS
 from fixtures.kube import eventually
 from meshproof_cli.plan import Options
 from meshproof_cli.run import catalogues, planned
 
-WORKFLOWS = Path(__file__).resolve().parents[3] / ".github" / "workflows"
+ROOT = Path(__file__).resolve().parents[3]
+WORKFLOWS = ROOT / ".github" / "workflows"
 FILE = WORKFLOWS / "judge-your-mesh.yml"
 
 
@@ -157,3 +160,17 @@ def test_actions_are_pinned_and_of_versions_that_runners_run(file: Path) -> None
         pinned = re.fullmatch(r"(\S+)@[0-9a-f]{40}  # v(\d+)\.\d+\.\d+", one)
         assert pinned, one
         assert int(pinned[2]) >= OLDEST[pinned[1]], one
+
+
+@pytest.mark.parametrize("name", ["tests", "nightly"])
+def test_what_programs_are_built_from_is_in_the_key_of_their_cache(name: str) -> None:
+    """Else a changed source would find the old cache under the very key, and be built anew by every run from then on."""
+    read = yaml.load((WORKFLOWS / f"{name}.yml").read_text(encoding="utf-8"), yaml.BaseLoader)
+    (job,) = read["jobs"].values()
+    (key,) = (one["with"]["key"] for one in job["steps"] if "actions/cache@" in one.get("uses", ""))
+    (files,) = re.findall(r"hashFiles\((.*?)\)", key)
+    patterns = [re.sub(r"\*\*$", "**/*", one) for one in re.findall(r"'([^']+)'", files)]
+    hashed = {file for pattern in patterns for file in ROOT.glob(pattern) if file.is_file()}
+    # parts.py has the names, tags and variables, and counts the layout; golang.py names the Go.
+    sources = {file for part in PARTS.values() for file in part.source.rglob("*") if file.is_file()}
+    assert hashed >= {*sources, Path(parts.__file__), Path(golang.__file__)}
