@@ -13,17 +13,18 @@ from reports.files import one_sentence, write_text
 from reports.words import SYMBOLS, clean, duration, headline, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from reports.model import Run
+    from reports.model import Result, Run
 
 __all__ = ["commands", "publish", "summary_markdown", "write_summary"]
 
 _LIMIT = 900_000  # GitHub refuses a step summary above 1 MiB
+_SHOWN = 10  # annotations of one level that GitHub shows of a step; it drops the others without a word
 
 
-def summary_markdown(run: Run) -> str:
-    """The run as Markdown for a step summary."""
+def summary_markdown(run: Run, room: int = _LIMIT) -> str:
+    """The run as Markdown for a step summary, in some `room` bytes: what does not fit is counted, or left out."""
     by = f"meshproof {_cell(run.product_version)}"
     lines = [
         f"## {_cell(run.mesh)} {_cell(run.mesh_version)}: {run.conclusion}",
@@ -41,27 +42,37 @@ def summary_markdown(run: Run) -> str:
             f"| {_cell(result.reason, 300)} | {duration(result.seconds)} |"
         )
         used += len(row.encode())
-        if used > _LIMIT // 2:
+        if used > room // 2:
             lines.append(f"| | | … {len(ordered) - position} more in results.json | | |")
             break
         lines.append(row)
     wrong = [result for result in ordered if (result.failed or result.unproven) and result.reproduce]
     if wrong:
         lines += ["", "<details><summary>Reproduce</summary>", ""]
-        lines += [f"<p>{_cell(one.id)}<br><code>{_cell(one.reproduce, 1000)}</code></p>" for one in wrong[:100]]
+        for one in wrong[:100]:
+            line = f"<p>{_cell(one.id)}<br><code>{_cell(one.reproduce, 1000)}</code></p>"
+            used += len(line.encode())
+            if used > room:
+                break
+            lines.append(line)
         lines += ["", "</details>"]
     return "\n".join(lines) + "\n"
 
 
 def commands(run: Run) -> list[str]:
-    """Workflow commands: an error per failed result, a warning per unproven one."""
-    lines = []
-    for result in run.results:
-        if result.failed or result.unproven:
-            level = "error" if result.failed else "warning"
-            title = _command(f"{result.id} {result.title}: {result.verdict.value}", in_property=True)
-            lines.append(f"::{level} title={title}::{_command(result.reason)}")
-    return lines
+    """Workflow commands: an error per failed result, a warning per unproven one; the last stands for those too many."""
+    failed = [one for one in run.results if one.failed]
+    unproven = [one for one in run.results if one.unproven]
+    return [*_annotations("error", failed), *_annotations("warning", unproven)]
+
+
+def _annotations(level: str, results: Sequence[Result]) -> Iterator[str]:
+    told = len(results) if len(results) <= _SHOWN else _SHOWN - 1
+    for result in results[:told]:
+        title = _command(f"{result.id} {result.title}: {result.verdict.value}", in_property=True)
+        yield f"::{level} title={title}::{_command(result.reason)}"
+    if more := results[told:]:
+        yield f"::{level} title={len(more)} more are in the summary::{_command(', '.join(one.id for one in more))}"
 
 
 def write_summary(run: Run, directory: Path) -> Path:
@@ -84,7 +95,7 @@ def publish(run: Run, environ: Mapping[str, str] | None = None) -> list[str]:
     if target:
         try:
             with one_sentence(Path(target)), Path(target).open("a", encoding="utf-8", errors="replace") as file:
-                file.write(summary_markdown(run))
+                file.write(summary_markdown(run, _LIMIT - file.tell()))
         except EnvironmentProblem as error:
             say(f"   this step has no summary: {error.problem}")
     return commands(run)

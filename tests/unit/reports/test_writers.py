@@ -199,6 +199,27 @@ def test_a_summary_that_github_does_not_take_costs_no_verdict(
     assert f"this step has no summary: cannot write {tmp_path}: Is a directory" in capsys.readouterr().err
 
 
+def test_where_github_would_drop_annotations_the_last_names_the_others() -> None:
+    """It shows ten of a level, and says nothing of those that follow."""
+    failed = [replace(result(Verdict.FAIL), id=f"WT-{number:02}") for number in range(13)]
+    open_ = [replace(result(Verdict.INCONCLUSIVE), id=f"RT-{number:02}") for number in range(10)]
+    lines = commands(run(*failed, *open_))
+    assert [line.split()[0] for line in lines] == ["::error"] * 10 + ["::warning"] * 10
+    assert lines[8].startswith("::error title=WT-08 ")
+    assert lines[9] == "::error title=4 more are in the summary::WT-09, WT-10, WT-11, WT-12"
+
+
+def test_no_summary_is_larger_than_github_takes(tmp_path: Path) -> None:
+    """Also where a step has written some already; of what is too large, GitHub shows nothing."""
+    long = replace(result(Verdict.FAIL), reason="é<" * 500, reproduce="meshproof run --set 'a=b' " * 100)
+    many = run(*(replace(long, id=f"WT-{number}") for number in range(2000)))
+    job = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    for _ in range(3):
+        publish(many, job)
+    assert 800_000 < (tmp_path / "summary").stat().st_size < 1 << 20
+    assert (tmp_path / "summary").read_text().count("more in results.json") == 3
+
+
 @given(RUNS)
 @few
 def test_allure_results_keep_the_format(tmp_path_factory: pytest.TempPathFactory, value: Run) -> None:
