@@ -129,9 +129,9 @@ def _complain(problem: str, fix: str) -> None:
 def _escaped(text: str) -> str:
     from rich.markup import escape
 
-    from reports.words import clean
+    from reports.words import inert
 
-    return escape(clean(text))
+    return escape(inert(text))
 
 
 def _first_line(error: Exception) -> str:

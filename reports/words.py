@@ -21,6 +21,7 @@ __all__ = [
     "counts",
     "duration",
     "headline",
+    "inert",
     "line",
     "micros",
     "number",
@@ -50,15 +51,22 @@ MEANINGS = {
 # What XML 1.0 cannot hold, and what would steer a terminal.
 _ILLEGAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
+_COMMAND = re.compile(r"^(\s*)::", re.MULTILINE)
+
 
 def clean(text: str) -> str:
     """`text` without characters that XML forbids or a terminal obeys; each becomes U+FFFD, and CR LF becomes LF."""
     return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
+def inert(text: str) -> str:
+    """`text` for a terminal or a log, in which GitHub's runner obeys `##[…]` anywhere and `::…` at a line's start."""
+    return _COMMAND.sub(r"\1: :", clean(text).replace("##[", "# #["))
+
+
 def line(text: str) -> str:
-    """`text` as one line for a terminal or a log, in which GitHub's runner obeys `##[…]` wherever it stands."""
-    return " ".join(clean(text).split()).replace("##[", "# #[")
+    """The same as one line."""
+    return inert(" ".join(clean(text).split()))
 
 
 def duration(seconds: float) -> str:

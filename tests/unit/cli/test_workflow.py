@@ -128,7 +128,7 @@ esac
 def test_a_run_is_compared_with_the_last_that_has_a_report(
     workflow: dict[str, Any], tmp_path: Path, has: str, told: str
 ) -> None:
-    """A run that broke before it judged anything has none, and that of a fork's branch called main is not the main's."""
+    """A run that broke before it judged anything has none; that of a fork's branch called main is none of main's."""
     programs = {
         "gh": GH,
         "meshproof": '#!/bin/sh\n[ "$3" = meshproof-report ] && echo "worse than $(cat "$2")"; exit 1\n',
@@ -164,7 +164,7 @@ def test_actions_are_pinned_and_of_versions_that_runners_run(file: Path) -> None
 
 @pytest.mark.parametrize("name", ["tests", "nightly"])
 def test_what_programs_are_built_from_is_in_the_key_of_their_cache(name: str) -> None:
-    """Else a changed source would find the old cache under the very key, and be built anew by every run from then on."""
+    """Else a changed source would find the old cache under that very key, and be built anew by every later run."""
     read = yaml.load((WORKFLOWS / f"{name}.yml").read_text(encoding="utf-8"), yaml.BaseLoader)
     (job,) = read["jobs"].values()
     (key,) = (one["with"]["key"] for one in job["steps"] if "actions/cache@" in one.get("uses", ""))

@@ -51,12 +51,14 @@ def test_what_the_mesh_has_no_words_for_or_nobody_asked_for_is_no_failure(suite:
 
 def test_a_meshs_own_words_steer_neither_a_terminal_nor_githubs_runner(suite: Judged) -> None:
     suite.bodies = {
-        "WT-01": lambda: failed("2 errors:\n\t* weight = 0\n::error::forged\n##[group]x \x1b]0;title\x07"),
+        "WT-01": lambda: failed(
+            "::add-mask::e\n2 errors:\n\t* weight = 0\n::error::forged\n##[group]x \x1b]0;title\x07"
+        ),
         "WT-02": lambda: Judgement(Verdict.INCONCLUSIVE, "a\n::error::forged"),
         "WT-03": lambda: Judgement(Verdict.NOT_RUN, "b\n::error::forged"),
     }
     done = suite("-rs")
-    assert "2 errors: * weight = 0 ::error::forged # #[group]x" in done.stdout
+    assert ": :add-mask::e 2 errors: * weight = 0 ::error::forged # #[group]x" in done.stdout
     assert not [one for one in done.stdout.splitlines() if one.strip().startswith("::") or "##[" in one]
     assert "\x1b]" not in done.stdout
 

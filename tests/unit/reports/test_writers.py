@@ -26,6 +26,7 @@ from reports.junit import junit_text
 from reports.model import JSON, ErrorRate, Evidence, Result, Run, Stage, Verdict, to_json
 from reports.page import asset
 from reports.table import plain_table, print_table, rich_table
+from reports.words import clean, inert, line
 from reports.writers import FORMATS, write
 
 RUNS = st.from_type(Run)
@@ -197,6 +198,15 @@ def test_a_summary_that_github_does_not_take_costs_no_verdict(
     job = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path)}
     assert publish(run(result(Verdict.FAIL)), job) == ["::error title=WT-01 two-way split%3A fail::because"]
     assert f"this step has no summary: cannot write {tmp_path}: Is a directory" in capsys.readouterr().err
+
+
+@given(st.lists(st.sampled_from(["::", ":", "error", "##[", "#", "[", " ", "\t", "\n", "\r", "\v", "x", "\u2028"])))
+def test_githubs_runner_obeys_nothing_of_a_meshs_own_words(parts: list[str]) -> None:
+    said = "".join(parts)
+    for shown in (inert(said), line(said)):
+        assert "##[" not in shown
+        assert not [one for one in re.split("[\r\n]", shown) if one.strip().startswith("::")]
+    assert line(said).replace(" ", "") == "".join(clean(said).split())
 
 
 def test_where_github_would_drop_annotations_the_last_names_the_others() -> None:
