@@ -1,11 +1,13 @@
 """Progress for people: rich on a terminal, plain lines without one; always on stderr so that stdout stays data.
 
 Steps may nest and may run in several threads: one line is live at a time, and it names every step under way.
-`NO_COLOR` and `TERM=dumb` are honoured by rich itself.
+`NO_COLOR` and `TERM=dumb` are honoured by rich itself; so is `FORCE_COLOR`, which asks for colours in a log, not for a
+line that is drawn anew twelve times a second.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +20,13 @@ from rich.text import Text
 
 __all__ = ["Step", "console", "say", "step"]
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+def _at_a_terminal() -> bool:
+    """Whether somebody sees what is drawn over. Standard error that is closed (`2>&-`) is None."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+console = Console(stderr=True, highlight=False, soft_wrap=True, force_interactive=None if _at_a_terminal() else False)
 
 _QUIET_SECONDS = 10  # without a terminal, at most one line of progress per step in this time
 
@@ -50,7 +58,7 @@ class Step:
     def update(self, detail: str) -> None:
         """Show `detail` beside the title; without a terminal at most one line in ten seconds."""
         self.detail = detail
-        if not console.is_terminal and time.monotonic() - self._said >= _QUIET_SECONDS:
+        if not console.is_interactive and time.monotonic() - self._said >= _QUIET_SECONDS:
             self._said = time.monotonic()
             console.print(f"   … {self.title}: {detail} ({self.seconds:.0f} s)", markup=False)
 
@@ -91,7 +99,7 @@ class _Line:
 def _begin(current: Step) -> None:
     with _lock:
         _under_way.append(current)
-        if not console.is_terminal:
+        if not console.is_interactive:
             console.print(f"-- {current.title}", markup=False)
         elif not _live:
             status = console.status(_Line())

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from reports import console
 from reports.console import say, step
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -65,6 +71,25 @@ def test_nested_and_threaded_steps_share_one_live_line(terminal: io.StringIO) ->
     assert all(f"{name}  half" in text for name in ("a", "b", "c", "d", "inner"))
     assert console._live == []
     assert console._under_way == []
+
+
+def test_colours_that_are_asked_for_in_a_log_draw_no_line_anew() -> None:
+    """As in many a CI job: there the live line would be said a dozen times a second, for as long as a step takes."""
+    program = (
+        "from reports.console import step\n"
+        "from threading import Event\n"
+        "with step('cluster') as shown:\n"
+        "    shown.update('ready')\n"
+        "    Event().wait(0.5)\n"
+    )
+    environment = {**os.environ, "FORCE_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    begun, ended = done.stderr.splitlines()
+    assert begun == "-- cluster"
+    assert "\x1b[32m✓" in ended
+    assert "\r" not in done.stderr
 
 
 def test_say_is_one_line(plain: io.StringIO) -> None:
