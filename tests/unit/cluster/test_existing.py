@@ -49,6 +49,12 @@ def test_destructive_work_is_agreed_to() -> None:
     agree("Delete it?", yes=False, ask=lambda _: "Y", terminal=lambda: True)
     with pytest.raises(UsageProblem, match="nothing was done"):
         agree("Delete it?", yes=False, ask=lambda _: "", terminal=lambda: True)
+
+    def nobody(_: str) -> str:
+        raise EOFError
+
+    with pytest.raises(UsageProblem, match="nothing was done"):
+        agree("Delete it?", yes=False, ask=nobody, terminal=lambda: True)
     with pytest.raises(UsageProblem) as caught:
         agree("Delete it?", yes=False, terminal=lambda: False)
     assert "--yes" in caught.value.fix

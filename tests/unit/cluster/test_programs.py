@@ -48,6 +48,18 @@ def test_directories_follow_the_xdg_rules(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert paths.state_dir() == tmp_path / ".local" / "state" / "meshproof"
 
 
+def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a container's user is nothing but a number, and nobody sets HOME."""
+    for name in ("XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    with pytest.raises(EnvironmentProblem, match="has no home") as caught:
+        paths.state_dir()
+    assert "HOME" in caught.value.fix
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert paths.state_dir() == Path("/state/meshproof")
+
+
 # What is pinned
 
 
