@@ -215,6 +215,20 @@ def test_a_python_that_is_too_new_is_taken_at_its_word(clone: Clone):
     assert clone.run("x")[:2] == (7, "ran: x\n")
 
 
+def test_a_python_in_a_path_with_blanks_is_found(clone: Clone):
+    python = clone.play.parent / "my pythons" / "python"
+    python.parent.mkdir()
+    (clone.play / "python").rename(python)
+    assert clone.run("x", MESHPROOF_PYTHON=str(python))[:2] == (7, "ran: x\n")
+
+
+def test_what_another_user_has_set_up_and_this_one_removed_is_set_up_again(clone: Clone):
+    clone.run()
+    shutil.rmtree(clone.folder / ".venv")
+    (clone.folder / ".meshproof-venv.lock").chmod(0o444)  # which stops nobody who is root
+    assert clone.run("x")[:2] == (7, "ran: x\n")
+
+
 def test_a_folder_that_cannot_be_written_to_is_one_sentence_and_exit_code_3(clone: Clone):
     if os.geteuid() == 0:  # whom modes do not stop: a read-only mount does
         command = [
