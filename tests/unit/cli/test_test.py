@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from meshproof_cli.test import Outcome, counts, exit_code
+from meshproof_cli import test as command
+from meshproof_cli.test import Outcome, counts, exit_code, own_tests
+from reports.errors import UsageProblem
 
 
 def test_counts_come_from_the_junit_file_and_errors_are_failures() -> None:
@@ -33,6 +35,15 @@ def test_the_exit_code_is_zero_only_if_all_that_was_asked_for_ran_and_passed(
     outcomes: list[Outcome], code: int
 ) -> None:
     assert exit_code(outcomes) == code
+
+
+def test_an_installed_meshproof_does_not_run_the_tests_of_other_packages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tests").mkdir()
+    monkeypatch.setattr(command, "_ROOT", tmp_path)
+    with pytest.raises(UsageProblem, match="installed without its tests"):
+        own_tests()
 
 
 def test_a_github_job_changes_nothing_for_the_tests() -> None:
