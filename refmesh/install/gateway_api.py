@@ -1,10 +1,12 @@
 """Where Gateway API's own CRDs come from: a file or folder the user names, the pinned Go module, the project's release.
 
-refmesh carries no copy: the definitions belong to the Gateway API project, and a cluster that has them keeps them.
+refmesh carries no copy: the definitions belong to the Gateway API project, and a cluster that has them keeps them. What
+is fetched must be what is pinned here, wherever it comes from.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -16,11 +18,13 @@ from typing import Any
 
 import yaml
 
-from refmesh.errors import UsageProblem
+from refmesh.errors import EnvironmentProblem, UsageProblem
 
-__all__ = ["VERSION", "definitions", "from_path", "parse"]
+__all__ = ["PINS", "VERSION", "definitions", "digest", "from_path", "parse"]
 
 VERSION = "v1.7.0"
+PINS = {"v1.7.0": "0907a55b18381bd80989be0ea3a965ba23cee7622659e01452656730812ce970"}
+"""Version to the `digest` of the definitions in the Go module, whose contents the Go checksum database has."""
 _MODULE = "sigs.k8s.io/gateway-api"
 _RELEASE = f"https://github.com/kubernetes-sigs/gateway-api/releases/download/{VERSION}/standard-install.yaml"
 _FOLDER = "/config/crd/standard/"
@@ -31,17 +35,19 @@ _TIMEOUT_SECONDS = 60
 def definitions(path: Path | None) -> tuple[list[dict[str, Any]], str]:
     """Return (CRDs, where they are from); no CRDs if none can be had, and then the second says why.
 
-    Raises `UsageProblem` if the user named a path and it has none.
+    Raises `UsageProblem` if the user named a path and it has none, `EnvironmentProblem` if others than the pinned ones
+    were fetched.
     """
     named = path or (Path(env) if (env := os.environ.get("REFMESH_GATEWAY_API_CRDS")) else None)
     if named is not None:
         return from_path(named), str(named)
-    found = _from_module()
-    if found:
-        return found, f"Go module {_MODULE}@{VERSION}"
-    found = _from_release()
-    if found:
-        return found, f"the release {VERSION} of the Gateway API project"
+    for fetch, where in (
+        (_from_module, f"Go module {_MODULE}@{VERSION}"),
+        (_from_release, f"the release {VERSION} of the Gateway API project"),
+    ):
+        if found := fetch():
+            _verify(found, where)
+            return found, where
     return [], f"neither a Go tool with {_MODULE}@{VERSION} nor the project's release page could be reached"
 
 
@@ -75,6 +81,22 @@ def parse(text: str) -> list[dict[str, Any]]:
         and document.get("kind") == "CustomResourceDefinition"
         and str((document.get("metadata") or {}).get("name", "")).endswith(_GROUP)
     ]
+
+
+def digest(crds: list[dict[str, Any]]) -> str:
+    """The SHA-256 of what the definitions say, in whichever files, order and YAML."""
+    inside = sorted(crds, key=lambda crd: str(crd["metadata"]["name"]))
+    return hashlib.sha256(json.dumps(inside, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
+
+
+def _verify(crds: list[dict[str, Any]], where: str) -> None:
+    if (found := digest(crds)) != PINS[VERSION]:
+        raise EnvironmentProblem(
+            f"The Gateway API CRDs from {where} are not those that were released: their SHA-256 is {found},"
+            f" and {PINS[VERSION]} is pinned.",
+            fix="None was installed: try again from another network, or give a file that you trust with"
+            " --gateway-api-crds FILE.",
+        )
 
 
 def _from_module() -> list[dict[str, Any]]:
