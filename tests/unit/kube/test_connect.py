@@ -40,6 +40,12 @@ def test_missing_file(tmp_path):
     assert "does not exist" in problem(tmp_path / "none", kind=UsageProblem)
 
 
+def test_no_file_named_and_none_in_the_usual_place(tmp_path, monkeypatch):
+    """As in a job that has yet to log in: what the client says, "Invalid kube-config file", is of a file."""
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    assert problem(None, kind=UsageProblem).startswith("there is no kubeconfig")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "just words", "clusters: 5", "apiVersion: v1\nkind: Config\n"])
 def test_broken_file(tmp_path, text):
     path = tmp_path / "broken"
