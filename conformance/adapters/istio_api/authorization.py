@@ -14,6 +14,8 @@ from .base import manifest, render
 VERSION = "security.istio.io/v1"
 TRUST_DOMAIN = "cluster.local"
 """In a policy it stands for the mesh's own trust domain, whatever that is called."""
+CALLERS = ("principals", "namespaces", "serviceAccounts")
+"""By which fields a policy names callers; the last is there since Istio 1.25."""
 
 cannot(render, "slashes are merged and unescaped by its mesh config alone, parameters are part of a name", LenientPaths)
 
@@ -81,8 +83,7 @@ def _of_anybody(rule: Manifest) -> bool:
     """Whether a rule is not of certain other callers alone. Names with a wildcard may be anybody's."""
     sources = [one.get("source") or {} for one in rule.get("from") or ()]
     return not sources or any(
-        all(any("*" in name for name in one[key]) for key in ("principals", "namespaces") if one.get(key))
-        for one in sources
+        all(any("*" in name for name in one[key]) for key in CALLERS if one.get(key)) for one in sources
     )
 
 

@@ -198,6 +198,8 @@ def of(**source: list[str]) -> dict[str, Any]:
         ({"action": "CUSTOM", "provider": {"name": "p"}, "rules": [{}]}, True, True),
         ({"rules": [of(principals=["cluster.local/ns/shop/sa/web"])]}, False, False),
         ({"rules": [of(principals=["*"], namespaces=["shop"])]}, False, False),
+        ({"rules": [of(serviceAccounts=["shop/web"])]}, False, False),
+        ({"action": "DENY", "rules": [of(serviceAccounts=["shop/web"])]}, False, False),
         ({"action": "AUDIT", "rules": [{}]}, False, False),
         ({"selector": {"matchLabels": {"app": "shop"}}, "rules": [{}]}, False, False),
         ({}, False, False),  # adds nothing to what is allowed; see below
@@ -252,6 +254,7 @@ NOBODY = authorization("shut")
     [
         ((NOBODY,), True),
         ((CERTAIN,), True),
+        ((authorization("shut", rules=[of(serviceAccounts=["shop/web"])]),), True),
         ((NOBODY, authorization("open", rules=[{}])), False),
         ((authorization("web", selector={"matchLabels": {"app": "web"}}),), False),
         ((authorization("none", action="DENY"),), False),
