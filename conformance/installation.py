@@ -31,6 +31,8 @@ OPT_INS = {"istio-injection", "istio.io/dataplane-mode", "istio.io/rev"}
 """Labels by which the pods of a namespace are put into an Istio."""
 UNASKED = {"DoesNotExist", "NotIn"}
 """Conditions that a namespace meets without the label."""
+ROOTS = "istio-ca-root-cert"
+"""The ConfigMap in every namespace with what an Istio's proxies trust, unless its chart was told another name."""
 KUMAS_DOMAIN = "{{.Mesh}}.{{.Zone}}.mesh.local"
 """What Kuma makes the trust domain of a MeshIdentity that names none, but for spaces."""
 
@@ -65,6 +67,11 @@ def _istio(deployment: Object, beside: Sequence[Object]) -> Pairs:
     yield "trust-domain", str(config.get("trustDomain") or "")
     for key, value in (_selected(config) or {}).items():
         yield f"namespaces.labels.{key}", str(value)
+    # The chart always says it, and usually the namespace that it installs into.
+    if (root := str(config.get("rootNamespace") or "")) and root != deployment["metadata"]["namespace"]:
+        yield "root-namespace", root
+    if (roots := _variable(deployment, "PILOT_CA_CERT_CONFIGMAP")) not in ("", ROOTS):  # the chart's trustBundleName
+        yield "root-certificates", f"{deployment['metadata']['namespace']}/{roots}"
 
 
 def _mesh_config(deployment: Object, beside: Sequence[Object]) -> Mapping[str, Any]:

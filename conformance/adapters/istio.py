@@ -42,6 +42,8 @@ class IstioSettings(MeshSettings):
 
     control_plane: NamespacedName = Place("istio-system", "istiod")
     """Its Deployment; with a revision `istio-system/istiod-<revision>`."""
+    root_namespace: str = ""
+    """Whose policies hold for the whole mesh (`rootNamespace` of its mesh config); "": the control plane's."""
     revision: str = ""
     """Pods opt in by the label `istio.io/rev` with this value, or tag, instead of `istio-injection`."""
     proxy: str = "istio-proxy"
@@ -66,6 +68,11 @@ class IstioSettings(MeshSettings):
     rejections_counter: str = "pilot_total_xds_rejects"
     """The metric of the control plane that counts what proxies reject."""
 
+    @property
+    def root(self) -> str:
+        """The root namespace."""
+        return self.root_namespace or self.control_plane.namespace
+
 
 class Istio:
     """Renders intents for Istio. Pure but for `version`, `problem` and `dump`, which read the cluster."""
@@ -85,7 +92,7 @@ class Istio:
         if isinstance(intent, Inject):
             return self._opt_in(intent)
         if isinstance(intent, MeshMtlsMode):
-            return istio_api.security.mesh_mode(self.settings.control_plane.namespace, intent.mode)
+            return istio_api.security.mesh_mode(self.settings.root, intent.mode)
         if isinstance(intent, Ingress):
             # What Istio makes for a Gateway is called after both.
             return gateway_api_words.ingress(
@@ -95,8 +102,8 @@ class Istio:
             return Unsupported(reason)
         rendered = istio_api.render(intent)
         if isinstance(intent, Access) and isinstance(rendered, Rendered):
-            root = self.settings.control_plane.namespace
-            return replace(rendered, rivals=(istio_api.authorization.rival(root, intent.effect),))
+            rival = istio_api.authorization.rival(self.settings.root, intent.effect)
+            return replace(rendered, rivals=(rival,))
         return rendered
 
     def _opt_in(self, intent: Inject) -> Rendered | Unsupported:
@@ -164,8 +171,8 @@ class Istio:
     def problem(self, kube: Kube) -> str:
         """Whether the control plane is there and available, and no policy for the whole mesh shuts the suite out."""
         fix = "install it with istioctl, or name another control plane with --set control-plane=NAMESPACE/NAME"
-        place = self.settings.control_plane
-        return deployment_problem(kube, place, "Istio", fix) or istio_api.authorization.shut(kube, place.namespace)
+        unfit = deployment_problem(kube, self.settings.control_plane, "Istio", fix)
+        return unfit or istio_api.authorization.shut(kube, self.settings.root)
 
     def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:
         """What the pod's Envoy says of itself."""

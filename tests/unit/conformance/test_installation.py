@@ -44,6 +44,11 @@ def kuma(tag: str, **env: str) -> dict[str, Any]:
     return {"metadata": {"name": "kuma-control-plane"}, **plane({**container, "image": f"kuma-cp:{tag}"})}
 
 
+def istiod(**env: str) -> dict[str, Any]:
+    """Its control plane."""
+    return {"metadata": {"namespace": "istio-system", "name": "istiod"}, **told("discovery", **env)}
+
+
 def discovers(*selectors: dict[str, Any]) -> dict[str, Any]:
     """An Istio that looks at some namespaces alone."""
     return config(mesh=yaml.safe_dump({"discoverySelectors": list(selectors)}, sort_keys=False))
@@ -74,6 +79,10 @@ DOMAIN = ("-cluster-domain=c.example", '-identity-trust-domain="t.example"')
         ("istio", told(), [discovers({"matchLabels": {"mesh": "on"}}, UNLESS)], ()),
         ("istio", told(SHARED_MESH_CONFIG="user"), [discovers({"matchLabels": {"mesh": "on"}})], ()),
         ("istio", told(SHARED_MESH_CONFIG="user"), [config(mesh="trustDomain: t.example")], ()),
+        ("istio", istiod(PILOT_CA_CERT_CONFIGMAP="mesh-roots"), [], ("root-certificates=istio-system/mesh-roots",)),
+        ("istio", istiod(PILOT_CA_CERT_CONFIGMAP="istio-ca-root-cert"), [], ()),
+        ("istio", istiod(), [config(mesh="rootNamespace: istio-system")], ()),
+        ("istio", istiod(), [config(mesh="rootNamespace: mesh-policies")], ("root-namespace=mesh-policies",)),
         ("linkerd", told("destination", *DOMAIN), [], ("cluster-domain=c.example", "trust-domain=t.example")),
         ("consul", told(CONSUL_DATACENTER="dc2"), [], ("datacenter=dc2",)),
         ("consul", told(CONSUL_DATACENTER="$(DC)"), [], ()),

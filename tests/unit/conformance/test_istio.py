@@ -13,7 +13,18 @@ from conformance.certificates import secure_channel
 from conformance.checks.upheaval import _away
 from conformance.context import Context, NotExpressible
 from conformance.ground import Svc, render_ground, service_of
-from conformance.intents import CertificateRequest, Inject, Mode, MtlsMode, NoInject, Scope, WayOut
+from conformance.intents import (
+    Access,
+    CertificateRequest,
+    Effect,
+    Inject,
+    MeshMtlsMode,
+    Mode,
+    MtlsMode,
+    NoInject,
+    Scope,
+    WayOut,
+)
 from fixtures.kube import Kube
 from refmesh.api.selection import EVERYTHING
 from refmesh.api.sidecar import Sidecar
@@ -87,6 +98,26 @@ def test_the_roots_are_where_the_control_plane_is():
     assert isinstance(found, Rendered)
     assert found.authority is not None
     assert found.authority.roots == ("mesh", "istio-ca-root-cert", "root-cert.pem")
+
+
+def test_what_holds_for_the_whole_mesh_is_in_its_root_namespace():
+    for settings, root in (({}, "istio-system"), ({"root-namespace": "policies"}, "policies")):
+        istio = load("istio", settings)
+        strict = istio.render(MeshMtlsMode(Mode.STRICT))
+        allowed = istio.render(Access("some", "ns", "web", Effect.ALLOW, ()))
+        assert isinstance(strict, Rendered)
+        assert isinstance(allowed, Rendered)
+        assert [one["metadata"]["namespace"] for one in strict.objects] == [root]
+        assert [one.namespace for one in allowed.rivals] == [root]
+        looked_at: list[str] = []
+        plane = {"metadata": {"name": "istiod"}, "status": {"availableReplicas": 1}}
+
+        def listed(_: str, __: str, space: str, looked_at: list[str] = looked_at) -> list[dict[str, object]]:
+            looked_at.append(space)
+            return []
+
+        assert istio.problem(cast("Kube", SimpleNamespace(get=lambda *_, plane=plane: plane, list=listed))) == ""
+        assert looked_at == [root]
 
 
 def test_a_revision_is_opted_into_by_its_label():
