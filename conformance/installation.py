@@ -31,6 +31,14 @@ OPT_INS = {"istio-injection", "istio.io/dataplane-mode", "istio.io/rev"}
 """Labels by which the pods of a namespace are put into an Istio."""
 UNASKED = {"DoesNotExist", "NotIn"}
 """Conditions that a namespace meets without the label."""
+BY_KINDS = (
+    "virtualservices.networking.istio.io",
+    "destinationrules.networking.istio.io",
+    "sidecars.networking.istio.io",
+    "peerauthentications.security.istio.io",
+    "authorizationpolicies.security.istio.io",
+)
+"""Definitions of what an Istio is configured by here, as its own lists of kinds that it does not look at name them."""
 ROOTS = "istio-ca-root-cert"
 """The ConfigMap in every namespace with what an Istio's proxies trust, unless its chart was told another name."""
 KUMAS_DOMAIN = "{{.Mesh}}.{{.Zone}}.mesh.local"
@@ -49,7 +57,11 @@ def obstacle(mesh: str, deployment: Object, beside: Sequence[Object] = ()) -> st
 
     An Istio writes what every pod of the mesh mounts into the namespaces alone that its `discoverySelectors` select.
     """
-    if mesh != "istio" or _selected(_mesh_config(deployment, beside)) is not None:
+    if mesh != "istio":
+        return ""
+    if alone := _gateways_alone(deployment):
+        return f"it is there for gateways alone, and no mesh: {alone}"
+    if _selected(_mesh_config(deployment, beside)) is not None:
         return ""
     return (
         "its discoverySelectors select no namespace by labels that a run's could all have, and pods in others never "
@@ -72,6 +84,27 @@ def _istio(deployment: Object, beside: Sequence[Object]) -> Pairs:
         yield "root-namespace", root
     if (roots := _variable(deployment, "PILOT_CA_CERT_CONFIGMAP")) not in ("", ROOTS):  # the chart's trustBundleName
         yield "root-certificates", f"{deployment['metadata']['namespace']}/{roots}"
+
+
+def _gateways_alone(deployment: Object) -> str:
+    """What keeps an istiod from serving sidecars, as an OpenShift's own for its Gateways; "" where nothing does."""
+    ignored = [one for one in BY_KINDS if _listed(deployment, "PILOT_IGNORE_RESOURCES", one)]
+    # Of two lists the second wins (`filterPilotResources` in Istio's `pkg/kube/kclient/crdwatcher.go`, since 1.29).
+    if blind := [one for one in ignored if not _listed(deployment, "PILOT_INCLUDE_RESOURCES", one)]:
+        return f"it does not look at {', '.join(blind)} (PILOT_IGNORE_RESOURCES)"
+    # Of Red Hat's build: see `gatewayAPIPilotEnv` in openshift/cluster-ingress-operator.
+    if _variable(deployment, "PILOT_ENABLE_GATEWAY_API_CA_CERT_ONLY").lower() == "true":
+        return (
+            "what every proxy mounts it writes into namespaces with a Gateway only "
+            "(PILOT_ENABLE_GATEWAY_API_CA_CERT_ONLY)"
+        )
+    return ""
+
+
+def _listed(deployment: Object, variable: str, name: str) -> bool:
+    """Whether a list of names has this one; after `*.` any end counts."""
+    patterns = [one.strip() for one in _variable(deployment, variable).split(",")]
+    return any(name.endswith(one[2:]) if one.startswith("*.") else name == one for one in patterns)
 
 
 def _mesh_config(deployment: Object, beside: Sequence[Object]) -> Mapping[str, Any]:

@@ -208,7 +208,7 @@ def test_a_clusters_own_words_become_facts():
     assert "GatewayClass k" in found.because
 
 
-def deployed(namespace: str, name: str, image: str = "i:1.0") -> dict[str, object]:
+def deployed(namespace: str, name: str, image: str = "i:1.0") -> dict[str, Any]:
     return {
         "metadata": {"namespace": namespace, "name": name},
         "spec": {"template": {"spec": {"containers": [{"image": image}]}}},
@@ -378,6 +378,18 @@ def test_of_two_revisions_of_a_mesh_each_is_named_as_it_is_judged():
     for revision in ("1-30", "1-31"):
         control_plane = f"--set control-plane=istio-system/istiod-{revision}"
         assert f"--mesh istio {control_plane} --set revision={revision} --profile full" in raised.value.fix
+
+
+def test_beside_a_control_plane_for_gateways_alone_the_mesh_is_found():
+    """An OpenShift has both where its own mesh is installed too."""
+    gateways = deployed("openshift-ingress", "istiod-openshift-gateway")
+    (container,) = gateways["spec"]["template"]["spec"]["containers"]
+    container["env"] = [{"name": "PILOT_ENABLE_GATEWAY_API_CA_CERT_ONLY", "value": "true"}]
+    alone = Cluster(CustomResourceDefinition=defined("networking.istio.io/Sidecar"), Deployment=[gateways])
+    with pytest.raises(EnvironmentProblem, match="it is there for gateways alone, and no mesh"):
+        only_mesh(kube(alone))
+    alone.found["Deployment"].append(deployed("istio-system", "istiod"))
+    assert only_mesh(kube(alone)).settings == ()
 
 
 class Guarded(OnCilium):

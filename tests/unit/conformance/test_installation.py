@@ -119,6 +119,26 @@ def test_where_no_label_leads_to_an_istio_nothing_is_proposed(selectors: tuple[d
     assert "--set namespaces.labels.KEY=VALUE" in obstacle("istio", told(), [discovers(*selectors)])
 
 
+@pytest.mark.parametrize(
+    ("env", "why"),
+    [
+        ({"PILOT_ENABLE_GATEWAY_API_CA_CERT_ONLY": "true"}, "into namespaces with a Gateway only"),
+        ({"PILOT_ENABLE_GATEWAY_API_CA_CERT_ONLY": "false"}, ""),
+        ({"PILOT_IGNORE_RESOURCES": "*.istio.io"}, "it does not look at virtualservices.networking.istio.io"),
+        ({"PILOT_IGNORE_RESOURCES": "*.istio.io", "PILOT_INCLUDE_RESOURCES": "*.networking.istio.io"},
+         "it does not look at peerauthentications.security.istio.io, authorizationpolicies.security.istio.io"),
+        ({"PILOT_IGNORE_RESOURCES": "*.istio.io", "PILOT_INCLUDE_RESOURCES": " *.istio.io"}, ""),
+        ({"PILOT_IGNORE_RESOURCES": "a, sidecars.networking.istio.io"}, "look at sidecars.networking.istio.io ("),
+        ({"PILOT_IGNORE_RESOURCES": "listenersets.gateway.networking.k8s.io"}, ""),
+    ],
+)  # fmt: skip
+def test_an_istiod_that_serves_gateways_alone_is_no_mesh(env: dict[str, str], why: str) -> None:
+    """As those that an OpenShift runs for its own Gateways: no sidecar would start, and no policy would hold."""
+    found = obstacle("istio", istiod(**env))
+    assert why in found
+    assert bool(found) is bool(why)
+
+
 def test_others_stand_in_nobodys_way() -> None:
     by_label = discovers(EXPRESSION, {"matchLabels": {"mesh": "on"}})
     for beside in ([], [config(mesh="")], [discovers(UNLESS)], [by_label]):
