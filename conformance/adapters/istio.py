@@ -12,6 +12,7 @@ from conformance.intents import (
     Inject,
     Intent,
     MeshMtlsMode,
+    NoRetries,
     RateLimit,
     RotateRoot,
     Scope,
@@ -98,6 +99,8 @@ class Istio:
             return gateway_api_words.ingress(
                 intent, self.settings.gateway_class, f"{intent.name}-{self.settings.gateway_class}"
             )
+        if isinstance(intent, NoRetries):
+            return istio_api.resilience.without_retries(intent)
         if reason := CANNOT.get(type(intent)):
             return Unsupported(reason)
         rendered = istio_api.render(intent)

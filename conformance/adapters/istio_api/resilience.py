@@ -11,7 +11,7 @@ from conformance.intents import NoRetries, Retry, RetryBudget
 from .base import duration, render
 from .traffic import destination_rule, marked, virtual_service
 
-__all__ = ["retries"]
+__all__ = ["retries", "without_retries"]
 
 cannot(render, "what a server has seen is not tried again by default: there is nothing to set aside", NoRetries)
 
@@ -24,6 +24,15 @@ def retries(retry: Retry) -> dict[str, Any]:
     # A try that ran into its own limit is a gateway's error to Envoy, which the statuses alone do not cover.
     conditions = [*(["gateway-error"] if retry.per_try else []), *(str(code) for code in retry.codes)]
     return found | ({"retryOn": ",".join(conditions)} if conditions else {})
+
+
+def without_retries(intent: NoRetries) -> Rendered:
+    """A route by which nothing is tried again, whatever the mesh config's `defaultHttpRetryPolicy` says.
+
+    No attempts are no policy, and only a route that says nothing gets the mesh's (Istio's `retry.ConvertPolicy`).
+    """
+    route = {"route": [{"destination": {"host": intent.service}}], "retries": {"attempts": 0}}
+    return Rendered(objects=(virtual_service(intent.namespace, intent.service, [route]),))
 
 
 @render.register

@@ -136,6 +136,19 @@ def test_a_revision_is_opted_into_by_its_label():
     assert found.authority.server_name == "istiod-canary.istio-system.svc"
 
 
+def test_where_nobody_asks_for_retries_an_istios_own_for_the_whole_mesh_are_set_aside():
+    """By `defaultHttpRetryPolicy` of its mesh config; refmesh has none, and must be told nothing of it."""
+    ground = next(one for one in grounds() if one.name == "rs")
+    for mesh, wanted in (("istio", ["plain"]), ("refmesh", [])):
+        layers = render_ground(ground, load(mesh), run="r", image="i")
+        (layer,) = (one for one in layers if one.namespace.endswith("in"))
+        found = [one for one in layer.objects if one["kind"] == "VirtualService"]
+        assert [one["metadata"]["name"] for one in found] == wanted
+        for one in found:
+            route = {"route": [{"destination": {"host": "plain"}}], "retries": {"attempts": 0}}
+            assert one["spec"] == {"hosts": ["plain"], "http": [route]}
+
+
 @pytest.mark.parametrize(
     ("plane", "selector"), [("istiod-1-30", "app=istiod,istio.io/rev=1-30"), ("istiod", "app=istiod")]
 )
