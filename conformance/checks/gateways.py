@@ -107,7 +107,7 @@ def _expect_class(ctx: Context, objects: Iterable[Manifest]) -> None:
     """`EnvironmentProblem` where a gateway is to be of a class that the cluster does not have: nobody would make it."""
     for item in objects:
         name = item["spec"]["gatewayClassName"] if item["kind"] == "Gateway" else ""
-        if name and ctx.kube.get(GATEWAY, "GatewayClass", name) is None:
+        if name and ctx.kube.get(item["apiVersion"], "GatewayClass", name) is None:
             raise EnvironmentProblem(
                 f"there is no GatewayClass {name} on this cluster",
                 fix="have the mesh make it, or name another, if its adapter takes one, with --set gateway-class=NAME",

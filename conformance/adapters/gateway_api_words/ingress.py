@@ -13,7 +13,7 @@ from .base import VERSION
 __all__ = ["ingress"]
 
 
-def ingress(intent: Ingress, class_name: str, account: str = "") -> Rendered:
+def ingress(intent: Ingress, class_name: str, account: str = "", version: str = VERSION) -> Rendered:
     """The gateway of a class. `account`: what its proxies run as, "" where that cannot be told."""
     listeners: list[dict[str, Any]] = [{"name": "http", "port": 80, "protocol": "HTTP", "hostname": intent.host}]
     if intent.secret:
@@ -27,8 +27,8 @@ def ingress(intent: Ingress, class_name: str, account: str = "") -> Rendered:
     }
     return Rendered(
         objects=(
-            manifest(VERSION, "Gateway", intent.name, intent.namespace, spec),
-            manifest(VERSION, "HTTPRoute", intent.name, intent.namespace, route),
+            manifest(version, "Gateway", intent.name, intent.namespace, spec),
+            manifest(version, "HTTPRoute", intent.name, intent.namespace, route),
         ),
         account=account,
     )

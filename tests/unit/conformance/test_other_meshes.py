@@ -750,6 +750,13 @@ def test_kuma_has_a_gateway_of_its_own_until_3():
     assert [one["kind"] for one in objects("kuma", way_in, version="2")] == ["Gateway", "HTTPRoute"]
 
 
+def test_consuls_gateway_is_of_a_version_that_its_own_definitions_have():
+    """Those that its chart brings have no v1 before its 2.0, and v1beta1 as well since."""
+    made = objects("consul", Ingress("front", "ns", "shop.example", "web", 8080))
+    versions = {one["kind"]: one["apiVersion"] for one in made}
+    assert versions["Gateway"] == versions["HTTPRoute"] == "gateway.networking.k8s.io/v1beta1"
+
+
 @pytest.mark.parametrize("mesh", ["cilium", "consul", "gateway-api", "istio", "kuma"])
 def test_the_class_of_a_meshs_gateway_may_have_another_name(mesh):
     """As whoever finds none of the usual name is told to say."""
