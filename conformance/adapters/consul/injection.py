@@ -10,6 +10,9 @@ from fixtures.workloads.manifests import PORTS
 from .base import ConsulSettings, intentions, render
 
 ANNOTATION = "consul.hashicorp.com/connect-inject"
+TRANSPARENT = "consul.hashicorp.com/transparent-proxy"
+"""By which a pod's traffic goes through its proxy, whatever `transparentProxy.defaultEnabled` of the chart says: calls
+past it would be in plaintext, and of no route."""
 BY_POD = "pods opt in one by one; which namespaces are looked at is settled when Consul is installed"
 
 
@@ -24,7 +27,7 @@ def _(intent: Inject, settings: ConsulSettings) -> Rendered | Unsupported:
     opened = (everybody(service),) if service else ()
     return Rendered(
         objects=opened,
-        annotations={ANNOTATION: "true"},
+        annotations={ANNOTATION: "true", TRANSPARENT: "true"},
         needs_service=True,
         one_service=True,
         one_port=PORTS["http"],

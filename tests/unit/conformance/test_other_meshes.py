@@ -477,10 +477,11 @@ def pods(mesh: str, place: str) -> dict[str, dict[str, Any]]:
 
 def test_where_namespaces_cannot_opt_in_every_pod_does():
     inject = "consul.hashicorp.com/connect-inject"
+    opted_in = {inject: "true", "consul.hashicorp.com/transparent-proxy": "true"}
     inside, outside = pods("consul", "in"), pods("consul", "out")
-    assert inside["server"]["annotations"] == {inject: "true"}
+    assert inside["server"]["annotations"] == opted_in
     assert inside["optout"]["annotations"] == {inject: "false"}
-    assert outside["optin"]["annotations"] == {inject: "true"}
+    assert outside["optin"]["annotations"] == opted_in
     assert pods("linkerd", "in")["server"]["annotations"] == {}
 
 
