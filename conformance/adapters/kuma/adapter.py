@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conformance.adapters.base import Proxy, Rendered, Unsupported
 from conformance.adapters.installed import deployment_problem, deployment_version, major, running_pods
 from conformance.adapters.pages import dump_pages
 from conformance.intents import Intent
-from fixtures.kube import Kube
+from fixtures.kube import ApiProblem, Kube
 
 from .base import KumaSettings, render
 
 __all__ = ["Kuma", "KumaSettings"]
 
 API_PORT = 5681
+PATH = "/ns/{{.Namespace}}/sa/{{.ServiceAccount}}"
+"""How a MeshIdentity that says nothing names workloads on Kubernetes, and this suite all of them."""
+OWN = "Bundled"
+"""The type of a MeshIdentity whose certificates the control plane signs."""
+LABELS = {'label"k8s.kuma.io/namespace"': ".Namespace", 'label"k8s.kuma.io/service-account"': ".ServiceAccount"}
+"""The same by labels of a Dataplane, without spaces."""
 PAGES = {"config_dump.json": "xds", "clusters.txt": "clusters", "stats.txt": "stats"}
 
 
@@ -66,7 +72,7 @@ class Kuma:
                 f"permissions by service: give its trust domain, as in --set trust-domain={self.settings.domain}"
             )
         if found:
-            return ""
+            return self._named_otherwise(found) or self._of_another_domain(kube, found)
         if self.settings.version == "3" and self._of_2(kube):
             return "the control plane is Kuma 2, whose Mesh may name the workloads: say --set version=2"
         if self.settings.by_identity:
@@ -76,6 +82,48 @@ class Kuma:
         if mesh is None or not mesh.get("spec", {}).get("mtls", {}).get("enabledBackend"):
             return f"Kuma gives no workload an identity: enable mtls in the Mesh {self.settings.mesh}"
         return ""
+
+    def _named_otherwise(self, identities: Sequence[Mapping[str, Any]]) -> str:
+        """Which path the workloads of a run are named by instead of the usual one, "" where by that.
+
+        Of several identities for all workloads the first by name holds (`BestMatched` in Kuma's
+        `pkg/core/resources/apis/meshidentity/api/v1alpha1/helpers.go`).
+        """
+        of_all = [one for one in identities if not one["spec"]["selector"]["dataplane"].get("matchLabels")]
+        if not of_all:
+            return ""
+        one = min(of_all, key=lambda one: str(one["metadata"]["name"]))
+        path = str((one["spec"].get("spiffeID") or {}).get("path") or PATH)
+        said = path.replace(" ", "")
+        for label, field in LABELS.items():
+            said = said.replace(label, field)
+        if said == PATH:
+            return ""
+        return (
+            f"the MeshIdentity {one['metadata']['name']} names workloads by the path {path}, and neither permissions "
+            f"nor identities of this suite are about those: judge a mesh that names them by {PATH}"
+        )
+
+    def _of_another_domain(self, kube: Kube, identities: Sequence[Mapping[str, Any]]) -> str:
+        """Which trust domain was meant instead of the one that was said or is usual, "" where nobody can tell.
+
+        A MeshTrust holds the authority of each, also of another zone's, but not of who signs outside of Kuma, as SPIRE.
+        """
+        providers = {(one["spec"].get("provider") or {}).get("type", OWN) for one in identities}
+        if providers != {OWN}:
+            return ""
+        place = self.settings.control_plane
+        try:
+            trusts = kube.list("kuma.io/v1alpha1", "MeshTrust", place.namespace)
+        except ApiProblem:  # who may not look is told by requests that are denied
+            return ""
+        known = {str(one["spec"].get("trustDomain") or "") for one in trusts if self._ours(one)} - {""}
+        if not known or self.settings.domain in known:
+            return ""
+        return (
+            f"no workload of the Mesh {self.settings.mesh} is of the trust domain {self.settings.domain}: it has "
+            f"{', '.join(sorted(known))}, of which say that of the workloads, as in --set trust-domain={min(known)}"
+        )
 
     def _without_services(self, kube: Kube) -> str:
         """Why no proxy knows a MeshService, which routes are for, "" where they do: of Kuma 3 every mesh has them.
@@ -101,9 +149,13 @@ class Kuma:
 
     def _names(self, identity: Mapping[str, Any]) -> bool:
         """Whether a MeshIdentity is of this mesh and selects workloads: one without a selector only spreads trust."""
-        labels = identity["metadata"].get("labels") or {}
         selector = (identity.get("spec") or {}).get("selector") or {}
-        return labels.get("kuma.io/mesh", "default") == self.settings.mesh and selector.get("dataplane") is not None
+        return self._ours(identity) and selector.get("dataplane") is not None
+
+    def _ours(self, item: Mapping[str, Any]) -> bool:
+        """Whether an object is of this mesh."""
+        labels = item["metadata"].get("labels") or {}
+        return bool(labels.get("kuma.io/mesh", "default") == self.settings.mesh)
 
     def dump(self, kube: Kube, namespace: str, pod: str) -> Mapping[str, str]:
         """The proxy's configuration and statistics, by way of the control plane: its own admin is a Unix socket."""

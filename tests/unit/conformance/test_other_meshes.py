@@ -43,6 +43,7 @@ from conformance.intents import (
     WeightedRoute,
 )
 from conformance.selection import Wish, chosen, fitting
+from fixtures.kube import ApiProblem
 from tests.meshes.examples import EXAMPLES, MARK, TO_V1, V1, V2
 
 MESHES = ("cilium", "consul", "gateway-api", "istio", "kuma", "linkerd")
@@ -240,6 +241,11 @@ OF_ANOTHER_MESH = {**IDENTITY, "metadata": {"name": "far", "labels": {"kuma.io/m
 TRUST_ONLY = {**IDENTITY, "spec": {"selector": {}}}
 
 
+def by_path(path: str, name: str = "all", **labels: str) -> dict[str, Any]:
+    spec = {"selector": {"dataplane": {"matchLabels": labels} if labels else {}}, "spiffeID": {"path": path}}
+    return {"metadata": {"name": name}, "spec": spec}
+
+
 @pytest.mark.parametrize(
     ("settings", "identities", "mtls", "problem"),
     [
@@ -259,16 +265,72 @@ def test_kuma_says_which_identities_it_was_not_told_of(settings, identities, mtl
     assert bool(said) is bool(problem)
 
 
+@pytest.mark.parametrize(
+    ("identities", "problem"),
+    [
+        ([by_path("/ns/{{ .Namespace }}/sa/{{ .ServiceAccount }}")], ""),
+        ([by_path('/ns/{{ label "k8s.kuma.io/namespace" }}/sa/{{.ServiceAccount}}')], ""),
+        ([by_path("/workload/{{ .Workload }}")], "all names workloads by the path /workload/{{ .Workload }}"),
+        ([IDENTITY, by_path("/of/{{ .Namespace }}", "shop", app="shop")], ""),
+        ([IDENTITY, by_path("/of/{{ .Namespace }}", "a-first")], "a-first names workloads by the path"),
+        ([IDENTITY, by_path("/of/{{ .Namespace }}", "z-last")], ""),
+        ([by_path("/of/{{ .Namespace }}", "shop", app="shop")], ""),
+    ],
+)
+def test_kuma_says_by_which_path_a_meshidentity_names_workloads(identities, problem):
+    """Permissions and what certificates must carry are about a namespace and an account: of other names none holds."""
+    for settings in ({}, {"version": "2", "trust-domain": "example.org"}):
+        said = kuma_says(settings, identities)
+        assert problem in said
+        assert bool(said) is bool(problem)
+
+
+def trust(domain: str, mesh: str = "default") -> dict[str, Any]:
+    return {"metadata": {"name": domain, "labels": {"kuma.io/mesh": mesh}}, "spec": {"trustDomain": domain}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "trusts", "problem"),
+    [
+        ({}, [], ""),
+        ({}, [trust("default.default.mesh.local"), trust("default.east.mesh.local")], ""),
+        ({}, [trust("example.org")], "as in --set trust-domain=example.org"),
+        ({"zone": "east"}, [trust("default.west.mesh.local")], "trust domain default.east.mesh.local: it has"),
+        ({"trust-domain": "example.org"}, [trust("example.org")], ""),
+        ({}, [trust("example.org", "far")], ""),
+        ({}, None, ""),
+    ],
+)
+@pytest.mark.parametrize("provider", ["", "Bundled", "Spire"])
+def test_kuma_says_that_its_trust_domain_is_another_one(settings, trusts, problem, provider):
+    """Every permission of a run would be for callers that nobody is. What SPIRE signs, no MeshTrust speaks of."""
+    problem = "" if provider == "Spire" else problem
+    of_type = {"provider": {"type": provider}} if provider else {}
+    identity = {**IDENTITY, "spec": {**IDENTITY["spec"], **of_type}}
+
+    def listed(_: str, kind: str, *__: object) -> list[dict[str, Any]]:
+        if kind == "MeshIdentity":
+            return [identity]
+        if trusts is None:
+            raise ApiProblem("no", status=403)
+        return list(trusts)
+
+    plane = plain_kuma("3.0.0")
+    said = load("kuma", settings).problem(cast("Any", SimpleNamespace(list=listed, get=lambda *_: plane)))
+    assert problem in said
+    assert bool(said) is bool(problem)
+
+
+def plain_kuma(tag: str) -> dict[str, Any]:
+    spec = {"template": {"spec": {"containers": [{"image": f"kuma-cp:{tag}"}]}}}
+    return {"metadata": {"name": "kuma-control-plane"}, "spec": spec, "status": {"availableReplicas": 1}}
+
+
 def kuma_says(
     settings: dict[str, Any], identities: list[dict[str, Any]], tag: str = "", services: str = "Exclusive", **spec: Any
 ) -> str:
     """What the adapter has against a Kuma; its version is the one of the settings unless its image has another."""
-    image = f"kuma-cp:{tag or settings.get('version', '3') + '.1.0'}"
-    plane = {
-        "metadata": {"name": "kuma-control-plane"},
-        "spec": {"template": {"spec": {"containers": [{"image": image}]}}},
-        "status": {"availableReplicas": 1},
-    }
+    plane = plain_kuma(tag or settings.get("version", "3") + ".1.0")
     mesh = {"spec": {**({"meshServices": {"mode": services}} if services else {}), **spec}}
     kube = SimpleNamespace(list=lambda *_: identities, get=lambda _, kind, *__: mesh if kind == "Mesh" else plane)
     return load("kuma", settings).problem(cast("Any", kube))
