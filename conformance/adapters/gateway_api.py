@@ -64,6 +64,9 @@ ANY = "any"
 AMBIENT, WAYPOINT = ("istio.io/dataplane-mode", "ambient"), "istio.io/use-waypoint"
 """Labels of namespaces: by ztunnel alone, routes of their Services hold for nothing, as Istio's own status of them says
 (`WaypointErrorMsgMissingLabel` in its `pilot/pkg/config/kube/gateway/conditions.go`)."""
+APP_PROTOCOLS = {"grpc": "kubernetes.io/h2c"}
+"""What Gateway API's own tests of meshes say of a port for gRPC since August 2026; `grpc` is no name that Kubernetes or
+Gateway API know (GEP-1911), and made such a port opaque to a mesh that goes by them."""
 Route = WeightedRoute | RequestRoute | RouteTimeout | BackendGrant | EachRequest
 
 
@@ -80,8 +83,9 @@ class GatewayApiSettings(Settings):
     """With which pods stay out of a namespace that opted in."""
     opt_out_annotations: Pairs = Field(default_factory=dict)
     app_protocols: Pairs = Field(default_factory=dict)
-    """What ports of Services say in `appProtocol`, by protocol, where the mesh wants other words than `http` and
-    `grpc`; nothing is said of one with an empty text. Linkerd: `http=,grpc=kubernetes.io/h2c`."""
+    """What ports of Services say in `appProtocol`, by protocol, where the mesh wants other words than `http`, and for
+    gRPC `kubernetes.io/h2c`; nothing is said of one with an empty text. Linkerd: `http=`; Kuma:
+    `grpc=grpc,https=tcp`."""
     per_node: bool = False
     """Whether the mesh does its work outside of the pods, so that opting in changes none."""
     proxy: str = ""
@@ -120,7 +124,7 @@ def render(intent: Intent, settings: GatewayApiSettings) -> Rendered | Unsupport
 cannot(render, "the Gateway API has no words for mTLS modes of workloads", MtlsMode)
 cannot(render, "the Gateway API has no words for circuit breaking", OutlierEjection, ConnectionLimit)
 cannot(render, "the Gateway API has no words for retry budgets and rate limits in a mesh", RetryBudget, RateLimit)
-cannot(render, "the Gateway API has no words for what a mesh does by default", NoRetries)
+cannot(render, "that nothing is tried again a route can say since 1.7 alone: older definitions refuse it", NoRetries)
 cannot(
     render, "the Gateway API has no words for who may call whom", Access, LenientPaths, TokenIssuer, UnreadableAccess
 )
@@ -162,7 +166,10 @@ def _(intent: Inject, settings: GatewayApiSettings) -> Rendered | Unsupported:
     if not labels and not annotations and not settings.per_node:
         return Unsupported(f"nobody has said how a {intent.scope} opts in: --set {intent.scope}-labels=KEY=VALUE")
     return Rendered(
-        labels=labels, annotations=annotations, per_node=settings.per_node, app_protocols=settings.app_protocols
+        labels=labels,
+        annotations=annotations,
+        per_node=settings.per_node,
+        app_protocols=APP_PROTOCOLS | settings.app_protocols,
     )
 
 

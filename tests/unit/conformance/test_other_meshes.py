@@ -121,22 +121,29 @@ def test_linkerd_makes_a_namespace_strict_by_annotation_and_a_workload_by_server
     }
 
 
-def spoken(mesh: str) -> dict[str, set[str]]:
+def spoken(mesh: str, settings: dict[str, Any] | None = None) -> dict[str, set[str]]:
     """What Services of the ground of routes say of their ports' protocols, by the ports' names."""
     ground = next(one for one in grounds() if one.name == "rt")
     found: dict[str, set[str]] = {}
-    for layer in render_ground(ground, load(mesh), run="r", image="i"):
+    for layer in render_ground(ground, load(mesh, settings), run="r", image="i"):
         for item in layer.objects:
             for port in item["spec"]["ports"] if item["kind"] == "Service" else ():
                 found.setdefault(port["name"], set()).add(port.get("appProtocol", ""))
     return found
 
 
-@pytest.mark.parametrize("mesh", ["cilium", "consul", "gateway-api", "istio", "kuma", "refmesh", "none"])
+@pytest.mark.parametrize("mesh", ["cilium", "consul", "istio", "kuma", "refmesh", "none"])
 def test_services_say_the_protocol_of_each_port(mesh):
     found = spoken(mesh)
     assert found == {name: {name} for name in found}
     assert {"http", "grpc"} <= found.keys()
+
+
+def test_by_the_gateway_api_alone_grpc_is_called_as_kubernetes_calls_it():
+    found = spoken("gateway-api", {"namespace-labels": "a=b"})
+    assert found.pop("grpc") == {"kubernetes.io/h2c"}
+    assert found == {name: {name} for name in found}
+    assert "http" in found
 
 
 def test_linkerd_finds_out_http_by_itself_and_is_told_grpc_as_http2():
@@ -476,13 +483,15 @@ def test_cilium_says_whether_ztunnel_runs(runs, told, said):
 
 
 def test_by_the_gateway_api_alone_the_user_says_what_a_meshs_services_say_of_their_protocols():
-    """Linkerd's proxies take a port whose protocol they do not know, as `grpc`, for an opaque one."""
-    mesh = load("gateway-api", {"namespace-labels": "a=b", "app-protocols": "http=,grpc=kubernetes.io/h2c"})
-    named = {
-        one["name"]: one.get("appProtocol")
-        for one in service_of(Svc("web", "in", "web", ports=HTTP_AND_GRPC), "ns", mesh, callers=["ns"])["spec"]["ports"]
-    }
-    assert named == {"http": None, "grpc": "kubernetes.io/h2c"}
+    """To Linkerd `http` is HTTP/1 alone. Kuma does not know what Kubernetes calls gRPC."""
+
+    def named(said: str) -> dict[str, str | None]:
+        mesh = load("gateway-api", {"namespace-labels": "a=b", "app-protocols": said})
+        ports = service_of(Svc("web", "in", "web", ports=HTTP_AND_GRPC), "ns", mesh, callers=["ns"])["spec"]["ports"]
+        return {one["name"]: one.get("appProtocol") for one in ports}
+
+    assert named("http=") == {"http": None, "grpc": "kubernetes.io/h2c"}
+    assert named("grpc=grpc,https=tcp") == {"http": "http", "grpc": "grpc"}
 
 
 def test_cilium_puts_a_policy_on_the_cluster_of_the_service_only():
@@ -516,7 +525,8 @@ def test_any_mesh_opts_in_as_the_user_says():
     assert "--set namespace-labels" in declared("gateway-api", Inject(Scope.NAMESPACE))
     assert "--set opt-out-labels" in declared("gateway-api", NoInject(Scope.POD))
     mesh = load("gateway-api", {"namespace-labels": "a=b,c=d", "identity": "x://{namespace}/{service_account}"})
-    assert mesh.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"a": "b", "c": "d"})
+    by_name = {"grpc": "kubernetes.io/h2c"}
+    assert mesh.render(Inject(Scope.NAMESPACE)) == Rendered(labels={"a": "b", "c": "d"}, app_protocols=by_name)
     assert mesh.identity("ns", "sa") == "x://ns/sa"
     assert isinstance(mesh.render(CertificateRequest("ns", "sa")), Unsupported)
 
