@@ -9,8 +9,8 @@ from conformance.intents import CertificateRequest, MeshMtlsMode, OwnMtls, PeerH
 from .base import ConsulSettings, render
 
 cannot(render, "certificates come from Consul's own API, not by Istio's CreateCertificate", CertificateRequest)
-cannot(render, "the authority's root is replaced by installing it anew, not by an object", RotateRoot)
-cannot(render, "how long certificates live is settled when the mesh is installed", ShortCertificates)
+cannot(render, "the authority is told of another root by Consul's own API, not by an object", RotateRoot)
+cannot(render, "how long certificates live is told the authority by Consul's own API, not by a pod", ShortCertificates)
 cannot(render, "a pod without a proxy is no part of the mesh", OwnMtls)
 cannot(render, "the mode of the mesh is in ProxyDefaults, beside other things of the installation", MeshMtlsMode)
 

@@ -44,7 +44,7 @@ def _lacking(intent: RequestRoute) -> str:
         if rule.unknown_filter:
             return "filters of other kinds"
         if rule.redirect and rule.redirect.prefix:
-            return "redirect of a prefix"
+            return "redirect of a prefix before Istio 1.31"
         if any(one.namespace for one in rule.targets):
             return "versions of one service in two namespaces"
         if rule.rewrite and rule.rewrite.path and not all(match.path for match in rule.matches):

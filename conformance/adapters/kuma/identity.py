@@ -9,8 +9,8 @@ from conformance.intents import CertificateRequest, OwnMtls, PeerHeader, RotateR
 from .base import KumaSettings, render
 
 cannot(render, "certificates come with the proxy's configuration: there is no authority to ask", CertificateRequest)
-cannot(render, "the authority's root is replaced by installing it anew, not by an object", RotateRoot)
-cannot(render, "how long certificates live is settled when the mesh is installed", ShortCertificates)
+cannot(render, "a root is replaced by the user's own MeshIdentity, or Mesh, step by step, and stays", RotateRoot)
+cannot(render, "how long certificates live is said by a MeshIdentity or the Mesh, not by a pod", ShortCertificates)
 cannot(render, "a pod without a proxy is no part of the mesh", OwnMtls)
 
 
