@@ -13,7 +13,7 @@ from conformance.intents import Ingress, OutsideHost, WayOut
 from .base import ConsulSettings, render, spoken
 
 VERSION = f"{GROUP}/v1beta1"
-"""Consul's chart brings Gateway API's definitions with it, before its 2.0 without v1; all others serve this as well."""
+"""Consul's chart brings Gateway API's definitions with it, up to 1.9 mostly without v1; all others serve this too."""
 
 cannot(render, "whether proxies let out what is not registered is said for the whole mesh at once", WayOut, OutsideHost)
 

@@ -824,7 +824,7 @@ def test_kuma_has_a_gateway_of_its_own_until_3():
 
 
 def test_consuls_gateway_is_of_a_version_that_its_own_definitions_have():
-    """Those that its chart brings have no v1 before its 2.0, and v1beta1 as well since."""
+    """Those that its chart brings have no v1 up to 1.9, but for the last of 1.8, and v1beta1 always."""
     made = objects("consul", Ingress("front", "ns", "shop.example", "web", 8080))
     versions = {one["kind"]: one["apiVersion"] for one in made}
     assert versions["Gateway"] == versions["HTTPRoute"] == "gateway.networking.k8s.io/v1beta1"
