@@ -91,7 +91,8 @@ SIGNS = (
     Sign("refmesh", r"refmesh", ("refmesh-system", "refmesh"), webhook="refmesh"),
     Sign("istio", r"istiod(-[a-z0-9-]+)?", ("istio-system", "istiod"), webhook="istio", group="networking.istio.io"),
     Sign("linkerd", r"linkerd-destination", ("linkerd", "linkerd-destination"), "linkerd", "policy.linkerd.io"),
-    Sign("kuma", r"kuma-control-plane", ("kuma-system", "kuma-control-plane"), "kuma", "kuma.io"),
+    # Kong Mesh is Kuma by another name, and its control plane has that.
+    Sign("kuma", r"(kuma|kong-mesh)-control-plane", ("kuma-system", "kuma-control-plane"), "kuma", "kuma.io"),
     Sign(
         "consul",
         r"(.*-)?connect-injector",

@@ -67,11 +67,13 @@ def test_a_revision_is_read_from_the_control_planes_name():
         ("linkerd", shown("l5d", "linkerd-destination", "policy.linkerd.io"), ("namespace=l5d",)),
         ("kuma", shown("kuma-system", "kuma-control-plane", "kuma.io", version="2.9.1"), ("version=2",)),
         ("kuma", shown("kuma-system", "kuma-control-plane", "kuma.io", "MeshIdentity"), ()),
+        ("kuma", shown("kong-mesh-system", "kong-mesh-control-plane", "kuma.io", "MeshIdentity"),
+         ("control-plane=kong-mesh-system/kong-mesh-control-plane",)),
         ("consul", shown("c", "x-connect-injector", "consul.hashicorp.com"), ("control-plane=c/x-connect-injector",)),
         ("cilium", shown("kube-system", "cilium-operator", "cilium.io"), ()),
         ("refmesh", replace(shown("refmesh-system", "refmesh", "x"), webhooks=("refmesh-injector",)), ()),
     ],
-)
+)  # fmt: skip
 def test_every_mesh_shows(mesh, seen, settings):
     found = only(seen)
     assert (found.mesh, found.settings) == (mesh, settings)
