@@ -95,7 +95,8 @@ def publish(run: Run, environ: Mapping[str, str] | None = None) -> list[str]:
     if target:
         try:
             with one_sentence(Path(target)), Path(target).open("a", encoding="utf-8", errors="replace") as file:
-                file.write(summary_markdown(run, _LIMIT - file.tell()))
+                there = file.tell() if file.seekable() else 0
+                file.write(summary_markdown(run, _LIMIT - there))
         except EnvironmentProblem as error:
             say(f"   this step has no summary: {error.problem}")
     return commands(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -190,6 +191,15 @@ def test_github_publishes_only_in_a_job(tmp_path: Path) -> None:
         "::error title=WT-01 two-way split%3A fail::because"
     ]
     assert "not conformant" in target.read_text()
+
+
+def test_a_summary_may_go_into_a_pipe() -> None:
+    """As where somebody tries a job's steps by hand, and names /dev/stdout."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader, encoding="utf-8") as read:
+        publish(run(result()), {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": f"/dev/fd/{writer}"})
+        os.close(writer)
+        assert "conformant" in read.read()
 
 
 def test_a_summary_that_github_does_not_take_costs_no_verdict(
