@@ -95,7 +95,7 @@ def test_a_run_that_takes_too_long_is_told_to_end_while_the_job_can_keep_what_it
     assert int(found[1]) + int(found[2]) <= 60 * int(workflow["jobs"]["judge"]["timeout-minutes"]) - 600
     fake(tmp_path, "meshproof", SLOW)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "KUBECONFIG": "k", "MESH": "m", "PROFILE": "p", "ONLY": "A,B"}
-    script = script.replace(f" {found[2]} ", " 1 ")
+    script = script.replace(f" {found[2]} ", " 3 ")
     ended = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, check=False)
     assert ended.returncode == 124
     assert "--mesh m --profile p --only A,B --report-dir" in (tmp_path / "told").read_text()
