@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +17,7 @@ from meshproof_cli.interrupts import end_like_ctrl_c
 from meshproof_cli.output import Output, show
 from meshproof_cli.plan import Known, Options, Plan, make_plan
 from meshproof_cli.settings import AUTO, adapter_of, found_mesh, settings_of
+from reports.errors import MeshproofError
 
 __all__ = ["app", "carry_out", "catalogues", "follow", "planned", "show_plan"]
 
@@ -101,7 +104,8 @@ def run(
 
 def follow(options: Options, known: Known, *, listing: bool, dry_run: bool, output: Output) -> None:
     """Carry out what the options ask for of what there is; or only say what would be judged or done."""
-    plan = planned(options, known)
+    with _told_to_github():
+        plan = planned(options, known)
     if listing or dry_run:
         if dry_run:
             from meshproof_cli.preflight import check_words
@@ -110,6 +114,19 @@ def follow(options: Options, known: Known, *, listing: bool, dry_run: bool, outp
         show_plan(plan, known, listing=listing, output=output)
     else:
         carry_out(plan, known, output)
+
+
+@contextmanager
+def _told_to_github() -> Iterator[None]:
+    """What keeps a run from its beginning is an annotation, too, where a GitHub job would show the exit code alone."""
+    try:
+        yield
+    except MeshproofError as error:
+        from reports.github import complaint
+
+        for line in complaint(error):
+            typer.echo(line, err=True)
+        raise
 
 
 def show_plan(plan: Plan, known: Known, *, listing: bool, output: Output) -> None:
@@ -194,7 +211,7 @@ def carry_out(plan: Plan, known: Known, output: Output) -> None:
 
     end_like_ctrl_c()
     stages = Stages()
-    with stages.stage("preflight") as shown:
+    with _told_to_github(), stages.stage("preflight") as shown:
         check(plan)
         directory = claim_directory(plan.options.report_dir)
         shown.update(f"{len(plan.selection.ids)} to judge on {plan.options.mesh}")

@@ -15,9 +15,10 @@ from reports.words import SYMBOLS, clean, duration, headline, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from reports.errors import MeshproofError
     from reports.model import Result, Run
 
-__all__ = ["commands", "publish", "summary_markdown", "write_summary"]
+__all__ = ["commands", "complaint", "publish", "summary_markdown", "write_summary"]
 
 _LIMIT = 900_000  # GitHub refuses a step summary above 1 MiB
 _SHOWN = 10  # annotations of one level that GitHub shows of a step; it drops the others without a word
@@ -100,6 +101,13 @@ def publish(run: Run, environ: Mapping[str, str] | None = None) -> list[str]:
         except EnvironmentProblem as error:
             say(f"   this step has no summary: {error.problem}")
     return commands(run)
+
+
+def complaint(error: MeshproofError, environ: Mapping[str, str] | None = None) -> list[str]:
+    """Inside a GitHub job: the annotation for what kept a run from its beginning, of which there are no results."""
+    environ = os.environ if environ is None else environ
+    said = ": ".join(filter(None, (error.problem, error.fix)))
+    return [f"::error title=Nothing was judged::{_command(said)}"] if environ.get("GITHUB_ACTIONS") == "true" else []
 
 
 def _cell(text: str, limit: int = 200) -> str:

@@ -359,6 +359,23 @@ def test_a_report_for_github_is_shown_by_its_job(
     assert (tmp_path / "step").read_text() == (tmp_path / "summary.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--profile", "nonsense"), "there is no profile called 'nonsense': "),
+        (("--kubeconfig", "/none,0%"), "the kubeconfig /none,0%25 cannot be read: No such file or directory: give"),
+    ],
+)
+def test_what_keeps_a_run_from_beginning_is_told_to_github(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], said: str
+) -> None:
+    assert "::error" not in call(capsys, "conformance", *flags)[2]
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    code, _, err = call(capsys, "conformance", *flags)
+    assert code == 2
+    assert [one for one in err.splitlines() if one.startswith(f"::error title=Nothing was judged::{said}")]
+
+
 def test_refmesh_gets_its_arguments_untouched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen = SimpleNamespace(command=[], environment={})
 
