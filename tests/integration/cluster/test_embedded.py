@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,16 @@ asker.settimeout(15)
 asker.sendto(bytes.fromhex(sys.argv[2]), (sys.argv[1], 53))
 print(asker.recv(2048).hex())
 """
+
+CALL = """
+import socket, sys
+caller = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+caller.settimeout(15)
+caller.connect((sys.argv[1], int(sys.argv[2])))
+caller.send(caller.getsockname()[0].encode())
+print(caller.recv(64).decode())
+"""
+"""Says its own address, as it sees it."""
 
 
 @pytest.fixture
@@ -65,6 +76,19 @@ def processes(init: int) -> set[int]:
         except OSError:
             continue
     return found
+
+
+def process_of(name: str, program: str) -> int | None:
+    """The host's number of a process in a container of the cluster."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if (path / "comm").read_text().strip() == program and record.cgroup_name(name) in (
+                path / "cgroup"
+            ).read_text():
+                return int(path.name)
+        except OSError:
+            continue
+    return None
 
 
 def number_of(name: str) -> int | None:
@@ -109,6 +133,22 @@ def test_the_node_is_ready_and_dns_answers_inside(cluster: Cluster) -> None:
     )  # fmt: skip
     # A name outside the cluster: no such domain, at once.
     assert bytes.fromhex(asked.stdout.strip())[3] & 0xF == 3
+
+
+def test_whoever_a_pod_calls_outside_hears_the_node_and_can_answer(cluster: Cluster) -> None:
+    addresses = Addresses(number_of(cluster.name) or 0)
+    pod = eventually(partial(process_of, cluster.name, "coredns"), timeout=60, what="CoreDNS")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
+        outside.bind((str(addresses.host), 0))
+        outside.settimeout(15)
+        call = ["nsenter", f"--target={pod}", "--net", sys.executable, "-c", CALL, *map(str, outside.getsockname())]
+        with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as calling:
+            said, caller = outside.recvfrom(64)
+            outside.sendto(said, caller)
+            heard, _ = calling.communicate(timeout=15)
+    assert IPv4Address(said.decode()) in addresses.pods
+    assert caller[0] == str(addresses.node)
+    assert heard.strip() == said.decode()
 
 
 def test_services_of_all_types_answer_the_host(cluster: Cluster) -> None:

@@ -72,6 +72,14 @@ def test_pods_and_services_need_no_module_of_the_host(site: Site) -> None:
     assert not any("bridge" in name for name in node_plan(site, None)["network"]["sysctls"])
 
 
+def test_what_pods_say_outside_has_the_nodes_address_by_one_rule_for_all_of_them(site: Site) -> None:
+    write_files(site)
+    plugin = json.loads((site.layout.etc / "cni" / "10-meshproof.conflist").read_text())["plugins"][0]
+    assert not plugin.get("ipMasq")
+    ((pods,),) = plugin["ipam"]["ranges"]
+    assert node_plan(site, None)["network"]["masquerade"] == pods["subnet"]
+
+
 def test_the_node_looks_for_programs_where_the_preflight_does(site: Site) -> None:
     assert node_plan(site, None)["environment"]["PATH"].endswith(f":{places.ADMIN_PATH}")
     assert "/usr/local/sbin" in places.ADMIN_PATH.split(":")
